@@ -1,0 +1,57 @@
+"""Anomaly detection by variational autoencoders, in nats.
+
+Direction of scores, stated once: `score_samples` is higher for more normal
+rows, as everywhere in scikit-learn; files and reports for people carry
+``anomaly_score = -score_samples``, higher for stranger rows.
+
+Names are loaded when they are first used: importing the package loads neither
+TensorFlow nor Matplotlib.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vae_anomaly.estimator import VAEDetector
+    from vae_anomaly.exceptions import (
+        DataError,
+        DivergenceError,
+        ModelFileError,
+        OutputError,
+        ParameterError,
+        VAEAnomalyError,
+    )
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "DataError": "exceptions",
+    "DivergenceError": "exceptions",
+    "ModelFileError": "exceptions",
+    "OutputError": "exceptions",
+    "ParameterError": "exceptions",
+    "VAEAnomalyError": "exceptions",
+    "VAEDetector": "estimator",
+}
+
+__all__ = [
+    "DataError",
+    "DivergenceError",
+    "ModelFileError",
+    "OutputError",
+    "ParameterError",
+    "VAEAnomalyError",
+    "VAEDetector",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,77 @@
+"""What the parameters of an estimator must be, in one table and one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from numbers import Integral, Real
+from typing import Any, NamedTuple
+
+from vae_anomaly.exceptions import ParameterError
+
+__all__ = ["Rule", "check_parameters", "integer", "number", "one_of", "optional", "units"]
+
+
+class Rule(NamedTuple):
+    """A test of a value, and the words that complete "must be ..."."""
+
+    holds: Callable[[Any], bool]
+    words: str
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and value == value
+
+
+def integer(least: int) -> Rule:
+    """Whole numbers from `least`."""
+    return Rule(lambda v: _is_number(v, Integral) and v >= least, f"an int >= {least}")
+
+
+def number(low: float, high: float, bounds: str) -> Rule:
+    """Real numbers in an interval whose ends `bounds`, such as "(]", open or close."""
+
+    def holds(value: Any) -> bool:
+        if not _is_number(value, Real):
+            return False
+        above = value > low if bounds[0] == "(" else value >= low
+        below = value < high if bounds[1] == ")" else value <= high
+        return bool(above and below)
+
+    return Rule(holds, f"a number in {bounds[0]}{low:g}, {high:g}{bounds[1]}")
+
+
+def one_of(names: Any) -> Rule:
+    """Strings from a list."""
+    names = tuple(names)
+    return Rule(lambda v: isinstance(v, str) and v in names, f"one of {', '.join(map(repr, names))}")
+
+
+def optional(rule: Rule) -> Rule:
+    """None, or what `rule` allows."""
+    return Rule(lambda v: v is None or rule.holds(v), f"None or {rule.words}")
+
+
+def units() -> Rule:
+    """Sequences of layer sizes."""
+    size = integer(1)
+    return Rule(
+        lambda v: isinstance(v, (tuple, list)) and len(v) > 0 and all(size.holds(u) for u in v),
+        "a non-empty tuple of ints >= 1",
+    )
+
+
+def check_parameters(estimator: Any, rules: Mapping[str, Rule]) -> None:
+    """Raise for the first parameter that breaks its rule.
+
+    Raises
+    ------
+    ParameterError
+        "The 'latent_dim' parameter of VAEDetector must be an int >= 1. Got 0 instead."
+    """
+    for name, rule in rules.items():
+        value = getattr(estimator, name)
+        if not rule.holds(value):
+            raise ParameterError(
+                f"The {name!r} parameter of {type(estimator).__name__} must be {rule.words}. "
+                f"Got {value!r} instead."
+            )

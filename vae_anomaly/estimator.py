@@ -1,0 +1,473 @@
+"""`VAEDetector`: the scikit-learn contract around the VAE, thin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    OutlierMixin,
+    TransformerMixin,
+)
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from vae_anomaly._parameters import check_parameters, integer, number, one_of, optional, units
+from vae_anomaly.exceptions import DataError, ParameterError
+from vae_anomaly.history import History
+from vae_anomaly.networks import NetworkSpec
+from vae_anomaly.scaling import Columns
+from vae_anomaly.scores import SCORES, RowTerms
+from vae_anomaly.thresholds import contamination_threshold, false_alarm_threshold
+
+__all__ = ["VAEDetector"]
+
+Array = NDArray[np.float64]
+
+LIKELIHOODS = ("gaussian", "bernoulli")
+
+RULES = {
+    "latent_dim": integer(1),
+    "hidden_units": units(),
+    "likelihood": one_of(LIKELIHOODS),
+    "variance": optional(number(0, np.inf, "()")),
+    "beta": number(0, np.inf, "[)"),
+    "n_members": integer(1),
+    "n_draws": integer(1),
+    "score": one_of(SCORES),
+    "learning_rate": number(0, np.inf, "()"),
+    "batch_size": integer(1),
+    "max_steps": integer(1),
+    "false_alarm_rate": number(0, 1, "()"),
+    "contamination": optional(number(0, 0.5, "(]")),
+    "threshold": optional(number(-np.inf, np.inf, "()")),
+}
+
+CALIBRATION_SHARE = 0.2
+MAX_CALIBRATION_ROWS = 10_000
+MIN_SPLIT_ROWS = 1000
+"""With fewer rows than this, every row trains all members but one, which calibrates it."""
+
+
+class VAEDetector(  # type: ignore[misc]
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseEstimator
+):
+    """Anomaly detection by the evidence lower bound of a variational autoencoder.
+
+    Learns from rows that are (almost) all normal. The anomaly score of a row is
+    minus its ELBO: the reconstruction error plus the KL divergence of its latent
+    code from the prior, in nats of the standardised columns.
+
+    Parameters
+    ----------
+    latent_dim : int, default=8
+        Latent dimensions. Those that the data do not need go unused.
+    hidden_units : tuple of int, default=(128, 64)
+        Sizes of the encoder's hidden layers; the decoder mirrors them.
+    likelihood : {"gaussian", "bernoulli"}, default="gaussian"
+        Distribution of a column given the latent code. "bernoulli" is the log
+        loss for values in [0, 1]; columns that leave the interval in training
+        are first scaled into it by their minimum and maximum.
+    variance : float or None, default=None
+        Variance of the Gaussian, in squared standard deviations of the column.
+        None learns one for each column. With 0.5 the reconstruction error is
+        the sum of squared errors, plus a constant.
+    beta : float, default=1.0
+        Weight of the KL divergence in training and in the score. With 0 the
+        network is a plain autoencoder: posterior means are decoded.
+    n_members : int, default=4
+        Networks that are trained side by side and whose scores are averaged.
+    score : {"elbo", "reconstruction", "kl"}, default="elbo"
+        What `score_samples` is minus of; see `vae_anomaly.scores`.
+    n_draws : int, default=8
+        Latent draws over which the reconstruction error is averaged when
+        scoring. They are drawn once, in `fit`: scores are deterministic.
+    learning_rate : float, default=1e-3
+        Of Adam.
+    batch_size : int, default=128
+        Rows in a gradient step.
+    max_steps : int, default=3000
+        Gradient steps.
+    false_alarm_rate : float in (0, 1), default=0.01
+        Share of fresh normal rows that may be flagged. The threshold comes from
+        calibration rows that the scoring networks were not trained on.
+    contamination : float in (0, 0.5] or None, default=None
+        If given, the threshold flags this share of the training rows instead,
+        as in scikit-learn's outlier detectors, and no row is kept for
+        calibration.
+    threshold : float or None, default=None
+        If given, rows with a greater anomaly score, in nats, are flagged.
+    random_state : int, RandomState or None, default=None
+        Source of the starting weights, the order of rows, and all noise.
+    callback : callable or None, default=None
+        Called with the `History` so far after each round of training.
+
+    Attributes
+    ----------
+    offset_ : float
+        Minus the threshold: ``decision_function = score_samples - offset_``.
+    calibration_scores_ : ndarray
+        Anomaly scores of the calibration rows, ascending; empty with
+        `contamination` or `threshold`.
+    history_ : History
+        Losses after each round of training.
+    latent_kl_ : ndarray of shape (n_members, latent_dim)
+        Mean KL divergence of each latent dimension over the training rows, in
+        nats: near zero where a dimension is not used.
+    columns_ : Columns
+        Centre, scale and range of each column.
+    weights_ : ndarray of shape (n_members, n_weights)
+        Weights of the networks.
+    noise_ : ndarray of shape (n_draws, latent_dim)
+        The latent draws that scoring uses.
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : ndarray of str
+        Names of the columns, where they had names.
+
+    See Also
+    --------
+    sklearn.ensemble.IsolationForest : Splits at random; no training to speak of.
+    sklearn.neighbors.LocalOutlierFactor : Compares densities of neighbourhoods.
+
+    References
+    ----------
+    .. [1] D. P. Kingma and M. Welling, "Auto-encoding variational Bayes", ICLR
+           2014. :arxiv:`1312.6114`
+    .. [2] J. An and S. Cho, "Variational autoencoder based anomaly detection
+           using reconstruction probability", SNU Data Mining Center, 2015.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from vae_anomaly import VAEDetector
+    >>> rng = np.random.RandomState(0)
+    >>> t = rng.uniform(-2, 2, size=500)
+    >>> X = np.column_stack([t, t**2, -t]) + rng.normal(scale=0.1, size=(500, 3))
+    >>> detector = VAEDetector(max_steps=500, random_state=0).fit(X)
+    >>> detector.predict([[1, 1, -1], [1, -1, 1]])
+    array([ 1, -1])
+    """
+
+    def __init__(
+        self,
+        *,
+        latent_dim: int = 8,
+        hidden_units: tuple[int, ...] = (128, 64),
+        likelihood: str = "gaussian",
+        variance: float | None = None,
+        beta: float = 1.0,
+        n_members: int = 4,
+        score: str = "elbo",
+        n_draws: int = 8,
+        learning_rate: float = 1e-3,
+        batch_size: int = 128,
+        max_steps: int = 3000,
+        false_alarm_rate: float = 0.01,
+        contamination: float | None = None,
+        threshold: float | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        callback: Callable[[History], None] | None = None,
+    ) -> None:
+        self.latent_dim = latent_dim
+        self.hidden_units = hidden_units
+        self.likelihood = likelihood
+        self.variance = variance
+        self.beta = beta
+        self.n_members = n_members
+        self.score = score
+        self.n_draws = n_draws
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.max_steps = max_steps
+        self.false_alarm_rate = false_alarm_rate
+        self.contamination = contamination
+        self.threshold = threshold
+        self.random_state = random_state
+        self.callback = callback
+
+    # ----------------------------------------------------------------------------- fitting
+
+    def fit(self, X: ArrayLike, y: Any = None) -> Self:
+        """Learn what normal rows look like.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Normal rows; a few strange ones among them do little harm.
+        y : object
+            Ignored.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ParameterError
+            If a parameter is out of its range.
+        DataError
+            If no column varies.
+        DivergenceError
+            If the loss leaves the finite numbers.
+        """
+        from vae_anomaly.training import Plan, TrainingRows, train
+
+        check_parameters(self, RULES)
+        if self.contamination is not None and self.threshold is not None:
+            raise ParameterError(
+                "contamination and threshold both choose the threshold. Set one of them to None."
+            )
+        rows = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+        rng = check_random_state(self.random_state)
+        calibrates = self.contamination is None and self.threshold is None
+        held_out = _hold_out(len(rows), self.n_members, rng) if calibrates else None
+
+        columns = Columns.from_rows(rows if held_out is None else rows[~held_out.all(axis=1)])
+        if not columns.varies.any():
+            raise DataError(
+                f"All {rows.shape[1]} columns are constant in the {len(rows)} training rows: "
+                f"there is nothing to learn. Expected at least one column that varies."
+            )
+        spec = self._spec(columns)
+        x, target = columns.network_input(rows), columns.target(rows, self.likelihood)
+        data = TrainingRows(
+            x=x.astype(np.float32),
+            target=target.astype(np.float32),
+            seen=_rows_of_members(held_out, len(rows), self.n_members, hidden=False),
+            held_out=_equal_length(
+                _rows_of_members(held_out, len(rows), self.n_members, hidden=True)
+            ),
+        )
+        plan = Plan(self.beta, self.learning_rate, self.batch_size, self.max_steps)
+        weights, history = train(spec, data, plan, rng, self.callback)
+
+        self.columns_, self.weights_, self.history_ = columns, weights, history
+        self.noise_ = _antithetic_noise(spec, self.n_draws, rng)
+        self.latent_kl_ = self._mean_latent_kl(x[:MAX_CALIBRATION_ROWS])
+        self._choose_threshold(rows, held_out)
+        return self
+
+    def _spec(self, columns: Columns) -> NetworkSpec:
+        return NetworkSpec(
+            members=self.n_members,
+            columns=int(columns.varies.sum()),
+            hidden=tuple(self.hidden_units),
+            latent=self.latent_dim,
+            likelihood=self.likelihood,
+            variance=self.variance if self.likelihood == "gaussian" else None,
+            noiseless=self.beta == 0,
+        )
+
+    def _mean_latent_kl(self, x: Array) -> Array:
+        from vae_anomaly.inference import posterior
+
+        mean, log_variance, _ = posterior(self._spec(self.columns_), self.weights_, x)
+        kl = 0.5 * (mean**2 + np.exp(log_variance) - 1.0 - log_variance)
+        return kl.mean(axis=0)
+
+    def _choose_threshold(self, rows: Array, held_out: NDArray[np.bool_] | None) -> None:
+        self.calibration_scores_ = np.empty(0)
+        if self.threshold is not None:
+            threshold = float(self.threshold)
+        elif self.contamination is not None:
+            scores = self._contributions(rows).sum(axis=1)
+            threshold = contamination_threshold(scores, self.contamination)
+        else:
+            assert held_out is not None
+            calibration = held_out.any(axis=1)
+            own = held_out[calibration] / held_out[calibration].sum(axis=1, keepdims=True)
+            scores = self._contributions(rows[calibration], shares=own).sum(axis=1)
+            self.calibration_scores_ = np.sort(scores)
+            threshold = false_alarm_threshold(self.calibration_scores_, self.false_alarm_rate)
+        self.offset_ = -threshold
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "offset_")
+
+    # ----------------------------------------------------------------------------- scoring
+
+    def _validated(self, X: ArrayLike) -> Array:
+        check_is_fitted(self)
+        return validate_data(self, X, dtype=np.float64, reset=False)
+
+    def _contributions(self, rows: Array, shares: Array | None = None) -> Array:
+        """Contributions of each column, and last of the latent code: (n, n_features + 1)."""
+        from vae_anomaly.inference import elbo_terms
+
+        columns = self.columns_
+        parts = elbo_terms(
+            self._spec(columns),
+            self.weights_,
+            self.noise_,
+            columns.network_input(rows),
+            columns.target(rows, self.likelihood),
+            shares,
+        )
+        reconstruction = columns.outlying(rows, self.likelihood)
+        reconstruction[:, columns.varies] += parts.reconstruction
+        return SCORES[self.score](RowTerms(reconstruction, parts.kl), self.beta)
+
+    def score_samples(self, X: ArrayLike) -> Array:
+        """Score rows: the higher, the more normal.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            With ``score="elbo"`` the ELBO in nats: minus the anomaly score.
+        """
+        return -self._contributions(self._validated(X)).sum(axis=1)
+
+    def decision_function(self, X: ArrayLike) -> Array:
+        """Signed distance from the threshold in nats: negative for anomalies.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: ArrayLike) -> NDArray[np.int_]:
+        """Tell anomalies from normal rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            -1 for anomalies, +1 for normal rows.
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def explain(self, X: ArrayLike) -> pd.DataFrame:
+        """Split the anomaly score of each row into what each column adds to it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        DataFrame of shape (n_samples, n_features + 1)
+            A column per feature and last "kl", the latent code's part, in nats.
+            Each row sums to its anomaly score, minus `score_samples`.
+        """
+        contributions = self._contributions(self._validated(X))
+        index = X.index if isinstance(X, pd.DataFrame) else None
+        return pd.DataFrame(contributions, columns=[*self._feature_names(), "kl"], index=index)
+
+    def _feature_names(self) -> list[str]:
+        return list(
+            getattr(self, "feature_names_in_", [f"x{i}" for i in range(self.n_features_in_)])
+        )
+
+    # -------------------------------------------------------------- the generative side
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.weights_.shape[0] * self.noise_.shape[1])
+
+    def transform(self, X: ArrayLike) -> Array:
+        """Encode rows: the means of q(z|x), those of all members side by side.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_members * latent_dim)
+        """
+        from vae_anomaly.inference import posterior
+
+        x = self.columns_.network_input(self._validated(X))
+        mean, _, _ = posterior(self._spec(self.columns_), self.weights_, x)
+        return mean.reshape(len(mean), -1)
+
+    def reconstruct(self, X: ArrayLike) -> Array:
+        """Rebuild rows from their codes: what the model would have expected to see.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            Means of p(x|z) at the posterior means, averaged over members.
+        """
+        from vae_anomaly.inference import posterior
+
+        x = self.columns_.network_input(self._validated(X))
+        _, _, rebuilt = posterior(self._spec(self.columns_), self.weights_, x)
+        return self.columns_.from_target(rebuilt, self.likelihood)
+
+    def sample(
+        self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
+    ) -> Array:
+        """Draw new rows from the model: z from the prior, then x from p(x|z).
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        random_state : int, RandomState or None, default=None
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+        """
+        from vae_anomaly.inference import draw_rows
+
+        check_is_fitted(self)
+        rng = check_random_state(random_state)
+        drawn = draw_rows(self._spec(self.columns_), self.weights_, n_samples, rng)
+        return self.columns_.from_target(drawn, self.likelihood)
+
+
+def _hold_out(n: int, members: int, rng: np.random.RandomState) -> NDArray[np.bool_]:
+    """Choose which rows each member does not learn from: (n, members)."""
+    order = rng.permutation(n)
+    held_out = np.zeros((n, members), dtype=bool)
+    if members == 1 or n >= MIN_SPLIT_ROWS:
+        held_out[order[: min(max(1, int(n * CALIBRATION_SHARE)), MAX_CALIBRATION_ROWS)]] = True
+    else:
+        held_out[order, np.arange(n) % members] = True
+    return held_out
+
+
+def _rows_of_members(
+    held_out: NDArray[np.bool_] | None, n: int, members: int, *, hidden: bool
+) -> list[NDArray[np.intp]]:
+    if held_out is None:
+        held_out = np.zeros((n, members), dtype=bool)
+    return [np.flatnonzero(column == hidden) for column in held_out.T]
+
+
+def _equal_length(rows: list[NDArray[np.intp]]) -> NDArray[np.intp]:
+    shortest = min(len(r) for r in rows)
+    return np.stack([r[:shortest] for r in rows])
+
+
+def _antithetic_noise(
+    spec: NetworkSpec, draws: int, rng: np.random.RandomState
+) -> NDArray[np.float32]:
+    """Draw noise in pairs of opposite signs, whose errors of odd order cancel: (draws, latent)."""
+    if spec.noiseless:
+        return np.zeros((1, spec.latent), dtype=np.float32)
+    half = rng.standard_normal(((draws + 1) // 2, spec.latent))
+    return np.concatenate([half, -half])[:draws].astype(np.float32)

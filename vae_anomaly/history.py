@@ -1,0 +1,35 @@
+"""What training leaves behind to be looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["History"]
+
+
+@dataclass
+class History:
+    """Losses after each round of training, in nats a row, means over members.
+
+    Attributes
+    ----------
+    step : list of int
+        Gradient steps taken by the end of the round.
+    loss, reconstruction, kl : list of float
+        Over the round's batches; ``loss = reconstruction + beta * kl``.
+    held_out : list of float
+        Loss of rows that the members do not learn from; empty where there are none.
+    """
+
+    step: list[int] = field(default_factory=list)
+    loss: list[float] = field(default_factory=list)
+    reconstruction: list[float] = field(default_factory=list)
+    kl: list[float] = field(default_factory=list)
+    held_out: list[float] = field(default_factory=list)
+
+    def add(self, step: int, loss: float, reconstruction: float, kl: float) -> None:
+        """Note the training losses of one round."""
+        self.step.append(step)
+        self.loss.append(loss)
+        self.reconstruction.append(reconstruction)
+        self.kl.append(kl)

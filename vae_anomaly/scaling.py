@@ -1,0 +1,180 @@
+"""Columns in their own units <-> standardised columns in which a VAE is at home.
+
+Each column is centred, scaled, and beyond `KNEE` standard deviations bent into
+a logarithm, so that every finite double becomes a number a float32 network can
+digest. The bend is a change of variables, and the densities pay for it: a
+score in nats adds the log-Jacobian, the `tail`, so that it stays minus the log
+of a density of the standardised column and keeps rising up to 1e300.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["KNEE", "Columns", "bend", "bend_log_jacobian", "unbend"]
+
+Array = NDArray[np.float64]
+
+KNEE = 8.0
+"""Standard deviations up to which a standardised value is left alone."""
+
+OUTLYING = 10.0
+"""Robust standard deviations beyond which a training value does not shape its column's scale."""
+
+LARGEST = 1e300
+"""Larger magnitudes are taken for this one: squares of it are never formed."""
+
+
+def bend(z: Array) -> Array:
+    """Map the real line onto itself: the identity up to `KNEE`, a logarithm beyond.
+
+    Parameters
+    ----------
+    z : ndarray
+        Standardised values.
+
+    Returns
+    -------
+    ndarray of the shape of `z`
+        ``z`` where ``|z| <= KNEE``, else ``sign(z) (KNEE + log(1 + |z| - KNEE))``:
+        continuous with a continuous slope, and strictly increasing.
+
+    Examples
+    --------
+    >>> bend(np.array([-3.0, 8.0, 1e300])).round(1).tolist()
+    [-3.0, 8.0, 698.8]
+    """
+    excess = np.maximum(np.abs(z) - KNEE, 0.0)
+    return np.where(excess > 0, np.sign(z) * (KNEE + np.log1p(excess)), z)
+
+
+def unbend(bent: Array) -> Array:
+    """Invert `bend`."""
+    excess = np.maximum(np.abs(bent) - KNEE, 0.0)
+    return np.where(excess > 0, np.sign(bent) * (KNEE + np.expm1(np.minimum(excess, 690))), bent)
+
+
+def bend_log_jacobian(z: Array) -> Array:
+    """Minus the log-derivative of `bend`: what a density of ``z`` pays, in nats."""
+    return np.log1p(np.maximum(np.abs(z) - KNEE, 0.0))
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """What training saw of each column: enough to turn rows into network inputs and back.
+
+    Attributes
+    ----------
+    center, scale : ndarray of shape (n_columns,)
+        In the units of the column.
+    low, high : ndarray of shape (n_columns,)
+        Range of the training rows.
+
+    Examples
+    --------
+    >>> columns = Columns.from_rows(np.array([[0.0, 7.0], [2.0, 7.0], [4.0, 7.0]]))
+    >>> columns.varies.tolist()
+    [True, False]
+    >>> columns.network_input(np.array([[2.0, 7.0]])).tolist()
+    [[0.0]]
+    """
+
+    center: Array
+    scale: Array
+    low: Array
+    high: Array
+
+    @classmethod
+    def from_rows(cls, rows: Array) -> Columns:
+        """Measure the columns of `rows`.
+
+        Mean and standard deviation are those of values clipped to `OUTLYING`
+        robust standard deviations around the median, so that one cell of 1e30
+        does not flatten its column.
+
+        A constant column has no scale of its own. It is given the deviation
+        that it would have if one more row stood one unit away (its magnitude,
+        or 1 for a column of zeros): the more rows agree, the more a first
+        deviation says, as in Laplace's rule of succession.
+        """
+        rows = np.clip(rows, -LARGEST, LARGEST)
+        low, high = rows.min(axis=0), rows.max(axis=0)
+        first, median, third = np.percentile(rows / 4, [25, 50, 75], axis=0) * 4
+        reach = OUTLYING * (third - first) / 1.349
+        reach = np.where(reach > 0, reach, np.inf)
+        clipped = np.clip(rows, median - reach, median + reach)
+
+        center = clipped.mean(axis=0)
+        deviation = clipped - center
+        spread = np.abs(deviation).max(axis=0)
+        # Squares are taken of numbers in [-1, 1], so that 1e300 does not overflow.
+        unit = np.where(spread > 0, spread, 1.0)
+        scale = unit * np.sqrt(np.mean((deviation / unit) ** 2, axis=0))
+        constant = low == high
+        magnitude = np.where(low == 0, 1.0, np.abs(low))
+        return cls(
+            center=np.where(constant, low, center),
+            scale=np.where(constant, magnitude / np.sqrt(len(rows) + 1), scale),
+            low=low,
+            high=high,
+        )
+
+    @property
+    def varies(self) -> NDArray[np.bool_]:
+        """Which columns were not constant in training, and so reach the network."""
+        return self.low < self.high
+
+    def standardize(self, rows: Array) -> Array:
+        """Count standard deviations from the centre, not yet bent: (n, n_columns)."""
+        rows = np.clip(rows, -LARGEST, LARGEST)
+        with np.errstate(over="ignore"):  # the clip that follows takes care of infinity
+            z = (rows - self.center) / self.scale
+        return np.clip(z, -LARGEST, LARGEST)
+
+    def network_input(self, rows: Array) -> Array:
+        """Turn rows into what the encoder sees: (n, n_varying)."""
+        return bend(self.standardize(rows)[:, self.varies])
+
+    def target(self, rows: Array, likelihood: str) -> Array:
+        """Turn rows into what the likelihood explains: (n, n_varying)."""
+        if likelihood == "gaussian":
+            return self.network_input(rows)
+        low, span = self._unit_interval
+        return np.clip((np.clip(rows, -LARGEST, LARGEST) - low) / span, 0.0, 1.0)[:, self.varies]
+
+    def outlying(self, rows: Array, likelihood: str) -> Array:
+        """Cost in nats of what the likelihood does not see: (n, n_columns).
+
+        For the Gaussian the log-Jacobian of the bend; for the Bernoulli the
+        distance from the unit interval under a normal tail; for a constant
+        column its whole deviation under a normal tail.
+        """
+        z = self.standardize(rows)
+        if likelihood == "gaussian":
+            beyond = np.where(self.varies, 0.0, z)
+            return 0.5 * bend(beyond) ** 2 + bend_log_jacobian(z)
+        low, span = self._unit_interval
+        nearest = np.clip(np.clip(rows, -LARGEST, LARGEST), low, low + span)
+        beyond = np.where(self.varies, z - self.standardize(nearest), z)
+        return 0.5 * bend(beyond) ** 2 + bend_log_jacobian(beyond)
+
+    def from_target(self, target: Array, likelihood: str) -> Array:
+        """Turn what the likelihood explains back into rows: (n, n_columns)."""
+        rows = np.tile(self.center, (len(target), 1))
+        if likelihood == "gaussian":
+            z = np.zeros_like(rows)
+            z[:, self.varies] = unbend(target)
+            return np.clip(rows + z * self.scale, -LARGEST, LARGEST)
+        low, span = self._unit_interval
+        rows[:, self.varies] = low[self.varies] + target * span[self.varies]
+        return rows
+
+    @property
+    def _unit_interval(self) -> tuple[Array, Array]:
+        """Start and length of what the Bernoulli takes for [0, 1]: itself where it holds all."""
+        inside = (self.low >= 0) & (self.high <= 1)
+        span = np.where(self.low < self.high, self.high - self.low, 1.0)
+        return np.where(inside, 0.0, self.low), np.where(inside, 1.0, span)

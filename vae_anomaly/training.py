@@ -1,0 +1,229 @@
+"""The training loop: gradient steps in the graph, decisions between them in Python.
+
+One *round* is some hundred gradient steps in a single TensorFlow call. After
+each, the loop notes the losses, looks at held-out rows where there are any,
+tells whoever is watching, and decides whether to go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from keras import ops
+from numpy.typing import NDArray
+
+from vae_anomaly.exceptions import DivergenceError
+from vae_anomaly.history import History
+from vae_anomaly.networks import NetworkSpec
+from vae_anomaly.vae import VAE, ElboTerms, build_vae
+
+__all__ = ["Adam", "Plan", "TrainingRows", "train"]
+
+Tensor = Any
+Rows = NDArray[np.intp]
+
+
+class TrainingRows(NamedTuple):
+    """What there is to learn from, and which member may see what."""
+
+    x: NDArray[np.float32]  # (n, columns), what the encoder sees
+    target: NDArray[np.float32]  # (n, columns), what the likelihood explains
+    seen: list[Rows]  # for each member, the rows that it learns from
+    held_out: Rows  # (members, k), rows that each does not learn from, to watch; k may be 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to train."""
+
+    beta: float = 1.0
+    learning_rate: float = 1e-3
+    batch_size: int = 128
+    max_steps: int = 3000
+    round_steps: int = 100
+
+
+class AdamState(NamedTuple):
+    """Running moments of the gradient."""
+
+    step: Tensor
+    first: Tensor  # (members, n_weights)
+    second: Tensor  # (members, n_weights)
+
+
+class Adam(NamedTuple):
+    """Adam on a weight matrix with a row per member, as a pure function.
+
+    Kingma and Ba, "Adam: a method for stochastic optimization", section 2
+    (:arxiv:`1412.6980`). Keras' own optimisers keep their state in variables,
+    which would tie a compiled round to one detector. Gradients are first
+    clipped member by member, so that no member disturbs another.
+    """
+
+    learning_rate: Tensor
+    clip_norm: float = 5.0
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-7
+
+    def start(self, weights: Tensor) -> AdamState:
+        """State before the first step."""
+        return AdamState(tf.zeros((), tf.float32), tf.zeros_like(weights), tf.zeros_like(weights))
+
+    def update(
+        self, weights: Tensor, gradient: Tensor, state: AdamState
+    ) -> tuple[Tensor, AdamState]:
+        """Take one step."""
+        gradient = tf.clip_by_norm(gradient, self.clip_norm, axes=[1])
+        step = state.step + 1.0
+        first = self.beta_1 * state.first + (1 - self.beta_1) * gradient
+        second = self.beta_2 * state.second + (1 - self.beta_2) * tf.square(gradient)
+        rate = self.learning_rate * tf.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+        return (
+            weights - rate * first / (tf.sqrt(second) + self.epsilon),
+            AdamState(step, first, second),
+        )
+
+
+def losses_of_members(terms: ElboTerms, beta: Tensor) -> Tensor:
+    """Mean over rows of loss, reconstruction error and KL: (3, members), in nats."""
+    reconstruction = -ops.mean(ops.sum(terms.log_likelihood, axis=-1), axis=(1, 2))
+    kl = ops.mean(ops.sum(terms.kl, axis=-1), axis=1)
+    return ops.stack([reconstruction + beta * kl, reconstruction, kl])
+
+
+@lru_cache(maxsize=64)
+def compiled_round(spec: NetworkSpec) -> Callable[..., Any]:
+    """Many gradient steps as one TensorFlow function."""
+    vae = build_vae(spec)
+
+    @tf.function(reduce_retracing=True)
+    def run_round(
+        weights: Tensor,
+        state: AdamState,
+        batches: Tensor,  # (steps, members, batch), row numbers
+        x: Tensor,
+        target: Tensor,
+        seed: Tensor,
+        beta: Tensor,
+        learning_rate: Tensor,
+    ) -> Any:
+        def step(i: Tensor, weights: Tensor, state: AdamState, losses: Tensor) -> Any:
+            rows = batches[i]  # (members, batch)
+            shape = [spec.members, 1, tf.shape(rows)[1], spec.latent]
+            noise = tf.random.stateless_normal(shape, [seed, tf.cast(state.step, seed.dtype)])
+            with tf.GradientTape() as tape:
+                tape.watch(weights)
+                with vae.holding(weights):
+                    terms = vae.elbo(tf.gather(x, rows), tf.gather(target, rows), noise)
+                now = losses_of_members(terms, beta)
+                # The sum over members, so that each follows its own gradient only.
+                total = tf.reduce_sum(now[0])
+            gradient = tape.gradient(total, weights)
+            weights, state = Adam(learning_rate).update(weights, gradient, state)
+            return i + 1, weights, state, losses + tf.reduce_mean(now, axis=1)
+
+        steps = tf.shape(batches)[0]
+        _, weights, state, losses = tf.while_loop(
+            lambda i, *_: i < steps, step, (0, weights, state, tf.zeros(3))
+        )
+        return weights, state, losses / tf.cast(steps, tf.float32)
+
+    return run_round
+
+
+@lru_cache(maxsize=64)
+def compiled_held_out_loss(spec: NetworkSpec) -> Callable[..., Any]:
+    """Mean loss of rows that the members do not learn from."""
+    vae = build_vae(spec)
+
+    @tf.function(reduce_retracing=True)
+    def held_out_loss(weights: Tensor, x: Tensor, target: Tensor, noise: Tensor, beta: Tensor) -> Any:
+        with vae.holding(weights):
+            return tf.reduce_mean(losses_of_members(vae.elbo(x, target, noise), beta)[0])
+
+    return held_out_loss
+
+
+def shuffled_batches(
+    seen: list[Rows], batch_size: int, rng: np.random.RandomState
+) -> Iterator[NDArray[np.int32]]:
+    """Yield row numbers for ever, (members, batch): each member's rows in a new order each epoch.
+
+    Batches run across the ends of epochs, so that none is short.
+    """
+    batch_size = min(batch_size, *(len(rows) for rows in seen))
+    queues = [np.empty(0, dtype=np.int32) for _ in seen]
+    while True:
+        for m, rows in enumerate(seen):
+            if len(queues[m]) < batch_size:
+                queues[m] = np.concatenate([queues[m], rng.permutation(rows).astype(np.int32)])
+        yield np.stack([queue[:batch_size] for queue in queues])
+        queues = [queue[batch_size:] for queue in queues]
+
+
+def train(
+    spec: NetworkSpec,
+    data: TrainingRows,
+    plan: Plan,
+    rng: np.random.RandomState,
+    on_round: Callable[[History], None] | None = None,
+) -> tuple[NDArray[np.float32], History]:
+    """Fit the weights of all members.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+    data : TrainingRows
+    plan : Plan
+    rng : RandomState
+        Source of the starting weights, the order of rows and the noise.
+    on_round : callable, optional
+        Called with the history so far after each round.
+
+    Returns
+    -------
+    weights : ndarray of shape (members, n_weights), float32
+    history : History
+
+    Raises
+    ------
+    DivergenceError
+        If a loss is no longer a finite number.
+    """
+    run_round, held_out_loss = compiled_round(spec), compiled_held_out_loss(spec)
+    weights = tf.constant(build_vae(spec).initial_weights(rng))
+    seed, learning_rate = int(rng.randint(2**31 - 1)), tf.constant(plan.learning_rate, tf.float32)
+    beta = tf.constant(plan.beta, tf.float32)
+    state = Adam(learning_rate).start(weights)
+    batches = shuffled_batches(data.seen, plan.batch_size, rng)
+    x, target = tf.constant(data.x), tf.constant(data.target)
+    watched = data.held_out.shape[1]
+    held_out = [tf.gather(t, data.held_out) for t in (x, target)]
+    noise = rng.standard_normal((1, 1, watched, spec.latent)).astype(np.float32)
+
+    history = History()
+    for start in range(0, plan.max_steps, plan.round_steps):
+        steps = min(plan.round_steps, plan.max_steps - start)
+        block = np.stack([next(batches) for _ in range(steps)])
+        weights, state, losses = run_round(
+            weights, state, block, x, target, tf.constant(seed), beta, learning_rate
+        )
+        loss, reconstruction, kl = (float(value) for value in losses.numpy())
+        if not np.isfinite(loss):
+            raise DivergenceError(
+                f"Training diverged: the loss is {loss} after {start + steps} steps. Lower "
+                f"learning_rate (it is {plan.learning_rate:g}), or look for extreme values in "
+                f"the training rows."
+            )
+        history.add(start + steps, loss, reconstruction, kl)
+        if watched:
+            history.held_out.append(float(held_out_loss(weights, *held_out, noise, beta)))
+        if on_round is not None:
+            on_round(history)
+    return weights.numpy(), history
