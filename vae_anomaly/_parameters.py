@@ -42,8 +42,8 @@ def number(low: float, high: float, bounds: str) -> Rule:
 
 def one_of(names: Any) -> Rule:
     """Strings from a list."""
-    names = tuple(names)
-    return Rule(lambda v: isinstance(v, str) and v in names, f"one of {', '.join(map(repr, names))}")
+    words = ", ".join(repr(name) for name in names)
+    return Rule(lambda v: isinstance(v, str) and v in names, f"one of {words}")
 
 
 def optional(rule: Rule) -> Rule:

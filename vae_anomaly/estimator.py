@@ -23,13 +23,20 @@ from vae_anomaly.history import History
 from vae_anomaly.networks import NetworkSpec
 from vae_anomaly.scaling import Columns
 from vae_anomaly.scores import SCORES, RowTerms
-from vae_anomaly.thresholds import contamination_threshold, false_alarm_threshold
+from vae_anomaly.thresholds import (
+    choose_held_out,
+    contamination_threshold,
+    false_alarm_threshold,
+)
 
 __all__ = ["VAEDetector"]
 
 Array = NDArray[np.float64]
 
 LIKELIHOODS = ("gaussian", "bernoulli")
+
+MAX_LATENT_ROWS = 10_000
+"""Training rows over which the use of the latent dimensions is averaged."""
 
 RULES = {
     "latent_dim": integer(1),
@@ -48,15 +55,8 @@ RULES = {
     "threshold": optional(number(-np.inf, np.inf, "()")),
 }
 
-CALIBRATION_SHARE = 0.2
-MAX_CALIBRATION_ROWS = 10_000
-MIN_SPLIT_ROWS = 1000
-"""With fewer rows than this, every row trains all members but one, which calibrates it."""
 
-
-class VAEDetector(  # type: ignore[misc]
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseEstimator
-):
+class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseEstimator):
     """Anomaly detection by the evidence lower bound of a variational autoencoder.
 
     Learns from rows that are (almost) all normal. The anomaly score of a row is
@@ -225,10 +225,11 @@ class VAEDetector(  # type: ignore[misc]
             )
         rows = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         rng = check_random_state(self.random_state)
-        calibrates = self.contamination is None and self.threshold is None
-        held_out = _hold_out(len(rows), self.n_members, rng) if calibrates else None
+        held_out = np.zeros((len(rows), self.n_members), dtype=bool)
+        if self.contamination is None and self.threshold is None:
+            held_out = choose_held_out(len(rows), self.n_members, rng)
 
-        columns = Columns.from_rows(rows if held_out is None else rows[~held_out.all(axis=1)])
+        columns = Columns.from_rows(rows[~held_out.all(axis=1)])
         if not columns.varies.any():
             raise DataError(
                 f"All {rows.shape[1]} columns are constant in the {len(rows)} training rows: "
@@ -239,17 +240,14 @@ class VAEDetector(  # type: ignore[misc]
         data = TrainingRows(
             x=x.astype(np.float32),
             target=target.astype(np.float32),
-            seen=_rows_of_members(held_out, len(rows), self.n_members, hidden=False),
-            held_out=_equal_length(
-                _rows_of_members(held_out, len(rows), self.n_members, hidden=True)
-            ),
+            held_out=held_out,
         )
         plan = Plan(self.beta, self.learning_rate, self.batch_size, self.max_steps)
         weights, history = train(spec, data, plan, rng, self.callback)
 
         self.columns_, self.weights_, self.history_ = columns, weights, history
         self.noise_ = _antithetic_noise(spec, self.n_draws, rng)
-        self.latent_kl_ = self._mean_latent_kl(x[:MAX_CALIBRATION_ROWS])
+        self.latent_kl_ = self._mean_latent_kl(x[:MAX_LATENT_ROWS])
         self._choose_threshold(rows, held_out)
         return self
 
@@ -271,7 +269,7 @@ class VAEDetector(  # type: ignore[misc]
         kl = 0.5 * (mean**2 + np.exp(log_variance) - 1.0 - log_variance)
         return kl.mean(axis=0)
 
-    def _choose_threshold(self, rows: Array, held_out: NDArray[np.bool_] | None) -> None:
+    def _choose_threshold(self, rows: Array, held_out: NDArray[np.bool_]) -> None:
         self.calibration_scores_ = np.empty(0)
         if self.threshold is not None:
             threshold = float(self.threshold)
@@ -279,10 +277,10 @@ class VAEDetector(  # type: ignore[misc]
             scores = self._contributions(rows).sum(axis=1)
             threshold = contamination_threshold(scores, self.contamination)
         else:
-            assert held_out is not None
             calibration = held_out.any(axis=1)
-            own = held_out[calibration] / held_out[calibration].sum(axis=1, keepdims=True)
-            scores = self._contributions(rows[calibration], shares=own).sum(axis=1)
+            unseen = held_out[calibration]
+            shares = unseen / unseen.sum(axis=1, keepdims=True)
+            scores = self._contributions(rows[calibration], shares).sum(axis=1)
             self.calibration_scores_ = np.sort(scores)
             threshold = false_alarm_threshold(self.calibration_scores_, self.false_alarm_rate)
         self.offset_ = -threshold
@@ -437,30 +435,6 @@ class VAEDetector(  # type: ignore[misc]
         rng = check_random_state(random_state)
         drawn = draw_rows(self._spec(self.columns_), self.weights_, n_samples, rng)
         return self.columns_.from_target(drawn, self.likelihood)
-
-
-def _hold_out(n: int, members: int, rng: np.random.RandomState) -> NDArray[np.bool_]:
-    """Choose which rows each member does not learn from: (n, members)."""
-    order = rng.permutation(n)
-    held_out = np.zeros((n, members), dtype=bool)
-    if members == 1 or n >= MIN_SPLIT_ROWS:
-        held_out[order[: min(max(1, int(n * CALIBRATION_SHARE)), MAX_CALIBRATION_ROWS)]] = True
-    else:
-        held_out[order, np.arange(n) % members] = True
-    return held_out
-
-
-def _rows_of_members(
-    held_out: NDArray[np.bool_] | None, n: int, members: int, *, hidden: bool
-) -> list[NDArray[np.intp]]:
-    if held_out is None:
-        held_out = np.zeros((n, members), dtype=bool)
-    return [np.flatnonzero(column == hidden) for column in held_out.T]
-
-
-def _equal_length(rows: list[NDArray[np.intp]]) -> NDArray[np.intp]:
-    shortest = min(len(r) for r in rows)
-    return np.stack([r[:shortest] for r in rows])
 
 
 def _antithetic_noise(

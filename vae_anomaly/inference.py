@@ -20,7 +20,7 @@ from vae_anomaly.networks import NetworkSpec
 from vae_anomaly.scores import RowTerms
 from vae_anomaly.vae import VAE, build_vae
 
-__all__ = ["draw_rows", "elbo_terms", "posterior", "reconstruct"]
+__all__ = ["draw_rows", "elbo_terms", "posterior"]
 
 Tensor = Any
 Array = NDArray[np.float64]
@@ -146,9 +146,7 @@ def posterior(spec: NetworkSpec, weights: Weights, x: Array) -> tuple[Array, Arr
     return mean, log_variance, rebuilt
 
 
-def draw_rows(
-    spec: NetworkSpec, weights: Weights, n: int, rng: np.random.RandomState
-) -> Array:
+def draw_rows(spec: NetworkSpec, weights: Weights, n: int, rng: np.random.RandomState) -> Array:
     """Draw rows from the model: a member, z ~ N(0, I), x ~ p(x|z); (n, columns)."""
     vae = build_vae(spec)
     z = rng.standard_normal((spec.members, n, spec.latent)).astype(np.float32)

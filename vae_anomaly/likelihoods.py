@@ -53,37 +53,27 @@ class Gaussian(keras.layers.Layer):
 
     def __init__(self, members: int, columns: int, variance: float | None = None) -> None:
         super().__init__(dtype="float32", name="likelihood")
-        self.members, self.columns, self.variance = members, columns, variance
-
-    def build(self, input_shape: Any = None) -> None:
-        """Create the log-variances, unless they are fixed."""
-        self.raw_log_variance = (
-            self.add_weight(
-                shape=(self.members, 1, self.columns), initializer="zeros", name="log_variance"
+        self.variance = variance
+        if variance is None:
+            self.raw_log_variance = self.add_weight(
+                shape=(members, 1, columns), initializer="zeros", name="log_variance"
             )
-            if self.variance is None
-            else None
-        )
-        self.built = True
 
     @property
     def log_variance(self) -> Tensor:
-        """Log-variance of every column: (members, 1, columns), or one number."""
-        if self.raw_log_variance is None:
-            return ops.convert_to_tensor(math.log(self.variance), dtype="float32")
-        return ops.logaddexp(
-            ops.convert_to_tensor(self.raw_log_variance), math.log(self.MIN_VARIANCE)
-        )
+        """Log-variance of every column: (members, 1, columns), or (1, 1, 1)."""
+        if self.variance is not None:
+            return ops.full((1, 1, 1), math.log(self.variance), dtype="float32")
+        return ops.logaddexp(self.raw_log_variance, math.log(self.MIN_VARIANCE))
 
     def log_prob(self, x: Tensor, outputs: Tensor) -> Tensor:
-        """Log-density of every cell: (..., n, columns) for outputs of that shape."""
-        log_variance = ops.cast(self.log_variance, x.dtype)
-        log_variance = log_variance[:, None] if len(log_variance.shape) else log_variance
+        """Log-density of every cell: (members, draws, n, columns)."""
+        log_variance = ops.cast(self.log_variance, x.dtype)[:, None]
         residual = x - ops.cast(outputs, x.dtype)
         return -0.5 * (LOG_2PI + log_variance + ops.square(residual) * ops.exp(-log_variance))
 
     def mean(self, outputs: Tensor) -> Tensor:
-        """Expected row."""
+        """Return the expected rows."""
         return outputs
 
     def draw(self, outputs: Tensor, seed: Tensor) -> Tensor:
@@ -104,19 +94,14 @@ class Bernoulli(keras.layers.Layer):
 
     def __init__(self, members: int, columns: int) -> None:
         super().__init__(dtype="float32", name="likelihood")
-        self.members, self.columns = members, columns
-
-    def build(self, input_shape: Any = None) -> None:
-        """Nothing to create: the logits say all."""
-        self.built = True
 
     def log_prob(self, x: Tensor, outputs: Tensor) -> Tensor:
-        """Log-probability of every cell: (..., n, columns)."""
+        """Log-probability of every cell: (members, draws, n, columns)."""
         logits = ops.cast(outputs, x.dtype)
         return x * logits - ops.softplus(logits)
 
     def mean(self, outputs: Tensor) -> Tensor:
-        """Expected row: probabilities."""
+        """Return the expected rows: probabilities."""
         return ops.sigmoid(outputs)
 
     def draw(self, outputs: Tensor, seed: Tensor) -> Tensor:

@@ -12,13 +12,47 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TooFewCalibrationRowsWarning", "contamination_threshold", "false_alarm_threshold"]
+__all__ = [
+    "TooFewCalibrationRowsWarning",
+    "choose_held_out",
+    "contamination_threshold",
+    "false_alarm_threshold",
+]
 
 Array = NDArray[np.float64]
+
+CALIBRATION_SHARE = 0.2
+MAX_CALIBRATION_ROWS = 10_000
+MIN_SPLIT_ROWS = 1000
 
 
 class TooFewCalibrationRowsWarning(UserWarning):
     """The wanted false-alarm rate is finer than the calibration rows can resolve."""
+
+
+def choose_held_out(n: int, members: int, rng: np.random.RandomState) -> NDArray[np.bool_]:
+    """Choose the rows that each member does not learn from, but calibrates.
+
+    Parameters
+    ----------
+    n, members : int
+    rng : RandomState
+
+    Returns
+    -------
+    ndarray of bool of shape (n, members)
+        From `MIN_SPLIT_ROWS` rows on, or with a single member, one share of the
+        rows is kept from all of them. Below, rows are too dear for that: each
+        is kept from one member only, and trains all others.
+    """
+    order = rng.permutation(n)
+    held_out = np.zeros((n, members), dtype=bool)
+    if members == 1 or n >= MIN_SPLIT_ROWS:
+        share = min(max(1, int(n * CALIBRATION_SHARE)), MAX_CALIBRATION_ROWS)
+        held_out[order[:share]] = True
+    else:
+        held_out[order, np.arange(n) % members] = True
+    return held_out
 
 
 def contamination_threshold(training_scores: Array, contamination: float) -> float:

@@ -8,7 +8,7 @@ tells whoever is watching, and decides whether to go on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -20,12 +20,14 @@ from numpy.typing import NDArray
 from vae_anomaly.exceptions import DivergenceError
 from vae_anomaly.history import History
 from vae_anomaly.networks import NetworkSpec
-from vae_anomaly.vae import VAE, ElboTerms, build_vae
+from vae_anomaly.vae import ElboTerms, build_vae
 
 __all__ = ["Adam", "Plan", "TrainingRows", "train"]
 
 Tensor = Any
-Rows = NDArray[np.intp]
+
+MAX_WATCHED_ROWS = 2000
+"""Held-out rows whose loss is looked at after each round."""
 
 
 class TrainingRows(NamedTuple):
@@ -33,8 +35,13 @@ class TrainingRows(NamedTuple):
 
     x: NDArray[np.float32]  # (n, columns), what the encoder sees
     target: NDArray[np.float32]  # (n, columns), what the likelihood explains
-    seen: list[Rows]  # for each member, the rows that it learns from
-    held_out: Rows  # (members, k), rows that each does not learn from, to watch; k may be 0
+    held_out: NDArray[np.bool_]  # (n, members), the rows that each does not learn from
+
+    def watched(self) -> NDArray[np.intp]:
+        """Held-out rows of each member, equally many: (members, k), where k may be 0."""
+        rows = [np.flatnonzero(column) for column in self.held_out.T]
+        k = min(MAX_WATCHED_ROWS, *(len(r) for r in rows))
+        return np.stack([r[:k] for r in rows])
 
 
 @dataclass(frozen=True)
@@ -143,7 +150,9 @@ def compiled_held_out_loss(spec: NetworkSpec) -> Callable[..., Any]:
     vae = build_vae(spec)
 
     @tf.function(reduce_retracing=True)
-    def held_out_loss(weights: Tensor, x: Tensor, target: Tensor, noise: Tensor, beta: Tensor) -> Any:
+    def held_out_loss(
+        weights: Tensor, x: Tensor, target: Tensor, noise: Tensor, beta: Tensor
+    ) -> Any:
         with vae.holding(weights):
             return tf.reduce_mean(losses_of_members(vae.elbo(x, target, noise), beta)[0])
 
@@ -151,12 +160,13 @@ def compiled_held_out_loss(spec: NetworkSpec) -> Callable[..., Any]:
 
 
 def shuffled_batches(
-    seen: list[Rows], batch_size: int, rng: np.random.RandomState
+    held_out: NDArray[np.bool_], batch_size: int, rng: np.random.RandomState
 ) -> Iterator[NDArray[np.int32]]:
     """Yield row numbers for ever, (members, batch): each member's rows in a new order each epoch.
 
     Batches run across the ends of epochs, so that none is short.
     """
+    seen = [np.flatnonzero(~column) for column in held_out.T]
     batch_size = min(batch_size, *(len(rows) for rows in seen))
     queues = [np.empty(0, dtype=np.int32) for _ in seen]
     while True:
@@ -201,11 +211,11 @@ def train(
     seed, learning_rate = int(rng.randint(2**31 - 1)), tf.constant(plan.learning_rate, tf.float32)
     beta = tf.constant(plan.beta, tf.float32)
     state = Adam(learning_rate).start(weights)
-    batches = shuffled_batches(data.seen, plan.batch_size, rng)
+    batches = shuffled_batches(data.held_out, plan.batch_size, rng)
     x, target = tf.constant(data.x), tf.constant(data.target)
-    watched = data.held_out.shape[1]
-    held_out = [tf.gather(t, data.held_out) for t in (x, target)]
-    noise = rng.standard_normal((1, 1, watched, spec.latent)).astype(np.float32)
+    watched = data.watched()
+    held_out = [tf.gather(t, watched) for t in (x, target)]
+    noise = rng.standard_normal((1, 1, watched.shape[1], spec.latent)).astype(np.float32)
 
     history = History()
     for start in range(0, plan.max_steps, plan.round_steps):
@@ -222,7 +232,7 @@ def train(
                 f"the training rows."
             )
         history.add(start + steps, loss, reconstruction, kl)
-        if watched:
+        if watched.size:
             history.held_out.append(float(held_out_loss(weights, *held_out, noise, beta)))
         if on_round is not None:
             on_round(history)

@@ -63,7 +63,6 @@ class VAE(keras.Model):
         super().__init__(dtype="float32", name="vae")
         self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
         self.noiseless = noiseless
-        likelihood.build()
         self.built = True
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:

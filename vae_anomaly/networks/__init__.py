@@ -7,6 +7,7 @@ functions are cached by, and what says which weights there must be.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 
 __all__ = ["NetworkSpec"]
@@ -55,7 +56,7 @@ class NetworkSpec:
         shapes: dict[str, tuple[int, ...]] = {}
         for name, sizes in (("encoder", encoder), ("decoder", decoder)):
             last = len(sizes) - 2
-            for i, (inputs, units) in enumerate(zip(sizes, sizes[1:], strict=False)):
+            for i, (inputs, units) in enumerate(pairwise(sizes)):
                 layer = f"{name}_{'out' if i == last else i}"
                 shapes[f"{layer}.kernel"] = (inputs, units)
                 shapes[f"{layer}.bias"] = (units,)
