@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         ParameterError,
         VAEAnomalyError,
     )
+    from vae_anomaly.persistence import inspect, load, save
 
 __version__ = "0.1.0"
 
@@ -34,6 +35,9 @@ _HOMES = {
     "ParameterError": "exceptions",
     "VAEAnomalyError": "exceptions",
     "VAEDetector": "estimator",
+    "inspect": "persistence",
+    "load": "persistence",
+    "save": "persistence",
 }
 
 __all__ = [
@@ -44,6 +48,9 @@ __all__ = [
     "ParameterError",
     "VAEAnomalyError",
     "VAEDetector",
+    "inspect",
+    "load",
+    "save",
 ]
 
 

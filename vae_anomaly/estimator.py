@@ -29,7 +29,7 @@ from vae_anomaly.thresholds import (
     false_alarm_threshold,
 )
 
-__all__ = ["VAEDetector"]
+__all__ = ["RULES", "VAEDetector", "column_names", "network_spec"]
 
 Array = NDArray[np.float64]
 
@@ -84,7 +84,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         Networks that are trained side by side and whose scores are averaged.
     score : {"elbo", "reconstruction", "kl"}, default="elbo"
         What `score_samples` is minus of; see `vae_anomaly.scores`.
-    n_draws : int, default=8
+    n_draws : int, default=2
         Latent draws over which the reconstruction error is averaged when
         scoring. They are drawn once, in `fit`: scores are deterministic.
     learning_rate : float, default=1e-3
@@ -121,6 +121,8 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         nats: near zero where a dimension is not used.
     columns_ : Columns
         Centre, scale and range of each column.
+    network_spec_ : NetworkSpec
+        Shape of the networks.
     weights_ : ndarray of shape (n_members, n_weights)
         Weights of the networks.
     noise_ : ndarray of shape (n_draws, latent_dim)
@@ -164,7 +166,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         beta: float = 1.0,
         n_members: int = 4,
         score: str = "elbo",
-        n_draws: int = 8,
+        n_draws: int = 2,
         learning_rate: float = 1e-3,
         batch_size: int = 128,
         max_steps: int = 3000,
@@ -235,7 +237,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
                 f"All {rows.shape[1]} columns are constant in the {len(rows)} training rows: "
                 f"there is nothing to learn. Expected at least one column that varies."
             )
-        spec = self._spec(columns)
+        spec = network_spec(self, int(columns.varies.sum()))
         x, target = columns.network_input(rows), columns.target(rows, self.likelihood)
         data = TrainingRows(
             x=x.astype(np.float32),
@@ -245,27 +247,17 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         plan = Plan(self.beta, self.learning_rate, self.batch_size, self.max_steps)
         weights, history = train(spec, data, plan, rng, self.callback)
 
-        self.columns_, self.weights_, self.history_ = columns, weights, history
+        self.columns_, self.network_spec_ = columns, spec
+        self.weights_, self.history_ = weights, history
         self.noise_ = _antithetic_noise(spec, self.n_draws, rng)
         self.latent_kl_ = self._mean_latent_kl(x[:MAX_LATENT_ROWS])
         self._choose_threshold(rows, held_out)
         return self
 
-    def _spec(self, columns: Columns) -> NetworkSpec:
-        return NetworkSpec(
-            members=self.n_members,
-            columns=int(columns.varies.sum()),
-            hidden=tuple(self.hidden_units),
-            latent=self.latent_dim,
-            likelihood=self.likelihood,
-            variance=self.variance if self.likelihood == "gaussian" else None,
-            noiseless=self.beta == 0,
-        )
-
     def _mean_latent_kl(self, x: Array) -> Array:
         from vae_anomaly.inference import posterior
 
-        mean, log_variance, _ = posterior(self._spec(self.columns_), self.weights_, x)
+        mean, log_variance, _ = posterior(self.network_spec_, self.weights_, x)
         kl = 0.5 * (mean**2 + np.exp(log_variance) - 1.0 - log_variance)
         return kl.mean(axis=0)
 
@@ -300,7 +292,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
 
         columns = self.columns_
         parts = elbo_terms(
-            self._spec(columns),
+            self.network_spec_,
             self.weights_,
             self.noise_,
             columns.network_input(rows),
@@ -367,12 +359,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         """
         contributions = self._contributions(self._validated(X))
         index = X.index if isinstance(X, pd.DataFrame) else None
-        return pd.DataFrame(contributions, columns=[*self._feature_names(), "kl"], index=index)
-
-    def _feature_names(self) -> list[str]:
-        return list(
-            getattr(self, "feature_names_in_", [f"x{i}" for i in range(self.n_features_in_)])
-        )
+        return pd.DataFrame(contributions, columns=[*column_names(self), "kl"], index=index)
 
     # -------------------------------------------------------------- the generative side
 
@@ -394,7 +381,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         from vae_anomaly.inference import posterior
 
         x = self.columns_.network_input(self._validated(X))
-        mean, _, _ = posterior(self._spec(self.columns_), self.weights_, x)
+        mean, _, _ = posterior(self.network_spec_, self.weights_, x)
         return mean.reshape(len(mean), -1)
 
     def reconstruct(self, X: ArrayLike) -> Array:
@@ -412,7 +399,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         from vae_anomaly.inference import posterior
 
         x = self.columns_.network_input(self._validated(X))
-        _, _, rebuilt = posterior(self._spec(self.columns_), self.weights_, x)
+        _, _, rebuilt = posterior(self.network_spec_, self.weights_, x)
         return self.columns_.from_target(rebuilt, self.likelihood)
 
     def sample(
@@ -433,8 +420,27 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
 
         check_is_fitted(self)
         rng = check_random_state(random_state)
-        drawn = draw_rows(self._spec(self.columns_), self.weights_, n_samples, rng)
+        drawn = draw_rows(self.network_spec_, self.weights_, n_samples, rng)
         return self.columns_.from_target(drawn, self.likelihood)
+
+
+def network_spec(detector: VAEDetector, varying: int) -> NetworkSpec:
+    """Describe the networks that a detector's parameters ask for, on so many columns."""
+    return NetworkSpec(
+        members=detector.n_members,
+        columns=varying,
+        hidden=tuple(detector.hidden_units),
+        latent=detector.latent_dim,
+        likelihood=detector.likelihood,
+        variance=detector.variance if detector.likelihood == "gaussian" else None,
+        noiseless=detector.beta == 0,
+    )
+
+
+def column_names(detector: VAEDetector) -> list[str]:
+    """Names of the columns that a detector was fitted on, or x0, x1, ..."""
+    numbered = [f"x{i}" for i in range(detector.n_features_in_)]
+    return [str(name) for name in getattr(detector, "feature_names_in_", numbered)]
 
 
 def _antithetic_noise(

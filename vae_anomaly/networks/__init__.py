@@ -6,9 +6,13 @@ functions are cached by, and what says which weights there must be.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ["NetworkSpec"]
 
@@ -63,6 +67,21 @@ class NetworkSpec:
         if self.likelihood == "gaussian" and self.variance is None:
             shapes["log_variance"] = (self.columns,)
         return shapes
+
+    def unpack(self, weights: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Cut a weight matrix into named arrays, (members, *shape) each."""
+        shapes = self.weight_shapes()
+        ends = np.cumsum([prod(shape) for shape in shapes.values()])
+        parts = np.split(weights, ends[:-1], axis=1)
+        return {
+            name: part.reshape(self.members, *shape)
+            for (name, shape), part in zip(shapes.items(), parts, strict=True)
+        }
+
+    def pack(self, arrays: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Undo `unpack`: (members, n_weights)."""
+        parts = [arrays[name].reshape(self.members, -1) for name in self.weight_shapes()]
+        return np.concatenate(parts, axis=1)
 
     @property
     def n_weights(self) -> int:

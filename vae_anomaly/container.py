@@ -1,0 +1,255 @@
+"""The layout of a model file: named arrays and one text of settings, nothing that runs.
+
+::
+
+    8 bytes       length of the header, little-endian
+    header        JSON: {"__metadata__": {format, format_version, config, sha256},
+                         name: {"dtype", "shape", "data_offsets"}, ...}
+    body          the arrays, little-endian, one after another
+
+This is the layout of safetensors, so its library opens the file too; this
+reader is stricter. It refuses everything that it does not expect, cheapest
+checks first, and allocates nothing that the file's own length does not cover.
+A checksum is no signature: whoever edits a file can also sign it again, so
+every check holds without it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_anomaly.exceptions import ModelFileError
+from vae_anomaly.files import atomic_write
+
+__all__ = [
+    "FORMAT",
+    "FORMAT_VERSION",
+    "Layout",
+    "UnopenedFile",
+    "open_container",
+    "write_container",
+]
+
+FORMAT = "vae-anomaly"
+
+FORMAT_VERSION = 1
+"""Raise it when a file of the old version would be misread, and keep a reader and a
+committed sample of each version: `tests/old_formats`."""
+
+MAX_FILE_BYTES = 512 * 2**20
+MAX_HEADER_BYTES = 4 * 2**20
+
+DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+
+Layout = dict[str, tuple[str, tuple[int, ...]]]
+"""Name -> (dtype, shape) of every array, in the order of the body."""
+
+FOREIGN = {
+    b"PK\x03\x04": "a zip archive (such as a .keras file)",
+    b"\x89HDF": "an HDF5 file",
+    b"\x93NUM": "a NumPy file",
+    b"\x89PNG": "an image",
+    b"PAR1": "a Parquet file",
+}
+
+
+def write_container(path: str | Path, config: Any, arrays: dict[str, tuple[str, Any]]) -> str:
+    """Write a model file, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+    config : object
+        Settings, as `json` can write them.
+    arrays : dict of str to (dtype, array)
+
+    Returns
+    -------
+    str
+        The SHA-256 stored in the file. Equal models give equal files.
+    """
+    blobs = {
+        name: np.ascontiguousarray(array, dtype=DTYPES[dtype]).tobytes()
+        for name, (dtype, array) in arrays.items()
+    }
+    layout = {name: (dtype, np.shape(array)) for name, (dtype, array) in arrays.items()}
+    body = b"".join(blobs.values())
+    metadata = {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "config": canonical(config),
+    }
+    header = {"__metadata__": metadata, **_table(layout)}
+    metadata["sha256"] = _digest(header, body)
+    text = canonical(header).encode()
+    text += b" " * (-len(text) % 8)  # so that the arrays are aligned for whoever maps them
+    with atomic_write(path) as file:
+        file.write(len(text).to_bytes(8, "little") + text + body)
+    return metadata["sha256"]
+
+
+class UnopenedFile(NamedTuple):
+    """A file whose settings have been read but whose arrays have not been looked at."""
+
+    name: str
+    config: Any
+    header: dict[str, Any]
+    body: memoryview
+
+    @property
+    def sha256(self) -> str:
+        """The stored checksum."""
+        return str(self.header["__metadata__"]["sha256"])
+
+    def arrays(self, layout: Layout) -> dict[str, NDArray[Any]]:
+        """Read the arrays, which must be exactly those of `layout`.
+
+        Raises
+        ------
+        ModelFileError
+            If a name, type, shape or place differs, the checksum does not fit,
+            or a number is not finite.
+        """
+        size = sum(DTYPES[dtype].itemsize * math.prod(shape) for dtype, shape in layout.values())
+        if size != len(self.body):
+            raise refuse(
+                self.name,
+                f"its settings ask for {size} bytes of arrays, there are {len(self.body)}",
+            )
+        table = {key: value for key, value in self.header.items() if key != "__metadata__"}
+        # As text, since True == 1 == 1.0 in Python, but not in a file.
+        if canonical(table) != canonical(_table(layout)):
+            raise refuse(self.name, "its arrays are not those that its settings ask for")
+        if self.sha256 != _digest(self.header, self.body):
+            raise refuse(self.name, "its checksum does not fit: it was damaged or edited")
+        out = {}
+        start = 0
+        for name, (dtype, shape) in layout.items():
+            count = math.prod(shape)
+            array = np.frombuffer(self.body, DTYPES[dtype], count, start).reshape(shape)
+            if not np.isfinite(array).all():
+                raise refuse(self.name, f"the array {name!r} holds NaN or infinity")
+            # A copy in native order, which also lets go of the file's bytes.
+            out[name] = array.astype(array.dtype.newbyteorder("="))
+            start += array.nbytes
+        return out
+
+
+def open_container(path: str | Path) -> UnopenedFile:
+    """Read a model file up to its settings.
+
+    Raises
+    ------
+    ModelFileError
+        If it is not a regular file in this layout, or of an unknown version.
+    OSError
+        If it is missing or cannot be read.
+    """
+    name = str(path)
+    raw = _read_regular(path, name)
+    for magic, kind in FOREIGN.items():
+        if raw[: len(magic)] == magic:
+            raise refuse(name, f"it is {kind}. Only files written by `save` are loaded")
+    if len(raw) < 8:
+        raise refuse(name, f"expected at least 8 bytes, found {len(raw)}")
+    length = int.from_bytes(raw[:8], "little")
+    if bytes(raw[:1]) == b"\x80" and length > len(raw):
+        raise refuse(name, "it looks like a pickle. Pickles run code and are never loaded")
+    if not 2 <= length <= min(MAX_HEADER_BYTES, len(raw) - 8):
+        raise refuse(name, "the length of its header is out of range")
+    header = _parse(bytes(raw[8 : 8 + length]), name, "header")
+    if not isinstance(header, dict) or not isinstance(header.get("__metadata__"), dict):
+        raise refuse(name, "its header has no metadata")
+    metadata = header["__metadata__"]
+    if set(metadata) != {"format", "format_version", "config", "sha256"} or not all(
+        isinstance(value, str) for value in metadata.values()
+    ):
+        raise refuse(name, "its metadata are not those of a model")
+    if metadata["format"] != FORMAT:
+        raise refuse(name, f"its format is {_short(metadata['format'])}, not {FORMAT!r}")
+    _check_version(metadata["format_version"], name)
+    config = _parse(metadata["config"].encode("utf-8", "surrogatepass"), name, "settings")
+    return UnopenedFile(name, config, header, raw[8 + length :])
+
+
+def refuse(name: str, why: str) -> ModelFileError:
+    """Build the one error of this room."""
+    return ModelFileError(f"{name}: not a sound vae-anomaly model: {why}.")
+
+
+def canonical(value: Any) -> str:
+    """One text for one value: sorted keys, no spaces, ASCII, finite numbers only."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _read_regular(path: str | Path, name: str) -> memoryview:
+    # Non-blocking, so that opening a FIFO does not wait for a writer.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise refuse(name, "expected a regular file, found a directory, pipe or device")
+        if status.st_size > MAX_FILE_BYTES:
+            raise refuse(
+                name, f"it has {status.st_size} bytes, more than the {MAX_FILE_BYTES} allowed"
+            )
+        return memoryview(file.read(status.st_size))
+
+
+def _check_version(text: str, name: str) -> None:
+    if not re.fullmatch("[1-9][0-9]{0,3}", text):
+        raise refuse(name, f"its format version is {_short(text)}")
+    if int(text) > FORMAT_VERSION:
+        raise refuse(
+            name,
+            f"it has format version {text}, this release reads up to {FORMAT_VERSION}. "
+            f"Upgrade vae-anomaly to load it",
+        )
+
+
+def _parse(text: bytes, name: str, part: str) -> Any:
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(items)
+        if len(found) != len(items):
+            raise ValueError("a key stands twice")
+        return found
+
+    def constant(token: str) -> Any:
+        raise ValueError(f"{token} is not a number")
+
+    try:
+        if not text.startswith(b"{"):
+            raise ValueError("it does not start with a brace")
+        return json.loads(text.decode(), object_pairs_hook=pairs, parse_constant=constant)
+    except (ValueError, RecursionError) as error:
+        raise refuse(name, f"its {part} cannot be read ({_short(str(error))})") from None
+
+
+def _table(layout: Layout) -> dict[str, Any]:
+    table, start = {}, 0
+    for name, (dtype, shape) in layout.items():
+        end = start + DTYPES[dtype].itemsize * math.prod(shape)
+        table[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
+        start = end
+    return table
+
+
+def _digest(header: dict[str, Any], body: bytes | memoryview) -> str:
+    metadata = {k: v for k, v in header["__metadata__"].items() if k != "sha256"}
+    digest = hashlib.sha256(canonical({**header, "__metadata__": metadata}).encode())
+    digest.update(body)
+    return digest.hexdigest()
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:37] + "...")

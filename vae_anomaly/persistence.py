@@ -1,0 +1,324 @@
+"""Save and load fitted detectors: settings and arrays, and no code.
+
+The networks are rebuilt by this package from a few checked numbers, never from
+what a file says a network is. See `vae_anomaly.container` for the bytes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+import vae_anomaly
+from vae_anomaly._parameters import check_parameters
+from vae_anomaly.container import Layout, UnopenedFile, open_container, refuse, write_container
+from vae_anomaly.estimator import RULES, VAEDetector, column_names, network_spec
+from vae_anomaly.exceptions import DataError, ParameterError
+from vae_anomaly.history import History
+from vae_anomaly.scaling import Columns
+
+__all__ = ["inspect", "load", "save"]
+
+PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
+    "batch_size": (int,),
+    "beta": (float,),
+    "contamination": (float, type(None)),
+    "false_alarm_rate": (float,),
+    "hidden_units": (list,),
+    "latent_dim": (int,),
+    "learning_rate": (float,),
+    "likelihood": (str,),
+    "max_steps": (int,),
+    "n_draws": (int,),
+    "n_members": (int,),
+    "random_state": (int, type(None)),
+    "score": (str,),
+    "threshold": (float, type(None)),
+    "variance": (float, type(None)),
+}
+"""Types of the parameters in a file. A callback is code and stays out."""
+
+CONFIG_KEYS = {
+    "created_with",
+    "feature_names",
+    "history",
+    "n_calibration",
+    "n_features",
+    "n_varying",
+    "offset",
+    "parameters",
+}
+
+MAX_HIDDEN_LAYERS = 64
+MAX_ROUNDS = 100_000
+
+
+def save(detector: VAEDetector, path: str | Path) -> str:
+    """Write a fitted detector to one file, whole or not at all.
+
+    Parameters
+    ----------
+    detector : VAEDetector
+        Fitted.
+    path : str or Path
+        Where to; ``.vae`` is the usual suffix. A file that is there is replaced.
+
+    Returns
+    -------
+    str
+        SHA-256 of the model, for whoever wants to pin it.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        If the detector is not fitted.
+    DataError
+        If two columns share a name.
+    OutputError
+        If the file cannot be written.
+    """
+    check_is_fitted(detector)
+    columns, spec = detector.columns_, detector.network_spec_
+    names = getattr(detector, "feature_names_in_", None)
+    if names is not None and len(set(names)) != len(names):
+        raise DataError("Two columns share a name. Rename one of them and fit again.")
+    config = {
+        "created_with": {"vae_anomaly": vae_anomaly.__version__},
+        "feature_names": None if names is None else list(names),
+        "history": asdict(detector.history_),
+        "n_calibration": len(detector.calibration_scores_),
+        "n_features": detector.n_features_in_,
+        "n_varying": spec.columns,
+        "offset": detector.offset_,
+        "parameters": _plain_parameters(detector),
+    }
+    arrays: dict[str, tuple[str, NDArray[Any]]] = {
+        f"columns.{field.name}": ("F64", getattr(columns, field.name)) for field in fields(Columns)
+    }
+    arrays["calibration_scores"] = ("F64", detector.calibration_scores_)
+    arrays["latent_kl"] = ("F64", detector.latent_kl_)
+    arrays["noise"] = ("F32", detector.noise_)
+    for name, array in spec.unpack(detector.weights_).items():
+        arrays[name] = ("F32", array)
+    return write_container(path, config, arrays)
+
+
+def load(path: str | Path) -> VAEDetector:
+    """Read a detector that `save` wrote. Nothing in the file is executed.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    VAEDetector
+        Fitted; its scores equal those of the saved one to the last bit.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is not a sound model.
+    OSError
+        If the file is missing or cannot be read.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile
+    >>> from pathlib import Path
+    >>> from vae_anomaly import VAEDetector, load, save
+    >>> X = np.random.RandomState(0).normal(size=(50, 3))
+    >>> detector = VAEDetector(contamination=0.1, max_steps=20, random_state=0).fit(X)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = save(detector, Path(folder) / "model.vae")
+    ...     again = load(Path(folder) / "model.vae")
+    >>> bool(np.array_equal(again.score_samples(X), detector.score_samples(X)))
+    True
+    """
+    return _restore(open_container(path))
+
+
+def inspect(path: str | Path) -> dict[str, Any]:
+    """Describe a model file in plain values, after the same checks as `load`.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    dict
+        Settings, threshold, training and columns.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is not a sound model.
+    OSError
+        If the file is missing or cannot be read.
+    """
+    file = open_container(path)
+    detector = _restore(file)
+    columns, history = detector.columns_, detector.history_
+    return {
+        "sha256": file.sha256,
+        "created_with": file.config["created_with"],
+        "parameters": file.config["parameters"],
+        "threshold": -detector.offset_,
+        "calibration_rows": len(detector.calibration_scores_),
+        "weights": int(detector.weights_.size),
+        "steps": history.step[-1],
+        "loss": history.loss[-1],
+        "columns": [
+            {
+                "name": name,
+                "mean": float(columns.center[i]),
+                "deviation": float(columns.scale[i]),
+                "low": float(columns.low[i]),
+                "high": float(columns.high[i]),
+                "constant": not columns.varies[i],
+            }
+            for i, name in enumerate(column_names(detector))
+        ],
+    }
+
+
+def _plain_parameters(detector: VAEDetector) -> dict[str, Any]:
+    given = detector.get_params()
+    plain: dict[str, Any] = {}
+    for name, types in PARAMETER_TYPES.items():
+        value = given[name]
+        if value is None:
+            plain[name] = None
+        elif name == "hidden_units":
+            plain[name] = [int(units) for units in value]
+        elif name == "random_state":
+            # A generator has moved on since; only a seed can be used again.
+            plain[name] = int(value) if isinstance(value, int | np.integer) else None
+        else:
+            plain[name] = types[0](value)
+    return plain
+
+
+def _restore(file: UnopenedFile) -> VAEDetector:
+    config = file.config
+    _check_config(file.name, config)
+    parameters = dict(config["parameters"])
+    parameters["hidden_units"] = tuple(parameters["hidden_units"])
+    detector = VAEDetector(**parameters)
+    try:
+        check_parameters(detector, RULES)
+    except ParameterError as error:
+        raise refuse(file.name, str(error).rstrip(".")) from None
+
+    spec = network_spec(detector, config["n_varying"])
+    n, draws = config["n_features"], 1 if spec.noiseless else detector.n_draws
+    layout: Layout = {f"columns.{field.name}": ("F64", (n,)) for field in fields(Columns)}
+    layout["calibration_scores"] = ("F64", (config["n_calibration"],))
+    layout["latent_kl"] = ("F64", (spec.members, spec.latent))
+    layout["noise"] = ("F32", (draws, spec.latent))
+    weights = {name: (spec.members, *shape) for name, shape in spec.weight_shapes().items()}
+    layout |= {name: ("F32", shape) for name, shape in weights.items()}
+    arrays = file.arrays(layout)
+    _check_arrays(file.name, arrays, config["n_varying"])
+
+    detector.columns_ = Columns(*(arrays[f"columns.{field.name}"] for field in fields(Columns)))
+    detector.calibration_scores_ = arrays["calibration_scores"]
+    detector.latent_kl_, detector.noise_ = arrays["latent_kl"], arrays["noise"]
+    detector.weights_ = spec.pack({name: arrays[name] for name in weights})
+    detector.network_spec_ = spec
+    detector.history_ = History(**config["history"])
+    detector.n_features_in_ = n
+    if config["feature_names"] is not None:
+        detector.feature_names_in_ = np.asarray(config["feature_names"], dtype=object)
+    detector.offset_ = config["offset"]
+    return detector
+
+
+def _check_config(name: str, config: Any) -> None:
+    """Hold the settings against a closed schema, so that what follows may trust their types."""
+    if not isinstance(config, dict) or set(config) != CONFIG_KEYS:
+        raise refuse(name, "its settings are not those of a model")
+    for key, least in (("n_features", 1), ("n_varying", 1), ("n_calibration", 0)):
+        if type(config[key]) is not int or config[key] < least:
+            raise refuse(name, f"{key} must be an int >= {least}")
+    if config["n_varying"] > config["n_features"]:
+        raise refuse(name, "more columns vary than there are")
+    if not _is_finite(config["offset"]):
+        raise refuse(name, "offset must be a finite number")
+    _check_parameter_types(name, config["parameters"])
+    _check_names(name, config["feature_names"], config["n_features"])
+    _check_history(name, config["history"])
+    made = config["created_with"]
+    if not isinstance(made, dict) or not all(_is_text(v) for v in made.values()):
+        raise refuse(name, "created_with must map names to texts")
+
+
+def _check_parameter_types(name: str, parameters: Any) -> None:
+    if not isinstance(parameters, dict) or set(parameters) != set(PARAMETER_TYPES):
+        raise refuse(name, "its parameters are not those of a detector")
+    for key, value in parameters.items():
+        # Exact types: True is an int in Python, and 5.0 is not one in a file.
+        if type(value) not in PARAMETER_TYPES[key] or (
+            isinstance(value, float) and not math.isfinite(value)
+        ):
+            raise refuse(name, f"the parameter {key!r} has a wrong type")
+    layers = parameters["hidden_units"]
+    if len(layers) > MAX_HIDDEN_LAYERS or not all(type(units) is int for units in layers):
+        raise refuse(name, "the parameter 'hidden_units' has a wrong type")
+
+
+def _check_names(name: str, names: Any, n: int) -> None:
+    if names is None:
+        return
+    if not isinstance(names, list) or len(names) != n or not all(map(_is_text, names)):
+        raise refuse(name, f"feature_names must be {n} texts")
+    if len(set(names)) != n:
+        raise refuse(name, "two columns share a name")
+
+
+def _check_history(name: str, history: Any) -> None:
+    keys = [field.name for field in fields(History)]
+    if not isinstance(history, dict) or sorted(history) != sorted(keys):
+        raise refuse(name, "its history is not one")
+    rounds = len(history["step"]) if isinstance(history["step"], list) else 0
+    if not 1 <= rounds <= MAX_ROUNDS:
+        raise refuse(name, "its history has no rounds")
+    for key in keys:
+        values = history[key]
+        lengths = (0, rounds) if key == "held_out" else (rounds,)
+        if not isinstance(values, list) or len(values) not in lengths:
+            raise refuse(name, "its history has gaps")
+        if not all(type(v) is int if key == "step" else _is_finite(v) for v in values):
+            raise refuse(name, "its history holds something else than numbers")
+
+
+def _check_arrays(name: str, arrays: dict[str, NDArray[Any]], n_varying: int) -> None:
+    if (arrays["columns.scale"] <= 0).any():
+        raise refuse(name, "a column has a scale that is not positive")
+    if (arrays["columns.low"] > arrays["columns.high"]).any():
+        raise refuse(name, "a column's range is upside down")
+    if (arrays["columns.low"] < arrays["columns.high"]).sum() != n_varying:
+        raise refuse(name, "its columns do not vary as its settings say")
+    if (np.diff(arrays["calibration_scores"]) < 0).any():
+        raise refuse(name, "its calibration scores are not sorted")
+
+
+def _is_finite(value: Any) -> bool:
+    return type(value) is float and math.isfinite(value)
+
+
+def _is_text(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
