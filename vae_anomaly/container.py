@@ -163,7 +163,7 @@ def open_container(path: str | Path) -> UnopenedFile:
     if len(raw) < 8:
         raise refuse(name, f"expected at least 8 bytes, found {len(raw)}")
     length = int.from_bytes(raw[:8], "little")
-    if bytes(raw[:1]) == b"\x80" and length > len(raw):
+    if bytes(raw[:1]) == b"\x80" and length > MAX_HEADER_BYTES:
         raise refuse(name, "it looks like a pickle. Pickles run code and are never loaded")
     if not 2 <= length <= min(MAX_HEADER_BYTES, len(raw) - 8):
         raise refuse(name, "the length of its header is out of range")

@@ -46,7 +46,7 @@ RULES = {
     "beta": number(0, np.inf, "[)"),
     "n_members": integer(1),
     "n_draws": integer(1),
-    "score": one_of(SCORES),
+    "score_type": one_of(SCORES),
     "learning_rate": number(0, np.inf, "()"),
     "batch_size": integer(1),
     "max_steps": integer(1),
@@ -82,7 +82,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         network is a plain autoencoder: posterior means are decoded.
     n_members : int, default=4
         Networks that are trained side by side and whose scores are averaged.
-    score : {"elbo", "reconstruction", "kl"}, default="elbo"
+    score_type : {"elbo", "reconstruction", "kl"}, default="elbo"
         What `score_samples` is minus of; see `vae_anomaly.scores`.
     n_draws : int, default=2
         Latent draws over which the reconstruction error is averaged when
@@ -165,7 +165,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         variance: float | None = None,
         beta: float = 1.0,
         n_members: int = 4,
-        score: str = "elbo",
+        score_type: str = "elbo",
         n_draws: int = 2,
         learning_rate: float = 1e-3,
         batch_size: int = 128,
@@ -182,7 +182,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         self.variance = variance
         self.beta = beta
         self.n_members = n_members
-        self.score = score
+        self.score_type = score_type
         self.n_draws = n_draws
         self.learning_rate = learning_rate
         self.batch_size = batch_size
@@ -301,7 +301,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         )
         reconstruction = columns.outlying(rows, self.likelihood)
         reconstruction[:, columns.varies] += parts.reconstruction
-        return SCORES[self.score](RowTerms(reconstruction, parts.kl), self.beta)
+        return SCORES[self.score_type](RowTerms(reconstruction, parts.kl), self.beta)
 
     def score_samples(self, X: ArrayLike) -> Array:
         """Score rows: the higher, the more normal.
@@ -313,9 +313,27 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         Returns
         -------
         ndarray of shape (n_samples,)
-            With ``score="elbo"`` the ELBO in nats: minus the anomaly score.
+            With ``score_type="elbo"`` the ELBO in nats: minus the anomaly score.
         """
         return -self._contributions(self._validated(X)).sum(axis=1)
+
+    def score(self, X: ArrayLike, y: Any = None) -> float:
+        """Average `score_samples` over rows: how well the model fits them.
+
+        With the defaults the mean ELBO, by which `GridSearchCV` and
+        `cross_val_score` can compare models without labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : object
+            Ignored.
+
+        Returns
+        -------
+        float
+        """
+        return float(self.score_samples(X).mean())
 
     def decision_function(self, X: ArrayLike) -> Array:
         """Signed distance from the threshold in nats: negative for anomalies.

@@ -32,7 +32,7 @@ MAX_BLOCK_CELLS = 2**22
 
 def block_rows(spec: NetworkSpec, draws: int) -> int:
     """Rows in a block: a power of two, fewer for wide networks, whatever the data."""
-    cells = spec.members * draws * max(spec.columns, *spec.hidden)
+    cells = spec.members * draws * max((spec.columns, *spec.hidden))
     rows = min(MAX_BLOCK_ROWS, max(1, MAX_BLOCK_CELLS // cells))
     return 1 << (rows.bit_length() - 1)
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import keras
-from keras import ops
+from vae_anomaly._backend import keras
 
 __all__ = ["LIKELIHOODS", "Bernoulli", "Gaussian", "gaussian_kl"]
+
+ops = keras.ops
 
 Tensor = Any
 

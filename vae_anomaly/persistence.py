@@ -38,7 +38,7 @@ PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
     "n_draws": (int,),
     "n_members": (int,),
     "random_state": (int, type(None)),
-    "score": (str,),
+    "score_type": (str,),
     "threshold": (float, type(None)),
     "variance": (float, type(None)),
 }

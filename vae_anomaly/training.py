@@ -14,15 +14,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from keras import ops
 from numpy.typing import NDArray
 
+from vae_anomaly._backend import keras
 from vae_anomaly.exceptions import DivergenceError
 from vae_anomaly.history import History
 from vae_anomaly.networks import NetworkSpec
 from vae_anomaly.vae import ElboTerms, build_vae
 
 __all__ = ["Adam", "Plan", "TrainingRows", "train"]
+
+ops = keras.ops
 
 Tensor = Any
 

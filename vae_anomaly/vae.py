@@ -12,17 +12,17 @@ from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
-from keras import ops
 from numpy.typing import NDArray
 
-from vae_anomaly.exceptions import VAEAnomalyError
+from vae_anomaly._backend import keras
 from vae_anomaly.likelihoods import LIKELIHOODS, gaussian_kl
 from vae_anomaly.networks import NetworkSpec
 from vae_anomaly.networks.dense import dense_decoder, dense_encoder
 
 __all__ = ["VAE", "ElboTerms", "build_vae"]
+
+ops = keras.ops
 
 Tensor = Any
 
@@ -142,19 +142,7 @@ class VAE(keras.Model):
 
 @lru_cache(maxsize=64)
 def build_vae(spec: NetworkSpec) -> VAE:
-    """Build the structure that `spec` describes, once.
-
-    Raises
-    ------
-    VAEAnomalyError
-        If Keras runs on something else than TensorFlow.
-    """
-    if keras.backend.backend() != "tensorflow":
-        raise VAEAnomalyError(
-            f"VAEDetector runs Keras on TensorFlow, but Keras was started on "
-            f"{keras.backend.backend()!r}. Unset KERAS_BACKEND, or set it to 'tensorflow', "
-            f"before Keras is imported."
-        )
+    """Build the structure that `spec` describes, once."""
     sizes = (spec.members, spec.columns, spec.hidden, spec.latent)
     options = {"variance": spec.variance} if spec.likelihood == "gaussian" else {}
     return VAE(

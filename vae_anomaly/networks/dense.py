@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import keras
-from keras import ops
+from vae_anomaly._backend import keras
 
 __all__ = ["MemberDense", "dense_decoder", "dense_encoder"]
+
+ops = keras.ops
 
 Tensor = Any
 

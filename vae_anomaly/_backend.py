@@ -1,0 +1,22 @@
+"""Keras on TensorFlow, or one clear sentence: import `keras` from here."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from vae_anomaly.exceptions import VAEAnomalyError
+
+__all__ = ["keras"]
+
+_chosen = os.environ.get("KERAS_BACKEND") or "tensorflow"
+if "keras" in sys.modules or _chosen == "tensorflow":
+    import keras
+
+    # Keras may have been started before, or by its own configuration file.
+    _chosen = keras.backend.backend()
+if _chosen != "tensorflow":
+    raise VAEAnomalyError(
+        f"VAEDetector runs Keras on TensorFlow, but Keras is set to run on {_chosen!r}. Unset "
+        f"KERAS_BACKEND, or set it to 'tensorflow', before Keras is imported."
+    )
