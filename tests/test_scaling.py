@@ -73,7 +73,7 @@ def test_a_constant_column_stays_out_of_the_network_but_counts() -> None:
 def test_bernoulli_targets_leave_the_unit_interval_alone_and_scale_others() -> None:
     rows = np.array([[0.2, -5.0], [0.9, 5.0], [0.5, 0.0]])
     columns = Columns.from_rows(rows)
-    target = columns.target(rows, "bernoulli")
+    _, target = columns.input_and_target(rows, "bernoulli")
     np.testing.assert_allclose(target, [[0.2, 0.0], [0.9, 1.0], [0.5, 0.5]])
     np.testing.assert_allclose(columns.from_target(target, "bernoulli"), rows)
     assert not columns.outlying(rows, "bernoulli").any()
@@ -90,7 +90,7 @@ def test_bernoulli_targets_leave_the_unit_interval_alone_and_scale_others() -> N
 def test_gaussian_targets_come_back(values: list[float]) -> None:
     columns = Columns.from_rows(np.array([[0.0, 3.0], [2.0, 3.0], [5.0, 3.0]]))
     rows = np.column_stack([values, np.full(len(values), 3.0)])
-    again = columns.from_target(columns.target(rows, "gaussian"), "gaussian")
+    again = columns.from_target(columns.network_input(rows), "gaussian")
     np.testing.assert_allclose(again, rows, rtol=1e-6, atol=1e-9)
 
 

@@ -238,7 +238,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
                 f"there is nothing to learn. Expected at least one column that varies."
             )
         spec = network_spec(self, int(columns.varies.sum()))
-        x, target = columns.network_input(rows), columns.target(rows, self.likelihood)
+        x, target = columns.input_and_target(rows, self.likelihood)
         data = TrainingRows(
             x=x.astype(np.float32),
             target=target.astype(np.float32),
@@ -295,8 +295,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
             self.network_spec_,
             self.weights_,
             self.noise_,
-            columns.network_input(rows),
-            columns.target(rows, self.likelihood),
+            *columns.input_and_target(rows, self.likelihood),
             shares,
         )
         reconstruction = columns.outlying(rows, self.likelihood)

@@ -138,12 +138,17 @@ class Columns:
         """Turn rows into what the encoder sees: (n, n_varying)."""
         return bend(self.standardize(rows)[:, self.varies])
 
-    def target(self, rows: Array, likelihood: str) -> Array:
-        """Turn rows into what the likelihood explains: (n, n_varying)."""
+    def input_and_target(self, rows: Array, likelihood: str) -> tuple[Array, Array]:
+        """Turn rows into what the encoder sees and what the likelihood explains.
+
+        Both (n, n_varying), and the same array for the Gaussian.
+        """
+        seen = self.network_input(rows)
         if likelihood == "gaussian":
-            return self.network_input(rows)
+            return seen, seen
         low, span = self._unit_interval
-        return np.clip((np.clip(rows, -LARGEST, LARGEST) - low) / span, 0.0, 1.0)[:, self.varies]
+        unit = np.clip((np.clip(rows, -LARGEST, LARGEST) - low) / span, 0.0, 1.0)
+        return seen, unit[:, self.varies]
 
     def outlying(self, rows: Array, likelihood: str) -> Array:
         """Cost in nats of what the likelihood does not see: (n, n_columns).
