@@ -13,9 +13,12 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import platform
 import time
 import warnings
 from collections.abc import Callable
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,8 @@ from sklearn.preprocessing import StandardScaler
 MAX_ROWS = 10_000
 WIDE = {"17_InternetAds"}
 """Left out of the means over 21 tables that the project's targets speak of."""
+
+PACKAGES = ("vae-anomaly", "tensorflow", "keras", "scikit-learn", "numpy", "pyod", "torch")
 
 Scorer = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 
@@ -107,13 +112,38 @@ def summarise(results: pd.DataFrame) -> pd.DataFrame:
     return summary.sort_values("auroc", ascending=False)
 
 
+def describe(results: pd.DataFrame) -> str:
+    """Say what was run, with what, and the means, as Markdown."""
+    versions = [f"{p} {version(p)}" for p in PACKAGES]
+    seeds = ", ".join(str(seed) for seed in sorted(results["seed"].unique()))
+    lines = [
+        "# ADBench",
+        f"{date.today()}, seeds {seeds}. {platform.python_implementation()} "
+        f"{platform.python_version()}, {', '.join(versions)}, {os.cpu_count()} cores.",
+    ]
+    for left_out in (set(), WIDE):
+        part = results[~results["table"].isin(left_out)]
+        if len(part) and (not left_out or len(part) < len(results)):
+            without = f", without {', '.join(sorted(left_out))}" if left_out else ""
+            summary = summarise(part).reset_index()
+            lines.append(f"Means over {part['table'].nunique()} tables{without}:")
+            head = "| detector | AUROC | AP | mean rank | seconds |\n|---|--:|--:|--:|--:|\n"
+            rows = [
+                f"| {row.detector} | {row.auroc:.4f} | {row.ap:.4f} | {row.rank:.2f} "
+                f"| {row.seconds:.2f} |"
+                for row in summary.itertuples()
+            ]
+            lines.append(head + "\n".join(rows))
+    return "\n\n".join(lines) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of ADBench's .npz files")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--detectors", default=",".join(DETECTORS), help="comma-separated names")
     parser.add_argument("--tables", default="", help="comma-separated; all by default")
-    parser.add_argument("--out", type=Path, help="write every result to this CSV")
+    parser.add_argument("--out", type=Path, help="write OUT.csv (every result) and OUT.md")
     options = parser.parse_args()
     chosen = set(filter(None, options.tables.split(",")))
     paths = [p for p in sorted(options.data.glob("*.npz")) if not chosen or p.stem in chosen]
@@ -129,13 +159,11 @@ def main() -> None:
                     flush=True,
                 )
     results = pd.DataFrame(rows)
+    text = describe(results)
+    print(f"\n{text}")
     if options.out:
-        results.to_csv(options.out, index=False)
-    narrow = results[~results["table"].isin(WIDE)]
-    pd.set_option("display.float_format", "{:.4f}".format)
-    print(f"\nMeans over {results['table'].nunique()} tables\n{summarise(results)}")
-    if len(narrow) not in (0, len(results)):
-        print(f"\nMeans without {', '.join(WIDE)}\n{summarise(narrow)}")
+        results.to_csv(options.out.with_suffix(".csv"), index=False, float_format="%.4f")
+        options.out.with_suffix(".md").write_text(text)
 
 
 if __name__ == "__main__":
