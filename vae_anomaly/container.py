@@ -195,7 +195,7 @@ def canonical(value: Any) -> str:
 def _read_regular(path: str | Path, name: str) -> memoryview:
     # Non-blocking, so that opening a FIFO does not wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise refuse(name, "expected a regular file, found a directory, pipe or device")
@@ -203,7 +203,10 @@ def _read_regular(path: str | Path, name: str) -> memoryview:
             raise refuse(
                 name, f"it has {status.st_size} bytes, more than the {MAX_FILE_BYTES} allowed"
             )
-        return memoryview(file.read(status.st_size))
+        with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 - no path
+            return memoryview(file.read(status.st_size))
+    finally:
+        os.close(descriptor)
 
 
 def _check_version(text: str, name: str) -> None:

@@ -225,7 +225,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
             raise ParameterError(
                 "contamination and threshold both choose the threshold. Set one of them to None."
             )
-        rows = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+        rows = validate_data(self, X, dtype=np.float64, order="C", ensure_min_samples=2)
         rng = check_random_state(self.random_state)
         held_out = np.zeros((len(rows), self.n_members), dtype=bool)
         if self.contamination is None and self.threshold is None:
@@ -284,7 +284,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
 
     def _validated(self, X: ArrayLike) -> Array:
         check_is_fitted(self)
-        return validate_data(self, X, dtype=np.float64, reset=False)
+        return validate_data(self, X, dtype=np.float64, order="C", reset=False)
 
     def _contributions(self, rows: Array, shares: Array | None = None) -> Array:
         """Contributions of each column, and last of the latent code: (n, n_features + 1)."""

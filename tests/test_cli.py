@@ -1,0 +1,404 @@
+"""The commands, as a user meets them when all is well."""
+
+import csv
+import hashlib
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+import vae_anomaly
+from vae_anomaly.cli import run
+from vae_anomaly.cli.commands import LIKELIHOOD_NAMES, SCORE_NAMES, cli
+from vae_anomaly.cli.console import Console
+from vae_anomaly.cli.exits import Exit
+
+DATA = Path(__file__).parent.parent / "data"
+NORMAL, LABELLED = DATA / "normal.csv", DATA / "labelled.csv"
+COMMANDS = ("fit", "score", "evaluate", "inspect", "demo")
+FAST = ("--max-steps", 100, "--members", 2)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "m.vae"
+    assert run(["fit", str(NORMAL), "-o", str(path), *map(str, FAST), "--quiet"]) == 0
+    return path
+
+
+@pytest.fixture
+def vae(capsys, monkeypatch):
+    """Run a command line in this process: (exit code, stdout, stderr)."""
+
+    def vae(*args, stdin=b""):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        code = run([str(arg) for arg in args])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return vae
+
+
+def rows_of(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+# ----------------------------------------------------------------------------- help
+
+
+def test_help_is_light():
+    """`--help` loads click and little else."""
+    code = (
+        "import sys; from vae_anomaly.cli import run; code = run(['--help'])\n"
+        "heavy = {'tensorflow', 'keras', 'matplotlib', 'numpy', 'pandas', 'pyarrow', 'sklearn'}\n"
+        "sys.exit(f'{heavy & set(sys.modules)}' if heavy & set(sys.modules) else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("words", [(), ("-h",), ("--help",)])
+def test_help_lists_the_commands_and_the_exit_codes(vae, words):
+    code, out, err = vae(*words)
+    assert (code, err) == (0, "")
+    assert all(f"  {command} " in out for command in COMMANDS)
+    assert "Exit codes: 0 done" in out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help_with_an_example_that_parses(vae, command):
+    code, out, _ = vae(command, "--help")
+    assert code == 0
+    examples = [line for line in out.splitlines() if f"vae-anomaly {command} " in line][1:]
+    assert examples
+    for example in examples:
+        words = example.split(f"vae-anomaly {command} ")[1].split(" | ")[0].split()
+        cli.commands[command].make_context(command, words)
+
+
+def test_every_option_is_explained():
+    for command in cli.commands.values():
+        for option in command.params:
+            if isinstance(option, click.Option):
+                assert option.help, (command.name, option.name)
+
+
+def test_choices_are_those_of_the_library():
+    from vae_anomaly.likelihoods import LIKELIHOODS
+    from vae_anomaly.scores import SCORES
+
+    assert set(SCORE_NAMES) == set(SCORES)
+    assert set(LIKELIHOOD_NAMES) == set(LIKELIHOODS)
+
+
+def test_defaults_are_those_of_the_library():
+    detector = vae_anomaly.VAEDetector()
+    names = {"score": "score_type", "members": "n_members"}
+    context = cli.commands["fit"].make_context("fit", ["in.csv", "-o", "m.vae"])
+    for option, value in context.params.items():
+        name = names.get(option, option)
+        if hasattr(detector, name) and name not in ("random_state", "false_alarm_rate"):
+            assert value == getattr(detector, name), name
+    assert detector.false_alarm_rate == 0.01
+
+
+def test_version(vae):
+    assert vae("--version") == (0, f"vae-anomaly {vae_anomaly.__version__}\n", "")
+
+
+def test_module_and_shim_are_the_same_program():
+    shim = DATA.parent / "cli.py"
+    texts = {
+        subprocess.run(
+            [sys.executable, *start, "--help"], capture_output=True, cwd=DATA.parent, check=True
+        ).stdout
+        for start in ([shim], ["-m", "vae_anomaly"])
+    }
+    assert len(texts) == 1
+
+
+# ------------------------------------------------------------------------------ fit
+
+
+def test_fit_says_what_it_learned(vae, tmp_path):
+    table = pd.read_csv(NORMAL)[["mean_radius", "mean_texture"]].assign(
+        site="here", lot=7.0, serial=range(178)
+    )
+    table.to_csv(tmp_path / "t.csv", index=False)
+    model = tmp_path / "m.vae"
+    code, out, err = vae("fit", tmp_path / "t.csv", "-o", model, "--ignore", "site", *FAST)
+    assert (code, out) == (0, "")
+    lines = err.splitlines()
+    assert lines[0] == (
+        "warning: 'serial' only counts up from row to row. If it is an identifier or a time, "
+        "leave it out with --ignore serial."
+    )
+    assert lines[1] == "training on 178 rows of 4 columns"
+    assert re.fullmatch(r"trained for 100 steps in [\d.]+ s, loss [-\d.]+ nats a row", lines[2])
+    assert lines[3] == "left out: 'site'"
+    assert lines[4] == "constant in training, any other value will count as strange: 'lot'"
+    assert lines[5].startswith("threshold: ")
+    assert lines[5].endswith(" nats, false-alarm rate 0.01 (from 178 rows held out of training)")
+    assert lines[6:] == [f"model: {model}"]
+
+
+def test_fit_is_repeatable_and_quiet(vae, tmp_path, model):
+    assert vae("fit", NORMAL, "-o", tmp_path / "m.vae", *FAST, "-q") == (0, "", "")
+    assert (tmp_path / "m.vae").read_bytes() == model.read_bytes()
+
+
+def test_fit_hands_its_options_on(vae, tmp_path):
+    options = "--contamination 0.1 --likelihood bernoulli --beta 0.5 --latent-dim 3 --score kl"
+    code, _, err = vae(
+        *("fit", "-", "-o", tmp_path / "m.vae", *options.split(), "--random-state", 5),
+        *("--learning-rate", "0.002", "--members", 1, "--max-steps", 20),
+        stdin=NORMAL.read_bytes(),
+    )
+    assert code == 0
+    assert "above which 0.1 of the training rows lie" in err
+    detector = vae_anomaly.load(tmp_path / "m.vae")
+    wanted = {
+        "contamination": 0.1,
+        "likelihood": "bernoulli",
+        "beta": 0.5,
+        "latent_dim": 3,
+        "score_type": "kl",
+        "random_state": 5,
+        "learning_rate": 0.002,
+        "n_members": 1,
+        "max_steps": 20,
+    }
+    assert {name: getattr(detector, name) for name in wanted} == wanted
+
+
+def test_fit_warns_when_the_rate_is_too_fine(vae, tmp_path):
+    options = ("--false-alarm-rate", "0.0001", "--max-steps", 5, "--members", 1)
+    code, _, err = vae("fit", NORMAL, "-o", tmp_path / "m.vae", *options)
+    assert code == 0
+    assert "warning: false_alarm_rate=0.0001 needs at least 9999 calibration rows" in err
+
+
+# ---------------------------------------------------------------------------- score
+
+
+@pytest.fixture(scope="module")
+def expected(model):
+    """Scores and contributions from the library itself."""
+    detector = vae_anomaly.load(model)
+    X = pd.read_csv(LABELLED)[list(detector.feature_names_in_)]
+    return detector, -detector.score_samples(X), detector.explain(X)
+
+
+def test_scores_are_those_of_the_library(vae, model, expected, tmp_path):
+    detector, scores, _ = expected
+    out = tmp_path / "s.csv"
+    code, stdout, err = vae("score", model, LABELLED, "-o", out)
+    assert (code, stdout) == (0, "")
+    table = pd.read_csv(out)
+    assert list(table.columns) == ["row", "anomaly_score", "is_anomaly"]
+    assert table["row"].tolist() == list(range(1, 392))
+    np.testing.assert_array_equal(table["anomaly_score"], scores)
+    np.testing.assert_array_equal(table["is_anomaly"], (scores > -detector.offset_).astype(int))
+    assert err.splitlines() == [
+        f"note: {LABELLED}: the model does not know 'id', 'diagnosis'; ignored",
+        f"{table['is_anomaly'].sum()} of 391 rows are anomalies, "
+        f"above {-detector.offset_:.4g} nats",
+        f"scores: {out}",
+    ]
+
+
+def test_parquet_and_csv_agree(vae, model, tmp_path):
+    pd.read_csv(LABELLED).to_parquet(tmp_path / "in.parquet")
+    options = ("--id-column", "id", "--explain", 2, "-q")
+    assert vae("score", model, LABELLED, "-o", tmp_path / "s.csv", *options) == (0, "", "")
+    out = tmp_path / "s.parquet"
+    assert vae("score", model, tmp_path / "in.parquet", "-o", out, *options) == (0, "", "")
+    types = dict(zip(pq.read_schema(out).names, map(str, pq.read_schema(out).types), strict=True))
+    assert types == {
+        "id": "int64",
+        "anomaly_score": "double",
+        "is_anomaly": "bool",
+        "reason_1": "string",
+        "contribution_1": "double",
+        "reason_2": "string",
+        "contribution_2": "double",
+    }
+    pd.testing.assert_frame_equal(
+        pd.read_csv(tmp_path / "s.csv"),
+        pd.read_parquet(out).astype({"is_anomaly": "int64"}),
+        check_dtype=False,
+        check_exact=True,
+    )
+
+
+def test_reasons_are_the_largest_contributions(vae, model, expected):
+    _, scores, contributions = expected
+    names = list(contributions.columns[:-1])
+    code, out, _ = vae("score", model, LABELLED, "-o", "-", "--explain", 99)
+    rows = rows_of(out)
+    assert code == 0
+    assert len(rows[0]) == 3 + 2 * len(names)
+    for i in (0, 100, 390):
+        assert float(rows[i]["anomaly_score"]) == scores[i]
+        told = {rows[i][f"reason_{k}"]: float(rows[i][f"contribution_{k}"]) for k in range(1, 31)}
+        assert told == {name: contributions[name][i] for name in names}
+        assert list(told.values()) == sorted(told.values(), reverse=True)
+
+
+def test_order_of_columns_and_pipes_do_not_matter(vae, model):
+    table = pd.read_csv(LABELLED, dtype=str)
+    _, want, _ = vae("score", model, LABELLED, "-o", "-", "--id-column", "id")
+    shuffled = table[table.columns[::-1]].to_csv(index=False).encode()
+    code, got, err = vae("score", model, "-", "-o", "-", "--id-column", "id", stdin=shuffled)
+    assert code == 0
+    assert got == want
+    assert "note: standard input: the model does not know 'diagnosis'; ignored" in err
+
+
+def test_identifiers_are_copied_as_they_are(vae, model):
+    table = pd.read_csv(NORMAL, dtype=str)[:3]
+    table.insert(0, "Ω id", ["007", 'a,"b"', ""])
+    code, out, _ = vae(
+        *("score", model, "-", "-o", "-", "--id-column", "Ω id"),
+        stdin=table.to_csv(index=False).encode(),
+    )
+    assert code == 0
+    assert [row["Ω id"] for row in rows_of(out)] == ["007", 'a,"b"', ""]
+
+
+def test_no_rows_no_scores(vae, model, tmp_path):
+    (tmp_path / "empty.csv").write_text(NORMAL.read_text().splitlines()[0] + "\n")
+    code, out, err = vae("score", model, tmp_path / "empty.csv", "-o", "-", "--explain", 1)
+    assert (code, out) == (0, "row,anomaly_score,is_anomaly,reason_1,contribution_1\n")
+    assert err.startswith("0 of 0 rows are anomalies")
+    out = tmp_path / "s.parquet"
+    assert vae("score", model, tmp_path / "empty.csv", "-o", out)[0] == 0
+    assert pq.read_table(out).num_rows == 0
+
+
+def test_another_score_has_no_threshold(vae, model, expected):
+    contributions = expected[2]
+    code, out, err = vae("score", model, LABELLED, "-o", "-", "--score", "kl")
+    rows = rows_of(out)
+    assert code == 0
+    assert list(rows[0]) == ["row", "anomaly_score"]
+    assert float(rows[0]["anomaly_score"]) == pytest.approx(contributions["kl"][0])
+    assert "is_anomaly is left out" in err
+
+
+def test_a_model_without_names_goes_by_position(vae, tmp_path):
+    detector = vae_anomaly.VAEDetector(max_steps=5, n_members=1, contamination=0.1, random_state=0)
+    rows = pd.read_csv(NORMAL)
+    X = np.ascontiguousarray(rows.to_numpy())
+    vae_anomaly.save(detector.fit(X), tmp_path / "m.vae")
+    code, out, _ = vae("score", tmp_path / "m.vae", NORMAL, "-o", "-")
+    assert code == 0
+    np.testing.assert_array_equal(
+        [float(row["anomaly_score"]) for row in rows_of(out)],
+        -detector.score_samples(X),
+    )
+
+
+# ------------------------------------------------------- evaluate, inspect and demo
+
+
+def test_evaluate_writes_a_report(vae, model, tmp_path):
+    code, out, err = vae(
+        *("evaluate", model, LABELLED, "-o", tmp_path / "report"),
+        *("--label-column", "diagnosis", "--id-column", "id", "--title", "Tumours"),
+    )
+    assert (code, out) == (0, "")
+    page = tmp_path / "report" / "report.html"
+    assert f"report: {page}" in err.splitlines()
+    assert "Tumours" in page.read_text(encoding="utf-8")
+    assert "AUROC" in err
+
+
+def test_evaluate_without_labels(vae, model, tmp_path):
+    code, _, err = vae("evaluate", model, NORMAL, "-o", tmp_path / "report")
+    assert code == 0
+    assert "AUROC" not in err
+    assert (tmp_path / "report" / "report.html").exists()
+
+
+def test_inspect_describes(vae, model):
+    code, out, err = vae("inspect", model)
+    assert (code, err) == (0, "")
+    assert f"written by   vae_anomaly {vae_anomaly.__version__}" in out
+    assert "random_state=0" in out
+    assert "columns      30" in out
+    assert "mean_fractal_dimension" in out
+
+
+def test_demo_shows_its_commands(vae, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = vae("demo", "--max-steps", 100)
+    assert (code, out) == (0, "")
+    commands = [line for line in err.splitlines() if line.startswith("$ ")]
+    assert commands == [
+        "$ vae-anomaly fit reports/demo/normal.csv -o reports/demo/model.vae --max-steps 100",
+        "$ vae-anomaly score reports/demo/model.vae reports/demo/labelled.csv"
+        " -o reports/demo/scores.csv --id-column id --explain 3",
+        "$ vae-anomaly evaluate reports/demo/model.vae reports/demo/labelled.csv"
+        " -o reports/demo/report --label-column diagnosis --id-column id",
+    ]
+    assert "AUROC" in err
+    for command in commands[:2]:  # what it shows does the same
+        _, *words = command.split()[1:]
+        before = Path(words[words.index("-o") + 1]).read_bytes()
+        assert vae(*words, "-q")[0] == 0
+        assert Path(words[words.index("-o") + 1]).read_bytes() == before
+
+
+def test_committed_samples_are_what_the_script_writes(tmp_path):
+    from vae_anomaly.samples import write_samples
+
+    for path in write_samples(tmp_path):
+        committed = DATA / path.name
+        assert path.read_bytes() == committed.read_bytes()
+        digest = hashlib.sha256(committed.read_bytes()).hexdigest()
+        assert digest in (DATA / "README.md").read_text(encoding="utf-8")
+    normal, labelled = pd.read_csv(NORMAL), pd.read_csv(LABELLED)
+    assert len(normal.merge(labelled)) == 0
+    assert labelled["diagnosis"].value_counts().to_dict() == {"malignant": 212, "benign": 179}
+
+
+# ------------------------------------------------------------------------- progress
+
+
+def test_progress_in_lines_when_piped(capsys, monkeypatch):
+    monkeypatch.setattr("vae_anomaly.cli.console.SECONDS_BETWEEN_LINES", 0.0)
+    with Console().progress("training", 3000) as update:
+        update(1000, "loss 1.5 nats")
+        update(3000)
+    assert capsys.readouterr().err == "training: 1,000 of 3,000, loss 1.5 nats\n"
+    with Console(quiet=True).progress("training", 3) as update:
+        update(1)
+    assert capsys.readouterr().err == ""
+
+
+def test_progress_as_a_bar_on_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with Console().progress("scoring", 10) as update:
+        update(5)
+        update(10)
+    captured = capsys.readouterr()
+    assert "scoring" in captured.err
+    assert "10/10" in captured.err
+    assert captured.out == ""
+
+
+def test_exit_codes_are_those_of_the_help(vae):
+    words = {Exit.DONE: "done", Exit.USAGE: "wrong usage", Exit.DATA: "input data refused"}
+    words |= {Exit.MODEL: "model file refused", Exit.RESOURCES: "files or memory"}
+    words |= {Exit.INTERRUPTED: "interrupted", Exit.CLOSED_PIPE: "closed pipe", Exit.BUG: "a bug"}
+    out = " ".join(vae("--help")[1].split())
+    assert all(f"{code.value} {text}" in out for code, text in words.items())

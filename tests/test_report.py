@@ -1,0 +1,528 @@
+"""Reports: numbers against independent values, and a page that nothing can break out of."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_rows
+from scipy.stats import beta, norm
+from sklearn.base import clone
+from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score
+
+from vae_anomaly import DataError, OutputError, VAEDetector
+from vae_anomaly.displays import LatentDisplay, ScoreDisplay
+from vae_anomaly.report import ReportData, build_report, collect, intervals, write_report
+from vae_anomaly.report.data import Reason, Threshold
+from vae_anomaly.report.intervals import areas, rate
+from vae_anomaly.report.render import PICTURES, draw_pictures, render_page
+from vae_anomaly.report.wording import nats, number, percent, summarize
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '" onload="alert(1)',
+    "' onmouseover='alert(1)",
+    "</style><script>alert(1)</script>",
+    "</title><img src=x onerror=alert(1)>",
+    "<!--",
+    "]]>",
+    "{{ 7 * 7 }}{% raw %}",
+    "<a href='http://example.org/'>x</a>",
+    "javascript:alert(1)",
+    "$\\frac{$",
+    "\u202egnp.exe",
+    "\ud800",
+    "a\x00\x1b[31m\r\nb",
+    "x" * 100_000,
+]
+
+
+@pytest.fixture(scope="module")
+def mixed() -> tuple[pd.DataFrame, np.ndarray]:
+    """Rows of the kind that was learned, and 30 whose columns were shuffled apart."""
+    normal, strange = make_rows(170, seed=1), make_rows(30, seed=2)
+    strange["square"] = strange["square"].to_numpy()[::-1]
+    strange.loc[:4, "t"] = 50.0
+    return pd.concat([normal, strange], ignore_index=True), np.arange(200) >= 170
+
+
+@pytest.fixture(scope="module")
+def report(fitted: VAEDetector, mixed: tuple[pd.DataFrame, np.ndarray]) -> ReportData:
+    return build_report(fitted, *mixed, model_name="m.vae", data_name="d.csv")
+
+
+@pytest.fixture(scope="module")
+def pictures(report: ReportData) -> dict[str, bytes]:
+    return draw_pictures(report)
+
+
+# ------------------------------------------------------------------------------- intervals
+
+
+def binormal(n: int, seed: int, shift: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.RandomState(seed)
+    labels = np.arange(n) % 3 == 0
+    return rng.normal(size=n) + shift * labels, labels
+
+
+@pytest.mark.parametrize("decimals", [8, 0])
+def test_areas_are_those_of_scikit_learn(decimals: int) -> None:
+    scores, labels = binormal(500, 0)
+    scores = scores.round(decimals)  # 0: nearly all are ties
+    auroc, precision = areas(scores, labels, resamples=20)
+    assert auroc.value == roc_auc_score(labels, scores)
+    assert precision.value == average_precision_score(labels, scores)
+    cells = intervals._cells(scores[~labels], scores[labels])
+    ours = intervals._areas_of_cells(*(c[None] for c in cells))[0]
+    np.testing.assert_allclose(ours, [auroc.value, precision.value], rtol=1e-12)
+
+
+def test_areas_resample_as_the_plain_bootstrap_does() -> None:
+    scores, labels = binormal(150, 1)
+    rng = np.random.RandomState(0)
+    normal, strange = np.flatnonzero(~labels), np.flatnonzero(labels)
+    plain = []
+    for _ in range(400):
+        rows = np.concatenate([rng.choice(normal, len(normal)), rng.choice(strange, len(strange))])
+        pair = labels[rows], scores[rows]
+        plain.append([roc_auc_score(*pair), average_precision_score(*pair)])
+    expected = np.percentile(plain, [2.5, 97.5], axis=0).T
+    found = [[e.low, e.high] for e in areas(scores, labels)]
+    np.testing.assert_allclose(found, expected, atol=0.025)
+
+
+def test_intervals_of_areas_cover_the_truth_and_repeat() -> None:
+    truth = norm.cdf(1 / np.sqrt(2))  # AUROC of two unit normals, one apart
+    found = [areas(*binormal(240, seed), resamples=200)[0] for seed in range(100)]
+    coverage = np.mean([e.low <= truth <= e.high for e in found])
+    assert 0.88 <= coverage <= 1.0
+    assert areas(*binormal(240, 0), resamples=200)[0] == found[0]
+
+
+def test_intervals_of_many_anomalies_come_from_neighbours_taken_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scores, labels = binormal(3000, 2)
+    fine = areas(scores, labels, resamples=200)
+    monkeypatch.setattr(intervals, "MAX_LEVELS", 200)
+    for exact, coarse in zip(fine, areas(scores, labels, resamples=200), strict=True):
+        assert coarse.value == exact.value
+        np.testing.assert_allclose([coarse.low, coarse.high], [exact.low, exact.high], atol=0.01)
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 20), (3, 40), (20, 20)])
+def test_rates_have_exact_binomial_intervals(hits: int, n: int) -> None:
+    estimate = rate(hits, n)
+    low = beta.ppf(0.025, hits, n - hits + 1) if hits else 0.0
+    high = beta.ppf(0.975, hits + 1, n - hits) if hits < n else 1.0
+    np.testing.assert_allclose([estimate.low, estimate.high], [low, high], rtol=1e-6)
+    assert rate(0, 0) is None
+
+
+# ------------------------------------------------------------------------------- the values
+
+
+def test_numbers_are_those_of_scikit_learn(
+    fitted: VAEDetector, mixed: tuple[pd.DataFrame, np.ndarray], report: ReportData
+) -> None:
+    X, labels = mixed
+    scores, flagged = -fitted.score_samples(X), fitted.predict(X) == -1
+    assert report.roc.area.value == roc_auc_score(labels, scores)
+    assert report.precision_recall.area.value == average_precision_score(labels, scores)
+    assert report.roc.area.low <= report.roc.area.value <= report.roc.area.high
+    c = report.confusion
+    matrix = [[c.passed, c.false_alarms], [c.missed, c.found]]
+    np.testing.assert_array_equal(matrix, confusion_matrix(labels, flagged))
+    assert report.n_flagged == flagged.sum()
+    assert report.threshold == Threshold(-fitted.offset_, "false_alarm_rate", 0.05, 300)
+    normal, strange = report.groups
+    assert (normal.n_rows, strange.n_rows) == (170, 30)
+    assert normal.median == np.median(scores[:170])
+    assert strange.highest == scores[170:].max()
+    assert strange.n_flagged == c.found
+
+
+def test_curves_end_where_curves_end(report: ReportData) -> None:
+    roc = report.roc
+    assert (roc.x[0], roc.y[0], roc.x[-1], roc.y[-1]) == (0, 0, 1, 1)
+    np.testing.assert_allclose(np.trapezoid(roc.y, roc.x), roc.area.value, atol=1e-9)
+
+
+def test_curves_of_many_rows_are_thinned_without_being_bent() -> None:
+    scores, labels = binormal(60_000, 3)
+    roc, precision_recall = collect._curves(scores, labels)
+    assert len(roc.x) <= 1000
+    assert len(precision_recall.x) <= 1000
+    np.testing.assert_allclose(np.trapezoid(roc.y, roc.x), roc.area.value, atol=2e-3)
+
+
+def test_top_rows_are_the_strangest_and_say_why(
+    fitted: VAEDetector, mixed: tuple[pd.DataFrame, np.ndarray], report: ReportData
+) -> None:
+    X, labels = mixed
+    scores = -fitted.score_samples(X)
+    order = np.argsort(-scores, kind="stable")[:10]
+    assert [row.row_id for row in report.top] == [str(i) for i in order]
+    np.testing.assert_array_equal([row.score for row in report.top], scores[order])
+    assert [row.is_anomaly for row in report.top] == labels[order].tolist()
+    first, row = report.top[0], X.iloc[[order[0]]]
+    explained = fitted.explain(row).iloc[0].sort_values(ascending=False)
+    assert [r.contribution for r in first.reasons] == [v for v in explained if v > 0][:5]
+    reason = next(r for r in first.reasons if r.column == "t")
+    assert reason.value == 50.0
+    assert reason.expected == fitted.reconstruct(row)[0, 0]
+    code = next(r for r in first.reasons if r.column == "latent code (KL)")
+    assert code.value is None
+
+
+def test_rows_are_called_by_their_ids(
+    fitted: VAEDetector, mixed: tuple[pd.DataFrame, np.ndarray]
+) -> None:
+    X, _ = mixed
+    ids = [f"pump-{i}" for i in range(200)]
+    report = build_report(fitted, X, row_ids=ids, top=3, reasons=1)
+    position = int(np.argmin(fitted.score_samples(X)))
+    assert report.top[0].row_id == f"pump-{position}"
+    assert [len(row.reasons) for row in report.top] == [1, 1, 1]
+    indexed = build_report(fitted, X.set_index(pd.Index(ids)), top=1)
+    assert indexed.top[0].row_id == f"pump-{position}"
+
+
+def test_scoring_in_parts_changes_nothing(
+    fitted: VAEDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X = make_rows(600, seed=3)
+    monkeypatch.setattr(collect, "CHUNK_CELLS", 1)
+    np.testing.assert_array_equal(collect.anomaly_scores(fitted, X), -fitted.score_samples(X))
+
+
+# -------------------------------------------------------------------------------- the words
+
+
+def test_summary_says_it_in_plain_words(report: ReportData) -> None:
+    c = report.confusion
+    first, threshold, recall, precision, alarms, curves = report.summary
+    assert first.startswith(f"{report.n_flagged} of 200 rows ({percent(report.n_flagged / 200)})")
+    assert f"above the threshold of {nats(report.threshold.value)} nats" in first
+    assert "300 calibration rows: at most 5 % of fresh normal rows" in threshold
+    assert recall.startswith(f"Of 30 anomalies, {c.found} are found")
+    assert f"a precision of {percent(c.precision.value)} (95 % interval" in precision
+    assert f"Of 170 normal rows, {c.false_alarms} are flagged: a false-alarm rate" in alarms
+    assert alarms.endswith("in keeping with the 5 % promised.")
+    assert f"{report.roc.area.value:.3f} (95 % interval {report.roc.area.low:.3f}" in curves
+    assert curves.endswith("scores that know nothing would reach 0.150.")
+
+
+def test_without_labels_nothing_is_claimed(
+    fitted: VAEDetector, mixed: tuple[pd.DataFrame, np.ndarray]
+) -> None:
+    report = build_report(fitted, mixed[0])
+    assert report.confusion is report.roc is report.precision_recall is None
+    assert "if all rows here were normal, that would be about 10." in report.summary[1]
+    assert report.summary[-1].startswith("There are no labels")
+    assert [group.name for group in report.groups] == ["all rows"]
+    page = render_page(report)
+    for word in ("AUROC", "ROC", "recall", "Labels against flags"):
+        assert word not in page
+
+
+@pytest.mark.parametrize("strange", [False, True])
+def test_labels_of_one_kind_leave_the_curves_out(
+    fitted: VAEDetector, mixed: tuple[pd.DataFrame, np.ndarray], strange: bool
+) -> None:
+    X, labels = mixed
+    rows = X[labels == strange]
+    report = build_report(fitted, rows, np.full(len(rows), strange), top=1)
+    assert report.roc is report.precision_recall is None
+    word = "anomalous" if strange else "normal"
+    assert report.summary[-1].startswith(f"All rows are labelled {word}: ROC and")
+    assert (report.confusion.recall is None) == (not strange)
+    assert (report.confusion.false_alarm_rate is None) == strange
+    assert "not defined" in render_page(report)
+
+
+def test_more_false_alarms_than_promised_are_pointed_out(
+    fitted: VAEDetector, mixed: tuple[pd.DataFrame, np.ndarray]
+) -> None:
+    strange = mixed[0][mixed[1]]
+    report = build_report(fitted, strange, np.zeros(len(strange), dtype=bool), top=0)
+    assert "That is more than the 5 % promised: these normal rows seem to differ" in " ".join(
+        report.summary
+    )
+    assert report.top == ()
+
+
+@pytest.mark.parametrize(
+    ("threshold", "sentence"),
+    [
+        (Threshold(1.0, "threshold", None), "The threshold was set by hand."),
+        (Threshold(1.0, "contamination", 0.1), "The threshold flags 10 % of the training rows."),
+        (
+            Threshold(1.0, "false_alarm_rate", 0.01, 49),
+            "The threshold comes from 49 calibration rows: at most 2 % of fresh normal rows "
+            "should be flagged (so few rows cannot promise the 1 % asked for).",
+        ),
+    ],
+)
+def test_the_origin_of_the_threshold_is_told(
+    report: ReportData, threshold: Threshold, sentence: str
+) -> None:
+    assert sentence in summarize(replace(report, threshold=threshold))
+
+
+def test_parameters_choose_what_is_told(fitted: VAEDetector) -> None:
+    X = make_rows(60, seed=4)
+    detector = clone(fitted).set_params(
+        max_steps=20, threshold=7.5, n_members=1, variance=0.5, latent_dim=1
+    )
+    report = build_report(detector.fit(X), X.iloc[:1], np.array([False]))
+    assert report.threshold == Threshold(7.5, "threshold", None)
+    assert ("likelihood", "gaussian, variance of 0.5") in report.model
+    assert ("training steps", "20") in report.model
+    assert "of 1 latent dimension " in render_page(report)
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [(0, "0 %"), (1, "100 %"), (0.1, "10 %"), (0.0004, "0.04 %"), (0.99996, "99.996 %")],
+)
+def test_percent_never_rounds_to_certainty(share: float, shown: str) -> None:
+    assert percent(share) == shown
+
+
+def test_numbers_stay_short() -> None:
+    assert (nats(1e300), nats(-0.04)) == ("1e+300", "-0.0")
+    assert (number(1e300), number(1 / 3, 4)) == ("1e+300", "0.3333")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            {"labels": [1, 0, 0]},
+            "labels must be booleans, True for an anomaly. Got int64 instead. "
+            "Compare them with what an anomaly is called, as in y == 1.",
+        ),
+        (
+            {"labels": [True, False]},
+            r"labels must have one entry for each of the 3 rows. Got shape \(2,\) instead.",
+        ),
+        (
+            {"row_ids": ["a"]},
+            "row_ids must have one entry for each of the 3 rows. Got 1 instead.",
+        ),
+    ],
+)
+def test_what_does_not_match_the_rows_is_refused(
+    fitted: VAEDetector, arguments: dict[str, list[object]], sentence: str
+) -> None:
+    with pytest.raises(DataError, match=f"^{sentence}$"):
+        build_report(fitted, make_rows(3), **arguments)
+
+
+def test_no_rows_are_refused_by_the_detector(fitted: VAEDetector) -> None:
+    with pytest.raises(ValueError, match="0 sample"):
+        build_report(fitted, make_rows(3).iloc[:0])
+
+
+# --------------------------------------------------------------------------------- the page
+
+
+class Page(HTMLParser):
+    """Elements, attributes and text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: set[str] = set()
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.add(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def values(self, tag: str, name: str) -> list[str]:
+        return [v for t, n, v in self.attributes if (t, n) == (tag, name)]
+
+
+ELEMENTS = set(
+    [
+        "html",
+        "head",
+        "meta",
+        "title",
+        "style",
+        "body",
+        "header",
+        "main",
+        "footer",
+        "section",
+        "article",
+        "h1",
+        "h2",
+        "h3",
+        "p",
+        "b",
+        "strong",
+        "span",
+        "ul",
+        "li",
+        "dl",
+        "div",
+        "dt",
+        "dd",
+        "figure",
+        "figcaption",
+        "img",
+        "table",
+        "caption",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "svg",
+        "rect",
+    ]
+)
+ATTRIBUTES = set(
+    [
+        "lang",
+        "charset",
+        "http-equiv",
+        "content",
+        "name",
+        "class",
+        "src",
+        "alt",
+        "width",
+        "height",
+        "scope",
+        "aria-hidden",
+        "focusable",
+        "rx",
+    ]
+)
+
+
+def check_page(page: str) -> Page:
+    parsed = Page(page)
+    assert parsed.elements <= ELEMENTS
+    assert {name for _, name, _ in parsed.attributes} <= ATTRIBUTES
+    for _, name, value in parsed.attributes:
+        assert not re.search("https?:|//|javascript:", value) or name == "src"
+    assert all(src.startswith("data:image/png;base64,") for src in parsed.values("img", "src"))
+    assert len(parsed.values("img", "alt")) == len(parsed.values("img", "src"))
+    assert parsed.values("meta", "http-equiv") == ["Content-Security-Policy"]
+    style = page.split("<style>")[1].split("</style>")[0]
+    assert not re.search(r"url\(|@import|http", style)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert parsed.values("meta", "content")[0] == (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; "
+        f"form-action 'none'"
+    )
+    return parsed
+
+
+def test_the_page_is_self_contained(report: ReportData, pictures: dict[str, bytes]) -> None:
+    page = render_page(report, pictures)
+    assert page.startswith('<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n')
+    parsed = check_page(page)
+    assert len(parsed.values("img", "src")) == len(PICTURES)
+    for word in ("m.vae", "d.csv", "AUROC", "latent code (KL)", report.summary[0]):
+        assert word in parsed.text.replace("\u00a0", " ")
+    assert "created" not in parsed.text
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda t: ascii(t[:20]))
+def test_hostile_text_stays_text(report: ReportData, pictures: dict[str, bytes], text: str) -> None:
+    top = replace(report.top[0], row_id=text, reasons=(Reason(text, 1.0, 2.0, 3.0),))
+    hostile = replace(report, title=text, model_name=text, data_name=text, created=text, top=(top,))
+    page = render_page(hostile, pictures)
+    page.encode("utf-8")
+    parsed = check_page(page)
+    assert len(page) - sum(map(len, parsed.values("img", "src"))) < 50_000
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", page)
+    if text.isprintable() and len(text) <= 120:
+        assert parsed.text.count(text) >= 6
+
+
+def test_hostile_columns_pass_from_table_to_page() -> None:
+    names = HOSTILE[:4]
+    X = make_rows(60).set_axis(names, axis=1)
+    detector = VAEDetector(max_steps=10, n_members=1, random_state=0, threshold=0.0).fit(X)
+    parsed = check_page(render_page(build_report(detector, X, row_ids=HOSTILE * 4, top=15)))
+    assert any(name in parsed.text for name in names)
+
+
+def test_write_report_writes_the_page_and_its_pictures(
+    report: ReportData, pictures: dict[str, bytes], tmp_path: Path
+) -> None:
+    folder = tmp_path / "new" / "report"
+    page = write_report(report, folder)
+    assert page == folder / "report.html"
+    assert {path.name for path in folder.iterdir()} == {
+        "report.html",
+        *(f"{name}.png" for name in PICTURES),
+    }
+    for name in PICTURES:
+        content = (folder / f"{name}.png").read_bytes()
+        assert content.startswith(b"\x89PNG\r\n\x1a\n")
+        assert content == pictures[name]  # drawn twice, equal to the last bit
+    assert str(tmp_path) not in page.read_text("utf-8")
+    assert page.stat().st_size < 2_000_000
+
+
+def test_pictures_of_an_earlier_report_go(
+    fitted: VAEDetector, report: ReportData, tmp_path: Path
+) -> None:
+    write_report(report, tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    write_report(replace(report, roc=None, precision_recall=None), tmp_path)
+    assert not (tmp_path / "roc.png").exists()
+    assert (tmp_path / "scores.png").exists()
+    assert (tmp_path / "notes.txt").exists()
+
+
+def test_a_directory_that_cannot_be_made_is_an_output_error(
+    report: ReportData, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="Cannot write"):
+        write_report(report, tmp_path / "file" / "report")
+
+
+def test_the_page_stays_small_for_many_rows(report: ReportData) -> None:
+    scores, labels = binormal(300_000, 5)
+    roc, precision_recall = collect._curves(scores, labels)
+    points = np.random.RandomState(0).normal(size=(8000, 2))
+    big = replace(
+        report,
+        scores=ScoreDisplay.measure(scores, labels, threshold=1.0),
+        latent=LatentDisplay(points, np.arange(8000) < 4000, axis_names=("a", "b"), n_rows=300_000),
+        roc=roc,
+        precision_recall=precision_recall,
+        top=report.top * 100,
+    )
+    assert len(render_page(big)) < 2_000_000
+
+
+def test_drawing_ignores_and_keeps_the_settings_of_the_caller(
+    report: ReportData, pictures: dict[str, bytes]
+) -> None:
+    import matplotlib as mpl
+
+    with mpl.rc_context({"font.size": 30, "axes.facecolor": "red"}):
+        assert draw_pictures(report)["training"] == pictures["training"]
+        assert mpl.rcParams["font.size"] == 30

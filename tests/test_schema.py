@@ -1,0 +1,127 @@
+"""Matching of columns by name, and the meaning of labels."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from vae_anomaly.exceptions import DataError
+from vae_anomaly.schema import NORMAL_LABELS, TableSchema, anomalous
+
+
+def scoring(header, features=("flow", "pressure"), **options):
+    options = {"features": features, "count": 2} | options
+    return TableSchema.for_scoring("new.csv", header, **options)
+
+
+def test_fitting_uses_all_columns_but_some():
+    schema = TableSchema.for_fitting("t.csv", ["id", "flow", "pressure"], without=["id", "id"])
+    assert schema.names == ("flow", "pressure")
+    assert schema.extra == ("id",)
+
+
+@pytest.mark.parametrize(
+    ("header", "without", "message"),
+    [
+        (
+            ["Flow", "pressure"],
+            ["flow"],
+            "t.csv lacks a column that the command line names: 'flow'. "
+            "Did you mean 'Flow' for 'flow'? Names must agree exactly.",
+        ),
+        (
+            ["a", "b"],
+            ["zzz"],
+            "t.csv lacks a column that the command line names: 'zzz'. Its columns are 'a', 'b'.",
+        ),
+        (["a"], ["a"], "t.csv: no column is left to learn from. Leave out fewer of its 1."),
+        (
+            ["a", ""],
+            [],
+            "t.csv: column 2 has no name. Name it, or leave it out with --ignore ''.",
+        ),
+    ],
+)
+def test_fitting_refuses(header, without, message):
+    with pytest.raises(DataError) as caught:
+        TableSchema.for_fitting("t.csv", header, without=without)
+    assert str(caught.value) == message
+
+
+def test_scoring_matches_by_name():
+    schema = scoring(["site", "pressure", "flow"])
+    assert schema.names == ("flow", "pressure")
+    assert schema.extra == ("site",)
+    batch = pa.record_batch({"pressure": [1.0, 2.0], "flow": [3.0, 4.0]})
+    np.testing.assert_array_equal(schema.matrix(batch), [[3.0, 1.0], [4.0, 2.0]])
+    assert list(schema.frame(schema.matrix(batch)).columns) == ["flow", "pressure"]
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (
+            ["flow", "Pressure "],
+            "new.csv lacks a column that the model names: 'pressure'. "
+            "Did you mean 'Pressure ' for 'pressure'? Names must agree exactly.",
+        ),
+        (
+            ["a", "b"],
+            "new.csv lacks 2 columns that the model names: 'flow', 'pressure'. "
+            "Its columns are 'a', 'b'.",
+        ),
+        (
+            ["flow", "presure"],
+            "new.csv lacks a column that the model names: 'pressure'. "
+            "Did you mean 'presure' for 'pressure'? Names must agree exactly.",
+        ),
+    ],
+)
+def test_scoring_lists_what_is_missing(header, message):
+    with pytest.raises(DataError) as caught:
+        scoring(header)
+    assert str(caught.value) == message
+
+
+def test_many_missing_columns_are_counted_not_listed():
+    features = [f"sensor {i}" for i in range(40)]
+    with pytest.raises(DataError, match=r"lacks 40 columns .* and 30 more"):
+        scoring(["x"], features=features, count=40)
+
+
+def test_without_names_position_decides():
+    schema = scoring(["id", "b", "a"], features=None, without=["id"])
+    assert schema.names == ("b", "a")
+    assert not schema.named
+    with pytest.raises(
+        DataError, match=r"new\.csv has 3 columns for the model, which was fitted on 2"
+    ):
+        scoring(["id", "b", "a"], features=None)
+
+
+def test_labels_of_normal_rows():
+    labels = [*NORMAL_LABELS, "Normal", "FALSE", 0, 0.0, False, " ok "]
+    assert not anomalous(labels, table="t", column="c").any()
+    assert anomalous(["1", 1], table="t", column="c").all()
+    labels = ["1", "true", "yes", "anomaly", "crack", 1, 2.0, True, "-1", "malignant"]
+    assert anomalous(labels, table="t", column="c").all()
+
+
+def test_normal_labels_can_be_given():
+    got = anomalous([1, -1, "1.0"], table="t", column="c", normal=["1"])
+    assert got.tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("values", "normal", "message"),
+    [
+        (["0", ""], (), "t.csv, row 2, column 'c': expected a label, got an empty cell."),
+        (["0", None], (), "t.csv, row 2, column 'c': expected a label, got an empty cell."),
+        (["1", "-1"], (), "labels -1 and 1 are ambiguous"),
+        ([-1.0, -1.0], (), "labels -1 and 1 are ambiguous"),
+        (["a", "b"], ("A",), "no row has the normal label 'A'. Its labels are 'a', 'b'."),
+    ],
+)
+def test_labels_that_are_refused(values, normal, message):
+    with pytest.raises(DataError) as caught:
+        anomalous(values, table="t.csv", column="c", normal=normal)
+    assert message in str(caught.value)

@@ -1,0 +1,304 @@
+"""The commands: their options, their help, and the call that does the work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+import click
+
+import vae_anomaly
+from vae_anomaly.cli.console import Console
+
+__all__ = ["cli"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+# The keys of scores.SCORES and likelihoods.LIKELIHOODS, which cost the import of NumPy and
+# TensorFlow; a test compares them.
+SCORE_NAMES = ("elbo", "reconstruction", "kl")
+LIKELIHOOD_NAMES = ("gaussian", "bernoulli")
+
+INPUT = click.Path()
+"""No check by click: a missing file is exit 5 with our sentence, not wrong usage."""
+
+
+def _examples(*lines: str) -> str:
+    """Spell examples below the options of a command, with click's mark against filling lines."""
+    return "\n".join(
+        ["\b", "Examples:" if len(lines) > 1 else "Example:", *(f"  {x}" for x in lines)]
+    )
+
+
+def _common(command: Command) -> Any:
+    """Add --quiet and --debug, and hand the command its console."""
+
+    @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+    @wraps(command)
+    def run(*args: Any, quiet: bool, debug: bool, **kwargs: Any) -> Any:
+        # TensorFlow reads these when it is imported, later than this.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+        console = Console(quiet=quiet, debug=debug)
+        with console.warnings():
+            return command(console, *args, **kwargs)
+
+    return run
+
+
+ID_COLUMN = click.option(
+    "--id-column", metavar="NAME", help="Column that identifies a row; it is not scored."
+)
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 2 wrong usage, 3 input data refused, 4 model file refused, "
+    "5 files or memory, 130 interrupted, 141 closed pipe, 143 terminated, 1 a bug.",
+)
+@click.version_option(vae_anomaly.__version__, message="%(prog)s %(version)s")
+def cli() -> None:
+    """Find anomalies in tables with a variational autoencoder.
+
+    Fit it on rows that are (almost) all normal, then score new ones. Tables
+    are CSV files with a line of column names, or Parquet. To see it work:
+    vae-anomaly demo
+    """
+
+
+@cli.command(
+    short_help="Learn what normal rows look like.",
+    epilog=_examples("vae-anomaly fit normal.csv -o pump.vae --ignore site"),
+)
+@click.argument("data", type=INPUT)
+@click.option("-o", "--output", required=True, metavar="MODEL", help="Model file to write.")
+@click.option(
+    "--ignore", multiple=True, metavar="NAME", help="Column to leave out; may be repeated."
+)
+@click.option("--id-column", metavar="NAME", help="Column that identifies a row; left out as well.")
+@click.option(
+    "--false-alarm-rate",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Share of normal rows that may be flagged.  [default: 0.01]",
+)
+@click.option(
+    "--contamination",
+    type=click.FloatRange(0, 0.5, min_open=True),
+    help="Flag this share of the training rows instead.",
+)
+@click.option(
+    "--score",
+    type=click.Choice(SCORE_NAMES),
+    default="elbo",
+    show_default=True,
+    help="What the anomaly score is.",
+)
+@click.option(
+    "--likelihood",
+    type=click.Choice(LIKELIHOOD_NAMES),
+    default="gaussian",
+    show_default=True,
+    help="Distribution of a column; bernoulli for values in [0, 1].",
+)
+@click.option(
+    "--beta",
+    type=click.FloatRange(0),
+    default=1.0,
+    show_default=True,
+    help="Weight of the KL divergence; 0 makes a plain autoencoder.",
+)
+@click.option(
+    "--latent-dim",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    help="Latent dimensions; those not needed go unused.",
+)
+@click.option(
+    "--members",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    help="Networks whose scores are averaged.",
+)
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    default=1e-3,
+    show_default=True,
+    help="Of Adam; lower it if training diverges.",
+)
+@click.option(
+    "--max-steps", type=click.IntRange(1), default=3000, show_default=True, help="Gradient steps."
+)
+@click.option(
+    "--random-state",
+    type=click.IntRange(0, 2**32 - 1),
+    default=0,
+    show_default=True,
+    help="Seed: the same data and seed give the same model.",
+)
+@_common
+def fit(
+    console: Console,
+    data: str,
+    output: str,
+    ignore: tuple[str, ...],
+    id_column: str | None,
+    false_alarm_rate: float | None,
+    contamination: float | None,
+    score: str,
+    members: int,
+    **parameters: Any,
+) -> None:
+    """Learn from DATA what normal rows look like, and write a MODEL.
+
+    DATA is a CSV or Parquet table of numbers, or - for CSV on standard input.
+    A few strange rows in it do little harm.
+    """
+    if contamination is not None and false_alarm_rate is not None:
+        raise click.UsageError(
+            "--contamination and --false-alarm-rate both choose the threshold. Give one of them."
+        )
+    from vae_anomaly.cli.fitting import fit_table
+
+    without = ignore if id_column is None else (*ignore, id_column)
+    if false_alarm_rate is not None:
+        parameters["false_alarm_rate"] = false_alarm_rate
+    fit_table(
+        console,
+        data,
+        output,
+        without=without,
+        contamination=contamination,
+        score_type=score,
+        n_members=members,
+        **parameters,
+    )
+
+
+@cli.command(
+    short_help="Score the rows of a table.",
+    epilog=_examples(
+        "vae-anomaly score pump.vae today.csv -o scores.csv --explain 3",
+        "zcat today.csv.gz | vae-anomaly score pump.vae - -o - | head",
+    ),
+)
+@click.argument("model", type=INPUT)
+@click.argument("data", type=INPUT)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="OUT",
+    help="Table to write: .csv or .parquet, or - for CSV on standard output.",
+)
+@ID_COLUMN
+@click.option(
+    "--explain",
+    type=click.IntRange(1),
+    metavar="K",
+    help="Add the K columns that contribute most to each row's score.",
+)
+@click.option(
+    "--score",
+    type=click.Choice(SCORE_NAMES),
+    help="Another score than the model was fitted with; is_anomaly is then left out.",
+)
+@click.option("--strict", is_flag=True, help="Refuse columns that the model does not know.")
+@_common
+def score(console: Console, **options: Any) -> None:
+    """Score the rows of DATA with a fitted MODEL.
+
+    DATA is a CSV or Parquet table with the columns of training, in any order,
+    or - for CSV on standard input. OUT has a row for each row of DATA: its id
+    or number, anomaly_score in nats (higher is stranger) and is_anomaly (1
+    above the model's threshold). With --explain also reason_1,
+    contribution_1 and so on: the columns that add most, and how much.
+    """
+    from vae_anomaly.cli.scoring import score_table
+
+    score_table(console, **options)
+
+
+@cli.command(
+    short_help="Report how well a model does on a table.",
+    epilog=_examples(
+        "vae-anomaly evaluate pump.vae labelled.csv --label-column fault -o reports/pump"
+    ),
+)
+@click.argument("model", type=INPUT)
+@click.argument("data", type=INPUT)
+@click.option(
+    "-o", "--output", required=True, metavar="DIR", help="Directory to write the report to."
+)
+@click.option(
+    "--label-column", metavar="NAME", help="Column that tells normal rows from anomalies."
+)
+@click.option(
+    "--normal-label",
+    multiple=True,
+    metavar="VALUE",
+    help="Label of normal rows; may be repeated.  [default: 0, false, no, normal, good, ok, "
+    "negative or benign, in any case]",
+)
+@ID_COLUMN
+@click.option("--title", default="Anomaly report", show_default=True, help="Title of the report.")
+@click.option(
+    "--top", type=click.IntRange(1), default=10, show_default=True, help="Strangest rows to show."
+)
+@_common
+def evaluate(console: Console, **options: Any) -> None:
+    """Report how a MODEL does on DATA: an HTML page with figures, in DIR.
+
+    With --label-column the report measures how well the model tells normal
+    rows from anomalies; any label that is not a normal one marks an anomaly.
+    """
+    if options["normal_label"] and options["label_column"] is None:
+        raise click.UsageError("--normal-label needs --label-column.")
+    from vae_anomaly.cli.reporting import evaluate_table
+
+    evaluate_table(console, **options)
+
+
+@cli.command(short_help="Describe a model file.", epilog=_examples("vae-anomaly inspect pump.vae"))
+@click.argument("model", type=INPUT)
+@_common
+def inspect(console: Console, model: str) -> None:
+    """Describe a MODEL file: its settings, threshold and columns.
+
+    Nothing in the file is executed.
+    """
+    from vae_anomaly.cli.describing import describe_model
+
+    click.echo(describe_model(model))
+
+
+@cli.command(
+    short_help="Fit, score and report on a small sample.",
+    epilog=_examples("vae-anomaly demo -o reports/demo"),
+)
+@click.option(
+    "-o",
+    "--output",
+    default="reports/demo",
+    show_default=True,
+    metavar="DIR",
+    help="Directory to write to; created if need be.",
+)
+@click.option(
+    "--max-steps", type=click.IntRange(1), default=3000, show_default=True, help="Gradient steps."
+)
+@_common
+def demo(console: Console, output: str, max_steps: int) -> None:
+    """Fit, score and report on a small sample that comes with the program.
+
+    The sample is a table of breast tumours: the benign ones are normal, the
+    malignant ones are to be found.
+    """
+    from vae_anomaly.cli.demonstrating import run_demo
+
+    run_demo(console, output, max_steps=max_steps)

@@ -1,0 +1,157 @@
+"""What commands say to people, all of it on standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, Protocol
+
+import click
+
+__all__ = ["Console", "Update"]
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Update(Protocol):
+    """Tell how far the work is."""
+
+    def __call__(self, done: int, detail: str = "") -> None:
+        """Tell how far the work is."""
+
+
+class Console:
+    """Say things, or not, if `quiet`; errors are always said, elsewhere.
+
+    Parameters
+    ----------
+    quiet : bool
+    debug : bool
+        Let TensorFlow talk.
+    """
+
+    def __init__(self, *, quiet: bool = False, debug: bool = False) -> None:
+        self.quiet, self.debug = quiet, debug
+
+    def say(self, text: str) -> None:
+        """Write a line for people."""
+        if not self.quiet:
+            click.echo(text, err=True)
+
+    @contextmanager
+    def warnings(self) -> Iterator[None]:
+        """Show our own warnings as a line each, and nobody else's."""
+
+        def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+            if category.__module__.startswith("vae_anomaly"):
+                self.say(f"warning: {message}")
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            warnings.showwarning = show
+            yield
+
+    def start_tensorflow(self) -> None:
+        """Import TensorFlow and wake its devices, both without its chatter.
+
+        It takes seconds, so that this comes after all that may refuse a
+        command. What its C++ side logs this early obeys no setting.
+        """
+        if "vae_anomaly.training" in sys.modules:
+            return
+        waits = not self.quiet and sys.stderr.isatty()
+        if waits:
+            click.echo("starting TensorFlow ...", nl=False, err=True)
+        with nullcontext() if self.debug else _muted_stderr():
+            import tensorflow as tf
+
+            import vae_anomaly.inference
+            import vae_anomaly.training  # noqa: F401 - brings Keras and what else takes time
+
+            tf.constant(0.0)
+        if waits:
+            click.echo("\r\x1b[K", nl=False, err=True)
+
+    @contextmanager
+    def progress(self, work: str, total: int) -> Iterator[Update]:
+        """Show a bar on a terminal, else a line every five seconds.
+
+        Parameters
+        ----------
+        work : str
+            What is being done: "training".
+        total : int
+            Value of `done` at the end.
+
+        Yields
+        ------
+        Update
+        """
+        if self.quiet:
+            yield _ignore
+        elif sys.stderr.isatty():
+            with _bar(work, total) as update:
+                yield update
+        else:
+            yield self._lines(work, total)
+
+    def _lines(self, work: str, total: int) -> Update:
+        last = time.monotonic()
+
+        def update(done: int, detail: str = "") -> None:
+            nonlocal last
+            if time.monotonic() - last >= SECONDS_BETWEEN_LINES and done < total:
+                last = time.monotonic()
+                self.say(f"{work}: {done:,} of {total:,}{', ' if detail else ''}{detail}")
+
+        return update
+
+
+@contextmanager
+def _muted_stderr() -> Iterator[None]:
+    """Send what the process writes to standard error nowhere, below Python as well."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+
+
+def _ignore(done: int, detail: str = "") -> None:
+    pass
+
+
+@contextmanager
+def _bar(work: str, total: int) -> Iterator[Callable[..., None]]:
+    from rich.console import Console as RichConsole
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
+    )
+    with Progress(*columns, console=RichConsole(stderr=True), transient=True) as progress:
+        task = progress.add_task(work, total=total, detail="")
+
+        def update(done: int, detail: str = "") -> None:
+            progress.update(task, completed=done, detail=detail)
+
+        yield update

@@ -1,0 +1,48 @@
+"""`vae-anomaly inspect`. Loaded when the command runs."""
+
+from __future__ import annotations
+
+from vae_anomaly.persistence import inspect
+
+__all__ = ["describe_model"]
+
+
+def describe_model(path: str) -> str:
+    """Describe a model file in lines of text.
+
+    Parameters
+    ----------
+    path : str
+
+    Returns
+    -------
+    str
+    """
+    facts = inspect(path)
+    columns = facts["columns"]
+    settings = ", ".join(f"{name}={value}" for name, value in sorted(facts["parameters"].items()))
+    made_by = ", ".join(f"{name} {version}" for name, version in facts["created_with"].items())
+    calibration = facts["calibration_rows"]
+    origin = f", from {calibration:,} rows held out of training" if calibration else ""
+    lines = [
+        f"file         {path}",
+        f"sha256       {facts['sha256']}",
+        f"written by   {made_by}",
+        f"settings     {settings}",
+        f"weights      {facts['weights']:,}",
+        f"training     {facts['steps']:,} steps, loss {facts['loss']:.4g} nats at the end",
+        f"threshold    {facts['threshold']:.6g} nats{origin}",
+        f"columns      {len(columns)}",
+        "",
+    ]
+    cells = [("name", "mean", "deviation", "low", "high", "")]
+    for column in columns:
+        mean, deviation, low, high = (f"{column[key]:.6g}" for key in cells[0][1:5])
+        name = column["name"] if column["name"].isprintable() else repr(column["name"])
+        note = "constant" if column["constant"] else ""
+        cells.append((name, mean, deviation, low, high, note))
+    widths = [max(map(len, values)) for values in zip(*cells, strict=True)]
+    for first, *rest in cells:
+        text = "  ".join(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))
+        lines.append(f"{first.ljust(widths[0])}  {text}".rstrip())
+    return "\n".join(lines)

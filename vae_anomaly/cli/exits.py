@@ -1,0 +1,146 @@
+"""How a command ends: the exit codes, and one sentence for each error."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import IntEnum
+from typing import Any
+
+import click
+
+from vae_anomaly.exceptions import (
+    DataError,
+    DivergenceError,
+    ModelFileError,
+    OutputError,
+    ParameterError,
+)
+
+__all__ = ["Exit", "Terminated", "code_after", "report", "terminable"]
+
+
+class Exit(IntEnum):
+    """Exit codes."""
+
+    DONE = 0
+    BUG = 1
+    USAGE = 2
+    DATA = 3
+    MODEL = 4
+    RESOURCES = 5
+    SKIPPED = 6
+    INTERRUPTED = 130
+    CLOSED_PIPE = 141
+    TERMINATED = 143
+
+
+class Terminated(BaseException):
+    """SIGTERM, as an exception, so that half-written files are cleaned up."""
+
+
+CODES: tuple[tuple[type[BaseException], Exit], ...] = (
+    (click.ClickException, Exit.USAGE),
+    (ParameterError, Exit.USAGE),
+    (DataError, Exit.DATA),
+    (DivergenceError, Exit.DATA),
+    (ModelFileError, Exit.MODEL),
+    (OSError, Exit.RESOURCES),
+    (MemoryError, Exit.RESOURCES),
+    (KeyboardInterrupt, Exit.INTERRUPTED),
+    (click.Abort, Exit.INTERRUPTED),
+    (Terminated, Exit.TERMINATED),
+)
+
+CANNOT_READ = {
+    errno.ENOENT: "there is no such file. Check the path.",
+    errno.ENOTDIR: "there is no such file. Check the path.",
+    errno.EACCES: "no permission to read it.",
+    errno.EISDIR: "it is a directory. Name a file.",
+    errno.ELOOP: "its symbolic links go round in circles.",
+    errno.ENAMETOOLONG: "its name is too long.",
+}
+
+
+def code_after(error: BaseException) -> Exit:
+    """Choose the exit code for what ended a command.
+
+    Examples
+    --------
+    >>> code_after(DataError("no rows")), code_after(KeyError("x"))
+    (<Exit.DATA: 3>, <Exit.BUG: 1>)
+    """
+    if isinstance(error, OSError) and error.errno == errno.EPIPE:
+        return Exit.CLOSED_PIPE
+    if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's MemoryError
+        return Exit.RESOURCES
+    return next((code for kind, code in CODES if isinstance(error, kind)), Exit.BUG)
+
+
+def report(error: BaseException, *, debug: bool) -> None:
+    """Say in one line on standard error what ended a command."""
+    code = code_after(error)
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    _abandon_broken_stdout()
+    if code is Exit.CLOSED_PIPE:
+        return
+    if code in (Exit.INTERRUPTED, Exit.TERMINATED):
+        click.echo(code.name.lower(), err=True)
+        return
+    click.echo(f"error: {' '.join(_sentence(error, code).split())}", err=True)
+
+
+def _sentence(error: BaseException, code: Exit) -> str:
+    if isinstance(error, click.UsageError):
+        place = "" if error.ctx is None else f" Try '{error.ctx.command_path} --help'."
+        return f"{error.format_message()}{place}"
+    if code is Exit.BUG:
+        return (
+            f"{type(error).__name__}: {error}. This is a bug of vae-anomaly. "
+            f"Please report it with what the same command prints with --debug."
+        )
+    if isinstance(error, OSError) and not isinstance(error, OutputError):
+        words = error.strerror or str(error)
+        if not isinstance(error.filename, str | bytes):  # none, or a descriptor
+            return f"The system refused to go on: {words}."
+        reason = CANNOT_READ.get(error.errno or 0, f"{words}.")
+        return f"Cannot read {os.fsdecode(error.filename)}: {reason}"
+    if code is Exit.RESOURCES and not isinstance(error, OutputError):
+        return "Out of memory. Fit on fewer rows or columns, or close other programs."
+    return str(error)
+
+
+def _abandon_broken_stdout() -> None:
+    """Keep Python from flushing to a closed or full standard output once more at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Raise `Terminated` where SIGTERM arrives."""
+
+    def terminate(*_: Any) -> None:
+        raise Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, terminate)
+    except ValueError:  # not the main thread, which alone gets signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,140 @@
+"""`vae-anomaly fit`. Loaded when the command runs."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_anomaly.cli.checks import check_output
+from vae_anomaly.cli.console import Console
+from vae_anomaly.exceptions import DataError
+from vae_anomaly.schema import TableSchema
+from vae_anomaly.sources import CellError, TableSource, open_table
+from vae_anomaly.sources.base import listed, shown
+
+__all__ = ["fit_table"]
+
+ROWS_TO_TELL_COUNTING = 10
+
+
+def fit_table(
+    console: Console, data: str, output: str, *, without: Sequence[str], **parameters: Any
+) -> None:
+    """Fit a detector on a table and save it.
+
+    Parameters
+    ----------
+    console : Console
+    data, output : str
+        Table to read, model file to write.
+    without : sequence of str
+        Columns to leave out.
+    **parameters
+        Of VAEDetector.
+    """
+    check_output(output, data)
+    with open_table(data) as table:
+        schema = TableSchema.for_fitting(table.name, table.columns, without=without)
+        _refuse_text(table, schema.names)
+        rows = _training_rows(table, schema)
+    _note_identifiers(console, schema, rows)
+
+    from vae_anomaly.estimator import VAEDetector
+    from vae_anomaly.persistence import save
+
+    console.start_tensorflow()
+    count = len(schema.names)
+    console.say(f"training on {len(rows):,} rows of {count} column{'s' * (count > 1)}")
+    start = time.monotonic()
+    with console.progress("training", parameters["max_steps"]) as update:
+        detector = VAEDetector(
+            callback=lambda history: update(history.step[-1], f"loss {history.loss[-1]:.4g} nats"),
+            **parameters,
+        ).fit(schema.frame(rows))
+    detector.callback = None
+    save(detector, output)
+    for line in _summary(detector, schema, time.monotonic() - start):
+        console.say(line)
+    console.say(f"model: {output}")
+
+
+def _refuse_text(table: TableSource, names: Sequence[str]) -> None:
+    """Refuse columns of text, all at once, before anything else is read."""
+    texts = {name: text for name, text in table.text_columns().items() if name in names}
+    if texts:
+        some = list(texts)[:10]
+        words = "column holds" if len(texts) == 1 else f"{len(texts)} columns hold"
+        examples = ", ".join(f"{shown(name)} ({shown(texts[name])})" for name in some)
+        raise DataError(
+            f"{table.name}: {words} no numbers: {examples}. Leave "
+            f"{'it' if len(texts) == 1 else 'them'} out with {_ignoring(some)}."
+        )
+
+
+def _ignoring(names: Sequence[str]) -> str:
+    """Spell the options that leave columns out."""
+    return " ".join(f"--ignore {shlex.quote(name)}" for name in names)
+
+
+def _training_rows(table: TableSource, schema: TableSchema) -> NDArray[np.float64]:
+    """Read all rows of a table."""
+    try:
+        parts = [schema.matrix(batch) for batch in table.batches(schema.names)]
+    except CellError as error:
+        raise DataError(
+            f"{error.fact} Correct the cell, or leave the column out with "
+            f"{_ignoring([error.column])}."
+        ) from error
+    rows = np.concatenate(parts) if parts else np.empty((0, len(schema.names)))
+    if len(rows) < 2:
+        raise DataError(
+            f"{table.name} has {len(rows)} row{'' if len(rows) == 1 else 's'} below its column "
+            f"names. Expected at least 2 to learn from."
+        )
+    return rows
+
+
+def _note_identifiers(console: Console, schema: TableSchema, rows: NDArray[np.float64]) -> None:
+    """Point out columns that only count up: they would be learned as if they meant something."""
+    if len(rows) < ROWS_TO_TELL_COUNTING:
+        return
+    counting = (np.diff(rows, axis=0) > 0).all(axis=0) & (rows == np.floor(rows)).all(axis=0)
+    names = [name for name, counts in zip(schema.names, counting, strict=True) if counts]
+    if names:
+        console.say(
+            f"warning: {listed(names)} only counts up from row to row. If it is an identifier or "
+            f"a time, leave it out with {_ignoring(names)}."
+        )
+
+
+def _summary(detector: Any, schema: TableSchema, seconds: float) -> Iterator[str]:
+    """Say in a few lines what was learned."""
+    history = detector.history_
+    yield (
+        f"trained for {history.step[-1]:,} steps in {seconds:.1f} s, "
+        f"loss {history.loss[-1]:.4g} nats a row"
+    )
+    if schema.extra:
+        yield f"left out: {listed(schema.extra)}"
+    constant = [
+        name for name, v in zip(schema.names, detector.columns_.varies, strict=True) if not v
+    ]
+    if constant:
+        yield f"constant in training, any other value will count as strange: {listed(constant)}"
+    yield f"threshold: {-detector.offset_:.4g} nats, {_threshold_origin(detector)}"
+
+
+def _threshold_origin(detector: Any) -> str:
+    """Say where the threshold of a detector comes from."""
+    if detector.threshold is not None:
+        return "set by hand"
+    if detector.contamination is not None:
+        return f"above which {detector.contamination:g} of the training rows lie"
+    rows = len(detector.calibration_scores_)
+    rate = max(detector.false_alarm_rate, 1 / (rows + 1))
+    return f"false-alarm rate {rate:.2g} (from {rows:,} rows held out of training)"

@@ -1,0 +1,180 @@
+"""`vae-anomaly score`. Loaded when the command runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import numpy as np
+import pyarrow as pa
+
+from vae_anomaly.cli.checks import check_output
+from vae_anomaly.cli.console import Console
+from vae_anomaly.cli.writing import check_format, score_writer
+from vae_anomaly.exceptions import DataError
+from vae_anomaly.persistence import load
+from vae_anomaly.schema import TableSchema
+from vae_anomaly.sources import TableSource, open_table
+from vae_anomaly.sources.base import listed, shown
+
+__all__ = ["score_table", "scoring_schema"]
+
+ROW = "row"
+
+
+def score_table(
+    console: Console,
+    model: str,
+    data: str,
+    output: str,
+    *,
+    id_column: str | None = None,
+    explain: int | None = None,
+    score: str | None = None,
+    strict: bool = False,
+) -> None:
+    """Score a table.
+
+    Parameters
+    ----------
+    console : Console
+    model, data, output : str
+        Model file and table to read, table to write.
+    id_column : str, optional
+        Copied to the output; by default rows are numbered.
+    explain : int, optional
+        How many columns to name for each row.
+    score : str, optional
+        Another score than the detector's own.
+    strict : bool, default=False
+        Refuse columns that the detector does not know.
+    """
+    check_format(output)
+    check_output(output, data, model)
+    detector = load(model)
+    flags = score is None or score == detector.score_type
+    if score is not None:
+        detector.score_type = score
+    if explain and detector.score_type == "kl":
+        raise click.UsageError("--explain needs a score with a part for each column; kl has none.")
+    with open_table(data) as table:
+        schema = scoring_schema(console, table, detector, [id_column], strict=strict)
+        keep = [] if id_column is None else [id_column]
+        total = table.check(schema.names, keep)
+        columns = _output_schema(table, id_column, schema, explain, flags=flags)
+        if total:
+            console.start_tensorflow()
+        rows = strange = 0
+        with (
+            score_writer(output, columns) as write,
+            console.progress("scoring", total) as update,
+        ):
+            for batch in table.batches(schema.names, keep):
+                scored = _scored_batch(detector, schema, batch, columns, rows)
+                write(scored)
+                rows += batch.num_rows
+                if flags:
+                    strange += int(np.count_nonzero(scored.column("is_anomaly")))
+                update(rows)
+    if flags:
+        console.say(
+            f"{strange:,} of {rows:,} rows are anomalies, above {-detector.offset_:.4g} nats"
+        )
+    else:
+        console.say(
+            f"scored {rows:,} rows; is_anomaly is left out: the threshold is one of another score"
+        )
+    if output != "-":
+        console.say(f"scores: {output}")
+
+
+def scoring_schema(
+    console: Console,
+    table: TableSource,
+    detector: Any,
+    roles: Sequence[str | None],
+    *,
+    strict: bool = False,
+) -> TableSchema:
+    """Match the columns of a table to a detector's, and say which are not used.
+
+    `roles` are columns with another purpose, which the detector must not know.
+    """
+    features = getattr(detector, "feature_names_in_", None)
+    features = None if features is None else [str(name) for name in features]
+    without = [name for name in roles if name is not None]
+    for name in without:
+        if features is not None and name in features:
+            raise click.UsageError(
+                f"The model was fitted on column {shown(name)}: it cannot be the label or the "
+                f"identifier as well."
+            )
+    schema = TableSchema.for_scoring(
+        table.name,
+        table.columns,
+        features=features,
+        count=detector.n_features_in_,
+        without=without,
+    )
+    if schema.extra:
+        words = f"{table.name}: the model does not know {listed(schema.extra)}"
+        if strict:
+            raise DataError(f"{words}. Remove what is extra, or score without --strict.")
+        console.say(f"note: {words}; ignored")
+    return schema
+
+
+def _output_schema(
+    table: TableSource,
+    id_column: str | None,
+    schema: TableSchema,
+    explain: int | None,
+    *,
+    flags: bool,
+) -> pa.Schema:
+    """Name and type the columns of the scores."""
+    fields = [
+        (ROW, pa.int64()) if id_column is None else (id_column, table.type_of(id_column)),
+        ("anomaly_score", pa.float64()),
+    ]
+    if flags:
+        fields.append(("is_anomaly", pa.bool_()))
+    for k in range(1, min(explain or 0, len(schema.names)) + 1):
+        fields += [(f"reason_{k}", pa.string()), (f"contribution_{k}", pa.float64())]
+    names = [name for name, _ in fields]
+    if len(set(names)) < len(names):
+        raise click.UsageError(
+            f"The identifier {shown(id_column)} has the name of a column of the output. Rename it."
+        )
+    return pa.schema(fields)
+
+
+def _scored_batch(
+    detector: Any, schema: TableSchema, batch: Any, columns: pa.Schema, rows_before: int
+) -> Any:
+    """Score some rows and lay out the result as `columns` says."""
+    rows = schema.matrix(batch)
+    known = schema.frame(rows) if schema.named else rows
+    reasons = sum(name.startswith("reason_") for name in columns.names[1:])
+    if reasons:
+        contributions = np.ascontiguousarray(detector.explain(known).to_numpy())
+        scores = contributions.sum(axis=1)
+    else:
+        scores = -detector.score_samples(known)
+    if columns.names[0] in batch.schema.names:
+        identifiers = batch.column(columns.names[0])
+    else:
+        identifiers = pa.array(np.arange(rows_before + 1, rows_before + len(rows) + 1))
+    arrays = [scores]
+    if "is_anomaly" in columns.names[1:]:
+        arrays.append(-scores - detector.offset_ < 0)
+    if reasons:
+        names = np.array(schema.names, dtype=object)
+        by_column = contributions[:, : len(names)]
+        order = np.argsort(-by_column, axis=1, kind="stable")[:, :reasons]
+        largest = np.take_along_axis(by_column, order, axis=1)
+        for k in range(reasons):
+            arrays += [names[order[:, k]], largest[:, k]]
+    typed = [pa.array(a, type=kind) for a, kind in zip(arrays, columns.types[1:], strict=True)]
+    return pa.RecordBatch.from_arrays([identifiers, *typed], schema=columns)

@@ -1,0 +1,67 @@
+"""The sample tables: breast tumours, the benign ones taken for normal.
+
+The data are scikit-learn's copy of the Breast Cancer Wisconsin (Diagnostic)
+table from the UCI repository, :doi:`10.24432/C5DW2B`, by W. Wolberg,
+O. Mangasarian, N. Street and W. Street, under CC BY 4.0.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vae_anomaly.files import atomic_write
+
+__all__ = ["write_samples"]
+
+SHUFFLE_SEED = 0
+
+
+def write_samples(directory: str | Path) -> tuple[Path, Path]:
+    """Write a table to learn from and a labelled one to test on.
+
+    Half of the benign rows, chosen by a fixed shuffle, are for training. The
+    other half and all malignant rows are for testing. ``id`` counts the rows
+    of the original table from 1.
+
+    Parameters
+    ----------
+    directory : str or Path
+        Must exist.
+
+    Returns
+    -------
+    normal, labelled : Path
+        ``normal.csv`` with 30 numbers a row, and ``labelled.csv`` with ``id``
+        and ``diagnosis`` (benign or malignant) before them.
+
+    Raises
+    ------
+    OutputError
+        If they cannot be written.
+    """
+    from sklearn.datasets import load_breast_cancer
+
+    table = load_breast_cancer()
+    names = [str(name).replace(" ", "_") for name in table.feature_names]
+    benign = np.flatnonzero(table.target == 1)
+    shuffled = np.random.RandomState(SHUFFLE_SEED).permutation(benign)
+    training = np.sort(shuffled[: len(benign) // 2])
+    testing = np.setdiff1d(np.arange(len(table.data)), training)
+
+    normal, labelled = Path(directory) / "normal.csv", Path(directory) / "labelled.csv"
+    _write(normal, names, table.data[training].tolist())
+    words = ["malignant", "benign"]
+    rows = ([int(i) + 1, words[table.target[i]], *map(float, table.data[i])] for i in testing)
+    _write(labelled, ["id", "diagnosis", *names], rows)
+    return normal, labelled
+
+
+def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    with atomic_write(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

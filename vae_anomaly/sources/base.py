@@ -1,0 +1,197 @@
+"""What a table is to the rest of the package, and the words for a bad cell."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+
+from vae_anomaly.exceptions import DataError
+
+__all__ = [
+    "MISSING",
+    "CellError",
+    "TableSource",
+    "check_header",
+    "is_number",
+    "listed",
+    "rows_of_batch",
+    "shown",
+]
+
+MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A", "-")
+"""Spellings of a missing value: no numbers, but no sign of a text column either."""
+
+LONGEST_VALUE = 40
+LONGEST_LIST = 10
+
+MAX_BATCH_ROWS = 65_536
+MAX_BATCH_CELLS = 2**22
+
+# What pyarrow and we both take for a number. Python's float() also takes "1_000".
+NUMBER = re.compile(r"[ \t]*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[ \t]*", re.ASCII)
+NOT_FINITE = re.compile(r"[ \t]*[+-]?inf(inity)?[ \t]*", re.IGNORECASE)
+
+
+def shown(value: object) -> str:
+    """Quote a value from a file: control characters escaped, cut to 40 characters.
+
+    Examples
+    --------
+    >>> shown("n/a"), shown("x" * 50)
+    ("'n/a'", "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...'")
+    """
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 4]}...{text[-1]}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """List names in a sentence, the first ten of them.
+
+    Examples
+    --------
+    >>> listed(["flow", "pressure"])
+    "'flow', 'pressure'"
+    """
+    text = ", ".join(shown(name) for name in names[:LONGEST_LIST])
+    rest = len(names) - LONGEST_LIST
+    return f"{text} and {rest} more" if rest > 0 else text
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a cell spells a finite number.
+
+    Examples
+    --------
+    >>> [is_number(text) for text in ("-1.5e3", " 2", "1e400", "nan", "1,5", "1_000", "")]
+    [True, True, False, False, False, False, False]
+    """
+    return NUMBER.fullmatch(text) is not None and abs(float(text)) != float("inf")
+
+
+class CellError(DataError):
+    """A cell that is not a finite number.
+
+    Attributes
+    ----------
+    fact : str
+        Where it is and what it holds, without what to do about it.
+    column : str
+    """
+
+    def __init__(self, where: str, column: str, value: Any) -> None:
+        wanted, got = "number", shown(value)
+        if value is None:
+            got = "a missing value"
+        elif isinstance(value, str) and not value.strip():
+            got = "an empty cell"
+        elif NUMBER.fullmatch(str(value)) or NOT_FINITE.fullmatch(str(value)):
+            wanted = "finite number"
+        self.fact = f"{where}, column {shown(column)}: expected a {wanted}, got {got}."
+        self.column = column
+        super().__init__(f"{self.fact} Correct the cell or remove the row.")
+
+
+class TableSource(ABC):
+    """A table that can be read in batches, as often as needed.
+
+    Attributes
+    ----------
+    name : str
+        What messages call it.
+    columns : tuple of str
+        Names of its columns; no two are equal.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+
+    @abstractmethod
+    def batches(self, numbers: Sequence[str], keep: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+        """Yield the rows, some at a time.
+
+        Parameters
+        ----------
+        numbers : sequence of str
+            Columns that are read as float64. All their values are finite.
+        keep : sequence of str
+            Columns that are passed on as they are.
+
+        Yields
+        ------
+        RecordBatch
+            With the columns `numbers` and `keep`, in this order.
+
+        Raises
+        ------
+        CellError
+            For the first cell of `numbers` that is not a finite number.
+        DataError
+            If the file is not a sound table.
+        """
+
+    @abstractmethod
+    def text_columns(self) -> dict[str, str]:
+        """Find columns that hold text, by type or first rows; name -> an example of it."""
+
+    @abstractmethod
+    def type_of(self, column: str) -> pa.DataType:
+        """Tell the type with which a column in `keep` is passed on."""
+
+    def check(self, numbers: Sequence[str], keep: Sequence[str] = ()) -> int:
+        """Read the whole table, keep nothing, and count its rows.
+
+        Raises
+        ------
+        DataError
+            As `batches` would.
+        """
+        return sum(batch.num_rows for batch in self.batches(numbers, keep))
+
+    def close(self) -> None:  # noqa: B027 - most tables hold nothing
+        """Let go of files that the source made for itself."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def check_header(name: str, columns: Sequence[str]) -> None:
+    """Refuse a table without columns, or with two of one name.
+
+    Raises
+    ------
+    DataError
+    """
+    if not columns:
+        raise DataError(f"{name} has no columns. Expected a table with named columns.")
+    twice = [column for column, times in Counter(columns).items() if times > 1]
+    if twice:
+        raise DataError(
+            f"{name} has more than one column called {listed(twice)}. "
+            f"Rename them: columns are told apart by name."
+        )
+
+
+def rows_of_batch(columns: int) -> int:
+    """Rows in a batch: fewer for wide tables."""
+    return max(1, min(MAX_BATCH_ROWS, MAX_BATCH_CELLS // max(1, columns)))
+
+
+def display_name(path: Path) -> str:
+    """Name a file in messages: as given, control characters escaped."""
+    text = str(path)
+    return text if text.isprintable() else repr(text)

@@ -1,0 +1,125 @@
+"""Parquet tables, a batch of rows at a time, page checksums verified where there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from vae_anomaly.exceptions import DataError
+from vae_anomaly.sources.base import (
+    CellError,
+    TableSource,
+    check_header,
+    rows_of_batch,
+    shown,
+)
+
+__all__ = ["ParquetTable"]
+
+
+class ParquetTable(TableSource):
+    """A Parquet file.
+
+    Whole numbers, floats, decimals and booleans (as 0 and 1) are numbers;
+    everything else, dates included, is not.
+
+    Parameters
+    ----------
+    path : Path
+    name : str
+        What messages call it.
+    copy : file, optional
+        Closed together with the table.
+    """
+
+    def __init__(self, path: Path, name: str, copy: IO[bytes] | None = None) -> None:
+        self.path, self.name, self._copy = path, name, copy
+        with self._file() as file:
+            schema = file.schema_arrow
+        self.columns = tuple(schema.names)
+        check_header(name, self.columns)
+        self._types = dict(zip(schema.names, schema.types, strict=True))
+
+    def _file(self) -> pq.ParquetFile:
+        try:
+            return pq.ParquetFile(self.path, page_checksum_verification=True)
+        except (pa.ArrowException, OSError) as cause:
+            raise self._unsound(cause) from cause
+
+    def _unsound(self, cause: Exception) -> Exception:
+        if isinstance(cause, OSError) and cause.errno is not None:  # the disk, not the content
+            return OSError(cause.errno, cause.strerror, str(self.path))
+        words = str(cause).splitlines()[0].rstrip(".")
+        return DataError(f"{self.name} is not a sound Parquet file: {words}. Write it again.")
+
+    def text_columns(self) -> dict[str, str]:
+        """Find columns whose type is not a number's; name -> the type."""
+        return {
+            name: str(kind) for name, kind in self._types.items() if not _is_numeric(_plain(kind))
+        }
+
+    def type_of(self, column: str) -> pa.DataType:
+        """Tell the type of a column."""
+        return self._types[column]
+
+    def batches(self, numbers: Sequence[str], keep: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+        """Yield the rows; see `TableSource.batches`."""
+        for name in numbers:
+            if not _is_numeric(_plain(self._types[name])):
+                raise DataError(
+                    f"{self.name}, column {shown(name)}: expected numbers, "
+                    f"got the type {self._types[name]}. Convert the column."
+                )
+        wanted = [*numbers, *keep]
+        rows = 0
+        with self._file() as file:
+            parts = file.iter_batches(batch_size=rows_of_batch(len(wanted)), columns=wanted)
+            while (batch := self._next(parts)) is not None:
+                arrays = [self._numbers(batch.column(name), name, rows) for name in numbers]
+                arrays += [batch.column(name) for name in keep]
+                rows += batch.num_rows
+                yield pa.RecordBatch.from_arrays(arrays, names=wanted)
+
+    def _next(self, parts: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
+        try:
+            return next(parts, None)
+        except (pa.ArrowException, OSError) as cause:
+            raise self._unsound(cause) from cause
+
+    def _numbers(self, array: Any, name: str, rows_before: int) -> Any:
+        if pa.types.is_dictionary(array.type):
+            array = array.dictionary_decode()
+        if pa.types.is_boolean(array.type):
+            array = array.cast(pa.uint8())
+        floats = array.cast(pa.float64(), safe=False)
+        good = pc.fill_null(pc.is_finite(floats), False)
+        if not pc.all(good, min_count=0).as_py():
+            i = int(np.argmin(good.to_numpy(zero_copy_only=False)))
+            raise CellError(f"{self.name}, row {rows_before + i + 1}", name, array[i].as_py())
+        return floats
+
+    def close(self) -> None:
+        """Remove the temporary copy, if there is one."""
+        if self._copy is not None:
+            self._copy.close()
+
+
+def _plain(kind: Any) -> Any:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _is_numeric(kind: Any) -> bool:
+    types = pa.types
+    return bool(
+        types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_decimal(kind)
+        or types.is_boolean(kind)
+        or types.is_null(kind)
+    )
