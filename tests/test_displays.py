@@ -1,0 +1,246 @@
+"""Displays: the numbers they keep, and that they draw whatever the data hold."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_rows
+from sklearn.decomposition import PCA
+
+from vae_anomaly import VAEDetector
+from vae_anomaly.displays import (
+    ContributionDisplay,
+    LatentDisplay,
+    LatentUseDisplay,
+    ScoreDisplay,
+    TrainingCurveDisplay,
+)
+from vae_anomaly.displays.data import MAX_POINTS, shown_rows
+from vae_anomaly.displays.drawing import Stretch, legible
+from vae_anomaly.history import History
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '" onload="alert(1)',
+    "</style><b>",
+    "$\\frac{$",
+    "a$b$c",
+    "_hidden",
+    "\u202egnp.exe",
+    "\ud800",
+    "a\x1b[31m\x00",
+    "x" * 5000,
+]
+
+
+@pytest.fixture(autouse=True)
+def canvas() -> Iterator[None]:
+    from matplotlib import pyplot as plt
+
+    mpl.use("Agg")
+    yield
+    plt.close("all")
+
+
+def test_importing_displays_and_reports_does_not_load_matplotlib() -> None:
+    code = (
+        "import sys, vae_anomaly.displays, vae_anomaly.report; "
+        "print([m for m in sys.modules if m.startswith('matplotlib')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("流量 é \u200d", "流量 é \u200d"),
+        ("a\x00b\nc", "a\\x00b\\x0ac"),
+        ("\u202e\u2066\u2028", "\\u202e\\u2066\\u2028"),
+        ("\ud800", "\\ud800"),
+        ("x" * 120, "x" * 120),
+        ("x" * 121, "x" * 119 + "…"),
+        (12, "12"),
+    ],
+)
+def test_legible(text: object, shown: str) -> None:
+    assert legible(text) == shown
+
+
+def test_legible_bounds_what_it_writes_out() -> None:
+    assert len(legible("\x00" * 10_000)) == 120
+
+
+# ------------------------------------------------------------------------------- stretch
+
+
+def test_stretch_is_linear_without_tails_and_inverts() -> None:
+    values = np.linspace(-5.0, 7.0, 50)
+    stretch = Stretch.fit(values, -5.0, 7.0)
+    positions = stretch.forward(values)
+    np.testing.assert_allclose(np.diff(positions), np.diff(positions)[0], rtol=0.01)
+    np.testing.assert_allclose(stretch.inverse(positions), values)
+
+
+def test_stretch_leaves_room_for_the_bulk_beside_a_tail() -> None:
+    values = np.append(np.random.RandomState(0).normal(size=999), 1e9)
+    stretch = Stretch.fit(values, values.min(), 1e9)
+    low, first, third, high = stretch.forward([values.min(), -1.0, 1.0, 1e9])
+    assert (third - first) / (high - low) > 0.03
+    np.testing.assert_allclose(stretch.inverse(stretch.forward(values)), values, rtol=1e-9)
+    ticks = stretch.ticks(float(values.min()), 1e9)
+    assert 4 <= len(ticks) <= 9
+    assert ticks == sorted(ticks)
+    assert 1e9 in ticks
+
+
+# --------------------------------------------------------------------------------- scores
+
+
+def test_scores_are_counted_by_label() -> None:
+    rng = np.random.RandomState(0)
+    scores, labels = rng.normal(size=300), np.arange(300) < 40
+    display = ScoreDisplay.measure(scores, labels, threshold=1.5)
+    assert list(display.counts) == ["normal rows", "anomalies"]
+    assert display.counts["anomalies"].sum() == 40
+    expected = np.histogram(scores[~labels], display.edges)[0]
+    np.testing.assert_array_equal(display.counts["normal rows"], expected)
+    assert expected.sum() == 260
+    assert not display.is_stretched
+
+
+def test_a_few_huge_scores_leave_the_rest_readable() -> None:
+    scores = np.concatenate([np.random.RandomState(0).normal(3, 1, size=1000), [1e6, 1e9]])
+    display = ScoreDisplay.from_predictions(scores, threshold=5.0)
+    assert display.is_stretched
+    assert (display.counts["all rows"] > 5).sum() >= 5
+    assert display.counts["all rows"].sum() == 1002
+
+
+@pytest.mark.parametrize("scores", [[3.0], [3.0, 3.0], [0.0] * 99 + [1e6], [-1e9, 0.0, 1e9]])
+@pytest.mark.parametrize("threshold", [None, 3.0, 1e12])
+def test_odd_scores_are_drawn(scores: list[float], threshold: float | None) -> None:
+    display = ScoreDisplay.from_predictions(scores, threshold=threshold)
+    display.figure_.canvas.draw()
+    assert sum(c.sum() for c in display.counts.values()) == len(scores)
+
+
+def test_scores_from_estimator(fitted: VAEDetector, rows: pd.DataFrame) -> None:
+    labels = np.arange(len(rows)) < 10
+    display = ScoreDisplay.from_estimator(fitted, rows, labels)
+    assert display.threshold == -fitted.offset_
+    same = ScoreDisplay.measure(-fitted.score_samples(rows), labels, threshold=-fitted.offset_)
+    np.testing.assert_array_equal(display.edges, same.edges)
+    texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert texts[:2] == ["normal rows (290)", "anomalies (10)"]
+    assert display.ax_.get_xlabel().startswith("anomaly score (nats")
+
+
+# --------------------------------------------------------------------------------- latent
+
+
+def test_shown_rows_keep_the_rare_and_repeat() -> None:
+    labels = np.arange(50_000) % 1000 == 0
+    shown = shown_rows(50_000, labels)
+    assert labels[shown].sum() == 50
+    assert (~labels[shown]).sum() == MAX_POINTS
+    np.testing.assert_array_equal(shown, shown_rows(50_000, labels))
+
+
+def test_latent_points_are_the_first_two_principal_components(
+    fitted: VAEDetector, rows: pd.DataFrame
+) -> None:
+    display = LatentDisplay.from_estimator(fitted, rows)
+    expected = PCA(2).fit_transform(fitted.transform(rows))
+    np.testing.assert_allclose(np.abs(display.points), np.abs(expected), atol=1e-6)
+    assert display.axis_names[0].startswith("principal component 1 (")
+
+
+@pytest.mark.parametrize(("width", "name"), [(1, "row shown"), (2, "latent dimension 1")])
+def test_narrow_codes_are_shown_as_they_are(width: int, name: str) -> None:
+    class Coder:
+        def transform(self, X: np.ndarray) -> np.ndarray:
+            return X[:, :width]
+
+    X = np.random.RandomState(0).normal(size=(20, 3))
+    display = LatentDisplay.measure(Coder(), X)
+    np.testing.assert_array_equal(display.points[:, -width:], X[:, :width])
+    assert display.axis_names[0] == name
+    display.plot().figure_.canvas.draw()
+
+
+def test_a_sample_of_points_says_so() -> None:
+    names = ("a", "b")
+    display = LatentDisplay(np.eye(2), np.array([True, False]), axis_names=names, n_rows=9000)
+    assert display.plot().ax_.get_legend().get_title().get_text() == "2 of 9,000 rows"
+
+
+# ---------------------------------------------------------------------------------- model
+
+
+def test_training_curves_are_those_of_the_history(fitted: VAEDetector) -> None:
+    display = TrainingCurveDisplay.from_estimator(fitted)
+    drawn = {line.get_label(): line.get_ydata() for line in display.ax_.lines}
+    np.testing.assert_array_equal(drawn["total"], fitted.history_.loss)
+    np.testing.assert_array_equal(drawn["KL"], fitted.history_.kl)
+    np.testing.assert_array_equal(drawn["held-out rows, total"], fitted.history_.held_out)
+
+
+def test_an_empty_history_is_drawn() -> None:
+    TrainingCurveDisplay(History()).plot().figure_.canvas.draw()
+
+
+def test_latent_use_sorts_within_each_member(fitted: VAEDetector) -> None:
+    display = LatentUseDisplay([[0.0, 1.5, 0.2], [1.1, 0.011, 0.009]])
+    np.testing.assert_array_equal(display.sorted_kl, [[1.5, 0.2, 0.0], [1.1, 0.011, 0.009]])
+    np.testing.assert_array_equal(display.used, [2, 2])
+    drawn = LatentUseDisplay.from_estimator(fitted)
+    np.testing.assert_array_equal(drawn.used, (fitted.latent_kl_ > 0.01).sum(axis=1))
+    heights = [patch.get_height() for patch in drawn.ax_.patches]
+    np.testing.assert_allclose(heights, drawn.sorted_kl.mean(axis=0))
+
+
+def test_of_many_latent_dimensions_fifty_are_drawn() -> None:
+    display = LatentUseDisplay(np.ones((1, 300))).plot()
+    assert len(display.ax_.patches) == 50
+
+
+def test_contributions_sum_to_the_score(fitted: VAEDetector) -> None:
+    X = make_rows(5, seed=1)
+    display = ContributionDisplay.from_estimator(fitted, X, 3, top=2)
+    bars = display.bars()
+    assert [name for name, _ in bars][-1] == "3 others"
+    np.testing.assert_allclose(sum(v for _, v in bars), -fitted.score_samples(X)[3])
+    assert bars[0][1] == fitted.explain(X).iloc[3].max()
+
+
+def test_hostile_names_are_text_not_formulas() -> None:
+    display = ContributionDisplay(HOSTILE, np.arange(len(HOSTILE)), top=len(HOSTILE)).plot()
+    display.figure_.canvas.draw()
+    labels = [label.get_text() for label in display.ax_.get_yticklabels()]
+    assert "$\\frac{$" in labels
+    assert max(map(len, labels)) == 40
+
+
+def test_plot_draws_where_it_is_told(fitted: VAEDetector, rows: pd.DataFrame) -> None:
+    from matplotlib.figure import Figure
+
+    ax = Figure().subplots()
+    displays = [
+        ScoreDisplay.from_estimator(fitted, rows, ax=ax),
+        LatentDisplay.from_estimator(fitted, rows, ax=ax),
+        TrainingCurveDisplay.from_estimator(fitted, ax=ax),
+        LatentUseDisplay.from_estimator(fitted, ax=ax),
+        ContributionDisplay.from_estimator(fitted, rows, ax=ax),
+    ]
+    for display in displays:
+        assert display.ax_ is ax
+        assert display.figure_ is ax.figure
+        assert display.plot(ax) is display

@@ -1,0 +1,314 @@
+"""What a detector makes of rows: their scores and their latent codes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vae_anomaly.displays.drawing import (
+    BLUE,
+    INK,
+    ORANGE,
+    Display,
+    Stretch,
+    legend,
+    own_axes,
+    take,
+    tidy,
+)
+from vae_anomaly.estimator import VAEDetector
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["LatentDisplay", "ScoreDisplay", "shown_rows"]
+
+Array = NDArray[np.float64]
+
+NORMAL, ANOMALY, ALL = "normal rows", "anomalies", "all rows"
+COLORS = {NORMAL: BLUE, ANOMALY: ORANGE, ALL: BLUE}
+
+MAX_POINTS = 4000
+"""Points of one colour in a scatter plot: more only paint over each other."""
+
+
+def shown_rows(
+    n: int, labels: NDArray[np.bool_] | None, most: int = MAX_POINTS
+) -> NDArray[np.intp]:
+    """Choose rows to draw: at most `most` of each label, the same ones every time."""
+    labels = np.zeros(n, dtype=bool) if labels is None else labels
+    rng = np.random.RandomState(0)
+    groups = (np.flatnonzero(labels == label) for label in (False, True))
+    chosen = [g if len(g) <= most else rng.choice(g, most, replace=False) for g in groups]
+    return np.sort(np.concatenate(chosen))
+
+
+class ScoreDisplay(Display):
+    """Histogram of anomaly scores with the threshold.
+
+    The axis is linear where most normal rows lie and, if scores reach far
+    beyond, logarithmic there. Bars are equally wide as drawn, and show shares
+    of their group, so that few anomalies stay visible beside many normal rows.
+
+    Parameters
+    ----------
+    edges : ndarray of shape (n_bins + 1,)
+        Of the bins, in nats.
+    counts : dict of str to ndarray of shape (n_bins,)
+        Rows in each bin, by group.
+    stretch : Stretch
+        Scale of the axis.
+    threshold : float, optional
+        In nats; rows above it are flagged.
+
+    Attributes
+    ----------
+    ax_, figure_ : Axes, Figure
+        Where it was drawn last.
+
+    See Also
+    --------
+    sklearn.metrics.RocCurveDisplay : What other thresholds would do.
+
+    Examples
+    --------
+    >>> display = ScoreDisplay.measure(np.arange(100.0), threshold=90.0)
+    >>> display.counts["all rows"].sum()
+    np.int64(100)
+    """
+
+    def __init__(
+        self,
+        edges: Array,
+        counts: dict[str, NDArray[np.int_]],
+        *,
+        stretch: Stretch,
+        threshold: float | None = None,
+    ) -> None:
+        self.edges = edges
+        self.counts = counts
+        self.stretch = stretch
+        self.threshold = threshold
+
+    @property
+    def is_stretched(self) -> bool:
+        """Whether the axis is logarithmic far from the bulk."""
+        return bool(self.stretch.width < self.edges[-1] - self.edges[0])
+
+    @classmethod
+    def measure(
+        cls,
+        scores: ArrayLike,
+        labels: ArrayLike | None = None,
+        *,
+        threshold: float | None = None,
+        bins: int = 60,
+    ) -> Self:
+        """Count anomaly scores (higher is stranger), by label if given (True is an anomaly)."""
+        scores = np.asarray(scores, dtype=np.float64)
+        groups = {ALL: scores}
+        if labels is not None:
+            labels = np.asarray(labels, dtype=bool)
+            groups = {NORMAL: scores[~labels], ANOMALY: scores[labels]}
+        groups = {name: values for name, values in groups.items() if len(values)}
+        seen = scores if threshold is None else np.append(scores, threshold)
+        low, high = seen.min(), seen.max()
+        pad = 0.5 if low == high else 0.0
+        low, high = low - pad, high + pad
+        stretch = Stretch.fit(next(iter(groups.values())), low, high)
+        first, last = stretch.forward([low, high])
+        edges = stretch.inverse(np.linspace(first, last, bins + 1))
+        edges[[0, -1]] = low, high  # rounding must not lose the extreme rows
+        counts = {name: np.histogram(values, edges)[0] for name, values in groups.items()}
+        return cls(edges, counts, stretch=stretch, threshold=threshold)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        scores: ArrayLike,
+        labels: ArrayLike | None = None,
+        *,
+        threshold: float | None = None,
+        bins: int = 60,
+        ax: Axes | None = None,
+    ) -> Self:
+        """Count anomaly scores and draw them.
+
+        Parameters
+        ----------
+        scores : array-like of shape (n_samples,)
+            Anomaly scores in nats: higher is stranger.
+        labels : array-like of bool, optional
+            True for anomalies.
+        threshold : float, optional
+            In nats.
+        bins : int, default=60
+        ax : Axes, optional
+            New axes if not given.
+
+        Returns
+        -------
+        ScoreDisplay
+        """
+        return cls.measure(scores, labels, threshold=threshold, bins=bins).plot(ax)
+
+    @classmethod
+    def from_estimator(
+        cls,
+        detector: VAEDetector,
+        X: ArrayLike,
+        labels: ArrayLike | None = None,
+        *,
+        bins: int = 60,
+        ax: Axes | None = None,
+    ) -> Self:
+        """Score rows and draw their histogram with the detector's threshold."""
+        scores, threshold = -detector.score_samples(X), -detector.offset_
+        return cls.from_predictions(scores, labels, threshold=threshold, bins=bins, ax=ax)
+
+    def plot(self, ax: Axes | None = None) -> Self:
+        """Draw on `ax`, or on new axes."""
+        ax = own_axes(ax)
+        for name, counts in self.counts.items():
+            share = 100.0 * counts / counts.sum()
+            color = COLORS.get(name, BLUE)
+            label = f"{name} ({counts.sum():,})"
+            ax.stairs(share, self.edges, fill=True, color=color, alpha=0.35)
+            ax.stairs(share, self.edges, color=color, linewidth=1.5, label=label)
+        if self.threshold is not None:
+            label = f"threshold, {self.threshold:,.4g} nats"
+            ax.axvline(self.threshold, color=INK, linewidth=1.5, linestyle="--", label=label)
+        low, high = self.edges[0], self.edges[-1]
+        self.stretch.apply(ax, "x", low, high)
+        position = self.stretch.forward([low, high])
+        margin = 0.02 * np.ptp(position)
+        ax.set_xlim(*self.stretch.inverse(np.add(position, [-margin, margin])))
+        ax.set_ylim(bottom=0)
+        ax.set_xlabel("anomaly score (nats; further right is stranger)")
+        ax.set_ylabel("share of the group (%)")
+        tidy(ax)
+        legend(ax)
+        return self._drawn_on(ax)
+
+
+class LatentDisplay(Display):
+    """Scatter of the latent codes: two dimensions, or the first two principal components.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n_points, 2)
+        Positions of the rows shown.
+    labels : ndarray of bool of shape (n_points,), optional
+        True for anomalies.
+    axis_names : tuple of str
+        Of the two axes.
+    n_rows : int, optional
+        Rows there are, of which `points` may be a sample.
+
+    Attributes
+    ----------
+    ax_, figure_ : Axes, Figure
+        Where it was drawn last.
+
+    Examples
+    --------
+    >>> display = LatentDisplay(np.zeros((3, 2)), axis_names=("a", "b"), n_rows=10)
+    >>> display.n_rows
+    10
+    """
+
+    def __init__(
+        self,
+        points: Array,
+        labels: NDArray[np.bool_] | None = None,
+        *,
+        axis_names: tuple[str, str],
+        n_rows: int | None = None,
+    ) -> None:
+        self.points = points
+        self.labels = labels
+        self.axis_names = axis_names
+        self.n_rows = len(points) if n_rows is None else n_rows
+
+    @classmethod
+    def measure(cls, detector: VAEDetector, X: Any, labels: ArrayLike | None = None) -> Self:
+        """Encode at most `MAX_POINTS` rows of each label and flatten their codes."""
+        X = X if hasattr(X, "iloc") else np.asarray(X)
+        known = None if labels is None else np.asarray(labels, dtype=bool)
+        rows = shown_rows(len(X), known)
+        codes = np.asarray(detector.transform(take(X, rows)), dtype=np.float64)
+        points, names = _flatten(codes)
+        shown = None if known is None else known[rows]
+        return cls(points, shown, axis_names=names, n_rows=len(X))
+
+    @classmethod
+    def from_estimator(
+        cls,
+        detector: VAEDetector,
+        X: ArrayLike,
+        labels: ArrayLike | None = None,
+        *,
+        ax: Axes | None = None,
+    ) -> Self:
+        """Encode rows and draw their codes.
+
+        Of more than `MAX_POINTS` rows of a label a random sample is shown, the
+        same one every time.
+
+        Parameters
+        ----------
+        detector : VAEDetector
+        X : array-like of shape (n_samples, n_features)
+        labels : array-like of bool, optional
+            True for anomalies.
+        ax : Axes, optional
+
+        Returns
+        -------
+        LatentDisplay
+        """
+        return cls.measure(detector, X, labels).plot(ax)
+
+    def plot(self, ax: Axes | None = None) -> Self:
+        """Draw on `ax`, or on new axes."""
+        ax = own_axes(ax)
+        groups = {ALL: self.points}
+        if self.labels is not None:
+            groups = {NORMAL: self.points[~self.labels], ANOMALY: self.points[self.labels]}
+        for name, points in groups.items():
+            if len(points):
+                marker = "^" if name == ANOMALY else "o"
+                style: dict[str, Any] = {"s": 16, "alpha": 0.6, "linewidths": 0, "marker": marker}
+                ax.scatter(points[:, 0], points[:, 1], color=COLORS[name], label=name, **style)
+        for name, values in zip("xy", self.points.T, strict=True):
+            low, high = values.min(), values.max()
+            Stretch.fit(values, low, high).apply(ax, name, low, high, most=6)
+        ax.set_xlabel(self.axis_names[0])
+        ax.set_ylabel(self.axis_names[1])
+        tidy(ax, "both")
+        legend(ax, self._note())
+        return self._drawn_on(ax)
+
+    def _note(self) -> str | None:
+        if len(self.points) == self.n_rows:
+            return None
+        return f"{len(self.points):,} of {self.n_rows:,} rows"
+
+
+def _flatten(codes: Array) -> tuple[Array, tuple[str, str]]:
+    """Turn codes of any width into two coordinates: (n, width) to (n, 2)."""
+    if codes.shape[1] == 1:
+        return np.column_stack([np.arange(len(codes)), codes]), ("row shown", "latent dimension 1")
+    if codes.shape[1] == 2:
+        return codes, ("latent dimension 1", "latent dimension 2")
+    centered = codes - codes.mean(axis=0)
+    variances, axes = np.linalg.eigh(centered.T @ centered)
+    axes = axes[:, :-3:-1]  # (width, 2), greatest variance first
+    signs = np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])  # eigenvectors have none
+    shares = variances[:-3:-1] / max(variances.sum(), np.finfo(float).tiny)
+    first, second = (
+        f"component {i} ({100 * s:.0f} % of variance)" for i, s in enumerate(shares, 1)
+    )
+    return centered @ (axes * signs), (f"principal {first}", f"principal {second}")

@@ -1,0 +1,173 @@
+"""What all displays share: colours, axes that scores fit on, text that is safe to show."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["Display", "Stretch", "legend", "legible", "own_axes", "take", "tidy"]
+
+Array = NDArray[np.float64]
+
+BLUE, ORANGE, INK, GREY = "#2f6f9f", "#d9661f", "#243240", "#8a97a3"
+"""Blue and orange differ for every kind of colour vision, and in grey print."""
+
+LONGEST_TEXT = 120
+
+
+def legible(text: object, most: int = LONGEST_TEXT) -> str:
+    r"""Make text from data safe to show: nothing hidden, nothing reordered, not too long.
+
+    Control characters, lone surrogates, and marks that reorder or hide text are
+    written out; the joiners that some scripts spell with stay.
+
+    Parameters
+    ----------
+    text : object
+        What `str` is taken of.
+    most : int, default=120
+        Longer text is cut.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> legible("a\x1b[31m\u202eb")
+    'a\\x1b[31m\\u202eb'
+    """
+    shown = "".join(map(_visible, str(text)[: most + 1]))
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
+
+
+def _visible(character: str) -> str:
+    hidden = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+    if not hidden or character in "\u200c\u200d":
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """An axis that is linear around `center` and logarithmic further out than `width`.
+
+    Scores of 1e6 and differences of 1 then fit in one picture.
+
+    Examples
+    --------
+    >>> stretch = Stretch(0.0, 1.0)
+    >>> stretch.forward(np.array([0.0, 0.1, 1e6])).round(2).tolist()
+    [0.0, 0.1, 14.51]
+    """
+
+    center: float
+    width: float
+
+    @classmethod
+    def fit(cls, values: Array, low: float, high: float) -> Self:
+        """Leave an axis from `low` to `high` linear, unless the bulk would be lost in it."""
+        first, center, third = np.percentile(values, [10, 50, 90])
+        bulk, span = third - first, max(high - low, 1e-9)
+        if bulk <= 1e-9 * max(abs(center), 1.0):  # mostly one value: there is no bulk to see
+            bulk = span
+        # An arsinh of small arguments is linear: no second kind of axis is needed.
+        width = bulk if span > 12 * bulk else 10 * span
+        return cls(float(center), float(width))
+
+    def forward(self, values: ArrayLike) -> Array:
+        """Map values to positions."""
+        return np.asarray(np.arcsinh((np.asarray(values) - self.center) / self.width))
+
+    def inverse(self, positions: ArrayLike) -> Array:
+        """Map positions to values."""
+        # The clip keeps whatever Matplotlib asks for finite.
+        return self.center + self.width * np.sinh(np.clip(positions, -500, 500))
+
+    def ticks(self, low: float, high: float, most: int = 8) -> list[float]:
+        """Choose round values between `low` and `high`, evenly apart as drawn."""
+        from matplotlib.ticker import MaxNLocator
+
+        inner = (max(low, self.center - self.width), min(high, self.center + self.width))
+        near = list(MaxNLocator(4).tick_values(*inner))
+        if inner == (low, high):
+            return [t for t in MaxNLocator(most - 1).tick_values(low, high) if low <= t <= high]
+        decades = [m * 10.0**k for m in (1, -1, 2, -2, 5, -5) for k in range(300, -3, -1)]
+        gap = np.ptp(self.forward([low, high])) / most
+        chosen: list[float] = []
+        for tick in [*near, *decades]:
+            position = self.forward([*chosen, tick])
+            if low <= tick <= high and np.all(np.abs(position[:-1] - position[-1]) >= gap):
+                chosen.append(float(tick))
+        return sorted(chosen)
+
+    def apply(self, ax: Axes, name: str, low: float, high: float, most: int = 8) -> None:
+        """Give an axis, "x" or "y", this scale and its ticks."""
+        from matplotlib.ticker import NullLocator
+
+        set_scale = ax.set_xscale if name == "x" else ax.set_yscale
+        set_scale("function", functions=(self.forward, self.inverse))
+        axis = ax.xaxis if name == "x" else ax.yaxis
+        ticks = self.ticks(low, high, most)
+        axis.set_ticks(ticks, labels=[_tick_label(t) for t in ticks])
+        axis.set_minor_locator(NullLocator())
+
+
+def _tick_label(value: float) -> str:
+    if abs(value) < 1e5:
+        return f"{value:,.10g}".replace("-", "\N{MINUS SIGN}")
+    sign = "-" if value < 0 else ""
+    exponent = round(np.log10(abs(value)), 6)
+    return f"${sign}10^{{{exponent:g}}}$"
+
+
+def tidy(ax: Axes, grid: str = "y") -> None:
+    """Take away what is not data: the box around the axes, dark ticks, a loud grid."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(GREY)
+    ax.tick_params(color=GREY, labelcolor=INK)
+    ax.grid(axis=grid, color=GREY, alpha=0.25, linewidth=0.8)  # type: ignore[arg-type]
+    ax.set_axisbelow(True)
+
+
+def legend(ax: Axes, title: str | None = None) -> None:
+    """Name what is drawn above the axes, where it hides no data."""
+    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
+    drawn = ax.legend(frameon=False, ncols=4, title=title, columnspacing=1.4, **place)
+    drawn.set_alignment("left")
+
+
+def own_axes(ax: Axes | None) -> Axes:
+    """Make new axes where the caller has none."""
+    if ax is not None:
+        return ax
+    from matplotlib import pyplot as plt
+
+    return plt.subplots(layout="constrained")[1]
+
+
+class Display:
+    """What all displays share: where they were drawn."""
+
+    ax_: Axes
+    figure_: Figure
+
+    def _drawn_on(self, ax: Axes) -> Self:
+        figure = ax.get_figure(root=True)
+        if figure is not None:
+            self.ax_, self.figure_ = ax, figure
+        return self
+
+
+def take(X: Any, rows: slice | NDArray[np.intp]) -> Any:
+    """Take rows of an array-like by position; a DataFrame stays one."""
+    return X.iloc[rows] if hasattr(X, "iloc") else np.asarray(X)[rows]

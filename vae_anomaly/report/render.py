@@ -1,0 +1,193 @@
+"""From the values of a report to a page and its pictures: knows no model.
+
+The page needs nothing but itself: style inline, pictures as data, no script,
+and a content security policy that would refuse anything else. Text from
+outside goes through `legible`, and everything through Jinja's escaping.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from vae_anomaly.displays.drawing import BLUE, GREY, INK, legible, tidy
+from vae_anomaly.files import atomic_write, output_error
+from vae_anomaly.report.data import Curve, ReportData
+from vae_anomaly.report.wording import latent_sentence, nats, number, percent, span, tiles
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["PICTURES", "draw_pictures", "render_page", "write_report"]
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+PICTURES = ("scores", "roc", "precision_recall", "latent", "training", "latent_use")
+"""Names of the pictures there may be, without ``.png``."""
+
+DPI = 160
+WIDE, SQUARE = (9.8, 4.0), (4.6, 3.9)  # inches
+
+STYLE: dict[Any, Any] = {
+    "font.family": ["DejaVu Sans"],  # comes with Matplotlib: the same bytes everywhere
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.unicode_minus": True,
+    "text.usetex": False,
+}
+
+
+def write_report(report: ReportData, directory: str | os.PathLike[str]) -> Path:
+    """Write ``report.html`` and its pictures into a directory.
+
+    Each file appears whole or not at all, the page last. Pictures of an earlier
+    report that this one does not have are removed.
+
+    Parameters
+    ----------
+    report : ReportData
+    directory : str or path-like
+        Created if it is not there.
+
+    Returns
+    -------
+    Path
+        Of the page.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written.
+    """
+    folder = Path(directory)
+    pictures = draw_pictures(report)
+    page = render_page(report, pictures)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in PICTURES:
+            if name not in pictures:
+                (folder / f"{name}.png").unlink(missing_ok=True)
+    except OSError as cause:
+        raise output_error(folder, cause) from cause
+    for name, content in pictures.items():
+        with atomic_write(folder / f"{name}.png") as file:
+            file.write(content)
+    target = folder / "report.html"
+    with atomic_write(target) as file:
+        file.write(page.encode("utf-8"))
+    return target
+
+
+def render_page(report: ReportData, pictures: dict[str, bytes] | None = None) -> str:
+    """Render the page as one string of HTML.
+
+    Parameters
+    ----------
+    report : ReportData
+    pictures : dict of str to bytes, optional
+        PNG by name, as `draw_pictures` makes them; drawn if not given.
+
+    Returns
+    -------
+    str
+    """
+    pictures = draw_pictures(report) if pictures is None else pictures
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(text=legible, nats=nats, number=number, percent=percent, span=span)
+    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        tiles=tiles(report),
+        latent_sentence=latent_sentence(report),
+        pictures={name: _picture(content) for name, content in pictures.items()},
+        style=Markup(style),  # noqa: S704 - a file of ours
+        style_hash=f"sha256-{digest}",
+    )
+
+
+def _picture(png: bytes) -> dict[str, object]:
+    """Embed a PNG: its address, and its size in CSS pixels, from its header."""
+    width, height = (int.from_bytes(png[i : i + 4], "big") for i in (16, 20))
+    return {
+        "src": f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}",
+        "width": width * 96 // DPI,
+        "height": height * 96 // DPI,
+    }
+
+
+def draw_pictures(report: ReportData) -> dict[str, bytes]:
+    """Draw what the report has as PNG; equal reports give equal bytes."""
+    drawn = {
+        "scores": _png(report.scores.plot, WIDE),
+        "latent": _png(report.latent.plot, SQUARE),
+        "training": _png(report.training.plot, WIDE),
+        "latent_use": _png(report.latent_use.plot, SQUARE),
+    }
+    if report.roc is not None:
+        drawn["roc"] = _png(partial(_draw_roc, report.roc), SQUARE)
+    if report.precision_recall is not None:
+        share = report.groups[-1].n_rows / report.n_rows
+        draw = partial(_draw_precision_recall, report.precision_recall, share)
+        drawn["precision_recall"] = _png(draw, SQUARE)
+    return drawn
+
+
+def _png(draw: Callable[[Axes], Any], size: tuple[float, float]) -> bytes:
+    """Draw one picture, untouched by the settings and figures of whoever calls."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        figure = Figure(figsize=size, dpi=DPI, layout="constrained", facecolor="white")
+        FigureCanvasAgg(figure)
+        draw(figure.subplots())
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+        return buffer.getvalue()
+
+
+def _draw_roc(curve: Curve, ax: Axes) -> None:
+    from sklearn.metrics import RocCurveDisplay
+
+    RocCurveDisplay(fpr=curve.x, tpr=curve.y).plot(ax=ax)
+    ax.axline((0, 0), (1, 1), color=GREY, linestyle=":", label="scores that know nothing")
+    _finish_curve(ax, f"AUROC {curve.area.value:.3f}", "false alarms (share of normal rows)")
+    ax.set_ylabel("found (share of anomalies)")
+
+
+def _draw_precision_recall(curve: Curve, share: float, ax: Axes) -> None:
+    from sklearn.metrics import PrecisionRecallDisplay
+
+    PrecisionRecallDisplay(precision=curve.y, recall=curve.x).plot(ax=ax)
+    ax.axhline(share, color=GREY, linestyle=":", label="scores that know nothing")
+    label = f"average precision {curve.area.value:.3f}"
+    _finish_curve(ax, label, "recall (share of anomalies found)")
+    ax.set_ylabel("precision (share of flagged)")
+
+
+def _finish_curve(ax: Axes, label: str, xlabel: str) -> None:
+    line = ax.lines[0]
+    line.set(color=BLUE, linewidth=2, label=label)
+    ax.set(xlabel=xlabel, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="auto")
+    tidy(ax, "both")
+    ax.legend(frameon=False, loc="lower right" if "AUROC" in label else "lower left")

@@ -1,0 +1,254 @@
+"""Numbers in plain words: the sentences, tiles and settings of a report."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from vae_anomaly.estimator import VAEDetector
+from vae_anomaly.report.data import Confusion, Estimate, ReportData
+
+__all__ = [
+    "Tile",
+    "describe_model",
+    "latent_sentence",
+    "nats",
+    "number",
+    "percent",
+    "span",
+    "summarize",
+    "tiles",
+]
+
+
+class Tile(NamedTuple):
+    """One number at the top of the page."""
+
+    value: str
+    label: str
+    note: str = ""
+
+
+def percent(share: float) -> str:
+    """Write a share in percent; what is neither 0 nor 1 does not look so.
+
+    Examples
+    --------
+    >>> percent(0.5), percent(0.123), percent(0.99999), percent(1.0)
+    ('50 %', '12.3 %', '99.999 %', '100 %')
+    """
+    for digits in (1, 2, 3, 4):
+        shown = f"{100 * share:.{digits}f}"
+        if share in (0, 1) or float(shown) not in (0, 100):
+            break
+    return f"{shown.rstrip('0').rstrip('.')} %" if "." in shown else f"{shown} %"
+
+
+def nats(value: float) -> str:
+    """Write a score without its unit.
+
+    Examples
+    --------
+    >>> nats(-12.34), nats(1234.5), nats(2.5e9)
+    ('-12.3', '1,234.5', '2.5e+09')
+    """
+    return f"{value:,.1f}" if abs(value) < 1e6 else f"{value:.3g}"
+
+
+def number(value: float, digits: int = 6) -> str:
+    """Write a value of the data to some significant digits.
+
+    Examples
+    --------
+    >>> number(0.1), number(120000.0), number(1 / 3)
+    ('0.1', '120000', '0.333333')
+    """
+    return f"{value:.{digits}g}"
+
+
+def counted(n: int, one: str, more: str | None = None) -> str:
+    """Write a number of things.
+
+    Examples
+    --------
+    >>> counted(1, "row"), counted(1200, "row")
+    ('1 row', '1,200 rows')
+    """
+    return f"{n:,} {one}" if n == 1 else f"{n:,} {more or one + 's'}"
+
+
+def are(n: int) -> str:
+    """Write the verb for `n` things."""
+    return "is" if n == 1 else "are"
+
+
+def within(estimate: Estimate) -> str:
+    """Write the interval of a rate."""
+    return f"95 % interval {span(estimate)}"
+
+
+def span(estimate: Estimate) -> str:
+    """Write the ends of the interval of a rate.
+
+    Examples
+    --------
+    >>> span(Estimate(0.05, 0.016, 0.113))
+    '1.6 to 11.3 %'
+    """
+    return f"{percent(estimate.low).removesuffix(' %')} to {percent(estimate.high)}"
+
+
+def area(estimate: Estimate) -> str:
+    """Write an area under a curve with its interval."""
+    return f"{estimate.value:.3f} (95 % interval {estimate.low:.3f} to {estimate.high:.3f})"
+
+
+def summarize(report: ReportData) -> tuple[str, ...]:
+    """Say what a colleague should know, a sentence or two each."""
+    n, flagged = report.n_rows, report.n_flagged
+    sentences = [
+        f"{flagged:,} of {counted(n, 'row')} ({percent(flagged / n)}) {are(flagged)} flagged: "
+        f"an anomaly score above the threshold of {nats(report.threshold.value)} nats.",
+        _about_threshold(report),
+    ]
+    if report.confusion is None:
+        sentences.append(
+            "There are no labels, so nothing here says how many of the flagged rows are real "
+            "anomalies."
+        )
+        return tuple(sentences)
+    sentences += _about_flags(report.confusion)
+    if report.confusion.false_alarm_rate is not None:
+        sentences.append(_about_false_alarms(report, report.confusion.false_alarm_rate))
+    sentences.append(_about_curves(report))
+    return tuple(sentences)
+
+
+def _about_threshold(report: ReportData) -> str:
+    threshold = report.threshold
+    if threshold.asked is None:
+        return "The threshold was set by hand."
+    if threshold.kind == "contamination":
+        return f"The threshold flags {percent(threshold.asked)} of the training rows."
+    promised = threshold.promised or threshold.asked
+    text = (
+        f"The threshold comes from {counted(threshold.calibration_rows, 'calibration row')}: "
+        f"at most {percent(promised)} of fresh normal rows should be flagged"
+    )
+    if promised > threshold.asked:
+        text += f" (so few rows cannot promise the {percent(threshold.asked)} asked for)"
+    if report.confusion is None:
+        expected = round(report.n_rows * promised)
+        about = f"about {expected:,}" if expected else "less than one"
+        text += f"; if all rows here were normal, that would be {about}"
+    return f"{text}."
+
+
+def _about_flags(confusion: Confusion) -> list[str]:
+    sentences = []
+    found, flagged = confusion.found, confusion.found + confusion.false_alarms
+    if confusion.recall is not None:
+        sentences.append(
+            f"Of {counted(confusion.n_anomalies, 'anomaly', 'anomalies')}, {found:,} "
+            f"{are(found)} found: a recall of {percent(confusion.recall.value)} "
+            f"({within(confusion.recall)})."
+        )
+    if confusion.precision is not None:
+        sentences.append(
+            f"Of {counted(flagged, 'flagged row')}, {found:,} {are(found)} truly anomalous: a "
+            f"precision of {percent(confusion.precision.value)} ({within(confusion.precision)})."
+        )
+    return sentences
+
+
+def _about_false_alarms(report: ReportData, observed: Estimate) -> str:
+    confusion, promised = report.confusion, report.threshold.promised
+    if confusion is None:
+        return ""
+    alarms = confusion.false_alarms
+    text = (
+        f"Of {counted(confusion.n_normal, 'normal row')}, {alarms:,} {are(alarms)} flagged: a "
+        f"false-alarm rate of {percent(observed.value)} ({within(observed)})"
+    )
+    if promised is None:
+        return f"{text}."
+    if observed.low > promised:
+        return (
+            f"{text}. That is more than the {percent(promised)} promised: these normal rows seem "
+            f"to differ from the training rows."
+        )
+    return f"{text}, in keeping with the {percent(promised)} promised."
+
+
+def _about_curves(report: ReportData) -> str:
+    if report.roc is None or report.precision_recall is None:
+        normal = report.confusion is not None and report.confusion.n_anomalies == 0
+        return (
+            f"All rows are labelled {'normal' if normal else 'anomalous'}: ROC and "
+            f"precision-recall curves need both kinds and are left out."
+        )
+    share = 0.0 if report.confusion is None else report.confusion.n_anomalies / report.n_rows
+    return (
+        f"The chance that an anomaly scores higher than a normal row is "
+        f"{area(report.roc.area)}: the AUROC. The average precision is "
+        f"{area(report.precision_recall.area)}; scores that know nothing would reach {share:.3f}."
+    )
+
+
+def latent_sentence(report: ReportData) -> str:
+    """Say how many latent dimensions are used."""
+    used, width = report.latent_use.used, report.latent_use.sorted_kl.shape[1]
+    few, many = used.min(), used.max()
+    span = f"{few}" if few == many else f"{few} to {many}"
+    verb = "is" if many == 1 else "are"
+    end = "" if few == many else ", depending on the member"
+    noun = "dimension" if width == 1 else "dimensions"
+    return f"{span} of {width} latent {noun} {verb} used{end}."
+
+
+def tiles(report: ReportData) -> list[Tile]:
+    """Choose the numbers for the top of the page."""
+    shown = [
+        Tile(f"{report.n_flagged:,}", "flagged", f"of {counted(report.n_rows, 'row')}"),
+        Tile(nats(report.threshold.value), "threshold", "nats"),
+    ]
+    if report.confusion is None:
+        strangest = max(group.highest for group in report.groups)
+        typical = report.groups[0].median
+        return [
+            *shown,
+            Tile(nats(typical), "median score", "nats"),
+            Tile(nats(strangest), "highest score", "nats"),
+        ]
+    confusion = report.confusion
+    if report.roc is not None and report.precision_recall is not None:
+        shown += [_area_tile("AUROC", report.roc.area)]
+        shown += [_area_tile("average precision", report.precision_recall.area)]
+    if confusion.recall is not None:
+        note = f"{confusion.found:,} of {confusion.n_anomalies:,}"
+        shown.append(Tile(percent(confusion.recall.value), "anomalies found", note))
+    if confusion.false_alarm_rate is not None:
+        note = f"{confusion.false_alarms:,} of {confusion.n_normal:,}"
+        shown.append(Tile(percent(confusion.false_alarm_rate.value), "false alarms", note))
+    return shown
+
+
+def _area_tile(label: str, estimate: Estimate) -> Tile:
+    return Tile(f"{estimate.value:.3f}", label, f"{estimate.low:.3f} to {estimate.high:.3f}")
+
+
+def describe_model(detector: VAEDetector) -> tuple[tuple[str, str], ...]:
+    """List the settings that say most about a fitted detector."""
+    history, likelihood = detector.history_, detector.likelihood
+    if likelihood == "gaussian":
+        variance = "learned" if detector.variance is None else f"of {detector.variance:g}"
+        likelihood += f", variance {variance}"
+    return (
+        ("score", detector.score_type),
+        ("likelihood", likelihood),
+        ("KL weight (beta)", f"{detector.beta:g}"),
+        ("members", f"{detector.n_members:,}"),
+        ("latent dimensions", f"{detector.latent_dim:,}"),
+        ("hidden units", ", ".join(f"{units:,}" for units in detector.hidden_units)),
+        ("training steps", f"{history.step[-1]:,}" if history.step else "none"),
+        ("columns", f"{detector.n_features_in_:,}"),
+    )
