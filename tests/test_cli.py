@@ -129,23 +129,24 @@ def test_module_and_shim_are_the_same_program():
 
 def test_fit_says_what_it_learned(vae, tmp_path):
     table = pd.read_csv(NORMAL)[["mean_radius", "mean_texture"]].assign(
-        site="here", lot=7.0, serial=range(178)
+        site="here", lot=7.0, serial=range(267)
     )
     table.to_csv(tmp_path / "t.csv", index=False)
     model = tmp_path / "m.vae"
-    code, out, err = vae("fit", tmp_path / "t.csv", "-o", model, "--ignore", "site", *FAST)
+    rate = ("--false-alarm-rate", 0.05)
+    code, out, err = vae("fit", tmp_path / "t.csv", "-o", model, "--ignore", "site", *rate, *FAST)
     assert (code, out) == (0, "")
     lines = err.splitlines()
     assert lines[0] == (
         "warning: 'serial' only counts up from row to row. If it is an identifier or a time, "
         "leave it out with --ignore serial."
     )
-    assert lines[1] == "training on 178 rows of 4 columns"
+    assert lines[1] == "training on 267 rows of 4 columns"
     assert re.fullmatch(r"trained for 100 steps in [\d.]+ s, loss [-\d.]+ nats a row", lines[2])
     assert lines[3] == "left out: 'site'"
     assert lines[4] == "constant in training, any other value will count as strange: 'lot'"
     assert lines[5].startswith("threshold: ")
-    assert lines[5].endswith(" nats, false-alarm rate 0.01 (from 178 rows held out of training)")
+    assert lines[5].endswith(" nats, false-alarm rate 0.05 (from 53 rows held out of training)")
     assert lines[6:] == [f"model: {model}"]
 
 
@@ -203,12 +204,12 @@ def test_scores_are_those_of_the_library(vae, model, expected, tmp_path):
     assert (code, stdout) == (0, "")
     table = pd.read_csv(out)
     assert list(table.columns) == ["row", "anomaly_score", "is_anomaly"]
-    assert table["row"].tolist() == list(range(1, 392))
+    assert table["row"].tolist() == list(range(1, 303))
     np.testing.assert_array_equal(table["anomaly_score"], scores)
     np.testing.assert_array_equal(table["is_anomaly"], (scores > -detector.offset_).astype(int))
     assert err.splitlines() == [
         f"note: {LABELLED}: the model does not know 'id', 'diagnosis'; ignored",
-        f"{table['is_anomaly'].sum()} of 391 rows are anomalies, "
+        f"{table['is_anomaly'].sum()} of 302 rows are anomalies, "
         f"above {-detector.offset_:.4g} nats",
         f"scores: {out}",
     ]
@@ -245,7 +246,7 @@ def test_reasons_are_the_largest_contributions(vae, model, expected):
     rows = rows_of(out)
     assert code == 0
     assert len(rows[0]) == 3 + 2 * len(names)
-    for i in (0, 100, 390):
+    for i in (0, 100, 301):
         assert float(rows[i]["anomaly_score"]) == scores[i]
         told = {rows[i][f"reason_{k}"]: float(rows[i][f"contribution_{k}"]) for k in range(1, 31)}
         assert told == {name: contributions[name][i] for name in names}
@@ -343,7 +344,8 @@ def test_demo_shows_its_commands(vae, tmp_path, monkeypatch):
     assert (code, out) == (0, "")
     commands = [line for line in err.splitlines() if line.startswith("$ ")]
     assert commands == [
-        "$ vae-anomaly fit reports/demo/normal.csv -o reports/demo/model.vae --max-steps 100",
+        "$ vae-anomaly fit reports/demo/normal.csv -o reports/demo/model.vae"
+        " --false-alarm-rate 0.05 --max-steps 100",
         "$ vae-anomaly score reports/demo/model.vae reports/demo/labelled.csv"
         " -o reports/demo/scores.csv --id-column id --explain 3",
         "$ vae-anomaly evaluate reports/demo/model.vae reports/demo/labelled.csv"
@@ -367,7 +369,7 @@ def test_committed_samples_are_what_the_script_writes(tmp_path):
         assert digest in (DATA / "README.md").read_text(encoding="utf-8")
     normal, labelled = pd.read_csv(NORMAL), pd.read_csv(LABELLED)
     assert len(normal.merge(labelled)) == 0
-    assert labelled["diagnosis"].value_counts().to_dict() == {"malignant": 212, "benign": 179}
+    assert labelled["diagnosis"].value_counts().to_dict() == {"malignant": 212, "benign": 90}
 
 
 # ------------------------------------------------------------------------- progress

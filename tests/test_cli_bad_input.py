@@ -177,7 +177,7 @@ CASES = [
         "fit t.csv -o out.vae",
         b"flow,pressure\n1,2\n1,2\n1,2\n",
         3,
-        "All 2 columns are constant in the 3 training rows: there is nothing to learn. Expected "
+        "All 2 columns are constant in the 2 training rows: there is nothing to learn. Expected "
         "at least one column that varies.",
     ),
     (
@@ -464,7 +464,7 @@ def test_a_reader_that_leaves(workplace):
 def test_signals_in_training(workplace, number, code, word):
     before = snapshot(workplace)
     with start("fit", DATA / "normal.csv", "-o", "out.vae", "--max-steps", 10**6) as process:
-        assert process.stderr.readline() == "training on 178 rows of 30 columns\n"
+        assert process.stderr.readline() == "training on 267 rows of 30 columns\n"
         time.sleep(1)
         process.send_signal(number)
         sent = time.monotonic()

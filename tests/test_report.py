@@ -141,7 +141,7 @@ def test_numbers_are_those_of_scikit_learn(
     matrix = [[c.passed, c.false_alarms], [c.missed, c.found]]
     np.testing.assert_array_equal(matrix, confusion_matrix(labels, flagged))
     assert report.n_flagged == flagged.sum()
-    assert report.threshold == Threshold(-fitted.offset_, "false_alarm_rate", 0.05, 300)
+    assert report.threshold == Threshold(-fitted.offset_, "false_alarm_rate", 0.05, 60)
     normal, strange = report.groups
     assert (normal.n_rows, strange.n_rows) == (170, 30)
     assert normal.median == np.median(scores[:170])
@@ -217,7 +217,7 @@ def test_summary_says_it_in_plain_words(report: ReportData) -> None:
     first, threshold, recall, precision, alarms, curves = report.summary
     assert first.startswith(f"{report.n_flagged} of 200 rows ({percent(report.n_flagged / 200)})")
     assert f"above the threshold of {nats(report.threshold.value)} nats" in first
-    assert "300 calibration rows: at most 5 % of fresh normal rows" in threshold
+    assert "60 calibration rows: at most 5 % of fresh normal rows" in threshold
     assert recall.startswith(f"Of 30 anomalies, {c.found} are found")
     assert f"a precision of {percent(c.precision.value)} (95 % interval" in precision
     assert f"Of 170 normal rows, {c.false_alarms} are flagged: a false-alarm rate" in alarms

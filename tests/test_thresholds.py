@@ -7,9 +7,8 @@ import pytest
 from scipy import stats
 
 from vae_anomaly.thresholds import (
-    MIN_SPLIT_ROWS,
     TooFewCalibrationRowsWarning,
-    choose_held_out,
+    choose_calibration_rows,
     contamination_threshold,
     false_alarm_threshold,
 )
@@ -43,25 +42,16 @@ def test_false_alarm_rate_holds_on_fresh_rows_averaged_over_calibrations(rate: f
 
 def test_too_few_calibration_rows_are_said() -> None:
     message = (
-        "false_alarm_rate=0.01 needs at least 99 calibration rows, there are 49: rows stranger "
-        "than all of them are flagged, a rate of about 0.02. Fit on more rows or ask for a "
-        "higher rate."
+        "false_alarm_rate=0.01 needs at least 99 calibration rows, there are 49: rows as "
+        "strange as the strangest of them are flagged, a rate of about 0.02. Fit on more rows or "
+        "ask for a higher rate."
     )
     with pytest.warns(TooFewCalibrationRowsWarning) as caught:
-        assert false_alarm_threshold(np.arange(49.0), 0.01) == 48.0
+        threshold = false_alarm_threshold(np.arange(49.0), 0.01)
+    assert 47.999 < threshold < 48.0
     assert str(caught[0].message) == message
 
 
-@pytest.mark.parametrize("n", [2, 7, 100, MIN_SPLIT_ROWS - 1])
-def test_few_rows_are_held_out_from_one_member_each(n: int) -> None:
-    held_out = choose_held_out(n, 4, np.random.RandomState(0))
-    np.testing.assert_array_equal(held_out.sum(axis=1), 1)
-    assert np.ptp(held_out.sum(axis=0)) <= 1
-
-
-@pytest.mark.parametrize(
-    ("n", "members", "expected"), [(1000, 4, 200), (50, 1, 10), (10**6, 2, 10**4)]
-)
-def test_many_rows_are_held_out_from_all_members(n: int, members: int, expected: int) -> None:
-    held_out = choose_held_out(n, members, np.random.RandomState(0))
-    assert held_out.any(axis=1).sum() == held_out.all(axis=1).sum() == expected
+@pytest.mark.parametrize(("n", "expected"), [(2, 1), (50, 10), (1000, 200), (10**6, 10**4)])
+def test_a_fifth_of_the_rows_calibrates(n: int, expected: int) -> None:
+    assert choose_calibration_rows(n, np.random.RandomState(0)).sum() == expected

@@ -203,7 +203,7 @@ def _read_regular(path: str | Path, name: str) -> memoryview:
             raise refuse(
                 name, f"it has {status.st_size} bytes, more than the {MAX_FILE_BYTES} allowed"
             )
-        with open(descriptor, "rb", closefd=False) as file:  # noqa: PTH123 - no path
+        with open(descriptor, "rb", closefd=False) as file:
             return memoryview(file.read(status.st_size))
     finally:
         os.close(descriptor)

@@ -24,7 +24,7 @@ from vae_anomaly.networks import NetworkSpec
 from vae_anomaly.scaling import Columns
 from vae_anomaly.scores import SCORES, RowTerms
 from vae_anomaly.thresholds import (
-    choose_held_out,
+    choose_calibration_rows,
     contamination_threshold,
     false_alarm_threshold,
 )
@@ -50,6 +50,7 @@ RULES = {
     "learning_rate": number(0, np.inf, "()"),
     "batch_size": integer(1),
     "max_steps": integer(1),
+    "patience": integer(1),
     "false_alarm_rate": number(0, 1, "()"),
     "contamination": optional(number(0, 0.5, "(]")),
     "threshold": optional(number(-np.inf, np.inf, "()")),
@@ -92,7 +93,11 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
     batch_size : int, default=128
         Rows in a gradient step.
     max_steps : int, default=3000
-        Gradient steps.
+        Gradient steps at most.
+    patience : int, default=10
+        Rounds of 100 steps after which training stops if no network has come to
+        do better on a tenth of its rows, which it is not trained on. Each keeps
+        its best weights.
     false_alarm_rate : float in (0, 1), default=0.01
         Share of fresh normal rows that may be flagged. The threshold comes from
         calibration rows that the scoring networks were not trained on.
@@ -170,6 +175,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         learning_rate: float = 1e-3,
         batch_size: int = 128,
         max_steps: int = 3000,
+        patience: int = 10,
         false_alarm_rate: float = 0.01,
         contamination: float | None = None,
         threshold: float | None = None,
@@ -187,6 +193,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.max_steps = max_steps
+        self.patience = patience
         self.false_alarm_rate = false_alarm_rate
         self.contamination = contamination
         self.threshold = threshold
@@ -227,31 +234,34 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
             )
         rows = validate_data(self, X, dtype=np.float64, order="C", ensure_min_samples=2)
         rng = check_random_state(self.random_state)
-        held_out = np.zeros((len(rows), self.n_members), dtype=bool)
+        calibrates = np.zeros(len(rows), dtype=bool)
         if self.contamination is None and self.threshold is None:
-            held_out = choose_held_out(len(rows), self.n_members, rng)
+            calibrates = choose_calibration_rows(len(rows), rng)
 
-        columns = Columns.from_rows(rows[~held_out.all(axis=1)])
+        learned = rows[~calibrates]
+        columns = Columns.from_rows(learned)
         if not columns.varies.any():
             raise DataError(
-                f"All {rows.shape[1]} columns are constant in the {len(rows)} training rows: "
+                f"All {rows.shape[1]} columns are constant in the {len(learned)} training rows: "
                 f"there is nothing to learn. Expected at least one column that varies."
             )
         spec = network_spec(self, int(columns.varies.sum()))
-        x, target = columns.input_and_target(rows, self.likelihood)
-        data = TrainingRows(
-            x=x.astype(np.float32),
-            target=target.astype(np.float32),
-            held_out=held_out,
+        x, target = columns.input_and_target(learned, self.likelihood)
+        data = TrainingRows(x.astype(np.float32), target.astype(np.float32))
+        plan = Plan(
+            beta=self.beta,
+            learning_rate=self.learning_rate,
+            batch_size=self.batch_size,
+            max_steps=self.max_steps,
+            patience=self.patience,
         )
-        plan = Plan(self.beta, self.learning_rate, self.batch_size, self.max_steps)
         weights, history = train(spec, data, plan, rng, self.callback)
 
         self.columns_, self.network_spec_ = columns, spec
         self.weights_, self.history_ = weights, history
         self.noise_ = _antithetic_noise(spec, self.n_draws, rng)
         self.latent_kl_ = self._mean_latent_kl(x[:MAX_LATENT_ROWS])
-        self._choose_threshold(rows, held_out)
+        self._choose_threshold(learned, rows[calibrates])
         return self
 
     def _mean_latent_kl(self, x: Array) -> Array:
@@ -261,19 +271,14 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         kl = 0.5 * (mean**2 + np.exp(log_variance) - 1.0 - log_variance)
         return kl.mean(axis=0)
 
-    def _choose_threshold(self, rows: Array, held_out: NDArray[np.bool_]) -> None:
-        self.calibration_scores_ = np.empty(0)
+    def _choose_threshold(self, learned: Array, calibration: Array) -> None:
+        self.calibration_scores_ = np.sort(self._contributions(calibration).sum(axis=1))
         if self.threshold is not None:
             threshold = float(self.threshold)
         elif self.contamination is not None:
-            scores = self._contributions(rows).sum(axis=1)
+            scores = self._contributions(learned).sum(axis=1)
             threshold = contamination_threshold(scores, self.contamination)
         else:
-            calibration = held_out.any(axis=1)
-            unseen = held_out[calibration]
-            shares = unseen / unseen.sum(axis=1, keepdims=True)
-            scores = self._contributions(rows[calibration], shares).sum(axis=1)
-            self.calibration_scores_ = np.sort(scores)
             threshold = false_alarm_threshold(self.calibration_scores_, self.false_alarm_rate)
         self.offset_ = -threshold
 
@@ -286,7 +291,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         check_is_fitted(self)
         return validate_data(self, X, dtype=np.float64, order="C", reset=False)
 
-    def _contributions(self, rows: Array, shares: Array | None = None) -> Array:
+    def _contributions(self, rows: Array) -> Array:
         """Contributions of each column, and last of the latent code: (n, n_features + 1)."""
         from vae_anomaly.inference import elbo_terms
 
@@ -296,7 +301,6 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
             self.weights_,
             self.noise_,
             *columns.input_and_target(rows, self.likelihood),
-            shares,
         )
         reconstruction = columns.outlying(rows, self.likelihood)
         reconstruction[:, columns.varies] += parts.reconstruction

@@ -18,7 +18,8 @@ class History:
     loss, reconstruction, kl : list of float
         Over the round's batches; ``loss = reconstruction + beta * kl``.
     held_out : list of float
-        Loss of rows that the members do not learn from; empty where there are none.
+        Loss of rows that the members are stopped by instead of learning from them;
+        empty where rows are too few.
     """
 
     step: list[int] = field(default_factory=list)

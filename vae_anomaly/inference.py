@@ -56,14 +56,12 @@ def _compiled_terms(spec: NetworkSpec) -> Callable[..., Any]:
     vae = build_vae(spec)
 
     @tf.function(reduce_retracing=True)
-    def terms(weights: Tensor, noise: Tensor, x: Tensor, target: Tensor, shares: Tensor) -> Any:
+    def terms(weights: Tensor, noise: Tensor, x: Tensor, target: Tensor) -> Any:
         with vae.holding(weights):
             parts = vae.elbo(for_members(vae, x), for_members(vae, target), noise[None, :, None])
-        reconstruction = -tf.reduce_mean(parts.log_likelihood, axis=1)  # (members, n, columns)
-        kl = tf.reduce_sum(parts.kl, axis=-1)  # (members, n)
         return (
-            tf.einsum("mnc,nm->nc", reconstruction, shares),
-            tf.einsum("mn,nm->n", kl, shares),
+            -tf.reduce_mean(parts.log_likelihood, axis=[0, 1]),
+            tf.reduce_mean(tf.reduce_sum(parts.kl, axis=-1), axis=0),
         )
 
     return terms
@@ -75,7 +73,6 @@ def elbo_terms(
     noise: NDArray[np.float32],
     x: Array,
     target: Array,
-    shares: Array | None = None,
 ) -> RowTerms:
     """Evaluate both halves of minus the ELBO for each row, in float64.
 
@@ -87,19 +84,15 @@ def elbo_terms(
         Standard normal, the same for every row.
     x, target : ndarray of shape (n, columns)
         What the encoder sees, and what the likelihood explains.
-    shares : ndarray of shape (n, members), optional
-        Weight of each member in the mean of each row; equal by default.
 
     Returns
     -------
     RowTerms
     """
-    if shares is None:
-        shares = np.full((len(x), spec.members), 1.0 / spec.members)
     out = RowTerms(np.empty(target.shape), np.empty(len(x)))
     compiled = _compiled_terms(spec)
     rows = block_rows(spec, len(noise))
-    for part, block in padded_blocks(rows, x.astype(np.float32), target, shares):
+    for part, block in padded_blocks(rows, x.astype(np.float32), target):
         reconstruction, kl = compiled(weights, noise, *block)
         taken = part.stop - part.start
         out.reconstruction[part] = reconstruction[:taken]

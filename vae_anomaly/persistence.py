@@ -37,6 +37,7 @@ PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
     "max_steps": (int,),
     "n_draws": (int,),
     "n_members": (int,),
+    "patience": (int,),
     "random_state": (int, type(None)),
     "score_type": (str,),
     "threshold": (float, type(None)),

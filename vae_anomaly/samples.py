@@ -23,8 +23,8 @@ SHUFFLE_SEED = 0
 def write_samples(directory: str | Path) -> tuple[Path, Path]:
     """Write a table to learn from and a labelled one to test on.
 
-    Half of the benign rows, chosen by a fixed shuffle, are for training. The
-    other half and all malignant rows are for testing. ``id`` counts the rows
+    Three quarters of the benign rows, chosen by a fixed shuffle, are for
+    training. The others and all malignant rows are for testing. ``id`` counts the rows
     of the original table from 1.
 
     Parameters
@@ -49,7 +49,7 @@ def write_samples(directory: str | Path) -> tuple[Path, Path]:
     names = [str(name).replace(" ", "_") for name in table.feature_names]
     benign = np.flatnonzero(table.target == 1)
     shuffled = np.random.RandomState(SHUFFLE_SEED).permutation(benign)
-    training = np.sort(shuffled[: len(benign) // 2])
+    training = np.sort(shuffled[: len(benign) * 3 // 4])
     testing = np.setdiff1d(np.arange(len(table.data)), training)
 
     normal, labelled = Path(directory) / "normal.csv", Path(directory) / "labelled.csv"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "TooFewCalibrationRowsWarning",
-    "choose_held_out",
+    "choose_calibration_rows",
     "contamination_threshold",
     "false_alarm_threshold",
 ]
@@ -23,36 +23,18 @@ Array = NDArray[np.float64]
 
 CALIBRATION_SHARE = 0.2
 MAX_CALIBRATION_ROWS = 10_000
-MIN_SPLIT_ROWS = 1000
 
 
 class TooFewCalibrationRowsWarning(UserWarning):
     """The wanted false-alarm rate is finer than the calibration rows can resolve."""
 
 
-def choose_held_out(n: int, members: int, rng: np.random.RandomState) -> NDArray[np.bool_]:
-    """Choose the rows that each member does not learn from, but calibrates.
-
-    Parameters
-    ----------
-    n, members : int
-    rng : RandomState
-
-    Returns
-    -------
-    ndarray of bool of shape (n, members)
-        From `MIN_SPLIT_ROWS` rows on, or with a single member, one share of the
-        rows is kept from all of them. Below, rows are too dear for that: each
-        is kept from one member only, and trains all others.
-    """
-    order = rng.permutation(n)
-    held_out = np.zeros((n, members), dtype=bool)
-    if members == 1 or n >= MIN_SPLIT_ROWS:
-        share = min(max(1, int(n * CALIBRATION_SHARE)), MAX_CALIBRATION_ROWS)
-        held_out[order[:share]] = True
-    else:
-        held_out[order, np.arange(n) % members] = True
-    return held_out
+def choose_calibration_rows(n: int, rng: np.random.RandomState) -> NDArray[np.bool_]:
+    """Choose which of n rows are kept from training: a fifth, and at least one."""
+    chosen = np.zeros(n, dtype=bool)
+    share = min(max(1, int(n * CALIBRATION_SHARE)), MAX_CALIBRATION_ROWS)
+    chosen[rng.permutation(n)[:share]] = True
+    return chosen
 
 
 def contamination_threshold(training_scores: Array, contamination: float) -> float:
@@ -101,8 +83,9 @@ def false_alarm_threshold(calibration_scores: Array, rate: float) -> float:
     Warns
     -----
     TooFewCalibrationRowsWarning
-        If ``n < 1 / rate - 1``. The largest calibration score is returned,
-        whose false-alarm rate is at most ``1 / (n + 1)``.
+        If ``n < 1 / rate - 1``. Rows are then flagged that are as strange as the
+        strangest calibration row, which fresh ones are with probability
+        ``1 / (n + 1)``.
 
     Examples
     --------
@@ -115,9 +98,10 @@ def false_alarm_threshold(calibration_scores: Array, rate: float) -> float:
     if k > n:
         warnings.warn(
             f"false_alarm_rate={rate:g} needs at least {math.ceil(1 / rate) - 1} calibration "
-            f"rows, there are {n}: rows stranger than all of them are flagged, a rate of about "
-            f"{1 / (n + 1):.2g}. Fit on more rows or ask for a higher rate.",
+            f"rows, there are {n}: rows as strange as the strangest of them are flagged, a rate of "
+            f"about {1 / (n + 1):.2g}. Fit on more rows or ask for a higher rate.",
             TooFewCalibrationRowsWarning,
             stacklevel=3,
         )
-    return float(np.sort(calibration_scores)[min(k, n) - 1])
+        return float(np.nextafter(np.max(calibration_scores), -np.inf))
+    return float(np.sort(calibration_scores)[k - 1])

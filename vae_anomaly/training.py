@@ -27,23 +27,25 @@ __all__ = ["Adam", "Plan", "TrainingRows", "train"]
 ops = keras.ops
 
 Tensor = Any
+Rows = NDArray[np.intp]
 
+WATCHED_SHARE = 0.1
 MAX_WATCHED_ROWS = 2000
-"""Held-out rows whose loss is looked at after each round."""
+"""Rows that a member is stopped by instead of learning from them; others learn from them."""
 
 
 class TrainingRows(NamedTuple):
-    """What there is to learn from, and which member may see what."""
+    """What there is to learn from."""
 
     x: NDArray[np.float32]  # (n, columns), what the encoder sees
     target: NDArray[np.float32]  # (n, columns), what the likelihood explains
-    held_out: NDArray[np.bool_]  # (n, members), the rows that each does not learn from
 
-    def watched(self) -> NDArray[np.intp]:
-        """Held-out rows of each member, equally many: (members, k), where k may be 0."""
-        rows = [np.flatnonzero(column) for column in self.held_out.T]
-        k = min(MAX_WATCHED_ROWS, *(len(r) for r in rows))
-        return np.stack([r[:k] for r in rows])
+    def divide(self, members: int, rng: np.random.RandomState) -> tuple[Rows, Rows]:
+        """Rows that each member learns from, (members, n - k), and watches, (members, k)."""
+        n = len(self.x)
+        k = min(MAX_WATCHED_ROWS, int(WATCHED_SHARE * n))
+        orders = np.stack([rng.permutation(n) for _ in range(members)])
+        return orders[:, k:], orders[:, :k]
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,25 @@ class Plan:
     learning_rate: float = 1e-3
     batch_size: int = 128
     max_steps: int = 3000
+    patience: int = 10
     round_steps: int = 100
+
+
+class Best(NamedTuple):
+    """Weights of each member when it did best on the rows that it is stopped by."""
+
+    weights: Tensor  # (members, n_weights)
+    losses: Any = np.inf  # (members,)
+    rounds_ago: int = 0
+
+    def or_better(self, weights: Tensor, losses: NDArray[np.float32]) -> Best:
+        """Keep the better of old and new, member by member."""
+        better = losses < self.losses  # False for a loss of NaN
+        return Best(
+            tf.where(better[:, None], weights, self.weights),
+            np.where(better, losses, self.losses),
+            0 if better.any() else self.rounds_ago + 1,
+        )
 
 
 class AdamState(NamedTuple):
@@ -148,7 +168,7 @@ def compiled_round(spec: NetworkSpec) -> Callable[..., Any]:
 
 @lru_cache(maxsize=64)
 def compiled_held_out_loss(spec: NetworkSpec) -> Callable[..., Any]:
-    """Mean loss of rows that the members do not learn from."""
+    """Losses of the members on rows that they do not learn from: (members,)."""
     vae = build_vae(spec)
 
     @tf.function(reduce_retracing=True)
@@ -156,27 +176,26 @@ def compiled_held_out_loss(spec: NetworkSpec) -> Callable[..., Any]:
         weights: Tensor, x: Tensor, target: Tensor, noise: Tensor, beta: Tensor
     ) -> Any:
         with vae.holding(weights):
-            return tf.reduce_mean(losses_of_members(vae.elbo(x, target, noise), beta)[0])
+            return losses_of_members(vae.elbo(x, target, noise), beta)[0]
 
     return held_out_loss
 
 
 def shuffled_batches(
-    held_out: NDArray[np.bool_], batch_size: int, rng: np.random.RandomState
+    learned: Rows, batch_size: int, rng: np.random.RandomState
 ) -> Iterator[NDArray[np.int32]]:
     """Yield row numbers for ever, (members, batch): each member's rows in a new order each epoch.
 
     Batches run across the ends of epochs, so that none is short.
     """
-    seen = [np.flatnonzero(~column) for column in held_out.T]
-    batch_size = min(batch_size, *(len(rows) for rows in seen))
-    queues = [np.empty(0, dtype=np.int32) for _ in seen]
+    batch_size = min(batch_size, learned.shape[1])
+    queue = np.empty((len(learned), 0), dtype=np.int32)
     while True:
-        for m, rows in enumerate(seen):
-            if len(queues[m]) < batch_size:
-                queues[m] = np.concatenate([queues[m], rng.permutation(rows).astype(np.int32)])
-        yield np.stack([queue[:batch_size] for queue in queues])
-        queues = [queue[batch_size:] for queue in queues]
+        if queue.shape[1] < batch_size:
+            epoch = np.stack([rng.permutation(rows) for rows in learned]).astype(np.int32)
+            queue = np.concatenate([queue, epoch], axis=1)
+        yield queue[:, :batch_size]
+        queue = queue[:, batch_size:]
 
 
 def train(
@@ -213,13 +232,13 @@ def train(
     seed, learning_rate = int(rng.randint(2**31 - 1)), tf.constant(plan.learning_rate, tf.float32)
     beta = tf.constant(plan.beta, tf.float32)
     state = Adam(learning_rate).start(weights)
-    batches = shuffled_batches(data.held_out, plan.batch_size, rng)
+    learned, watched = data.divide(spec.members, rng)
+    batches = shuffled_batches(learned, plan.batch_size, rng)
     x, target = tf.constant(data.x), tf.constant(data.target)
-    watched = data.watched()
     held_out = [tf.gather(t, watched) for t in (x, target)]
     noise = rng.standard_normal((1, 1, watched.shape[1], spec.latent)).astype(np.float32)
 
-    history = History()
+    history, best = History(), Best(weights)
     for start in range(0, plan.max_steps, plan.round_steps):
         steps = min(plan.round_steps, plan.max_steps - start)
         block = np.stack([next(batches) for _ in range(steps)])
@@ -235,7 +254,13 @@ def train(
             )
         history.add(start + steps, loss, reconstruction, kl)
         if watched.size:
-            history.held_out.append(float(held_out_loss(weights, *held_out, noise, beta)))
+            losses = held_out_loss(weights, *held_out, noise, beta).numpy()
+            history.held_out.append(float(losses.mean()))
+            best = best.or_better(weights, losses)
+        else:
+            best = Best(weights)
         if on_round is not None:
             on_round(history)
-    return weights.numpy(), history
+        if best.rounds_ago >= plan.patience:
+            break
+    return best.weights.numpy(), history
