@@ -1,0 +1,93 @@
+"""The loop, against Keras' own optimiser and against what it promises."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from vae_anomaly.networks import NetworkSpec
+from vae_anomaly.training import Adam, Best, Plan, TrainingRows, shuffled_batches, train
+
+
+def test_adam_takes_the_steps_of_keras() -> None:
+    rng = np.random.RandomState(0)
+    start = rng.normal(size=(2, 5)).astype(np.float32)
+    gradients = rng.normal(scale=0.1, size=(20, 2, 5)).astype(np.float32)
+
+    variable = keras.Variable(start)
+    theirs = keras.optimizers.Adam(0.01)
+    ours = Adam(tf.constant(0.01))
+    weights, state = tf.constant(start), ours.start(tf.constant(start))
+    for gradient in gradients:
+        theirs.apply([gradient], [variable])
+        weights, state = ours.update(weights, tf.constant(gradient), state)
+    np.testing.assert_allclose(weights, variable.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_wild_gradient_of_one_member_leaves_the_other_alone() -> None:
+    ours = Adam(tf.constant(0.01))
+    weights = tf.zeros((2, 3))
+    calm = np.array([[0.1, 0.2, 0.3]], dtype=np.float32)
+    together, _ = ours.update(
+        weights, tf.constant(np.vstack([calm, calm * 1e9])), ours.start(weights)
+    )
+    alone, _ = ours.update(weights[:1], tf.constant(calm), ours.start(weights[:1]))
+    np.testing.assert_array_equal(together[0], alone[0])
+
+
+@pytest.mark.parametrize("batch_size", [3, 10, 64])
+def test_every_row_comes_once_an_epoch_for_every_member(batch_size: int) -> None:
+    learned = np.stack([np.arange(0, 20, 2), np.arange(1, 21, 2)])
+    batches = shuffled_batches(learned, batch_size, np.random.RandomState(0))
+    taken = np.concatenate(list(islice(batches, 30)), axis=1)
+    for member, rows in zip(taken, learned, strict=True):
+        for epoch in range(3):
+            assert sorted(member[10 * epoch : 10 * epoch + 10]) == list(rows)
+    assert not np.array_equal(taken[0, :10] + 1, taken[1, :10])
+
+
+def test_each_member_watches_rows_that_it_does_not_learn_from() -> None:
+    data = TrainingRows(*np.zeros((2, 100, 3), dtype=np.float32))
+    learned, watched = data.divide(4, np.random.RandomState(0))
+    assert learned.shape == (4, 90)
+    for m in range(4):
+        assert set(learned[m]) | set(watched[m]) == set(range(100))
+    assert len(set(map(tuple, watched))) == 4
+    assert data._replace(x=data.x[:9]).divide(2, np.random.RandomState(0))[1].shape == (2, 0)
+
+
+def test_the_best_weights_of_each_member_are_kept() -> None:
+    best = Best(tf.zeros((2, 1)))
+    best = best.or_better(tf.constant([[1.0], [1.0]]), np.array([5.0, 5.0], dtype=np.float32))
+    best = best.or_better(tf.constant([[2.0], [2.0]]), np.array([4.0, 6.0], dtype=np.float32))
+    assert best.rounds_ago == 0
+    best = best.or_better(tf.constant([[3.0], [3.0]]), np.array([np.nan, 7.0], dtype=np.float32))
+    assert best.rounds_ago == 1
+    assert best.weights.numpy().ravel().tolist() == [2.0, 1.0]
+
+
+def test_training_stops_when_held_out_rows_no_longer_gain() -> None:
+    noise = np.random.RandomState(0).normal(size=(60, 5)).astype(np.float32)
+    spec = NetworkSpec(2, 5, (64,), 4, "gaussian")
+    plan = Plan(max_steps=20_000, round_steps=50, patience=4, learning_rate=3e-3)
+    _, history = train(spec, TrainingRows(noise, noise), plan, np.random.RandomState(0))
+    assert history.step[-1] < plan.max_steps
+    assert len(history.held_out) == len(history.loss)
+    assert int(np.argmin(history.held_out)) < len(history.loss) - plan.patience
+
+
+def test_training_learns_the_variance_of_noise() -> None:
+    # Nothing to encode: the best ELBO is the entropy of the noise.
+    rng = np.random.RandomState(0)
+    noise = (0.3 * rng.normal(size=(4000, 2))).astype(np.float32)
+    spec = NetworkSpec(1, 2, (8,), 1, "gaussian")
+    plan = Plan(learning_rate=1e-2, max_steps=1500)
+    weights, history = train(spec, TrainingRows(noise, noise), plan, rng)
+    entropy = 2 * 0.5 * np.log(2 * np.pi * np.e * 0.3**2)
+    assert history.held_out[-1] == pytest.approx(entropy, abs=0.1)
+    variance = np.exp(spec.unpack(weights)["log_variance"])
+    np.testing.assert_allclose(variance, 0.09, rtol=0.15)
