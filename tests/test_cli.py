@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ import vae_anomaly
 from vae_anomaly.cli import run
 from vae_anomaly.cli.commands import LIKELIHOOD_NAMES, SCORE_NAMES, cli
 from vae_anomaly.cli.console import Console
-from vae_anomaly.cli.exits import Exit
+from vae_anomaly.cli.exits import Exit, terminable
 
 DATA = Path(__file__).parent.parent / "data"
 NORMAL, LABELLED = DATA / "normal.csv", DATA / "labelled.csv"
@@ -404,3 +405,12 @@ def test_exit_codes_are_those_of_the_help(vae):
     words |= {Exit.INTERRUPTED: "interrupted", Exit.CLOSED_PIPE: "closed pipe", Exit.BUG: "a bug"}
     out = " ".join(vae("--help")[1].split())
     assert all(f"{code.value} {text}" in out for code, text in words.items())
+
+
+def test_a_signal_that_python_had_to_ignore_is_heeded_at_the_next_step():
+    with terminable(), Console(quiet=True).progress("training", 10) as update:
+        update(1)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            update(2)

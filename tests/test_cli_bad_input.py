@@ -463,7 +463,9 @@ def test_a_reader_that_leaves(workplace):
 )
 def test_signals_in_training(workplace, number, code, word):
     before = snapshot(workplace)
-    with start("fit", DATA / "normal.csv", "-o", "out.vae", "--max-steps", 10**6) as process:
+    # A learning rate at which nothing improves fast, and so nothing stops early.
+    options = ("--max-steps", 10**6, "--learning-rate", 1e-6)
+    with start("fit", DATA / "normal.csv", "-o", "out.vae", *options) as process:
         assert process.stderr.readline() == "training on 267 rows of 30 columns\n"
         time.sleep(1)
         process.send_signal(number)

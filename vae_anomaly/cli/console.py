@@ -6,11 +6,13 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 
 import click
+
+from vae_anomaly.cli.exits import stop_if_told
 
 __all__ = ["Console", "Update"]
 
@@ -92,12 +94,12 @@ class Console:
         Update
         """
         if self.quiet:
-            yield _ignore
+            yield _stoppable(_ignore)
         elif sys.stderr.isatty():
             with _bar(work, total) as update:
-                yield update
+                yield _stoppable(update)
         else:
-            yield self._lines(work, total)
+            yield _stoppable(self._lines(work, total))
 
     def _lines(self, work: str, total: int) -> Update:
         last = time.monotonic()
@@ -126,12 +128,22 @@ def _muted_stderr() -> Iterator[None]:
         os.close(before)
 
 
+def _stoppable(update: Update) -> Update:
+    """Let each step of the work notice a signal that was swallowed on its way."""
+
+    def stoppable(done: int, detail: str = "") -> None:
+        stop_if_told()
+        update(done, detail)
+
+    return stoppable
+
+
 def _ignore(done: int, detail: str = "") -> None:
     pass
 
 
 @contextmanager
-def _bar(work: str, total: int) -> Iterator[Callable[..., None]]:
+def _bar(work: str, total: int) -> Iterator[Update]:
     from rich.console import Console as RichConsole
     from rich.progress import (
         BarColumn,

@@ -21,7 +21,7 @@ from vae_anomaly.exceptions import (
     ParameterError,
 )
 
-__all__ = ["Exit", "Terminated", "code_after", "report", "terminable"]
+__all__ = ["Exit", "Terminated", "code_after", "report", "stop_if_told", "terminable"]
 
 
 class Exit(IntEnum):
@@ -42,6 +42,13 @@ class Exit(IntEnum):
 class Terminated(BaseException):
     """SIGTERM, as an exception, so that half-written files are cleaned up."""
 
+
+SIGNALS: dict[signal.Signals, type[BaseException]] = {
+    signal.SIGINT: KeyboardInterrupt,
+    signal.SIGTERM: Terminated,
+}
+
+_raised: list[type[BaseException]] = []
 
 CODES: tuple[tuple[type[BaseException], Exit], ...] = (
     (click.ClickException, Exit.USAGE),
@@ -130,17 +137,31 @@ def _abandon_broken_stdout() -> None:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Raise `Terminated` where SIGTERM arrives."""
+    """Raise `Terminated` where SIGTERM arrives, KeyboardInterrupt where SIGINT does."""
 
-    def terminate(*_: Any) -> None:
-        raise Terminated
+    def stop(number: int, _: Any) -> None:
+        kind = SIGNALS[signal.Signals(number)]
+        _raised.append(kind)
+        raise kind
 
+    _raised.clear()
     try:
-        before = signal.signal(signal.SIGTERM, terminate)
+        before = {number: signal.signal(number, stop) for number in SIGNALS}
     except ValueError:  # not the main thread, which alone gets signals
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def stop_if_told() -> None:
+    """Raise again what a signal raised, in case it came where Python must ignore exceptions.
+
+    A finalizer or a callback from C++ swallows them. Work that goes on after a
+    signal calls this between its steps.
+    """
+    if _raised:
+        raise _raised[-1]
