@@ -14,9 +14,10 @@ PACKAGE = Path(vae_anomaly.__file__).parent
 ROOMS = [
     {"exceptions", "history"},
     {"_backend", "_parameters", "files", "scaling", "scores", "thresholds"},
-    {"likelihoods", "networks", "samples", "sources"},
+    {"likelihoods", "networks", "pictures", "samples", "sources"},
     {"schema", "vae"},
     {"inference", "training"},
+    {"generative"},
     {"estimator"},
     {"container", "displays"},
     {"persistence", "report"},

@@ -19,8 +19,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vae_anomaly._parameters import check_parameters, integer, number, one_of, optional, units
 from vae_anomaly.exceptions import DataError, ParameterError
+from vae_anomaly.generative import GenerativeMixin
 from vae_anomaly.history import History
-from vae_anomaly.networks import NetworkSpec
+from vae_anomaly.networks import ARCHITECTURES, NetworkSpec
+from vae_anomaly.pictures import ImageShape, as_rows, check_shape
 from vae_anomaly.scaling import Columns
 from vae_anomaly.scores import SCORES, RowTerms
 from vae_anomaly.thresholds import (
@@ -29,22 +31,26 @@ from vae_anomaly.thresholds import (
     false_alarm_threshold,
 )
 
-__all__ = ["RULES", "VAEDetector", "column_names", "network_spec"]
+__all__ = ["RULES", "VAEDetector", "architecture_for", "column_names", "network_spec"]
 
 Array = NDArray[np.float64]
 
 LIKELIHOODS = ("gaussian", "bernoulli")
 
+DENSE_UNITS, CONV_UNITS = (128, 64), (16,)
+DENSE_MEMBERS = 4
+
 MAX_LATENT_ROWS = 10_000
 """Training rows over which the use of the latent dimensions is averaged."""
 
 RULES = {
+    "architecture": one_of(("auto", *ARCHITECTURES)),
     "latent_dim": integer(1),
-    "hidden_units": units(),
+    "hidden_units": optional(units()),
     "likelihood": one_of(LIKELIHOODS),
     "variance": optional(number(0, np.inf, "()")),
     "beta": number(0, np.inf, "[)"),
-    "n_members": integer(1),
+    "n_members": optional(integer(1)),
     "n_draws": integer(1),
     "score_type": one_of(SCORES),
     "learning_rate": number(0, np.inf, "()"),
@@ -57,7 +63,9 @@ RULES = {
 }
 
 
-class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseEstimator):
+class VAEDetector(
+    GenerativeMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseEstimator
+):
     """Anomaly detection by the evidence lower bound of a variational autoencoder.
 
     Learns from rows that are (almost) all normal. The anomaly score of a row is
@@ -66,10 +74,16 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
 
     Parameters
     ----------
+    architecture : {"auto", "dense", "conv"}, default="auto"
+        Kind of network. "conv" is for images: 3x3 convolutions that halve the
+        image, 32 filters and then twice as many each time up to 128, and their
+        transposes. "auto" is "dense" for rows and "conv" for images.
     latent_dim : int, default=8
         Latent dimensions. Those that the data do not need go unused.
-    hidden_units : tuple of int, default=(128, 64)
-        Sizes of the encoder's hidden layers; the decoder mirrors them.
+    hidden_units : tuple of int or None, default=None
+        Sizes of the encoder's dense hidden layers, after any convolutions; a
+        dense decoder mirrors them. None is (128, 64), or (16,) after
+        convolutions.
     likelihood : {"gaussian", "bernoulli"}, default="gaussian"
         Distribution of a column given the latent code. "bernoulli" is the log
         loss for values in [0, 1]; columns that leave the interval in training
@@ -81,8 +95,9 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
     beta : float, default=1.0
         Weight of the KL divergence in training and in the score. With 0 the
         network is a plain autoencoder: posterior means are decoded.
-    n_members : int, default=4
+    n_members : int or None, default=None
         Networks that are trained side by side and whose scores are averaged.
+        None is 4 dense networks or 1 convolutional one.
     score_type : {"elbo", "reconstruction", "kl"}, default="elbo"
         What `score_samples` is minus of; see `vae_anomaly.scores`.
     n_draws : int, default=2
@@ -124,6 +139,10 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
     latent_kl_ : ndarray of shape (n_members, latent_dim)
         Mean KL divergence of each latent dimension over the training rows, in
         nats: near zero where a dimension is not used.
+    image_shape_ : tuple of (height, width, channels) or None
+        Of the pictures that it was fitted on, if it was.
+    picture_scale_ : float
+        255 if it was fitted on pictures of 8 bits, else 1.
     columns_ : Columns
         Centre, scale and range of each column.
     network_spec_ : NetworkSpec
@@ -164,12 +183,13 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
     def __init__(
         self,
         *,
+        architecture: str = "auto",
         latent_dim: int = 8,
-        hidden_units: tuple[int, ...] = (128, 64),
+        hidden_units: tuple[int, ...] | None = None,
         likelihood: str = "gaussian",
         variance: float | None = None,
         beta: float = 1.0,
-        n_members: int = 4,
+        n_members: int | None = None,
         score_type: str = "elbo",
         n_draws: int = 2,
         learning_rate: float = 1e-3,
@@ -182,6 +202,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         random_state: int | np.random.RandomState | None = None,
         callback: Callable[[History], None] | None = None,
     ) -> None:
+        self.architecture = architecture
         self.latent_dim = latent_dim
         self.hidden_units = hidden_units
         self.likelihood = likelihood
@@ -208,7 +229,8 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Normal rows; a few strange ones among them do little harm.
+            Normal rows; a few strange ones among them do little harm. Or
+            pictures, (n_samples, height, width) or (..., channels).
         y : object
             Ignored.
 
@@ -232,20 +254,26 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
             raise ParameterError(
                 "contamination and threshold both choose the threshold. Set one of them to None."
             )
-        rows = validate_data(self, X, dtype=np.float64, order="C", ensure_min_samples=2)
+        given = as_rows(X)
+        rows = validate_data(self, given.values, dtype=np.float64, order="C", ensure_min_samples=2)
         rng = check_random_state(self.random_state)
         calibrates = np.zeros(len(rows), dtype=bool)
         if self.contamination is None and self.threshold is None:
             calibrates = choose_calibration_rows(len(rows), rng)
 
         learned = rows[~calibrates]
-        columns = Columns.from_rows(learned)
+        architecture = architecture_for(self, given.shape)
+        columns = (
+            Columns.from_pixels(learned, given.shape[2])
+            if architecture == "conv" and given.shape is not None
+            else Columns.from_rows(learned)
+        )
         if not columns.varies.any():
             raise DataError(
                 f"All {rows.shape[1]} columns are constant in the {len(learned)} training rows: "
                 f"there is nothing to learn. Expected at least one column that varies."
             )
-        spec = network_spec(self, int(columns.varies.sum()))
+        spec = network_spec(self, int(columns.varies.sum()), given.shape)
         x, target = columns.input_and_target(learned, self.likelihood)
         data = TrainingRows(x.astype(np.float32), target.astype(np.float32))
         plan = Plan(
@@ -258,6 +286,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         weights, history = train(spec, data, plan, rng, self.callback)
 
         self.columns_, self.network_spec_ = columns, spec
+        self.image_shape_, self.picture_scale_ = given.shape, given.scale
         self.weights_, self.history_ = weights, history
         self.noise_ = _antithetic_noise(spec, self.n_draws, rng)
         self.latent_kl_ = self._mean_latent_kl(x[:MAX_LATENT_ROWS])
@@ -289,7 +318,9 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
 
     def _validated(self, X: ArrayLike) -> Array:
         check_is_fitted(self)
-        return validate_data(self, X, dtype=np.float64, order="C", reset=False)
+        given = as_rows(X)
+        check_shape(given.shape, self.image_shape_)
+        return validate_data(self, given.values, dtype=np.float64, order="C", reset=False)
 
     def _contributions(self, rows: Array) -> Array:
         """Contributions of each column, and last of the latent code: (n, n_features + 1)."""
@@ -382,79 +413,40 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         index = X.index if isinstance(X, pd.DataFrame) else None
         return pd.DataFrame(contributions, columns=[*column_names(self), "kl"], index=index)
 
-    # -------------------------------------------------------------- the generative side
 
-    @property
-    def _n_features_out(self) -> int:
-        return int(self.weights_.shape[0] * self.noise_.shape[1])
+def architecture_for(detector: VAEDetector, image: ImageShape | None) -> str:
+    """Choose the kind of network for pictures of a shape, or for rows.
 
-    def transform(self, X: ArrayLike) -> Array:
-        """Encode rows: the means of q(z|x), those of all members side by side.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_members * latent_dim)
-        """
-        from vae_anomaly.inference import posterior
-
-        x = self.columns_.network_input(self._validated(X))
-        mean, _, _ = posterior(self.network_spec_, self.weights_, x)
-        return mean.reshape(len(mean), -1)
-
-    def reconstruct(self, X: ArrayLike) -> Array:
-        """Rebuild rows from their codes: what the model would have expected to see.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features)
-            Means of p(x|z) at the posterior means, averaged over members.
-        """
-        from vae_anomaly.inference import posterior
-
-        x = self.columns_.network_input(self._validated(X))
-        _, _, rebuilt = posterior(self.network_spec_, self.weights_, x)
-        return self.columns_.from_target(rebuilt, self.likelihood)
-
-    def sample(
-        self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
-    ) -> Array:
-        """Draw new rows from the model: z from the prior, then x from p(x|z).
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-        random_state : int, RandomState or None, default=None
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features)
-        """
-        from vae_anomaly.inference import draw_rows
-
-        check_is_fitted(self)
-        rng = check_random_state(random_state)
-        drawn = draw_rows(self.network_spec_, self.weights_, n_samples, rng)
-        return self.columns_.from_target(drawn, self.likelihood)
+    Raises
+    ------
+    ParameterError
+        If convolutions are asked for where there are no pictures.
+    """
+    if detector.architecture == "conv" and image is None:
+        raise ParameterError(
+            "architecture='conv' needs pictures: an array of shape (n, height, width) or "
+            "(n, height, width, channels). Bring them so, or choose 'dense'."
+        )
+    if detector.architecture == "auto":
+        return "dense" if image is None else "conv"
+    return detector.architecture
 
 
-def network_spec(detector: VAEDetector, varying: int) -> NetworkSpec:
+def network_spec(
+    detector: VAEDetector, varying: int, image: ImageShape | None = None
+) -> NetworkSpec:
     """Describe the networks that a detector's parameters ask for, on so many columns."""
+    convolves = architecture_for(detector, image) == "conv"
+    hidden = detector.hidden_units or (CONV_UNITS if convolves else DENSE_UNITS)
     return NetworkSpec(
-        members=detector.n_members,
+        members=detector.n_members or (1 if convolves else DENSE_MEMBERS),
         columns=varying,
-        hidden=tuple(detector.hidden_units),
+        hidden=tuple(hidden),
         latent=detector.latent_dim,
         likelihood=detector.likelihood,
         variance=detector.variance if detector.likelihood == "gaussian" else None,
         noiseless=detector.beta == 0,
+        image=image if convolves else None,
     )
 
 

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vae_anomaly.networks import NetworkSpec
+from vae_anomaly.networks import ConvPlan, NetworkSpec
 from vae_anomaly.scores import RowTerms
 from vae_anomaly.vae import VAE, build_vae
 
-__all__ = ["draw_rows", "elbo_terms", "posterior"]
+__all__ = ["decode", "decode_members", "draw_rows", "elbo_terms", "posterior"]
 
 Tensor = Any
 Array = NDArray[np.float64]
@@ -32,7 +33,10 @@ MAX_BLOCK_CELLS = 2**22
 
 def block_rows(spec: NetworkSpec, draws: int) -> int:
     """Rows in a block: a power of two, fewer for wide networks, whatever the data."""
-    cells = spec.members * draws * max((spec.columns, *spec.hidden))
+    widest = max((spec.columns, *spec.hidden))
+    if spec.image is not None:
+        widest = max(prod(size) for size in ConvPlan.for_image(spec.image).sizes)
+    cells = spec.members * draws * widest
     rows = min(MAX_BLOCK_ROWS, max(1, MAX_BLOCK_CELLS // cells))
     return 1 << (rows.bit_length() - 1)
 
@@ -137,6 +141,33 @@ def posterior(spec: NetworkSpec, weights: Weights, x: Array) -> tuple[Array, Arr
         for out, result in zip((mean, log_variance, rebuilt), results, strict=True):
             out[part] = result[: part.stop - part.start]
     return mean, log_variance, rebuilt
+
+
+@lru_cache(maxsize=64)
+def _compiled_decoder(spec: NetworkSpec) -> Callable[..., Any]:
+    vae = build_vae(spec)
+
+    @tf.function(reduce_retracing=True)
+    def decode(weights: Tensor, z: Tensor) -> Any:
+        with vae.holding(weights):
+            outputs = vae.likelihood.mean(vae.decode(tf.transpose(z, [1, 0, 2])))
+        return tf.reduce_mean(tf.cast(outputs, tf.float64), axis=0)
+
+    return decode
+
+
+def decode_members(spec: NetworkSpec, weights: Weights, z: Array) -> Array:
+    """Decode a code for each member, (n, members, latent): their mean, (n, columns)."""
+    decoded = np.empty((len(z), spec.columns))
+    compiled = _compiled_decoder(spec)
+    for part, (block,) in padded_blocks(block_rows(spec, 1), z.astype(np.float32)):
+        decoded[part] = compiled(weights, block)[: part.stop - part.start]
+    return decoded
+
+
+def decode(spec: NetworkSpec, weights: Weights, z: Array) -> Array:
+    """Decode the same codes, (n, latent), by all members: their mean, (n, columns)."""
+    return decode_members(spec, weights, np.repeat(z[:, None], spec.members, axis=1))
 
 
 def draw_rows(spec: NetworkSpec, weights: Weights, n: int, rng: np.random.RandomState) -> Array:

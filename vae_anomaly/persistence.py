@@ -22,21 +22,23 @@ from vae_anomaly.estimator import RULES, VAEDetector, column_names, network_spec
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.history import History
 from vae_anomaly.scaling import Columns
+from vae_anomaly.schema import ImageSchema
 
-__all__ = ["inspect", "load", "save"]
+__all__ = ["inspect", "load", "load_with_images", "save"]
 
 PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
+    "architecture": (str,),
     "batch_size": (int,),
     "beta": (float,),
     "contamination": (float, type(None)),
     "false_alarm_rate": (float,),
-    "hidden_units": (list,),
+    "hidden_units": (list, type(None)),
     "latent_dim": (int,),
     "learning_rate": (float,),
     "likelihood": (str,),
     "max_steps": (int,),
     "n_draws": (int,),
-    "n_members": (int,),
+    "n_members": (int, type(None)),
     "patience": (int,),
     "random_state": (int, type(None)),
     "score_type": (str,),
@@ -49,18 +51,21 @@ CONFIG_KEYS = {
     "created_with",
     "feature_names",
     "history",
+    "image_shape",
+    "images",
     "n_calibration",
     "n_features",
     "n_varying",
     "offset",
     "parameters",
+    "picture_scale",
 }
 
 MAX_HIDDEN_LAYERS = 64
 MAX_ROUNDS = 100_000
 
 
-def save(detector: VAEDetector, path: str | Path) -> str:
+def save(detector: VAEDetector, path: str | Path, images: ImageSchema | None = None) -> str:
     """Write a fitted detector to one file, whole or not at all.
 
     Parameters
@@ -69,6 +74,8 @@ def save(detector: VAEDetector, path: str | Path) -> str:
         Fitted.
     path : str or Path
         Where to; ``.vae`` is the usual suffix. A file that is there is replaced.
+    images : ImageSchema, optional
+        How pictures were prepared, for whoever prepares others to be scored.
 
     Returns
     -------
@@ -93,11 +100,14 @@ def save(detector: VAEDetector, path: str | Path) -> str:
         "created_with": {"vae_anomaly": vae_anomaly.__version__},
         "feature_names": None if names is None else list(names),
         "history": asdict(detector.history_),
+        "image_shape": None if detector.image_shape_ is None else list(detector.image_shape_),
+        "images": None if images is None else asdict(images),
         "n_calibration": len(detector.calibration_scores_),
         "n_features": detector.n_features_in_,
         "n_varying": spec.columns,
         "offset": detector.offset_,
         "parameters": _plain_parameters(detector),
+        "picture_scale": detector.picture_scale_,
     }
     arrays: dict[str, tuple[str, NDArray[Any]]] = {
         f"columns.{field.name}": ("F64", getattr(columns, field.name)) for field in fields(Columns)
@@ -145,6 +155,13 @@ def load(path: str | Path) -> VAEDetector:
     return _restore(open_container(path))
 
 
+def load_with_images(path: str | Path) -> tuple[VAEDetector, ImageSchema | None]:
+    """Read a detector, and how pictures are to be prepared for it, as `load` does."""
+    file = open_container(path)
+    detector, images = _restore(file), file.config["images"]
+    return detector, None if images is None else ImageSchema(**images)
+
+
 def inspect(path: str | Path) -> dict[str, Any]:
     """Describe a model file in plain values, after the same checks as `load`.
 
@@ -174,6 +191,8 @@ def inspect(path: str | Path) -> dict[str, Any]:
         "threshold": -detector.offset_,
         "calibration_rows": len(detector.calibration_scores_),
         "weights": int(detector.weights_.size),
+        "image_shape": file.config["image_shape"],
+        "images": file.config["images"],
         "steps": history.step[-1],
         "loss": history.loss[-1],
         "columns": [
@@ -211,14 +230,21 @@ def _restore(file: UnopenedFile) -> VAEDetector:
     config = file.config
     _check_config(file.name, config)
     parameters = dict(config["parameters"])
-    parameters["hidden_units"] = tuple(parameters["hidden_units"])
+    if parameters["hidden_units"] is not None:
+        parameters["hidden_units"] = tuple(parameters["hidden_units"])
     detector = VAEDetector(**parameters)
     try:
         check_parameters(detector, RULES)
     except ParameterError as error:
         raise refuse(file.name, str(error).rstrip(".")) from None
 
-    spec = network_spec(detector, config["n_varying"])
+    image = None if config["image_shape"] is None else tuple(config["image_shape"])
+    try:
+        spec = network_spec(detector, config["n_varying"], image)
+    except ParameterError as error:
+        raise refuse(file.name, str(error).rstrip(".")) from None
+    if spec.image is not None and spec.columns != math.prod(spec.image):
+        raise refuse(file.name, "a convolution needs every pixel")
     n, draws = config["n_features"], 1 if spec.noiseless else detector.n_draws
     layout: Layout = {f"columns.{field.name}": ("F64", (n,)) for field in fields(Columns)}
     layout["calibration_scores"] = ("F64", (config["n_calibration"],))
@@ -234,6 +260,7 @@ def _restore(file: UnopenedFile) -> VAEDetector:
     detector.latent_kl_, detector.noise_ = arrays["latent_kl"], arrays["noise"]
     detector.weights_ = spec.pack({name: arrays[name] for name in weights})
     detector.network_spec_ = spec
+    detector.image_shape_, detector.picture_scale_ = image, config["picture_scale"]
     detector.history_ = History(**config["history"])
     detector.n_features_in_ = n
     if config["feature_names"] is not None:
@@ -254,6 +281,7 @@ def _check_config(name: str, config: Any) -> None:
     if not _is_finite(config["offset"]):
         raise refuse(name, "offset must be a finite number")
     _check_parameter_types(name, config["parameters"])
+    _check_images(name, config)
     _check_names(name, config["feature_names"], config["n_features"])
     _check_history(name, config["history"])
     made = config["created_with"]
@@ -271,8 +299,36 @@ def _check_parameter_types(name: str, parameters: Any) -> None:
         ):
             raise refuse(name, f"the parameter {key!r} has a wrong type")
     layers = parameters["hidden_units"]
+    if layers is None:
+        return
     if len(layers) > MAX_HIDDEN_LAYERS or not all(type(units) is int for units in layers):
         raise refuse(name, "the parameter 'hidden_units' has a wrong type")
+
+
+def _check_images(name: str, config: dict[str, Any]) -> None:
+    shape, images = config["image_shape"], config["images"]
+    if config["picture_scale"] not in (1.0, 255.0) or type(config["picture_scale"]) is not float:
+        raise refuse(name, "picture_scale must be 1.0 or 255.0")
+    if shape is None:
+        if images is not None:
+            raise refuse(name, "it prepares pictures but was not fitted on any")
+        return
+    if (
+        not isinstance(shape, list)
+        or len(shape) != 3
+        or not all(type(side) is int and side >= 1 for side in shape)
+        or math.prod(shape) != config["n_features"]
+    ):
+        raise refuse(name, "image_shape must be three ints that make up n_features")
+    if images is not None and (
+        not isinstance(images, dict)
+        or set(images) != {field.name for field in fields(ImageSchema)}
+        or [images["height"], images["width"], images["channels"]] != shape
+        or not all(type(images[key]) is int for key in ("height", "width", "channels"))
+        or images["channels"] not in (1, 3)
+        or images["resize"] not in ("stretch", "letterbox")
+    ):
+        raise refuse(name, "its preparation of pictures does not fit the pictures it learned")
 
 
 def _check_names(name: str, names: Any, n: int) -> None:

@@ -122,6 +122,17 @@ class Columns:
             high=high,
         )
 
+    @classmethod
+    def from_pixels(cls, rows: Array, channels: int) -> Columns:
+        """Measure flattened images, all pixels of a channel together.
+
+        So every pixel reaches the network, those that were constant included:
+        a convolution needs the whole picture.
+        """
+        one = cls.from_rows(rows.reshape(-1, channels))
+        pixels = rows.shape[1] // channels
+        return cls(*(np.tile(part, pixels) for part in (one.center, one.scale, one.low, one.high)))
+
     @property
     def varies(self) -> NDArray[np.bool_]:
         """Which columns were not constant in training, and so reach the network."""

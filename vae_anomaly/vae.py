@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from vae_anomaly._backend import keras
 from vae_anomaly.likelihoods import LIKELIHOODS, gaussian_kl
-from vae_anomaly.networks import NetworkSpec
+from vae_anomaly.networks import ConvPlan, NetworkSpec
+from vae_anomaly.networks.conv import ConvDecoder, ConvEncoder
 from vae_anomaly.networks.dense import dense_decoder, dense_encoder
 
 __all__ = ["VAE", "ElboTerms", "build_vae"]
@@ -125,7 +126,8 @@ class VAE(keras.Model):
             shape = variable.shape
             start = np.zeros(shape)
             if variable.name == "kernel":
-                bound = np.sqrt(6.0 / (shape[-2] + shape[-1]))
+                reach = np.prod(shape[1:-2])  # of a convolution: its window
+                bound = np.sqrt(6.0 / (reach * (shape[-2] + shape[-1])))
                 start = rng.uniform(-bound, bound, size=shape)
             parts.append(start.reshape(shape[0], -1))
         return np.concatenate(parts, axis=1).astype(np.float32)
@@ -143,11 +145,17 @@ class VAE(keras.Model):
 @lru_cache(maxsize=64)
 def build_vae(spec: NetworkSpec) -> VAE:
     """Build the structure that `spec` describes, once."""
-    sizes = (spec.members, spec.columns, spec.hidden, spec.latent)
     options = {"variance": spec.variance} if spec.likelihood == "gaussian" else {}
+    if spec.image is None:
+        sizes = (spec.members, spec.columns, spec.hidden, spec.latent)
+        encoder, decoder = dense_encoder(*sizes), dense_decoder(*sizes)
+    else:
+        plan = ConvPlan.for_image(spec.image)
+        encoder = ConvEncoder(spec.members, plan, spec.hidden, spec.latent)
+        decoder = ConvDecoder(spec.members, plan, spec.latent)
     return VAE(
-        dense_encoder(*sizes),
-        dense_decoder(*sizes),
+        encoder,
+        decoder,
         LIKELIHOODS[spec.likelihood](spec.members, spec.columns, **options),
         noiseless=spec.noiseless,
     )

@@ -14,7 +14,57 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NetworkSpec"]
+__all__ = ["ARCHITECTURES", "ConvPlan", "NetworkSpec"]
+
+ARCHITECTURES = ("dense", "conv")
+
+SMALLEST_SIDE = 8
+"""Convolutions halve an image until its longer side is at most this."""
+
+FIRST_FILTERS, MOST_FILTERS = 32, 128
+
+
+@dataclass(frozen=True)
+class ConvPlan:
+    """Sizes of a convolutional encoder, which its decoder mirrors.
+
+    Attributes
+    ----------
+    sizes : tuple of (height, width, channels)
+        Of the image, and after each convolution.
+
+    Examples
+    --------
+    >>> ConvPlan.for_image((28, 28, 1)).sizes
+    ((28, 28, 1), (14, 14, 32), (7, 7, 64))
+    """
+
+    sizes: tuple[tuple[int, int, int], ...]
+
+    @classmethod
+    def for_image(cls, shape: tuple[int, int, int]) -> ConvPlan:
+        """Halve until the longer side is small, doubling the filters; at least once."""
+        sizes, filters = [shape], FIRST_FILTERS
+        while len(sizes) == 1 or max(sizes[-1][:2]) > SMALLEST_SIDE:
+            height, width, _ = sizes[-1]
+            sizes.append(((height + 1) // 2, (width + 1) // 2, filters))
+            filters = min(2 * filters, MOST_FILTERS)
+        return cls(tuple(sizes))
+
+    @property
+    def filters(self) -> tuple[int, ...]:
+        """Channels after each convolution."""
+        return tuple(channels for _, _, channels in self.sizes[1:])
+
+    @property
+    def pixels(self) -> int:
+        """Numbers in an image."""
+        return prod(self.sizes[0])
+
+    @property
+    def flat(self) -> int:
+        """Numbers after the last convolution."""
+        return prod(self.sizes[-1])
 
 
 @dataclass(frozen=True)
@@ -37,6 +87,9 @@ class NetworkSpec:
         Fixed variance of the Gaussian; None when it is learned.
     noiseless : bool
         True for an autoencoder: posterior means are decoded, not samples.
+    image : tuple of (height, width, channels) or None
+        None for dense networks; else rows are images, flattened, for
+        convolutional ones, and `hidden` comes after the convolutions.
     """
 
     members: int
@@ -46,6 +99,7 @@ class NetworkSpec:
     likelihood: str
     variance: float | None = None
     noiseless: bool = False
+    image: tuple[int, int, int] | None = None
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every weight of one member, in the model's order.
@@ -55,15 +109,21 @@ class NetworkSpec:
         >>> NetworkSpec(1, 3, (4,), 2, "gaussian").weight_shapes()["encoder_0.kernel"]
         (3, 4)
         """
-        encoder = [self.columns, *self.hidden, 2 * self.latent]
-        decoder = [self.latent, *reversed(self.hidden), self.columns]
         shapes: dict[str, tuple[int, ...]] = {}
-        for name, sizes in (("encoder", encoder), ("decoder", decoder)):
-            last = len(sizes) - 2
-            for i, (inputs, units) in enumerate(pairwise(sizes)):
-                layer = f"{name}_{'out' if i == last else i}"
-                shapes[f"{layer}.kernel"] = (inputs, units)
-                shapes[f"{layer}.bias"] = (units,)
+        if self.image is not None:
+            plan = ConvPlan.for_image(self.image)
+            channels = [plan.sizes[0][2], *plan.filters]
+            shapes |= _conv_shapes("encoder_conv", channels)
+            shapes |= _dense_shapes("encoder", [plan.flat, *self.hidden, 2 * self.latent])
+            # The decoder's first layer is its only dense one, and so is called 0, not out.
+            shapes |= {"decoder_0.kernel": (self.latent, plan.flat), "decoder_0.bias": (plan.flat,)}
+            grown = [plan.filters[-1], *reversed(plan.filters)]
+            shapes |= _conv_shapes("decoder_conv", grown, transposed=True)
+            shapes["decoder_out.kernel"] = (3, 3, channels[0], channels[1])
+            shapes["decoder_out.bias"] = (channels[0],)
+        else:
+            shapes |= _dense_shapes("encoder", [self.columns, *self.hidden, 2 * self.latent])
+            shapes |= _dense_shapes("decoder", [self.latent, *self.hidden[::-1], self.columns])
         if self.likelihood == "gaussian" and self.variance is None:
             shapes["log_variance"] = (self.columns,)
         return shapes
@@ -87,3 +147,23 @@ class NetworkSpec:
     def n_weights(self) -> int:
         """Weights of one member."""
         return sum(prod(shape) for shape in self.weight_shapes().values())
+
+
+def _dense_shapes(name: str, sizes: list[int]) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    last = len(sizes) - 2
+    for i, (inputs, units) in enumerate(pairwise(sizes)):
+        layer = f"{name}_{'out' if i == last else i}"
+        shapes |= {f"{layer}.kernel": (inputs, units), f"{layer}.bias": (units,)}
+    return shapes
+
+
+def _conv_shapes(
+    name: str, channels: list[int], *, transposed: bool = False
+) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for i, (inputs, filters) in enumerate(pairwise(channels)):
+        # Keras' order: a transposed convolution has its outputs before its inputs.
+        ends = (filters, inputs) if transposed else (inputs, filters)
+        shapes |= {f"{name}_{i}.kernel": (3, 3, *ends), f"{name}_{i}.bias": (filters,)}
+    return shapes

@@ -1,0 +1,156 @@
+"""Detectors on pictures: published sizes, maps that sum up, codes that decode."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from vae_anomaly import DataError, ParameterError, VAEDetector, load, save
+from vae_anomaly.networks import ConvPlan, NetworkSpec
+from vae_anomaly.pictures import as_pictures, as_rows
+from vae_anomaly.vae import build_vae
+
+
+def strokes(n: int, seed: int = 0) -> np.ndarray:
+    """Draw a bright bar somewhere on each of n dark pictures: (n, 12, 10), of 8 bits."""
+    rng = np.random.RandomState(seed)
+    pictures = rng.randint(0, 30, size=(n, 12, 10))
+    for picture, row in zip(pictures, rng.randint(0, 10, size=n), strict=True):
+        picture[row : row + 3] += 200
+    return pictures.astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> VAEDetector:
+    return VAEDetector(max_steps=300, false_alarm_rate=0.1, random_state=0).fit(strokes(400))
+
+
+def test_the_published_conv_preset_has_its_published_size() -> None:
+    vae = build_vae(NetworkSpec(1, 784, (16,), 2, "bernoulli", image=(28, 28, 1)))
+    assert vae.encoder.count_params() == 69_076
+    assert vae.decoder.count_params() == 65_089
+
+
+@pytest.mark.parametrize(
+    ("shape", "filters", "last"),
+    [
+        ((28, 28, 1), (32, 64), (7, 7, 64)),
+        ((64, 48, 3), (32, 64, 128), (8, 6, 128)),
+        ((5, 4, 1), (32,), (3, 2, 32)),
+        ((100, 17, 3), (32, 64, 128, 128), (7, 2, 128)),
+    ],
+)
+def test_depth_grows_with_size(shape, filters, last) -> None:
+    plan = ConvPlan.for_image(shape)
+    assert plan.filters == filters
+    assert plan.sizes[-1] == last
+
+
+@pytest.mark.parametrize("image", [(5, 4, 1), (9, 13, 3), (28, 28, 1)])
+@pytest.mark.parametrize("members", [1, 2])
+def test_odd_sizes_come_back_whole(image, members) -> None:
+    pixels = int(np.prod(image))
+    spec = NetworkSpec(members, pixels, (8,), 3, "gaussian", image=image)
+    vae = build_vae(spec)
+    rng = np.random.RandomState(0)
+    weights = vae.initial_weights(rng)
+    assert weights.shape == (members, spec.n_weights)
+    x = rng.normal(size=(members, 6, pixels)).astype(np.float32)
+    with vae.holding(weights):
+        mean, _ = vae.encode(x)
+        outputs = vae.decode(mean)
+    assert mean.shape == (members, 6, 3)
+    assert outputs.shape == (members, 6, pixels)
+    assert [tuple(v.shape) for v in vae.trainable_variables if len(v.shape) == 5] == [
+        (members, *shape) for shape in spec.weight_shapes().values() if len(shape) == 4
+    ]
+
+
+def test_pictures_become_rows_and_come_back() -> None:
+    colour = np.random.RandomState(0).randint(256, size=(3, 4, 5, 3)).astype(np.uint8)
+    rows = as_rows(colour)
+    assert rows.values.shape == (3, 60)
+    assert rows.values.max() <= 1.0
+    np.testing.assert_allclose(as_pictures(rows.values, rows.shape, rows.scale), colour)
+    table = np.eye(3)
+    assert as_rows(table).values is table
+
+
+def test_a_strange_picture_scores_higher_and_the_map_shows_where(fitted: VAEDetector) -> None:
+    normal = strokes(50, seed=1)
+    broken = normal.copy()
+    broken[:, 5:8, 2:4] = 128
+    scores = fitted.score_samples(normal)
+    assert scores.mean() > fitted.score_samples(broken).mean()
+    maps, kl = fitted.contribution_maps(broken)
+    np.testing.assert_allclose(maps.sum(axis=(1, 2)) + kl, -fitted.score_samples(broken), rtol=1e-6)
+    gain = (maps - fitted.contribution_maps(normal)[0]).mean(axis=0)
+    assert gain[5:8, 2:4].mean() > 3 * np.abs(gain).mean()
+
+
+def test_scores_of_pictures_do_not_depend_on_batch_or_order(fitted: VAEDetector) -> None:
+    pictures = strokes(300, seed=2)
+    scores = fitted.score_samples(pictures)
+    order = np.random.RandomState(0).permutation(300)
+    np.testing.assert_array_equal(fitted.score_samples(pictures[order]), scores[order])
+    assert fitted.score_samples(pictures[7:8])[0] == scores[7]
+
+
+def test_a_noisy_picture_comes_back_cleaner() -> None:
+    digits = load_digits().images / 16.0
+    clean = digits[1200:]
+    detector = VAEDetector(
+        latent_dim=16, hidden_units=(64,), max_steps=600, threshold=0, random_state=0
+    ).fit(digits[:1200])
+    noisy = clean + 0.4 * np.random.RandomState(0).normal(size=clean.shape)
+
+    def psnr(pictures: np.ndarray) -> float:
+        return float(-10 * np.log10(np.mean((pictures - clean) ** 2)))
+
+    assert psnr(detector.reconstruct(noisy)) > psnr(noisy) + 1.0
+
+
+def test_codes_decode_and_interpolate(fitted: VAEDetector) -> None:
+    pictures = strokes(2, seed=3)
+    ends = fitted.reconstruct(pictures)
+    between = fitted.interpolate(pictures[0], pictures[1], steps=5)
+    assert between.shape == (5, 12, 10)
+    np.testing.assert_allclose(between[[0, -1]], ends, rtol=1e-5)
+    decoded = fitted.decode(fitted.transform(pictures))
+    np.testing.assert_allclose(decoded, ends, rtol=1e-5)
+    assert fitted.sample(4, random_state=0).shape == (4, 12, 10)
+    with pytest.raises(DataError, match=r"Expected codes of shape \(n, 8\), got \(2, 3\)"):
+        fitted.decode(np.zeros((2, 3)))
+
+
+def test_dense_networks_take_pictures_too() -> None:
+    detector = VAEDetector(architecture="dense", max_steps=50, threshold=0, random_state=0)
+    detector.fit(strokes(50))
+    assert detector.image_shape_ == (12, 10, 1)
+    assert detector.network_spec_.image is None
+    assert detector.contribution_maps(strokes(2))[0].shape == (2, 12, 10)
+
+
+def test_saved_detectors_of_pictures_come_back(fitted: VAEDetector, tmp_path: Path) -> None:
+    save(fitted, tmp_path / "m.vae")
+    again = load(tmp_path / "m.vae")
+    pictures = strokes(20, seed=4)
+    np.testing.assert_array_equal(
+        again.decision_function(pictures), fitted.decision_function(pictures)
+    )
+    np.testing.assert_array_equal(again.sample(2, 0), fitted.sample(2, 0))
+
+
+def test_what_does_not_fit_is_refused(fitted: VAEDetector) -> None:
+    with pytest.raises(DataError, match="Expected pictures of 12 x 10 x 1, as in training, got"):
+        fitted.predict(strokes(3).transpose(0, 2, 1))
+    with pytest.raises(ParameterError, match="architecture='conv' needs pictures"):
+        VAEDetector(architecture="conv").fit(np.eye(5))
+    table = VAEDetector(max_steps=5, threshold=0).fit(np.eye(120))
+    with pytest.raises(DataError, match="Expected rows of numbers, as in training, got pictures"):
+        table.predict(strokes(3))
+    with pytest.raises(DataError, match="contribution_maps is for pictures"):
+        table.contribution_maps(np.eye(120))

@@ -1,0 +1,186 @@
+"""What a fitted detector can make: codes, reconstructions, new rows, and maps of why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from vae_anomaly.exceptions import DataError
+from vae_anomaly.pictures import as_pictures, as_rows
+
+if TYPE_CHECKING:
+    from vae_anomaly.networks import NetworkSpec
+    from vae_anomaly.pictures import ImageShape
+    from vae_anomaly.scaling import Columns
+
+__all__ = ["GenerativeMixin"]
+
+Array = NDArray[np.float64]
+
+
+class GenerativeMixin:
+    """The generative side of `VAEDetector`."""
+
+    if TYPE_CHECKING:
+        likelihood: str
+        columns_: Columns
+        network_spec_: NetworkSpec
+        weights_: NDArray[np.float32]
+        noise_: NDArray[np.float32]
+        image_shape_: ImageShape | None
+        picture_scale_: float
+
+        def _validated(self, X: ArrayLike) -> Array: ...
+        def _contributions(self, rows: Array) -> Array: ...
+
+    def _as_given(self, rows: Array) -> Any:
+        """Turn rows into what the detector was fitted on: rows, or pictures."""
+        if self.image_shape_ is None:
+            return rows
+        return as_pictures(rows, self.image_shape_, self.picture_scale_)
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.weights_.shape[0] * self.noise_.shape[1])
+
+    def transform(self, X: ArrayLike) -> Array:
+        """Encode rows: the means of q(z|x), those of all members side by side.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_members * latent_dim)
+        """
+        from vae_anomaly.inference import posterior
+
+        x = self.columns_.network_input(self._validated(X))
+        mean, _, _ = posterior(self.network_spec_, self.weights_, x)
+        return mean.reshape(len(mean), -1)
+
+    def reconstruct(self, X: ArrayLike) -> Array:
+        """Rebuild rows from their codes: what the model would have expected to see.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), or that of the pictures
+            Means of p(x|z) at the posterior means, averaged over members.
+        """
+        from vae_anomaly.inference import posterior
+
+        x = self.columns_.network_input(self._validated(X))
+        _, _, rebuilt = posterior(self.network_spec_, self.weights_, x)
+        given = as_rows(X)
+        rows = self.columns_.from_target(rebuilt, self.likelihood)
+        return rows if given.shape is None else as_pictures(rows, given.shape, given.scale)
+
+    def sample(
+        self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
+    ) -> Array:
+        """Draw new rows from the model: z from the prior, then x from p(x|z).
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        random_state : int, RandomState or None, default=None
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), or that of the pictures
+        """
+        from vae_anomaly.inference import draw_rows
+
+        check_is_fitted(self)
+        rng = check_random_state(random_state)
+        drawn = draw_rows(self.network_spec_, self.weights_, n_samples, rng)
+        return self._as_given(self.columns_.from_target(drawn, self.likelihood))
+
+    def decode(self, z: ArrayLike) -> Any:
+        """Decode latent codes: the expected rows, averaged over members.
+
+        Latent spaces of different members have nothing to do with each other,
+        so this speaks of one code only where there is one member.
+
+        Parameters
+        ----------
+        z : array-like of shape (n_samples, latent_dim)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), or that of the pictures
+
+        Raises
+        ------
+        DataError
+            If the codes have another number of dimensions.
+        """
+        from vae_anomaly.inference import decode
+
+        check_is_fitted(self)
+        codes, latent = np.asarray(z, dtype=np.float64), self.network_spec_.latent
+        if codes.ndim != 2 or codes.shape[1] != latent:
+            raise DataError(
+                f"Expected codes of shape (n, {latent}), got {codes.shape}. `transform` makes "
+                f"such codes for each member."
+            )
+        decoded = decode(self.network_spec_, self.weights_, codes)
+        return self._as_given(self.columns_.from_target(decoded, self.likelihood))
+
+    def interpolate(self, a: ArrayLike, b: ArrayLike, steps: int = 8) -> Any:
+        """Go from one row or picture to another on the straight line between their codes.
+
+        Parameters
+        ----------
+        a, b : array-like of shape (n_features,), or pictures
+        steps : int, default=8
+            At least 2: the reconstructions of `a` and `b` are the ends.
+
+        Returns
+        -------
+        ndarray of shape (steps, n_features), or that of the pictures
+        """
+        from vae_anomaly.inference import decode_members, posterior
+
+        x = self.columns_.network_input(self._validated(np.stack([np.asarray(a), np.asarray(b)])))
+        mean, _, _ = posterior(self.network_spec_, self.weights_, x)  # (2, members, latent)
+        along = np.linspace(0.0, 1.0, steps)[:, None, None]
+        codes = mean[0] + along * (mean[1] - mean[0])  # (steps, members, latent)
+        decoded = decode_members(self.network_spec_, self.weights_, codes)
+        return self._as_given(self.columns_.from_target(decoded, self.likelihood))
+
+    def contribution_maps(self, X: ArrayLike) -> tuple[Array, Array]:
+        """Split the anomaly scores of pictures into what each pixel adds to them.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width) or (..., channels)
+
+        Returns
+        -------
+        maps : ndarray of shape (n_samples, height, width)
+            In nats, channels summed. Each sums to the reconstruction part.
+        kl : ndarray of shape (n_samples,)
+            The latent code's part; with the map's sum it makes the score.
+
+        Raises
+        ------
+        DataError
+            If the detector was not fitted on pictures.
+        """
+        rows = self._validated(X)
+        if self.image_shape_ is None:
+            raise DataError("contribution_maps is for pictures; for rows there is explain.")
+        parts = self._contributions(rows)
+        height, width, channels = self.image_shape_
+        maps = parts[:, :-1].reshape(-1, height, width, channels).sum(axis=-1)
+        return maps, parts[:, -1]

@@ -1,0 +1,77 @@
+"""Pictures as rows of pixels, and back."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_anomaly.exceptions import DataError
+
+__all__ = ["ImageShape", "Rows", "as_pictures", "as_rows", "check_shape"]
+
+ImageShape = tuple[int, int, int]
+"""Height, width, channels."""
+
+
+class Rows(NamedTuple):
+    """What a detector works on, whatever it was given."""
+
+    values: Any  # (n, columns), or whatever is not pictures, untouched
+    shape: ImageShape | None  # None where it was not pictures
+    scale: float  # what pixel values were divided by
+
+
+def as_rows(X: Any) -> Rows:
+    """Flatten pictures; hand on everything else as it is.
+
+    Parameters
+    ----------
+    X : array-like
+        Pictures are arrays (n, height, width) or (n, height, width, channels).
+        Values of 8 bits are divided by 255.
+
+    Returns
+    -------
+    Rows
+
+    Examples
+    --------
+    >>> rows = as_rows(np.full((5, 28, 28), 255, dtype=np.uint8))
+    >>> rows.values.shape, rows.shape, rows.scale, float(rows.values.max())
+    ((5, 784), (28, 28, 1), 255.0, 1.0)
+    """
+    if len(getattr(X, "shape", ())) not in (3, 4):
+        return Rows(X, None, 1.0)
+    pictures = np.asarray(X)
+    height, width, channels = (*pictures.shape[1:], 1)[:3]
+    scale = 255.0 if pictures.dtype == np.uint8 else 1.0
+    values = pictures.reshape(len(pictures), height * width * channels)
+    return Rows(values / scale if scale != 1 else values, (height, width, channels), scale)
+
+
+def as_pictures(rows: NDArray[np.float64], shape: ImageShape, scale: float = 1.0) -> Any:
+    """Undo `as_rows`: (n, height, width), or (n, height, width, channels) for colour."""
+    height, width, channels = shape
+    full = (len(rows), height, width) + ((channels,) if channels > 1 else ())
+    return rows.reshape(full) * scale
+
+
+def check_shape(shape: ImageShape | None, expected: ImageShape | None) -> None:
+    """Refuse pictures that are not of the shape that a detector was fitted on.
+
+    Raises
+    ------
+    DataError
+    """
+    if shape is None or shape == expected:
+        return
+    wanted = "rows of numbers" if expected is None else f"pictures of {_spelled(expected)}"
+    raise DataError(
+        f"Expected {wanted}, as in training, got pictures of {_spelled(shape)}. Resize them."
+    )
+
+
+def _spelled(shape: ImageShape) -> str:
+    return " x ".join(str(side) for side in shape)
