@@ -17,12 +17,16 @@ from vae_anomaly import VAEDetector
 from vae_anomaly.displays import (
     ContributionDisplay,
     LatentDisplay,
+    LatentGridDisplay,
     LatentUseDisplay,
+    PictureGridDisplay,
+    ReconstructionDisplay,
     ScoreDisplay,
     TrainingCurveDisplay,
 )
 from vae_anomaly.displays.data import MAX_POINTS, shown_rows
-from vae_anomaly.displays.drawing import Stretch, legible
+from vae_anomaly.displays.drawing import KIND_COLORS, Stretch, legible
+from vae_anomaly.displays.painting import GREY_WEIGHTS, as_rgb, heat, overlay, shrink, tile
 from vae_anomaly.history import History
 
 HOSTILE = [
@@ -180,6 +184,150 @@ def test_a_sample_of_points_says_so() -> None:
     names = ("a", "b")
     display = LatentDisplay(np.eye(2), np.array([True, False]), axis_names=names, n_rows=9000)
     assert display.plot().ax_.get_legend().get_title().get_text() == "2 of 9,000 rows"
+
+
+def test_kinds_have_colours_and_names_are_text() -> None:
+    kinds = [*(["good"] * 5), *HOSTILE, "more"]
+    labels = np.arange(len(kinds)) >= 5
+    points = np.random.RandomState(0).normal(size=(len(kinds), 2))
+    display = LatentDisplay(points, labels, axis_names=("a", "b"), kinds=kinds).plot()
+    display.figure_.canvas.draw()
+    groups = display.groups()
+    assert [g.name for g in groups[:2]] == ["good", HOSTILE[0]]
+    assert [g.name for g in groups[-1:]] == ["other kinds"]
+    assert len(groups) == 1 + len(KIND_COLORS) + 1
+    assert len({g.color for g in groups}) == len(groups)
+    assert np.sum([g.mask for g in groups], axis=0).tolist() == [1] * len(kinds)
+    names = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert "_hidden" in names
+    assert "$\\frac{$" in names
+    assert max(map(len, names)) == 24
+
+
+def test_the_prior_is_outlined_where_the_plane_is_that_of_the_codes() -> None:
+    names = ("latent dimension 1", "latent dimension 2")
+    display = LatentDisplay(np.zeros((3, 2)), axis_names=names).plot()
+    radius = np.hypot(*display.ax_.lines[0].get_data())
+    inside = np.hypot(*np.random.RandomState(0).normal(size=(2, 100_000))) < radius[0]
+    assert abs(inside.mean() - 0.95) < 0.005
+    assert not LatentDisplay(np.zeros((3, 2)), axis_names=("a", "b")).plot().ax_.lines
+
+
+# ------------------------------------------------------------------------------- pictures
+
+
+class Painter:
+    """Paints its code's first two numbers, and rebuilds everything as black."""
+
+    latent_kl_ = np.array([[0.1, 2.0, 0.0, 1.0]])
+
+    def decode(self, z: np.ndarray) -> np.ndarray:
+        return np.repeat(z[:, [1, 3]], 8, axis=1).reshape(len(z), 4, 4)
+
+    def reconstruct(self, X: np.ndarray) -> np.ndarray:
+        return 0.0 * X
+
+    def contribution_maps(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return X.reshape(*X.shape[:3], -1).sum(axis=3) / 255, np.zeros(len(X))
+
+    def sample(self, n_samples: int, random_state: int) -> np.ndarray:
+        return np.random.RandomState(random_state).uniform(size=(n_samples, 6, 4))
+
+
+@pytest.mark.parametrize(
+    ("pictures", "expected"),
+    [
+        (np.array([[[0, 255]]], dtype=np.uint8), [[0, 0, 0], [255, 255, 255]]),
+        (np.array([[[0.5, 2.0]]]), [[128, 128, 128], [255, 255, 255]]),
+        (np.array([[[[1.0, 0.0, -3.0]]]]), [[255, 0, 0]]),
+        (np.array([[[[1.0, 0.0]]]]), [[128, 128, 128]]),  # neither grey nor colour
+    ],
+)
+def test_pictures_become_bytes(pictures: np.ndarray, expected: list[list[int]]) -> None:
+    high = 255.0 if pictures.dtype == np.uint8 else 1.0
+    shown = as_rgb(pictures, 0.0, high)
+    assert shown.dtype == np.uint8
+    np.testing.assert_array_equal(shown[0, 0], expected)
+
+
+def test_shrinking_averages_and_leaves_small_pictures_alone() -> None:
+    small = np.zeros((2, 96, 5))
+    assert shrink(small) is small
+    wide = np.tile(np.array([0.0, 10.0]), (1, 96, 96))  # (1, 96, 192)
+    np.testing.assert_allclose(shrink(wide), np.full((1, 48, 96), 5.0))
+    assert shrink(np.zeros((1, 400, 2, 3), np.uint8)).shape == (1, 96, 1, 3)
+
+
+def test_maps_show_nothing_at_zero_and_get_lighter() -> None:
+    grey = np.full((1, 1, 4, 3), 200, dtype=np.uint8)
+    shown = overlay(grey, np.array([[[-5.0, 0.0, 2.0, 99.0]]]), top=2.0)[0, 0]
+    assert len(set(shown[0].tolist())) == 1  # grey shows through, dimmed
+    np.testing.assert_array_equal(shown[0], shown[1])
+    np.testing.assert_array_equal(shown[2], shown[3])
+    lightness = heat(np.linspace(0, 1, 50)) @ GREY_WEIGHTS
+    assert (np.diff(lightness) > 0).all()
+
+
+def test_tiles_keep_every_pixel() -> None:
+    pictures = np.random.RandomState(0).randint(255, size=(5, 10, 20, 3), dtype=np.uint8)
+    tiled, x, y = tile(pictures, 3)
+    assert tiled.shape == (21, 62, 3)
+    np.testing.assert_array_equal(tiled[11:, 21:41], pictures[4])
+    assert (x.tolist(), y.tolist()) == ([9.5, 30.5, 51.5], [4.5, 15.5])
+    assert (tiled[11:, 42:] == 255).all()
+
+
+def test_reconstructions_stand_beside_their_pictures() -> None:
+    X = np.random.RandomState(0).randint(256, size=(12, 9, 9), dtype=np.uint8)
+    display = ReconstructionDisplay.from_estimator(Painter(), X, names=[*HOSTILE, "a", "b"])
+    display.figure_.canvas.draw()
+    np.testing.assert_array_equal(display.pictures[..., 0], X)
+    assert not display.reconstructions.any()
+    np.testing.assert_allclose(display.maps, X / 255)
+    assert display.top <= 1.0
+    labels = [label.get_text() for label in display.ax_.get_yticklabels()]
+    assert len(labels) == 10  # of twelve
+    assert max(map(len, labels)) == 28
+    heads = [label.get_text() for label in display.ax_.get_xticklabels()]
+    assert heads == ["input", "reconstruction", "contribution"]
+
+
+def test_a_map_of_zeros_has_a_scale() -> None:
+    blank = np.zeros((1, 4, 4, 3), dtype=np.uint8)
+    display = ReconstructionDisplay(blank, blank, np.zeros((1, 4, 4))).plot()
+    assert display.top == 1.0
+
+
+def test_the_latent_plane_is_that_of_the_most_used_dimensions() -> None:
+    display = LatentGridDisplay.from_estimator(Painter(), 5, values=(-3.0, 3.0))
+    display.figure_.canvas.draw()
+    assert display.dimensions == (1, 3)
+    assert display.ax_.get_xlabel() == "latent dimension 2"
+    expected = np.round(255 * (display.values + 3) / 6)
+    np.testing.assert_allclose(display.pictures[2, :, 0, 0, 0], expected)
+    np.testing.assert_allclose(display.pictures[:, 2, 3, 0, 0], expected)
+    first_drawn = display.ax_.images[0].get_array()[3, 0, 0]
+    assert first_drawn == display.pictures[-1, 0, 3, 0, 0]  # upwards, as axes go
+
+
+def test_a_single_latent_dimension_is_a_row() -> None:
+    class Line(Painter):
+        latent_kl_ = np.array([[0.5]])
+
+        def decode(self, z: np.ndarray) -> np.ndarray:
+            return np.repeat(z, 16, axis=1).reshape(-1, 4, 4)
+
+    display = LatentGridDisplay.from_estimator(Line(), 7)
+    display.figure_.canvas.draw()
+    assert display.pictures.shape == (1, 7, 4, 4, 3)
+    assert np.diff(display.pictures[0, :, 0, 0, 0].astype(int)).min() > 0
+
+
+def test_samples_are_laid_out() -> None:
+    display = PictureGridDisplay.from_estimator(Painter(), 7, columns=3)
+    assert display.pictures.shape == (7, 6, 4, 3)
+    same = PictureGridDisplay.measure(Painter().sample(7, 0))
+    np.testing.assert_array_equal(display.pictures, same.pictures)
 
 
 # ---------------------------------------------------------------------------------- model

@@ -13,11 +13,19 @@ from vae_anomaly.displays.model import (
     LatentUseDisplay,
     TrainingCurveDisplay,
 )
+from vae_anomaly.displays.pictures import (
+    LatentGridDisplay,
+    PictureGridDisplay,
+    ReconstructionDisplay,
+)
 
 __all__ = [
     "ContributionDisplay",
     "LatentDisplay",
+    "LatentGridDisplay",
     "LatentUseDisplay",
+    "PictureGridDisplay",
+    "ReconstructionDisplay",
     "ScoreDisplay",
     "TrainingCurveDisplay",
 ]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vae_anomaly.displays.drawing import (
     BLUE,
+    GREY,
     INK,
+    KIND_COLORS,
     ORANGE,
     Display,
     Stretch,
@@ -23,15 +27,39 @@ from vae_anomaly.estimator import VAEDetector
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["LatentDisplay", "ScoreDisplay", "shown_rows"]
+__all__ = ["ANOMALIES", "LatentDisplay", "ScoreDisplay", "by_kind", "by_label", "shown_rows"]
 
 Array = NDArray[np.float64]
 
-NORMAL, ANOMALY, ALL = "normal rows", "anomalies", "all rows"
-COLORS = {NORMAL: BLUE, ANOMALY: ORANGE, ALL: BLUE}
+ANOMALIES = "anomalies"
 
 MAX_POINTS = 4000
 """Points of one colour in a scatter plot: more only paint over each other."""
+
+CODE_AXES = ("latent dimension 1", "latent dimension 2")
+"""Names of the axes where they are latent dimensions, and not components of many."""
+
+PRIOR_SHARE, PRIOR_RADIUS = 95, 2.4477
+"""Percent of the prior of two dimensions that a circle of this radius holds."""
+
+
+def by_label(
+    n: int, labels: NDArray[np.bool_] | None, unit: str = "row"
+) -> dict[str, NDArray[np.bool_]]:
+    """Name groups of rows, and tell which rows are theirs; without labels all are one group."""
+    if labels is None:
+        return {f"all {unit}s": np.ones(n, dtype=bool)}
+    groups = {f"normal {unit}s": ~labels, ANOMALIES: labels}
+    return {name: mask for name, mask in groups.items() if mask.any()}
+
+
+def by_kind(kinds: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
+    """Tell which rows are of each kind, the most frequent first."""
+    order = [kind for kind, _ in Counter(kinds).most_common()]
+    # NumPy takes "a" and "a\0" for the same text, a dict does not.
+    numbers = {kind: number for number, kind in enumerate(order)}
+    codes = np.array([numbers[kind] for kind in kinds])
+    return {kind: codes == number for kind, number in numbers.items()}
 
 
 def shown_rows(
@@ -105,14 +133,12 @@ class ScoreDisplay(Display):
         *,
         threshold: float | None = None,
         bins: int = 60,
+        unit: str = "row",
     ) -> Self:
         """Count anomaly scores (higher is stranger), by label if given (True is an anomaly)."""
         scores = np.asarray(scores, dtype=np.float64)
-        groups = {ALL: scores}
-        if labels is not None:
-            labels = np.asarray(labels, dtype=bool)
-            groups = {NORMAL: scores[~labels], ANOMALY: scores[labels]}
-        groups = {name: values for name, values in groups.items() if len(values)}
+        known = None if labels is None else np.asarray(labels, dtype=bool)
+        groups = {k: scores[mask] for k, mask in by_label(len(scores), known, unit).items()}
         seen = scores if threshold is None else np.append(scores, threshold)
         low, high = seen.min(), seen.max()
         pad = 0.5 if low == high else 0.0
@@ -173,7 +199,7 @@ class ScoreDisplay(Display):
         ax = own_axes(ax)
         for name, counts in self.counts.items():
             share = 100.0 * counts / counts.sum()
-            color = COLORS.get(name, BLUE)
+            color = ORANGE if name == ANOMALIES else BLUE
             label = f"{name} ({counts.sum():,})"
             ax.stairs(share, self.edges, fill=True, color=color, alpha=0.35)
             ax.stairs(share, self.edges, color=color, linewidth=1.5, label=label)
@@ -193,6 +219,15 @@ class ScoreDisplay(Display):
         return self._drawn_on(ax)
 
 
+class PointGroup(NamedTuple):
+    """Points of a scatter plot that look alike."""
+
+    name: str
+    mask: NDArray[np.bool_]
+    color: str
+    marker: str
+
+
 class LatentDisplay(Display):
     """Scatter of the latent codes: two dimensions, or the first two principal components.
 
@@ -206,6 +241,10 @@ class LatentDisplay(Display):
         Of the two axes.
     n_rows : int, optional
         Rows there are, of which `points` may be a sample.
+    kinds : sequence of str of shape (n_points,), optional
+        Finer than labels: each of the most frequent gets a colour.
+    unit : str, default="row"
+        What a row is called.
 
     Attributes
     ----------
@@ -226,22 +265,40 @@ class LatentDisplay(Display):
         *,
         axis_names: tuple[str, str],
         n_rows: int | None = None,
+        kinds: Sequence[str] | None = None,
+        unit: str = "row",
     ) -> None:
         self.points = points
         self.labels = labels
         self.axis_names = axis_names
         self.n_rows = len(points) if n_rows is None else n_rows
+        self.kinds = kinds
+        self.unit = unit
 
     @classmethod
-    def measure(cls, detector: VAEDetector, X: Any, labels: ArrayLike | None = None) -> Self:
+    def measure(
+        cls,
+        detector: VAEDetector,
+        X: Any,
+        labels: ArrayLike | None = None,
+        *,
+        kinds: Sequence[str] | None = None,
+        unit: str = "row",
+    ) -> Self:
         """Encode at most `MAX_POINTS` rows of each label and flatten their codes."""
         X = X if hasattr(X, "iloc") else np.asarray(X)
         known = None if labels is None else np.asarray(labels, dtype=bool)
         rows = shown_rows(len(X), known)
         codes = np.asarray(detector.transform(take(X, rows)), dtype=np.float64)
         points, names = _flatten(codes)
-        shown = None if known is None else known[rows]
-        return cls(points, shown, axis_names=names, n_rows=len(X))
+        return cls(
+            points,
+            None if known is None else known[rows],
+            axis_names=names,
+            n_rows=len(X),
+            kinds=None if kinds is None else [str(kinds[row]) for row in rows],
+            unit=unit,
+        )
 
     @classmethod
     def from_estimator(
@@ -250,6 +307,7 @@ class LatentDisplay(Display):
         X: ArrayLike,
         labels: ArrayLike | None = None,
         *,
+        kinds: Sequence[str] | None = None,
         ax: Axes | None = None,
     ) -> Self:
         """Encode rows and draw their codes.
@@ -263,38 +321,74 @@ class LatentDisplay(Display):
         X : array-like of shape (n_samples, n_features)
         labels : array-like of bool, optional
             True for anomalies.
+        kinds : sequence of str, optional
+            Colours by kind instead of by label.
         ax : Axes, optional
 
         Returns
         -------
         LatentDisplay
         """
-        return cls.measure(detector, X, labels).plot(ax)
+        return cls.measure(detector, X, labels, kinds=kinds).plot(ax)
+
+    def groups(self) -> list[PointGroup]:
+        """List what is drawn alike: by kind where there are kinds, else by label."""
+        labels = np.zeros(len(self.points), dtype=bool) if self.labels is None else self.labels
+        if self.kinds is None:
+            masks = by_label(len(self.points), self.labels, self.unit)
+            return [
+                PointGroup(name, mask, *((ORANGE, "^") if name == ANOMALIES else (BLUE, "o")))
+                for name, mask in masks.items()
+            ]
+        masks = by_kind(self.kinds)
+        # Normal kinds come first, and keep the blue that normal rows have everywhere.
+        seen = sorted(masks, key=lambda kind: bool(labels[masks[kind]].any()))
+        colors = iter(KIND_COLORS)
+        groups: list[PointGroup] = []
+        for number, kind in enumerate(seen):
+            strange = bool(labels[masks[kind]].any())
+            blue = number == 0 and self.labels is not None and not strange
+            color = BLUE if blue else next(colors, None)
+            if color is None:
+                rest = np.any([masks[other] for other in seen[number:]], axis=0)
+                groups.append(PointGroup("other kinds", rest, GREY, "x"))
+                break
+            groups.append(PointGroup(kind, masks[kind], color, "^" if strange else "o"))
+        return groups
 
     def plot(self, ax: Axes | None = None) -> Self:
         """Draw on `ax`, or on new axes."""
         ax = own_axes(ax)
-        groups = {ALL: self.points}
-        if self.labels is not None:
-            groups = {NORMAL: self.points[~self.labels], ANOMALY: self.points[self.labels]}
-        for name, points in groups.items():
-            if len(points):
-                marker = "^" if name == ANOMALY else "o"
-                style: dict[str, Any] = {"s": 16, "alpha": 0.6, "linewidths": 0, "marker": marker}
-                ax.scatter(points[:, 0], points[:, 1], color=COLORS[name], label=name, **style)
-        for name, values in zip("xy", self.points.T, strict=True):
-            low, high = values.min(), values.max()
+        groups = self.groups()
+        for number, group in enumerate(groups):
+            points = self.points[group.mask]
+            style: dict[str, Any] = {"s": 16, "alpha": 0.6, "marker": group.marker}
+            style["linewidths"] = 1 if group.marker == "x" else 0
+            ax.scatter(points[:, 0], points[:, 1], color=group.color, label=f"{number}", **style)
+        circle = self._prior()
+        for name, values, reach in zip("xy", self.points.T, circle.T, strict=True):
+            low, high = min([values.min(), *reach]), max([values.max(), *reach])
             Stretch.fit(values, low, high).apply(ax, name, low, high, most=6)
+        if len(circle):
+            ax.plot(*circle.T, color=INK, linewidth=1.2, linestyle=":", label=f"{len(groups)}")
         ax.set_xlabel(self.axis_names[0])
         ax.set_ylabel(self.axis_names[1])
         tidy(ax, "both")
-        legend(ax, self._note())
+        names = [group.name for group in groups]
+        legend(ax, self._note(), [*names, f"prior, {PRIOR_SHARE} %"])
         return self._drawn_on(ax)
+
+    def _prior(self) -> Array:
+        """Outline the prior where the plane is that of the codes themselves: (n, 2)."""
+        if self.axis_names != CODE_AXES:
+            return np.empty((0, 2))
+        angle = np.linspace(0, 2 * np.pi, 181)
+        return PRIOR_RADIUS * np.column_stack([np.cos(angle), np.sin(angle)])
 
     def _note(self) -> str | None:
         if len(self.points) == self.n_rows:
             return None
-        return f"{len(self.points):,} of {self.n_rows:,} rows"
+        return f"{len(self.points):,} of {self.n_rows:,} {self.unit}s"
 
 
 def _flatten(codes: Array) -> tuple[Array, tuple[str, str]]:
@@ -302,7 +396,7 @@ def _flatten(codes: Array) -> tuple[Array, tuple[str, str]]:
     if codes.shape[1] == 1:
         return np.column_stack([np.arange(len(codes)), codes]), ("row shown", "latent dimension 1")
     if codes.shape[1] == 2:
-        return codes, ("latent dimension 1", "latent dimension 2")
+        return codes, CODE_AXES
     centered = codes - codes.mean(axis=0)
     variances, axes = np.linalg.eigh(centered.T @ centered)
     axes = axes[:, :-3:-1]  # (width, 2), greatest variance first

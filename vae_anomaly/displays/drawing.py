@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,7 +21,16 @@ Array = NDArray[np.float64]
 BLUE, ORANGE, INK, GREY = "#2f6f9f", "#d9661f", "#243240", "#8a97a3"
 """Blue and orange differ for every kind of colour vision, and in grey print."""
 
+KIND_COLORS = (
+    *("#d9661f", "#2a9d74", "#c4569b", "#e0ab1f", "#6a51a3"),
+    *("#52b5d9", "#8c4a21", "#333333", "#a3c14a"),
+)
+"""For kinds of anomalies, the most frequent first; after Okabe and Ito."""
+
 LONGEST_TEXT = 120
+
+LEGEND_WIDTH = 56
+"""Characters that fit side by side above the narrowest axes of a report."""
 
 
 def legible(text: object, most: int = LONGEST_TEXT) -> str:
@@ -139,11 +149,21 @@ def tidy(ax: Axes, grid: str = "y") -> None:
     ax.set_axisbelow(True)
 
 
-def legend(ax: Axes, title: str | None = None) -> None:
-    """Name what is drawn above the axes, where it hides no data."""
+def legend(ax: Axes, title: str | None = None, names: Sequence[str] = ()) -> None:
+    """Name what is drawn above the axes, where it hides no data.
+
+    `names`, from outside, take the place of labels: Matplotlib would hide a label
+    that starts with an underscore, and read formulas between dollar signs.
+    """
     place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
-    drawn = ax.legend(frameon=False, ncols=4, title=title, columnspacing=1.4, **place)
+    shown = [legible(name, 24) for name in names]
+    longest = max(map(len, shown), default=0)
+    ncols = 4 if len(shown) <= 3 else max(1, LEGEND_WIDTH // (longest + 5))
+    drawn = ax.legend(frameon=False, ncols=ncols, title=title, columnspacing=1.4, **place)
     drawn.set_alignment("left")
+    for text, name in zip(drawn.get_texts(), shown, strict=False):
+        text.set_parse_math(False)
+        text.set_text(name)
 
 
 def own_axes(ax: Axes | None) -> Axes:

@@ -43,6 +43,8 @@ class TrainingCurveDisplay(Display):
     ----------
     history : History
         A fitted detector's `history_`.
+    unit : str, default="row"
+        What a row is called.
 
     Attributes
     ----------
@@ -55,8 +57,9 @@ class TrainingCurveDisplay(Display):
     [100]
     """
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, *, unit: str = "row") -> None:
         self.history = history
+        self.unit = unit
 
     @classmethod
     def from_estimator(cls, detector: VAEDetector, *, ax: Axes | None = None) -> Self:
@@ -69,7 +72,7 @@ class TrainingCurveDisplay(Display):
         history = self.history
         lines = (
             ("total", history.loss, INK, "-"),
-            ("held-out rows, total", history.held_out, ORANGE, "--"),
+            (f"held-out {self.unit}s, total", history.held_out, ORANGE, "--"),
             ("reconstruction", history.reconstruction, BLUE, "-"),
             ("KL", history.kl, GREY, "-"),
         )
@@ -86,7 +89,7 @@ class TrainingCurveDisplay(Display):
                     marker=marker,
                 )
         ax.set_xlabel("gradient steps")
-        ax.set_ylabel("mean loss (nats a row)")
+        ax.set_ylabel(f"mean loss (nats a {self.unit})")
         tidy(ax)
         if ax.lines:
             legend(ax)

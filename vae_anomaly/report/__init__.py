@@ -1,11 +1,12 @@
-"""A report on how a detector does on a table: collected as values, then rendered.
+"""A report on how a detector does on a table or on pictures: collected, then rendered.
 
-`build_report` fills dataclasses that know no markup; `write_report` turns them
-into one page that needs nothing else, with its pictures beside it.
+`build_report` and `build_image_report` fill dataclasses that know no markup;
+`write_report` turns them into one page that needs nothing else, with its pictures beside it.
 """
 
 from vae_anomaly.report.collect import build_report
 from vae_anomaly.report.data import ReportData
+from vae_anomaly.report.images import build_image_report
 from vae_anomaly.report.render import render_page, write_report
 
-__all__ = ["ReportData", "build_report", "render_page", "write_report"]
+__all__ = ["ReportData", "build_image_report", "build_report", "render_page", "write_report"]

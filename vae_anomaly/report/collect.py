@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from math import prod
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,7 +21,7 @@ from vae_anomaly.displays import (
     ScoreDisplay,
     TrainingCurveDisplay,
 )
-from vae_anomaly.displays.data import ALL, ANOMALY, NORMAL
+from vae_anomaly.displays.data import by_label
 from vae_anomaly.displays.drawing import take
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.exceptions import DataError
@@ -31,12 +32,20 @@ from vae_anomaly.report.data import (
     Reason,
     ReportData,
     Threshold,
+    Top,
     TopRow,
 )
 from vae_anomaly.report.intervals import areas, rate
 from vae_anomaly.report.wording import describe_model, summarize
 
-__all__ = ["build_report"]
+__all__ = [
+    "Scored",
+    "build_report",
+    "describe_scores",
+    "described",
+    "score_rows",
+    "strangest_first",
+]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -96,39 +105,73 @@ def build_report(
         If labels are not booleans, or labels or ids do not match the rows.
     """
     X = X if hasattr(X, "iloc") else np.asarray(X)
-    scores = anomaly_scores(detector, X)
-    known = _checked_labels(labels, len(scores))
-    ids = _checked_ids(row_ids, X, len(scores))
-    threshold = _threshold(detector)
-    flagged = scores > threshold.value
-    roc, precision_recall = _curves(scores, known)
-    report = ReportData(
+    scored = score_rows(detector, X, labels)
+    ids = _checked_ids(row_ids, X, len(scored.scores))
+    report = describe_scores(detector, X, scored)
+    report = replace(
+        report,
         title=title,
         model_name=model_name,
         data_name=data_name,
         created=created,
+        top=_top_rows(detector, X, scored, ids, top, reasons),
+    )
+    return replace(report, summary=summarize(report))
+
+
+class Scored(NamedTuple):
+    """Rows with their scores and what they are known to be."""
+
+    scores: Array
+    flagged: Flags
+    labels: Flags | None
+    threshold: Threshold
+
+
+def score_rows(detector: VAEDetector, X: Any, labels: ArrayLike | None) -> Scored:
+    """Score rows and compare them with the threshold."""
+    scores, threshold = anomaly_scores(detector, X), _threshold(detector)
+    known = _checked_labels(labels, len(scores))
+    return Scored(scores, scores > threshold.value, known, threshold)
+
+
+def describe_scores(
+    detector: VAEDetector,
+    X: Any,
+    scored: Scored,
+    *,
+    kinds: Sequence[str] | None = None,
+    unit: str = "row",
+) -> ReportData:
+    """Say what a report says whatever the rows are: no names, single rows or summary yet."""
+    scores, flagged, known, threshold = scored
+    roc, precision_recall = _curves(scores, known)
+    return ReportData(
+        title="",
+        model_name=None,
+        data_name=None,
+        created=None,
         summary=(),
         n_rows=len(scores),
         n_columns=detector.n_features_in_,
         n_flagged=int(flagged.sum()),
         threshold=threshold,
-        groups=_groups(scores, flagged, known),
+        groups=_groups(scores, flagged, known, unit),
         confusion=None if known is None else _confusion(flagged, known),
         roc=roc,
         precision_recall=precision_recall,
-        scores=ScoreDisplay.measure(scores, known, threshold=threshold.value),
-        latent=LatentDisplay.measure(detector, X, known),
-        training=TrainingCurveDisplay(detector.history_),
+        scores=ScoreDisplay.measure(scores, known, threshold=threshold.value, unit=unit),
+        latent=LatentDisplay.measure(detector, X, known, kinds=kinds, unit=unit),
+        training=TrainingCurveDisplay(detector.history_, unit=unit),
         latent_use=LatentUseDisplay(detector.latent_kl_),
-        top=_top_rows(detector, X, scores, flagged, known, ids, top, reasons),
+        top=(),
         model=describe_model(detector),
     )
-    return replace(report, summary=summarize(report))
 
 
 def anomaly_scores(detector: VAEDetector, X: Any) -> Array:
-    """Score rows a part at a time: wide tables need room while they are scored."""
-    width = X.shape[1] if X.ndim == 2 else 1
+    """Score rows a part at a time: wide ones need room while they are scored."""
+    width = prod(X.shape[1:])
     step = max(CHUNK_ROWS, CHUNK_CELLS // max(width, 1) // CHUNK_ROWS * CHUNK_ROWS)
     # At least one part, so that the detector gets to refuse an empty table.
     starts = range(0, max(len(X), 1), step)
@@ -172,10 +215,7 @@ def _threshold(detector: VAEDetector) -> Threshold:
     return Threshold(value, "false_alarm_rate", detector.false_alarm_rate, rows)
 
 
-def _groups(scores: Array, flagged: Flags, labels: Flags | None) -> tuple[Group, ...]:
-    masks = {ALL: np.ones(len(scores), dtype=bool)}
-    if labels is not None:
-        masks = {NORMAL: ~labels, ANOMALY: labels}
+def _groups(scores: Array, flagged: Flags, labels: Flags | None, unit: str) -> tuple[Group, ...]:
     return tuple(
         Group(
             name,
@@ -183,8 +223,7 @@ def _groups(scores: Array, flagged: Flags, labels: Flags | None) -> tuple[Group,
             int(flagged[mask].sum()),
             *(float(q) for q in np.percentile(scores[mask], [0, 50, 95, 100])),
         )
-        for name, mask in masks.items()
-        if mask.any()
+        for name, mask in by_label(len(scores), labels, unit).items()
     )
 
 
@@ -220,17 +259,30 @@ def _thinned(x: Array, y: Array) -> tuple[Array, Array]:
     return x[kept], y[kept]
 
 
+def strangest_first(scored: Scored, top: int) -> NDArray[np.intp]:
+    """Choose the strangest rows, not too many to show."""
+    return np.argsort(-scored.scores, kind="stable")[: np.clip(top, 0, MAX_TOP)]
+
+
+def described(scored: Scored, ids: Sequence[object], row: int) -> Top:
+    """Say what one row is called and what was made of it."""
+    return Top(
+        row_id=str(ids[row]),
+        score=float(scored.scores[row]),
+        is_flagged=bool(scored.flagged[row]),
+        is_anomaly=None if scored.labels is None else bool(scored.labels[row]),
+    )
+
+
 def _top_rows(
     detector: VAEDetector,
     X: Any,
-    scores: Array,
-    flagged: Flags,
-    labels: Flags | None,
+    scored: Scored,
     ids: Sequence[object],
     top: int,
     reasons: int,
 ) -> tuple[TopRow, ...]:
-    rows = np.argsort(-scores, kind="stable")[: np.clip(top, 0, MAX_TOP)]
+    rows = strangest_first(scored, top)
     if not len(rows):
         return ()
     shown = take(X, rows)
@@ -243,10 +295,7 @@ def _top_rows(
     expected = np.hstack([np.asarray(detector.reconstruct(shown), dtype=np.float64), nothing])
     return tuple(
         TopRow(
-            row_id=str(ids[row]),
-            score=float(scores[row]),
-            is_flagged=bool(flagged[row]),
-            is_anomaly=None if labels is None else bool(labels[row]),
+            **vars(described(scored, ids, row)),
             reasons=_reasons(names, *parts, most=reasons),
         )
         for row, *parts in zip(rows, contributions, values, expected, strict=True)

@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 from vae_anomaly.displays import (
     LatentDisplay,
+    LatentGridDisplay,
     LatentUseDisplay,
+    PictureGridDisplay,
+    ReconstructionDisplay,
     ScoreDisplay,
     TrainingCurveDisplay,
 )
@@ -18,10 +21,17 @@ __all__ = [
     "Confusion",
     "Curve",
     "Estimate",
+    "Gallery",
     "Group",
+    "ImageFindings",
+    "Kind",
+    "LatentComparison",
+    "PixelArea",
+    "PriorFit",
     "Reason",
     "ReportData",
     "Threshold",
+    "TopPicture",
     "TopRow",
 ]
 
@@ -140,14 +150,162 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class TopRow:
-    """One of the strangest rows, and why it is."""
+class Top:
+    """A row worth a look."""
 
     row_id: str
     score: float
     is_flagged: bool
     is_anomaly: bool | None
+
+
+@dataclass(frozen=True)
+class TopRow(Top):
+    """One of the strangest rows, and why it is."""
+
     reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True)
+class TopPicture(Top):
+    """One of the strangest or most normal pictures.
+
+    Attributes
+    ----------
+    kind : str or None
+    reconstruction, kl : float
+        What its pixels and its latent code add, in nats.
+    """
+
+    kind: str | None
+    reconstruction: float
+    kl: float
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """Some pictures, and what is shown of each."""
+
+    pictures: tuple[TopPicture, ...]
+    display: ReconstructionDisplay
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Pictures of one kind, and how well they are told from normal ones.
+
+    Attributes
+    ----------
+    name : str
+    n_rows, n_flagged : int
+    is_normal : bool or None
+        None without labels.
+    auroc : Estimate or None
+        Of its anomalies against all normal pictures.
+    """
+
+    name: str
+    n_rows: int
+    n_flagged: int
+    is_normal: bool | None
+    auroc: Estimate | None
+
+
+@dataclass(frozen=True)
+class PixelArea:
+    """How well contributions tell masked pixels from others.
+
+    Attributes
+    ----------
+    value : float
+        AUROC over pixels.
+    n_used, n_pixels : int
+        Pixels it comes from, and pixels there are.
+    n_pictures : int
+        Pictures that they belong to.
+    """
+
+    value: float
+    n_used: int
+    n_pixels: int
+    n_pictures: int
+
+
+@dataclass(frozen=True)
+class PriorFit:
+    """How close the latent codes of a detector lie to the prior, N(0, I).
+
+    Attributes
+    ----------
+    beta : float
+        Weight of the KL divergence.
+    mean : float
+        Length of the mean code; 0 under the prior.
+    variance : float
+        Mean over dimensions; 1 under the prior.
+    energy : float
+        Energy distance between codes and draws from the prior; 0 if they are
+        distributed alike.
+    n_codes : int
+        Codes that it comes from.
+    """
+
+    beta: float
+    mean: float
+    variance: float
+    energy: float
+    n_codes: int
+
+
+@dataclass(frozen=True, eq=False)
+class LatentComparison:
+    """The latent codes of another detector beside those of the one reported on."""
+
+    own: PriorFit
+    other: PriorFit
+    latent: LatentDisplay
+    latent_grid: LatentGridDisplay | None
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFindings:
+    """What only a report on pictures says.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Height, width and channels.
+    strangest, normal : Gallery or None
+        None where there is nothing to show.
+    latent_grid : LatentGridDisplay or None
+        None with several members: each has a latent space of its own.
+    samples : PictureGridDisplay
+    interpolation : PictureGridDisplay or None
+        From one normal picture to another, both at the ends.
+    kinds : tuple of Kind
+    n_kinds : int
+        How many there are, of which `kinds` may be the first.
+    pixels : PixelArea or None
+        None without masks.
+    skipped : tuple of (str, str)
+        Files that were left out, and why.
+    n_skipped : int
+        How many there are, of which `skipped` may be the first.
+    comparison : LatentComparison or None
+    """
+
+    shape: tuple[int, int, int]
+    strangest: Gallery | None
+    normal: Gallery | None
+    latent_grid: LatentGridDisplay | None
+    samples: PictureGridDisplay
+    interpolation: PictureGridDisplay | None
+    kinds: tuple[Kind, ...]
+    n_kinds: int
+    pixels: PixelArea | None
+    skipped: tuple[tuple[str, str], ...]
+    n_skipped: int
+    comparison: LatentComparison | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +334,8 @@ class ReportData:
         The strangest rows, the strangest first.
     model : tuple of (str, str)
         Settings of the model.
+    images : ImageFindings or None
+        None for a table.
     """
 
     title: str
@@ -197,3 +357,9 @@ class ReportData:
     latent_use: LatentUseDisplay
     top: tuple[TopRow, ...]
     model: tuple[tuple[str, str], ...]
+    images: ImageFindings | None = None
+
+    @property
+    def unit(self) -> str:
+        """What a row is called."""
+        return "row" if self.images is None else "picture"

@@ -11,31 +11,54 @@ import base64
 import hashlib
 import io
 import os
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from numpy.typing import NDArray
 
+from vae_anomaly.displays import LatentDisplay, PictureGridDisplay, ReconstructionDisplay
 from vae_anomaly.displays.drawing import BLUE, GREY, INK, legible, tidy
+from vae_anomaly.displays.painting import heat
+from vae_anomaly.displays.pictures import MAX_ROWS
 from vae_anomaly.files import atomic_write, output_error
-from vae_anomaly.report.data import Curve, ReportData
-from vae_anomaly.report.wording import latent_sentence, nats, number, percent, span, tiles
+from vae_anomaly.report.data import Curve, Gallery, ImageFindings, ReportData
+from vae_anomaly.report.wording import (
+    latent_sentence,
+    nats,
+    number,
+    percent,
+    pixels,
+    span,
+    tiles,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["PICTURES", "draw_pictures", "render_page", "write_report"]
+__all__ = ["IMAGE_PICTURES", "PICTURES", "draw_pictures", "render_page", "write_report"]
 
 TEMPLATES = Path(__file__).with_name("templates")
 
 PICTURES = ("scores", "roc", "precision_recall", "latent", "training", "latent_use")
 """Names of the pictures there may be, without ``.png``."""
 
+IMAGE_PICTURES = (
+    *("strangest", "normal", "latent_grid", "samples", "interpolation"),
+    *("latent_compared", "latent_grid_compared"),
+)
+"""Names of those that a report on pictures may have besides."""
+
+TINY = 48
+"""Pixels of the longer side up to which a thumbnail is kept exactly."""
+
 DPI = 160
-WIDE, SQUARE = (9.8, 4.0), (4.6, 3.9)  # inches
+WIDE, SQUARE, PLANE = (9.8, 4.0), (4.6, 3.9), (5.2, 5.2)  # inches
 
 STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],  # comes with Matplotlib: the same bytes everywhere
@@ -74,7 +97,7 @@ def write_report(report: ReportData, directory: str | os.PathLike[str]) -> Path:
     page = render_page(report, pictures)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in PICTURES:
+        for name in (*PICTURES, *IMAGE_PICTURES):
             if name not in pictures:
                 (folder / f"{name}.png").unlink(missing_ok=True)
     except OSError as cause:
@@ -110,6 +133,7 @@ def render_page(report: ReportData, pictures: dict[str, bytes] | None = None) ->
         lstrip_blocks=True,
     )
     environment.filters.update(text=legible, nats=nats, number=number, percent=percent, span=span)
+    environment.filters.update(pixels=pixels, thumbnails=_thumbnails, scale=_scale)
     style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
     return environment.get_template("report.html.j2").render(
@@ -120,6 +144,31 @@ def render_page(report: ReportData, pictures: dict[str, bytes] | None = None) ->
         style=Markup(style),  # noqa: S704 - a file of ours
         style_hash=f"sha256-{digest}",
     )
+
+
+def _thumbnails(gallery: Gallery) -> list[list[dict[str, str]]]:
+    """Embed what is shown of each picture, side by side."""
+    columns = gallery.display.columns()
+    return [
+        [{"name": name, "src": _thumbnail(column[i])} for name, column in columns.items()]
+        for i in range(len(gallery.pictures))
+    ]
+
+
+def _thumbnail(rgb: NDArray[np.uint8]) -> str:
+    """Embed a small picture: exactly if it is tiny, else as a JPEG, so that a page stays small."""
+    from PIL import Image
+
+    kind, options = ("png", {}) if max(rgb.shape) <= TINY else ("jpeg", {"quality": 85})
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, format=kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def _scale(gallery: Gallery) -> str:
+    """Embed the colours of contribution maps, from nothing to the top of their scale."""
+    strip = (255 * heat(np.linspace(0, 1, TINY))).round().astype(np.uint8)
+    return _thumbnail(strip[None])
 
 
 def _picture(png: bytes) -> dict[str, object]:
@@ -136,17 +185,53 @@ def draw_pictures(report: ReportData) -> dict[str, bytes]:
     """Draw what the report has as PNG; equal reports give equal bytes."""
     drawn = {
         "scores": _png(report.scores.plot, WIDE),
-        "latent": _png(report.latent.plot, SQUARE),
+        "latent": _png(report.latent.plot, _scatter_size(report.latent)),
         "training": _png(report.training.plot, WIDE),
         "latent_use": _png(report.latent_use.plot, SQUARE),
     }
     if report.roc is not None:
-        drawn["roc"] = _png(partial(_draw_roc, report.roc), SQUARE)
+        drawn["roc"] = _png(partial(_draw_roc, report.roc, report.unit), SQUARE)
     if report.precision_recall is not None:
         share = report.groups[-1].n_rows / report.n_rows
         draw = partial(_draw_precision_recall, report.precision_recall, share)
         drawn["precision_recall"] = _png(draw, SQUARE)
+    if report.images is not None:
+        drawn |= _draw_images(report.images)
     return drawn
+
+
+def _draw_images(found: ImageFindings) -> dict[str, bytes]:
+    drawn = {"samples": _png(found.samples.plot, _grid_size(found.samples))}
+    for name, gallery in (("strangest", found.strangest), ("normal", found.normal)):
+        if gallery is not None:
+            drawn[name] = _png(gallery.display.plot, _gallery_size(gallery.display))
+    if found.interpolation is not None:
+        drawn["interpolation"] = _png(found.interpolation.plot, _grid_size(found.interpolation))
+    if found.latent_grid is not None:
+        drawn["latent_grid"] = _png(found.latent_grid.plot, PLANE)
+    if found.comparison is not None:
+        drawn["latent_compared"] = _png(found.comparison.latent.plot, PLANE)
+        if found.comparison.latent_grid is not None:
+            drawn["latent_grid_compared"] = _png(found.comparison.latent_grid.plot, PLANE)
+    return drawn
+
+
+def _scatter_size(shown: LatentDisplay) -> tuple[float, float]:
+    """Leave room for the names of kinds."""
+    return SQUARE if shown.kinds is None else PLANE
+
+
+def _grid_size(shown: PictureGridDisplay) -> tuple[float, float]:
+    """Fit the height of a figure to the pictures in it."""
+    n, height, width, _ = shown.pictures.shape
+    columns = min(shown.columns, n)
+    return WIDE[0], max(0.5, -(-n // columns) * height * WIDE[0] / (columns * width))
+
+
+def _gallery_size(shown: ReconstructionDisplay) -> tuple[float, float]:
+    n, height, width = min(len(shown.pictures), MAX_ROWS), *shown.pictures.shape[1:3]
+    across = 1.5 * len(shown.columns())
+    return across + 2.8, max(2.5, 0.6 + n * 1.5 * height / width)
 
 
 def _png(draw: Callable[[Axes], Any], size: tuple[float, float]) -> bytes:
@@ -155,7 +240,9 @@ def _png(draw: Callable[[Axes], Any], size: tuple[float, float]) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with mpl.rc_context():
+    with mpl.rc_context(), warnings.catch_warnings():
+        # Names may be in a script that the font does not have: boxes are shown instead.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
         figure = Figure(figsize=size, dpi=DPI, layout="constrained", facecolor="white")
@@ -166,12 +253,12 @@ def _png(draw: Callable[[Axes], Any], size: tuple[float, float]) -> bytes:
         return buffer.getvalue()
 
 
-def _draw_roc(curve: Curve, ax: Axes) -> None:
+def _draw_roc(curve: Curve, unit: str, ax: Axes) -> None:
     from sklearn.metrics import RocCurveDisplay
 
     RocCurveDisplay(fpr=curve.x, tpr=curve.y).plot(ax=ax)
     ax.axline((0, 0), (1, 1), color=GREY, linestyle=":", label="scores that know nothing")
-    _finish_curve(ax, f"AUROC {curve.area.value:.3f}", "false alarms (share of normal rows)")
+    _finish_curve(ax, f"AUROC {curve.area.value:.3f}", f"false alarms (share of normal {unit}s)")
     ax.set_ylabel("found (share of anomalies)")
 
 

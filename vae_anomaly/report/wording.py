@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from vae_anomaly.displays.drawing import legible
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.report.data import Confusion, Estimate, ReportData
 
@@ -14,6 +15,7 @@ __all__ = [
     "nats",
     "number",
     "percent",
+    "pixels",
     "span",
     "summarize",
     "tiles",
@@ -65,6 +67,19 @@ def number(value: float, digits: int = 6) -> str:
     return f"{value:.{digits}g}"
 
 
+def pixels(shape: tuple[int, int, int]) -> str:
+    """Write the size of a picture: width, height, and what it is made of.
+
+    Examples
+    --------
+    >>> pixels((28, 32, 1)), pixels((64, 64, 3))
+    ('32 × 28 pixels, grey', '64 × 64 pixels, colour')
+    """
+    height, width, channels = shape
+    made_of = {1: "grey", 3: "colour"}.get(channels, f"{channels:,} channels")
+    return f"{width:,} × {height:,} pixels, {made_of}"
+
+
 def counted(n: int, one: str, more: str | None = None) -> str:
     """Write a number of things.
 
@@ -104,46 +119,78 @@ def area(estimate: Estimate) -> str:
 
 def summarize(report: ReportData) -> tuple[str, ...]:
     """Say what a colleague should know, a sentence or two each."""
+    return (*_about_scores(report), *_about_images(report))
+
+
+def _about_scores(report: ReportData) -> list[str]:
     n, flagged = report.n_rows, report.n_flagged
     sentences = [
-        f"{flagged:,} of {counted(n, 'row')} ({percent(flagged / n)}) {are(flagged)} flagged: "
-        f"an anomaly score above the threshold of {nats(report.threshold.value)} nats.",
+        f"{flagged:,} of {counted(n, report.unit)} ({percent(flagged / n)}) {are(flagged)} "
+        f"flagged: an anomaly score above the threshold of {nats(report.threshold.value)} nats.",
         _about_threshold(report),
     ]
     if report.confusion is None:
         sentences.append(
-            "There are no labels, so nothing here says how many of the flagged rows are real "
-            "anomalies."
+            f"There are no labels, so nothing here says how many of the flagged {report.unit}s are "
+            f"real anomalies."
         )
-        return tuple(sentences)
-    sentences += _about_flags(report.confusion)
+        return sentences
+    sentences += _about_flags(report.confusion, report.unit)
     if report.confusion.false_alarm_rate is not None:
         sentences.append(_about_false_alarms(report, report.confusion.false_alarm_rate))
     sentences.append(_about_curves(report))
-    return tuple(sentences)
+    return sentences
+
+
+def _about_images(report: ReportData) -> list[str]:
+    found = report.images
+    if found is None:
+        return []
+    sentences = []
+    judged = [kind for kind in found.kinds if kind.auroc is not None]
+    if len(judged) > 1 and judged[0].auroc is not None:
+        sentences.append(
+            f"Of {len(judged):,} kinds of anomalies, “{legible(judged[0].name, 40)}” is the "
+            f"hardest to tell from normal pictures: an AUROC of {area(judged[0].auroc)}."
+        )
+    if found.pixels is not None:
+        used, there = found.pixels.n_used, found.pixels.n_pixels
+        of = f"{used:,} pixels" if used == there else f"{used:,} of {there:,} pixels, drawn evenly"
+        sentences.append(
+            f"The chance that a masked pixel adds more to its score than an unmasked one is "
+            f"{found.pixels.value:.3f}: the pixel AUROC, of {of} from "
+            f"{counted(found.pixels.n_pictures, 'picture')}. Pixels of a picture depend on each "
+            f"other, so no interval is given."
+        )
+    if found.n_skipped:
+        sentences.append(
+            f"{counted(found.n_skipped, 'file')} could not be used and "
+            f"{'is' if found.n_skipped == 1 else 'are'} listed at the end."
+        )
+    return sentences
 
 
 def _about_threshold(report: ReportData) -> str:
-    threshold = report.threshold
+    threshold, unit = report.threshold, report.unit
     if threshold.asked is None:
         return "The threshold was set by hand."
     if threshold.kind == "contamination":
-        return f"The threshold flags {percent(threshold.asked)} of the training rows."
+        return f"The threshold flags {percent(threshold.asked)} of the training {unit}s."
     promised = threshold.promised or threshold.asked
     text = (
-        f"The threshold comes from {counted(threshold.calibration_rows, 'calibration row')}: "
-        f"at most {percent(promised)} of fresh normal rows should be flagged"
+        f"The threshold comes from {counted(threshold.calibration_rows, f'calibration {unit}')}: "
+        f"at most {percent(promised)} of fresh normal {unit}s should be flagged"
     )
     if promised > threshold.asked:
-        text += f" (so few rows cannot promise the {percent(threshold.asked)} asked for)"
+        text += f" (so few {unit}s cannot promise the {percent(threshold.asked)} asked for)"
     if report.confusion is None:
         expected = round(report.n_rows * promised)
         about = f"about {expected:,}" if expected else "less than one"
-        text += f"; if all rows here were normal, that would be {about}"
+        text += f"; if all {unit}s here were normal, that would be {about}"
     return f"{text}."
 
 
-def _about_flags(confusion: Confusion) -> list[str]:
+def _about_flags(confusion: Confusion, unit: str) -> list[str]:
     sentences = []
     found, flagged = confusion.found, confusion.found + confusion.false_alarms
     if confusion.recall is not None:
@@ -154,27 +201,27 @@ def _about_flags(confusion: Confusion) -> list[str]:
         )
     if confusion.precision is not None:
         sentences.append(
-            f"Of {counted(flagged, 'flagged row')}, {found:,} {are(found)} truly anomalous: a "
+            f"Of {counted(flagged, f'flagged {unit}')}, {found:,} {are(found)} truly anomalous: a "
             f"precision of {percent(confusion.precision.value)} ({within(confusion.precision)})."
         )
     return sentences
 
 
 def _about_false_alarms(report: ReportData, observed: Estimate) -> str:
-    confusion, promised = report.confusion, report.threshold.promised
+    confusion, promised, unit = report.confusion, report.threshold.promised, report.unit
     if confusion is None:
         return ""
     alarms = confusion.false_alarms
     text = (
-        f"Of {counted(confusion.n_normal, 'normal row')}, {alarms:,} {are(alarms)} flagged: a "
+        f"Of {counted(confusion.n_normal, f'normal {unit}')}, {alarms:,} {are(alarms)} flagged: a "
         f"false-alarm rate of {percent(observed.value)} ({within(observed)})"
     )
     if promised is None:
         return f"{text}."
     if observed.low > promised:
         return (
-            f"{text}. That is more than the {percent(promised)} promised: these normal rows seem "
-            f"to differ from the training rows."
+            f"{text}. That is more than the {percent(promised)} promised: these normal {unit}s "
+            f"seem to differ from the training {unit}s."
         )
     return f"{text}, in keeping with the {percent(promised)} promised."
 
@@ -183,12 +230,12 @@ def _about_curves(report: ReportData) -> str:
     if report.roc is None or report.precision_recall is None:
         normal = report.confusion is not None and report.confusion.n_anomalies == 0
         return (
-            f"All rows are labelled {'normal' if normal else 'anomalous'}: ROC and "
+            f"All {report.unit}s are labelled {'normal' if normal else 'anomalous'}: ROC and "
             f"precision-recall curves need both kinds and are left out."
         )
     share = 0.0 if report.confusion is None else report.confusion.n_anomalies / report.n_rows
     return (
-        f"The chance that an anomaly scores higher than a normal row is "
+        f"The chance that an anomaly scores higher than a normal {report.unit} is "
         f"{area(report.roc.area)}: the AUROC. The average precision is "
         f"{area(report.precision_recall.area)}; scores that know nothing would reach {share:.3f}."
     )
@@ -208,7 +255,7 @@ def latent_sentence(report: ReportData) -> str:
 def tiles(report: ReportData) -> list[Tile]:
     """Choose the numbers for the top of the page."""
     shown = [
-        Tile(f"{report.n_flagged:,}", "flagged", f"of {counted(report.n_rows, 'row')}"),
+        Tile(f"{report.n_flagged:,}", "flagged", f"of {counted(report.n_rows, report.unit)}"),
         Tile(nats(report.threshold.value), "threshold", "nats"),
     ]
     if report.confusion is None:
@@ -223,6 +270,9 @@ def tiles(report: ReportData) -> list[Tile]:
     if report.roc is not None and report.precision_recall is not None:
         shown += [_area_tile("AUROC", report.roc.area)]
         shown += [_area_tile("average precision", report.precision_recall.area)]
+    if report.images is not None and report.images.pixels is not None:
+        # In place of the average precision: six tiles make one line.
+        shown[3:] = [Tile(f"{report.images.pixels.value:.3f}", "pixel AUROC", "against masks")]
     if confusion.recall is not None:
         note = f"{confusion.found:,} of {confusion.n_anomalies:,}"
         shown.append(Tile(percent(confusion.recall.value), "anomalies found", note))
@@ -238,7 +288,7 @@ def _area_tile(label: str, estimate: Estimate) -> Tile:
 
 def describe_model(detector: VAEDetector) -> tuple[tuple[str, str], ...]:
     """List the settings that say most about a fitted detector."""
-    history, likelihood = detector.history_, detector.likelihood
+    history, likelihood, spec = detector.history_, detector.likelihood, detector.network_spec_
     if likelihood == "gaussian":
         variance = "learned" if detector.variance is None else f"of {detector.variance:g}"
         likelihood += f", variance {variance}"
@@ -246,9 +296,16 @@ def describe_model(detector: VAEDetector) -> tuple[tuple[str, str], ...]:
         ("score", detector.score_type),
         ("likelihood", likelihood),
         ("KL weight (beta)", f"{detector.beta:g}"),
-        ("members", f"{detector.n_members:,}"),
+        ("members", f"{spec.members:,}"),
         ("latent dimensions", f"{detector.latent_dim:,}"),
-        ("hidden units", ", ".join(f"{units:,}" for units in detector.hidden_units)),
+        ("hidden units", ", ".join(f"{units:,}" for units in spec.hidden)),
         ("training steps", f"{history.step[-1]:,}" if history.step else "none"),
-        ("columns", f"{detector.n_features_in_:,}"),
+        *(
+            [("columns", f"{detector.n_features_in_:,}")]
+            if detector.image_shape_ is None
+            else [
+                ("network", "dense" if spec.image is None else "convolutional"),
+                ("pictures", pixels(detector.image_shape_)),
+            ]
+        ),
     )
