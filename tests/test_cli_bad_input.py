@@ -200,7 +200,13 @@ CASES = [
         "good.csv: no column is left to learn from. Leave out fewer of its 3.",
     ),
     ("fit missing.csv -o out.vae", b"", 5, "Cannot read missing.csv: there is no such file."),
-    ("fit report -o out.vae", b"", 5, "Cannot read report: it is a directory. Name a file."),
+    (
+        "fit report -o out.vae",
+        b"",
+        3,
+        "report holds no pictures: no PNG, JPEG, BMP, TIFF, WebP or GIF files, in it "
+        "or in its subfolders.",
+    ),
     ("fit good.csv -o no/out.vae", b"", 5, "Cannot write no/out.vae: there is no directory 'no'."),
     ("fit good.csv -o report", b"", 5, "Cannot write report: it is a directory. Name a file."),
     ("fit good.csv -o good.csv", b"", 2, "The output good.csv is also an input. "),

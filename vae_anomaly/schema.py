@@ -1,13 +1,14 @@
-"""Which columns of a table a detector uses, by name, and what a label means.
+"""What a detector sees of tables and pictures, and what a label means.
 
 Columns are matched by name: their order in the file does not matter. A
 detector that was fitted on an array without names has only their order.
+Pictures are all brought to one size.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +16,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from vae_anomaly.exceptions import DataError
+from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.sources.base import is_number, listed, shown
+from vae_anomaly.sources.decoding import RESIZES, Layout
+from vae_anomaly.sources.images import NORMAL_FOLDERS, PictureSource
 
-__all__ = ["NORMAL_LABELS", "TableSchema", "anomalous"]
+__all__ = ["NORMAL_LABELS", "ImageSchema", "TableSchema", "anomalous", "anomalous_folders"]
 
 NORMAL_LABELS = ("0", "false", "no", "normal", "good", "ok", "negative", "benign")
 """What a label of a normal row may say, in any case; everything else is an anomaly."""
+
+LONGER_SIDE = 64
+"""Of the pictures that a detector sees, unless somebody says otherwise."""
+
+MAX_SIDE = 2048
 
 
 @dataclass(frozen=True)
@@ -250,3 +258,137 @@ def _label_text(value: object) -> str:
     if is_number(text) and float(text).is_integer():
         return str(int(float(text)))
     return text
+
+
+@dataclass(frozen=True)
+class ImageSchema(Layout):
+    """What every picture is turned into before a detector sees it; kept in the model file.
+
+    Attributes
+    ----------
+    height, width : int
+        Pixels.
+    channels : {1, 3}
+        Grey, or red, green and blue.
+    resize : {"stretch", "letterbox"}
+        Letterboxing keeps the proportions and fills the rest with mid grey.
+
+    Examples
+    --------
+    >>> print(ImageSchema(48, 64, 3))
+    48 x 64 pixels, colour, stretched
+    """
+
+    @classmethod
+    def measure(
+        cls,
+        source: PictureSource,
+        image_size: int | tuple[int, int] | None = None,
+        resize: str = "stretch",
+    ) -> ImageSchema:
+        """Choose a size for the pictures of a source, and whether colour matters.
+
+        Parameters
+        ----------
+        source : PictureSource
+        image_size : int, (height, width) or None, default=None
+            An int makes a square. None is the median size of the pictures,
+            made smaller where the longer side is above 64.
+        resize : {"stretch", "letterbox"}, default="stretch"
+
+        Returns
+        -------
+        ImageSchema
+            Grey if every picture of a sample is.
+
+        Raises
+        ------
+        DataError
+            If no picture of the sample can be read.
+        ParameterError
+            If the size or the way of resizing makes no sense.
+        """
+        if resize not in RESIZES:
+            raise ParameterError(f"resize must be one of {', '.join(RESIZES)}. Got {resize!r}.")
+        (height, width), grey = source.look()
+        if image_size is None:
+            scale = min(1.0, LONGER_SIDE / max(height, width))
+            image_size = (max(1, round(scale * height)), max(1, round(scale * width)))
+        elif isinstance(image_size, int):
+            image_size = (image_size, image_size)
+        if not all(1 <= side <= MAX_SIDE for side in image_size):
+            raise ParameterError(f"image_size must be 1 to {MAX_SIDE} pixels. Got {image_size}.")
+        return cls(*image_size, 1 if grey else 3, resize)
+
+    def __str__(self) -> str:
+        colours = "grey" if self.channels == 1 else "colour"
+        way = "stretched" if self.resize == "stretch" else "letterboxed"
+        return f"{self.height} x {self.width} pixels, {colours}, {way}"
+
+    def read(
+        self, source: PictureSource, update: Callable[[int], None] | None = None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Read all pictures of a source into memory.
+
+        Parameters
+        ----------
+        source : PictureSource
+        update : callable, optional
+            Told how many pictures are done.
+
+        Returns
+        -------
+        pixels : ndarray of uint8, shape (n, height, width, channels)
+        positions : ndarray of int
+            Of these pictures in the source; the others could not be read.
+        """
+        pixels = np.empty((len(source), self.height, self.width, self.channels), np.uint8)
+        positions = np.empty(len(source), np.int64)
+        count = 0
+        for batch in source.batches(self):
+            here = slice(count, count + len(batch.pixels))
+            pixels[here], positions[here] = batch.pixels, batch.positions
+            count = here.stop
+            if update is not None:
+                update(batch.stop)
+        return pixels[:count], positions[:count]
+
+
+def anomalous_folders(
+    source: PictureSource, *, normal: Sequence[str] = ()
+) -> NDArray[np.bool_] | None:
+    """Tell from its subfolder whether a picture is an anomaly.
+
+    Parameters
+    ----------
+    source : PictureSource
+    normal : sequence of str
+        Subfolders of normal pictures, in this case; by default
+        `NORMAL_FOLDERS`, in any case.
+
+    Returns
+    -------
+    ndarray of bool or None
+        For each picture of the source; None if no subfolder is a normal one.
+
+    Raises
+    ------
+    DataError
+        If `normal` matches no subfolder, or some pictures are in none.
+    """
+    kinds = source.kinds or []
+    is_normal = [k in normal if normal else k.casefold() in NORMAL_FOLDERS for k in kinds]
+    if not any(is_normal):
+        if normal:
+            there = f"Its subfolders are {listed(sorted(set(kinds)))}." if kinds else "It has none."
+            raise DataError(
+                f"{source.name}: no subfolder with pictures is called {listed(list(normal))}. "
+                f"{there}"
+            )
+        return None
+    if "" in kinds:
+        raise DataError(
+            f"{source.name}: {shown(source.names[kinds.index('')])} lies beside the subfolders "
+            f"that say what is normal. Move it into one of them."
+        )
+    return ~np.array(is_normal)

@@ -44,11 +44,11 @@ def run(args: Sequence[str]) -> int:
     words = list(args) or ["--help"]
     try:
         with terminable(), cli.make_context(PROGRAM, words.copy()) as context:
-            cli.invoke(context)
+            code = cli.invoke(context)
             sys.stdout.flush()
     except click.exceptions.Exit as done:
         return done.exit_code
     except BaseException as error:
         report(error, debug="--debug" in words)
         return int(code_after(error))
-    return int(Exit.DONE)
+    return int(code or Exit.DONE)

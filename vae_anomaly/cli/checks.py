@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 from vae_anomaly.files import check_writable
 
-__all__ = ["check_directory", "check_output"]
+__all__ = ["check_directory", "check_kind", "check_output"]
 
 
 def check_output(output: str, *inputs: str) -> None:
@@ -28,3 +30,28 @@ def check_directory(output: str) -> None:
     while not folder.exists():
         folder = folder.parent
     check_writable(folder / "report.html")
+
+
+def check_kind(data: str, *, of_tables: Mapping[str, Any], of_pictures: Mapping[str, Any]) -> bool:
+    """Tell pictures from tables, and refuse options that are for the other kind.
+
+    Parameters
+    ----------
+    data : str
+        What is to be read.
+    of_tables, of_pictures : mapping of str to object
+        Options that one of them alone has, and what was given for them.
+
+    Returns
+    -------
+    bool
+        True for pictures.
+    """
+    from vae_anomaly.sources import holds_pictures
+
+    pictures = data != "-" and holds_pictures(data)
+    for option, value in (of_tables if pictures else of_pictures).items():
+        if value:
+            kinds = ("tables", "holds pictures") if pictures else ("pictures", "does not hold any")
+            raise click.UsageError(f"{option} is for {kinds[0]}; {data} {kinds[1]}.")
+    return pictures

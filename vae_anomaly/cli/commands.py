@@ -10,16 +10,19 @@ from typing import Any, TypeVar
 import click
 
 import vae_anomaly
+from vae_anomaly.cli.checks import check_kind
 from vae_anomaly.cli.console import Console
 
 __all__ = ["cli"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-# The keys of scores.SCORES and likelihoods.LIKELIHOODS, which cost the import of NumPy and
-# TensorFlow; a test compares them.
+# What scores, likelihoods, networks and sources.decoding offer; they cost the import of NumPy
+# and TensorFlow. A test compares them.
 SCORE_NAMES = ("elbo", "reconstruction", "kl")
 LIKELIHOOD_NAMES = ("gaussian", "bernoulli")
+ARCHITECTURE_NAMES = ("auto", "dense", "conv")
+RESIZE_NAMES = ("stretch", "letterbox")
 
 INPUT = click.Path()
 """No check by click: a missing file is exit 5 with our sentence, not wrong usage."""
@@ -49,29 +52,44 @@ def _common(command: Command) -> Any:
     return run
 
 
+def _image_size(text: str) -> tuple[int, int]:
+    """Turn "48x64" into height and width, and "64" into those of a square."""
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isascii() and side.isdecimal() for side in sides):
+        raise click.BadParameter(
+            f"expected a height and a width, such as 48x64, or one number, got {text!r}."
+        )
+    return int(sides[0]), int(sides[-1])
+
+
 ID_COLUMN = click.option(
     "--id-column", metavar="NAME", help="Column that identifies a row; it is not scored."
 )
+STRICT_PICTURES = "Refuse pictures that cannot be read; else they are passed over, and named."
 
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 2 wrong usage, 3 input data refused, 4 model file refused, "
-    "5 files or memory, 130 interrupted, 141 closed pipe, 143 terminated, 1 a bug.",
+    "5 files or memory, 6 done but some pictures were skipped, 130 interrupted, 141 closed pipe, "
+    "143 terminated, 1 a bug.",
 )
 @click.version_option(vae_anomaly.__version__, message="%(prog)s %(version)s")
 def cli() -> None:
-    """Find anomalies in tables with a variational autoencoder.
+    """Find anomalies in tables and pictures with a variational autoencoder.
 
-    Fit it on rows that are (almost) all normal, then score new ones. Tables
-    are CSV files with a line of column names, or Parquet. To see it work:
-    vae-anomaly demo
+    Fit it on rows or pictures that are (almost) all normal, then score new
+    ones. Tables are CSV files with a line of column names, or Parquet;
+    pictures are files in a folder. To see it work: vae-anomaly demo
     """
 
 
 @cli.command(
-    short_help="Learn what normal rows look like.",
-    epilog=_examples("vae-anomaly fit normal.csv -o pump.vae --ignore site"),
+    short_help="Learn what normal rows or pictures look like.",
+    epilog=_examples(
+        "vae-anomaly fit normal.csv -o pump.vae --ignore site",
+        "vae-anomaly fit photos/good -o part.vae --image-size 48x64",
+    ),
 )
 @click.argument("data", type=INPUT)
 @click.option("-o", "--output", required=True, metavar="MODEL", help="Model file to write.")
@@ -79,6 +97,18 @@ def cli() -> None:
     "--ignore", multiple=True, metavar="NAME", help="Column to leave out; may be repeated."
 )
 @click.option("--id-column", metavar="NAME", help="Column that identifies a row; left out as well.")
+@click.option(
+    "--image-size",
+    type=_image_size,
+    metavar="HxW|N",
+    help="Pixels that pictures are brought to.  [default: their median size, within 64]",
+)
+@click.option(
+    "--resize",
+    type=click.Choice(RESIZE_NAMES),
+    help="How; letterbox keeps the proportions.  [default: stretch]",
+)
+@click.option("--strict", is_flag=True, help=STRICT_PICTURES)
 @click.option(
     "--false-alarm-rate",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -95,6 +125,13 @@ def cli() -> None:
     default="elbo",
     show_default=True,
     help="What the anomaly score is.",
+)
+@click.option(
+    "--architecture",
+    type=click.Choice(ARCHITECTURE_NAMES),
+    default="auto",
+    show_default=True,
+    help="Kind of network; conv is for pictures.",
 )
 @click.option(
     "--likelihood",
@@ -120,9 +157,7 @@ def cli() -> None:
 @click.option(
     "--members",
     type=click.IntRange(1),
-    default=4,
-    show_default=True,
-    help="Networks whose scores are averaged.",
+    help="Networks whose scores are averaged.  [default: 4; 1 for conv]",
 )
 @click.option(
     "--learning-rate",
@@ -148,42 +183,48 @@ def fit(
     output: str,
     ignore: tuple[str, ...],
     id_column: str | None,
+    image_size: tuple[int, int] | None,
+    resize: str | None,
+    strict: bool,
     false_alarm_rate: float | None,
-    contamination: float | None,
     score: str,
-    members: int,
+    members: int | None,
     **parameters: Any,
-) -> None:
-    """Learn from DATA what normal rows look like, and write a MODEL.
+) -> int | None:
+    """Learn from DATA what is normal, and write a MODEL.
 
-    DATA is a CSV or Parquet table of numbers, or - for CSV on standard input.
-    A few strange rows in it do little harm.
+    DATA is a CSV or Parquet table of numbers, or - for CSV on standard input,
+    or a folder of pictures. A few strange ones in it do little harm. Of a
+    folder with a subfolder called good, normal or ok, only that is used.
     """
-    if contamination is not None and false_alarm_rate is not None:
+    if parameters["contamination"] is not None and false_alarm_rate is not None:
         raise click.UsageError(
             "--contamination and --false-alarm-rate both choose the threshold. Give one of them."
         )
+    parameters |= {"score_type": score, "n_members": members}
+    if false_alarm_rate is not None:
+        parameters["false_alarm_rate"] = false_alarm_rate
+    if check_kind(
+        data,
+        of_tables={"--ignore": ignore, "--id-column": id_column},
+        of_pictures={"--image-size": image_size, "--resize": resize, "--strict": strict},
+    ):
+        from vae_anomaly.cli.pictures import fit_pictures
+
+        parameters |= {"image_size": image_size, "resize": resize or "stretch", "strict": strict}
+        return fit_pictures(console, data, output, **parameters)
     from vae_anomaly.cli.fitting import fit_table
 
     without = ignore if id_column is None else (*ignore, id_column)
-    if false_alarm_rate is not None:
-        parameters["false_alarm_rate"] = false_alarm_rate
-    fit_table(
-        console,
-        data,
-        output,
-        without=without,
-        contamination=contamination,
-        score_type=score,
-        n_members=members,
-        **parameters,
-    )
+    fit_table(console, data, output, without=without, **parameters)
+    return None
 
 
 @cli.command(
-    short_help="Score the rows of a table.",
+    short_help="Score the rows of a table, or pictures.",
     epilog=_examples(
         "vae-anomaly score pump.vae today.csv -o scores.csv --explain 3",
+        "vae-anomaly score part.vae photos/today -o scores.csv",
         "zcat today.csv.gz | vae-anomaly score pump.vae - -o - | head",
     ),
 )
@@ -208,26 +249,42 @@ def fit(
     type=click.Choice(SCORE_NAMES),
     help="Another score than the model was fitted with; is_anomaly is then left out.",
 )
-@click.option("--strict", is_flag=True, help="Refuse columns that the model does not know.")
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="Refuse columns that the model does not know, and pictures that cannot be read.",
+)
 @_common
-def score(console: Console, **options: Any) -> None:
-    """Score the rows of DATA with a fitted MODEL.
+def score(
+    console: Console, data: str, id_column: str | None, explain: int | None, **options: Any
+) -> int | None:
+    """Score the rows or pictures of DATA with a fitted MODEL.
 
     DATA is a CSV or Parquet table with the columns of training, in any order,
     or - for CSV on standard input. OUT has a row for each row of DATA: its id
     or number, anomaly_score in nats (higher is stranger) and is_anomaly (1
     above the model's threshold). With --explain also reason_1,
     contribution_1 and so on: the columns that add most, and how much.
+
+    Or DATA is a folder of pictures. OUT then has a row for each: file,
+    anomaly_score, is_anomaly, and status, which is ok or says why the picture
+    could not be read.
     """
+    if check_kind(data, of_tables={"--id-column": id_column, "--explain": explain}, of_pictures={}):
+        from vae_anomaly.cli.pictures import score_pictures
+
+        return score_pictures(console, data=data, **options)
     from vae_anomaly.cli.scoring import score_table
 
-    score_table(console, **options)
+    score_table(console, data=data, id_column=id_column, explain=explain, **options)
+    return None
 
 
 @cli.command(
-    short_help="Report how well a model does on a table.",
+    short_help="Report how well a model does on a table or on pictures.",
     epilog=_examples(
-        "vae-anomaly evaluate pump.vae labelled.csv --label-column fault -o reports/pump"
+        "vae-anomaly evaluate pump.vae labelled.csv --label-column fault -o reports/pump",
+        "vae-anomaly evaluate part.vae photos/test -o reports/part",
     ),
 )
 @click.argument("model", type=INPUT)
@@ -243,32 +300,56 @@ def score(console: Console, **options: Any) -> None:
     multiple=True,
     metavar="VALUE",
     help="Label of normal rows; may be repeated.  [default: 0, false, no, normal, good, ok, "
-    "negative or benign, in any case]",
+    "negative or benign, in any case]  Or subfolder of normal pictures.  [default: good, normal "
+    "or ok]",
 )
 @ID_COLUMN
 @click.option("--title", default="Anomaly report", show_default=True, help="Title of the report.")
 @click.option(
-    "--top", type=click.IntRange(1), default=10, show_default=True, help="Strangest rows to show."
+    "--top",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="Strangest rows or pictures to show.",
 )
+@click.option("--strict", is_flag=True, help=STRICT_PICTURES)
 @_common
-def evaluate(console: Console, **options: Any) -> None:
+def evaluate(
+    console: Console,
+    data: str,
+    label_column: str | None,
+    id_column: str | None,
+    strict: bool,
+    **options: Any,
+) -> int | None:
     """Report how a MODEL does on DATA: an HTML page with figures, in DIR.
 
     With --label-column the report measures how well the model tells normal
     rows from anomalies; any label that is not a normal one marks an anomaly.
+    Of a folder of pictures the subfolders are the labels: good, normal or ok,
+    and the rest anomalies. A data set in the MVTec layout brings its masks.
     """
-    if options["normal_label"] and options["label_column"] is None:
+    if check_kind(
+        data,
+        of_tables={"--label-column": label_column, "--id-column": id_column},
+        of_pictures={"--strict": strict},
+    ):
+        from vae_anomaly.cli.pictures import evaluate_pictures
+
+        return evaluate_pictures(console, data=data, strict=strict, **options)
+    if options["normal_label"] and label_column is None:
         raise click.UsageError("--normal-label needs --label-column.")
     from vae_anomaly.cli.reporting import evaluate_table
 
-    evaluate_table(console, **options)
+    evaluate_table(console, data=data, label_column=label_column, id_column=id_column, **options)
+    return None
 
 
 @cli.command(short_help="Describe a model file.", epilog=_examples("vae-anomaly inspect pump.vae"))
 @click.argument("model", type=INPUT)
 @_common
 def inspect(console: Console, model: str) -> None:
-    """Describe a MODEL file: its settings, threshold and columns.
+    """Describe a MODEL file: its settings, threshold, and columns or pictures.
 
     Nothing in the file is executed.
     """

@@ -79,7 +79,7 @@ class Console:
             click.echo("\r\x1b[K", nl=False, err=True)
 
     @contextmanager
-    def progress(self, work: str, total: int) -> Iterator[Update]:
+    def progress(self, work: str, total: int, *, unit: str = "", each: int = 1) -> Iterator[Update]:
         """Show a bar on a terminal, else a line every five seconds.
 
         Parameters
@@ -88,6 +88,10 @@ class Console:
             What is being done: "training".
         total : int
             Value of `done` at the end.
+        unit : str, optional
+            What the speed is to be counted in: "images".
+        each : int, default=1
+            How many of them a step of `done` is.
 
         Yields
         ------
@@ -97,9 +101,10 @@ class Console:
             yield _stoppable(_ignore)
         elif sys.stderr.isatty():
             with _bar(work, total) as update:
-                yield _stoppable(update)
+                yield _stoppable(_paced(update, unit, each) if unit else update)
         else:
-            yield _stoppable(self._lines(work, total))
+            lines = self._lines(work, total)
+            yield _stoppable(_paced(lines, unit, each, total) if unit else lines)
 
     def _lines(self, work: str, total: int) -> Update:
         last = time.monotonic()
@@ -136,6 +141,21 @@ def _stoppable(update: Update) -> Update:
         update(done, detail)
 
     return stoppable
+
+
+def _paced(update: Update, unit: str, each: int, total: int | None = None) -> Update:
+    """Add the speed to what is said, and with `total` the time left, which a bar has already."""
+    start = time.monotonic()
+
+    def paced(done: int, detail: str = "") -> None:
+        seconds = max(time.monotonic() - start, 1e-9)
+        words = [detail] if detail else []
+        words.append(f"{done * each / seconds:,.0f} {unit}/s")
+        if total is not None and done:
+            words.append(f"{seconds * (total - done) / done:,.0f} s left")
+        update(done, ", ".join(words))
+
+    return paced
 
 
 def _ignore(done: int, detail: str = "") -> None:

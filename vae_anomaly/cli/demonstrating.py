@@ -46,7 +46,6 @@ def run_demo(console: Console, output: str, *, max_steps: int) -> None:
         str(normal),
         str(model),
         without=(),
-        n_members=4,
         false_alarm_rate=0.05,
         max_steps=max_steps,
         random_state=0,

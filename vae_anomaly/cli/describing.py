@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vae_anomaly.persistence import inspect
+from vae_anomaly.schema import ImageSchema
 
 __all__ = ["describe_model"]
 
@@ -32,9 +33,13 @@ def describe_model(path: str) -> str:
         f"weights      {facts['weights']:,}",
         f"training     {facts['steps']:,} steps, loss {facts['loss']:.4g} nats at the end",
         f"threshold    {facts['threshold']:.6g} nats{origin}",
-        f"columns      {len(columns)}",
-        "",
     ]
+    if facts["image_shape"] is not None:
+        height, width, channels = facts["image_shape"]
+        schema = facts["images"]
+        pictures = f"{height} x {width} x {channels}" if schema is None else ImageSchema(**schema)
+        return "\n".join([*lines, f"pictures     {pictures}"])
+    lines += [f"columns      {len(columns)}", ""]
     cells = [("name", "mean", "deviation", "low", "high", "")]
     for column in columns:
         mean, deviation, low, high = (f"{column[key]:.6g}" for key in cells[0][1:5])

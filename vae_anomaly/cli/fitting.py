@@ -17,7 +17,7 @@ from vae_anomaly.schema import TableSchema
 from vae_anomaly.sources import CellError, TableSource, open_table
 from vae_anomaly.sources.base import listed, shown
 
-__all__ = ["fit_table"]
+__all__ = ["fit_table", "threshold_origin"]
 
 ROWS_TO_TELL_COUNTING = 10
 
@@ -126,15 +126,15 @@ def _summary(detector: Any, schema: TableSchema, seconds: float) -> Iterator[str
     ]
     if constant:
         yield f"constant in training, any other value will count as strange: {listed(constant)}"
-    yield f"threshold: {-detector.offset_:.4g} nats, {_threshold_origin(detector)}"
+    yield f"threshold: {-detector.offset_:.4g} nats, {threshold_origin(detector, 'rows')}"
 
 
-def _threshold_origin(detector: Any) -> str:
-    """Say where the threshold of a detector comes from."""
+def threshold_origin(detector: Any, unit: str) -> str:
+    """Say where the threshold of a detector comes from; `unit` is "rows" or "pictures"."""
     if detector.threshold is not None:
         return "set by hand"
     if detector.contamination is not None:
-        return f"above which {detector.contamination:g} of the training rows lie"
+        return f"above which {detector.contamination:g} of the training {unit} lie"
     rows = len(detector.calibration_scores_)
     rate = max(detector.false_alarm_rate, 1 / (rows + 1))
-    return f"false-alarm rate {rate:.2g} (from {rows:,} rows held out of training)"
+    return f"false-alarm rate {rate:.2g} (from {rows:,} {unit} held out of training)"

@@ -101,6 +101,11 @@ def scoring_schema(
 
     `roles` are columns with another purpose, which the detector must not know.
     """
+    if detector.image_shape_ is not None:
+        raise DataError(
+            f"{table.name} is a table, but the model was fitted on pictures. Give it a folder of "
+            f"pictures, or fit a model on a table."
+        )
     features = getattr(detector, "feature_names_in_", None)
     features = None if features is None else [str(name) for name in features]
     without = [name for name in roles if name is not None]

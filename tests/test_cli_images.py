@@ -1,0 +1,311 @@
+"""The commands on folders of pictures."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import vae_anomaly
+from vae_anomaly.cli import run
+from vae_anomaly.cli.commands import ARCHITECTURE_NAMES, RESIZE_NAMES
+from vae_anomaly.cli.console import Console
+
+DATA = Path(__file__).parent.parent / "data"
+FAST = ("--max-steps", "30", "--false-alarm-rate", "0.1")
+
+
+def draw(path, seed, *, flaw=False):
+    """Save a noisy ramp, with a dark square if it is to have a flaw."""
+    rng = np.random.RandomState(seed)
+    pixels = np.tile(np.linspace(60, 200, 16), (12, 1)) + rng.normal(scale=4, size=(12, 16))
+    if flaw:
+        pixels[4:8, 4:8] = 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A data set in the MVTec layout, and a model of its good pictures."""
+    root = tmp_path_factory.mktemp("images") / "plate"
+    for i in range(60):
+        draw(root / f"train/good/{i:02}.png", i)
+    for i in range(8):
+        draw(root / f"test/good/{i}.png", 100 + i)
+        draw(root / f"test/hole/{i}.png", 200 + i, flaw=True)
+        mask = np.zeros((12, 16), np.uint8)
+        mask[4:8, 4:8] = 255
+        (root / "ground_truth/hole").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(root / f"ground_truth/hole/{i}_mask.png")
+    model = root.parent / "plate.vae"
+    assert run(["fit", str(root), "-o", str(model), *FAST]) == 0
+    return root
+
+
+@pytest.fixture
+def place(made, tmp_path, monkeypatch):
+    """A folder to work in, with the data set and the model."""
+    shutil.copytree(made, tmp_path / "plate")
+    shutil.copy(made.parent / "plate.vae", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def vae(capsys):
+    """Run a command line in this process: (exit code, stdout, lines of stderr)."""
+
+    def vae(line):
+        capsys.readouterr()
+        code = run(line.split())
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return code, captured.out, captured.err.splitlines()
+
+    return vae
+
+
+def table(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# --------------------------------------------------------------------------- all is well
+
+
+def test_choices_are_those_of_the_library():
+    from vae_anomaly.networks import ARCHITECTURES
+    from vae_anomaly.sources.decoding import RESIZES
+
+    assert set(ARCHITECTURE_NAMES) == {"auto", *ARCHITECTURES}
+    assert RESIZE_NAMES == RESIZES
+
+
+def test_fit_says_what_it_learned(place, vae):
+    code, out, lines = vae(
+        "fit plate -o m.vae --max-steps 2 --false-alarm-rate 0.1 --image-size 6x8 "
+        "--resize letterbox --architecture dense"
+    )
+    assert (code, out) == (0, "")
+    assert lines[0] == "note: plate: a data set in parts: train is used"
+    assert lines[1] == "training on 60 pictures of 6 x 8 pixels, grey, letterboxed"
+    assert lines[-1] == "model: m.vae"
+    assert "from 12 pictures held out of training" in lines[-2]
+    code, out, _ = vae("inspect m.vae")
+    assert code == 0
+    assert "architecture=dense" in out
+    assert out.splitlines()[-1] == "pictures     6 x 8 pixels, grey, letterboxed"
+
+
+def test_score_has_a_line_for_each_picture(place, vae):
+    code, _, lines = vae("score plate.vae plate/test -o s.csv")
+    assert code == 0
+    rows = table(place / "s.csv")
+    assert list(rows[0]) == ["file", "anomaly_score", "is_anomaly", "status"]
+    names = [f"{kind}/{i}.png" for kind in ("good", "hole") for i in range(8)]
+    assert [row["file"] for row in rows] == names
+    assert {row["status"] for row in rows} == {"ok"}
+    detector = vae_anomaly.load("plate.vae")
+    pixels = np.stack([np.asarray(Image.open(place / "plate/test" / name)) for name in names])
+    assert [float(row["anomaly_score"]) for row in rows] == (
+        -detector.score_samples(pixels)
+    ).tolist()
+    flags = [row["is_anomaly"] == "1" for row in rows]
+    assert flags == (detector.predict(pixels) == -1).tolist()
+    assert lines[0].startswith(f"{sum(flags)} of 16 pictures are anomalies, above ")
+    assert lines[1] == "scores: s.csv"
+
+
+def test_score_writes_parquet_and_to_standard_output(place, vae):
+    assert vae("score plate.vae plate/test -o s.parquet")[0] == 0
+    assert pq.read_table("s.parquet").num_rows == 16
+    code, out, _ = vae("score plate.vae plate/test/good/3.png -o - --score kl")
+    assert code == 0
+    header, row = out.splitlines()
+    assert header == "file,anomaly_score,status"
+    assert row.startswith("3.png,")
+
+
+def test_evaluate_takes_labels_and_masks_from_the_folders(place, vae):
+    code, out, lines = vae("evaluate plate.vae plate -o report --title Plates --top 3")
+    assert (code, out) == (0, "")
+    assert "masks: 8 for 8 anomalies" in lines
+    text = " ".join(lines)
+    assert "AUROC" in text
+    assert "the pixel AUROC" in text
+    page = (place / "report/report.html").read_text()
+    assert "Plates" in page
+    assert "test/hole/" in page
+    assert str(place) not in page
+
+
+def test_evaluate_without_a_normal_subfolder_has_no_labels(place, vae):
+    (place / "plate/test/good").rename(place / "plate/test/fine")
+    code, _, lines = vae("evaluate plate.vae plate -o report")
+    assert code == 0
+    assert any(
+        line.startswith("note: no subfolder is called good, normal or ok,") for line in lines
+    )
+    assert "AUROC" not in " ".join(lines)
+    code, _, lines = vae("evaluate plate.vae plate -o report --normal-label fine")
+    assert code == 0
+    assert "AUROC" in " ".join(lines)
+
+
+def test_arrays_are_scored_by_number(place, vae):
+    pixels = np.stack(
+        [np.asarray(Image.open(p)) for p in sorted((place / "plate/test/hole").iterdir())]
+    )
+    np.savez(place / "a.npz", X=pixels)
+    assert vae("score plate.vae a.npz -o a.csv")[0] == 0
+    assert vae("score plate.vae plate/test/hole -o b.csv")[0] == 0
+    rows, same = table(place / "a.csv"), table(place / "b.csv")
+    assert [row["file"] for row in rows] == [str(i) for i in range(1, 9)]
+    assert [r["anomaly_score"] for r in rows] == [r["anomaly_score"] for r in same]
+
+
+def test_a_model_made_in_python_takes_folders(place, vae):
+    vae_anomaly.save(vae_anomaly.load("plate.vae"), "bare.vae")
+    assert vae("score plate.vae plate/test -o a.csv")[0] == 0
+    assert vae("score bare.vae plate/test -o b.csv")[0] == 0
+    assert (place / "a.csv").read_bytes() == (place / "b.csv").read_bytes()
+    assert vae("inspect bare.vae")[1].splitlines()[-1] == "pictures     12 x 16 x 1"
+
+
+def test_progress_tells_the_speed_and_the_time_left(capsys, monkeypatch):
+    monkeypatch.setattr("vae_anomaly.cli.console.SECONDS_BETWEEN_LINES", 0.0)
+    clock = iter([0.0, 0.0, 2.0, 2.0, 2.0])
+    monkeypatch.setattr("vae_anomaly.cli.console.time.monotonic", lambda: next(clock))
+    with Console().progress("training", 30, unit="images", each=128) as update:
+        update(10, "loss 1.5 nats")
+    said = "training: 10 of 30, loss 1.5 nats, 640 images/s, 4 s left\n"
+    assert capsys.readouterr().err == said
+
+
+def test_progress_as_a_bar_tells_the_speed(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with Console().progress("scoring", 10, unit="images") as update:
+        update(10)
+    assert "images/s" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------- broken pictures
+
+
+def test_broken_pictures_are_named_and_the_exit_code_is_6(place, vae):
+    (place / "plate/test/good/1.png").write_bytes(b"")
+    whole = (place / "plate/test/good/2.png").read_bytes()
+    (place / "plate/test/good/=2\n.png").write_bytes(whole[:-30])
+    code, _, lines = vae("score plate.vae plate/test -o s.csv")
+    assert code == 6
+    assert lines[-3] == "skipped 2 of 17 pictures:"
+    assert lines[-2] == "  good/1.png: it is empty"
+    assert lines[-1].startswith(r"  'good/=2\n.png': damaged (")
+    rows = table(place / "s.csv")
+    assert len(rows) == 17
+    bad = [row for row in rows if row["status"] != "ok"]
+    assert [row["file"] for row in bad] == ["good/1.png", "good/=2\n.png"]
+    assert {(row["anomaly_score"], row["is_anomaly"]) for row in bad} == {("", "")}
+
+    code, _, lines = vae("evaluate plate.vae plate/test -o report")
+    assert code == 6
+    assert lines[-3] == "skipped 2 of 17 pictures:"
+    assert "it is empty" in (place / "report/report.html").read_text()
+
+
+def test_fit_goes_on_without_broken_pictures(place, vae):
+    for i in range(12):
+        (place / f"plate/train/good/{i:02}.png").write_bytes(b"")
+    code, _, lines = vae("fit plate -o m.vae --max-steps 2 --false-alarm-rate 0.2")
+    assert code == 6
+    assert lines[1] == "training on 48 pictures of 12 x 16 pixels, grey, stretched"
+    assert "skipped 12 of 60 pictures:" in lines
+    assert lines[-1] == "  and 2 more"
+
+
+def test_animations_are_noted(place, vae):
+    frames = [Image.fromarray(np.full((12, 16), v, np.uint8)) for v in (90, 200)]
+    frames[0].save(place / "plate/test/good/9.gif", save_all=True, append_images=frames[1:])
+    code, _, lines = vae("score plate.vae plate/test -o s.csv")
+    assert code == 0
+    assert lines[-1] == "note: of 1 animated, the first frame was taken: good/9.gif ..."
+
+
+def test_a_broken_mask_is_noted(place, vae):
+    (place / "plate/ground_truth/hole/0_mask.png").write_bytes(b"")
+    code, _, lines = vae("evaluate plate.vae plate -o report")
+    assert code == 0
+    assert lines[1].startswith("warning: no mask for test/hole/0.png: ")
+    assert "masks: 7 for 8 anomalies" in lines
+
+
+# --------------------------------------------------------------------------- refused
+
+REFUSED = [
+    ("fit empty -o out", 3, "empty holds no pictures: no PNG, JPEG, BMP, TIFF, WebP or GIF files"),
+    ("score plate.vae empty -o out", 3, "empty holds no pictures"),
+    ("fit one -o out", 3, "one: 1 of 1 pictures can be read. Expected at least 2 to learn from."),
+    ("fit bad -o out", 3, "bad: none of 1 pictures can be read. The first: bad/a.png: it is"),
+    ("evaluate plate.vae bad -o out", 3, "bad: none of 1 pictures can be read. The first, a.png"),
+    ("fit bad -o out --strict", 3, "bad: none of 1"),
+    ("score plate.vae bad -o out --strict", 3, "bad/a.png: it is empty. Replace the picture or"),
+    ("evaluate plate.vae bad -o out --strict", 3, "bad/a.png: it is empty."),
+    ("fit missing -o out", 5, "Cannot read missing: there is no such file. Check the path."),
+    ("score plate.vae missing -o out", 5, "Cannot read missing: there is no such file."),
+    (
+        "score plate.vae t.csv -o out",
+        3,
+        "t.csv is a table, but the model was fitted on pictures. Give it a folder of pictures, or",
+    ),
+    ("evaluate plate.vae t.csv -o out", 3, "t.csv is a table, but the model was fitted on"),
+    (
+        "score t.vae plate -o out",
+        3,
+        "plate holds pictures, but the model t.vae was fitted on a table. Give it a table, or fit",
+    ),
+    ("evaluate t.vae plate -o out", 3, "plate holds pictures, but the model t.vae was fitted on"),
+    ("fit plate -o out --ignore a", 2, "--ignore is for tables; plate holds pictures."),
+    ("fit plate -o out --id-column a", 2, "--id-column is for tables; plate holds pictures."),
+    ("score plate.vae plate -o out --explain 2", 2, "--explain is for tables; plate holds"),
+    ("evaluate plate.vae plate -o out --label-column a", 2, "--label-column is for tables; plate"),
+    ("fit t.csv -o out --image-size 9", 2, "--image-size is for pictures; t.csv does not hold"),
+    ("fit t.csv -o out --resize stretch", 2, "--resize is for pictures; t.csv does not hold any."),
+    ("evaluate t.vae t.csv -o out --strict", 2, "--strict is for pictures; t.csv does not hold"),
+    ("fit plate -o out --image-size 9x", 2, "expected a height and a width, such as 48x64, or one"),
+    ("fit plate -o out --image-size 0", 2, "image_size must be 1 to 2048 pixels. Got (0, 0)."),
+    ("evaluate plate.vae plate -o plate/report", 2, "The report would lie among the pictures in"),
+    ("evaluate plate.vae plate -o out --normal-label x", 3, "no subfolder with pictures is called"),
+    ("score plate.vae labels -o out", 3, "labels holds an array of shape (3,). Expected pictures"),
+]
+
+
+@pytest.fixture(scope="module")
+def table_model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("table") / "t.vae"
+    options = {"max_steps": 2, "n_members": 1, "contamination": 0.1, "random_state": 0}
+    rows = np.random.RandomState(0).normal(size=(40, 2))
+    vae_anomaly.save(vae_anomaly.VAEDetector(**options).fit(rows), path)
+    return path
+
+
+@pytest.mark.parametrize(("line", "code", "message"), REFUSED, ids=[line for line, *_ in REFUSED])
+def test_refused(place, vae, table_model, line, code, message):
+    shutil.copy(table_model, place)
+    shutil.copy(DATA / "normal.csv", place / "t.csv")
+    (place / "empty").mkdir()
+    draw(place / "one/a.png", 0)
+    (place / "bad").mkdir()
+    (place / "bad/a.png").write_bytes(b"")
+    (place / "labels").write_bytes(b"\0\0\x08\x01\0\0\0\3abc")
+    got, out, lines = vae(line)
+    assert (got, out) == (code, "")
+    (error,) = [said for said in lines if said.startswith("error: ")]
+    assert message in error
+    assert not (place / "out").exists()

@@ -1,0 +1,326 @@
+"""`fit`, `score` and `evaluate` on pictures. Loaded when one of them meets pictures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vae_anomaly.cli.checks import check_directory, check_output
+from vae_anomaly.cli.console import Console
+from vae_anomaly.cli.exits import Exit
+from vae_anomaly.cli.fitting import threshold_origin
+from vae_anomaly.cli.writing import check_format, score_writer
+from vae_anomaly.exceptions import DataError
+from vae_anomaly.persistence import load_with_images
+from vae_anomaly.schema import ImageSchema, anomalous_folders
+from vae_anomaly.sources import PictureSource, open_pictures
+from vae_anomaly.sources.decoding import PictureError
+from vae_anomaly.sources.images import NORMAL_FOLDERS, PictureBatch
+
+__all__ = ["evaluate_pictures", "fit_pictures", "score_pictures"]
+
+LISTED_SKIPPED = 10
+UNIT = "images"
+
+
+def fit_pictures(
+    console: Console,
+    data: str,
+    output: str,
+    *,
+    image_size: tuple[int, int] | None = None,
+    resize: str = "stretch",
+    strict: bool = False,
+    **parameters: Any,
+) -> Exit:
+    """Fit a detector on pictures and save it.
+
+    Parameters
+    ----------
+    console : Console
+    data, output : str
+        Folder or file of pictures to read, model file to write.
+    image_size : tuple of int, optional
+        Height and width to bring the pictures to; by default their own, within 64.
+    resize : {"stretch", "letterbox"}, default="stretch"
+    strict : bool, default=False
+        Refuse pictures that cannot be read.
+    **parameters
+        Of VAEDetector.
+
+    Returns
+    -------
+    Exit
+    """
+    check_output(output, data)
+    source = open_pictures(data, fitting=True, strict=strict)
+    _say_notes(console, source)
+    schema = ImageSchema.measure(source, image_size, resize)
+    with console.progress("reading", len(source), unit=UNIT) as update:
+        pixels, _ = schema.read(source, update)
+    if len(pixels) < 2:
+        why = f" The first: {source.skipped[0][1]}." if source.skipped else ""
+        raise DataError(
+            f"{source.name}: {len(pixels)} of {len(source)} pictures can be read. "
+            f"Expected at least 2 to learn from.{why}"
+        )
+
+    from vae_anomaly.estimator import VAEDetector
+    from vae_anomaly.persistence import save
+
+    console.start_tensorflow()
+    console.say(f"training on {len(pixels):,} pictures of {schema}")
+    start, steps = time.monotonic(), parameters["max_steps"]
+    detector = VAEDetector(**parameters)
+    with console.progress("training", steps, unit=UNIT, each=detector.batch_size) as update:
+        detector.callback = lambda history: update(
+            history.step[-1], f"loss {history.loss[-1]:.4g} nats"
+        )
+        detector.fit(pixels)
+    detector.callback = None
+    save(detector, output, schema)
+    history = detector.history_
+    console.say(
+        f"trained for {history.step[-1]:,} steps in {time.monotonic() - start:.1f} s, "
+        f"loss {history.loss[-1]:.4g} nats a picture"
+    )
+    origin = threshold_origin(detector, "pictures")
+    console.say(f"threshold: {-detector.offset_:.4g} nats, {origin}")
+    console.say(f"model: {output}")
+    return _say_skipped(console, source)
+
+
+def score_pictures(
+    console: Console,
+    model: str,
+    data: str,
+    output: str,
+    *,
+    score: str | None = None,
+    strict: bool = False,
+) -> Exit:
+    """Score pictures: a line each, those that cannot be read with the reason instead.
+
+    Parameters
+    ----------
+    console : Console
+    model, data, output : str
+        Model file and folder or file of pictures to read, table to write.
+    score : str, optional
+        Another score than the detector's own.
+    strict : bool, default=False
+        Refuse pictures that cannot be read.
+
+    Returns
+    -------
+    Exit
+    """
+    check_format(output)
+    check_output(output, data, model)
+    detector, schema = _load(model, data)
+    flags = score is None or score == detector.score_type
+    if score is not None:
+        detector.score_type = score
+    source = open_pictures(data, strict=strict)
+    _say_notes(console, source)
+    fields = [("file", pa.string()), ("anomaly_score", pa.float64())]
+    fields += [("is_anomaly", pa.bool_())] if flags else []
+    columns = pa.schema([*fields, ("status", pa.string())])
+    console.start_tensorflow()
+    strange = 0
+    with (
+        score_writer(output, columns) as write,
+        console.progress("scoring", len(source), unit=UNIT) as update,
+    ):
+        for batch in source.batches(schema):
+            scored = _scored_batch(detector, source, batch, columns)
+            write(scored)
+            if flags:
+                strange += sum(filter(None, scored.column("is_anomaly").to_pylist()))
+            update(batch.stop)
+    count = len(source) - len(source.skipped)
+    if flags:
+        console.say(
+            f"{strange:,} of {count:,} pictures are anomalies, above {-detector.offset_:.4g} nats"
+        )
+    else:
+        console.say(
+            f"scored {count:,} pictures; is_anomaly is left out: the threshold is one of another "
+            f"score"
+        )
+    if output != "-":
+        console.say(f"scores: {output}")
+    return _say_skipped(console, source)
+
+
+def _scored_batch(
+    detector: Any, source: PictureSource, batch: PictureBatch, columns: pa.Schema
+) -> Any:
+    """Score some pictures and lay out the result as `columns` says."""
+    count = batch.stop - batch.start
+    scores, missing = np.zeros(count), np.ones(count, dtype=bool)
+    if len(batch.pixels):
+        here = batch.positions - batch.start
+        scores[here] = -detector.score_samples(batch.pixels)
+        missing[here] = False
+    arrays = [
+        pa.array(source.names[batch.start : batch.stop], type=pa.string()),
+        pa.array(scores, mask=missing),
+    ]
+    if "is_anomaly" in columns.names:
+        arrays.append(pa.array(-scores - detector.offset_ < 0, mask=missing))
+    status = [batch.faults.get(i, "ok") for i in range(batch.start, batch.stop)]
+    return pa.RecordBatch.from_arrays([*arrays, pa.array(status)], schema=columns)
+
+
+def evaluate_pictures(
+    console: Console,
+    model: str,
+    data: str,
+    output: str,
+    *,
+    normal_label: Sequence[str] = (),
+    strict: bool = False,
+    title: str = "Anomaly report",
+    top: int = 10,
+) -> Exit:
+    """Write a report on how a detector does on pictures.
+
+    Parameters
+    ----------
+    console : Console
+    model, data, output : str
+        Model file and folder or file of pictures to read, directory to write to.
+    normal_label : sequence of str
+        Subfolders of normal pictures; by default `NORMAL_FOLDERS`.
+    strict : bool, default=False
+        Refuse pictures that cannot be read.
+    title : str, default="Anomaly report"
+    top : int, default=10
+        Pictures to show.
+
+    Returns
+    -------
+    Exit
+    """
+    check_directory(output)
+    if Path(output).resolve().is_relative_to(Path(data).resolve()):
+        raise click.UsageError(
+            f"The report would lie among the pictures in {data}. Choose another output."
+        )
+    detector, schema = _load(model, data)
+    source = open_pictures(data, strict=strict)
+    _say_notes(console, source)
+    labels = anomalous_folders(source, normal=normal_label)
+    if labels is None and source.kinds is not None:
+        console.say(
+            f"note: no subfolder is called {', '.join(NORMAL_FOLDERS[:-1])} or "
+            f"{NORMAL_FOLDERS[-1]}, so that there are no labels. Name one with --normal-label."
+        )
+    with console.progress("reading", len(source), unit=UNIT) as update:
+        pixels, positions = schema.read(source, update)
+    if not len(pixels):
+        name, reason = source.skipped[0]
+        raise DataError(
+            f"{source.name}: none of {len(source)} pictures can be read. The first, {name}: "
+            f"{reason}."
+        )
+    labels = None if labels is None else labels[positions]
+    masks = _masks(console, source, schema, positions, labels)
+    kinds = source.kinds
+
+    from vae_anomaly.report import build_image_report, write_report  # Matplotlib takes its time
+
+    console.start_tensorflow()
+    with console.progress("reporting", 2) as update:
+        report = build_image_report(
+            detector,
+            pixels,
+            labels,
+            names=[source.names[i] for i in positions],
+            kinds=None if kinds is None else [kinds[i] for i in positions],
+            masks=masks,
+            skipped=source.skipped,
+            title=title,
+            model_name=Path(model).name,
+            data_name=Path(data).resolve().name,
+            top=top,
+        )
+        update(1)
+        page = write_report(report, Path(output))
+        update(2)
+    for line in report.summary:
+        console.say(line)
+    console.say(f"report: {page}")
+    return _say_skipped(console, source)
+
+
+def _load(model: str, data: str) -> tuple[Any, ImageSchema]:
+    """Read a model of pictures, and how it wants them."""
+    detector, schema = load_with_images(model)
+    shape = detector.image_shape_
+    if shape is None:
+        raise DataError(
+            f"{data} holds pictures, but the model {model} was fitted on a table. Give it a "
+            f"table, or fit a model on pictures."
+        )
+    if shape[2] not in (1, 3):
+        raise DataError(
+            f"The model {model} was fitted on pictures of {shape[2]} channels. Files give 1 or 3: "
+            f"score arrays in Python."
+        )
+    return detector, schema or ImageSchema(*shape)
+
+
+def _masks(
+    console: Console,
+    source: PictureSource,
+    schema: ImageSchema,
+    positions: NDArray[np.int64],
+    labels: NDArray[np.bool_] | None,
+) -> list[NDArray[np.bool_] | None] | None:
+    """Read the masks of the anomalies, where there are any."""
+    if labels is None or not source.has_masks:
+        return None
+    masks: list[NDArray[np.bool_] | None] = [None] * len(positions)
+    for i in np.flatnonzero(labels):
+        try:
+            masks[i] = source.mask(int(positions[i]), schema)
+        except PictureError as error:
+            if source.strict:
+                raise
+            console.say(f"warning: no mask for {_shown(source.names[positions[i]])}: {error}")
+    found = sum(mask is not None for mask in masks)
+    console.say(f"masks: {found:,} for {np.count_nonzero(labels):,} anomalies")
+    return masks if found else None
+
+
+def _say_notes(console: Console, source: PictureSource) -> None:
+    for note in source.notes:
+        console.say(f"note: {source.name}: {note}")
+
+
+def _say_skipped(console: Console, source: PictureSource) -> Exit:
+    """Name what was not read, or only in part, and choose the exit code."""
+    if source.animated:
+        count, first = len(source.animated), _shown(source.animated[0])
+        console.say(f"note: of {count:,} animated, the first frame was taken: {first} ...")
+    if not source.skipped:
+        return Exit.DONE
+    console.say(f"skipped {len(source.skipped):,} of {len(source):,} pictures:")
+    for name, reason in source.skipped[:LISTED_SKIPPED]:
+        console.say(f"  {_shown(name)}: {reason}")
+    if len(source.skipped) > LISTED_SKIPPED:
+        console.say(f"  and {len(source.skipped) - LISTED_SKIPPED:,} more")
+    return Exit.SKIPPED
+
+
+def _shown(name: str) -> str:
+    return name if name.isprintable() else repr(name)
