@@ -36,7 +36,7 @@ Array = NDArray[np.float64]
 LIKELIHOODS = ("gaussian", "bernoulli")
 
 MAX_LATENT_ROWS = 10_000
-"""Training rows over which the use of the latent dimensions is averaged."""
+"""Training rows, evenly spaced, over which the use of the latent dimensions is averaged."""
 
 RULES = {
     "latent_dim": integer(1),
@@ -87,7 +87,8 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         What `score_samples` is minus of; see `vae_anomaly.scores`.
     n_draws : int, default=2
         Latent draws over which the reconstruction error is averaged when
-        scoring. They are drawn once, in `fit`: scores are deterministic.
+        scoring: corners of a cube, in opposite pairs. They are drawn once, in
+        `fit`: scores are deterministic.
     learning_rate : float, default=1e-3
         Of Adam.
     batch_size : int, default=128
@@ -221,7 +222,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         ParameterError
             If a parameter is out of its range.
         DataError
-            If no column varies.
+            If no column varies, or there is but one row to learn from.
         DivergenceError
             If the loss leaves the finite numbers.
         """
@@ -232,6 +233,8 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
             raise ParameterError(
                 "contamination and threshold both choose the threshold. Set one of them to None."
             )
+        # What was learned before goes with the columns that it knew.
+        self.__dict__.pop("offset_", None)
         rows = validate_data(self, X, dtype=np.float64, order="C", ensure_min_samples=2)
         rng = check_random_state(self.random_state)
         calibrates = np.zeros(len(rows), dtype=bool)
@@ -240,6 +243,11 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
 
         learned = rows[~calibrates]
         columns = Columns.from_rows(learned)
+        if len(learned) < 2:
+            raise DataError(
+                f"Expected at least 2 rows to learn from, got {len(learned)}; {calibrates.sum()} "
+                f"of {len(rows)} calibrates. Bring more rows."
+            )
         if not columns.varies.any():
             raise DataError(
                 f"All {rows.shape[1]} columns are constant in the {len(learned)} training rows: "
@@ -259,8 +267,8 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
 
         self.columns_, self.network_spec_ = columns, spec
         self.weights_, self.history_ = weights, history
-        self.noise_ = _antithetic_noise(spec, self.n_draws, rng)
-        self.latent_kl_ = self._mean_latent_kl(x[:MAX_LATENT_ROWS])
+        self.noise_ = _scoring_noise(spec, self.n_draws, rng)
+        self.latent_kl_ = self._mean_latent_kl(x[:: len(x) // MAX_LATENT_ROWS + 1])
         self._choose_threshold(learned, rows[calibrates])
         return self
 
@@ -295,14 +303,14 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         """Contributions of each column, and last of the latent code: (n, n_features + 1)."""
         from vae_anomaly.inference import elbo_terms
 
-        columns = self.columns_
+        columns, likelihood = self.columns_, self.network_spec_.likelihood
         parts = elbo_terms(
             self.network_spec_,
             self.weights_,
             self.noise_,
-            *columns.input_and_target(rows, self.likelihood),
+            *columns.input_and_target(rows, likelihood),
         )
-        reconstruction = columns.outlying(rows, self.likelihood)
+        reconstruction = columns.outlying(rows, likelihood)
         reconstruction[:, columns.varies] += parts.reconstruction
         return SCORES[self.score_type](RowTerms(reconstruction, parts.kl), self.beta)
 
@@ -324,7 +332,8 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         """Average `score_samples` over rows: how well the model fits them.
 
         With the defaults the mean ELBO, by which `GridSearchCV` and
-        `cross_val_score` can compare models without labels.
+        `cross_val_score` can compare models without labels. Only comparable
+        between detectors of the same `beta`, `likelihood` and `score_type`.
 
         Parameters
         ----------
@@ -421,7 +430,7 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
 
         x = self.columns_.network_input(self._validated(X))
         _, _, rebuilt = posterior(self.network_spec_, self.weights_, x)
-        return self.columns_.from_target(rebuilt, self.likelihood)
+        return self.columns_.from_target(rebuilt, self.network_spec_.likelihood)
 
     def sample(
         self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
@@ -440,9 +449,13 @@ class VAEDetector(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixi
         from vae_anomaly.inference import draw_rows
 
         check_is_fitted(self)
+        if not integer(1).holds(n_samples):
+            raise ParameterError(
+                f"n_samples must be {integer(1).words}. Got {n_samples!r} instead."
+            )
         rng = check_random_state(random_state)
         drawn = draw_rows(self.network_spec_, self.weights_, n_samples, rng)
-        return self.columns_.from_target(drawn, self.likelihood)
+        return self.columns_.from_target(drawn, self.network_spec_.likelihood)
 
 
 def network_spec(detector: VAEDetector, varying: int) -> NetworkSpec:
@@ -464,11 +477,18 @@ def column_names(detector: VAEDetector) -> list[str]:
     return [str(name) for name in getattr(detector, "feature_names_in_", numbered)]
 
 
-def _antithetic_noise(
+def _scoring_noise(
     spec: NetworkSpec, draws: int, rng: np.random.RandomState
 ) -> NDArray[np.float32]:
-    """Draw noise in pairs of opposite signs, whose errors of odd order cancel: (draws, latent)."""
+    """Draw signs, in opposite pairs, in place of standard normal noise: (draws, latent).
+
+    Their first three moments are those of the normal, and they all lie one
+    deviation out, so that a pair estimates the expectation over q(z|x) with a
+    fraction of the variance of normal draws: a random half of the corners of
+    the degree-3 rule on the cube (McNamee and Stenger, "Construction of fully
+    symmetric numerical integration formulas", :doi:`10.1007/BF02162032`).
+    """
     if spec.noiseless:
         return np.zeros((1, spec.latent), dtype=np.float32)
-    half = rng.standard_normal(((draws + 1) // 2, spec.latent))
+    half = rng.choice([-1.0, 1.0], size=((draws + 1) // 2, spec.latent))
     return np.concatenate([half, -half])[:draws].astype(np.float32)

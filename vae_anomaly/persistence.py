@@ -79,13 +79,20 @@ def save(detector: VAEDetector, path: str | Path) -> str:
     ------
     sklearn.exceptions.NotFittedError
         If the detector is not fitted.
+    ParameterError
+        If parameters of the networks were changed after fit.
     DataError
         If two columns share a name.
     OutputError
-        If the file cannot be written.
+        If the model is larger than `load` accepts, or the file cannot be written.
     """
     check_is_fitted(detector)
     columns, spec = detector.columns_, detector.network_spec_
+    check_parameters(detector, RULES)
+    if network_spec(detector, spec.columns) != spec or len(detector.noise_) != (
+        1 if spec.noiseless else detector.n_draws
+    ):
+        raise ParameterError("Parameters were changed after fit. Fit again before saving.")
     names = getattr(detector, "feature_names_in_", None)
     if names is not None and len(set(names)) != len(names):
         raise DataError("Two columns share a name. Rename one of them and fit again.")
@@ -175,7 +182,7 @@ def inspect(path: str | Path) -> dict[str, Any]:
         "calibration_rows": len(detector.calibration_scores_),
         "weights": int(detector.weights_.size),
         "steps": history.step[-1],
-        "loss": history.loss[-1],
+        "loss": history.describe(),
         "columns": [
             {
                 "name": name,
@@ -257,7 +264,9 @@ def _check_config(name: str, config: Any) -> None:
     _check_names(name, config["feature_names"], config["n_features"])
     _check_history(name, config["history"])
     made = config["created_with"]
-    if not isinstance(made, dict) or not all(_is_text(v) for v in made.values()):
+    if not isinstance(made, dict) or not all(
+        isinstance(text, str) and text.isprintable() for pair in made.items() for text in pair
+    ):
         raise refuse(name, "created_with must map names to texts")
 
 

@@ -61,11 +61,13 @@ ID_COLUMN = click.option(
 )
 @click.version_option(vae_anomaly.__version__, message="%(prog)s %(version)s")
 def cli() -> None:
-    """Find anomalies in tables with a variational autoencoder.
+    r"""Find anomalies in tables with a variational autoencoder.
 
     Fit it on rows that are (almost) all normal, then score new ones. Tables
     are CSV files with a line of column names, or Parquet. To see it work:
-    vae-anomaly demo
+
+    \b
+      vae-anomaly demo
     """
 
 
@@ -216,8 +218,9 @@ def score(console: Console, **options: Any) -> None:
     DATA is a CSV or Parquet table with the columns of training, in any order,
     or - for CSV on standard input. OUT has a row for each row of DATA: its id
     or number, anomaly_score in nats (higher is stranger) and is_anomaly (1
-    above the model's threshold). With --explain also reason_1,
-    contribution_1 and so on: the columns that add most, and how much.
+    above the model's threshold). With --explain also latent_code, the part
+    of the score that belongs to no column, and reason_1, contribution_1 and
+    so on: the columns that add most, and how much.
     """
     from vae_anomaly.cli.scoring import score_table
 
@@ -248,7 +251,11 @@ def score(console: Console, **options: Any) -> None:
 @ID_COLUMN
 @click.option("--title", default="Anomaly report", show_default=True, help="Title of the report.")
 @click.option(
-    "--top", type=click.IntRange(1), default=10, show_default=True, help="Strangest rows to show."
+    "--top",
+    type=click.IntRange(1, 100),
+    default=10,
+    show_default=True,
+    help="Strangest rows to show.",
 )
 @_common
 def evaluate(console: Console, **options: Any) -> None:
