@@ -142,8 +142,12 @@ def test_fit_says_what_it_learned(vae, tmp_path):
         "warning: 'serial' only counts up from row to row. If it is an identifier or a time, "
         "leave it out with --ignore serial."
     )
-    assert lines[1] == "training on 267 rows of 4 columns"
-    assert re.fullmatch(r"trained for 100 steps in [\d.]+ s, loss [-\d.]+ nats a row", lines[2])
+    assert lines[1] == "fitting on 267 rows of 4 columns"
+    assert re.fullmatch(
+        r"trained for 100 steps in [\d.]+ s, best loss on held-out rows [-\d.]+ nats a row, "
+        r"after 100 steps",
+        lines[2],
+    )
     assert lines[3] == "left out: 'site'"
     assert lines[4] == "constant in training, any other value will count as strange: 'lot'"
     assert lines[5].startswith("threshold: ")
@@ -227,6 +231,7 @@ def test_parquet_and_csv_agree(vae, model, tmp_path):
         "id": "int64",
         "anomaly_score": "double",
         "is_anomaly": "bool",
+        "latent_code": "double",
         "reason_1": "string",
         "contribution_1": "double",
         "reason_2": "string",
@@ -246,11 +251,13 @@ def test_reasons_are_the_largest_contributions(vae, model, expected):
     code, out, _ = vae("score", model, LABELLED, "-o", "-", "--explain", 99)
     rows = rows_of(out)
     assert code == 0
-    assert len(rows[0]) == 3 + 2 * len(names)
+    assert len(rows[0]) == 4 + 2 * len(names)
     for i in (0, 100, 301):
         assert float(rows[i]["anomaly_score"]) == scores[i]
-        told = {rows[i][f"reason_{k}"]: float(rows[i][f"contribution_{k}"]) for k in range(1, 31)}
-        assert told == {name: contributions[name][i] for name in names}
+        assert float(rows[i]["latent_code"]) == contributions["kl"][i]
+        pairs = [(rows[i][f"reason_{k}"], rows[i][f"contribution_{k}"]) for k in range(1, 31)]
+        told = {name: float(part) for name, part in pairs if name}
+        assert told == {n: contributions[n][i] for n in names if contributions[n][i] > 0}
         assert list(told.values()) == sorted(told.values(), reverse=True)
 
 
@@ -278,7 +285,7 @@ def test_identifiers_are_copied_as_they_are(vae, model):
 def test_no_rows_no_scores(vae, model, tmp_path):
     (tmp_path / "empty.csv").write_text(NORMAL.read_text().splitlines()[0] + "\n")
     code, out, err = vae("score", model, tmp_path / "empty.csv", "-o", "-", "--explain", 1)
-    assert (code, out) == (0, "row,anomaly_score,is_anomaly,reason_1,contribution_1\n")
+    assert (code, out) == (0, "row,anomaly_score,is_anomaly,latent_code,reason_1,contribution_1\n")
     assert err.startswith("0 of 0 rows are anomalies")
     out = tmp_path / "s.parquet"
     assert vae("score", model, tmp_path / "empty.csv", "-o", out)[0] == 0

@@ -297,7 +297,7 @@ CASES = [
         "evaluate named.vae t.csv -o report --label-column y",
         b"flow,pressure,y\n1,2,0\n1,2,\n",
         3,
-        "t.csv, row 2, column 'y': expected a label, got an empty cell.",
+        "t.csv, row 2, column 'y': expected a label, got an empty or missing cell.",
     ),
     (
         "evaluate named.vae t.csv -o report --label-column y",
@@ -472,7 +472,7 @@ def test_signals_in_training(workplace, number, code, word):
     # A learning rate at which nothing improves fast, and so nothing stops early.
     options = ("--max-steps", 10**6, "--learning-rate", 1e-6)
     with start("fit", DATA / "normal.csv", "-o", "out.vae", *options) as process:
-        assert process.stderr.readline() == "training on 267 rows of 30 columns\n"
+        assert process.stderr.readline() == "fitting on 267 rows of 30 columns\n"
         time.sleep(1)
         process.send_signal(number)
         sent = time.monotonic()

@@ -149,6 +149,13 @@ def test_scores_keep_rising_with_distance(
     assert (np.diff(-fitted.score_samples(X)) > 0).all()
 
 
+def test_scores_are_close_to_those_of_many_draws(fitted: VAEDetector, rows: pd.DataFrame) -> None:
+    exact = pickle.loads(pickle.dumps(fitted))
+    exact.noise_ = np.random.RandomState(0).normal(size=(512, 8)).astype(np.float32)
+    assert fitted.noise_.shape == (2, 8)
+    assert fitted.score(rows) == pytest.approx(exact.score(rows), abs=0.1)
+
+
 def test_one_wild_training_cell_does_no_harm(rows: pd.DataFrame) -> None:
     wild = rows.copy()
     wild.loc[0, "t"] = 1e30
@@ -276,6 +283,17 @@ def test_parameters_are_judged_in_fit(parameters: dict, sentence: str) -> None:
     assert str(caught.value).endswith(sentence)
 
 
+def test_two_rows_are_too_few_to_calibrate() -> None:
+    with pytest.raises(DataError, match="at least 2 rows to learn from, got 1; 1 of 2 calibrates"):
+        VAEDetector().fit(np.eye(2))
+
+
+@pytest.mark.parametrize("n", [0, -1, 1.5])
+def test_sample_takes_whole_numbers(fitted: VAEDetector, n: Any) -> None:
+    with pytest.raises(ParameterError, match="n_samples must be an int >= 1"):
+        fitted.sample(n)
+
+
 def test_constant_data_are_refused() -> None:
     with pytest.raises(DataError, match="All 2 columns are constant in the 10 training rows"):
         VAEDetector(contamination=0.1).fit(np.ones((10, 2)))
@@ -289,16 +307,23 @@ def test_divergence_says_what_to_change(rows: pd.DataFrame) -> None:
         detector.score_samples(rows)
 
 
-def test_an_interrupted_fit_leaves_the_old_one(rows: pd.DataFrame) -> None:
+@pytest.mark.parametrize("n", [8, 300])
+def test_a_last_step_that_diverges_is_noticed(n: int) -> None:
+    detector = VAEDetector(max_steps=1, n_members=1, learning_rate=1e10, contamination=0.2)
+    with pytest.raises(DivergenceError, match="after 1 steps the loss is not a finite number"):
+        detector.fit(make_rows(n))
+
+
+def test_an_interrupted_fit_leaves_nothing_that_looks_fitted(rows: pd.DataFrame) -> None:
     detector = VAEDetector(**QUICK, contamination=0.1).fit(rows)
-    before = detector.score_samples(rows)
 
     def interrupt(history: History) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        detector.set_params(callback=interrupt).fit(make_rows(100, seed=9))
-    np.testing.assert_array_equal(detector.score_samples(rows), before)
+        detector.set_params(callback=interrupt).fit(rows[["t", "count"]])
+    with pytest.raises(Exception, match="not fitted"):
+        detector.score_samples(rows[["t", "count"]])
 
 
 def test_keras_on_another_backend_is_refused_in_one_sentence() -> None:

@@ -23,7 +23,7 @@ from safetensors.numpy import load_file
 from sklearn.exceptions import NotFittedError
 
 import vae_anomaly
-from vae_anomaly import DataError, ModelFileError, VAEDetector, inspect, load, save
+from vae_anomaly import DataError, ModelFileError, ParameterError, VAEDetector, inspect, load, save
 from vae_anomaly.container import _digest, canonical
 
 
@@ -122,6 +122,22 @@ def test_only_fitted_detectors_with_distinct_columns_are_saved(tmp_path: Path) -
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("change", [{"n_members": 2}, {"n_draws": 7}, {"latent_dim": 0}])
+def test_parameters_changed_after_fit_are_not_saved(small, change, tmp_path: Path) -> None:
+    changed = pickle.loads(pickle.dumps(small)).set_params(**change)
+    with pytest.raises(ParameterError):
+        save(changed, tmp_path / "m.vae")
+    assert not list(tmp_path.iterdir())
+
+
+def test_models_larger_than_load_accepts_are_not_saved(small, model, monkeypatch) -> None:
+    before = model.read_bytes()
+    monkeypatch.setattr("vae_anomaly.container.MAX_FILE_BYTES", len(before) - 1)
+    with pytest.raises(vae_anomaly.OutputError, match="Use fewer or smaller networks"):
+        save(small, model)
+    assert model.read_bytes() == before
+
+
 # ---------------------------------------------------------------------------- hostile files
 
 
@@ -215,7 +231,7 @@ def zipped(raw: bytes) -> bytes:
 HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda raw: b"", "at least 8 bytes, found 0"),
     "seven bytes": (lambda raw: raw[:7], "at least 8 bytes"),
-    "csv": (lambda raw: b"a,b\n1,2\n", "length of its header"),
+    "csv": (lambda raw: b"a,b\n1,2\n", "it is text, such as a table. The model comes first"),
     "pickle": (lambda raw: pickle.dumps({"a": 1}), "Pickles run code and are never loaded"),
     "zip": (zipped, "zip archive"),
     "hdf5": (lambda raw: b"\x89HDF\r\n\x1a\n" + raw, "HDF5"),
@@ -276,6 +292,7 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "history empty": (edited(lambda h, c: c["history"].update(step=[])), "no rounds"),
     "history ragged": (edited(lambda h, c: c["history"].update(loss=[1.0, 2.0])), "gaps"),
     "history of text": (edited(lambda h, c: c["history"].update(loss=["x"])), "than numbers"),
+    "created_with escape": (settings(created_with={"x": "\x1b]0;owned"}), "names to texts"),
     "created_with code": (settings(created_with={"x": ["os"]}), "names to texts"),
     "extra array": (edited(lambda h, c: h.update(x=dict(h["noise"]))), "arrays are not those"),
     "missing array": (edited(lambda h, c: h.pop("noise")), "arrays are not those"),

@@ -103,7 +103,12 @@ def test_a_noisy_picture_comes_back_cleaner() -> None:
     digits = load_digits().images / 16.0
     clean = digits[1200:]
     detector = VAEDetector(
-        latent_dim=16, hidden_units=(64,), max_steps=600, threshold=0, random_state=0
+        architecture="conv",
+        latent_dim=16,
+        hidden_units=(64,),
+        max_steps=600,
+        threshold=0,
+        random_state=0,
     ).fit(digits[:1200])
     noisy = clean + 0.4 * np.random.RandomState(0).normal(size=clean.shape)
 

@@ -18,10 +18,11 @@ def test_the_readmes_commands_run_as_written(tmp_path: Path, monkeypatch, capsys
     commands = [shlex.split(line) for line in lines if line.startswith("vae-anomaly ")]
     assert [words[1] for words in commands] == ["fit", "score", "evaluate", "inspect"]
     (tmp_path / "data").symlink_to(ROOT / "data")
+    (tmp_path / "reports").mkdir()
     monkeypatch.chdir(tmp_path)
     for words in commands:
         assert run(words[1:]) == 0, capsys.readouterr().err
-    scores = pd.read_csv("scores.csv")
+    scores = pd.read_csv("reports/scores.csv")
     assert len(scores) == len(pd.read_csv("data/labelled.csv"))
     assert {"id", "anomaly_score", "is_anomaly", "reason_3"} <= set(scores.columns)
     assert (tmp_path / "reports/tumour/report.html").is_file()

@@ -52,6 +52,16 @@ def test_one_wild_cell_does_not_flatten_its_column(wild: float) -> None:
     assert np.isfinite(columns.network_input(rows)).all()
 
 
+def test_one_wild_cell_does_not_flatten_a_column_of_mostly_zeros() -> None:
+    rng = np.random.RandomState(0)
+    rows = np.where(rng.uniform(size=(500, 1)) < 0.8, 0.0, rng.normal(10, 2, size=(500, 1)))
+    calm = Columns.from_rows(rows)
+    rows[0] = 1e30
+    assert Columns.from_rows(rows).scale[0] < 2 * calm.scale[0]
+    flags = (np.arange(500) % 100 == 0).astype(float)[:, None]
+    assert Columns.from_rows(flags).scale[0] == pytest.approx(flags.std())
+
+
 def test_a_column_far_from_zero_keeps_its_digits() -> None:
     rows = np.random.RandomState(0).normal(size=(500, 1)).round(3)
     near = Columns.from_rows(rows).network_input(rows)

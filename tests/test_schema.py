@@ -103,7 +103,7 @@ def test_labels_of_normal_rows():
     assert not anomalous(labels, table="t", column="c").any()
     assert anomalous(["1", 1], table="t", column="c").all()
     labels = ["1", "true", "yes", "anomaly", "crack", 1, 2.0, True, "-1", "malignant"]
-    assert anomalous(labels, table="t", column="c").all()
+    assert anomalous(["ok", *labels], table="t", column="c").tolist() == [False] + [True] * 10
 
 
 def test_normal_labels_can_be_given():
@@ -114,8 +114,16 @@ def test_normal_labels_can_be_given():
 @pytest.mark.parametrize(
     ("values", "normal", "message"),
     [
-        (["0", ""], (), "t.csv, row 2, column 'c': expected a label, got an empty cell."),
-        (["0", None], (), "t.csv, row 2, column 'c': expected a label, got an empty cell."),
+        (
+            ["0", ""],
+            (),
+            "row 2, column 'c': expected a label, got an empty or missing cell.",
+        ),
+        (
+            ["0", None],
+            (),
+            "row 2, column 'c': expected a label, got an empty or missing cell.",
+        ),
         (["1", "-1"], (), "labels -1 and 1 are ambiguous"),
         ([-1.0, -1.0], (), "labels -1 and 1 are ambiguous"),
         (["a", "b"], ("A",), "no row has the normal label 'A'. Its labels are 'a', 'b'."),
@@ -125,3 +133,15 @@ def test_labels_that_are_refused(values, normal, message):
     with pytest.raises(DataError) as caught:
         anomalous(values, table="t.csv", column="c", normal=normal)
     assert message in str(caught.value)
+
+
+def test_labels_of_which_none_is_known_to_be_normal_are_refused():
+    with pytest.raises(DataError, match="none of the labels 'healthy', 'sick' is known to mean"):
+        anomalous(["healthy", "sick"], table="t.csv", column="state")
+    assert anomalous(["sick", "sick"], table="t.csv", column="state").all()
+
+
+@pytest.mark.parametrize("missing", ["NA", "nan", float("nan"), None, " "])
+def test_missing_labels_are_refused_however_they_are_spelled(missing):
+    with pytest.raises(DataError, match="row 2, column 'state': expected a label, got an empty"):
+        anomalous(["ok", missing], table="t.csv", column="state")

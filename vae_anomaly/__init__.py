@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         VAEAnomalyError,
     )
     from vae_anomaly.persistence import inspect, load, save
+    from vae_anomaly.thresholds import TooFewCalibrationRowsWarning
 
 __version__ = "0.1.0"
 
@@ -33,6 +34,7 @@ _HOMES = {
     "ModelFileError": "exceptions",
     "OutputError": "exceptions",
     "ParameterError": "exceptions",
+    "TooFewCalibrationRowsWarning": "thresholds",
     "VAEAnomalyError": "exceptions",
     "VAEDetector": "estimator",
     "inspect": "persistence",
@@ -46,6 +48,7 @@ __all__ = [
     "ModelFileError",
     "OutputError",
     "ParameterError",
+    "TooFewCalibrationRowsWarning",
     "VAEAnomalyError",
     "VAEDetector",
     "inspect",

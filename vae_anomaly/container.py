@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly.exceptions import ModelFileError
+from vae_anomaly.exceptions import ModelFileError, OutputError
 from vae_anomaly.files import atomic_write
 
 __all__ = [
@@ -93,6 +93,12 @@ def write_container(path: str | Path, config: Any, arrays: dict[str, tuple[str, 
     metadata["sha256"] = _digest(header, body)
     text = canonical(header).encode()
     text += b" " * (-len(text) % 8)  # so that the arrays are aligned for whoever maps them
+    if len(text) > MAX_HEADER_BYTES or 8 + len(text) + len(body) > MAX_FILE_BYTES:
+        raise OutputError(
+            f"Cannot write {path}: the model has {len(body)} bytes of arrays and {len(text)} of "
+            f"settings, more than `load` accepts ({MAX_FILE_BYTES} in all, {MAX_HEADER_BYTES} of "
+            f"settings). Use fewer or smaller networks, or fewer columns."
+        )
     with atomic_write(path) as file:
         file.write(len(text).to_bytes(8, "little") + text + body)
     return metadata["sha256"]
@@ -165,6 +171,8 @@ def open_container(path: str | Path) -> UnopenedFile:
     length = int.from_bytes(raw[:8], "little")
     if bytes(raw[:1]) == b"\x80" and length > MAX_HEADER_BYTES:
         raise refuse(name, "it looks like a pickle. Pickles run code and are never loaded")
+    if bytes(raw[:64]).isascii() and not set(raw[:64]) & set(range(9)):
+        raise refuse(name, "it is text, such as a table. The model comes first, then the data")
     if not 2 <= length <= min(MAX_HEADER_BYTES, len(raw) - 8):
         raise refuse(name, "the length of its header is out of range")
     header = _parse(bytes(raw[8 : 8 + length]), name, "header")

@@ -41,7 +41,7 @@ DENSE_UNITS, CONV_UNITS = (128, 64), (16,)
 ROW_MEMBERS = 4
 
 MAX_LATENT_ROWS = 10_000
-"""Training rows over which the use of the latent dimensions is averaged."""
+"""Training rows, evenly spaced, over which the use of the latent dimensions is averaged."""
 
 RULES = {
     "architecture": one_of(("auto", *ARCHITECTURES)),
@@ -102,7 +102,8 @@ class VAEDetector(
         What `score_samples` is minus of; see `vae_anomaly.scores`.
     n_draws : int, default=2
         Latent draws over which the reconstruction error is averaged when
-        scoring. They are drawn once, in `fit`: scores are deterministic.
+        scoring: corners of a cube, in opposite pairs. They are drawn once, in
+        `fit`: scores are deterministic.
     learning_rate : float, default=1e-3
         Of Adam.
     batch_size : int, default=128
@@ -243,7 +244,7 @@ class VAEDetector(
         ParameterError
             If a parameter is out of its range.
         DataError
-            If no column varies.
+            If no column varies, or there is but one row to learn from.
         DivergenceError
             If the loss leaves the finite numbers.
         """
@@ -254,6 +255,8 @@ class VAEDetector(
             raise ParameterError(
                 "contamination and threshold both choose the threshold. Set one of them to None."
             )
+        # What was learned before goes with the columns that it knew.
+        self.__dict__.pop("offset_", None)
         given = as_rows(X)
         rows = validate_data(self, given.values, dtype=np.float64, order="C", ensure_min_samples=2)
         rng = check_random_state(self.random_state)
@@ -262,12 +265,12 @@ class VAEDetector(
             calibrates = choose_calibration_rows(len(rows), rng)
 
         learned = rows[~calibrates]
-        architecture = architecture_for(self, given.shape)
-        columns = (
-            Columns.from_pixels(learned, given.shape[2])
-            if architecture == "conv" and given.shape is not None
-            else Columns.from_rows(learned)
-        )
+        if len(learned) < 2:
+            raise DataError(
+                f"Expected at least 2 rows to learn from, got {len(learned)}; {calibrates.sum()} "
+                f"of {len(rows)} calibrates. Bring more rows."
+            )
+        columns = self._measure(learned, given.shape)
         if not columns.varies.any():
             raise DataError(
                 f"All {rows.shape[1]} columns are constant in the {len(learned)} training rows: "
@@ -288,10 +291,16 @@ class VAEDetector(
         self.columns_, self.network_spec_ = columns, spec
         self.image_shape_, self.picture_scale_ = given.shape, given.scale
         self.weights_, self.history_ = weights, history
-        self.noise_ = _antithetic_noise(spec, self.n_draws, rng)
-        self.latent_kl_ = self._mean_latent_kl(x[:MAX_LATENT_ROWS])
+        self.noise_ = _scoring_noise(spec, self.n_draws, rng)
+        self.latent_kl_ = self._mean_latent_kl(x[:: len(x) // MAX_LATENT_ROWS + 1])
         self._choose_threshold(learned, rows[calibrates])
         return self
+
+    def _measure(self, learned: Array, image: ImageShape | None) -> Columns:
+        if image is not None and architecture_for(self, image) == "conv":
+            return Columns.from_pixels(learned, image[2])
+        architecture_for(self, image)  # refuses convolutions of rows
+        return Columns.from_rows(learned)
 
     def _mean_latent_kl(self, x: Array) -> Array:
         from vae_anomaly.inference import posterior
@@ -326,14 +335,14 @@ class VAEDetector(
         """Contributions of each column, and last of the latent code: (n, n_features + 1)."""
         from vae_anomaly.inference import elbo_terms
 
-        columns = self.columns_
+        columns, likelihood = self.columns_, self.network_spec_.likelihood
         parts = elbo_terms(
             self.network_spec_,
             self.weights_,
             self.noise_,
-            *columns.input_and_target(rows, self.likelihood),
+            *columns.input_and_target(rows, likelihood),
         )
-        reconstruction = columns.outlying(rows, self.likelihood)
+        reconstruction = columns.outlying(rows, likelihood)
         reconstruction[:, columns.varies] += parts.reconstruction
         return SCORES[self.score_type](RowTerms(reconstruction, parts.kl), self.beta)
 
@@ -355,7 +364,8 @@ class VAEDetector(
         """Average `score_samples` over rows: how well the model fits them.
 
         With the defaults the mean ELBO, by which `GridSearchCV` and
-        `cross_val_score` can compare models without labels.
+        `cross_val_score` can compare models without labels. Only comparable
+        between detectors of the same `beta`, `likelihood` and `score_type`.
 
         Parameters
         ----------
@@ -413,6 +423,23 @@ class VAEDetector(
         index = X.index if isinstance(X, pd.DataFrame) else None
         return pd.DataFrame(contributions, columns=[*column_names(self), "kl"], index=index)
 
+    def transform(self, X: ArrayLike) -> Array:
+        """Encode rows: the means of q(z|x), those of all members side by side.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_members * latent_dim)
+        """
+        from vae_anomaly.inference import posterior
+
+        x = self.columns_.network_input(self._validated(X))
+        mean, _, _ = posterior(self.network_spec_, self.weights_, x)
+        return mean.reshape(len(mean), -1)
+
 
 def architecture_for(detector: VAEDetector, image: ImageShape | None) -> str:
     """Choose the kind of network for pictures of a shape, or for rows.
@@ -455,11 +482,18 @@ def column_names(detector: VAEDetector) -> list[str]:
     return [str(name) for name in getattr(detector, "feature_names_in_", numbered)]
 
 
-def _antithetic_noise(
+def _scoring_noise(
     spec: NetworkSpec, draws: int, rng: np.random.RandomState
 ) -> NDArray[np.float32]:
-    """Draw noise in pairs of opposite signs, whose errors of odd order cancel: (draws, latent)."""
+    """Draw signs, in opposite pairs, in place of standard normal noise: (draws, latent).
+
+    Their first three moments are those of the normal, and they all lie one
+    deviation out, so that a pair estimates the expectation over q(z|x) with a
+    fraction of the variance of normal draws: a random half of the corners of
+    the degree-3 rule on the cube (McNamee and Stenger, "Construction of fully
+    symmetric numerical integration formulas", :doi:`10.1007/BF02162032`).
+    """
     if spec.noiseless:
         return np.zeros((1, spec.latent), dtype=np.float32)
-    half = rng.standard_normal(((draws + 1) // 2, spec.latent))
+    half = rng.choice([-1.0, 1.0], size=((draws + 1) // 2, spec.latent))
     return np.concatenate([half, -half])[:draws].astype(np.float32)

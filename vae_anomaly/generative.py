@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from vae_anomaly.exceptions import DataError
+from vae_anomaly._parameters import integer
+from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.pictures import as_pictures, as_rows
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ class GenerativeMixin:
     """The generative side of `VAEDetector`."""
 
     if TYPE_CHECKING:
-        likelihood: str
         columns_: Columns
         network_spec_: NetworkSpec
         weights_: NDArray[np.float32]
@@ -47,23 +47,6 @@ class GenerativeMixin:
     def _n_features_out(self) -> int:
         return int(self.weights_.shape[0] * self.noise_.shape[1])
 
-    def transform(self, X: ArrayLike) -> Array:
-        """Encode rows: the means of q(z|x), those of all members side by side.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_members * latent_dim)
-        """
-        from vae_anomaly.inference import posterior
-
-        x = self.columns_.network_input(self._validated(X))
-        mean, _, _ = posterior(self.network_spec_, self.weights_, x)
-        return mean.reshape(len(mean), -1)
-
     def reconstruct(self, X: ArrayLike) -> Array:
         """Rebuild rows from their codes: what the model would have expected to see.
 
@@ -81,7 +64,7 @@ class GenerativeMixin:
         x = self.columns_.network_input(self._validated(X))
         _, _, rebuilt = posterior(self.network_spec_, self.weights_, x)
         given = as_rows(X)
-        rows = self.columns_.from_target(rebuilt, self.likelihood)
+        rows = self.columns_.from_target(rebuilt, self.network_spec_.likelihood)
         return rows if given.shape is None else as_pictures(rows, given.shape, given.scale)
 
     def sample(
@@ -101,9 +84,13 @@ class GenerativeMixin:
         from vae_anomaly.inference import draw_rows
 
         check_is_fitted(self)
+        if not integer(1).holds(n_samples):
+            raise ParameterError(
+                f"n_samples must be {integer(1).words}. Got {n_samples!r} instead."
+            )
         rng = check_random_state(random_state)
         drawn = draw_rows(self.network_spec_, self.weights_, n_samples, rng)
-        return self._as_given(self.columns_.from_target(drawn, self.likelihood))
+        return self._as_given(self.columns_.from_target(drawn, self.network_spec_.likelihood))
 
     def decode(self, z: ArrayLike) -> Any:
         """Decode latent codes: the expected rows, averaged over members.
@@ -134,7 +121,7 @@ class GenerativeMixin:
                 f"such codes for each member."
             )
         decoded = decode(self.network_spec_, self.weights_, codes)
-        return self._as_given(self.columns_.from_target(decoded, self.likelihood))
+        return self._as_given(self.columns_.from_target(decoded, self.network_spec_.likelihood))
 
     def interpolate(self, a: ArrayLike, b: ArrayLike, steps: int = 8) -> Any:
         """Go from one row or picture to another on the straight line between their codes.
@@ -156,7 +143,7 @@ class GenerativeMixin:
         along = np.linspace(0.0, 1.0, steps)[:, None, None]
         codes = mean[0] + along * (mean[1] - mean[0])  # (steps, members, latent)
         decoded = decode_members(self.network_spec_, self.weights_, codes)
-        return self._as_given(self.columns_.from_target(decoded, self.likelihood))
+        return self._as_given(self.columns_.from_target(decoded, self.network_spec_.likelihood))
 
     def contribution_maps(self, X: ArrayLike) -> tuple[Array, Array]:
         """Split the anomaly scores of pictures into what each pixel adds to them.

@@ -34,3 +34,19 @@ class History:
         self.loss.append(loss)
         self.reconstruction.append(reconstruction)
         self.kl.append(kl)
+
+    def describe(self) -> str:
+        """Tell the loss of the weights that were kept, in words.
+
+        Examples
+        --------
+        >>> History([100, 200], [9.0, 7.0], [8.0, 6.0], [1.0, 1.0], [9.5, 9.8]).describe()
+        'best loss on held-out rows 9.5 nats a row, after 100 steps'
+        """
+        if not self.held_out:
+            return f"loss {self.loss[-1]:.4g} nats a row"
+        best = self.held_out.index(min(self.held_out))
+        return (
+            f"best loss on held-out rows {self.held_out[best]:.4g} nats a row, "
+            f"after {self.step[best]:,} steps"
+        )

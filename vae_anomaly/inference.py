@@ -55,11 +55,22 @@ def for_members(vae: VAE, x: Tensor) -> Tensor:
     return tf.tile(x[None], [vae.members] + [1] * len(x.shape))
 
 
+def _signature(spec: NetworkSpec) -> list[Any]:
+    """Types of weights and rows: spelled out, so that each function is traced once."""
+    return [
+        tf.TensorSpec([spec.members, spec.n_weights], tf.float32),
+        tf.TensorSpec([None, spec.columns], tf.float32),
+    ]
+
+
 @lru_cache(maxsize=64)
 def _compiled_terms(spec: NetworkSpec) -> Callable[..., Any]:
     vae = build_vae(spec)
+    weights, rows = _signature(spec)
+    noise = tf.TensorSpec([None, spec.latent], tf.float32)
+    target = tf.TensorSpec([None, spec.columns], tf.float64)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(input_signature=[weights, noise, rows, target])
     def terms(weights: Tensor, noise: Tensor, x: Tensor, target: Tensor) -> Any:
         with vae.holding(weights):
             parts = vae.elbo(for_members(vae, x), for_members(vae, target), noise[None, :, None])
@@ -108,7 +119,7 @@ def elbo_terms(
 def _compiled_posterior(spec: NetworkSpec) -> Callable[..., Any]:
     vae = build_vae(spec)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(input_signature=_signature(spec))
     def posterior(weights: Tensor, x: Tensor) -> Any:
         with vae.holding(weights):
             mean, log_variance = vae.encode(for_members(vae, x))
@@ -147,7 +158,9 @@ def posterior(spec: NetworkSpec, weights: Weights, x: Array) -> tuple[Array, Arr
 def _compiled_decoder(spec: NetworkSpec) -> Callable[..., Any]:
     vae = build_vae(spec)
 
-    @tf.function(reduce_retracing=True)
+    codes = tf.TensorSpec([None, spec.members, spec.latent], tf.float32)
+
+    @tf.function(input_signature=[_signature(spec)[0], codes])
     def decode(weights: Tensor, z: Tensor) -> Any:
         with vae.holding(weights):
             outputs = vae.likelihood.mean(vae.decode(tf.transpose(z, [1, 0, 2])))

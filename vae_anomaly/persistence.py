@@ -86,13 +86,20 @@ def save(detector: VAEDetector, path: str | Path, images: ImageSchema | None = N
     ------
     sklearn.exceptions.NotFittedError
         If the detector is not fitted.
+    ParameterError
+        If parameters of the networks were changed after fit.
     DataError
         If two columns share a name.
     OutputError
-        If the file cannot be written.
+        If the model is larger than `load` accepts, or the file cannot be written.
     """
     check_is_fitted(detector)
     columns, spec = detector.columns_, detector.network_spec_
+    check_parameters(detector, RULES)
+    if network_spec(detector, spec.columns, detector.image_shape_) != spec or len(
+        detector.noise_
+    ) != (1 if spec.noiseless else detector.n_draws):
+        raise ParameterError("Parameters were changed after fit. Fit again before saving.")
     names = getattr(detector, "feature_names_in_", None)
     if names is not None and len(set(names)) != len(names):
         raise DataError("Two columns share a name. Rename one of them and fit again.")
@@ -194,7 +201,7 @@ def inspect(path: str | Path) -> dict[str, Any]:
         "image_shape": file.config["image_shape"],
         "images": file.config["images"],
         "steps": history.step[-1],
-        "loss": history.loss[-1],
+        "loss": history.describe(),
         "columns": [
             {
                 "name": name,
@@ -285,7 +292,9 @@ def _check_config(name: str, config: Any) -> None:
     _check_names(name, config["feature_names"], config["n_features"])
     _check_history(name, config["history"])
     made = config["created_with"]
-    if not isinstance(made, dict) or not all(_is_text(v) for v in made.values()):
+    if not isinstance(made, dict) or not all(
+        isinstance(text, str) and text.isprintable() for pair in made.items() for text in pair
+    ):
         raise refuse(name, "created_with must map names to texts")
 
 

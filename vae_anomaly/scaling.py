@@ -104,7 +104,10 @@ class Columns:
         low, high = rows.min(axis=0), rows.max(axis=0)
         first, median, third = np.percentile(rows / 4, [25, 50, 75], axis=0) * 4
         reach = OUTLYING * (third - first) / 1.349
-        reach = np.where(reach > 0, reach, np.inf)
+        for i in np.flatnonzero((first == third) & (low < high)):
+            # Mostly one value: what is usual among the others decides what is not.
+            away = np.abs(rows[:, i] / 2 - median[i] / 2)
+            reach[i] = 2 * OUTLYING * np.median(away[away > 0])
         clipped = np.clip(rows, median - reach, median + reach)
 
         center = clipped.mean(axis=0)

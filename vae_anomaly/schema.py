@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vae_anomaly.exceptions import DataError, ParameterError
-from vae_anomaly.sources.base import is_number, listed, shown
+from vae_anomaly.sources.base import MISSING, is_number, listed, shown
 from vae_anomaly.sources.decoding import RESIZES, Layout
 from vae_anomaly.sources.images import NORMAL_FOLDERS, PictureSource
 
@@ -219,7 +219,8 @@ def anomalous(
     ------
     DataError
         For a missing label; for labels -1 and 1, which mean opposite things to
-        different people; and if `normal` matches no row.
+        different people; if `normal` matches no row; and if there are several
+        labels and none is known to mean normal.
 
     Examples
     --------
@@ -230,7 +231,7 @@ def anomalous(
     if "" in texts:
         raise DataError(
             f"{table}, row {texts.index('') + 1}, column {shown(column)}: expected a label, got an "
-            f"empty cell. Fill it in or remove the row."
+            f"empty or missing cell. Fill it in or remove the row."
         )
     if normal:
         wanted = {_label_text(label) for label in normal}
@@ -247,14 +248,20 @@ def anomalous(
             f"{table}, column {shown(column)}: labels -1 and 1 are ambiguous: scikit-learn's "
             f"anomalies are -1, others' are 1. Say which rows are normal with --normal-label."
         )
-    return np.array([text.casefold() not in NORMAL_LABELS for text in texts], dtype=bool)
+    is_normal = np.array([text.casefold() in NORMAL_LABELS for text in texts], dtype=bool)
+    if len(set(texts)) > 1 and not is_normal.any():
+        raise DataError(
+            f"{table}, column {shown(column)}: none of the labels {listed(sorted(set(texts)))} is "
+            f"known to mean normal. Say which does with --normal-label."
+        )
+    return ~is_normal
 
 
 def _label_text(value: object) -> str:
     """Spell a label: whole numbers without a point, so that 0, 0.0 and "0" are one label."""
-    if value is None:
+    text = "" if value is None else str(value).strip()
+    if text in MISSING:
         return ""
-    text = str(value).strip()
     if is_number(text) and float(text).is_integer():
         return str(int(float(text)))
     return text

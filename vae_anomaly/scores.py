@@ -28,7 +28,8 @@ class RowTerms(NamedTuple):
 def elbo(terms: RowTerms, beta: float) -> Array:
     """Minus the ELBO: reconstruction error plus `beta` times the KL divergence.
 
-    With ``beta = 1`` an upper bound of -log p(x). Kingma and Welling,
+    With ``beta = 1`` and in expectation over the draws an upper bound of
+    -log p(x). Kingma and Welling,
     "Auto-encoding variational Bayes" (:arxiv:`1312.6114`), equation 3; An and
     Cho, "Variational autoencoder based anomaly detection using reconstruction
     probability", 2015; for `beta`, Higgins et al., "beta-VAE", ICLR 2017.

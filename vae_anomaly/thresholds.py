@@ -101,7 +101,7 @@ def false_alarm_threshold(calibration_scores: Array, rate: float) -> float:
             f"rows, there are {n}: rows as strange as the strangest of them are flagged, a rate of "
             f"about {1 / (n + 1):.2g}. Fit on more rows or ask for a higher rate.",
             TooFewCalibrationRowsWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
         return float(np.nextafter(np.max(calibration_scores), -np.inf))
     return float(np.sort(calibration_scores)[k - 1])

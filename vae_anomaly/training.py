@@ -69,7 +69,7 @@ class Best(NamedTuple):
 
     def or_better(self, weights: Tensor, losses: NDArray[np.float32]) -> Best:
         """Keep the better of old and new, member by member."""
-        better = losses < self.losses  # False for a loss of NaN
+        better = losses < self.losses
         return Best(
             tf.where(better[:, None], weights, self.weights),
             np.where(better, losses, self.losses),
@@ -126,12 +126,33 @@ def losses_of_members(terms: ElboTerms, beta: Tensor) -> Tensor:
     return ops.stack([reconstruction + beta * kl, reconstruction, kl])
 
 
+def _signature(spec: NetworkSpec) -> tuple[Any, Any, Any]:
+    """Types of rows, weights and numbers: spelled out, so that each is traced once."""
+    return (
+        tf.TensorSpec([None, spec.columns], tf.float32),
+        tf.TensorSpec([spec.members, spec.n_weights], tf.float32),
+        tf.TensorSpec([], tf.float32),
+    )
+
+
 @lru_cache(maxsize=64)
 def compiled_round(spec: NetworkSpec) -> Callable[..., Any]:
     """Many gradient steps as one TensorFlow function."""
     vae = build_vae(spec)
+    rows, weights, number = _signature(spec)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(
+        input_signature=[
+            weights,
+            AdamState(number, weights, weights),
+            tf.TensorSpec([None, spec.members, None], tf.int32),
+            rows,
+            rows,
+            tf.TensorSpec([], tf.int32),
+            number,
+            number,
+        ]
+    )
     def run_round(
         weights: Tensor,
         state: AdamState,
@@ -170,8 +191,11 @@ def compiled_round(spec: NetworkSpec) -> Callable[..., Any]:
 def compiled_held_out_loss(spec: NetworkSpec) -> Callable[..., Any]:
     """Losses of the members on rows that they do not learn from: (members,)."""
     vae = build_vae(spec)
+    _, weights, number = _signature(spec)
+    rows = tf.TensorSpec([spec.members, None, spec.columns], tf.float32)
+    noise = tf.TensorSpec([1, 1, None, spec.latent], tf.float32)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(input_signature=[weights, rows, rows, noise, number])
     def held_out_loss(
         weights: Tensor, x: Tensor, target: Tensor, noise: Tensor, beta: Tensor
     ) -> Any:
@@ -235,8 +259,10 @@ def train(
     learned, watched = data.divide(spec.members, rng)
     batches = shuffled_batches(learned, plan.batch_size, rng)
     x, target = tf.constant(data.x), tf.constant(data.target)
-    held_out = [tf.gather(t, watched) for t in (x, target)]
-    noise = rng.standard_normal((1, 1, watched.shape[1], spec.latent)).astype(np.float32)
+    # With fewer than ten rows there are none to spare, but weights must be looked at all the same.
+    looked_at = watched if watched.size else learned
+    held_out = [tf.gather(t, looked_at) for t in (x, target)]
+    noise = rng.standard_normal((1, 1, looked_at.shape[1], spec.latent)).astype(np.float32)
 
     history, best = History(), Best(weights)
     for start in range(0, plan.max_steps, plan.round_steps):
@@ -246,17 +272,18 @@ def train(
             weights, state, block, x, target, tf.constant(seed), beta, learning_rate
         )
         loss, reconstruction, kl = (float(value) for value in losses.numpy())
-        if not np.isfinite(loss):
+        # The losses of training are from before its last step; these see the weights as they are.
+        now = held_out_loss(weights, *held_out, noise, beta).numpy()
+        if not np.isfinite([loss, *now]).all():
             raise DivergenceError(
-                f"Training diverged: the loss is {loss} after {start + steps} steps. Lower "
-                f"learning_rate (it is {plan.learning_rate:g}), or look for extreme values in "
-                f"the training rows."
+                f"Training diverged: after {start + steps} steps the loss is not a finite number. "
+                f"Lower learning_rate (it is {plan.learning_rate:g}), or look for extreme values "
+                f"in the training rows."
             )
         history.add(start + steps, loss, reconstruction, kl)
         if watched.size:
-            losses = held_out_loss(weights, *held_out, noise, beta).numpy()
-            history.held_out.append(float(losses.mean()))
-            best = best.or_better(weights, losses)
+            history.held_out.append(float(now.mean()))
+            best = best.or_better(weights, now)
         else:
             best = Best(weights)
         if on_round is not None:

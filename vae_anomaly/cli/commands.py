@@ -76,11 +76,14 @@ STRICT_PICTURES = "Refuse pictures that cannot be read; else they are passed ove
 )
 @click.version_option(vae_anomaly.__version__, message="%(prog)s %(version)s")
 def cli() -> None:
-    """Find anomalies in tables and pictures with a variational autoencoder.
+    r"""Find anomalies in tables and pictures with a variational autoencoder.
 
     Fit it on rows or pictures that are (almost) all normal, then score new
     ones. Tables are CSV files with a line of column names, or Parquet;
-    pictures are files in a folder. To see it work: vae-anomaly demo
+    pictures are files in a folder. To see it work:
+
+    \b
+      vae-anomaly demo
     """
 
 
@@ -263,8 +266,9 @@ def score(
     DATA is a CSV or Parquet table with the columns of training, in any order,
     or - for CSV on standard input. OUT has a row for each row of DATA: its id
     or number, anomaly_score in nats (higher is stranger) and is_anomaly (1
-    above the model's threshold). With --explain also reason_1,
-    contribution_1 and so on: the columns that add most, and how much.
+    above the model's threshold). With --explain also latent_code, the part
+    of the score that belongs to no column, and reason_1, contribution_1 and
+    so on: the columns that add most, and how much.
 
     Or DATA is a folder of pictures. OUT then has a row for each: file,
     anomaly_score, is_anomaly, and status, which is ok or says why the picture
@@ -307,7 +311,7 @@ def score(
 @click.option("--title", default="Anomaly report", show_default=True, help="Title of the report.")
 @click.option(
     "--top",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 100),
     default=10,
     show_default=True,
     help="Strangest rows or pictures to show.",

@@ -31,7 +31,7 @@ def describe_model(path: str) -> str:
         f"written by   {made_by}",
         f"settings     {settings}",
         f"weights      {facts['weights']:,}",
-        f"training     {facts['steps']:,} steps, loss {facts['loss']:.4g} nats at the end",
+        f"training     {facts['steps']:,} steps, {facts['loss']}",
         f"threshold    {facts['threshold']:.6g} nats{origin}",
     ]
     if facts["image_shape"] is not None:

@@ -49,7 +49,7 @@ def fit_table(
 
     console.start_tensorflow()
     count = len(schema.names)
-    console.say(f"training on {len(rows):,} rows of {count} column{'s' * (count > 1)}")
+    console.say(f"fitting on {len(rows):,} rows of {count} column{'s' * (count > 1)}")
     start = time.monotonic()
     with console.progress("training", parameters["max_steps"]) as update:
         detector = VAEDetector(
@@ -115,10 +115,7 @@ def _note_identifiers(console: Console, schema: TableSchema, rows: NDArray[np.fl
 def _summary(detector: Any, schema: TableSchema, seconds: float) -> Iterator[str]:
     """Say in a few lines what was learned."""
     history = detector.history_
-    yield (
-        f"trained for {history.step[-1]:,} steps in {seconds:.1f} s, "
-        f"loss {history.loss[-1]:.4g} nats a row"
-    )
+    yield (f"trained for {history.step[-1]:,} steps in {seconds:.1f} s, {history.describe()}")
     if schema.extra:
         yield f"left out: {listed(schema.extra)}"
     constant = [

@@ -22,6 +22,9 @@ __all__ = ["score_table", "scoring_schema"]
 
 ROW = "row"
 
+LATENT = "latent_code"
+"""The part of a score that belongs to no column, the KL divergence, with --explain."""
+
 
 def score_table(
     console: Console,
@@ -145,6 +148,8 @@ def _output_schema(
     ]
     if flags:
         fields.append(("is_anomaly", pa.bool_()))
+    if explain:
+        fields.append((LATENT, pa.float64()))
     for k in range(1, min(explain or 0, len(schema.names)) + 1):
         fields += [(f"reason_{k}", pa.string()), (f"contribution_{k}", pa.float64())]
     names = [name for name, _ in fields]
@@ -177,9 +182,15 @@ def _scored_batch(
     if reasons:
         names = np.array(schema.names, dtype=object)
         by_column = contributions[:, : len(names)]
+        arrays.append(contributions[:, -1])
         order = np.argsort(-by_column, axis=1, kind="stable")[:, :reasons]
         largest = np.take_along_axis(by_column, order, axis=1)
         for k in range(reasons):
-            arrays += [names[order[:, k]], largest[:, k]]
-    typed = [pa.array(a, type=kind) for a, kind in zip(arrays, columns.types[1:], strict=True)]
+            no_reason = largest[:, k] <= 0  # what lowers a score is no reason for it
+            arrays.append(np.ma.array(names[order[:, k]], mask=no_reason))
+            arrays.append(np.ma.array(largest[:, k], mask=no_reason))
+    typed = [
+        pa.array(np.asarray(a), type=kind, mask=np.ma.getmaskarray(a))
+        for a, kind in zip(arrays, columns.types[1:], strict=True)
+    ]
     return pa.RecordBatch.from_arrays([identifiers, *typed], schema=columns)
