@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 import time
 from collections.abc import Iterator
@@ -194,7 +193,7 @@ def _create(target: Path) -> tuple[int, Path]:
     """Create and lock a temporary file that no other process can mistake for a stale one."""
     name = os.fsdecode(os.fsencode(target.name)[:LONGEST_NAME])
     while True:
-        temporary = target.with_name(f".{name}.{secrets.token_hex(8)}.tmp")
+        temporary = target.with_name(f".{name}.{os.urandom(8).hex()}.tmp")
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
         with _about_target():
             fd = os.open(temporary, flags, 0o666)
