@@ -17,7 +17,7 @@ ROOMS = [
     {"likelihoods", "networks", "pictures", "samples", "sources"},
     {"schema", "vae"},
     {"inference", "training"},
-    {"generative"},
+    {"generative", "settings"},
     {"estimator"},
     {"container", "displays"},
     {"persistence", "report"},

@@ -17,50 +17,32 @@ from sklearn.base import (
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from vae_anomaly._parameters import check_parameters, integer, number, one_of, optional, units
+from vae_anomaly._parameters import check_parameters
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.generative import GenerativeMixin
 from vae_anomaly.history import History
-from vae_anomaly.networks import ARCHITECTURES, NetworkSpec
 from vae_anomaly.pictures import ImageShape, as_rows, check_shape
 from vae_anomaly.scaling import Columns
 from vae_anomaly.scores import SCORES, RowTerms
+from vae_anomaly.settings import (
+    RULES,
+    architecture_for,
+    column_names,
+    network_spec,
+    scoring_noise,
+)
 from vae_anomaly.thresholds import (
     choose_calibration_rows,
     contamination_threshold,
     false_alarm_threshold,
 )
 
-__all__ = ["RULES", "VAEDetector", "architecture_for", "column_names", "network_spec"]
+__all__ = ["VAEDetector"]
 
 Array = NDArray[np.float64]
 
-LIKELIHOODS = ("gaussian", "bernoulli")
-
-DENSE_UNITS, CONV_UNITS = (128, 64), (16,)
-ROW_MEMBERS = 4
-
 MAX_LATENT_ROWS = 10_000
 """Training rows, evenly spaced, over which the use of the latent dimensions is averaged."""
-
-RULES = {
-    "architecture": one_of(("auto", *ARCHITECTURES)),
-    "latent_dim": integer(1),
-    "hidden_units": optional(units()),
-    "likelihood": one_of(LIKELIHOODS),
-    "variance": optional(number(0, np.inf, "()")),
-    "beta": number(0, np.inf, "[)"),
-    "n_members": optional(integer(1)),
-    "n_draws": integer(1),
-    "score_type": one_of(SCORES),
-    "learning_rate": number(0, np.inf, "()"),
-    "batch_size": integer(1),
-    "max_steps": integer(1),
-    "patience": integer(1),
-    "false_alarm_rate": number(0, 1, "()"),
-    "contamination": optional(number(0, 0.5, "(]")),
-    "threshold": optional(number(-np.inf, np.inf, "()")),
-}
 
 
 class VAEDetector(
@@ -291,7 +273,7 @@ class VAEDetector(
         self.columns_, self.network_spec_ = columns, spec
         self.image_shape_, self.picture_scale_ = given.shape, given.scale
         self.weights_, self.history_ = weights, history
-        self.noise_ = _scoring_noise(spec, self.n_draws, rng)
+        self.noise_ = scoring_noise(spec, self.n_draws, rng)
         self.latent_kl_ = self._mean_latent_kl(x[:: len(x) // MAX_LATENT_ROWS + 1])
         self._choose_threshold(learned, rows[calibrates])
         return self
@@ -439,61 +421,3 @@ class VAEDetector(
         x = self.columns_.network_input(self._validated(X))
         mean, _, _ = posterior(self.network_spec_, self.weights_, x)
         return mean.reshape(len(mean), -1)
-
-
-def architecture_for(detector: VAEDetector, image: ImageShape | None) -> str:
-    """Choose the kind of network for pictures of a shape, or for rows.
-
-    Raises
-    ------
-    ParameterError
-        If convolutions are asked for where there are no pictures.
-    """
-    if detector.architecture == "conv" and image is None:
-        raise ParameterError(
-            "architecture='conv' needs pictures: an array of shape (n, height, width) or "
-            "(n, height, width, channels). Bring them so, or choose 'dense'."
-        )
-    # On two classes of Fashion-MNIST dense networks found as much, in a third of the time.
-    return "dense" if detector.architecture == "auto" else detector.architecture
-
-
-def network_spec(
-    detector: VAEDetector, varying: int, image: ImageShape | None = None
-) -> NetworkSpec:
-    """Describe the networks that a detector's parameters ask for, on so many columns."""
-    convolves = architecture_for(detector, image) == "conv"
-    hidden = detector.hidden_units or (CONV_UNITS if convolves else DENSE_UNITS)
-    return NetworkSpec(
-        members=detector.n_members or (ROW_MEMBERS if image is None else 1),
-        columns=varying,
-        hidden=tuple(hidden),
-        latent=detector.latent_dim,
-        likelihood=detector.likelihood,
-        variance=detector.variance if detector.likelihood == "gaussian" else None,
-        noiseless=detector.beta == 0,
-        image=image if convolves else None,
-    )
-
-
-def column_names(detector: VAEDetector) -> list[str]:
-    """Names of the columns that a detector was fitted on, or x0, x1, ..."""
-    numbered = [f"x{i}" for i in range(detector.n_features_in_)]
-    return [str(name) for name in getattr(detector, "feature_names_in_", numbered)]
-
-
-def _scoring_noise(
-    spec: NetworkSpec, draws: int, rng: np.random.RandomState
-) -> NDArray[np.float32]:
-    """Draw signs, in opposite pairs, in place of standard normal noise: (draws, latent).
-
-    Their first three moments are those of the normal, and they all lie one
-    deviation out, so that a pair estimates the expectation over q(z|x) with a
-    fraction of the variance of normal draws: a random half of the corners of
-    the degree-3 rule on the cube (McNamee and Stenger, "Construction of fully
-    symmetric numerical integration formulas", :doi:`10.1007/BF02162032`).
-    """
-    if spec.noiseless:
-        return np.zeros((1, spec.latent), dtype=np.float32)
-    half = rng.choice([-1.0, 1.0], size=((draws + 1) // 2, spec.latent))
-    return np.concatenate([half, -half])[:draws].astype(np.float32)

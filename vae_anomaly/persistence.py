@@ -18,11 +18,12 @@ from sklearn.utils.validation import check_is_fitted
 import vae_anomaly
 from vae_anomaly._parameters import check_parameters
 from vae_anomaly.container import Layout, UnopenedFile, open_container, refuse, write_container
-from vae_anomaly.estimator import RULES, VAEDetector, column_names, network_spec
+from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.history import History
 from vae_anomaly.scaling import Columns
 from vae_anomaly.schema import ImageSchema
+from vae_anomaly.settings import RULES, column_names, network_spec
 
 __all__ = ["inspect", "load", "load_with_images", "save"]
 

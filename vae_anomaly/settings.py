@@ -1,0 +1,108 @@
+"""From a detector's parameters to its networks: what they may be, and what they mean."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_anomaly._parameters import integer, number, one_of, optional, units
+from vae_anomaly.exceptions import ParameterError
+from vae_anomaly.networks import ARCHITECTURES, NetworkSpec
+from vae_anomaly.pictures import ImageShape
+from vae_anomaly.scores import SCORES
+
+__all__ = ["RULES", "architecture_for", "column_names", "network_spec", "scoring_noise"]
+
+LIKELIHOODS = ("gaussian", "bernoulli")
+
+DENSE_UNITS, CONV_UNITS = (128, 64), (16,)
+ROW_MEMBERS = 4
+
+RULES = {
+    "architecture": one_of(("auto", *ARCHITECTURES)),
+    "latent_dim": integer(1),
+    "hidden_units": optional(units()),
+    "likelihood": one_of(LIKELIHOODS),
+    "variance": optional(number(0, np.inf, "()")),
+    "beta": number(0, np.inf, "[)"),
+    "n_members": optional(integer(1)),
+    "n_draws": integer(1),
+    "score_type": one_of(SCORES),
+    "learning_rate": number(0, np.inf, "()"),
+    "batch_size": integer(1),
+    "max_steps": integer(1),
+    "patience": integer(1),
+    "false_alarm_rate": number(0, 1, "()"),
+    "contamination": optional(number(0, 0.5, "(]")),
+    "threshold": optional(number(-np.inf, np.inf, "()")),
+}
+
+
+class NetworkParameters(Protocol):
+    """The parameters of a `VAEDetector` that shape its networks."""
+
+    architecture: str
+    latent_dim: int
+    hidden_units: tuple[int, ...] | None
+    likelihood: str
+    variance: float | None
+    beta: float
+    n_members: int | None
+
+
+def architecture_for(detector: NetworkParameters, image: ImageShape | None) -> str:
+    """Choose the kind of network for pictures of a shape, or for rows.
+
+    Raises
+    ------
+    ParameterError
+        If convolutions are asked for where there are no pictures.
+    """
+    if detector.architecture == "conv" and image is None:
+        raise ParameterError(
+            "architecture='conv' needs pictures: an array of shape (n, height, width) or "
+            "(n, height, width, channels). Bring them so, or choose 'dense'."
+        )
+    # On two classes of Fashion-MNIST dense networks found as much, in a third of the time.
+    return "dense" if detector.architecture == "auto" else detector.architecture
+
+
+def network_spec(
+    detector: NetworkParameters, varying: int, image: ImageShape | None = None
+) -> NetworkSpec:
+    """Describe the networks that a detector's parameters ask for, on so many columns."""
+    convolves = architecture_for(detector, image) == "conv"
+    hidden = detector.hidden_units or (CONV_UNITS if convolves else DENSE_UNITS)
+    return NetworkSpec(
+        members=detector.n_members or (ROW_MEMBERS if image is None else 1),
+        columns=varying,
+        hidden=tuple(hidden),
+        latent=detector.latent_dim,
+        likelihood=detector.likelihood,
+        variance=detector.variance if detector.likelihood == "gaussian" else None,
+        noiseless=detector.beta == 0,
+        image=image if convolves else None,
+    )
+
+
+def column_names(detector: Any) -> list[str]:
+    """Names of the columns that a detector was fitted on, or x0, x1, ..."""
+    numbered = [f"x{i}" for i in range(detector.n_features_in_)]
+    return [str(name) for name in getattr(detector, "feature_names_in_", numbered)]
+
+
+def scoring_noise(spec: NetworkSpec, draws: int, rng: np.random.RandomState) -> NDArray[np.float32]:
+    """Draw signs, in opposite pairs, in place of standard normal noise: (draws, latent).
+
+    Their first three moments are those of the normal, and they all lie one
+    deviation out, so that a pair estimates the expectation over q(z|x) with a
+    fraction of the variance of normal draws: a random half of the corners of
+    the degree-3 rule on the cube (McNamee and Stenger, "Construction of fully
+    symmetric numerical integration formulas", :doi:`10.1007/BF02162032`).
+    """
+    if spec.noiseless:
+        return np.zeros((1, spec.latent), dtype=np.float32)
+    half = rng.choice([-1.0, 1.0], size=((draws + 1) // 2, spec.latent))
+    return np.concatenate([half, -half])[:draws].astype(np.float32)
