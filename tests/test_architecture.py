@@ -13,9 +13,10 @@ PACKAGE = Path(vae_anomaly.__file__).parent
 
 ROOMS = [
     {"exceptions", "history"},
-    {"_backend", "_parameters", "files", "scaling", "scores", "thresholds"},
+    {"_backend", "_parameters", "densities", "files", "scaling", "scores", "thresholds"},
     {"likelihoods", "networks", "pictures", "samples", "sources"},
     {"schema", "vae"},
+    {"engines"},
     {"inference", "training"},
     {"generative", "settings"},
     {"estimator"},

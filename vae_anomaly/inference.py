@@ -2,28 +2,26 @@
 
 Float32 products round differently for different shapes, so the last block is
 padded: a row's result then depends neither on its neighbours nor on how many
-there are, to the last bit. Compiled functions are kept per network shape, not
-per detector; weights are arguments.
+there are, to the last bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from concurrent.futures import ThreadPoolExecutor
 from math import prod
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
+from vae_anomaly.densities import PLAIN, floored_log_variance
+from vae_anomaly.engines import Engine, open_engine
 from vae_anomaly.networks import ConvPlan, NetworkSpec
 from vae_anomaly.scores import RowTerms
-from vae_anomaly.vae import VAE, build_vae
 
 __all__ = ["decode", "decode_members", "draw_rows", "elbo_terms", "posterior"]
 
-Tensor = Any
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
 
@@ -47,39 +45,25 @@ def padded_blocks(rows: int, *arrays: NDArray[Any]) -> Iterator[tuple[slice, lis
     for start in range(0, n, rows):
         part = slice(start, min(start + rows, n))
         missing = rows - (part.stop - start)
-        yield part, [np.pad(a[part], [(0, missing)] + [(0, 0)] * (a.ndim - 1)) for a in arrays]
+        block = [a[part] for a in arrays]
+        if missing:
+            block = [np.pad(a, [(0, missing)] + [(0, 0)] * (a.ndim - 1)) for a in block]
+        yield part, block
 
 
-def for_members(vae: VAE, x: Tensor) -> Tensor:
-    """Show the same rows to every member: (n, ...) to (members, n, ...)."""
-    return tf.tile(x[None], [vae.members] + [1] * len(x.shape))
-
-
-def _signature(spec: NetworkSpec) -> list[Any]:
-    """Types of weights and rows: spelled out, so that each function is traced once."""
-    return [
-        tf.TensorSpec([spec.members, spec.n_weights], tf.float32),
-        tf.TensorSpec([None, spec.columns], tf.float32),
-    ]
-
-
-@lru_cache(maxsize=64)
-def _compiled_terms(spec: NetworkSpec) -> Callable[..., Any]:
-    vae = build_vae(spec)
-    weights, rows = _signature(spec)
-    noise = tf.TensorSpec([None, spec.latent], tf.float32)
-    target = tf.TensorSpec([None, spec.columns], tf.float64)
-
-    @tf.function(input_signature=[weights, noise, rows, target])
-    def terms(weights: Tensor, noise: Tensor, x: Tensor, target: Tensor) -> Any:
-        with vae.holding(weights):
-            parts = vae.elbo(for_members(vae, x), for_members(vae, target), noise[None, :, None])
-        return (
-            -tf.reduce_mean(parts.log_likelihood, axis=[0, 1]),
-            tf.reduce_mean(tf.reduce_sum(parts.kl, axis=-1), axis=0),
-        )
-
-    return terms
+def for_each_block(
+    engine: Engine, rows: int, work: Callable[[slice, list[NDArray[Any]]], None], *arrays: Any
+) -> None:
+    """Do `work` on every block, several at a time if the engine uses but one core for one."""
+    blocks = padded_blocks(rows, *arrays)
+    with engine.running() as threads:
+        if threads == 1 or len(arrays[0]) <= rows:
+            for part, block in blocks:
+                work(part, block)
+            return
+        with ThreadPoolExecutor(threads) as pool:
+            for done in [pool.submit(work, part, block) for part, block in blocks]:
+                done.result()
 
 
 def elbo_terms(
@@ -105,32 +89,16 @@ def elbo_terms(
     RowTerms
     """
     out = RowTerms(np.empty(target.shape), np.empty(len(x)))
-    compiled = _compiled_terms(spec)
-    rows = block_rows(spec, len(noise))
-    for part, block in padded_blocks(rows, x.astype(np.float32), target):
-        reconstruction, kl = compiled(weights, noise, *block)
+    engine, rows = open_engine(spec, weights), block_rows(spec, len(noise))
+
+    def score(part: slice, block: list[NDArray[Any]]) -> None:
+        reconstruction, kl = engine.terms(noise, *block)
         taken = part.stop - part.start
         out.reconstruction[part] = reconstruction[:taken]
         out.kl[part] = kl[:taken]
+
+    for_each_block(engine, rows, score, x.astype(np.float32), target)
     return out
-
-
-@lru_cache(maxsize=64)
-def _compiled_posterior(spec: NetworkSpec) -> Callable[..., Any]:
-    vae = build_vae(spec)
-
-    @tf.function(input_signature=_signature(spec))
-    def posterior(weights: Tensor, x: Tensor) -> Any:
-        with vae.holding(weights):
-            mean, log_variance = vae.encode(for_members(vae, x))
-            outputs = vae.likelihood.mean(vae.decode(mean))
-        return (
-            tf.transpose(mean, [1, 0, 2]),
-            tf.transpose(log_variance, [1, 0, 2]),
-            tf.reduce_mean(tf.cast(outputs, tf.float64), axis=0),
-        )
-
-    return posterior
 
 
 def posterior(spec: NetworkSpec, weights: Weights, x: Array) -> tuple[Array, Array, Array]:
@@ -146,35 +114,29 @@ def posterior(spec: NetworkSpec, weights: Weights, x: Array) -> tuple[Array, Arr
     shape = (len(x), spec.members, spec.latent)
     mean, log_variance = np.empty(shape), np.empty(shape)
     rebuilt = np.empty((len(x), spec.columns))
-    compiled = _compiled_posterior(spec)
-    for part, (block,) in padded_blocks(block_rows(spec, 1), x.astype(np.float32)):
-        results = compiled(weights, block)
-        for out, result in zip((mean, log_variance, rebuilt), results, strict=True):
-            out[part] = result[: part.stop - part.start]
+    engine = open_engine(spec, weights)
+
+    def encode(part: slice, block: list[NDArray[Any]]) -> None:
+        codes, spreads, rows = engine.posterior(*block)
+        taken = part.stop - part.start
+        mean[part] = codes.swapaxes(0, 1)[:taken]
+        log_variance[part] = spreads.swapaxes(0, 1)[:taken]
+        rebuilt[part] = rows.mean(axis=0)[:taken]
+
+    for_each_block(engine, block_rows(spec, 1), encode, x.astype(np.float32))
     return mean, log_variance, rebuilt
-
-
-@lru_cache(maxsize=64)
-def _compiled_decoder(spec: NetworkSpec) -> Callable[..., Any]:
-    vae = build_vae(spec)
-
-    codes = tf.TensorSpec([None, spec.members, spec.latent], tf.float32)
-
-    @tf.function(input_signature=[_signature(spec)[0], codes])
-    def decode(weights: Tensor, z: Tensor) -> Any:
-        with vae.holding(weights):
-            outputs = vae.likelihood.mean(vae.decode(tf.transpose(z, [1, 0, 2])))
-        return tf.reduce_mean(tf.cast(outputs, tf.float64), axis=0)
-
-    return decode
 
 
 def decode_members(spec: NetworkSpec, weights: Weights, z: Array) -> Array:
     """Decode a code for each member, (n, members, latent): their mean, (n, columns)."""
     decoded = np.empty((len(z), spec.columns))
-    compiled = _compiled_decoder(spec)
-    for part, (block,) in padded_blocks(block_rows(spec, 1), z.astype(np.float32)):
-        decoded[part] = compiled(weights, block)[: part.stop - part.start]
+    engine = open_engine(spec, weights)
+
+    def work(part: slice, block: list[NDArray[Any]]) -> None:
+        rows = engine.decode(block[0].swapaxes(0, 1))  # (members, rows, columns)
+        decoded[part] = rows.mean(axis=0)[: part.stop - part.start]
+
+    for_each_block(engine, block_rows(spec, 1), work, z.astype(np.float32))
     return decoded
 
 
@@ -185,10 +147,20 @@ def decode(spec: NetworkSpec, weights: Weights, z: Array) -> Array:
 
 def draw_rows(spec: NetworkSpec, weights: Weights, n: int, rng: np.random.RandomState) -> Array:
     """Draw rows from the model: a member, z ~ N(0, I), x ~ p(x|z); (n, columns)."""
-    vae = build_vae(spec)
-    z = rng.standard_normal((spec.members, n, spec.latent)).astype(np.float32)
-    seed = rng.randint(2**31 - 1, size=2)
-    with vae.holding(tf.constant(weights)):
-        rows = vae.likelihood.draw(vae.decode(z), seed).numpy()  # (members, n, columns)
     member = rng.randint(spec.members, size=n)
-    return rows[member, np.arange(n)].astype(np.float64)
+    z = rng.standard_normal((n, 1, spec.latent)).repeat(spec.members, axis=1).astype(np.float32)
+    rows = np.empty((n, spec.columns))
+    engine = open_engine(spec, weights)
+
+    def work(part: slice, block: list[NDArray[Any]]) -> None:
+        means = engine.decode(block[0].swapaxes(0, 1))  # (members, rows, columns)
+        here = member[part]
+        rows[part] = means[here, np.arange(len(here))]
+
+    for_each_block(engine, block_rows(spec, 1), work, z)
+    if spec.likelihood == "bernoulli":
+        return (rng.uniform(size=rows.shape) < rows).astype(np.float64)
+    if spec.variance is not None:
+        return rows + np.sqrt(spec.variance) * rng.standard_normal(rows.shape)
+    log_variance = floored_log_variance(PLAIN, spec.unpack(weights)["log_variance"])
+    return rows + np.exp(0.5 * log_variance[member]) * rng.standard_normal(rows.shape)

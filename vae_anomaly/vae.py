@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._backend import keras
-from vae_anomaly.likelihoods import LIKELIHOODS, gaussian_kl
+from vae_anomaly.densities import MAX_LOG_VARIANCE, gaussian_kl
+from vae_anomaly.likelihoods import LIKELIHOODS
 from vae_anomaly.networks import ConvPlan, NetworkSpec
 from vae_anomaly.networks.conv import ConvDecoder, ConvEncoder
 from vae_anomaly.networks.dense import dense_decoder, dense_encoder
@@ -26,9 +27,6 @@ __all__ = ["VAE", "ElboTerms", "build_vae"]
 ops = keras.ops
 
 Tensor = Any
-
-MAX_LOG_VARIANCE = 12.0
-"""Bound of the encoder's log-variances, far outside what training reaches."""
 
 
 class ElboTerms(NamedTuple):
@@ -100,7 +98,7 @@ class VAE(keras.Model):
         outputs = ops.reshape(outputs, (members, draws, n, outputs.shape[-1]))
         return ElboTerms(
             log_likelihood=self.likelihood.log_prob(target[:, None], outputs),
-            kl=gaussian_kl(ops.cast(mean, target.dtype), ops.cast(log_variance, target.dtype)),
+            kl=gaussian_kl(ops, ops.cast(mean, target.dtype), ops.cast(log_variance, target.dtype)),
         )
 
     # ------------------------------------------------------------- weights beside the model

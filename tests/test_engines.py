@@ -1,0 +1,98 @@
+"""Every engine computes the same numbers, and what is drawn has the moments it should."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from vae_anomaly.engines import Engine, open_engine
+from vae_anomaly.engines.with_numpy import NumpyEngine
+from vae_anomaly.engines.with_tensorflow import TensorFlowEngine
+from vae_anomaly.inference import draw_rows
+from vae_anomaly.networks import NetworkSpec
+from vae_anomaly.vae import build_vae
+
+N, COLUMNS, LATENT = 40, 7, 3
+LEARNED = NetworkSpec(2, COLUMNS, (16, 8), LATENT, "gaussian")
+SPECS = {
+    "learned variance": LEARNED,
+    "fixed variance": replace(LEARNED, variance=0.3),
+    "bernoulli": replace(LEARNED, likelihood="bernoulli"),
+    "one member": replace(LEARNED, members=1),
+    "no hidden layers": replace(LEARNED, hidden=()),
+    "autoencoder": replace(LEARNED, noiseless=True),
+}
+
+
+@pytest.fixture(params=SPECS.values(), ids=SPECS)
+def engines(request: pytest.FixtureRequest) -> tuple[Engine, Engine]:
+    weights = build_vae(request.param).initial_weights(np.random.RandomState(0))
+    # Starting biases and log-variances are zero, which would hide much.
+    weights += np.random.RandomState(1).normal(scale=0.3, size=weights.shape).astype(np.float32)
+    return NumpyEngine(request.param, weights), TensorFlowEngine(request.param, weights)
+
+
+def test_engines_agree(engines: tuple[Engine, Engine]) -> None:
+    rng = np.random.RandomState(2)
+    target = rng.uniform(size=(N, COLUMNS))
+    x, noise, codes = (
+        rng.normal(size=shape).astype(np.float32)
+        for shape in ((N, COLUMNS), (4, LATENT), (engines[0].spec.members, N, LATENT))
+    )
+    for call in (
+        lambda engine: engine.terms(noise, x, target),
+        lambda engine: engine.posterior(x),
+        lambda engine: [engine.decode(codes)],
+    ):
+        ours, reference = (call(engine) for engine in engines)
+        for one, other in zip(ours, reference, strict=True):
+            assert one.shape == other.shape
+            assert one.dtype == other.dtype == np.float64
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_the_shape_of_the_networks_chooses_the_engine() -> None:
+    conv = NetworkSpec(1, 64, (8,), 2, "gaussian", image=(8, 8, 1))
+    for spec, kind in ((LEARNED, NumpyEngine), (conv, TensorFlowEngine)):
+        weights = np.zeros((spec.members, spec.n_weights), dtype=np.float32)
+        assert isinstance(open_engine(spec, weights), kind)
+
+
+def constant(spec: NetworkSpec, **arrays: float) -> np.ndarray:
+    """Weights that are zero but for some arrays."""
+    filled = {
+        name: np.full((spec.members, *shape), arrays.get(name, 0.0), dtype=np.float32)
+        for name, shape in spec.weight_shapes().items()
+    }
+    return spec.pack(filled)
+
+
+@pytest.mark.parametrize("variance", [None, 4.0])
+def test_gaussian_draws_have_the_moments_of_their_distribution(variance: float | None) -> None:
+    spec = NetworkSpec(1, 1, (), 1, "gaussian", variance=variance)
+    learned = {} if variance else {"log_variance": np.log(4.0)}
+    weights = constant(spec, **{"decoder_out.bias": 0.7}, **learned)
+    drawn = draw_rows(spec, weights, 100_000, np.random.RandomState(0))
+    assert drawn.mean() == pytest.approx(0.7, abs=0.02)
+    assert drawn.std() == pytest.approx(2.0, rel=0.01)
+
+
+def test_draws_hold_the_spread_of_the_codes_and_of_every_member() -> None:
+    spec = NetworkSpec(2, 1, (), 1, "gaussian", variance=0.25)
+    weights = constant(spec, **{"decoder_out.kernel": 1.5})
+    weights[1] += constant(spec, **{"decoder_out.bias": 80.0})[1]
+    drawn = draw_rows(spec, weights, 100_000, np.random.RandomState(0))[:, 0]
+    for center, part in ((0.0, drawn[drawn < 40]), (80.0, drawn[drawn >= 40])):
+        assert len(part) == pytest.approx(50_000, rel=0.02)
+        assert part.mean() == pytest.approx(center, abs=0.03)
+        assert part.var() == pytest.approx(1.5**2 + 0.25, rel=0.02)
+
+
+def test_bernoulli_draws_are_zeros_and_ones() -> None:
+    spec = NetworkSpec(1, 1, (), 1, "bernoulli")
+    weights = constant(spec, **{"decoder_out.bias": 0.7})
+    drawn = draw_rows(spec, weights, 100_000, np.random.RandomState(0))
+    assert set(np.unique(drawn)) == {0.0, 1.0}
+    assert drawn.mean() == pytest.approx(1 / (1 + np.exp(-0.7)), abs=0.005)

@@ -1,0 +1,73 @@
+"""The formulas of the ELBO, in nats, for any library of arrays.
+
+Each takes the functions that it needs from `ops`: `keras.ops` in a graph, where
+gradients flow, or `PLAIN`, which is NumPy. So every engine evaluates the same
+lines.
+"""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from scipy.special import expit
+
+__all__ = [
+    "MAX_LOG_VARIANCE",
+    "MIN_VARIANCE",
+    "PLAIN",
+    "bernoulli_log_density",
+    "floored_log_variance",
+    "gaussian_kl",
+    "gaussian_log_density",
+]
+
+Tensor = Any
+
+LOG_2PI = math.log(2 * math.pi)
+
+MAX_LOG_VARIANCE = 12.0
+"""Bound of the encoder's log-variances, far outside what training reaches."""
+
+MIN_VARIANCE = 1e-4
+"""Floor of learned variances, without which a column that can be predicted has no bound."""
+
+PLAIN = SimpleNamespace(
+    exp=np.exp,
+    square=np.square,
+    logaddexp=np.logaddexp,
+    sigmoid=expit,
+    softplus=lambda x: np.logaddexp(0.0, x),
+)
+"""NumPy under the names of `keras.ops`."""
+
+
+def gaussian_kl(ops: Any, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL divergence of N(mean, exp(log_variance)) from N(0, 1), elementwise, in nats.
+
+    Kingma and Welling, "Auto-encoding variational Bayes", appendix B
+    (:arxiv:`1312.6114`).
+    """
+    return 0.5 * (ops.square(mean) + ops.exp(log_variance) - 1.0 - log_variance)
+
+
+def gaussian_log_density(ops: Any, x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """Log of N(x; mean, exp(log_variance)), elementwise, in nats."""
+    return -0.5 * (LOG_2PI + log_variance + ops.square(x - mean) * ops.exp(-log_variance))
+
+
+def floored_log_variance(ops: Any, raw: Tensor) -> Tensor:
+    """Log of exp(raw) + `MIN_VARIANCE`."""
+    return ops.logaddexp(raw, math.log(MIN_VARIANCE))
+
+
+def bernoulli_log_density(ops: Any, x: Tensor, logits: Tensor) -> Tensor:
+    """Log-probability of x in {0, 1} under a coin with these logits, elementwise, in nats.
+
+    For values strictly inside the interval this is the usual cross-entropy, not
+    a normalised density (Loaiza-Ganem and Cunningham, "The continuous
+    Bernoulli", :arxiv:`1907.06845`).
+    """
+    return x * logits - ops.softplus(logits)

@@ -1,0 +1,59 @@
+"""Where forward passes run: NumPy for dense networks, TensorFlow for all others.
+
+An engine holds the weights of one detector and works on blocks of rows. Dense
+networks are a handful of matrix products, for which NumPy needs neither
+TensorFlow's seconds of import nor its memory.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_anomaly.networks import NetworkSpec
+
+__all__ = ["Engine", "open_engine"]
+
+Array = NDArray[np.float64]
+Weights = NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """Forward passes of the networks of one detector. Inputs float32, results float64."""
+
+    def running(self) -> AbstractContextManager[int]:
+        """Prepare for some calls, and say how many may run at a time."""
+
+    def terms(self, noise: Weights, x: Weights, target: Array) -> tuple[Array, Array]:
+        """Both halves of minus the ELBO, means over members and draws.
+
+        Takes noise (draws, latent), x and target (n, columns); returns the
+        reconstruction error (n, columns) and the KL divergence (n,).
+        """
+
+    def posterior(self, x: Weights) -> tuple[Array, Array, Array]:
+        """Means and log-variances of q(z|x), (members, n, latent), and rows rebuilt from the means.
+
+        The rows, (members, n, columns), are the expected ones.
+        """
+
+    def decode(self, z: Weights) -> Array:
+        """Decode codes, (members, n, latent), to expected rows, (members, n, columns)."""
+
+
+def open_engine(spec: NetworkSpec, weights: Weights) -> Engine:
+    """Choose the engine for networks of a shape, and give it their weights, (members, n_weights).
+
+    A detector's engine depends on its shape alone, so that its scores do not
+    depend on where they are made.
+    """
+    if spec.image is None:
+        from vae_anomaly.engines.with_numpy import NumpyEngine
+
+        return NumpyEngine(spec, weights)
+    from vae_anomaly.engines.with_tensorflow import TensorFlowEngine
+
+    return TensorFlowEngine(spec, weights)

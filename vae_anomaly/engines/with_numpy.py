@@ -1,0 +1,122 @@
+"""Dense networks in NumPy. See `Engine` for what the methods take and return.
+
+Inside, rows are the last axis, and a rim of zeros surrounds them: libraries of
+matrix products take other steps at the edge of a matrix, which round
+differently. Away from it every row is treated alike, wherever it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from vae_anomaly.densities import (
+    MAX_LOG_VARIANCE,
+    PLAIN,
+    bernoulli_log_density,
+    floored_log_variance,
+    gaussian_kl,
+    gaussian_log_density,
+)
+from vae_anomaly.networks import NetworkSpec
+
+__all__ = ["NumpyEngine"]
+
+Array = NDArray[np.float64]
+Weights = NDArray[np.float32]
+Layers = list[tuple[Weights, Weights]]
+
+RIM = 16
+
+
+class NumpyEngine:
+    """Forward passes of dense networks.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+    weights : ndarray of shape (members, n_weights)
+    """
+
+    def __init__(self, spec: NetworkSpec, weights: Weights) -> None:
+        self.spec = spec
+        arrays = spec.unpack(weights)
+        depth = [str(i) for i in range(len(spec.hidden))]
+        self.encoder, self.decoder = (
+            [
+                (arrays[f"{part}_{i}.kernel"].swapaxes(1, 2), arrays[f"{part}_{i}.bias"][..., None])
+                for i in (*depth, "out")
+            ]
+            for part in ("encoder", "decoder")
+        )
+        self.raw_log_variance = arrays.get("log_variance")
+
+    @contextmanager
+    def running(self) -> Iterator[int]:
+        """Take a core for each call.
+
+        Products so small are not worth dividing, and divided ones round
+        differently on other numbers of cores.
+        """
+        with _blas().limit(limits=1, user_api="blas"):
+            yield joblib.cpu_count()
+
+    def terms(self, noise: Weights, x: Weights, target: Array) -> tuple[Array, Array]:
+        """Both halves of minus the ELBO."""
+        mean, log_variance = self._encode(x)  # (members, latent, n)
+        deviation = 0.0 if self.spec.noiseless else np.exp(0.5 * log_variance)
+        likelihood = np.zeros(target.T.shape)
+        for draw in noise:
+            outputs = _forward(self.decoder, mean + deviation * draw[:, None])
+            likelihood += self._log_density(target.T, outputs)
+        kl = gaussian_kl(PLAIN, mean.astype(np.float64), log_variance.astype(np.float64))
+        return -likelihood.T / len(noise), kl.sum(axis=1).mean(axis=0)
+
+    def posterior(self, x: Weights) -> tuple[Array, Array, Array]:
+        """Codes, and rows rebuilt from their means."""
+        codes = [part.swapaxes(1, 2) for part in self._encode(x)]
+        mean, log_variance = (part.astype(np.float64) for part in codes)
+        return mean, log_variance, self.decode(codes[0])
+
+    def decode(self, z: Weights) -> Array:
+        """Decode codes to expected rows."""
+        outputs = _forward(self.decoder, z.swapaxes(1, 2)).swapaxes(1, 2).astype(np.float64)
+        return PLAIN.sigmoid(outputs) if self.spec.likelihood == "bernoulli" else outputs
+
+    def _encode(self, x: Weights) -> tuple[Weights, Weights]:
+        mean, log_variance = np.split(_forward(self.encoder, x.T[None]), 2, axis=1)
+        return mean, np.clip(log_variance, -MAX_LOG_VARIANCE, MAX_LOG_VARIANCE)
+
+    def _log_density(self, target: Array, outputs: Weights) -> Array:
+        """Log p(x|z), averaged over members: (columns, n)."""
+        outputs = outputs.astype(np.float64)
+        if self.spec.likelihood == "bernoulli":
+            return bernoulli_log_density(PLAIN, target, outputs).mean(axis=0)
+        if self.raw_log_variance is None:
+            log_variance = np.log(np.float32(self.spec.variance))
+        else:
+            log_variance = floored_log_variance(PLAIN, self.raw_log_variance)[..., None]
+        return gaussian_log_density(PLAIN, target, outputs, np.float64(log_variance)).mean(axis=0)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Libraries of matrix products; looking for them takes a while."""
+    return ThreadpoolController()
+
+
+def _forward(layers: Layers, x: Weights) -> Weights:
+    """Run (members, inputs, n) through dense layers, with rectifiers between them."""
+    x = np.pad(x, [(0, 0), (0, 0), (RIM, RIM)])
+    for i, (kernel, bias) in enumerate(layers):
+        x = kernel @ x
+        x += bias
+        if i < len(layers) - 1:
+            np.maximum(x, 0.0, out=x)
+    return x[..., RIM:-RIM]

@@ -1,0 +1,120 @@
+"""Any network in TensorFlow. See `Engine` for what the methods take and return.
+
+Compiled functions are kept per network shape, not per detector; weights are
+arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from vae_anomaly.networks import NetworkSpec
+from vae_anomaly.vae import VAE, build_vae
+
+__all__ = ["TensorFlowEngine"]
+
+Tensor = Any
+Array = NDArray[np.float64]
+Weights = NDArray[np.float32]
+
+
+class TensorFlowEngine:
+    """Forward passes of networks of any kind.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+    weights : ndarray of shape (members, n_weights)
+    """
+
+    def __init__(self, spec: NetworkSpec, weights: Weights) -> None:
+        self.spec, self.weights = spec, tf.constant(weights)
+
+    @contextmanager
+    def running(self) -> Iterator[int]:
+        """One call keeps all cores busy."""
+        yield 1
+
+    def terms(self, noise: Weights, x: Weights, target: Array) -> tuple[Array, Array]:
+        """Both halves of minus the ELBO."""
+        reconstruction, kl = _compiled_terms(self.spec)(self.weights, noise, x, target)
+        return reconstruction.numpy(), kl.numpy()
+
+    def posterior(self, x: Weights) -> tuple[Array, Array, Array]:
+        """Codes, and rows rebuilt from their means."""
+        mean, log_variance, rebuilt = _compiled_posterior(self.spec)(self.weights, x)
+        return mean.numpy(), log_variance.numpy(), rebuilt.numpy()
+
+    def decode(self, z: Weights) -> Array:
+        """Decode codes to expected rows."""
+        return _compiled_decoder(self.spec)(self.weights, z).numpy()
+
+
+def _for_members(vae: VAE, x: Tensor) -> Tensor:
+    """Show the same rows to every member: (n, ...) to (members, n, ...)."""
+    return tf.tile(x[None], [vae.members] + [1] * len(x.shape))
+
+
+def _weights_type(spec: NetworkSpec) -> Any:
+    return tf.TensorSpec([spec.members, spec.n_weights], tf.float32)
+
+
+def _rows_type(spec: NetworkSpec, dtype: Any = tf.float32) -> Any:
+    return tf.TensorSpec([None, spec.columns], dtype)
+
+
+@lru_cache(maxsize=64)
+def _compiled_terms(spec: NetworkSpec) -> Callable[..., Any]:
+    vae = build_vae(spec)
+    noise = tf.TensorSpec([None, spec.latent], tf.float32)
+
+    # Types are spelled out, so that each function is traced once.
+    @tf.function(
+        input_signature=[
+            *(_weights_type(spec), noise, _rows_type(spec)),
+            _rows_type(spec, tf.float64),
+        ]
+    )
+    def terms(weights: Tensor, noise: Tensor, x: Tensor, target: Tensor) -> Any:
+        with vae.holding(weights):
+            parts = vae.elbo(_for_members(vae, x), _for_members(vae, target), noise[None, :, None])
+        return (
+            -tf.reduce_mean(parts.log_likelihood, axis=[0, 1]),
+            tf.reduce_mean(tf.reduce_sum(parts.kl, axis=-1), axis=0),
+        )
+
+    return terms
+
+
+@lru_cache(maxsize=64)
+def _compiled_posterior(spec: NetworkSpec) -> Callable[..., Any]:
+    vae = build_vae(spec)
+
+    @tf.function(input_signature=[_weights_type(spec), _rows_type(spec)])
+    def posterior(weights: Tensor, x: Tensor) -> Any:
+        with vae.holding(weights):
+            mean, log_variance = vae.encode(_for_members(vae, x))
+            rebuilt = vae.likelihood.mean(vae.decode(mean))
+        return [tf.cast(result, tf.float64) for result in (mean, log_variance, rebuilt)]
+
+    return posterior
+
+
+@lru_cache(maxsize=64)
+def _compiled_decoder(spec: NetworkSpec) -> Callable[..., Any]:
+    vae = build_vae(spec)
+    codes = tf.TensorSpec([spec.members, None, spec.latent], tf.float32)
+
+    @tf.function(input_signature=[_weights_type(spec), codes])
+    def decode(weights: Tensor, z: Tensor) -> Any:
+        with vae.holding(weights):
+            return tf.cast(vae.likelihood.mean(vae.decode(z)), tf.float64)
+
+    return decode
