@@ -21,15 +21,15 @@ from vae_anomaly._parameters import check_parameters
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.generative import GenerativeMixin
 from vae_anomaly.history import History
-from vae_anomaly.pictures import ImageShape, as_rows, check_shape
+from vae_anomaly.pictures import ImageShape, as_rows, check_shape, smooth
 from vae_anomaly.scaling import Columns
 from vae_anomaly.scores import SCORES, RowTerms
 from vae_anomaly.settings import (
     RULES,
-    architecture_for,
     column_names,
     network_spec,
     scoring_noise,
+    smoothing_for,
 )
 from vae_anomaly.thresholds import (
     choose_calibration_rows,
@@ -66,6 +66,10 @@ class VAEDetector(
         Sizes of the encoder's dense hidden layers, after any convolutions; a
         dense decoder mirrors them. None is (128, 64), or (16,) after
         convolutions.
+    smoothing : float or None, default=None
+        Standard deviation, in pixels, of the Gaussian that smooths pictures
+        before they are learned or scored. None is 1/28 of the longer side, and
+        0 for convolutions.
     likelihood : {"gaussian", "bernoulli"}, default="gaussian"
         Distribution of a column given the latent code. "bernoulli" is the log
         loss for values in [0, 1]; columns that leave the interval in training
@@ -169,6 +173,7 @@ class VAEDetector(
         architecture: str = "auto",
         latent_dim: int = 8,
         hidden_units: tuple[int, ...] | None = None,
+        smoothing: float | None = None,
         likelihood: str = "gaussian",
         variance: float | None = None,
         beta: float = 1.0,
@@ -188,6 +193,7 @@ class VAEDetector(
         self.architecture = architecture
         self.latent_dim = latent_dim
         self.hidden_units = hidden_units
+        self.smoothing = smoothing
         self.likelihood = likelihood
         self.variance = variance
         self.beta = beta
@@ -246,13 +252,18 @@ class VAEDetector(
         if self.contamination is None and self.threshold is None:
             calibrates = choose_calibration_rows(len(rows), rng)
 
+        rows = self._smoothed(rows, given.shape)
         learned = rows[~calibrates]
         if len(learned) < 2:
             raise DataError(
                 f"Expected at least 2 rows to learn from, got {len(learned)}; {calibrates.sum()} "
                 f"of {len(rows)} calibrates. Bring more rows."
             )
-        columns = self._measure(learned, given.shape)
+        columns = (
+            Columns.from_rows(learned)
+            if given.shape is None
+            else Columns.from_pixels(learned, given.shape[2])
+        )
         if not columns.varies.any():
             raise DataError(
                 f"All {rows.shape[1]} columns are constant in the {len(learned)} training rows: "
@@ -278,11 +289,8 @@ class VAEDetector(
         self._choose_threshold(learned, rows[calibrates])
         return self
 
-    def _measure(self, learned: Array, image: ImageShape | None) -> Columns:
-        convolves = architecture_for(self, image) == "conv"
-        if image is not None and convolves:
-            return Columns.from_pixels(learned, image[2])
-        return Columns.from_rows(learned)
+    def _smoothed(self, rows: Array, image: ImageShape | None) -> Array:
+        return rows if image is None else smooth(rows, image, smoothing_for(self, image))
 
     def _mean_latent_kl(self, x: Array) -> Array:
         from vae_anomaly.inference import posterior
@@ -311,7 +319,8 @@ class VAEDetector(
         check_is_fitted(self)
         given = as_rows(X)
         check_shape(given.shape, self.image_shape_)
-        return validate_data(self, given.values, dtype=np.float64, order="C", reset=False)
+        rows = validate_data(self, given.values, dtype=np.float64, order="C", reset=False)
+        return self._smoothed(rows, self.image_shape_)
 
     def _contributions(self, rows: Array) -> Array:
         """Contributions of each column, and last of the latent code: (n, n_features + 1)."""

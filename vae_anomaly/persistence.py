@@ -43,6 +43,7 @@ PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
     "patience": (int,),
     "random_state": (int, type(None)),
     "score_type": (str,),
+    "smoothing": (float, type(None)),
     "threshold": (float, type(None)),
     "variance": (float, type(None)),
 }

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from vae_anomaly.exceptions import DataError
 
-__all__ = ["ImageShape", "Rows", "as_pictures", "as_rows", "check_shape"]
+__all__ = ["ImageShape", "Rows", "as_pictures", "as_rows", "check_shape", "smooth"]
 
 ImageShape = tuple[int, int, int]
 """Height, width, channels."""
@@ -56,6 +57,31 @@ def as_pictures(rows: NDArray[np.float64], shape: ImageShape, scale: float = 1.0
     height, width, channels = shape
     full = (len(rows), height, width) + ((channels,) if channels > 1 else ())
     return rows.reshape(full) * scale
+
+
+def smooth(rows: NDArray[np.float64], shape: ImageShape, deviation: float) -> NDArray[np.float64]:
+    """Convolve pictures, each channel by itself, with a Gaussian.
+
+    What is strange about a picture is seldom a single pixel: without the finest
+    grain, neighbours support each other.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, columns)
+        Flattened pictures.
+    shape : tuple of (height, width, channels)
+    deviation : float
+        Of the Gaussian, in pixels; 0 leaves the pictures as they are. Beyond
+        their border pictures are mirrored.
+
+    Returns
+    -------
+    ndarray of shape (n, columns)
+    """
+    if not deviation:
+        return rows
+    pictures = rows.reshape(len(rows), *shape)
+    return gaussian_filter(pictures, (0, deviation, deviation, 0)).reshape(rows.shape)
 
 
 def check_shape(shape: ImageShape | None, expected: ImageShape | None) -> None:

@@ -129,8 +129,9 @@ class Columns:
     def from_pixels(cls, rows: Array, channels: int) -> Columns:
         """Measure flattened images, all pixels of a channel together.
 
-        So every pixel reaches the network, those that were constant included:
-        a convolution needs the whole picture.
+        Pixels share a unit: one that hardly ever changes is no more telling for
+        it. And all reach the network, those that were constant included: a
+        convolution needs the whole picture.
         """
         one = cls.from_rows(rows.reshape(-1, channels))
         pixels = rows.shape[1] // channels
