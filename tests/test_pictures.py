@@ -10,7 +10,8 @@ from sklearn.datasets import load_digits
 
 from vae_anomaly import DataError, ParameterError, VAEDetector, load, save
 from vae_anomaly.networks import ConvPlan, NetworkSpec
-from vae_anomaly.pictures import as_pictures, as_rows
+from vae_anomaly.pictures import as_pictures, as_rows, smooth
+from vae_anomaly.settings import smoothing_for
 from vae_anomaly.vae import build_vae
 
 
@@ -159,3 +160,50 @@ def test_what_does_not_fit_is_refused(fitted: VAEDetector) -> None:
         table.predict(strokes(3))
     with pytest.raises(DataError, match="contribution_maps is for pictures"):
         table.contribution_maps(np.eye(120))
+
+
+def test_smoothing_is_a_gaussian_on_each_channel_by_itself() -> None:
+    dot = np.zeros((1, 31, 41, 2))
+    dot[0, 15, 20] = [1.0, 3.0]
+    smoothed = smooth(dot.reshape(1, -1), (31, 41, 2), 1.5).reshape(31, 41, 2)
+    rows, columns = np.mgrid[:31, :41]
+    away = (rows - 15) ** 2 + (columns - 20) ** 2
+    density = np.exp(-away / (2 * 1.5**2)) / (2 * np.pi * 1.5**2)
+    np.testing.assert_allclose(smoothed[..., 0], density, atol=1e-4)
+    np.testing.assert_allclose(smoothed[..., 1], 3 * smoothed[..., 0])
+
+
+def test_smoothing_keeps_pictures_apart_and_flat_ones_flat() -> None:
+    pictures = np.stack([np.full((9, 7, 1), 0.25), np.random.RandomState(0).rand(9, 7, 1)])
+    rows = pictures.reshape(2, -1)
+    together = smooth(rows, (9, 7, 1), 2.0)
+    np.testing.assert_allclose(together[0], 0.25)
+    np.testing.assert_array_equal(smooth(rows[1:], (9, 7, 1), 2.0)[0], together[1])
+    np.testing.assert_array_equal(smooth(rows, (9, 7, 1), 0.0), rows)
+
+
+def test_grain_that_smoothing_removes_changes_no_score() -> None:
+    bars, strange = strokes(200), strokes(50, seed=1).astype(np.int64)
+    board = np.indices((12, 10)).sum(axis=0) % 2 * 2 - 1
+    grainy = (strange + 20 * board).clip(0, 255).astype(np.uint8)
+    strange = strange.astype(np.uint8)
+    moved = {}
+    for smoothing in (0.0, 2.0):
+        detector = VAEDetector(
+            smoothing=smoothing, max_steps=200, contamination=0.1, random_state=0
+        ).fit(bars)
+        change = detector.score_samples(strange) - detector.score_samples(grainy)
+        moved[smoothing] = np.abs(change).mean() / detector.score_samples(bars).std()
+    assert moved[2.0] < 0.2 * moved[0.0]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "smoothing", "expected"),
+    [("auto", None, 12 / 28), ("dense", None, 12 / 28), ("conv", None, 0.0), ("conv", 1.5, 1.5)],
+)
+def test_pictures_are_smoothed_by_a_share_of_their_longer_side(
+    architecture: str, smoothing: float | None, expected: float
+) -> None:
+    detector = VAEDetector(architecture=architecture, smoothing=smoothing)
+    assert smoothing_for(detector, (10, 12, 3)) == pytest.approx(expected)
+    assert smoothing_for(detector, None) == 0.0
