@@ -179,6 +179,11 @@ def cli() -> None:
     show_default=True,
     help="Seed: the same data and seed give the same model.",
 )
+@click.option(
+    "--keep-partial",
+    is_flag=True,
+    help="On Ctrl-C in training, keep the best weights so far; a second one leaves nothing.",
+)
 @_common
 def fit(
     console: Console,
@@ -219,8 +224,7 @@ def fit(
     from vae_anomaly.cli.fitting import fit_table
 
     without = ignore if id_column is None else (*ignore, id_column)
-    fit_table(console, data, output, without=without, **parameters)
-    return None
+    return fit_table(console, data, output, without=without, **parameters)
 
 
 @cli.command(

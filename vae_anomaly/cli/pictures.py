@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from vae_anomaly.cli.checks import check_directory, check_output
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.exits import Exit
 from vae_anomaly.cli.fitting import threshold_origin
+from vae_anomaly.cli.training import UNIT, fit_and_save
 from vae_anomaly.cli.writing import check_format, score_writer
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.persistence import load_with_images
@@ -27,7 +27,6 @@ from vae_anomaly.sources.images import NORMAL_FOLDERS, PictureBatch
 __all__ = ["evaluate_pictures", "fit_pictures", "score_pictures"]
 
 LISTED_SKIPPED = 10
-UNIT = "images"
 
 
 def fit_pictures(
@@ -38,6 +37,7 @@ def fit_pictures(
     image_size: tuple[int, int] | None = None,
     resize: str = "stretch",
     strict: bool = False,
+    keep_partial: bool = False,
     **parameters: Any,
 ) -> Exit:
     """Fit a detector on pictures and save it.
@@ -52,6 +52,8 @@ def fit_pictures(
     resize : {"stretch", "letterbox"}, default="stretch"
     strict : bool, default=False
         Refuse pictures that cannot be read.
+    keep_partial : bool, default=False
+        Keep the best weights so far when interrupted.
     **parameters
         Of VAEDetector.
 
@@ -73,28 +75,23 @@ def fit_pictures(
         )
 
     from vae_anomaly.estimator import VAEDetector
-    from vae_anomaly.persistence import save
 
     console.start_tensorflow()
     console.say(f"training on {len(pixels):,} pictures of {schema}")
-    start, steps = time.monotonic(), parameters["max_steps"]
     detector = VAEDetector(**parameters)
-    with console.progress("training", steps, unit=UNIT, each=detector.batch_size) as update:
-        detector.callback = lambda history: update(
-            history.step[-1], f"loss {history.loss[-1]:.4g} nats"
-        )
-        detector.fit(pixels)
-    detector.callback = None
-    save(detector, output, schema)
+    seconds, code = fit_and_save(
+        console, detector, pixels, output, schema=schema, keep_partial=keep_partial
+    )
     history = detector.history_
     console.say(
-        f"trained for {history.step[-1]:,} steps in {time.monotonic() - start:.1f} s, "
+        f"trained for {history.step[-1]:,} steps in {seconds:.1f} s, "
         f"loss {history.loss[-1]:.4g} nats a picture"
     )
     origin = threshold_origin(detector, "pictures")
     console.say(f"threshold: {-detector.offset_:.4g} nats, {origin}")
     console.say(f"model: {output}")
-    return _say_skipped(console, source)
+    skipped = _say_skipped(console, source)
+    return skipped if code is Exit.DONE else code
 
 
 def score_pictures(
