@@ -221,7 +221,7 @@ class Painter:
 
     latent_kl_ = np.array([[0.1, 2.0, 0.0, 1.0]])
 
-    def decode(self, z: np.ndarray) -> np.ndarray:
+    def decode(self, z: np.ndarray, member: int) -> np.ndarray:
         return np.repeat(z[:, [1, 3]], 8, axis=1).reshape(len(z), 4, 4)
 
     def reconstruct(self, X: np.ndarray) -> np.ndarray:
@@ -314,7 +314,7 @@ def test_a_single_latent_dimension_is_a_row() -> None:
     class Line(Painter):
         latent_kl_ = np.array([[0.5]])
 
-        def decode(self, z: np.ndarray) -> np.ndarray:
+        def decode(self, z: np.ndarray, member: int) -> np.ndarray:
             return np.repeat(z, 16, axis=1).reshape(-1, 4, 4)
 
     display = LatentGridDisplay.from_estimator(Line(), 7)

@@ -6,6 +6,7 @@ import io
 import re
 from base64 import b64decode
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -194,16 +195,21 @@ def test_the_ends_of_an_interpolation_are_normal_pictures(
         assert (zeros == end[..., 0]).all(axis=(1, 2)).any()
 
 
-def test_several_members_have_no_common_plane(
+def test_of_several_members_the_first_one_paints(
     digits: tuple[np.ndarray, np.ndarray],
 ) -> None:
     X = digits[0][:60]
     detector = VAEDetector(**QUICK | {"max_steps": 10}, n_members=2, threshold=0.0).fit(X)
     report = build_image_report(detector, X[:12], names=list("abcdefghijkl"), top=0)
-    assert report.images.latent_grid is report.images.strangest is None
+    assert report.images.strangest is None
+    code = np.zeros((1, 2))
+    code[0, list(report.images.latent_grid.dimensions)] = report.images.latent_grid.values[7]
+    painted = np.clip(detector.decode(code, member=0), 0, 255).round()[0]
+    np.testing.assert_allclose(report.images.latent_grid.pictures[7, 7, ..., 0], painted, atol=1)
     assert len(report.images.samples.pictures) == 40
     page = render_page(report)
-    assert "Latent plane" not in page
+    assert "the first of the model's 2 members paints at each place" in unescape(page)
+    assert "Each member has a latent space of its own" in page
     assert "Strangest" not in page
 
 

@@ -201,18 +201,18 @@ def draw_pictures(report: ReportData) -> dict[str, bytes]:
 
 
 def _draw_images(found: ImageFindings) -> dict[str, bytes]:
-    drawn = {"samples": _png(found.samples.plot, _grid_size(found.samples))}
+    drawn = {
+        "latent_grid": _png(found.latent_grid.plot, PLANE),
+        "samples": _png(found.samples.plot, _grid_size(found.samples)),
+    }
     for name, gallery in (("strangest", found.strangest), ("normal", found.normal)):
         if gallery is not None:
             drawn[name] = _png(gallery.display.plot, _gallery_size(gallery.display))
     if found.interpolation is not None:
         drawn["interpolation"] = _png(found.interpolation.plot, _grid_size(found.interpolation))
-    if found.latent_grid is not None:
-        drawn["latent_grid"] = _png(found.latent_grid.plot, PLANE)
     if found.comparison is not None:
         drawn["latent_compared"] = _png(found.comparison.latent.plot, PLANE)
-        if found.comparison.latent_grid is not None:
-            drawn["latent_grid_compared"] = _png(found.comparison.latent_grid.plot, PLANE)
+        drawn["latent_grid_compared"] = _png(found.comparison.latent_grid.plot, PLANE)
     return drawn
 
 
