@@ -171,6 +171,9 @@ def test_closeness_to_the_prior_is_measured(report: ReportData) -> None:
     compared = report.images.comparison
     assert (compared.own.beta, compared.other.beta) == (1.0, 0.0)
     assert compared.own.energy < compared.other.energy
+    (said,) = (line for line in report.summary if "energy distance" in line)
+    assert f"is {compared.own.energy:.3g} with the KL weight of 1 (beta)" in said
+    assert f"and {compared.other.energy:.3g} for the same network trained with 0" in said
 
 
 def test_the_plane_spans_the_two_dimensions_that_are_used_most(
