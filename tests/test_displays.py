@@ -204,6 +204,14 @@ def test_kinds_have_colours_and_names_are_text() -> None:
     assert max(map(len, names)) == 24
 
 
+def test_ten_kinds_have_a_colour_each_where_none_is_known_to_be_normal() -> None:
+    kinds = [f"class {i}" for i in range(10)]
+    display = LatentDisplay(np.zeros((10, 2)), axis_names=("a", "b"), kinds=kinds)
+    groups = display.groups()
+    assert [group.name for group in groups] == kinds
+    assert len({group.color for group in groups}) == 10
+
+
 def test_the_prior_is_outlined_where_the_plane_is_that_of_the_codes() -> None:
     names = ("latent dimension 1", "latent dimension 2")
     display = LatentDisplay(np.zeros((3, 2)), axis_names=names).plot()

@@ -279,6 +279,19 @@ def test_the_page_shows_it_all(report: ReportData, drawn: dict[str, bytes]) -> N
     assert not re.search(r"\brows?\b", text)
 
 
+def test_without_labels_kinds_have_no_areas(
+    detector: VAEDetector, labelled: dict[str, object]
+) -> None:
+    X, names = labelled["pictures"][:6], [str(i) for i in range(1, 7)]
+    report = build_image_report(detector, X, names=names, kinds=["3", "5"] * 3, top=2)
+    text = " ".join(check_page(render_page(report)).text.split())
+    assert "share flagged" in text
+    assert "AUROC" not in text
+    assert "kind 3" in text
+    first = report.images.strangest.pictures[0].row_id
+    assert f"1. picture {first}" in text  # a bare number would read like another rank
+
+
 def test_files_beside_the_page_come_and_go(
     report: ReportData, drawn: dict[str, bytes], tmp_path: Path
 ) -> None:
