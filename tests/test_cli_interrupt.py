@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from vae_anomaly import load
+from vae_anomaly.cli.finishing import finishing
 
 ROOT = Path(__file__).parent.parent
 # A learning rate at which nothing improves fast, and so nothing stops early.
@@ -109,6 +111,36 @@ def test_a_second_interrupt_stops_at_once_and_leaves_nothing(place, fit):
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "interrupted\n")
     assert files(place) == sorted([TABLE, PICTURES])
+
+
+def test_the_first_is_noted_and_the_second_heard():
+    heard = []
+    before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    try:
+        with finishing() as told:
+            assert not told()
+            signal.raise_signal(signal.SIGINT)
+            assert told()
+            assert heard == []
+            signal.raise_signal(signal.SIGINT)
+            assert heard == [signal.SIGINT]
+        signal.raise_signal(signal.SIGINT)
+        assert len(heard) == 2
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_other_threads_get_no_signals():
+    told = []
+
+    def work():
+        with finishing() as interrupted:
+            told.append(interrupted())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert told == [False]
 
 
 def test_before_training_there_is_nothing_to_keep(place):

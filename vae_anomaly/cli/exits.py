@@ -6,7 +6,7 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import IntEnum
 from typing import Any
@@ -21,15 +21,7 @@ from vae_anomaly.exceptions import (
     ParameterError,
 )
 
-__all__ = [
-    "Exit",
-    "Terminated",
-    "code_after",
-    "finishing",
-    "report",
-    "stop_if_told",
-    "terminable",
-]
+__all__ = ["Exit", "Terminated", "code_after", "report", "stop_if_told", "terminable"]
 
 
 class Exit(IntEnum):
@@ -173,39 +165,3 @@ def stop_if_told() -> None:
     """
     if _raised:
         raise _raised[-1]
-
-
-@contextmanager
-def finishing(notice: str = "") -> Iterator[Callable[[], bool]]:
-    """Let the first SIGINT only be noted, so that work may end well; the second stops at once.
-
-    Parameters
-    ----------
-    notice : str, optional
-        Written to standard error when the first arrives.
-
-    Yields
-    ------
-    callable
-        Tells whether one has arrived.
-    """
-    arrived = False
-
-    def note(number: int, frame: Any) -> None:
-        nonlocal arrived
-        if arrived and callable(before):
-            before(number, frame)
-        arrived = True
-        if notice:
-            # Not through sys.stderr, in the middle of whose work this may come.
-            os.write(2, f"{notice}\n".encode())
-
-    try:
-        before = signal.signal(signal.SIGINT, note)
-    except ValueError:  # not the main thread, which alone gets signals
-        yield lambda: False
-        return
-    try:
-        yield lambda: arrived
-    finally:
-        signal.signal(signal.SIGINT, before)

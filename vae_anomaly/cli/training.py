@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from vae_anomaly.cli.console import Console
-from vae_anomaly.cli.exits import Exit, finishing, stop_if_told
+from vae_anomaly.cli.exits import Exit, stop_if_told
+from vae_anomaly.cli.finishing import finishing
 from vae_anomaly.history import History
 from vae_anomaly.persistence import save
 from vae_anomaly.schema import ImageSchema
