@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -11,11 +12,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from sklearn.base import clone
 
 import vae_anomaly
 from vae_anomaly.cli import run
 from vae_anomaly.cli.commands import ARCHITECTURE_NAMES, RESIZE_NAMES
 from vae_anomaly.cli.console import Console
+from vae_anomaly.report.images import prior_fit
+from vae_anomaly.schema import ImageSchema
+from vae_anomaly.sources import open_pictures
 
 DATA = Path(__file__).parent.parent / "data"
 FAST = ("--max-steps", "30", "--false-alarm-rate", "0.1")
@@ -171,6 +176,75 @@ def test_arrays_are_scored_by_number(place, vae):
     assert [r["anomaly_score"] for r in rows] == [r["anomaly_score"] for r in same]
 
 
+def test_arrays_bring_their_labels(place, vae):
+    files = sorted((place / "plate/test").glob("*/*.png"))
+    pixels = np.stack([np.asarray(Image.open(path)) for path in files])
+    holes = np.array([path.parent.name == "hole" for path in files])
+    np.savez(place / "a.npz", X=pixels, y=holes)
+    code, _, lines = vae("evaluate plate.vae a.npz -o report")
+    assert code == 0, lines
+    assert lines[0] == "labels: y in a.npz, 2 kinds"
+    text = "\n".join(lines)
+    assert "Of 8 anomalies, " in text
+    folders = vae("evaluate plate.vae plate -o other")[2]
+    (same,) = (line for line in folders if ": the AUROC" in line)
+    assert same in lines
+    assert same in lines
+
+    np.savez(place / "a.npz", X=pixels, y=np.where(holes, 3, 5))
+    code, _, lines = vae("evaluate plate.vae a.npz -o report")
+    assert code == 0
+    assert lines[:2] == [
+        "labels: y in a.npz, 2 kinds",
+        "note: no label is called good, normal or ok, so that nothing is known to be an anomaly. "
+        "Name normal ones with --normal-label.",
+    ]
+    code, _, lines = vae("evaluate plate.vae a.npz -o report --normal-label 5")
+    assert code == 0
+    assert same in lines
+
+    np.savez(place / "a.npz", X=pixels, y=holes[1:])
+    code, _, lines = vae("evaluate plate.vae a.npz -o new")
+    assert code == 3
+    assert lines == [
+        "error: y in a.npz holds an array of shape (15,). Expected one label for each of the 16 "
+        "pictures: shape (16,)."
+    ]
+    assert not (place / "new").exists()
+    assert vae("score plate.vae a.npz -o s.csv")[0] == 0  # which has no use for labels
+
+
+def test_a_twin_with_another_beta_is_compared(place, vae):
+    (place / "plate/train/good/07.png").write_bytes(b"")
+    line = "evaluate plate.vae plate -o report --compare-beta 0 --training plate"
+    code, out, lines = vae(line)
+    assert (code, out) == (6, "")
+    assert "training a twin with beta 0 on 59 pictures" in lines
+    assert lines[-2:] == [
+        "skipped 1 of 60 pictures for the twin:",
+        "  train/good/07.png: it is empty",
+    ]
+    (said,) = (line for line in lines if line.startswith("The energy distance"))
+    number = r"\d[\d.e+-]*"
+    assert re.fullmatch(
+        rf"The energy distance of the latent codes from the prior, N\(0, I\), is {number} with the "
+        rf"KL weight of 1 \(beta\), and {number} for the same network trained with 0: zero would "
+        rf"be no difference\.",
+        said,
+    )
+    page = (place / "report/report.html").read_text()
+    assert "The same at beta 0" in page
+    assert (place / "report/latent_compared.png").is_file()
+
+    # The same again by hand: the twin has all that the model has, but for beta.
+    model = vae_anomaly.load("plate.vae")
+    source = open_pictures("plate", fitting=True)
+    twin = clone(model).set_params(beta=0.0).fit(ImageSchema(12, 16, 1).read(source)[0])
+    good = np.stack([np.asarray(Image.open(f"plate/test/good/{i}.png")) for i in range(8)])
+    for detector in (model, twin):
+        assert f"{prior_fit(detector.transform(good), 0).energy:.3g}" in said
+
+
 def test_a_model_made_in_python_takes_folders(place, vae):
     vae_anomaly.save(vae_anomaly.load("plate.vae"), "bare.vae")
     assert vae("score plate.vae plate/test -o a.csv")[0] == 0
@@ -248,6 +322,11 @@ def test_a_broken_mask_is_noted(place, vae):
 
 # --------------------------------------------------------------------------- refused
 
+TOGETHER = (
+    "--compare-beta and --training go together: a weight of the KL divergence, and the pictures "
+    "that MODEL was fitted on. Give both, or none of them."
+)
+
 REFUSED = [
     ("fit empty -o out", 3, "empty holds no pictures: no PNG, JPEG, BMP, TIFF, WebP or GIF files"),
     ("score plate.vae empty -o out", 3, "empty holds no pictures"),
@@ -281,6 +360,30 @@ REFUSED = [
     ("fit plate -o out --image-size 9x", 2, "expected a height and a width, such as 48x64, or one"),
     ("fit plate -o out --image-size 0", 2, "image_size must be 1 to 2048 pixels. Got (0, 0)."),
     ("evaluate plate.vae plate -o plate/report", 2, "The report would lie among the pictures in"),
+    ("evaluate plate.vae plate -o out --compare-beta 0", 2, TOGETHER),
+    ("evaluate plate.vae plate -o out --training plate", 2, TOGETHER),
+    (
+        "evaluate plate.vae plate -o out --compare-beta 1 --training plate",
+        2,
+        "plate.vae itself was fitted with beta 1: there would be nothing to compare. Choose",
+    ),
+    (
+        "evaluate plate.vae one -o out --compare-beta 0 --training missing",
+        5,
+        "Cannot read missing: there is no such file.",
+    ),
+    ("evaluate plate.vae plate -o out --compare-beta 0 --training bad", 3, "bad: none of 1 pictu"),
+    (
+        "evaluate plate.vae one -o plate/report --compare-beta 0 --training plate",
+        2,
+        "The report would lie among the pictures in plate. Choose another output.",
+    ),
+    (
+        "evaluate t.vae t.csv -o out --compare-beta 0 --training plate",
+        2,
+        "--compare-beta is for pictures; t.csv does not hold any.",
+    ),
+    ("evaluate t.vae t.csv -o out --training plate", 2, "--training is for pictures; t.csv does"),
     ("evaluate plate.vae plate -o out --normal-label x", 3, "no subfolder with pictures is called"),
     ("score plate.vae labels -o out", 3, "labels holds an array of shape (3,). Expected pictures"),
 ]

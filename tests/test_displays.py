@@ -204,6 +204,14 @@ def test_kinds_have_colours_and_names_are_text() -> None:
     assert max(map(len, names)) == 24
 
 
+def test_ten_kinds_have_a_colour_each_where_none_is_known_to_be_normal() -> None:
+    kinds = [f"class {i}" for i in range(10)]
+    display = LatentDisplay(np.zeros((10, 2)), axis_names=("a", "b"), kinds=kinds)
+    groups = display.groups()
+    assert [group.name for group in groups] == kinds
+    assert len({group.color for group in groups}) == 10
+
+
 def test_the_prior_is_outlined_where_the_plane_is_that_of_the_codes() -> None:
     names = ("latent dimension 1", "latent dimension 2")
     display = LatentDisplay(np.zeros((3, 2)), axis_names=names).plot()
@@ -221,7 +229,7 @@ class Painter:
 
     latent_kl_ = np.array([[0.1, 2.0, 0.0, 1.0]])
 
-    def decode(self, z: np.ndarray) -> np.ndarray:
+    def decode(self, z: np.ndarray, member: int) -> np.ndarray:
         return np.repeat(z[:, [1, 3]], 8, axis=1).reshape(len(z), 4, 4)
 
     def reconstruct(self, X: np.ndarray) -> np.ndarray:
@@ -314,7 +322,7 @@ def test_a_single_latent_dimension_is_a_row() -> None:
     class Line(Painter):
         latent_kl_ = np.array([[0.5]])
 
-        def decode(self, z: np.ndarray) -> np.ndarray:
+        def decode(self, z: np.ndarray, member: int) -> np.ndarray:
             return np.repeat(z, 16, axis=1).reshape(-1, 4, 4)
 
     display = LatentGridDisplay.from_estimator(Line(), 7)

@@ -132,6 +132,22 @@ def test_codes_decode_and_interpolate(fitted: VAEDetector) -> None:
         fitted.decode(np.zeros((2, 3)))
 
 
+def test_one_member_decodes_alone() -> None:
+    pictures = strokes(60)
+    detector = VAEDetector(n_members=2, max_steps=50, threshold=0, random_state=0).fit(pictures)
+    codes = np.random.RandomState(0).normal(size=(5, 8))
+    alone = [detector.decode(codes, member=member) for member in (0, 1)]
+    assert np.abs(alone[0] - alone[1]).max() > 0.01
+    np.testing.assert_allclose(np.mean(alone, axis=0), detector.decode(codes), atol=1e-6)
+    for member in (2, -1, 0.0, True):
+        with pytest.raises(
+            ParameterError,
+            match=f"^member must be None or an int from 0 to 1, for the detector has 2. "
+            f"Got {member} instead.$",
+        ):
+            detector.decode(codes, member=member)
+
+
 def test_dense_networks_take_pictures_too() -> None:
     detector = VAEDetector(architecture="dense", max_steps=50, threshold=0, random_state=0)
     detector.fit(strokes(50))

@@ -6,6 +6,7 @@ import io
 import re
 from base64 import b64decode
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +171,9 @@ def test_closeness_to_the_prior_is_measured(report: ReportData) -> None:
     compared = report.images.comparison
     assert (compared.own.beta, compared.other.beta) == (1.0, 0.0)
     assert compared.own.energy < compared.other.energy
+    (said,) = (line for line in report.summary if "energy distance" in line)
+    assert f"is {compared.own.energy:.3g} with the KL weight of 1 (beta)" in said
+    assert f"and {compared.other.energy:.3g} for the same network trained with 0" in said
 
 
 def test_the_plane_spans_the_two_dimensions_that_are_used_most(
@@ -194,16 +198,21 @@ def test_the_ends_of_an_interpolation_are_normal_pictures(
         assert (zeros == end[..., 0]).all(axis=(1, 2)).any()
 
 
-def test_several_members_have_no_common_plane(
+def test_of_several_members_the_first_one_paints(
     digits: tuple[np.ndarray, np.ndarray],
 ) -> None:
     X = digits[0][:60]
     detector = VAEDetector(**QUICK | {"max_steps": 10}, n_members=2, threshold=0.0).fit(X)
     report = build_image_report(detector, X[:12], names=list("abcdefghijkl"), top=0)
-    assert report.images.latent_grid is report.images.strangest is None
+    assert report.images.strangest is None
+    code = np.zeros((1, 2))
+    code[0, list(report.images.latent_grid.dimensions)] = report.images.latent_grid.values[7]
+    painted = np.clip(detector.decode(code, member=0), 0, 255).round()[0]
+    np.testing.assert_allclose(report.images.latent_grid.pictures[7, 7, ..., 0], painted, atol=1)
     assert len(report.images.samples.pictures) == 40
     page = render_page(report)
-    assert "Latent plane" not in page
+    assert "the first of the model's 2 members paints at each place" in unescape(page)
+    assert "Each member has a latent space of its own" in page
     assert "Strangest" not in page
 
 
@@ -268,6 +277,19 @@ def test_the_page_shows_it_all(report: ReportData, drawn: dict[str, bytes]) -> N
     ):
         assert word in text
     assert not re.search(r"\brows?\b", text)
+
+
+def test_without_labels_kinds_have_no_areas(
+    detector: VAEDetector, labelled: dict[str, object]
+) -> None:
+    X, names = labelled["pictures"][:6], [str(i) for i in range(1, 7)]
+    report = build_image_report(detector, X, names=names, kinds=["3", "5"] * 3, top=2)
+    text = " ".join(check_page(render_page(report)).text.split())
+    assert "share flagged" in text
+    assert "AUROC" not in text
+    assert "kind 3" in text
+    first = report.images.strangest.pictures[0].row_id
+    assert f"1. picture {first}" in text  # a bare number would read like another rank
 
 
 def test_files_beside_the_page_come_and_go(

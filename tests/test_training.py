@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 
 import keras
@@ -91,3 +92,21 @@ def test_training_learns_the_variance_of_noise() -> None:
     assert history.held_out[-1] == pytest.approx(entropy, abs=0.1)
     variance = np.exp(spec.unpack(weights)["log_variance"])
     np.testing.assert_allclose(variance, 0.09, rtol=0.15)
+
+
+def test_a_callback_that_returns_true_ends_training_with_the_best_weights() -> None:
+    rows = np.random.RandomState(0).normal(size=(200, 3)).astype(np.float32)
+    spec, data = NetworkSpec(2, 3, (8,), 2, "gaussian"), TrainingRows(rows, rows)
+    plan = Plan(max_steps=2000, learning_rate=0.05, patience=100)
+
+    def fit(end: int) -> tuple[np.ndarray, list[int]]:
+        told = lambda history: history.step[-1] == end  # noqa: E731
+        weights, history = train(spec, data, plan, np.random.RandomState(0), told)
+        return weights, history.step
+
+    kept, steps = fit(300)
+    assert steps == [100, 200, 300]
+    best, _ = train(
+        spec, data, replace(plan, max_steps=300), np.random.RandomState(0), lambda _: None
+    )
+    np.testing.assert_array_equal(kept, best)

@@ -112,7 +112,8 @@ class VAEDetector(
     random_state : int, RandomState or None, default=None
         Source of the starting weights, the order of rows, and all noise.
     callback : callable or None, default=None
-        Called with the `History` so far after each round of training.
+        Called with the `History` so far after each round of training. Return
+        True to end training early; the best weights so far are kept.
 
     Attributes
     ----------
@@ -188,7 +189,7 @@ class VAEDetector(
         contamination: float | None = None,
         threshold: float | None = None,
         random_state: int | np.random.RandomState | None = None,
-        callback: Callable[[History], None] | None = None,
+        callback: Callable[[History], object] | None = None,
     ) -> None:
         self.architecture = architecture
         self.latent_dim = latent_dim

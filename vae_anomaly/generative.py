@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -92,15 +93,17 @@ class GenerativeMixin:
         drawn = draw_rows(self.network_spec_, self.weights_, n_samples, rng)
         return self._as_given(self.columns_.from_target(drawn, self.network_spec_.likelihood))
 
-    def decode(self, z: ArrayLike) -> Any:
-        """Decode latent codes: the expected rows, averaged over members.
+    def decode(self, z: ArrayLike, member: int | None = None) -> Any:
+        """Decode latent codes: the expected rows, averaged over members, or those of one.
 
-        Latent spaces of different members have nothing to do with each other,
-        so this speaks of one code only where there is one member.
+        Latent spaces of different members have nothing to do with each other:
+        what one member makes of a code says nothing about the others.
 
         Parameters
         ----------
         z : array-like of shape (n_samples, latent_dim)
+        member : int, optional
+            Which one is to decode, counted from 0; by default all.
 
         Returns
         -------
@@ -110,6 +113,8 @@ class GenerativeMixin:
         ------
         DataError
             If the codes have another number of dimensions.
+        ParameterError
+            If there is no such member.
         """
         from vae_anomaly.inference import decode
 
@@ -120,7 +125,15 @@ class GenerativeMixin:
                 f"Expected codes of shape (n, {latent}), got {codes.shape}. `transform` makes "
                 f"such codes for each member."
             )
-        decoded = decode(self.network_spec_, self.weights_, codes)
+        spec, weights = self.network_spec_, self.weights_
+        if member is not None:
+            if not (integer(0).holds(member) and member < spec.members):
+                raise ParameterError(
+                    f"member must be None or an int from 0 to {spec.members - 1}, for the detector "
+                    f"has {spec.members}. Got {member!r} instead."
+                )
+            spec, weights = replace(spec, members=1), weights[member : member + 1]
+        decoded = decode(spec, weights, codes)
         return self._as_given(self.columns_.from_target(decoded, self.network_spec_.likelihood))
 
     def interpolate(self, a: ArrayLike, b: ArrayLike, steps: int = 8) -> Any:

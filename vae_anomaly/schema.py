@@ -364,35 +364,51 @@ class ImageSchema(Layout):
 def anomalous_folders(
     source: PictureSource, *, normal: Sequence[str] = ()
 ) -> NDArray[np.bool_] | None:
-    """Tell from its subfolder whether a picture is an anomaly.
+    """Tell from its subfolder, or the label in an array, whether a picture is an anomaly.
 
     Parameters
     ----------
     source : PictureSource
     normal : sequence of str
-        Subfolders of normal pictures, in this case; by default
-        `NORMAL_FOLDERS`, in any case.
+        Subfolders or labels of normal pictures, in this case; by default
+        `NORMAL_FOLDERS`, in any case, and 0 or False where an archive of
+        arrays has labels 0 and 1 or booleans.
 
     Returns
     -------
     ndarray of bool or None
-        For each picture of the source; None if no subfolder is a normal one.
+        For each picture of the source; None if no subfolder or label is a normal one.
 
     Raises
     ------
     DataError
-        If `normal` matches no subfolder, or some pictures are in none.
+        If `normal` matches none, some pictures are in no subfolder, or labels
+        do not belong to the pictures.
     """
-    kinds = source.kinds or []
-    is_normal = [k in normal if normal else k.casefold() in NORMAL_FOLDERS for k in kinds]
-    if not any(is_normal):
-        if normal:
-            there = f"Its subfolders are {listed(sorted(set(kinds)))}." if kinds else "It has none."
+    kinds, labels = source.kinds or [], source.labels
+    known = labels.normal if labels is not None else ()
+    is_normal = [
+        kind in (normal or known) if normal or known else kind.casefold() in NORMAL_FOLDERS
+        for kind in kinds
+    ]
+    if not any(is_normal) and normal:
+        there = listed(sorted(set(kinds)))
+        if labels is not None:
             raise DataError(
-                f"{source.name}: no subfolder with pictures is called {listed(list(normal))}. "
-                f"{there}"
+                f"{labels.origin}: no picture has the normal label {listed(list(normal))}. The "
+                f"labels are {there}."
             )
+        raise DataError(
+            f"{source.name}: no subfolder with pictures is called {listed(list(normal))}. "
+            f"{f'Its subfolders are {there}.' if kinds else 'It has none.'}"
+        )
+    if not any(is_normal) and not known:
         return None
+    if "" in kinds and labels is not None:
+        raise DataError(
+            f"{labels.origin}: picture {kinds.index('') + 1} has an empty label. Fill it in or "
+            f"remove the picture."
+        )
     if "" in kinds:
         raise DataError(
             f"{source.name}: {shown(source.names[kinds.index('')])} lies beside the subfolders "

@@ -227,7 +227,7 @@ def train(
     data: TrainingRows,
     plan: Plan,
     rng: np.random.RandomState,
-    on_round: Callable[[History], None] | None = None,
+    on_round: Callable[[History], object] | None = None,
 ) -> tuple[NDArray[np.float32], History]:
     """Fit the weights of all members.
 
@@ -239,7 +239,7 @@ def train(
     rng : RandomState
         Source of the starting weights, the order of rows and the noise.
     on_round : callable, optional
-        Called with the history so far after each round.
+        Called with the history so far after each round; training ends if it returns True.
 
     Returns
     -------
@@ -286,8 +286,7 @@ def train(
             best = best.or_better(weights, now)
         else:
             best = Best(weights)
-        if on_round is not None:
-            on_round(history)
-        if best.rounds_ago >= plan.patience:
+        told_to_end = on_round is not None and on_round(history)
+        if told_to_end or best.rounds_ago >= plan.patience:
             break
     return best.weights.numpy(), history

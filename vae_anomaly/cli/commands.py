@@ -179,6 +179,11 @@ def cli() -> None:
     show_default=True,
     help="Seed: the same data and seed give the same model.",
 )
+@click.option(
+    "--keep-partial",
+    is_flag=True,
+    help="On Ctrl-C in training, keep the best weights so far; a second one leaves nothing.",
+)
 @_common
 def fit(
     console: Console,
@@ -219,8 +224,7 @@ def fit(
     from vae_anomaly.cli.fitting import fit_table
 
     without = ignore if id_column is None else (*ignore, id_column)
-    fit_table(console, data, output, without=without, **parameters)
-    return None
+    return fit_table(console, data, output, without=without, **parameters)
 
 
 @cli.command(
@@ -304,8 +308,8 @@ def score(
     multiple=True,
     metavar="VALUE",
     help="Label of normal rows; may be repeated.  [default: 0, false, no, normal, good, ok, "
-    "negative or benign, in any case]  Or subfolder of normal pictures.  [default: good, normal "
-    "or ok]",
+    "negative or benign, in any case]  Or subfolder or label of normal pictures.  [default: good, "
+    "normal or ok]",
 )
 @ID_COLUMN
 @click.option("--title", default="Anomaly report", show_default=True, help="Title of the report.")
@@ -316,6 +320,19 @@ def score(
     show_default=True,
     help="Strangest rows or pictures to show.",
 )
+@click.option(
+    "--compare-beta",
+    type=click.FloatRange(0),
+    metavar="BETA",
+    help="Compare the latent codes of pictures with those of a twin of MODEL, fitted with this "
+    "weight of the KL divergence on --training.",
+)
+@click.option(
+    "--training",
+    type=INPUT,
+    metavar="DATA",
+    help="Pictures that MODEL was fitted on; the twin learns from them.",
+)
 @click.option("--strict", is_flag=True, help=STRICT_PICTURES)
 @_common
 def evaluate(
@@ -323,6 +340,8 @@ def evaluate(
     data: str,
     label_column: str | None,
     id_column: str | None,
+    compare_beta: float | None,
+    training: str | None,
     strict: bool,
     **options: Any,
 ) -> int | None:
@@ -332,15 +351,27 @@ def evaluate(
     rows from anomalies; any label that is not a normal one marks an anomaly.
     Of a folder of pictures the subfolders are the labels: good, normal or ok,
     and the rest anomalies. A data set in the MVTec layout brings its masks.
+    Of an array the labels are y, label or labels in the same npz archive (1
+    is an anomaly), or the file of labels beside an idx file.
     """
     if check_kind(
         data,
         of_tables={"--label-column": label_column, "--id-column": id_column},
-        of_pictures={"--strict": strict},
+        of_pictures={
+            "--compare-beta": compare_beta is not None,
+            "--training": training,
+            "--strict": strict,
+        },
     ):
+        if (compare_beta is None) != (training is None):
+            raise click.UsageError(
+                "--compare-beta and --training go together: a weight of the KL divergence, and the "
+                "pictures that MODEL was fitted on. Give both, or none of them."
+            )
         from vae_anomaly.cli.pictures import evaluate_pictures
 
-        return evaluate_pictures(console, data=data, strict=strict, **options)
+        options |= {"compare_beta": compare_beta, "training": training, "strict": strict}
+        return evaluate_pictures(console, data=data, **options)
     if options["normal_label"] and label_column is None:
         raise click.UsageError("--normal-label needs --label-column.")
     from vae_anomaly.cli.reporting import evaluate_table

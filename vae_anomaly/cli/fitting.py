@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly.cli.checks import check_output
 from vae_anomaly.cli.console import Console
+from vae_anomaly.cli.exits import Exit
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.schema import TableSchema
 from vae_anomaly.sources import CellError, TableSource, open_table
@@ -23,8 +23,14 @@ ROWS_TO_TELL_COUNTING = 10
 
 
 def fit_table(
-    console: Console, data: str, output: str, *, without: Sequence[str], **parameters: Any
-) -> None:
+    console: Console,
+    data: str,
+    output: str,
+    *,
+    without: Sequence[str],
+    keep_partial: bool = False,
+    **parameters: Any,
+) -> Exit:
     """Fit a detector on a table and save it.
 
     Parameters
@@ -34,8 +40,14 @@ def fit_table(
         Table to read, model file to write.
     without : sequence of str
         Columns to leave out.
+    keep_partial : bool, default=False
+        Keep the best weights so far when interrupted.
     **parameters
         Of VAEDetector.
+
+    Returns
+    -------
+    Exit
     """
     check_output(output, data)
     with open_table(data) as table:
@@ -44,23 +56,20 @@ def fit_table(
         rows = _training_rows(table, schema)
     _note_identifiers(console, schema, rows)
 
+    from vae_anomaly.cli.training import fit_and_save
     from vae_anomaly.estimator import VAEDetector
-    from vae_anomaly.persistence import save
 
     console.start_tensorflow()
     count = len(schema.names)
     console.say(f"fitting on {len(rows):,} rows of {count} column{'s' * (count > 1)}")
-    start = time.monotonic()
-    with console.progress("training", parameters["max_steps"]) as update:
-        detector = VAEDetector(
-            callback=lambda history: update(history.step[-1], f"loss {history.loss[-1]:.4g} nats"),
-            **parameters,
-        ).fit(schema.frame(rows))
-    detector.callback = None
-    save(detector, output)
-    for line in _summary(detector, schema, time.monotonic() - start):
+    detector = VAEDetector(**parameters)
+    seconds, code = fit_and_save(
+        console, detector, schema.frame(rows), output, keep_partial=keep_partial
+    )
+    for line in _summary(detector, schema, seconds):
         console.say(line)
     console.say(f"model: {output}")
+    return code
 
 
 def _refuse_text(table: TableSource, names: Sequence[str]) -> None:

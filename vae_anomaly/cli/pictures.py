@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from vae_anomaly.cli.checks import check_directory, check_output
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.exits import Exit
 from vae_anomaly.cli.fitting import threshold_origin
+from vae_anomaly.cli.training import UNIT, fit_and_save, train
 from vae_anomaly.cli.writing import check_format, score_writer
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.persistence import load_with_images
@@ -27,7 +27,6 @@ from vae_anomaly.sources.images import NORMAL_FOLDERS, PictureBatch
 __all__ = ["evaluate_pictures", "fit_pictures", "score_pictures"]
 
 LISTED_SKIPPED = 10
-UNIT = "images"
 
 
 def fit_pictures(
@@ -38,6 +37,7 @@ def fit_pictures(
     image_size: tuple[int, int] | None = None,
     resize: str = "stretch",
     strict: bool = False,
+    keep_partial: bool = False,
     **parameters: Any,
 ) -> Exit:
     """Fit a detector on pictures and save it.
@@ -52,6 +52,8 @@ def fit_pictures(
     resize : {"stretch", "letterbox"}, default="stretch"
     strict : bool, default=False
         Refuse pictures that cannot be read.
+    keep_partial : bool, default=False
+        Keep the best weights so far when interrupted.
     **parameters
         Of VAEDetector.
 
@@ -73,28 +75,23 @@ def fit_pictures(
         )
 
     from vae_anomaly.estimator import VAEDetector
-    from vae_anomaly.persistence import save
 
     console.start_tensorflow()
     console.say(f"training on {len(pixels):,} pictures of {schema}")
-    start, steps = time.monotonic(), parameters["max_steps"]
     detector = VAEDetector(**parameters)
-    with console.progress("training", steps, unit=UNIT, each=detector.batch_size) as update:
-        detector.callback = lambda history: update(
-            history.step[-1], f"loss {history.loss[-1]:.4g} nats"
-        )
-        detector.fit(pixels)
-    detector.callback = None
-    save(detector, output, schema)
+    seconds, code = fit_and_save(
+        console, detector, pixels, output, schema=schema, keep_partial=keep_partial
+    )
     history = detector.history_
     console.say(
-        f"trained for {history.step[-1]:,} steps in {time.monotonic() - start:.1f} s, "
+        f"trained for {history.step[-1]:,} steps in {seconds:.1f} s, "
         f"loss {history.loss[-1]:.4g} nats a picture"
     )
     origin = threshold_origin(detector, "pictures")
     console.say(f"threshold: {-detector.offset_:.4g} nats, {origin}")
     console.say(f"model: {output}")
-    return _say_skipped(console, source)
+    skipped = _say_skipped(console, source)
+    return skipped if code is Exit.DONE else code
 
 
 def score_pictures(
@@ -187,6 +184,8 @@ def evaluate_pictures(
     output: str,
     *,
     normal_label: Sequence[str] = (),
+    compare_beta: float | None = None,
+    training: str | None = None,
     strict: bool = False,
     title: str = "Anomaly report",
     top: int = 10,
@@ -199,7 +198,11 @@ def evaluate_pictures(
     model, data, output : str
         Model file and folder or file of pictures to read, directory to write to.
     normal_label : sequence of str
-        Subfolders of normal pictures; by default `NORMAL_FOLDERS`.
+        Subfolders or labels of normal pictures; by default those of `anomalous_folders`.
+    compare_beta : float, optional
+        Weight of the KL divergence of a twin to compare the detector with.
+    training : str, optional
+        Folder or file of pictures that the detector was fitted on, for its twin.
     strict : bool, default=False
         Refuse pictures that cannot be read.
     title : str, default="Anomaly report"
@@ -211,30 +214,28 @@ def evaluate_pictures(
     Exit
     """
     check_directory(output)
-    if Path(output).resolve().is_relative_to(Path(data).resolve()):
-        raise click.UsageError(
-            f"The report would lie among the pictures in {data}. Choose another output."
-        )
+    for folder in (data, training):
+        if folder is not None and Path(output).resolve().is_relative_to(Path(folder).resolve()):
+            raise click.UsageError(
+                f"The report would lie among the pictures in {folder}. Choose another output."
+            )
     detector, schema = _load(model, data)
+    if compare_beta == detector.beta:
+        raise click.UsageError(
+            f"{model} itself was fitted with beta {compare_beta:g}: there would be nothing to "
+            f"compare. Choose another --compare-beta."
+        )
+    learned = None if training is None else open_pictures(training, fitting=True, strict=strict)
     source = open_pictures(data, strict=strict)
     _say_notes(console, source)
-    labels = anomalous_folders(source, normal=normal_label)
-    if labels is None and source.kinds is not None:
-        console.say(
-            f"note: no subfolder is called {', '.join(NORMAL_FOLDERS[:-1])} or "
-            f"{NORMAL_FOLDERS[-1]}, so that there are no labels. Name one with --normal-label."
-        )
-    with console.progress("reading", len(source), unit=UNIT) as update:
-        pixels, positions = schema.read(source, update)
-    if not len(pixels):
-        name, reason = source.skipped[0]
-        raise DataError(
-            f"{source.name}: none of {len(source)} pictures can be read. The first, {name}: "
-            f"{reason}."
-        )
+    labels = _labels(console, source, normal_label)
+    pixels, positions = _read(console, source, schema)
     labels = None if labels is None else labels[positions]
     masks = _masks(console, source, schema, positions, labels)
     kinds = source.kinds
+    twin = None
+    if learned is not None and compare_beta is not None:
+        twin = _twin(console, detector, compare_beta, learned, schema)
 
     from vae_anomaly.report import build_image_report, write_report  # Matplotlib takes its time
 
@@ -248,6 +249,7 @@ def evaluate_pictures(
             kinds=None if kinds is None else [kinds[i] for i in positions],
             masks=masks,
             skipped=source.skipped,
+            compare=twin,
             title=title,
             model_name=Path(model).name,
             data_name=Path(data).resolve().name,
@@ -259,7 +261,10 @@ def evaluate_pictures(
     for line in report.summary:
         console.say(line)
     console.say(f"report: {page}")
-    return _say_skipped(console, source)
+    code = _say_skipped(console, source)
+    if learned is None:
+        return code
+    return max(code, _say_skipped(console, learned, "pictures for the twin"))
 
 
 def _load(model: str, data: str) -> tuple[Any, ImageSchema]:
@@ -277,6 +282,52 @@ def _load(model: str, data: str) -> tuple[Any, ImageSchema]:
             f"score arrays in Python."
         )
     return detector, schema or ImageSchema(*shape)
+
+
+def _read(
+    console: Console, source: PictureSource, schema: ImageSchema
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Read all pictures that can be read; there must be one."""
+    with console.progress("reading", len(source), unit=UNIT) as update:
+        pixels, positions = schema.read(source, update)
+    if not len(pixels):
+        name, reason = source.skipped[0]
+        raise DataError(
+            f"{source.name}: none of {len(source)} pictures can be read. The first, {name}: "
+            f"{reason}."
+        )
+    return pixels, positions
+
+
+def _twin(
+    console: Console, detector: Any, beta: float, source: PictureSource, schema: ImageSchema
+) -> Any:
+    """Fit a detector that differs from another in nothing but the weight of the KL divergence."""
+    from sklearn.base import clone
+
+    _say_notes(console, source)
+    pixels, _ = _read(console, source, schema)
+    console.start_tensorflow()
+    console.say(f"training a twin with beta {beta:g} on {len(pixels):,} pictures")
+    twin = clone(detector).set_params(beta=beta)
+    train(console, twin, pixels, work=f"training with beta {beta:g}", unit=UNIT)
+    return twin
+
+
+def _labels(
+    console: Console, source: PictureSource, normal: Sequence[str]
+) -> NDArray[np.bool_] | None:
+    """Tell anomalies from normal pictures, and say by what, or why not."""
+    if source.labels is not None:
+        console.say(f"labels: {source.labels.origin}, {len(set(source.labels.texts)):,} kinds")
+    labels = anomalous_folders(source, normal=normal)
+    if labels is None and source.kinds is not None:
+        what, one = ("subfolder", "one") if source.labels is None else ("label", "normal ones")
+        console.say(
+            f"note: no {what} is called {', '.join(NORMAL_FOLDERS[:-1])} or {NORMAL_FOLDERS[-1]}, "
+            f"so that nothing is known to be an anomaly. Name {one} with --normal-label."
+        )
+    return labels
 
 
 def _masks(
@@ -307,14 +358,14 @@ def _say_notes(console: Console, source: PictureSource) -> None:
         console.say(f"note: {source.name}: {note}")
 
 
-def _say_skipped(console: Console, source: PictureSource) -> Exit:
+def _say_skipped(console: Console, source: PictureSource, what: str = "pictures") -> Exit:
     """Name what was not read, or only in part, and choose the exit code."""
     if source.animated:
         count, first = len(source.animated), _shown(source.animated[0])
         console.say(f"note: of {count:,} animated, the first frame was taken: {first} ...")
     if not source.skipped:
         return Exit.DONE
-    console.say(f"skipped {len(source.skipped):,} of {len(source):,} pictures:")
+    console.say(f"skipped {len(source.skipped):,} of {len(source):,} {what}:")
     for name, reason in source.skipped[:LISTED_SKIPPED]:
         console.say(f"  {_shown(name)}: {reason}")
     if len(source.skipped) > LISTED_SKIPPED:

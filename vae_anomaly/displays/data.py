@@ -343,7 +343,8 @@ class LatentDisplay(Display):
         masks = by_kind(self.kinds)
         # Normal kinds come first, and keep the blue that normal rows have everywhere.
         seen = sorted(masks, key=lambda kind: bool(labels[masks[kind]].any()))
-        colors = iter(KIND_COLORS)
+        # Where nothing is known to be normal, blue is free for a kind.
+        colors = iter(KIND_COLORS if self.labels is not None else (*KIND_COLORS, BLUE))
         groups: list[PointGroup] = []
         for number, kind in enumerate(seen):
             strange = bool(labels[masks[kind]].any())

@@ -283,7 +283,8 @@ class LatentGridDisplay(Display):
 
     Places are quantiles of the prior, so that each picture stands for the same
     share of it. Of more than two latent dimensions the two that are used most
-    span the plane, and the others are zero.
+    span the plane, and the others are zero. Of several members it is the plane
+    of the first: each has a latent space of its own.
 
     Parameters
     ----------
@@ -329,7 +330,7 @@ class LatentGridDisplay(Display):
         codes = np.zeros((len(rows), n, len(kl)))
         codes[..., second] = rows[:, None]
         codes[..., first] = at
-        decoded = np.asarray(detector.decode(codes.reshape(-1, len(kl))))
+        decoded = np.asarray(detector.decode(codes.reshape(-1, len(kl)), member=0))
         low, high = value_range(decoded) if values is None else values
         small = shrink(as_rgb(decoded, low, high), min(THUMBNAIL, MAX_TILED // n))
         return cls(small.reshape(len(rows), n, *small.shape[1:]), at, (first, second), len(kl))
@@ -343,7 +344,7 @@ class LatentGridDisplay(Display):
         values: tuple[float, float] | None = None,
         ax: Axes | None = None,
     ) -> Self:
-        """Decode the latent plane of a detector with one member and draw it.
+        """Decode the latent plane of a detector's first member and draw it.
 
         Parameters
         ----------

@@ -264,7 +264,7 @@ class LatentComparison:
     own: PriorFit
     other: PriorFit
     latent: LatentDisplay
-    latent_grid: LatentGridDisplay | None
+    latent_grid: LatentGridDisplay
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,8 +277,9 @@ class ImageFindings:
         Height, width and channels.
     strangest, normal : Gallery or None
         None where there is nothing to show.
-    latent_grid : LatentGridDisplay or None
-        None with several members: each has a latent space of its own.
+    n_members : int
+        Each has a latent space of its own: the two below are of the first.
+    latent_grid : LatentGridDisplay
     samples : PictureGridDisplay
     interpolation : PictureGridDisplay or None
         From one normal picture to another, both at the ends.
@@ -295,9 +296,10 @@ class ImageFindings:
     """
 
     shape: tuple[int, int, int]
+    n_members: int
     strangest: Gallery | None
     normal: Gallery | None
-    latent_grid: LatentGridDisplay | None
+    latent_grid: LatentGridDisplay
     samples: PictureGridDisplay
     interpolation: PictureGridDisplay | None
     kinds: tuple[Kind, ...]

@@ -138,6 +138,7 @@ def build_image_report(
     first = tuple((str(name), str(reason)) for name, reason in islice(skipped, MAX_SKIPPED))
     found = ImageFindings(
         shape=detector.image_shape_,
+        n_members=detector.network_spec_.members,
         strangest=strangest,
         normal=normal,
         latent_grid=_latent_grid(detector, X),
@@ -303,19 +304,14 @@ def pixel_area(
 # ------------------------------------------------------------------- what the model paints
 
 
-def _latent_grid(detector: VAEDetector, X: NDArray[Any]) -> LatentGridDisplay | None:
-    if detector.network_spec_.members > 1:
-        return None
+def _latent_grid(detector: VAEDetector, X: NDArray[Any]) -> LatentGridDisplay:
     return LatentGridDisplay.measure(detector, values=_painted_values(detector, X))
 
 
 def _samples(detector: VAEDetector, X: NDArray[Any]) -> PictureGridDisplay:
-    """Paint what the prior holds, without the noise of single pixels where that can be told."""
-    if detector.network_spec_.members > 1:
-        drawn = detector.sample(N_SAMPLES, random_state=0)
-    else:
-        codes = np.random.RandomState(0).standard_normal((N_SAMPLES, detector.latent_dim))
-        drawn = detector.decode(codes)
+    """Paint what the prior holds in the first member: expectations, without noise of pixels."""
+    codes = np.random.RandomState(0).standard_normal((N_SAMPLES, detector.network_spec_.latent))
+    drawn = detector.decode(codes, member=0)
     return PictureGridDisplay.measure(drawn, values=_painted_values(detector, X))
 
 
@@ -352,8 +348,10 @@ def _comparison(
             f"{detector.image_shape_} and {other.image_shape_}."
         )
     normal = X if scored.labels is None else X[~scored.labels]
+    some = (normal if len(normal) else X)[:MAX_CODES]
     own, others = (
-        prior_fit(each.transform(normal[:MAX_CODES] if len(normal) else X[:MAX_CODES]), each.beta)
+        # Codes of one picture in several members depend on each other: one member's are looked at.
+        prior_fit(each.transform(some)[:, : each.network_spec_.latent], each.beta)
         for each in (detector, other)
     )
     latent = LatentDisplay.measure(other, X, scored.labels, kinds=kinds, unit="picture")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from vae_anomaly.displays.drawing import legible
 from vae_anomaly.estimator import VAEDetector
-from vae_anomaly.report.data import Confusion, Estimate, ReportData
+from vae_anomaly.report.data import Confusion, Estimate, LatentComparison, ReportData
 
 __all__ = [
     "Tile",
@@ -162,12 +162,24 @@ def _about_images(report: ReportData) -> list[str]:
             f"{counted(found.pixels.n_pictures, 'picture')}. Pixels of a picture depend on each "
             f"other, so no interval is given."
         )
+    if found.comparison is not None:
+        sentences.append(_about_prior(found.comparison))
     if found.n_skipped:
         sentences.append(
             f"{counted(found.n_skipped, 'file')} could not be used and "
             f"{'is' if found.n_skipped == 1 else 'are'} listed at the end."
         )
     return sentences
+
+
+def _about_prior(compared: LatentComparison) -> str:
+    own, other = compared.own, compared.other
+    return (
+        f"The energy distance of the latent codes from the prior, N(0, I), is "
+        f"{number(own.energy, 3)} with the KL weight of {number(own.beta)} (beta), and "
+        f"{number(other.energy, 3)} for the same network trained with {number(other.beta)}: zero "
+        f"would be no difference."
+    )
 
 
 def _about_threshold(report: ReportData) -> str:

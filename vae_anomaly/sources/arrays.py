@@ -22,7 +22,15 @@ from vae_anomaly.exceptions import DataError
 from vae_anomaly.sources.base import shown
 from vae_anomaly.sources.decoding import MAX_PIXELS
 
-__all__ = ["ArrayFile", "holds_array"]
+__all__ = [
+    "DAMAGE",
+    "ArrayFile",
+    "check_bytes",
+    "damaged",
+    "holds_array",
+    "read_header",
+    "unpacked",
+]
 
 IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -97,14 +105,14 @@ class ArrayFile:
         """
         try:
             member = _member(path, name)
-            with _unpacked(path, member) as file:
-                dtype, shape = _header(file, name)
+            with unpacked(path, member) as file:
+                dtype, shape = read_header(file, name)
                 _check_shape(name, shape)
-                _check_bytes(path, member, name, prod(shape) * dtype.itemsize)
+                check_bytes(path, member, name, prod(shape) * dtype.itemsize)
         except DataError:
             raise
         except DAMAGE as cause:
-            raise _damaged(name, cause) from cause
+            raise damaged(name, cause) from cause
         return cls(path, name, member, dtype, shape)
 
     def blocks(self, most: int) -> Iterator[NDArray[Any]]:
@@ -118,8 +126,8 @@ class ArrayFile:
         size = prod(self.shape[1:]) * self.dtype.itemsize
         rows = max(1, min(most, BLOCK_BYTES // max(1, size)))
         try:
-            with _unpacked(self.path, self.member) as file:
-                _header(file, self.name)
+            with unpacked(self.path, self.member) as file:
+                read_header(file, self.name)
                 for start in range(0, self.shape[0], rows):
                     count = min(rows, self.shape[0] - start)
                     data = file.read(count * size)
@@ -132,7 +140,7 @@ class ArrayFile:
         except DataError:
             raise
         except DAMAGE as cause:
-            raise _damaged(self.name, cause) from cause
+            raise damaged(self.name, cause) from cause
 
     def limits(self) -> tuple[float, float]:
         """Find the smallest and the largest value, NaN if one is."""
@@ -142,7 +150,8 @@ class ArrayFile:
         return float(np.min([low for low, _ in ends])), float(np.max([high for _, high in ends]))
 
 
-def _damaged(name: str, cause: Exception) -> Exception:
+def damaged(name: str, cause: Exception) -> Exception:
+    """Turn one of `DAMAGE` into a sentence, unless it is about the disk."""
     if isinstance(cause, OSError) and cause.errno not in (None, errno.EINVAL):
         # The disk, not the content; to seek to a place that cannot be is the content's fault.
         return cause
@@ -163,7 +172,7 @@ def _member(path: Path, name: str) -> str | None:
 
 
 @contextmanager
-def _unpacked(path: Path, member: str | None) -> Iterator[IO[bytes]]:
+def unpacked(path: Path, member: str | None) -> Iterator[IO[bytes]]:
     """Open what may be compressed."""
     with ExitStack() as stack:
         if member is not None:
@@ -177,8 +186,21 @@ def _unpacked(path: Path, member: str | None) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _header(file: IO[bytes], name: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """Read the header and leave the file where the values begin."""
+def read_header(
+    file: IO[bytes], name: str, *, kinds: str = "biuf", what: str = "numbers: pixels"
+) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Read the header and leave the file where the values begin.
+
+    Parameters
+    ----------
+    file : file
+    name : str
+        What messages call it.
+    kinds : str, default="biuf"
+        Kinds of dtypes that are wanted.
+    what : str, default="numbers: pixels"
+        They, in words.
+    """
     start = file.read(4)
     if _is_idx(start):
         shape = struct.unpack(f">{start[3]}I", file.read(4 * start[3]))
@@ -190,8 +212,8 @@ def _header(file: IO[bytes], name: str) -> tuple[np.dtype[Any], tuple[int, ...]]
         raise DataError(f"{name}: version {rest[2]} of NumPy's format is not read. Save it again.")
     read = npy.read_array_header_1_0 if rest[2] == 1 else npy.read_array_header_2_0
     shape, by_columns, dtype = read(file)
-    if dtype.kind not in "biuf":
-        raise DataError(f"{name} holds {shown(str(dtype))}, expected numbers: pixels.")
+    if dtype.kind not in kinds:
+        raise DataError(f"{name} holds {shown(str(dtype))}, expected {what}.")
     if by_columns:
         raise DataError(f"{name} is stored in Fortran's order. Save numpy.ascontiguousarray of it.")
     return dtype, shape
@@ -214,7 +236,7 @@ def _check_shape(name: str, shape: tuple[int, ...]) -> None:
         )
 
 
-def _check_bytes(path: Path, member: str | None, name: str, wanted: int) -> None:
+def check_bytes(path: Path, member: str | None, name: str, wanted: int) -> None:
     """Refuse a file that cannot hold what its header says."""
     if member is not None:
         with zipfile.ZipFile(path) as archive:

@@ -37,6 +37,7 @@ from vae_anomaly.sources.decoding import (
     resized,
     scale_to_bytes,
 )
+from vae_anomaly.sources.labels import Labels, read_labels
 from vae_anomaly.sources.listing import Listing, list_pictures
 
 __all__ = ["NORMAL_FOLDERS", "PictureBatch", "PictureSource", "holds_pictures", "open_pictures"]
@@ -86,8 +87,6 @@ class PictureSource(ABC):
         What messages call it.
     names : sequence of str
         Of the pictures: paths inside the folder, or numbers from 1.
-    kinds : list of str or None
-        Subfolders that the pictures are in, "" for none; None if all are in none.
     notes : tuple of str
         What a reader should know: what was left out, and why.
     skipped : list of tuple
@@ -100,7 +99,6 @@ class PictureSource(ABC):
 
     name: str
     names: Sequence[str]
-    kinds: list[str] | None = None
     notes: tuple[str, ...] = ()
     strict: bool = False
 
@@ -110,6 +108,24 @@ class PictureSource(ABC):
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def kinds(self) -> list[str] | None:
+        """What each picture shows, "" where that is not known; None if it is for none.
+
+        Subfolders of a folder, labels of an array.
+
+        Raises
+        ------
+        DataError
+            If the labels of an array do not belong to its pictures, or are damaged.
+        """
+        return None
+
+    @property
+    def labels(self) -> Labels | None:
+        """Where the kinds are from, if not from subfolders."""
+        return None
 
     @abstractmethod
     def _read(self, positions: Sequence[int], layout: Layout) -> Generator[Result]:
@@ -222,7 +238,12 @@ class PictureFolder(PictureSource):
         self.names = [_writable(file) for file in listing.files]
         self.notes = listing.notes
         kinds = [listing.kind(file) for file in listing.files]
-        self.kinds = [_writable(kind) for kind in kinds] if any(kinds) else None
+        self._kinds = [_writable(kind) for kind in kinds] if any(kinds) else None
+
+    @property
+    def kinds(self) -> list[str] | None:
+        """Subfolders that the pictures are in, "" for none; None if all are in none."""
+        return self._kinds
 
     def _read(self, positions: Sequence[int], layout: Layout) -> Generator[Result]:
         size = min(JOB_PICTURES, _pictures_of_batch(layout))
@@ -309,6 +330,16 @@ class PictureArray(PictureSource):
         self.names = _Numbers(self._array.shape[0])
         self._limits: tuple[float, float] | None = None
 
+    @property
+    def kinds(self) -> list[str] | None:
+        """Labels of the pictures, from beside them."""
+        return None if self.labels is None else self.labels.texts
+
+    @cached_property
+    def labels(self) -> Labels | None:
+        """Read when somebody asks: fitting and scoring have no use for them."""
+        return read_labels(self._array)
+
     def _read(self, positions: Sequence[int], layout: Layout) -> Generator[Result]:
         low, high = self._low_and_high()
         wanted, start = iter(positions), 0
@@ -357,7 +388,8 @@ class _Numbers(Sequence[str]):
     def __getitem__(self, index: slice) -> list[str]: ...
     def __getitem__(self, index: int | slice) -> str | list[str]:
         chosen: Any = self._range[index]
-        return str(chosen) if isinstance(index, int) else [str(i) for i in chosen]
+        # Whatever counts as an index, NumPy's integers too.
+        return [str(i) for i in chosen] if isinstance(index, slice) else str(chosen)
 
 
 # ------------------------------------------------------------------------------- opening

@@ -1,0 +1,161 @@
+"""Ctrl-C while a model is trained, in a process of its own as for a user."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vae_anomaly import load
+from vae_anomaly.cli.finishing import finishing
+
+ROOT = Path(__file__).parent.parent
+# A learning rate at which nothing improves fast, and so nothing stops early.
+SLOW = ("--max-steps", "1000000", "--learning-rate", "1e-6", "--latent-dim", "2")
+TABLE, PICTURES = "normal.csv", "pictures.npy"
+BEGINS = {TABLE: "fitting on", PICTURES: "training on"}
+
+
+def read_until(process, start):
+    """Read what is said up to the line that starts so."""
+    for line in process.stderr:
+        if line.startswith(start):
+            return
+    raise AssertionError(f"the command ended without {start!r}")
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder with a table and an array of pictures, and nothing else."""
+    (tmp_path / TABLE).write_bytes((ROOT / "data" / TABLE).read_bytes())
+    pixels = np.random.RandomState(0).randint(256, size=(120, 8, 8), dtype=np.uint8)
+    np.save(tmp_path / PICTURES, pixels)
+    return tmp_path
+
+
+@pytest.fixture
+def fit(place):
+    """Start to fit; returns when training has begun."""
+    started = []
+
+    def fit(data, *options):
+        command = [sys.executable, "-m", "vae_anomaly", "fit", data, "-o", "out.vae"]
+        command += [*SLOW, "--false-alarm-rate", "0.1", *options]
+        process = subprocess.Popen(
+            command,
+            cwd=place,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        read_until(process, BEGINS[data])
+        time.sleep(1)
+        return process
+
+    yield fit
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def files(place):
+    return sorted(path.name for path in place.iterdir())
+
+
+@pytest.mark.parametrize("data", [TABLE, PICTURES])
+def test_the_best_weights_so_far_are_kept_if_asked(place, fit, data):
+    process = fit(data, "--keep-partial")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    detector = load(place / "out.vae")
+    steps = detector.history_.step[-1]
+    assert 0 < steps < 1_000_000
+    lines = err.splitlines()
+    assert lines[0] == (
+        "ending after this round of training; Ctrl-C again stops at once and leaves nothing"
+    )
+    words = f"interrupted after {steps:,} of 1,000,000 steps: kept the best weights so far"
+    assert words in lines
+    assert lines[-1] == "model: out.vae"
+    assert len(detector.calibration_scores_) > 0  # a threshold was chosen as ever
+    assert any(line.startswith("threshold: ") for line in lines)
+    assert files(place) == sorted([TABLE, PICTURES, "out.vae"])
+
+
+@pytest.mark.parametrize("data", [TABLE, PICTURES])
+def test_nothing_is_kept_if_not_asked(place, fit, data):
+    process = fit(data)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.splitlines()[-1]) == (130, "interrupted")
+    assert "Traceback" not in err
+    assert files(place) == sorted([TABLE, PICTURES])
+
+
+def test_a_second_interrupt_stops_at_once_and_leaves_nothing(place, fit):
+    # Steps that take long: the second signal comes before the round ends.
+    process = fit(PICTURES, "--keep-partial", "--architecture", "conv", "--members", "8")
+    process.send_signal(signal.SIGINT)
+    read_until(process, "ending after this round")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "interrupted\n")
+    assert files(place) == sorted([TABLE, PICTURES])
+
+
+def test_the_first_is_noted_and_the_second_heard():
+    heard = []
+    before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    try:
+        with finishing() as told:
+            assert not told()
+            signal.raise_signal(signal.SIGINT)
+            assert told()
+            assert heard == []
+            signal.raise_signal(signal.SIGINT)
+            assert heard == [signal.SIGINT]
+        signal.raise_signal(signal.SIGINT)
+        assert len(heard) == 2
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_other_threads_get_no_signals():
+    told = []
+
+    def work():
+        with finishing() as interrupted:
+            told.append(interrupted())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert told == [False]
+
+
+def test_before_training_there_is_nothing_to_keep(place):
+    command = [sys.executable, "-m", "vae_anomaly", "fit", "-", "-o", "out.vae", "--keep-partial"]
+    process = subprocess.Popen(
+        command,
+        cwd=place,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    # More than a pipe holds: once it is written, the command is reading, and waits for the rest.
+    process.stdin.write(b"a,b\n" + b"1,2\n" * 50_000)
+    process.stdin.flush()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, b"interrupted\n")
+    assert files(place) == sorted([TABLE, PICTURES])

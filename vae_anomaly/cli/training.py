@@ -1,0 +1,111 @@
+"""Training with its progress shown, and what becomes of it when somebody presses Ctrl-C."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import click
+
+from vae_anomaly.cli.console import Console
+from vae_anomaly.cli.exits import Exit, stop_if_told
+from vae_anomaly.cli.finishing import finishing
+from vae_anomaly.history import History
+from vae_anomaly.persistence import save
+from vae_anomaly.schema import ImageSchema
+
+__all__ = ["fit_and_save", "train"]
+
+UNIT = "images"
+"""What the speed on pictures is counted in."""
+
+ENDING = "ending after this round of training; Ctrl-C again stops at once and leaves nothing"
+
+
+def fit_and_save(
+    console: Console,
+    detector: Any,
+    X: Any,
+    output: str,
+    *,
+    schema: ImageSchema | None = None,
+    keep_partial: bool = False,
+) -> tuple[float, Exit]:
+    """Fit a detector and write its file.
+
+    Parameters
+    ----------
+    console : Console
+    detector : VAEDetector
+    X : DataFrame or ndarray
+        Rows, or pictures with `schema`.
+    output : str
+        Model file to write.
+    schema : ImageSchema, optional
+    keep_partial : bool, default=False
+        Make SIGINT end training early instead of the command at once.
+
+    Returns
+    -------
+    seconds : float
+        That training took.
+    Exit
+    """
+    start = time.monotonic()
+    notice = "" if console.quiet else ENDING
+    # Whether it comes in training, in what follows or while the file is written: all that is
+    # left to do takes a moment, and the model is whole.
+    with finishing(notice) if keep_partial else nullcontext(_never) as told:
+        train(console, detector, X, unit="" if schema is None else UNIT, end=told)
+        seconds = time.monotonic() - start
+        stop_if_told()  # a second one, if it came where Python had to ignore it
+        save(detector, output, schema)
+        interrupted = told()
+    if not interrupted:
+        return seconds, Exit.DONE
+    click.echo(
+        f"interrupted after {detector.history_.step[-1]:,} of {detector.max_steps:,} steps: "
+        f"kept the best weights so far",
+        err=True,
+    )
+    return seconds, Exit.INTERRUPTED
+
+
+def train(
+    console: Console,
+    detector: Any,
+    X: Any,
+    *,
+    work: str = "training",
+    unit: str = "",
+    end: Callable[[], bool] | None = None,
+) -> None:
+    """Fit a detector with its progress shown.
+
+    Parameters
+    ----------
+    console : Console
+    detector : VAEDetector
+    X : DataFrame or ndarray
+    work : str, default="training"
+    unit : str, optional
+        What the speed is to be counted in.
+    end : callable, optional
+        Tells after each round whether that is to be the last.
+    """
+    each = detector.batch_size if unit else 1
+    with console.progress(work, detector.max_steps, unit=unit, each=each) as update:
+
+        def after_round(history: History) -> bool:
+            update(history.step[-1], f"loss {history.loss[-1]:.4g} nats")
+            return end is not None and end()
+
+        detector.callback = after_round
+        detector.fit(X)
+    detector.callback = None
+
+
+def _never() -> bool:
+    return False
