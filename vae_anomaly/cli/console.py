@@ -57,6 +57,13 @@ class Console:
             warnings.showwarning = show
             yield
 
+    def start_engine(self, detector: Any) -> None:
+        """Start TensorFlow if the networks of a fitted detector run in it."""
+        from vae_anomaly.engines import needs_tensorflow
+
+        if needs_tensorflow(detector.network_spec_):
+            self.start_tensorflow()
+
     def start_tensorflow(self) -> None:
         """Import TensorFlow and wake its devices, both without its chatter.
 

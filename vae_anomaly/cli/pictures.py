@@ -130,7 +130,7 @@ def score_pictures(
     fields = [("file", pa.string()), ("anomaly_score", pa.float64())]
     fields += [("is_anomaly", pa.bool_())] if flags else []
     columns = pa.schema([*fields, ("status", pa.string())])
-    console.start_tensorflow()
+    console.start_engine(detector)
     strange = 0
     with (
         score_writer(output, columns) as write,
@@ -239,7 +239,7 @@ def evaluate_pictures(
 
     from vae_anomaly.report import build_image_report, write_report  # Matplotlib takes its time
 
-    console.start_tensorflow()
+    console.start_engine(detector)
     with console.progress("reporting", 2) as update:
         report = build_image_report(
             detector,

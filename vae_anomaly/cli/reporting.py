@@ -70,7 +70,7 @@ def evaluate_table(
 
     from vae_anomaly.report import build_report, write_report  # Matplotlib takes its time
 
-    console.start_tensorflow()
+    console.start_engine(detector)
     with console.progress("reporting", 2) as update:
         report = build_report(
             detector,

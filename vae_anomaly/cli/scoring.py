@@ -67,7 +67,7 @@ def score_table(
         total = table.check(schema.names, keep)
         columns = _output_schema(table, id_column, schema, explain, flags=flags)
         if total:
-            console.start_tensorflow()
+            console.start_engine(detector)
         rows = strange = 0
         with (
             score_writer(output, columns) as write,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly.networks import NetworkSpec
 
-__all__ = ["Engine", "open_engine"]
+__all__ = ["Engine", "needs_tensorflow", "open_engine"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
@@ -44,13 +44,18 @@ class Engine(Protocol):
         """Decode codes, (members, n, latent), to expected rows, (members, n, columns)."""
 
 
+def needs_tensorflow(spec: NetworkSpec) -> bool:
+    """Tell whether forward passes of networks of a shape run in TensorFlow."""
+    return spec.image is not None
+
+
 def open_engine(spec: NetworkSpec, weights: Weights) -> Engine:
     """Choose the engine for networks of a shape, and give it their weights, (members, n_weights).
 
     A detector's engine depends on its shape alone, so that its scores do not
     depend on where they are made.
     """
-    if spec.image is None:
+    if not needs_tensorflow(spec):
         from vae_anomaly.engines.with_numpy import NumpyEngine
 
         return NumpyEngine(spec, weights)
