@@ -45,8 +45,8 @@ def fit(pictures: np.ndarray, beta: float, max_steps: int) -> VAEDetector:
 
     return VAEDetector(
         architecture="conv",
-        # With fewer units than this before two latent ones, beta 10 collapses at the start:
-        # every picture gets the prior itself for a code, and nothing is learned any more.
+        # With the default 16 before two latent ones, beta 10 collapsed at the start: every
+        # picture got the prior itself for a code, and nothing was learned in 600 steps.
         hidden_units=(128,),
         latent_dim=2,
         likelihood="bernoulli",

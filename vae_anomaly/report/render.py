@@ -247,7 +247,7 @@ def _png(draw: Callable[[Axes], Any], size: tuple[float, float]) -> bytes:
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
         figure = Figure(figsize=size, dpi=DPI, layout="constrained", facecolor="white")
-        canvas = FigureCanvasAgg(figure)
+        canvas: Any = FigureCanvasAgg(figure)  # whose methods have no types
         draw(figure.subplots())
         canvas.draw()
         # Nothing shines through: without the fourth channel and packed well it is a tenth smaller.
