@@ -86,8 +86,10 @@ class VAEDetector(
         Latent draws over which the reconstruction error is averaged when
         scoring: corners of a cube, in opposite pairs. They are drawn once, in
         `fit`: scores are deterministic.
+    optimizer : {"adam", "rmsprop"}, default="adam"
+        Rule of the gradient steps, with the constants that Keras gives it.
     learning_rate : float, default=1e-3
-        Of Adam.
+        Of the optimizer.
     batch_size : int, default=128
         Rows in a gradient step.
     max_steps : int, default=3000
@@ -175,6 +177,7 @@ class VAEDetector(
         n_members: int | None = None,
         score_type: str = "elbo",
         n_draws: int = 2,
+        optimizer: str = "adam",
         learning_rate: float = 1e-3,
         batch_size: int = 128,
         max_steps: int = 3000,
@@ -194,6 +197,7 @@ class VAEDetector(
         self.n_members = n_members
         self.score_type = score_type
         self.n_draws = n_draws
+        self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.max_steps = max_steps
@@ -263,6 +267,7 @@ class VAEDetector(
         data = TrainingRows(x.astype(np.float32), target.astype(np.float32))
         plan = Plan(
             beta=self.beta,
+            optimizer=self.optimizer,
             learning_rate=self.learning_rate,
             batch_size=self.batch_size,
             max_steps=self.max_steps,

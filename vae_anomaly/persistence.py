@@ -40,6 +40,7 @@ PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
     "max_steps": (int,),
     "n_draws": (int,),
     "n_members": (int, type(None)),
+    "optimizer": (str,),
     "patience": (int,),
     "random_state": (int, type(None)),
     "score_type": (str,),

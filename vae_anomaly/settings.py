@@ -15,7 +15,9 @@ from vae_anomaly.scores import SCORES
 
 __all__ = ["RULES", "architecture_for", "column_names", "network_spec", "scoring_noise"]
 
+# What likelihoods and training offer; they cost the import of TensorFlow. A test compares them.
 LIKELIHOODS = ("gaussian", "bernoulli")
+OPTIMIZERS = ("adam", "rmsprop")
 
 DENSE_UNITS, CONV_UNITS = (128, 64), (16,)
 ROW_MEMBERS = 4
@@ -30,6 +32,7 @@ RULES = {
     "n_members": optional(integer(1)),
     "n_draws": integer(1),
     "score_type": one_of(SCORES),
+    "optimizer": one_of(OPTIMIZERS),
     "learning_rate": number(0, np.inf, "()"),
     "batch_size": integer(1),
     "max_steps": integer(1),
