@@ -25,6 +25,7 @@ from vae_anomaly.pictures import ImageShape, as_rows, check_shape
 from vae_anomaly.scaling import Columns
 from vae_anomaly.scores import SCORES, RowTerms
 from vae_anomaly.settings import (
+    CONVOLUTIONAL,
     RULES,
     architecture_for,
     column_names,
@@ -56,16 +57,17 @@ class VAEDetector(
 
     Parameters
     ----------
-    architecture : {"auto", "dense", "conv"}, default="auto"
+    architecture : {"auto", "dense", "conv", "conv_bn"}, default="auto"
         Kind of network. "conv" is for images: 3x3 convolutions that halve the
         image, 32 filters and then twice as many each time up to 128, and their
-        transposes. "auto" is "dense".
+        transposes; "conv_bn" normalises the outputs of each by batch. "auto" is
+        "dense".
     latent_dim : int, default=8
         Latent dimensions. Those that the data do not need go unused.
     hidden_units : tuple of int or None, default=None
         Sizes of the encoder's dense hidden layers, after any convolutions; a
-        dense decoder mirrors them. None is (128, 64), or (16,) after
-        convolutions.
+        dense decoder mirrors them. None is (128, 64), (16,) for "conv", and
+        (20,) for "conv_bn".
     likelihood : {"gaussian", "bernoulli"}, default="gaussian"
         Distribution of a column given the latent code. "bernoulli" is the log
         loss for values in [0, 1]; columns that leave the interval in training
@@ -284,7 +286,7 @@ class VAEDetector(
         return self
 
     def _measure(self, learned: Array, image: ImageShape | None) -> Columns:
-        convolves = architecture_for(self, image) == "conv"
+        convolves = architecture_for(self, image) in CONVOLUTIONAL
         if image is not None and convolves:
             return Columns.from_pixels(learned, image[2])
         return Columns.from_rows(learned)

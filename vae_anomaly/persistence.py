@@ -374,6 +374,9 @@ def _check_arrays(name: str, arrays: dict[str, NDArray[Any]], n_varying: int) ->
         raise refuse(name, "a column's range is upside down")
     if (arrays["columns.low"] < arrays["columns.high"]).sum() != n_varying:
         raise refuse(name, "its columns do not vary as its settings say")
+    for key, values in arrays.items():
+        if key.endswith(".moving_variance") and (values <= 0).any():
+            raise refuse(name, f"the variances {key!r} are not all positive")
     if (np.diff(arrays["calibration_scores"]) < 0).any():
         raise refuse(name, "its calibration scores are not sorted")
 

@@ -13,13 +13,21 @@ from vae_anomaly.networks import ARCHITECTURES, NetworkSpec
 from vae_anomaly.pictures import ImageShape
 from vae_anomaly.scores import SCORES
 
-__all__ = ["RULES", "architecture_for", "column_names", "network_spec", "scoring_noise"]
+__all__ = [
+    "CONVOLUTIONAL",
+    "RULES",
+    "architecture_for",
+    "column_names",
+    "network_spec",
+    "scoring_noise",
+]
 
 # What likelihoods and training offer; they cost the import of TensorFlow. A test compares them.
 LIKELIHOODS = ("gaussian", "bernoulli")
 OPTIMIZERS = ("adam", "rmsprop")
 
-DENSE_UNITS, CONV_UNITS = (128, 64), (16,)
+HIDDEN_UNITS = {"dense": (128, 64), "conv": (16,), "conv_bn": (20,)}
+CONVOLUTIONAL = ("conv", "conv_bn")
 ROW_MEMBERS = 4
 
 RULES = {
@@ -63,10 +71,10 @@ def architecture_for(detector: NetworkParameters, image: ImageShape | None) -> s
     ParameterError
         If convolutions are asked for where there are no pictures.
     """
-    if detector.architecture == "conv" and image is None:
+    if detector.architecture in CONVOLUTIONAL and image is None:
         raise ParameterError(
-            "architecture='conv' needs pictures: an array of shape (n, height, width) or "
-            "(n, height, width, channels). Bring them so, or choose 'dense'."
+            f"architecture={detector.architecture!r} needs pictures: an array of shape "
+            "(n, height, width) or (n, height, width, channels). Bring them so, or choose 'dense'."
         )
     # On two classes of Fashion-MNIST dense networks found as much, in a third of the time.
     return "dense" if detector.architecture == "auto" else detector.architecture
@@ -76,8 +84,9 @@ def network_spec(
     detector: NetworkParameters, varying: int, image: ImageShape | None = None
 ) -> NetworkSpec:
     """Describe the networks that a detector's parameters ask for, on so many columns."""
-    convolves = architecture_for(detector, image) == "conv"
-    hidden = detector.hidden_units or (CONV_UNITS if convolves else DENSE_UNITS)
+    architecture = architecture_for(detector, image)
+    convolves = architecture in CONVOLUTIONAL
+    hidden = detector.hidden_units or HIDDEN_UNITS[architecture]
     return NetworkSpec(
         members=detector.n_members or (ROW_MEMBERS if image is None else 1),
         columns=varying,
@@ -87,6 +96,7 @@ def network_spec(
         variance=detector.variance if detector.likelihood == "gaussian" else None,
         noiseless=detector.beta == 0,
         image=image if convolves else None,
+        batch_norm=architecture == "conv_bn",
     )
 
 

@@ -180,7 +180,8 @@ def compiled_round(spec: NetworkSpec, optimizer: str) -> Callable[..., Any]:
     """Many gradient steps as one TensorFlow function."""
     vae = build_vae(spec)
     rows, weights, number = _signature(spec)
-    zeros = tf.zeros([spec.members, spec.n_weights])
+    # Of what has no gradient, such as moving statistics, no moments are kept.
+    zeros = tf.zeros([spec.members, spec.n_trainable])
     before = OPTIMIZERS[optimizer](0.0).start(zeros)
 
     @tf.function(
@@ -197,7 +198,7 @@ def compiled_round(spec: NetworkSpec, optimizer: str) -> Callable[..., Any]:
     )
     def run_round(
         weights: Tensor,
-        state: Any,
+        moments: Any,
         batches: Tensor,  # (steps, members, batch), row numbers
         x: Tensor,
         target: Tensor,
@@ -205,27 +206,31 @@ def compiled_round(spec: NetworkSpec, optimizer: str) -> Callable[..., Any]:
         beta: Tensor,
         learning_rate: Tensor,
     ) -> Any:
-        def step(i: Tensor, weights: Tensor, state: Any, losses: Tensor) -> Any:
+        def step(i: Tensor, weights: Tensor, state: Tensor, moments: Any, losses: Tensor) -> Any:
             rows = batches[i]  # (members, batch)
             shape = [spec.members, 1, tf.shape(rows)[1], spec.latent]
             noise = tf.random.stateless_normal(shape, [seed[0], seed[1] + i])
             with tf.GradientTape() as tape:
                 tape.watch(weights)
-                with vae.holding(weights):
-                    terms = vae.elbo(tf.gather(x, rows), tf.gather(target, rows), noise)
+                with vae.holding(weights, state) as scope:
+                    seen, explained = tf.gather(x, rows), tf.gather(target, rows)
+                    terms = vae.elbo(seen, explained, noise, training=True)
                 now = losses_of_members(terms, beta)
                 # The sum over members, so that each follows its own gradient only.
                 total = tf.reduce_sum(now[0])
             gradient = tape.gradient(total, weights)
             rule = OPTIMIZERS[optimizer](learning_rate)
-            weights, state = rule.update(weights, clipped(gradient), state)
-            return i + 1, weights, state, losses + tf.reduce_mean(now, axis=1)
+            weights, moments = rule.update(weights, clipped(gradient), moments)
+            state = vae.state_after(scope, state)
+            return i + 1, weights, state, moments, losses + tf.reduce_mean(now, axis=1)
 
         steps = tf.shape(batches)[0]
-        _, weights, state, losses = tf.while_loop(
-            lambda i, *_: i < steps, step, (0, weights, state, tf.zeros(3))
+        trainable, state = tf.split(weights, [spec.n_trainable, spec.n_state], axis=1)
+        _, trainable, state, moments, losses = tf.while_loop(
+            lambda i, *_: i < steps, step, (0, trainable, state, moments, tf.zeros(3))
         )
-        return weights, state, losses / tf.cast(steps, tf.float32)
+        weights = tf.concat([trainable, state], axis=1)
+        return weights, moments, losses / tf.cast(steps, tf.float32)
 
     return run_round
 
@@ -299,7 +304,7 @@ def train(
     weights = tf.constant(build_vae(spec).initial_weights(rng))
     seed, learning_rate = int(rng.randint(2**31 - 1)), tf.constant(plan.learning_rate, tf.float32)
     beta = tf.constant(plan.beta, tf.float32)
-    state = OPTIMIZERS[plan.optimizer](learning_rate).start(weights)
+    moments = OPTIMIZERS[plan.optimizer](learning_rate).start(weights[:, : spec.n_trainable])
     learned, watched = data.divide(spec.members, rng)
     batches = shuffled_batches(learned, plan.batch_size, rng)
     x, target = tf.constant(data.x), tf.constant(data.target)
@@ -312,8 +317,8 @@ def train(
     for start in range(0, plan.max_steps, plan.round_steps):
         steps = min(plan.round_steps, plan.max_steps - start)
         block = np.stack([next(batches) for _ in range(steps)])
-        weights, state, losses = run_round(
-            weights, state, block, x, target, tf.constant([seed, start]), beta, learning_rate
+        weights, moments, losses = run_round(
+            weights, moments, block, x, target, tf.constant([seed, start]), beta, learning_rate
         )
         loss, reconstruction, kl = (float(value) for value in losses.numpy())
         # The losses of training are from before its last step; these see the weights as they are.

@@ -21,7 +21,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 # NumPy and TensorFlow. A test compares them.
 SCORE_NAMES = ("elbo", "reconstruction", "kl")
 LIKELIHOOD_NAMES = ("gaussian", "bernoulli")
-ARCHITECTURE_NAMES = ("auto", "dense", "conv")
+ARCHITECTURE_NAMES = ("auto", "dense", "conv", "conv_bn")
 OPTIMIZER_NAMES = ("adam", "rmsprop")
 RESIZE_NAMES = ("stretch", "letterbox")
 
@@ -135,7 +135,7 @@ def cli() -> None:
     type=click.Choice(ARCHITECTURE_NAMES),
     default="auto",
     show_default=True,
-    help="Kind of network; conv is for pictures.",
+    help="Kind of network; conv and conv_bn are for pictures.",
 )
 @click.option(
     "--likelihood",

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 __all__ = ["ARCHITECTURES", "ConvPlan", "NetworkSpec"]
 
-ARCHITECTURES = ("dense", "conv")
+ARCHITECTURES = ("dense", "conv", "conv_bn")
 
 SMALLEST_SIDE = 8
 """Convolutions halve an image until its longer side is at most this."""
@@ -90,6 +90,8 @@ class NetworkSpec:
     image : tuple of (height, width, channels) or None
         None for dense networks; else rows are images, flattened, for
         convolutional ones, and `hidden` comes after the convolutions.
+    batch_norm : bool
+        Whether the outputs of the inner convolutions are normalised.
     """
 
     members: int
@@ -100,25 +102,33 @@ class NetworkSpec:
     variance: float | None = None
     noiseless: bool = False
     image: tuple[int, int, int] | None = None
+    batch_norm: bool = False
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every weight of one member, in the model's order.
+
+        First those that gradients train, then the state that moves beside them.
 
         Examples
         --------
         >>> NetworkSpec(1, 3, (4,), 2, "gaussian").weight_shapes()["encoder_0.kernel"]
         (3, 4)
         """
+        return self._trainable_shapes() | self._state_shapes()
+
+    def _trainable_shapes(self) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {}
         if self.image is not None:
             plan = ConvPlan.for_image(self.image)
             channels = [plan.sizes[0][2], *plan.filters]
-            shapes |= _conv_shapes("encoder_conv", channels)
+            shapes |= _conv_shapes("encoder_conv", channels, batch_norm=self.batch_norm)
             shapes |= _dense_shapes("encoder", [plan.flat, *self.hidden, 2 * self.latent])
             # The decoder's first layer is its only dense one, and so is called 0, not out.
             shapes |= {"decoder_0.kernel": (self.latent, plan.flat), "decoder_0.bias": (plan.flat,)}
             grown = [plan.filters[-1], *reversed(plan.filters)]
-            shapes |= _conv_shapes("decoder_conv", grown, transposed=True)
+            shapes |= _conv_shapes(
+                "decoder_conv", grown, transposed=True, batch_norm=self.batch_norm
+            )
             shapes["decoder_out.kernel"] = (3, 3, channels[0], channels[1])
             shapes["decoder_out.bias"] = (channels[0],)
         else:
@@ -127,6 +137,17 @@ class NetworkSpec:
         if self.likelihood == "gaussian" and self.variance is None:
             shapes["log_variance"] = (self.columns,)
         return shapes
+
+    def _state_shapes(self) -> dict[str, tuple[int, ...]]:
+        if self.image is None or not self.batch_norm:
+            return {}
+        filters = ConvPlan.for_image(self.image).filters
+        return {
+            f"{name}_conv_{i}.{moving}": (channels,)
+            for name, order in (("encoder", filters), ("decoder", filters[::-1]))
+            for i, channels in enumerate(order)
+            for moving in ("moving_mean", "moving_variance")
+        }
 
     def unpack(self, weights: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Cut a weight matrix into named arrays, (members, *shape) each."""
@@ -144,9 +165,19 @@ class NetworkSpec:
         return np.concatenate(parts, axis=1)
 
     @property
+    def n_trainable(self) -> int:
+        """Weights of one member that gradients train: the first ones."""
+        return sum(prod(shape) for shape in self._trainable_shapes().values())
+
+    @property
+    def n_state(self) -> int:
+        """Numbers of one member that move without a gradient: the others."""
+        return sum(prod(shape) for shape in self._state_shapes().values())
+
+    @property
     def n_weights(self) -> int:
-        """Weights of one member."""
-        return sum(prod(shape) for shape in self.weight_shapes().values())
+        """Weights of one member, state included."""
+        return self.n_trainable + self.n_state
 
 
 def _dense_shapes(name: str, sizes: list[int]) -> dict[str, tuple[int, ...]]:
@@ -159,11 +190,13 @@ def _dense_shapes(name: str, sizes: list[int]) -> dict[str, tuple[int, ...]]:
 
 
 def _conv_shapes(
-    name: str, channels: list[int], *, transposed: bool = False
+    name: str, channels: list[int], *, transposed: bool = False, batch_norm: bool = False
 ) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for i, (inputs, filters) in enumerate(pairwise(channels)):
         # Keras' order: a transposed convolution has its outputs before its inputs.
         ends = (filters, inputs) if transposed else (inputs, filters)
         shapes |= {f"{name}_{i}.kernel": (3, 3, *ends), f"{name}_{i}.bias": (filters,)}
+        if batch_norm:
+            shapes |= {f"{name}_{i}.gamma": (filters,), f"{name}_{i}.beta": (filters,)}
     return shapes
