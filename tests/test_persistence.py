@@ -273,6 +273,8 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "unknown likelihood": (parameter(likelihood="os"), "must be one of 'gaussian', 'bernoulli'"),
     "unknown optimizer": (parameter(optimizer="sgd"), "must be one of 'adam', 'rmsprop'"),
     "optimizer a list": (parameter(optimizer=["adam"]), "'optimizer' has a wrong type"),
+    "own networks": (parameter(architecture="own"), "not of the kind that its parameters say"),
+    "needless networks": (settings(networks={}), "not of the kind that its parameters say"),
     "members of 1e12": (parameter(n_members=10**12), "bytes of arrays"),
     "n_features forged": (settings(n_features=10**6, feature_names=None), "bytes of arrays"),
     "n_features 0": (settings(n_features=0), "n_features must be an int >= 1"),

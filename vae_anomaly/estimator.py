@@ -21,6 +21,7 @@ from vae_anomaly._parameters import check_parameters
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.generative import GenerativeMixin
 from vae_anomaly.history import History
+from vae_anomaly.networks.own import OwnNetworks
 from vae_anomaly.pictures import ImageShape, as_rows, check_shape
 from vae_anomaly.scaling import Columns
 from vae_anomaly.scores import SCORES, RowTerms
@@ -57,13 +58,14 @@ class VAEDetector(
 
     Parameters
     ----------
-    architecture : {"auto", "dense", "conv", "conv_bn"}, default="auto"
+    architecture : {"auto", "dense", "conv", "conv_bn"} or pair, default="auto"
         Kind of network. "conv" is for images: 3x3 convolutions that halve the
         image, 32 filters and then twice as many each time up to 128, and their
         transposes; "conv_bn" normalises the outputs of each by batch. "auto" is
-        "dense".
+        "dense". Or an encoder and a decoder of your own, see Notes.
     latent_dim : int, default=8
-        Latent dimensions. Those that the data do not need go unused.
+        Latent dimensions. Those that the data do not need go unused. Networks of
+        your own have theirs, and this is ignored.
     hidden_units : tuple of int or None, default=None
         Sizes of the encoder's dense hidden layers, after any convolutions; a
         dense decoder mirrors them. None is (128, 64), (16,) for "conv", and
@@ -148,6 +150,26 @@ class VAEDetector(
     sklearn.ensemble.IsolationForest : Splits at random; no training to speak of.
     sklearn.neighbors.LocalOutlierFactor : Compares densities of neighbourhoods.
 
+    Notes
+    -----
+    ``architecture=(encoder, decoder)`` takes functional or Sequential Keras models
+    with one input. The encoder takes rows, (n, columns), or any shape of as many
+    numbers, or pictures as they are; standardised, and a column that was constant in
+    training is always 0. It makes means and log-variances of the code: two outputs
+    of shape (n, latent), others after them are ignored, or one of (n, 2 latent).
+    The decoder takes (n, latent) and makes what the encoder takes, flattened or not:
+    means of the Gaussian, or logits of the Bernoulli.
+
+    Every member starts from the weights that the models have when `fit` is called;
+    layers with ``trainable=False`` stay as they are. The models themselves are
+    never changed, what was learned is in `weights_`. Dropout and batch
+    normalisation work as in Keras; layers that draw need a
+    ``keras.random.SeedGenerator``, as Keras' own have, and losses that layers add,
+    such as weight decay, are left out. Clones and pickles need layers that Keras
+    can copy: decorate those that you wrote with
+    ``keras.saving.register_keras_serializable()``. A file holds the weights, not
+    the models: ``load(path, networks=(encoder, decoder))`` asks for them again.
+
     References
     ----------
     .. [1] D. P. Kingma and M. Welling, "Auto-encoding variational Bayes", ICLR
@@ -165,12 +187,25 @@ class VAEDetector(
     >>> detector = VAEDetector(max_steps=500, random_state=0).fit(X)
     >>> detector.predict([[1, 1, -1], [1, -1, 1]])
     array([ 1, -1])
+
+    With networks of your own:
+
+    >>> import keras
+    >>> encoder = keras.Sequential(
+    ...     [keras.Input((3,)), keras.layers.Dense(32, "relu"), keras.layers.Dense(2 * 2)]
+    ... )
+    >>> decoder = keras.Sequential(
+    ...     [keras.Input((2,)), keras.layers.Dense(32, "relu"), keras.layers.Dense(3)]
+    ... )
+    >>> own = VAEDetector(architecture=(encoder, decoder), max_steps=100, random_state=0).fit(X)
+    >>> own.transform(X).shape  # two latent dimensions of each of four members
+    (500, 8)
     """
 
     def __init__(
         self,
         *,
-        architecture: str = "auto",
+        architecture: str | tuple[Any, Any] = "auto",
         latent_dim: int = 8,
         hidden_units: tuple[int, ...] | None = None,
         likelihood: str = "gaussian",
@@ -264,7 +299,10 @@ class VAEDetector(
                 f"All {rows.shape[1]} columns are constant in the {len(learned)} training rows: "
                 f"there is nothing to learn. Expected at least one column that varies."
             )
-        spec = network_spec(self, int(columns.varies.sum()), given.shape)
+        own = None
+        if architecture_for(self, given.shape) == "own":
+            own = OwnNetworks.of(self.architecture, columns.varies, given.shape)
+        spec = network_spec(self, int(columns.varies.sum()), given.shape, own)
         x, target = columns.input_and_target(learned, self.likelihood)
         data = TrainingRows(x.astype(np.float32), target.astype(np.float32))
         plan = Plan(
@@ -286,8 +324,7 @@ class VAEDetector(
         return self
 
     def _measure(self, learned: Array, image: ImageShape | None) -> Columns:
-        convolves = architecture_for(self, image) in CONVOLUTIONAL
-        if image is not None and convolves:
+        if image is not None and architecture_for(self, image) in (*CONVOLUTIONAL, "own"):
             return Columns.from_pixels(learned, image[2])
         return Columns.from_rows(learned)
 

@@ -9,7 +9,6 @@ per detector; weights are arguments.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vae_anomaly.networks import ConvPlan, NetworkSpec
+from vae_anomaly.networks import ConvPlan, NetworkSpec, built_once
 from vae_anomaly.scores import RowTerms
 from vae_anomaly.vae import VAE, build_vae
 
@@ -30,10 +29,15 @@ Weights = NDArray[np.float32]
 MAX_BLOCK_ROWS = 256
 MAX_BLOCK_CELLS = 2**22
 
+OWN_BREADTH = 8
+"""Numbers in the widest layer of a user's network for each input: a guess that bounds memory."""
+
 
 def block_rows(spec: NetworkSpec, draws: int) -> int:
     """Rows in a block: a power of two, fewer for wide networks, whatever the data."""
     widest = max((spec.columns, *spec.hidden))
+    if spec.own is not None:
+        widest *= OWN_BREADTH
     if spec.image is not None:
         widest = max(prod(size) for size in ConvPlan.for_image(spec.image).sizes)
     cells = spec.members * draws * widest
@@ -63,7 +67,7 @@ def _signature(spec: NetworkSpec) -> list[Any]:
     ]
 
 
-@lru_cache(maxsize=64)
+@built_once
 def _compiled_terms(spec: NetworkSpec) -> Callable[..., Any]:
     vae = build_vae(spec)
     weights, rows = _signature(spec)
@@ -115,7 +119,7 @@ def elbo_terms(
     return out
 
 
-@lru_cache(maxsize=64)
+@built_once
 def _compiled_posterior(spec: NetworkSpec) -> Callable[..., Any]:
     vae = build_vae(spec)
 
@@ -154,7 +158,7 @@ def posterior(spec: NetworkSpec, weights: Weights, x: Array) -> tuple[Array, Arr
     return mean, log_variance, rebuilt
 
 
-@lru_cache(maxsize=64)
+@built_once
 def _compiled_decoder(spec: NetworkSpec) -> Callable[..., Any]:
     vae = build_vae(spec)
 

@@ -7,9 +7,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._parameters import integer, number, one_of, optional, units
+from vae_anomaly._parameters import Rule, integer, number, one_of, optional, units
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.networks import ARCHITECTURES, NetworkSpec
+from vae_anomaly.networks.own import OwnNetworks, is_pair
 from vae_anomaly.pictures import ImageShape
 from vae_anomaly.scores import SCORES
 
@@ -30,8 +31,13 @@ HIDDEN_UNITS = {"dense": (128, 64), "conv": (16,), "conv_bn": (20,)}
 CONVOLUTIONAL = ("conv", "conv_bn")
 ROW_MEMBERS = 4
 
+NAMED = one_of(("auto", *ARCHITECTURES))
+
 RULES = {
-    "architecture": one_of(("auto", *ARCHITECTURES)),
+    "architecture": Rule(
+        lambda v: NAMED.holds(v) or is_pair(v),
+        f"{NAMED.words}, or a pair (encoder, decoder) of Keras models",
+    ),
     "latent_dim": integer(1),
     "hidden_units": optional(units()),
     "likelihood": one_of(LIKELIHOODS),
@@ -54,7 +60,7 @@ RULES = {
 class NetworkParameters(Protocol):
     """The parameters of a `VAEDetector` that shape its networks."""
 
-    architecture: str
+    architecture: Any
     latent_dim: int
     hidden_units: tuple[int, ...] | None
     likelihood: str
@@ -64,13 +70,15 @@ class NetworkParameters(Protocol):
 
 
 def architecture_for(detector: NetworkParameters, image: ImageShape | None) -> str:
-    """Choose the kind of network for pictures of a shape, or for rows.
+    """Choose the kind of network for pictures of a shape, or for rows; "own" is the user's.
 
     Raises
     ------
     ParameterError
         If convolutions are asked for where there are no pictures.
     """
+    if not isinstance(detector.architecture, str):
+        return "own"
     if detector.architecture in CONVOLUTIONAL and image is None:
         raise ParameterError(
             f"architecture={detector.architecture!r} needs pictures: an array of shape "
@@ -81,23 +89,38 @@ def architecture_for(detector: NetworkParameters, image: ImageShape | None) -> s
 
 
 def network_spec(
-    detector: NetworkParameters, varying: int, image: ImageShape | None = None
+    detector: NetworkParameters,
+    varying: int,
+    image: ImageShape | None = None,
+    own: OwnNetworks | None = None,
 ) -> NetworkSpec:
-    """Describe the networks that a detector's parameters ask for, on so many columns."""
-    architecture = architecture_for(detector, image)
+    """Describe the networks that a detector's parameters ask for, on so many columns.
+
+    Raises
+    ------
+    ParameterError
+        If there is nothing to train.
+    """
+    architecture = "own" if own is not None else architecture_for(detector, image)
     convolves = architecture in CONVOLUTIONAL
-    hidden = detector.hidden_units or HIDDEN_UNITS[architecture]
-    return NetworkSpec(
+    spec = NetworkSpec(
         members=detector.n_members or (ROW_MEMBERS if image is None else 1),
         columns=varying,
-        hidden=tuple(hidden),
-        latent=detector.latent_dim,
+        hidden=() if own else tuple(detector.hidden_units or HIDDEN_UNITS[architecture]),
+        latent=own.latent if own else detector.latent_dim,
         likelihood=detector.likelihood,
         variance=detector.variance if detector.likelihood == "gaussian" else None,
         noiseless=detector.beta == 0,
         image=image if convolves else None,
         batch_norm=architecture == "conv_bn",
+        own=own,
     )
+    if not spec.n_trainable:
+        raise ParameterError(
+            "Every weight of the encoder and the decoder is frozen, and the likelihood has none: "
+            "there is nothing to train. Set trainable=True on some layers."
+        )
+    return spec
 
 
 def column_names(detector: Any) -> list[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from vae_anomaly._backend import keras
 from vae_anomaly.exceptions import DivergenceError
 from vae_anomaly.history import History
-from vae_anomaly.networks import NetworkSpec
+from vae_anomaly.networks import NetworkSpec, built_once
 from vae_anomaly.vae import ElboTerms, build_vae
 
 __all__ = ["OPTIMIZERS", "Adam", "Plan", "RMSprop", "TrainingRows", "train"]
@@ -175,7 +174,7 @@ def _signature(spec: NetworkSpec) -> tuple[Any, Any, Any]:
     )
 
 
-@lru_cache(maxsize=64)
+@built_once
 def compiled_round(spec: NetworkSpec, optimizer: str) -> Callable[..., Any]:
     """Many gradient steps as one TensorFlow function."""
     vae = build_vae(spec)
@@ -209,10 +208,11 @@ def compiled_round(spec: NetworkSpec, optimizer: str) -> Callable[..., Any]:
         def step(i: Tensor, weights: Tensor, state: Tensor, moments: Any, losses: Tensor) -> Any:
             rows = batches[i]  # (members, batch)
             shape = [spec.members, 1, tf.shape(rows)[1], spec.latent]
-            noise = tf.random.stateless_normal(shape, [seed[0], seed[1] + i])
+            now_seed = tf.stack([seed[0], seed[1] + i])
+            noise = tf.random.stateless_normal(shape, now_seed)
             with tf.GradientTape() as tape:
                 tape.watch(weights)
-                with vae.holding(weights, state) as scope:
+                with vae.holding(weights, state, seed=now_seed) as scope:
                     seen, explained = tf.gather(x, rows), tf.gather(target, rows)
                     terms = vae.elbo(seen, explained, noise, training=True)
                 now = losses_of_members(terms, beta)
@@ -235,7 +235,7 @@ def compiled_round(spec: NetworkSpec, optimizer: str) -> Callable[..., Any]:
     return run_round
 
 
-@lru_cache(maxsize=64)
+@built_once
 def compiled_held_out_loss(spec: NetworkSpec) -> Callable[..., Any]:
     """Losses of the members on rows that they do not learn from: (members,)."""
     vae = build_vae(spec)

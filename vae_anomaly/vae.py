@@ -9,7 +9,6 @@ compiled function serves every detector of the same shape.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,9 +16,10 @@ from numpy.typing import NDArray
 
 from vae_anomaly._backend import keras
 from vae_anomaly.likelihoods import LIKELIHOODS, gaussian_kl
-from vae_anomaly.networks import ConvPlan, NetworkSpec
+from vae_anomaly.networks import ConvPlan, NetworkSpec, built_once
 from vae_anomaly.networks.conv import ConvDecoder, ConvEncoder
 from vae_anomaly.networks.dense import dense_decoder, dense_encoder
+from vae_anomaly.networks.wrapping import OwnDecoder, OwnEncoder
 
 __all__ = ["VAE", "ElboTerms", "build_vae"]
 
@@ -118,7 +118,8 @@ class VAE(keras.Model):
         """Draw starting weights, (members, n_weights): Glorot uniform kernels.
 
         All others have the value of their variable, to which nothing else is
-        ever assigned: zero for biases, one for the factors of a normalisation.
+        ever assigned: zero for biases, one for the factors of a normalisation,
+        and that of the user's model for the weights of one.
         Glorot and Bengio, "Understanding the difficulty of training deep
         feedforward neural networks", AISTATS 2010.
         """
@@ -134,7 +135,9 @@ class VAE(keras.Model):
             parts.append(start.reshape(shape[0], -1))
         return np.concatenate(parts, axis=1).astype(np.float32)
 
-    def holding(self, weights: Tensor, state: Tensor | None = None) -> keras.StatelessScope:
+    def holding(
+        self, weights: Tensor, state: Tensor | None = None, *, seed: Tensor = (0, 0)
+    ) -> keras.StatelessScope:
         """Compute with other weights inside a ``with`` block.
 
         Parameters
@@ -143,6 +146,8 @@ class VAE(keras.Model):
             Or, with `state`, the trainable ones alone.
         state : tensor of shape (members, n_state), optional
             What moves without a gradient, apart, so that gradients leave it out.
+        seed : tensor of shape (2,)
+            Of layers that draw, such as dropout.
 
         Returns
         -------
@@ -155,7 +160,15 @@ class VAE(keras.Model):
         else:
             mapping = _cut(weights, self.trainable_weights)
             mapping += _cut(state, self.non_trainable_weights)
+        for i, variable in enumerate(self._seed_states, start=1):
+            own_seed = ops.stack([seed[0] + i, seed[1]])
+            mapping.append((variable, ops.cast(own_seed, variable.dtype)))
         return keras.StatelessScope(state_mapping=mapping)
+
+    @property
+    def _seed_states(self) -> list[Any]:
+        weights = {id(variable) for variable in self.weights}
+        return [variable for variable in self.variables if id(variable) not in weights]
 
     def state_after(self, scope: keras.StatelessScope, state: Tensor) -> Tensor:
         """Collect what layers assigned in a `holding` block: (members, n_state)."""
@@ -178,11 +191,14 @@ def _cut(weights: Tensor, variables: Sequence[keras.Variable]) -> list[tuple[Any
     ]
 
 
-@lru_cache(maxsize=64)
+@built_once
 def build_vae(spec: NetworkSpec) -> VAE:
     """Build the structure that `spec` describes, once."""
     options = {"variance": spec.variance} if spec.likelihood == "gaussian" else {}
-    if spec.image is None:
+    if spec.own is not None:
+        encoder = OwnEncoder(spec.members, spec.own)
+        decoder = OwnDecoder(spec.members, spec.own)
+    elif spec.image is None:
         dense = (spec.members, spec.columns, spec.hidden, spec.latent)
         encoder, decoder = dense_encoder(*dense), dense_decoder(*dense)
     else:

@@ -6,17 +6,24 @@ functions are cached by, and what says which weights there must be.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache, wraps
 from itertools import pairwise
 from math import prod
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ARCHITECTURES", "ConvPlan", "NetworkSpec"]
+from vae_anomaly.networks.own import OwnNetworks
+
+__all__ = ["ARCHITECTURES", "ConvPlan", "NetworkSpec", "built_once"]
 
 ARCHITECTURES = ("dense", "conv", "conv_bn")
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 SMALLEST_SIDE = 8
 """Convolutions halve an image until its longer side is at most this."""
@@ -92,6 +99,8 @@ class NetworkSpec:
         convolutional ones, and `hidden` comes after the convolutions.
     batch_norm : bool
         Whether the outputs of the inner convolutions are normalised.
+    own : OwnNetworks or None
+        Networks of the user's own, in place of all of these.
     """
 
     members: int
@@ -103,6 +112,7 @@ class NetworkSpec:
     noiseless: bool = False
     image: tuple[int, int, int] | None = None
     batch_norm: bool = False
+    own: OwnNetworks | None = None
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every weight of one member, in the model's order.
@@ -118,7 +128,9 @@ class NetworkSpec:
 
     def _trainable_shapes(self) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {}
-        if self.image is not None:
+        if self.own is not None:
+            shapes |= self.own.shapes(trainable=True)
+        elif self.image is not None:
             plan = ConvPlan.for_image(self.image)
             channels = [plan.sizes[0][2], *plan.filters]
             shapes |= _conv_shapes("encoder_conv", channels, batch_norm=self.batch_norm)
@@ -139,6 +151,8 @@ class NetworkSpec:
         return shapes
 
     def _state_shapes(self) -> dict[str, tuple[int, ...]]:
+        if self.own is not None:
+            return self.own.shapes(trainable=False)
         if self.image is None or not self.batch_norm:
             return {}
         filters = ConvPlan.for_image(self.image).filters
@@ -178,6 +192,29 @@ class NetworkSpec:
     def n_weights(self) -> int:
         """Weights of one member, state included."""
         return self.n_trainable + self.n_state
+
+
+def built_once(
+    build: Callable[Concatenate[NetworkSpec, P], T],
+) -> Callable[Concatenate[NetworkSpec, P], T]:
+    """Keep what a function makes of a spec.
+
+    As long as the process lives, within reason; what is made of the user's own
+    networks goes with them.
+    """
+    shared: Callable[..., T] = lru_cache(maxsize=64)(build)
+
+    @wraps(build)
+    def once(spec: NetworkSpec, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if spec.own is None:
+            return shared(spec, *args, **kwargs)
+        made: dict[Any, T] = spec.own.compiled
+        key = (build, spec, *args, *kwargs.items())
+        if key not in made:
+            made[key] = build(spec, *args, **kwargs)
+        return made[key]
+
+    return once
 
 
 def _dense_shapes(name: str, sizes: list[int]) -> dict[str, tuple[int, ...]]:

@@ -314,7 +314,8 @@ def _samples(detector: VAEDetector, X: NDArray[Any]) -> PictureGridDisplay:
     if detector.network_spec_.members > 1:
         drawn = detector.sample(N_SAMPLES, random_state=0)
     else:
-        codes = np.random.RandomState(0).standard_normal((N_SAMPLES, detector.latent_dim))
+        latent = detector.network_spec_.latent
+        codes = np.random.RandomState(0).standard_normal((N_SAMPLES, latent))
         drawn = detector.decode(codes)
     return PictureGridDisplay.measure(drawn, values=_painted_values(detector, X))
 
