@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ from vae_anomaly.cli import run
 from vae_anomaly.inference import posterior
 from vae_anomaly.networks import NetworkSpec
 from vae_anomaly.networks.own import OwnNetworks
+from vae_anomaly.report import build_image_report
+from vae_anomaly.report.render import draw_pictures, render_page
+from vae_anomaly.report.wording import describe_model
 from vae_anomaly.vae import build_vae
 
 # Keras' own way to pickle a model calls NumPy as older versions of it wished.
@@ -150,6 +155,19 @@ def test_latent_dimensions_are_those_of_the_models(own, rows: pd.DataFrame) -> N
     assert own.sample(3, random_state=0).shape == (3, 4)
 
 
+def test_reports_speak_of_the_latent_dimensions_of_the_models(own) -> None:
+    described = dict(describe_model(own))
+    assert described["latent dimensions"] == "2"
+    assert described["hidden units"] == "of own networks"
+    digits = load_digits().images[:120] / 16.0
+    pictures = VAEDetector(
+        architecture=(small((8, 8), 6), small((3,), 64)), max_steps=20, threshold=0, random_state=0
+    ).fit(digits)
+    report = build_image_report(pictures, digits, names=[f"{i}.png" for i in range(120)])
+    page = render_page(report, draw_pictures(report))
+    assert "own Keras models" in page
+
+
 def test_a_constant_column_still_explains(own, rows: pd.DataFrame) -> None:
     np.testing.assert_array_equal(own.reconstruct(rows)[:, 2], 7.0)
     assert own.explain(rows[:1].assign(constant=8.0)).iloc[0].idxmax() == "constant"
@@ -210,6 +228,17 @@ def test_pickles_score_the_same(own, rows: pd.DataFrame) -> None:
     again = pickle.loads(pickle.dumps(own))
     np.testing.assert_array_equal(again.score_samples(rows), own.score_samples(rows))
     assert again.architecture[0] is again.network_spec_.own.encoder
+
+
+def test_what_was_compiled_for_networks_goes_with_them() -> None:
+    pair = small((3,), 4), small((2,), 3)
+    X = np.random.RandomState(0).normal(size=(30, 3))
+    detector = VAEDetector(architecture=pair, **QUICK | {"max_steps": 5}).fit(X)
+    detector.score_samples(X)
+    gone = [weakref.ref(thing) for thing in (*pair, detector.network_spec_.own)]
+    del pair, detector
+    gc.collect()
+    assert [ref() for ref in gone] == [None] * 3
 
 
 # ------------------------------------------------------------------------------------ judging
