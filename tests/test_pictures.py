@@ -245,6 +245,11 @@ def test_what_does_not_fit_is_refused(fitted: VAEDetector) -> None:
     for name in ("conv", "conv_bn"):
         with pytest.raises(ParameterError, match=f"architecture='{name}' needs pictures"):
             VAEDetector(architecture=name).fit(np.eye(5))
+    opaque = np.random.RandomState(0).uniform(size=(9, 6, 6, 2))
+    opaque[..., 1] = 1.0
+    with pytest.raises(DataError, match="Channel 1 of the pictures has one value throughout"):
+        VAEDetector(architecture="conv", threshold=0).fit(opaque)
+    VAEDetector(architecture="dense", max_steps=5, threshold=0).fit(opaque)
     table = VAEDetector(max_steps=5, threshold=0).fit(np.eye(120))
     with pytest.raises(DataError, match="Expected rows of numbers, as in training, got pictures"):
         table.predict(strokes(3))

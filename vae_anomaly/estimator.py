@@ -324,9 +324,18 @@ class VAEDetector(
         return self
 
     def _measure(self, learned: Array, image: ImageShape | None) -> Columns:
-        if image is not None and architecture_for(self, image) in (*CONVOLUTIONAL, "own"):
-            return Columns.from_pixels(learned, image[2])
-        return Columns.from_rows(learned)
+        architecture = architecture_for(self, image)
+        if image is None or architecture not in (*CONVOLUTIONAL, "own"):
+            return Columns.from_rows(learned)
+        columns = Columns.from_pixels(learned, image[2])
+        constant = np.flatnonzero(~columns.varies[: image[2]])
+        if architecture in CONVOLUTIONAL and 0 < len(constant) < image[2]:
+            raise DataError(
+                f"Channel {constant[0]} of the pictures has one value throughout the training "
+                f"pictures. Expected channels that vary, which architecture={architecture!r} "
+                f"needs. Leave the channel out, or choose 'dense'."
+            )
+        return columns
 
     def _mean_latent_kl(self, x: Array) -> Array:
         from vae_anomaly.inference import posterior
