@@ -17,7 +17,7 @@ import pytest
 
 import vae_anomaly
 from vae_anomaly.cli import run
-from vae_anomaly.cli.commands import LIKELIHOOD_NAMES, SCORE_NAMES, cli
+from vae_anomaly.cli.commands import LIKELIHOOD_NAMES, OPTIMIZER_NAMES, SCORE_NAMES, cli
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.exits import Exit, terminable
 
@@ -92,11 +92,14 @@ def test_every_option_is_explained():
 
 
 def test_choices_are_those_of_the_library():
+    from vae_anomaly import settings
     from vae_anomaly.likelihoods import LIKELIHOODS
     from vae_anomaly.scores import SCORES
+    from vae_anomaly.training import OPTIMIZERS
 
     assert set(SCORE_NAMES) == set(SCORES)
-    assert set(LIKELIHOOD_NAMES) == set(LIKELIHOODS)
+    assert set(LIKELIHOOD_NAMES) == set(settings.LIKELIHOODS) == set(LIKELIHOODS)
+    assert set(OPTIMIZER_NAMES) == set(settings.OPTIMIZERS) == set(OPTIMIZERS)
 
 
 def test_defaults_are_those_of_the_library():
@@ -164,7 +167,7 @@ def test_fit_hands_its_options_on(vae, tmp_path):
     options = "--contamination 0.1 --likelihood bernoulli --beta 0.5 --latent-dim 3 --score kl"
     code, _, err = vae(
         *("fit", "-", "-o", tmp_path / "m.vae", *options.split(), "--random-state", 5),
-        *("--learning-rate", "0.002", "--members", 1, "--max-steps", 20),
+        *("--optimizer", "rmsprop", "--learning-rate", "0.002", "--members", 1, "--max-steps", 20),
         stdin=NORMAL.read_bytes(),
     )
     assert code == 0
@@ -177,6 +180,7 @@ def test_fit_hands_its_options_on(vae, tmp_path):
         "latent_dim": 3,
         "score_type": "kl",
         "random_state": 5,
+        "optimizer": "rmsprop",
         "learning_rate": 0.002,
         "n_members": 1,
         "max_steps": 20,

@@ -268,6 +268,7 @@ def test_arrays_and_lists_score_as_frames_do(rows: pd.DataFrame, convert: Any) -
         ({"latent_dim": True}, "must be an int >= 1. Got True instead."),
         ({"hidden_units": ()}, "None or a non-empty tuple of ints >= 1. Got () instead."),
         ({"likelihood": "poisson"}, "one of 'gaussian', 'bernoulli'. Got 'poisson' instead."),
+        ({"optimizer": "sgd"}, "must be one of 'adam', 'rmsprop'. Got 'sgd' instead."),
         ({"score_type": "mse"}, "one of 'elbo', 'reconstruction', 'kl'. Got 'mse' instead."),
         ({"variance": 0.0}, "must be None or a number in (0, inf). Got 0.0 instead."),
         ({"beta": -1}, "must be a number in [0, inf). Got -1 instead."),

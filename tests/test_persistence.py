@@ -67,6 +67,7 @@ def test_scores_after_reload_are_the_same_bits_in_a_fresh_process(
     "parameters",
     [
         {"likelihood": "bernoulli", "contamination": 0.1},
+        {"optimizer": "rmsprop", "contamination": 0.1},
         {"beta": 0, "variance": np.float32(0.5), "threshold": 3},
         {"score_type": "kl", "n_members": np.int64(2), "random_state": np.random.RandomState(0)},
     ],
@@ -270,6 +271,10 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "latent true": (parameter(latent_dim=True), "'latent_dim' has a wrong type"),
     "beta infinite": (parameter(beta=1), "'beta' has a wrong type"),
     "unknown likelihood": (parameter(likelihood="os"), "must be one of 'gaussian', 'bernoulli'"),
+    "unknown optimizer": (parameter(optimizer="sgd"), "must be one of 'adam', 'rmsprop'"),
+    "optimizer a list": (parameter(optimizer=["adam"]), "'optimizer' has a wrong type"),
+    "own networks": (parameter(architecture="own"), "not of the kind that its parameters say"),
+    "needless networks": (settings(networks={}), "not of the kind that its parameters say"),
     "members of 1e12": (parameter(n_members=10**12), "bytes of arrays"),
     "n_features forged": (settings(n_features=10**6, feature_names=None), "bytes of arrays"),
     "n_features 0": (settings(n_features=0), "n_features must be an int >= 1"),

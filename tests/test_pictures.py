@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from vae_anomaly import DataError, ParameterError, VAEDetector, load, save
+from vae_anomaly import DataError, ModelFileError, ParameterError, VAEDetector, load, save
 from vae_anomaly.networks import ConvPlan, NetworkSpec
 from vae_anomaly.pictures import as_pictures, as_rows, smooth
 from vae_anomaly.settings import smoothing_for
@@ -29,10 +31,54 @@ def fitted() -> VAEDetector:
     return VAEDetector(max_steps=300, false_alarm_rate=0.1, random_state=0).fit(strokes(400))
 
 
+@pytest.fixture(scope="module")
+def normalised() -> VAEDetector:
+    return VAEDetector(
+        architecture="conv_bn",
+        n_members=2,
+        batch_size=32,
+        learning_rate=3e-3,
+        max_steps=400,
+        threshold=0,
+        random_state=0,
+    ).fit(strokes(300))
+
+
 def test_the_published_conv_preset_has_its_published_size() -> None:
     vae = build_vae(NetworkSpec(1, 784, (16,), 2, "bernoulli", image=(28, 28, 1)))
     assert vae.encoder.count_params() == 69_076
     assert vae.decoder.count_params() == 65_089
+
+
+def test_the_batch_normalised_preset_has_the_size_of_its_plain_keras_twin() -> None:
+    layers = keras.layers
+    encoder = keras.Sequential([keras.Input((28, 28, 1))])
+    for filters in (32, 64):
+        encoder.add(layers.Conv2D(filters, 3, strides=2, padding="same"))
+        encoder.add(layers.BatchNormalization())
+        encoder.add(layers.ReLU())
+    encoder.add(layers.Flatten())
+    encoder.add(layers.Dense(20, activation="relu"))
+    encoder.add(layers.Dense(2 + 2))
+    decoder = keras.Sequential([keras.Input((2,))])
+    decoder.add(layers.Dense(7 * 7 * 64, activation="relu"))
+    decoder.add(layers.Reshape((7, 7, 64)))
+    for filters in (64, 32):
+        decoder.add(layers.Conv2DTranspose(filters, 3, strides=2, padding="same"))
+        decoder.add(layers.BatchNormalization())
+        decoder.add(layers.ReLU())
+    decoder.add(layers.Conv2DTranspose(1, 3, padding="same"))
+
+    detector = VAEDetector(
+        architecture="conv_bn", latent_dim=2, likelihood="bernoulli", max_steps=1, threshold=0
+    ).fit(np.random.RandomState(0).uniform(size=(4, 28, 28)))
+    spec = detector.network_spec_
+    vae = build_vae(spec)
+    assert vae.encoder.count_params() == encoder.count_params()
+    assert vae.decoder.count_params() == decoder.count_params()
+    assert spec.n_weights == encoder.count_params() + decoder.count_params()
+    # Mean and variance of each channel of four convolutions.
+    assert spec.n_state == 2 * (32 + 64 + 64 + 32)
 
 
 @pytest.mark.parametrize(
@@ -52,9 +98,10 @@ def test_depth_grows_with_size(shape, filters, last) -> None:
 
 @pytest.mark.parametrize("image", [(5, 4, 1), (9, 13, 3), (28, 28, 1)])
 @pytest.mark.parametrize("members", [1, 2])
-def test_odd_sizes_come_back_whole(image, members) -> None:
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_odd_sizes_come_back_whole(image, members, batch_norm) -> None:
     pixels = int(np.prod(image))
-    spec = NetworkSpec(members, pixels, (8,), 3, "gaussian", image=image)
+    spec = NetworkSpec(members, pixels, (8,), 3, "gaussian", image=image, batch_norm=batch_norm)
     vae = build_vae(spec)
     rng = np.random.RandomState(0)
     weights = vae.initial_weights(rng)
@@ -156,6 +203,49 @@ def test_dense_networks_take_pictures_too() -> None:
     assert detector.contribution_maps(strokes(2))[0].shape == (2, 12, 10)
 
 
+def test_a_normalised_network_scores_each_picture_by_itself(normalised: VAEDetector) -> None:
+    pictures = strokes(40, seed=2)
+    scores = normalised.score_samples(pictures)
+    assert normalised.score_samples(pictures[7:8])[0] == scores[7]
+    np.testing.assert_array_equal(normalised.score_samples(pictures[::-1]), scores[::-1])
+
+
+def test_a_normalised_network_learns_and_its_statistics_move(normalised: VAEDetector) -> None:
+    arrays = normalised.network_spec_.unpack(normalised.weights_)
+    moving = {name: a for name, a in arrays.items() if ".moving_" in name}
+    # Height 12 takes one convolution to come down to 6: its mean and variance, on both sides.
+    assert len(moving) == 4
+    for name, values in moving.items():
+        start = 1.0 if name.endswith("variance") else 0.0
+        assert np.isfinite(values).all()
+        assert (values != start).all()
+        assert name.endswith("mean") or (values > 0).all()
+    broken = strokes(50, seed=1)
+    normal = normalised.score_samples(broken).mean()
+    broken[:, 5:8, 2:4] = 128
+    assert normal > normalised.score_samples(broken).mean()
+
+
+def test_saved_normalised_networks_come_back(normalised: VAEDetector, tmp_path: Path) -> None:
+    save(normalised, tmp_path / "m.vae")
+    pictures = strokes(20, seed=4)
+    np.testing.assert_array_equal(
+        load(tmp_path / "m.vae").score_samples(pictures), normalised.score_samples(pictures)
+    )
+
+
+def test_variances_of_a_file_must_be_positive(normalised: VAEDetector, tmp_path: Path) -> None:
+    wrong = pickle.loads(pickle.dumps(normalised))
+    arrays = wrong.network_spec_.unpack(wrong.weights_)
+    arrays["encoder_conv_0.moving_variance"][0, 3] = 0.0
+    wrong.weights_ = wrong.network_spec_.pack(arrays)
+    save(wrong, tmp_path / "m.vae")
+    with pytest.raises(
+        ModelFileError, match=r"'encoder_conv_0\.moving_variance' are not all positive"
+    ):
+        load(tmp_path / "m.vae")
+
+
 def test_saved_detectors_of_pictures_come_back(fitted: VAEDetector, tmp_path: Path) -> None:
     save(fitted, tmp_path / "m.vae")
     again = load(tmp_path / "m.vae")
@@ -169,8 +259,14 @@ def test_saved_detectors_of_pictures_come_back(fitted: VAEDetector, tmp_path: Pa
 def test_what_does_not_fit_is_refused(fitted: VAEDetector) -> None:
     with pytest.raises(DataError, match="Expected pictures of 12 x 10 x 1, as in training, got"):
         fitted.predict(strokes(3).transpose(0, 2, 1))
-    with pytest.raises(ParameterError, match="architecture='conv' needs pictures"):
-        VAEDetector(architecture="conv").fit(np.eye(5))
+    for name in ("conv", "conv_bn"):
+        with pytest.raises(ParameterError, match=f"architecture='{name}' needs pictures"):
+            VAEDetector(architecture=name).fit(np.eye(5))
+    opaque = np.random.RandomState(0).uniform(size=(9, 6, 6, 2))
+    opaque[..., 1] = 1.0
+    with pytest.raises(DataError, match="Channel 1 of the pictures has one value throughout"):
+        VAEDetector(architecture="conv", threshold=0).fit(opaque)
+    VAEDetector(architecture="dense", max_steps=5, threshold=0).fit(opaque)
     table = VAEDetector(max_steps=5, threshold=0).fit(np.eye(120))
     with pytest.raises(DataError, match="Expected rows of numbers, as in training, got pictures"):
         table.predict(strokes(3))

@@ -95,12 +95,19 @@ def test_terms_match_a_plain_numpy_forward_pass() -> None:
         NetworkSpec(2, 3, (8, 4), 2, "gaussian"),
         NetworkSpec(1, 6, (5,), 3, "gaussian", variance=0.5),
         NetworkSpec(4, 2, (5, 6, 7), 1, "bernoulli", noiseless=True),
+        NetworkSpec(2, 90, (5,), 2, "gaussian", image=(9, 10, 1)),
+        NetworkSpec(2, 90, (5,), 2, "gaussian", image=(9, 10, 1), batch_norm=True),
     ],
 )
 def test_the_spec_knows_the_weights_of_the_model(spec: NetworkSpec) -> None:
     vae = build_vae(spec)
-    shapes = [tuple(v.shape) for v in vae.trainable_variables]
+    variables = [*vae.trainable_variables, *vae.non_trainable_variables]
+    shapes = [tuple(v.shape) for v in variables]
     expected = [(spec.members, *shape) for shape in spec.weight_shapes().values()]
+    assert [v.name.split(".")[-1] for v in variables] == [
+        name.split(".")[-1] for name in spec.weight_shapes()
+    ]
+    assert sum(int(np.prod(v.shape[1:])) for v in vae.trainable_variables) == spec.n_trainable
     # A bias is held as (members, 1, units), for the sake of broadcasting.
     assert [tuple(np.delete(s, 1)) if len(s) == 3 and s[1] == 1 else s for s in shapes] == [
         tuple(np.delete(e, 1)) if len(e) == 3 and e[1] == 1 else e for e in expected

@@ -21,11 +21,14 @@ from vae_anomaly._parameters import check_parameters
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.generative import GenerativeMixin
 from vae_anomaly.history import History
+from vae_anomaly.networks.own import OwnNetworks
 from vae_anomaly.pictures import ImageShape, as_rows, check_shape, smooth
 from vae_anomaly.scaling import Columns
 from vae_anomaly.scores import SCORES, RowTerms
 from vae_anomaly.settings import (
+    CONVOLUTIONAL,
     RULES,
+    architecture_for,
     column_names,
     network_spec,
     scoring_noise,
@@ -56,20 +59,22 @@ class VAEDetector(
 
     Parameters
     ----------
-    architecture : {"auto", "dense", "conv"}, default="auto"
+    architecture : {"auto", "dense", "conv", "conv_bn"} or pair, default="auto"
         Kind of network. "conv" is for images: 3x3 convolutions that halve the
         image, 32 filters and then twice as many each time up to 128, and their
-        transposes. "auto" is "dense".
+        transposes; "conv_bn" normalises the outputs of each by batch. "auto" is
+        "dense". Or an encoder and a decoder of your own, see Notes.
     latent_dim : int, default=8
-        Latent dimensions. Those that the data do not need go unused.
+        Latent dimensions. Those that the data do not need go unused. Networks of
+        your own have theirs, and this is ignored.
     hidden_units : tuple of int or None, default=None
         Sizes of the encoder's dense hidden layers, after any convolutions; a
-        dense decoder mirrors them. None is (128, 64), or (16,) after
-        convolutions.
+        dense decoder mirrors them. None is (128, 64), (16,) for "conv", and
+        (20,) for "conv_bn".
     smoothing : float or None, default=None
         Standard deviation, in pixels, of the Gaussian that smooths pictures
-        before they are learned or scored. None is 1/28 of the longer side, and
-        0 for convolutions.
+        before they are learned or scored. None is 1/28 of their longer side for
+        "dense", else 0.
     likelihood : {"gaussian", "bernoulli"}, default="gaussian"
         Distribution of a column given the latent code. "bernoulli" is the log
         loss for values in [0, 1]; columns that leave the interval in training
@@ -90,8 +95,10 @@ class VAEDetector(
         Latent draws over which the reconstruction error is averaged when
         scoring: corners of a cube, in opposite pairs. They are drawn once, in
         `fit`: scores are deterministic.
+    optimizer : {"adam", "rmsprop"}, default="adam"
+        Rule of the gradient steps, with the constants that Keras gives it.
     learning_rate : float, default=1e-3
-        Of Adam.
+        Of the optimizer.
     batch_size : int, default=128
         Rows in a gradient step.
     max_steps : int, default=3000
@@ -149,6 +156,26 @@ class VAEDetector(
     sklearn.ensemble.IsolationForest : Splits at random; no training to speak of.
     sklearn.neighbors.LocalOutlierFactor : Compares densities of neighbourhoods.
 
+    Notes
+    -----
+    ``architecture=(encoder, decoder)`` takes functional or Sequential Keras models
+    with one input. The encoder takes rows, (n, columns), or any shape of as many
+    numbers, or pictures as they are; standardised, and a column that was constant in
+    training is always 0. It makes means and log-variances of the code: two outputs
+    of shape (n, latent), others after them are ignored, or one of (n, 2 latent).
+    The decoder takes (n, latent) and makes what the encoder takes, flattened or not:
+    means of the Gaussian, or logits of the Bernoulli.
+
+    Every member starts from the weights that the models have when `fit` is called;
+    layers with ``trainable=False`` stay as they are. The models themselves are
+    never changed, what was learned is in `weights_`. Dropout and batch
+    normalisation work as in Keras; layers that draw need a
+    ``keras.random.SeedGenerator``, as Keras' own have, and losses that layers add,
+    such as weight decay, are left out. Clones and pickles need layers that Keras
+    can copy: decorate those that you wrote with
+    ``keras.saving.register_keras_serializable()``. A file holds the weights, not
+    the models: ``load(path, networks=(encoder, decoder))`` asks for them again.
+
     References
     ----------
     .. [1] D. P. Kingma and M. Welling, "Auto-encoding variational Bayes", ICLR
@@ -166,12 +193,25 @@ class VAEDetector(
     >>> detector = VAEDetector(max_steps=500, random_state=0).fit(X)
     >>> detector.predict([[1, 1, -1], [1, -1, 1]])
     array([ 1, -1])
+
+    With networks of your own:
+
+    >>> import keras
+    >>> encoder = keras.Sequential(
+    ...     [keras.Input((3,)), keras.layers.Dense(32, "relu"), keras.layers.Dense(2 * 2)]
+    ... )
+    >>> decoder = keras.Sequential(
+    ...     [keras.Input((2,)), keras.layers.Dense(32, "relu"), keras.layers.Dense(3)]
+    ... )
+    >>> own = VAEDetector(architecture=(encoder, decoder), max_steps=100, random_state=0).fit(X)
+    >>> own.transform(X).shape  # two latent dimensions of each of four members
+    (500, 8)
     """
 
     def __init__(
         self,
         *,
-        architecture: str = "auto",
+        architecture: str | tuple[Any, Any] = "auto",
         latent_dim: int = 8,
         hidden_units: tuple[int, ...] | None = None,
         smoothing: float | None = None,
@@ -181,6 +221,7 @@ class VAEDetector(
         n_members: int | None = None,
         score_type: str = "elbo",
         n_draws: int = 2,
+        optimizer: str = "adam",
         learning_rate: float = 1e-3,
         batch_size: int = 128,
         max_steps: int = 3000,
@@ -201,6 +242,7 @@ class VAEDetector(
         self.n_members = n_members
         self.score_type = score_type
         self.n_draws = n_draws
+        self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.max_steps = max_steps
@@ -260,21 +302,21 @@ class VAEDetector(
                 f"Expected at least 2 rows to learn from, got {len(learned)}; {calibrates.sum()} "
                 f"of {len(rows)} calibrates. Bring more rows."
             )
-        columns = (
-            Columns.from_rows(learned)
-            if given.shape is None
-            else Columns.from_pixels(learned, given.shape[2])
-        )
+        columns = self._measure(learned, given.shape)
         if not columns.varies.any():
             raise DataError(
                 f"All {rows.shape[1]} columns are constant in the {len(learned)} training rows: "
                 f"there is nothing to learn. Expected at least one column that varies."
             )
-        spec = network_spec(self, int(columns.varies.sum()), given.shape)
+        own = None
+        if architecture_for(self, given.shape) == "own":
+            own = OwnNetworks.of(self.architecture, columns.varies, given.shape)
+        spec = network_spec(self, int(columns.varies.sum()), given.shape, own)
         x, target = columns.input_and_target(learned, self.likelihood)
         data = TrainingRows(x.astype(np.float32), target.astype(np.float32))
         plan = Plan(
             beta=self.beta,
+            optimizer=self.optimizer,
             learning_rate=self.learning_rate,
             batch_size=self.batch_size,
             max_steps=self.max_steps,
@@ -292,6 +334,20 @@ class VAEDetector(
 
     def _smoothed(self, rows: Array, image: ImageShape | None) -> Array:
         return rows if image is None else smooth(rows, image, smoothing_for(self, image))
+
+    def _measure(self, learned: Array, image: ImageShape | None) -> Columns:
+        if image is None:
+            return Columns.from_rows(learned)
+        architecture = architecture_for(self, image)
+        columns = Columns.from_pixels(learned, image[2])
+        constant = np.flatnonzero(~columns.varies[: image[2]])
+        if architecture in CONVOLUTIONAL and 0 < len(constant) < image[2]:
+            raise DataError(
+                f"Channel {constant[0]} of the pictures has one value throughout the training "
+                f"pictures. Expected channels that vary, which architecture={architecture!r} "
+                f"needs. Leave the channel out, or choose 'dense'."
+            )
+        return columns
 
     def _mean_latent_kl(self, x: Array) -> Array:
         from vae_anomaly.inference import posterior

@@ -28,10 +28,15 @@ Weights = NDArray[np.float32]
 MAX_BLOCK_ROWS = 256
 MAX_BLOCK_CELLS = 2**22
 
+OWN_BREADTH = 8
+"""Numbers in the widest layer of a user's network for each input: a guess that bounds memory."""
+
 
 def block_rows(spec: NetworkSpec, draws: int) -> int:
     """Rows in a block: a power of two, fewer for wide networks, whatever the data."""
     widest = max((spec.columns, *spec.hidden))
+    if spec.own is not None:
+        widest *= OWN_BREADTH
     if spec.image is not None:
         widest = max(prod(size) for size in ConvPlan.for_image(spec.image).sizes)
     cells = spec.members * draws * widest

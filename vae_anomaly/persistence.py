@@ -7,7 +7,7 @@ what a file says a network is. See `vae_anomaly.container` for the bytes.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from vae_anomaly.container import Layout, UnopenedFile, open_container, refuse, 
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.history import History
+from vae_anomaly.networks import NetworkSpec
+from vae_anomaly.networks.own import OwnNetworks, is_pair
 from vae_anomaly.scaling import Columns
 from vae_anomaly.schema import ImageSchema
 from vae_anomaly.settings import RULES, column_names, network_spec
@@ -40,6 +42,7 @@ PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
     "max_steps": (int,),
     "n_draws": (int,),
     "n_members": (int, type(None)),
+    "optimizer": (str,),
     "patience": (int,),
     "random_state": (int, type(None)),
     "score_type": (str,),
@@ -58,10 +61,14 @@ CONFIG_KEYS = {
     "n_calibration",
     "n_features",
     "n_varying",
+    "networks",
     "offset",
     "parameters",
     "picture_scale",
 }
+
+OWN = "own"
+"""What stands for a pair of Keras models, which a file does not hold."""
 
 MAX_HIDDEN_LAYERS = 64
 MAX_ROUNDS = 100_000
@@ -76,6 +83,7 @@ def save(detector: VAEDetector, path: str | Path, images: ImageSchema | None = N
         Fitted.
     path : str or Path
         Where to; ``.vae`` is the usual suffix. A file that is there is replaced.
+        Of networks of the user's own it holds the weights, not the models.
     images : ImageSchema, optional
         How pictures were prepared, for whoever prepares others to be scored.
 
@@ -98,9 +106,9 @@ def save(detector: VAEDetector, path: str | Path, images: ImageSchema | None = N
     check_is_fitted(detector)
     columns, spec = detector.columns_, detector.network_spec_
     check_parameters(detector, RULES)
-    if network_spec(detector, spec.columns, detector.image_shape_) != spec or len(
-        detector.noise_
-    ) != (1 if spec.noiseless else detector.n_draws):
+    if not _asks_for(detector, spec) or len(detector.noise_) != (
+        1 if spec.noiseless else detector.n_draws
+    ):
         raise ParameterError("Parameters were changed after fit. Fit again before saving.")
     names = getattr(detector, "feature_names_in_", None)
     if names is not None and len(set(names)) != len(names):
@@ -114,6 +122,7 @@ def save(detector: VAEDetector, path: str | Path, images: ImageSchema | None = N
         "n_calibration": len(detector.calibration_scores_),
         "n_features": detector.n_features_in_,
         "n_varying": spec.columns,
+        "networks": None if spec.own is None else spec.own.as_plain(),
         "offset": detector.offset_,
         "parameters": _plain_parameters(detector),
         "picture_scale": detector.picture_scale_,
@@ -129,12 +138,15 @@ def save(detector: VAEDetector, path: str | Path, images: ImageSchema | None = N
     return write_container(path, config, arrays)
 
 
-def load(path: str | Path) -> VAEDetector:
+def load(path: str | Path, *, networks: tuple[Any, Any] | None = None) -> VAEDetector:
     """Read a detector that `save` wrote. Nothing in the file is executed.
 
     Parameters
     ----------
     path : str or Path
+    networks : pair of keras.Model, optional
+        Encoder and decoder, for a detector that was fitted with such. Only their
+        structure is used: the weights come from the file.
 
     Returns
     -------
@@ -143,6 +155,8 @@ def load(path: str | Path) -> VAEDetector:
 
     Raises
     ------
+    ParameterError
+        If `networks` are missing, needless, or not those of the file.
     ModelFileError
         If the file is not a sound model.
     OSError
@@ -161,7 +175,12 @@ def load(path: str | Path) -> VAEDetector:
     >>> bool(np.array_equal(again.score_samples(X), detector.score_samples(X)))
     True
     """
-    return _restore(open_container(path))
+    if networks is not None and not is_pair(networks):
+        raise ParameterError(
+            f"networks must be None or a pair (encoder, decoder) of Keras models. "
+            f"Got {networks!r} instead."
+        )
+    return _restore(open_container(path), networks)
 
 
 def load_with_images(path: str | Path) -> tuple[VAEDetector, ImageSchema | None]:
@@ -191,7 +210,7 @@ def inspect(path: str | Path) -> dict[str, Any]:
         If the file is missing or cannot be read.
     """
     file = open_container(path)
-    detector = _restore(file)
+    detector = _restore(file, described=True)
     columns, history = detector.columns_, detector.history_
     return {
         "sha256": file.sha256,
@@ -200,6 +219,7 @@ def inspect(path: str | Path) -> dict[str, Any]:
         "threshold": -detector.offset_,
         "calibration_rows": len(detector.calibration_scores_),
         "weights": int(detector.weights_.size),
+        "networks": file.config["networks"],
         "image_shape": file.config["image_shape"],
         "images": file.config["images"],
         "steps": history.step[-1],
@@ -223,7 +243,9 @@ def _plain_parameters(detector: VAEDetector) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for name, types in PARAMETER_TYPES.items():
         value = given[name]
-        if value is None:
+        if name == "architecture":
+            plain[name] = value if isinstance(value, str) else OWN
+        elif value is None:
             plain[name] = None
         elif name == "hidden_units":
             plain[name] = [int(units) for units in value]
@@ -235,10 +257,50 @@ def _plain_parameters(detector: VAEDetector) -> dict[str, Any]:
     return plain
 
 
-def _restore(file: UnopenedFile) -> VAEDetector:
+def _asks_for(detector: VAEDetector, spec: NetworkSpec) -> bool:
+    """Whether the parameters of a detector still are those of its networks."""
+    asked = detector.architecture
+    if isinstance(asked, str) != (spec.own is None):
+        return False
+    if spec.own is not None and (spec.own.encoder, spec.own.decoder) != tuple(asked):
+        return False
+    return network_spec(detector, spec.columns, detector.image_shape_, spec.own) == spec
+
+
+def _own_networks(
+    name: str, config: dict[str, Any], networks: Any, *, described: bool
+) -> OwnNetworks | None:
+    """Describe the user's own networks, after a look at whether they are given where needed."""
+    architecture = config["parameters"]["architecture"]
+    if (config["networks"] is None) != (architecture != OWN):
+        raise refuse(name, "its networks are not of the kind that its parameters say")
+    if networks is not None and architecture != OWN:
+        raise ParameterError(
+            f"{name} was fitted with architecture={architecture!r}, which needs no networks. Load "
+            f"it without them."
+        )
+    if networks is None and architecture == OWN and not described:
+        raise ParameterError(
+            f"{name} was fitted with Keras models of the user's own, which a model file does not "
+            f"hold. Use it in Python: load(path, networks=(encoder, decoder))."
+        )
+    if architecture != OWN:
+        return None
+    try:
+        return OwnNetworks.from_plain(config["networks"])
+    except ParameterError as error:
+        raise refuse(name, str(error).rstrip(".")) from None
+
+
+def _restore(file: UnopenedFile, networks: Any = None, *, described: bool = False) -> VAEDetector:
+    """Check a file and build its detector; one that is only `described` may lack networks."""
     config = file.config
     _check_config(file.name, config)
+    own = _own_networks(file.name, config, networks, described=described)
     parameters = dict(config["parameters"])
+    if own is not None:
+        # Only a detector that is described, and goes no further, lacks its networks.
+        parameters["architecture"] = "auto" if networks is None else networks
     if parameters["hidden_units"] is not None:
         parameters["hidden_units"] = tuple(parameters["hidden_units"])
     detector = VAEDetector(**parameters)
@@ -249,7 +311,7 @@ def _restore(file: UnopenedFile) -> VAEDetector:
 
     image = None if config["image_shape"] is None else tuple(config["image_shape"])
     try:
-        spec = network_spec(detector, config["n_varying"], image)
+        spec = network_spec(detector, config["n_varying"], image, own)
     except ParameterError as error:
         raise refuse(file.name, str(error).rstrip(".")) from None
     if spec.image is not None and spec.columns != math.prod(spec.image):
@@ -265,6 +327,9 @@ def _restore(file: UnopenedFile) -> VAEDetector:
     _check_arrays(file.name, arrays, config["n_varying"])
 
     detector.columns_ = Columns(*(arrays[f"columns.{field.name}"] for field in fields(Columns)))
+    if own is not None and networks is not None:
+        given = OwnNetworks.of(networks, detector.columns_.varies, image)
+        spec = replace(spec, own=given.like(own))
     detector.calibration_scores_ = arrays["calibration_scores"]
     detector.latent_kl_, detector.noise_ = arrays["latent_kl"], arrays["noise"]
     detector.weights_ = spec.pack({name: arrays[name] for name in weights})
@@ -374,6 +439,9 @@ def _check_arrays(name: str, arrays: dict[str, NDArray[Any]], n_varying: int) ->
         raise refuse(name, "a column's range is upside down")
     if (arrays["columns.low"] < arrays["columns.high"]).sum() != n_varying:
         raise refuse(name, "its columns do not vary as its settings say")
+    for key, values in arrays.items():
+        if key.endswith(".moving_variance") and (values <= 0).any():
+            raise refuse(name, f"the variances {key!r} are not all positive")
     if (np.diff(arrays["calibration_scores"]) < 0).any():
         raise refuse(name, "its calibration scores are not sorted")
 

@@ -7,13 +7,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._parameters import integer, number, one_of, optional, units
+from vae_anomaly._parameters import Rule, integer, number, one_of, optional, units
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.networks import ARCHITECTURES, NetworkSpec
+from vae_anomaly.networks.own import OwnNetworks, is_pair
 from vae_anomaly.pictures import ImageShape
 from vae_anomaly.scores import SCORES
 
 __all__ = [
+    "CONVOLUTIONAL",
     "RULES",
     "architecture_for",
     "column_names",
@@ -22,16 +24,24 @@ __all__ = [
     "smoothing_for",
 ]
 
+# What likelihoods and training offer; they cost the import of TensorFlow. A test compares them.
 LIKELIHOODS = ("gaussian", "bernoulli")
+OPTIMIZERS = ("adam", "rmsprop")
 
-DENSE_UNITS, CONV_UNITS = (128, 64), (16,)
+HIDDEN_UNITS = {"dense": (128, 64), "conv": (16,), "conv_bn": (20,)}
+CONVOLUTIONAL = ("conv", "conv_bn")
 ROW_MEMBERS = 4
 
 SMOOTHING_SHARE = 1 / 28
 """Of the longer side: one pixel of Fashion-MNIST, on whose training pictures it was found."""
 
+NAMED = one_of(("auto", *ARCHITECTURES))
+
 RULES = {
-    "architecture": one_of(("auto", *ARCHITECTURES)),
+    "architecture": Rule(
+        lambda v: NAMED.holds(v) or is_pair(v),
+        f"{NAMED.words}, or a pair (encoder, decoder) of Keras models",
+    ),
     "latent_dim": integer(1),
     "hidden_units": optional(units()),
     "smoothing": optional(number(0, np.inf, "[)")),
@@ -41,6 +51,7 @@ RULES = {
     "n_members": optional(integer(1)),
     "n_draws": integer(1),
     "score_type": one_of(SCORES),
+    "optimizer": one_of(OPTIMIZERS),
     "learning_rate": number(0, np.inf, "()"),
     "batch_size": integer(1),
     "max_steps": integer(1),
@@ -54,7 +65,7 @@ RULES = {
 class NetworkParameters(Protocol):
     """The parameters of a `VAEDetector` that shape its networks."""
 
-    architecture: str
+    architecture: Any
     smoothing: float | None
     latent_dim: int
     hidden_units: tuple[int, ...] | None
@@ -65,17 +76,19 @@ class NetworkParameters(Protocol):
 
 
 def architecture_for(detector: NetworkParameters, image: ImageShape | None) -> str:
-    """Choose the kind of network for pictures of a shape, or for rows.
+    """Choose the kind of network for pictures of a shape, or for rows; "own" is the user's.
 
     Raises
     ------
     ParameterError
         If convolutions are asked for where there are no pictures.
     """
-    if detector.architecture == "conv" and image is None:
+    if not isinstance(detector.architecture, str):
+        return "own"
+    if detector.architecture in CONVOLUTIONAL and image is None:
         raise ParameterError(
-            "architecture='conv' needs pictures: an array of shape (n, height, width) or "
-            "(n, height, width, channels). Bring them so, or choose 'dense'."
+            f"architecture={detector.architecture!r} needs pictures: an array of shape "
+            "(n, height, width) or (n, height, width, channels). Bring them so, or choose 'dense'."
         )
     return "dense" if detector.architecture == "auto" else detector.architecture
 
@@ -90,21 +103,38 @@ def smoothing_for(detector: NetworkParameters, image: ImageShape | None) -> floa
 
 
 def network_spec(
-    detector: NetworkParameters, varying: int, image: ImageShape | None = None
+    detector: NetworkParameters,
+    varying: int,
+    image: ImageShape | None = None,
+    own: OwnNetworks | None = None,
 ) -> NetworkSpec:
-    """Describe the networks that a detector's parameters ask for, on so many columns."""
-    convolves = architecture_for(detector, image) == "conv"
-    hidden = detector.hidden_units or (CONV_UNITS if convolves else DENSE_UNITS)
-    return NetworkSpec(
+    """Describe the networks that a detector's parameters ask for, on so many columns.
+
+    Raises
+    ------
+    ParameterError
+        If there is nothing to train.
+    """
+    architecture = "own" if own is not None else architecture_for(detector, image)
+    convolves = architecture in CONVOLUTIONAL
+    spec = NetworkSpec(
         members=detector.n_members or (ROW_MEMBERS if image is None else 1),
         columns=varying,
-        hidden=tuple(hidden),
-        latent=detector.latent_dim,
+        hidden=() if own else tuple(detector.hidden_units or HIDDEN_UNITS[architecture]),
+        latent=own.latent if own else detector.latent_dim,
         likelihood=detector.likelihood,
         variance=detector.variance if detector.likelihood == "gaussian" else None,
         noiseless=detector.beta == 0,
         image=image if convolves else None,
+        batch_norm=architecture == "conv_bn",
+        own=own,
     )
+    if not spec.n_trainable:
+        raise ParameterError(
+            "Every weight of the encoder and the decoder is frozen, and the likelihood has none: "
+            "there is nothing to train. Set trainable=True on some layers."
+        )
+    return spec
 
 
 def column_names(detector: Any) -> list[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,10 +18,10 @@ from numpy.typing import NDArray
 from vae_anomaly._backend import keras
 from vae_anomaly.exceptions import DivergenceError
 from vae_anomaly.history import History
-from vae_anomaly.networks import NetworkSpec
+from vae_anomaly.networks import NetworkSpec, built_once
 from vae_anomaly.vae import ElboTerms, build_vae
 
-__all__ = ["Adam", "Plan", "TrainingRows", "train"]
+__all__ = ["OPTIMIZERS", "Adam", "Plan", "RMSprop", "TrainingRows", "train"]
 
 ops = keras.ops
 
@@ -32,6 +31,9 @@ Rows = NDArray[np.intp]
 WATCHED_SHARE = 0.1
 MAX_WATCHED_ROWS = 2000
 """Rows that a member is stopped by instead of learning from them; others learn from them."""
+
+CLIP_NORM = 5.0
+"""Length to which the gradient of a member is shortened."""
 
 
 class TrainingRows(NamedTuple):
@@ -53,6 +55,7 @@ class Plan:
     """How to train."""
 
     beta: float = 1.0
+    optimizer: str = "adam"
     learning_rate: float = 1e-3
     batch_size: int = 128
     max_steps: int = 3000
@@ -90,12 +93,10 @@ class Adam(NamedTuple):
 
     Kingma and Ba, "Adam: a method for stochastic optimization", section 2
     (:arxiv:`1412.6980`). Keras' own optimisers keep their state in variables,
-    which would tie a compiled round to one detector. Gradients are first
-    clipped member by member, so that no member disturbs another.
+    which would tie a compiled round to one detector.
     """
 
     learning_rate: Tensor
-    clip_norm: float = 5.0
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-7
@@ -108,7 +109,6 @@ class Adam(NamedTuple):
         self, weights: Tensor, gradient: Tensor, state: AdamState
     ) -> tuple[Tensor, AdamState]:
         """Take one step."""
-        gradient = tf.clip_by_norm(gradient, self.clip_norm, axes=[1])
         step = state.step + 1.0
         first = self.beta_1 * state.first + (1 - self.beta_1) * gradient
         second = self.beta_2 * state.second + (1 - self.beta_2) * tf.square(gradient)
@@ -117,6 +117,45 @@ class Adam(NamedTuple):
             weights - rate * first / (tf.sqrt(second) + self.epsilon),
             AdamState(step, first, second),
         )
+
+
+class RMSpropState(NamedTuple):
+    """Running mean of the squared gradient."""
+
+    square: Tensor  # (members, n_weights)
+
+
+class RMSprop(NamedTuple):
+    """RMSprop on a weight matrix with a row per member, as a pure function.
+
+    Tieleman and Hinton, "Neural networks for machine learning", lecture 6e,
+    Coursera, 2012; constants and the place of `epsilon` are those of Keras.
+    """
+
+    learning_rate: Tensor
+    rho: float = 0.9
+    epsilon: float = 1e-7
+
+    def start(self, weights: Tensor) -> RMSpropState:
+        """State before the first step."""
+        return RMSpropState(tf.zeros_like(weights))
+
+    def update(
+        self, weights: Tensor, gradient: Tensor, state: RMSpropState
+    ) -> tuple[Tensor, RMSpropState]:
+        """Take one step."""
+        square = self.rho * state.square + (1 - self.rho) * tf.square(gradient)
+        step = self.learning_rate * gradient / tf.sqrt(square + self.epsilon)
+        return weights - step, RMSpropState(square)
+
+
+OPTIMIZERS: dict[str, Callable[[Tensor], Any]] = {"adam": Adam, "rmsprop": RMSprop}
+"""Each `start`s a state for weights, and `update`s weights and state by a gradient."""
+
+
+def clipped(gradient: Tensor) -> Tensor:
+    """Shorten gradients, (members, n_weights), member by member: none disturbs another."""
+    return tf.clip_by_norm(gradient, CLIP_NORM, axes=[1])
 
 
 def losses_of_members(terms: ElboTerms, beta: Tensor) -> Tensor:
@@ -135,59 +174,68 @@ def _signature(spec: NetworkSpec) -> tuple[Any, Any, Any]:
     )
 
 
-@lru_cache(maxsize=64)
-def compiled_round(spec: NetworkSpec) -> Callable[..., Any]:
+@built_once
+def compiled_round(spec: NetworkSpec, optimizer: str) -> Callable[..., Any]:
     """Many gradient steps as one TensorFlow function."""
     vae = build_vae(spec)
     rows, weights, number = _signature(spec)
+    # Of what has no gradient, such as moving statistics, no moments are kept.
+    zeros = tf.zeros([spec.members, spec.n_trainable])
+    before = OPTIMIZERS[optimizer](0.0).start(zeros)
 
     @tf.function(
         input_signature=[
             weights,
-            AdamState(number, weights, weights),
+            tf.nest.map_structure(tf.TensorSpec.from_tensor, before),
             tf.TensorSpec([None, spec.members, None], tf.int32),
             rows,
             rows,
-            tf.TensorSpec([], tf.int32),
+            tf.TensorSpec([2], tf.int32),
             number,
             number,
         ]
     )
     def run_round(
         weights: Tensor,
-        state: AdamState,
+        moments: Any,
         batches: Tensor,  # (steps, members, batch), row numbers
         x: Tensor,
         target: Tensor,
-        seed: Tensor,
+        seed: Tensor,  # (2,), of the first step; the next count on
         beta: Tensor,
         learning_rate: Tensor,
     ) -> Any:
-        def step(i: Tensor, weights: Tensor, state: AdamState, losses: Tensor) -> Any:
+        def step(i: Tensor, weights: Tensor, state: Tensor, moments: Any, losses: Tensor) -> Any:
             rows = batches[i]  # (members, batch)
             shape = [spec.members, 1, tf.shape(rows)[1], spec.latent]
-            noise = tf.random.stateless_normal(shape, [seed, tf.cast(state.step, seed.dtype)])
+            now_seed = tf.stack([seed[0], seed[1] + i])
+            noise = tf.random.stateless_normal(shape, now_seed)
             with tf.GradientTape() as tape:
                 tape.watch(weights)
-                with vae.holding(weights):
-                    terms = vae.elbo(tf.gather(x, rows), tf.gather(target, rows), noise)
+                with vae.holding(weights, state, seed=now_seed) as scope:
+                    seen, explained = tf.gather(x, rows), tf.gather(target, rows)
+                    terms = vae.elbo(seen, explained, noise, training=True)
                 now = losses_of_members(terms, beta)
                 # The sum over members, so that each follows its own gradient only.
                 total = tf.reduce_sum(now[0])
             gradient = tape.gradient(total, weights)
-            weights, state = Adam(learning_rate).update(weights, gradient, state)
-            return i + 1, weights, state, losses + tf.reduce_mean(now, axis=1)
+            rule = OPTIMIZERS[optimizer](learning_rate)
+            weights, moments = rule.update(weights, clipped(gradient), moments)
+            state = vae.state_after(scope, state)
+            return i + 1, weights, state, moments, losses + tf.reduce_mean(now, axis=1)
 
         steps = tf.shape(batches)[0]
-        _, weights, state, losses = tf.while_loop(
-            lambda i, *_: i < steps, step, (0, weights, state, tf.zeros(3))
+        trainable, state = tf.split(weights, [spec.n_trainable, spec.n_state], axis=1)
+        _, trainable, state, moments, losses = tf.while_loop(
+            lambda i, *_: i < steps, step, (0, trainable, state, moments, tf.zeros(3))
         )
-        return weights, state, losses / tf.cast(steps, tf.float32)
+        weights = tf.concat([trainable, state], axis=1)
+        return weights, moments, losses / tf.cast(steps, tf.float32)
 
     return run_round
 
 
-@lru_cache(maxsize=64)
+@built_once
 def compiled_held_out_loss(spec: NetworkSpec) -> Callable[..., Any]:
     """Losses of the members on rows that they do not learn from: (members,)."""
     vae = build_vae(spec)
@@ -251,11 +299,12 @@ def train(
     DivergenceError
         If a loss is no longer a finite number.
     """
-    run_round, held_out_loss = compiled_round(spec), compiled_held_out_loss(spec)
+    run_round = compiled_round(spec, plan.optimizer)
+    held_out_loss = compiled_held_out_loss(spec)
     weights = tf.constant(build_vae(spec).initial_weights(rng))
     seed, learning_rate = int(rng.randint(2**31 - 1)), tf.constant(plan.learning_rate, tf.float32)
     beta = tf.constant(plan.beta, tf.float32)
-    state = Adam(learning_rate).start(weights)
+    moments = OPTIMIZERS[plan.optimizer](learning_rate).start(weights[:, : spec.n_trainable])
     learned, watched = data.divide(spec.members, rng)
     batches = shuffled_batches(learned, plan.batch_size, rng)
     x, target = tf.constant(data.x), tf.constant(data.target)
@@ -268,8 +317,8 @@ def train(
     for start in range(0, plan.max_steps, plan.round_steps):
         steps = min(plan.round_steps, plan.max_steps - start)
         block = np.stack([next(batches) for _ in range(steps)])
-        weights, state, losses = run_round(
-            weights, state, block, x, target, tf.constant(seed), beta, learning_rate
+        weights, moments, losses = run_round(
+            weights, moments, block, x, target, tf.constant([seed, start]), beta, learning_rate
         )
         loss, reconstruction, kl = (float(value) for value in losses.numpy())
         # The losses of training are from before its last step; these see the weights as they are.

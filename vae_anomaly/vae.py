@@ -8,8 +8,7 @@ compiled function serves every detector of the same shape.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,9 +17,10 @@ from numpy.typing import NDArray
 from vae_anomaly._backend import keras
 from vae_anomaly.densities import MAX_LOG_VARIANCE, gaussian_kl
 from vae_anomaly.likelihoods import LIKELIHOODS
-from vae_anomaly.networks import ConvPlan, NetworkSpec
+from vae_anomaly.networks import ConvPlan, NetworkSpec, built_once
 from vae_anomaly.networks.conv import ConvDecoder, ConvEncoder
 from vae_anomaly.networks.dense import dense_decoder, dense_encoder
+from vae_anomaly.networks.wrapping import OwnDecoder, OwnEncoder
 
 __all__ = ["VAE", "ElboTerms", "build_vae"]
 
@@ -64,9 +64,9 @@ class VAE(keras.Model):
         self.noiseless = noiseless
         self.built = True
 
-    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, x: Tensor, *, training: bool = False) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of q(z|x), both (members, n, latent)."""
-        mean, log_variance = ops.split(self.encoder(x), 2, axis=-1)
+        mean, log_variance = ops.split(self.encoder(x, training=training), 2, axis=-1)
         return mean, ops.clip(log_variance, -MAX_LOG_VARIANCE, MAX_LOG_VARIANCE)
 
     def sample(self, mean: Tensor, log_variance: Tensor, noise: Tensor) -> Tensor:
@@ -75,11 +75,13 @@ class VAE(keras.Model):
             return mean + 0.0 * noise
         return mean + ops.exp(0.5 * log_variance) * noise
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, *, training: bool = False) -> Tensor:
         """Parameters of p(x|z), (members, n, outputs)."""
-        return self.decoder(z)
+        return self.decoder(z, training=training)
 
-    def elbo(self, x: Tensor, target: Tensor, noise: Tensor) -> ElboTerms:
+    def elbo(
+        self, x: Tensor, target: Tensor, noise: Tensor, *, training: bool = False
+    ) -> ElboTerms:
         """Evaluate the terms of the ELBO.
 
         Parameters
@@ -90,11 +92,13 @@ class VAE(keras.Model):
             What the likelihood explains; its dtype is that of the result.
         noise : tensor broadcastable to (members, draws, n, latent)
             Standard normal.
+        training : bool
+            Whether layers behave as in training: normalise by the batch, say.
         """
-        mean, log_variance = self.encode(x)
+        mean, log_variance = self.encode(x, training=training)
         z = self.sample(mean[:, None], log_variance[:, None], noise)  # (m, draws, n, latent)
         members, draws, n, latent = ops.shape(z)
-        outputs = self.decode(ops.reshape(z, (members, draws * n, latent)))
+        outputs = self.decode(ops.reshape(z, (members, draws * n, latent)), training=training)
         outputs = ops.reshape(outputs, (members, draws, n, outputs.shape[-1]))
         return ElboTerms(
             log_likelihood=self.likelihood.log_prob(target[:, None], outputs),
@@ -106,51 +110,100 @@ class VAE(keras.Model):
     @property
     def members(self) -> int:
         """Networks side by side."""
-        return int(self.trainable_variables[0].shape[0])
-
-    @property
-    def weight_sizes(self) -> list[int]:
-        """Numbers that each variable holds for one member."""
-        return [int(np.prod(v.shape[1:])) for v in self.trainable_variables]
+        return int(self.weights[0].shape[0])
 
     def initial_weights(self, rng: np.random.RandomState) -> NDArray[np.float32]:
-        """Draw starting weights, (members, n_weights): Glorot uniform kernels, zeros elsewhere.
+        """Draw starting weights, (members, n_weights): Glorot uniform kernels.
 
+        All others have the value of their variable, to which nothing else is
+        ever assigned: zero for biases, one for the factors of a normalisation,
+        and that of the user's model for the weights of one.
         Glorot and Bengio, "Understanding the difficulty of training deep
         feedforward neural networks", AISTATS 2010.
         """
         parts = []
-        for variable in self.trainable_variables:
+        for variable in (*self.trainable_weights, *self.non_trainable_weights):
             shape = variable.shape
-            start = np.zeros(shape)
             if variable.name == "kernel":
                 reach = np.prod(shape[1:-2])  # of a convolution: its window
                 bound = np.sqrt(6.0 / (reach * (shape[-2] + shape[-1])))
                 start = rng.uniform(-bound, bound, size=shape)
+            else:
+                start = variable.numpy()
             parts.append(start.reshape(shape[0], -1))
         return np.concatenate(parts, axis=1).astype(np.float32)
 
-    def holding(self, weights: Tensor) -> AbstractContextManager[Any]:
-        """Compute with `weights`, (members, n_weights), inside a ``with`` block."""
-        parts = ops.split(weights, np.cumsum(self.weight_sizes)[:-1].tolist(), axis=1)
-        mapping = [
-            (variable, ops.reshape(part, variable.shape))
-            for variable, part in zip(self.trainable_variables, parts, strict=True)
-        ]
+    def holding(
+        self, weights: Tensor, state: Tensor | None = None, *, seed: Tensor = (0, 0)
+    ) -> keras.StatelessScope:
+        """Compute with other weights inside a ``with`` block.
+
+        Parameters
+        ----------
+        weights : tensor of shape (members, n_weights)
+            Or, with `state`, the trainable ones alone.
+        state : tensor of shape (members, n_state), optional
+            What moves without a gradient, apart, so that gradients leave it out.
+        seed : tensor of shape (2,)
+            Of layers that draw, such as dropout.
+
+        Returns
+        -------
+        keras.StatelessScope
+            Which notes what layers assign, instead of the variables.
+        """
+        if state is None:
+            both = (*self.trainable_weights, *self.non_trainable_weights)
+            mapping = _cut(weights, both)
+        else:
+            mapping = _cut(weights, self.trainable_weights)
+            mapping += _cut(state, self.non_trainable_weights)
+        for i, variable in enumerate(self._seed_states, start=1):
+            own_seed = ops.stack([seed[0] + i, seed[1]])
+            mapping.append((variable, ops.cast(own_seed, variable.dtype)))
         return keras.StatelessScope(state_mapping=mapping)
 
+    @property
+    def _seed_states(self) -> list[Any]:
+        weights = {id(variable) for variable in self.weights}
+        return [variable for variable in self.variables if id(variable) not in weights]
 
-@lru_cache(maxsize=64)
+    def state_after(self, scope: keras.StatelessScope, state: Tensor) -> Tensor:
+        """Collect what layers assigned in a `holding` block: (members, n_state)."""
+        parts = [
+            ops.reshape(scope.get_current_value(variable), (self.members, -1))
+            for variable in self.non_trainable_weights
+        ]
+        return ops.concatenate(parts, axis=1) if parts else state
+
+
+def _cut(weights: Tensor, variables: Sequence[keras.Variable]) -> list[tuple[Any, Tensor]]:
+    """Give each variable its part of (members, n)."""
+    if not variables:
+        return []
+    sizes = [int(np.prod(variable.shape[1:])) for variable in variables]
+    parts = ops.split(weights, np.cumsum(sizes)[:-1].tolist(), axis=1)
+    return [
+        (variable, ops.reshape(part, variable.shape))
+        for variable, part in zip(variables, parts, strict=True)
+    ]
+
+
+@built_once
 def build_vae(spec: NetworkSpec) -> VAE:
     """Build the structure that `spec` describes, once."""
     options = {"variance": spec.variance} if spec.likelihood == "gaussian" else {}
-    if spec.image is None:
-        sizes = (spec.members, spec.columns, spec.hidden, spec.latent)
-        encoder, decoder = dense_encoder(*sizes), dense_decoder(*sizes)
+    if spec.own is not None:
+        encoder = OwnEncoder(spec.members, spec.own)
+        decoder = OwnDecoder(spec.members, spec.own)
+    elif spec.image is None:
+        dense = (spec.members, spec.columns, spec.hidden, spec.latent)
+        encoder, decoder = dense_encoder(*dense), dense_decoder(*dense)
     else:
         plan = ConvPlan.for_image(spec.image)
-        encoder = ConvEncoder(spec.members, plan, spec.hidden, spec.latent)
-        decoder = ConvDecoder(spec.members, plan, spec.latent)
+        normalised = {"batch_norm": spec.batch_norm}
+        encoder = ConvEncoder(spec.members, plan, spec.hidden, spec.latent, **normalised)
+        decoder = ConvDecoder(spec.members, plan, spec.latent, **normalised)
     return VAE(
         encoder,
         decoder,

@@ -17,11 +17,12 @@ __all__ = ["cli"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-# What scores, likelihoods, networks and sources.decoding offer; they cost the import of NumPy
-# and TensorFlow. A test compares them.
+# What scores, likelihoods, networks, training and sources.decoding offer; they cost the import of
+# NumPy and TensorFlow. A test compares them.
 SCORE_NAMES = ("elbo", "reconstruction", "kl")
 LIKELIHOOD_NAMES = ("gaussian", "bernoulli")
-ARCHITECTURE_NAMES = ("auto", "dense", "conv")
+ARCHITECTURE_NAMES = ("auto", "dense", "conv", "conv_bn")
+OPTIMIZER_NAMES = ("adam", "rmsprop")
 RESIZE_NAMES = ("stretch", "letterbox")
 
 INPUT = click.Path()
@@ -134,7 +135,7 @@ def cli() -> None:
     type=click.Choice(ARCHITECTURE_NAMES),
     default="auto",
     show_default=True,
-    help="Kind of network; conv is for pictures.",
+    help="Kind of network; conv and conv_bn are for pictures.",
 )
 @click.option(
     "--likelihood",
@@ -160,14 +161,21 @@ def cli() -> None:
 @click.option(
     "--members",
     type=click.IntRange(1),
-    help="Networks whose scores are averaged.  [default: 4; 1 for conv]",
+    help="Networks whose scores are averaged.  [default: 4; 1 for pictures]",
+)
+@click.option(
+    "--optimizer",
+    type=click.Choice(OPTIMIZER_NAMES),
+    default="adam",
+    show_default=True,
+    help="Rule of the gradient steps.",
 )
 @click.option(
     "--learning-rate",
     type=click.FloatRange(0, min_open=True),
     default=1e-3,
     show_default=True,
-    help="Of Adam; lower it if training diverges.",
+    help="Of the optimizer; lower it if training diverges.",
 )
 @click.option(
     "--max-steps", type=click.IntRange(1), default=3000, show_default=True, help="Gradient steps."

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from vae_anomaly.persistence import inspect
 from vae_anomaly.schema import ImageSchema
 
 __all__ = ["describe_model"]
+
+
+def _own_networks(networks: dict[str, Any] | None) -> Iterator[str]:
+    """Describe networks of the user's own, which only Python can give back."""
+    if networks is not None:
+        yield (
+            f"networks     Keras models of the user's own, for load(path, networks=...) in Python; "
+            f"{networks['latent']:,} latent dimensions"
+        )
 
 
 def describe_model(path: str) -> str:
@@ -31,6 +43,7 @@ def describe_model(path: str) -> str:
         f"written by   {made_by}",
         f"settings     {settings}",
         f"weights      {facts['weights']:,}",
+        *_own_networks(facts["networks"]),
         f"training     {facts['steps']:,} steps, {facts['loss']}",
         f"threshold    {facts['threshold']:.6g} nats{origin}",
     ]

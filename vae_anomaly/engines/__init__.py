@@ -46,7 +46,7 @@ class Engine(Protocol):
 
 def needs_tensorflow(spec: NetworkSpec) -> bool:
     """Tell whether forward passes of networks of a shape run in TensorFlow."""
-    return spec.image is not None
+    return spec.image is not None or spec.own is not None
 
 
 def open_engine(spec: NetworkSpec, weights: Weights) -> Engine:

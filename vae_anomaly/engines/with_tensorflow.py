@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vae_anomaly.networks import NetworkSpec
+from vae_anomaly.networks import NetworkSpec, built_once
 from vae_anomaly.vae import VAE, build_vae
 
 __all__ = ["TensorFlowEngine"]
@@ -70,7 +69,7 @@ def _rows_type(spec: NetworkSpec, dtype: Any = tf.float32) -> Any:
     return tf.TensorSpec([None, spec.columns], dtype)
 
 
-@lru_cache(maxsize=64)
+@built_once
 def _compiled_terms(spec: NetworkSpec) -> Callable[..., Any]:
     vae = build_vae(spec)
     noise = tf.TensorSpec([None, spec.latent], tf.float32)
@@ -93,7 +92,7 @@ def _compiled_terms(spec: NetworkSpec) -> Callable[..., Any]:
     return terms
 
 
-@lru_cache(maxsize=64)
+@built_once
 def _compiled_posterior(spec: NetworkSpec) -> Callable[..., Any]:
     vae = build_vae(spec)
 
@@ -107,7 +106,7 @@ def _compiled_posterior(spec: NetworkSpec) -> Callable[..., Any]:
     return posterior
 
 
-@lru_cache(maxsize=64)
+@built_once
 def _compiled_decoder(spec: NetworkSpec) -> Callable[..., Any]:
     vae = build_vae(spec)
     codes = tf.TensorSpec([spec.members, None, spec.latent], tf.float32)

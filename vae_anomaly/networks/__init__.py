@@ -6,17 +6,24 @@ functions are cached by, and what says which weights there must be.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache, wraps
 from itertools import pairwise
 from math import prod
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ARCHITECTURES", "ConvPlan", "NetworkSpec"]
+from vae_anomaly.networks.own import OwnNetworks
 
-ARCHITECTURES = ("dense", "conv")
+__all__ = ["ARCHITECTURES", "ConvPlan", "NetworkSpec", "built_once"]
+
+ARCHITECTURES = ("dense", "conv", "conv_bn")
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 SMALLEST_SIDE = 8
 """Convolutions halve an image until its longer side is at most this."""
@@ -90,6 +97,10 @@ class NetworkSpec:
     image : tuple of (height, width, channels) or None
         None for dense networks; else rows are images, flattened, for
         convolutional ones, and `hidden` comes after the convolutions.
+    batch_norm : bool
+        Whether the outputs of the inner convolutions are normalised.
+    own : OwnNetworks or None
+        Networks of the user's own, in place of all of these.
     """
 
     members: int
@@ -100,25 +111,36 @@ class NetworkSpec:
     variance: float | None = None
     noiseless: bool = False
     image: tuple[int, int, int] | None = None
+    batch_norm: bool = False
+    own: OwnNetworks | None = None
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every weight of one member, in the model's order.
+
+        First those that gradients train, then the state that moves beside them.
 
         Examples
         --------
         >>> NetworkSpec(1, 3, (4,), 2, "gaussian").weight_shapes()["encoder_0.kernel"]
         (3, 4)
         """
+        return self._trainable_shapes() | self._state_shapes()
+
+    def _trainable_shapes(self) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {}
-        if self.image is not None:
+        if self.own is not None:
+            shapes |= self.own.shapes(trainable=True)
+        elif self.image is not None:
             plan = ConvPlan.for_image(self.image)
             channels = [plan.sizes[0][2], *plan.filters]
-            shapes |= _conv_shapes("encoder_conv", channels)
+            shapes |= _conv_shapes("encoder_conv", channels, batch_norm=self.batch_norm)
             shapes |= _dense_shapes("encoder", [plan.flat, *self.hidden, 2 * self.latent])
             # The decoder's first layer is its only dense one, and so is called 0, not out.
             shapes |= {"decoder_0.kernel": (self.latent, plan.flat), "decoder_0.bias": (plan.flat,)}
             grown = [plan.filters[-1], *reversed(plan.filters)]
-            shapes |= _conv_shapes("decoder_conv", grown, transposed=True)
+            shapes |= _conv_shapes(
+                "decoder_conv", grown, transposed=True, batch_norm=self.batch_norm
+            )
             shapes["decoder_out.kernel"] = (3, 3, channels[0], channels[1])
             shapes["decoder_out.bias"] = (channels[0],)
         else:
@@ -127,6 +149,19 @@ class NetworkSpec:
         if self.likelihood == "gaussian" and self.variance is None:
             shapes["log_variance"] = (self.columns,)
         return shapes
+
+    def _state_shapes(self) -> dict[str, tuple[int, ...]]:
+        if self.own is not None:
+            return self.own.shapes(trainable=False)
+        if self.image is None or not self.batch_norm:
+            return {}
+        filters = ConvPlan.for_image(self.image).filters
+        return {
+            f"{name}_conv_{i}.{moving}": (channels,)
+            for name, order in (("encoder", filters), ("decoder", filters[::-1]))
+            for i, channels in enumerate(order)
+            for moving in ("moving_mean", "moving_variance")
+        }
 
     def unpack(self, weights: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Cut a weight matrix into named arrays, (members, *shape) each."""
@@ -144,9 +179,42 @@ class NetworkSpec:
         return np.concatenate(parts, axis=1)
 
     @property
+    def n_trainable(self) -> int:
+        """Weights of one member that gradients train: the first ones."""
+        return sum(prod(shape) for shape in self._trainable_shapes().values())
+
+    @property
+    def n_state(self) -> int:
+        """Numbers of one member that move without a gradient: the others."""
+        return sum(prod(shape) for shape in self._state_shapes().values())
+
+    @property
     def n_weights(self) -> int:
-        """Weights of one member."""
-        return sum(prod(shape) for shape in self.weight_shapes().values())
+        """Weights of one member, state included."""
+        return self.n_trainable + self.n_state
+
+
+def built_once(
+    build: Callable[Concatenate[NetworkSpec, P], T],
+) -> Callable[Concatenate[NetworkSpec, P], T]:
+    """Keep what a function makes of a spec.
+
+    As long as the process lives, within reason; what is made of the user's own
+    networks goes with them.
+    """
+    shared: Callable[..., T] = lru_cache(maxsize=64)(build)
+
+    @wraps(build)
+    def once(spec: NetworkSpec, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if spec.own is None:
+            return shared(spec, *args, **kwargs)
+        made: dict[Any, T] = spec.own.compiled
+        key = (build, spec, *args, *kwargs.items())
+        if key not in made:
+            made[key] = build(spec, *args, **kwargs)
+        return made[key]
+
+    return once
 
 
 def _dense_shapes(name: str, sizes: list[int]) -> dict[str, tuple[int, ...]]:
@@ -159,11 +227,13 @@ def _dense_shapes(name: str, sizes: list[int]) -> dict[str, tuple[int, ...]]:
 
 
 def _conv_shapes(
-    name: str, channels: list[int], *, transposed: bool = False
+    name: str, channels: list[int], *, transposed: bool = False, batch_norm: bool = False
 ) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for i, (inputs, filters) in enumerate(pairwise(channels)):
         # Keras' order: a transposed convolution has its outputs before its inputs.
         ends = (filters, inputs) if transposed else (inputs, filters)
         shapes |= {f"{name}_{i}.kernel": (3, 3, *ends), f"{name}_{i}.bias": (filters,)}
+        if batch_norm:
+            shapes |= {f"{name}_{i}.gamma": (filters,), f"{name}_{i}.beta": (filters,)}
     return shapes

@@ -1,23 +1,77 @@
 """Convolutional encoder and decoder for images.
 
 3x3 convolutions with stride 2 halve the image as `ConvPlan` says; transposed
-convolutions mirror them. Members are unrolled: a
-convolution is heavy enough to fill the cores by itself.
+convolutions mirror them, with batch normalisation if wanted. Members are
+unrolled: a convolution is heavy enough to fill the cores by itself.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from vae_anomaly._backend import keras
 from vae_anomaly.networks import ConvPlan
 from vae_anomaly.networks.dense import MemberDense
 
-__all__ = ["ConvDecoder", "ConvEncoder", "MemberConv"]
+__all__ = ["ConvDecoder", "ConvEncoder", "MemberBatchNorm", "MemberConv"]
 
 ops = keras.ops
 
 Tensor = Any
+
+
+class MemberBatchNorm(keras.layers.Layer):
+    """Batch normalisation of channels, for each of several networks.
+
+    In training each channel is brought to mean 0 and variance 1 over the rows
+    and pixels of the batch, and moving statistics follow; otherwise these are
+    used, so that a row does not depend on its neighbours. Ioffe and Szegedy,
+    "Batch normalization: accelerating deep network training by reducing
+    internal covariate shift", ICML 2015 (:arxiv:`1502.03167`); constants are
+    those of Keras.
+
+    Parameters
+    ----------
+    members, channels : int
+    """
+
+    MOMENTUM = 0.99
+    EPSILON = 1e-3
+    LEAST_VARIANCE = 1e-12
+    """Of a channel that is constant: the moving variance is to stay a positive float32."""
+
+    def __init__(self, members: int, channels: int, *, name: str) -> None:
+        super().__init__(dtype="float32", name=name)
+        shape = (members, channels)
+        self.gamma = self.add_weight(shape=shape, initializer="ones", name="gamma")
+        self.beta = self.add_weight(shape=shape, initializer="zeros", name="beta")
+        self.moving_mean = self.add_weight(
+            shape=shape, initializer="zeros", trainable=False, name="moving_mean"
+        )
+        self.moving_variance = self.add_weight(
+            shape=shape, initializer="ones", trainable=False, name="moving_variance"
+        )
+        self.built = True
+
+    def call(self, x: Tensor, training: bool = False) -> Tensor:
+        """Normalise (members, n, ..., channels)."""
+        between = range(1, len(x.shape) - 1)
+
+        def spread(values: Tensor) -> Tensor:  # (members, channels) to (members, 1, ..., channels)
+            return ops.expand_dims(values, tuple(between))
+
+        mean, variance = self.moving_mean, self.moving_variance
+        if training:
+            mean, variance = ops.moments(x, axes=tuple(between))
+            self.moving_mean.assign(self._moved(self.moving_mean, mean))
+            moved = self._moved(self.moving_variance, variance)
+            self.moving_variance.assign(ops.maximum(moved, self.LEAST_VARIANCE))
+        factor = self.gamma * ops.rsqrt(variance + self.EPSILON)
+        return x * spread(factor) + spread(self.beta - mean * factor)
+
+    def _moved(self, moving: Tensor, now: Tensor) -> Tensor:
+        return self.MOMENTUM * moving + (1.0 - self.MOMENTUM) * now
 
 
 class MemberConv(keras.layers.Layer):
@@ -30,6 +84,8 @@ class MemberConv(keras.layers.Layer):
     stride : int
         By which the image shrinks, or grows if `transposed`.
     transposed : bool
+    batch_norm : bool
+        Whether to normalise between convolution and activation.
     activation : str or None
     """
 
@@ -41,6 +97,7 @@ class MemberConv(keras.layers.Layer):
         *,
         stride: int = 2,
         transposed: bool = False,
+        batch_norm: bool = False,
         activation: str | None = "relu",
         name: str,
     ) -> None:
@@ -53,32 +110,42 @@ class MemberConv(keras.layers.Layer):
             shape=(members, 3, 3, *channels), initializer="zeros", name="kernel"
         )
         self.bias = self.add_weight(shape=(members, filters), initializer="zeros", name="bias")
+        self.norm = MemberBatchNorm(members, filters, name="norm") if batch_norm else None
         self.built = True
 
-    def call(self, x: Tensor) -> Tensor:
+    def call(self, x: Tensor, training: bool = False) -> Tensor:
         """Map (members, n, height, width, inputs) to (members, n, height', width', filters)."""
         convolve = ops.conv_transpose if self.transposed else ops.conv
         kernel, bias = ops.convert_to_tensor(self.kernel), ops.convert_to_tensor(self.bias)
-        return ops.stack(
+        convolved = ops.stack(
             [
-                self.activation(
-                    convolve(x[m], kernel[m], strides=self.stride, padding="same") + bias[m]
-                )
+                convolve(x[m], kernel[m], strides=self.stride, padding="same") + bias[m]
                 for m in range(kernel.shape[0])
             ]
         )
+        if self.norm is not None:
+            convolved = self.norm(convolved, training=training)
+        return self.activation(convolved)
 
 
 class ConvEncoder(keras.layers.Layer):
     """Rows of pixels (members, n, pixels) to means and log-variances (members, n, 2 latent)."""
 
-    def __init__(self, members: int, plan: ConvPlan, hidden: tuple[int, ...], latent: int) -> None:
+    def __init__(
+        self,
+        members: int,
+        plan: ConvPlan,
+        hidden: tuple[int, ...],
+        latent: int,
+        *,
+        batch_norm: bool = False,
+    ) -> None:
         super().__init__(dtype="float32", name="encoder")
         self.members, self.plan, self.latent = members, plan, latent
         channels = [plan.sizes[0][2], *plan.filters]
         self.convolutions = [
-            MemberConv(members, channels[i], channels[i + 1], name=f"encoder_conv_{i}")
-            for i in range(len(plan.filters))
+            MemberConv(members, *ends, batch_norm=batch_norm, name=f"encoder_conv_{i}")
+            for i, ends in enumerate(pairwise(channels))
         ]
         self.hidden = [
             MemberDense(members, units, "relu", name=f"encoder_{i}")
@@ -91,11 +158,11 @@ class ConvEncoder(keras.layers.Layer):
             inputs = layer.units
         self.built = True
 
-    def call(self, x: Tensor) -> Tensor:
+    def call(self, x: Tensor, training: bool = False) -> Tensor:
         """Convolve, flatten, and map to the latent code."""
         x = ops.reshape(x, (self.members, -1, *self.plan.sizes[0]))
         for layer in self.convolutions:
-            x = layer(x)
+            x = layer(x, training=training)
         x = ops.reshape(x, (self.members, -1, self.plan.flat))
         for layer in self.hidden:
             x = layer(x)
@@ -105,16 +172,19 @@ class ConvEncoder(keras.layers.Layer):
 class ConvDecoder(keras.layers.Layer):
     """Codes (members, n, latent) to parameters of p(x|z), (members, n, pixels)."""
 
-    def __init__(self, members: int, plan: ConvPlan, latent: int) -> None:
+    def __init__(
+        self, members: int, plan: ConvPlan, latent: int, *, batch_norm: bool = False
+    ) -> None:
         super().__init__(dtype="float32", name="decoder")
         self.members, self.plan = members, plan
         self.grow = MemberDense(members, plan.flat, "relu", name="decoder_0")
         self.grow.build((members, None, latent))
         filters = plan.filters[::-1]
-        inputs = [filters[0], *filters]
         self.convolutions = [
-            MemberConv(members, inputs[i], f, transposed=True, name=f"decoder_conv_{i}")
-            for i, f in enumerate(filters)
+            MemberConv(
+                members, *ends, transposed=True, batch_norm=batch_norm, name=f"decoder_conv_{i}"
+            )
+            for i, ends in enumerate(pairwise([filters[0], *filters]))
         ]
         self.out = MemberConv(
             members,
@@ -127,12 +197,12 @@ class ConvDecoder(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, z: Tensor) -> Tensor:
+    def call(self, z: Tensor, training: bool = False) -> Tensor:
         """Map to a small image and grow it to full size."""
         x = ops.reshape(self.grow(z), (self.members, -1, *self.plan.sizes[-1]))
         for layer, (height, width, _) in zip(
             self.convolutions, self.plan.sizes[-2::-1], strict=True
         ):
             # An odd side was rounded up on its way down.
-            x = layer(x)[:, :, :height, :width]
+            x = layer(x, training=training)[:, :, :height, :width]
         return ops.reshape(self.out(x), (self.members, -1, self.plan.pixels))

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from vae_anomaly.displays.drawing import legible
 from vae_anomaly.estimator import VAEDetector
+from vae_anomaly.networks import NetworkSpec
 from vae_anomaly.report.data import Confusion, Estimate, LatentComparison, ReportData
 
 __all__ = [
@@ -298,6 +299,14 @@ def _area_tile(label: str, estimate: Estimate) -> Tile:
     return Tile(f"{estimate.value:.3f}", label, f"{estimate.low:.3f} to {estimate.high:.3f}")
 
 
+def _network_words(spec: NetworkSpec) -> str:
+    if spec.own is not None:
+        return "own Keras models"
+    if spec.image is None:
+        return "dense"
+    return "convolutional, batch-normalised" if spec.batch_norm else "convolutional"
+
+
 def describe_model(detector: VAEDetector) -> tuple[tuple[str, str], ...]:
     """List the settings that say most about a fitted detector."""
     history, likelihood, spec = detector.history_, detector.likelihood, detector.network_spec_
@@ -309,14 +318,14 @@ def describe_model(detector: VAEDetector) -> tuple[tuple[str, str], ...]:
         ("likelihood", likelihood),
         ("KL weight (beta)", f"{detector.beta:g}"),
         ("members", f"{spec.members:,}"),
-        ("latent dimensions", f"{detector.latent_dim:,}"),
-        ("hidden units", ", ".join(f"{units:,}" for units in spec.hidden)),
+        ("latent dimensions", f"{spec.latent:,}"),
+        ("hidden units", ", ".join(f"{units:,}" for units in spec.hidden) or "of own networks"),
         ("training steps", f"{history.step[-1]:,}" if history.step else "none"),
         *(
             [("columns", f"{detector.n_features_in_:,}")]
             if detector.image_shape_ is None
             else [
-                ("network", "dense" if spec.image is None else "convolutional"),
+                ("network", _network_words(spec)),
                 ("pictures", pixels(detector.image_shape_)),
             ]
         ),
