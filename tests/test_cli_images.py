@@ -214,6 +214,17 @@ def test_arrays_bring_their_labels(place, vae):
     assert vae("score plate.vae a.npz -o s.csv")[0] == 0  # which has no use for labels
 
 
+def test_fit_warns_of_anomalies_among_what_it_learns(place, vae):
+    pixels = np.random.RandomState(0).randint(0, 255, size=(20, 8, 8), dtype=np.uint8)
+    np.savez(place / "mixed.npz", X=pixels, y=np.arange(20) < 3)
+    code, _, lines = vae("fit mixed.npz -o mixed.vae --max-steps 5 --contamination 0.1")
+    assert code == 0
+    assert lines[0] == (
+        "warning: 3 of 20 pictures are labelled as anomalies, and are learned as if they were "
+        "normal. Leave them out of the file."
+    )
+
+
 def test_a_twin_with_another_beta_is_compared(place, vae):
     (place / "plate/train/good/07.png").write_bytes(b"")
     line = "evaluate plate.vae plate -o report --compare-beta 0 --training plate"

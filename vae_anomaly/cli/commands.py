@@ -152,6 +152,12 @@ def cli() -> None:
     help="Weight of the KL divergence; 0 makes a plain autoencoder.",
 )
 @click.option(
+    "--smoothing",
+    type=click.FloatRange(0),
+    metavar="PIXELS",
+    help="Smooth pictures by so much.  [default: 1/28 of their longer side; 0 for conv]",
+)
+@click.option(
     "--latent-dim",
     type=click.IntRange(1),
     default=8,
@@ -223,7 +229,12 @@ def fit(
     if check_kind(
         data,
         of_tables={"--ignore": ignore, "--id-column": id_column},
-        of_pictures={"--image-size": image_size, "--resize": resize, "--strict": strict},
+        of_pictures={
+            "--image-size": image_size,
+            "--resize": resize,
+            "--smoothing": parameters["smoothing"],
+            "--strict": strict,
+        },
     ):
         from vae_anomaly.cli.pictures import fit_pictures
 

@@ -73,6 +73,12 @@ def fit_pictures(
             f"{source.name}: {len(pixels)} of {len(source)} pictures can be read. "
             f"Expected at least 2 to learn from.{why}"
         )
+    anomalies = None if source.labels is None else anomalous_folders(source)
+    if anomalies is not None and anomalies.any():
+        console.say(
+            f"warning: {anomalies.sum():,} of {len(source):,} pictures are labelled as anomalies, "
+            f"and are learned as if they were normal. Leave them out of the file."
+        )
 
     from vae_anomaly.estimator import VAEDetector
 

@@ -337,7 +337,7 @@ class PictureArray(PictureSource):
 
     @cached_property
     def labels(self) -> Labels | None:
-        """Read when somebody asks: fitting and scoring have no use for them."""
+        """Read when somebody asks: scoring has no use for them."""
         return read_labels(self._array)
 
     def _read(self, positions: Sequence[int], layout: Layout) -> Generator[Result]:
