@@ -253,7 +253,7 @@ def test_a_twin_with_another_beta_is_compared(place, vae):
     twin = clone(model).set_params(beta=0.0).fit(ImageSchema(12, 16, 1).read(source)[0])
     good = np.stack([np.asarray(Image.open(f"plate/test/good/{i}.png")) for i in range(8)])
     for detector in (model, twin):
-        assert f"{prior_fit(detector.transform(good), 0).energy:.3g}" in said
+        assert f"{prior_fit(detector.transform(good)[:, :8], 0).energy:.3g}" in said
 
 
 def test_a_model_made_in_python_takes_folders(place, vae):

@@ -111,7 +111,7 @@ def test_size_and_colours_are_measured(tmp_path):
     for i, side in enumerate((100, 200, 900)):
         save(tmp_path / f"{i}.png", np.zeros((side, 2 * side), np.uint8))
     source = open_pictures(tmp_path)
-    assert ImageSchema.measure(source) == ImageSchema(32, 64, 1, "stretch")
+    assert ImageSchema.measure(source) == ImageSchema(16, 32, 1, "stretch")
     save(tmp_path / "c.png", COLOURS)
     source = open_pictures(tmp_path)
     assert ImageSchema.measure(source, 20, "letterbox") == ImageSchema(20, 20, 3, "letterbox")
@@ -127,7 +127,7 @@ def test_small_and_narrow_pictures_are_measured(tmp_path):
     assert ImageSchema.measure(open_pictures(tmp_path)) == GREY_8x16
     save(tmp_path / "long" / "a.png", np.zeros((1, 100_000), np.uint8))
     source = open_pictures(tmp_path / "long")
-    assert ImageSchema.measure(source) == ImageSchema(1, 64, 1)
+    assert ImageSchema.measure(source) == ImageSchema(1, 32, 1)
     save(tmp_path / "dot" / "a.png", np.full((1, 1), 9, np.uint8))
     pixels, _ = read(tmp_path / "dot", ImageSchema(3, 3, 3))
     assert (pixels == 9).all()

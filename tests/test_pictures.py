@@ -28,7 +28,9 @@ def strokes(n: int, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def fitted() -> VAEDetector:
-    return VAEDetector(max_steps=300, false_alarm_rate=0.1, random_state=0).fit(strokes(400))
+    return VAEDetector(n_members=1, max_steps=300, false_alarm_rate=0.1, random_state=0).fit(
+        strokes(400)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -88,7 +88,7 @@ class VAEDetector(
         network is a plain autoencoder: posterior means are decoded.
     n_members : int or None, default=None
         Networks that are trained side by side and whose scores are averaged.
-        None is 4 for rows and 1 for pictures.
+        None is 4 for dense networks and 1 for others.
     score_type : {"elbo", "reconstruction", "kl"}, default="elbo"
         What `score_samples` is minus of; see `vae_anomaly.scores`.
     n_draws : int, default=2
@@ -204,8 +204,8 @@ class VAEDetector(
     ...     [keras.Input((2,)), keras.layers.Dense(32, "relu"), keras.layers.Dense(3)]
     ... )
     >>> own = VAEDetector(architecture=(encoder, decoder), max_steps=100, random_state=0).fit(X)
-    >>> own.transform(X).shape  # two latent dimensions of each of four members
-    (500, 8)
+    >>> own.transform(X).shape  # two latent dimensions
+    (500, 2)
     """
 
     def __init__(

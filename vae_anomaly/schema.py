@@ -26,7 +26,7 @@ __all__ = ["NORMAL_LABELS", "ImageSchema", "TableSchema", "anomalous", "anomalou
 NORMAL_LABELS = ("0", "false", "no", "normal", "good", "ok", "negative", "benign")
 """What a label of a normal row may say, in any case; everything else is an anomaly."""
 
-LONGER_SIDE = 64
+LONGER_SIDE = 32
 """Of the pictures that a detector sees, unless somebody says otherwise."""
 
 MAX_SIDE = 2048
@@ -300,7 +300,7 @@ class ImageSchema(Layout):
         source : PictureSource
         image_size : int, (height, width) or None, default=None
             An int makes a square. None is the median size of the pictures,
-            made smaller where the longer side is above 64.
+            made smaller where the longer side is above 32.
         resize : {"stretch", "letterbox"}, default="stretch"
 
         Returns

@@ -30,7 +30,7 @@ OPTIMIZERS = ("adam", "rmsprop")
 
 HIDDEN_UNITS = {"dense": (128, 64), "conv": (16,), "conv_bn": (20,)}
 CONVOLUTIONAL = ("conv", "conv_bn")
-ROW_MEMBERS = 4
+DENSE_MEMBERS = 4
 
 SMOOTHING_SHARE = 1 / 28
 """Of the longer side: one pixel of Fashion-MNIST, on whose training pictures it was found."""
@@ -118,7 +118,7 @@ def network_spec(
     architecture = "own" if own is not None else architecture_for(detector, image)
     convolves = architecture in CONVOLUTIONAL
     spec = NetworkSpec(
-        members=detector.n_members or (ROW_MEMBERS if image is None else 1),
+        members=detector.n_members or (DENSE_MEMBERS if architecture == "dense" else 1),
         columns=varying,
         hidden=() if own else tuple(detector.hidden_units or HIDDEN_UNITS[architecture]),
         latent=own.latent if own else detector.latent_dim,

@@ -105,7 +105,7 @@ def cli() -> None:
     "--image-size",
     type=_image_size,
     metavar="HxW|N",
-    help="Pixels that pictures are brought to.  [default: their median size, within 64]",
+    help="Pixels that pictures are brought to.  [default: their median size, within 32]",
 )
 @click.option(
     "--resize",
@@ -167,7 +167,7 @@ def cli() -> None:
 @click.option(
     "--members",
     type=click.IntRange(1),
-    help="Networks whose scores are averaged.  [default: 4; 1 for pictures]",
+    help="Networks whose scores are averaged.  [default: 4; 1 for conv]",
 )
 @click.option(
     "--optimizer",

@@ -48,7 +48,7 @@ def fit_pictures(
     data, output : str
         Folder or file of pictures to read, model file to write.
     image_size : tuple of int, optional
-        Height and width to bring the pictures to; by default their own, within 64.
+        Height and width to bring the pictures to; by default their own, within 32.
     resize : {"stretch", "letterbox"}, default="stretch"
     strict : bool, default=False
         Refuse pictures that cannot be read.
