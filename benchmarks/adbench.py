@@ -1,7 +1,9 @@
 """Detection quality on the tables of ADBench, beside other detectors in the same run.
 
-    python benchmarks/adbench.py --data ../shared/data/adbench --seeds 0
-    python benchmarks/adbench.py --data ../shared/data/adbench --detectors ours,knn_mean
+    python benchmarks/adbench.py --data adbench adbench_vit --seeds 0 1 2 --out results/adbench
+    python benchmarks/adbench.py --data adbench --detectors ours,knn_mean
+
+With --out the file of results is also where a run that was broken off goes on.
 
 Each table is cut to at most 10,000 rows; half of its normal rows train, the
 rest and all anomalies test. Labels score the result and choose nothing.
@@ -26,12 +28,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pandas as pd
+from scipy.stats import studentized_range, wilcoxon
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 MAX_ROWS = 10_000
-WIDE = {"17_InternetAds"}
-"""Left out of the means over 21 tables that the project's targets speak of."""
+REFERENCE = "knn_mean"
+"""With whom every other detector is compared, table by table."""
 
 PACKAGES = ("vae-anomaly", "tensorflow", "keras", "scikit-learn", "numpy", "pyod", "torch")
 
@@ -67,6 +70,9 @@ DETECTORS: dict[str, Scorer] = {
     "iforest": functools.partial(pyod, "iforest:IForest"),
     "ocsvm": functools.partial(pyod, "ocsvm:OCSVM"),
     "pca": functools.partial(pyod, "pca:PCA"),
+    "inne": functools.partial(pyod, "inne:INNE"),
+    "cblof": functools.partial(pyod, "cblof:CBLOF"),
+    "lunar": functools.partial(pyod, "lunar:LUNAR"),
     "gmm": functools.partial(pyod, "gmm:GMM"),
     "pyod_vae": functools.partial(pyod, "vae:VAE", verbose=0),
     "pyod_autoencoder": functools.partial(pyod, "auto_encoder:AutoEncoder", verbose=0),
@@ -94,6 +100,7 @@ def measure(path: Path, name: str, seed: int) -> dict[str, Any]:
         warnings.simplefilter("ignore")
         scores = DETECTORS[name](train, test, seed)
     return {
+        "group": path.parent.name,
         "table": path.stem,
         "detector": name,
         "seed": seed,
@@ -104,12 +111,48 @@ def measure(path: Path, name: str, seed: int) -> dict[str, Any]:
 
 
 def summarise(results: pd.DataFrame) -> pd.DataFrame:
-    """Mean AUROC, AP, rank by AUROC and seconds of each detector."""
+    """Mean AUROC, AP, ranks by both, seconds, and signed-rank tests against `REFERENCE`.
+
+    The tests are Wilcoxon's, two-sided, on the means over seeds of each table
+    (Demsar, "Statistical comparisons of classifiers over multiple data sets",
+    JMLR 2006).
+    """
     per_table = results.groupby(["table", "detector"])[["auroc", "ap", "seconds"]].mean()
-    ranks = per_table["auroc"].unstack().rank(axis=1, ascending=False).mean()
     summary = per_table.groupby("detector").mean()
-    summary.insert(2, "rank", ranks)
+    for metric in ("auroc", "ap"):
+        values = per_table[metric].unstack()
+        summary[f"{metric}_rank"] = values.rank(axis=1, ascending=False).mean()
+        if REFERENCE in values:
+            summary[f"{metric}_p"] = [
+                np.nan
+                if (values[name] == values[REFERENCE]).all()
+                else wilcoxon(values[name], values[REFERENCE]).pvalue
+                for name in summary.index
+            ]
     return summary.sort_values("auroc", ascending=False)
+
+
+COLUMNS = {
+    "auroc": ("AUROC", ".4f"),
+    "ap": ("AP", ".4f"),
+    "auroc_rank": ("mean rank by AUROC", ".2f"),
+    "ap_rank": ("by AP", ".2f"),
+    "auroc_p": (f"p against {REFERENCE}, AUROC", ".3f"),
+    "ap_p": ("AP", ".3f"),
+    "seconds": ("seconds", ".2f"),
+}
+
+
+def as_markdown(summary: pd.DataFrame) -> str:
+    columns = {key: column for key, column in COLUMNS.items() if key in summary}
+    lines = [
+        "| detector | " + " | ".join(title for title, _ in columns.values()) + " |",
+        "|---|" + "--:|" * len(columns),
+    ]
+    for row in summary.reset_index().to_dict("records"):
+        cells = ["" if pd.isna(row[k]) else format(row[k], f) for k, (_, f) in columns.items()]
+        lines.append(f"| {row['detector']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def describe(results: pd.DataFrame) -> str:
@@ -120,37 +163,55 @@ def describe(results: pd.DataFrame) -> str:
         "# ADBench",
         f"{date.today()}, seeds {seeds}. {platform.python_implementation()} "
         f"{platform.python_version()}, {', '.join(versions)}, {os.cpu_count()} cores.",
+        "p: Wilcoxon's signed-rank test over tables, two-sided.",
     ]
-    for left_out in (set(), WIDE):
-        part = results[~results["table"].isin(left_out)]
-        if len(part) and (not left_out or len(part) < len(results)):
-            without = f", without {', '.join(sorted(left_out))}" if left_out else ""
-            summary = summarise(part).reset_index()
-            lines.append(f"Means over {part['table'].nunique()} tables{without}:")
-            head = "| detector | AUROC | AP | mean rank | seconds |\n|---|--:|--:|--:|--:|\n"
-            rows = [
-                f"| {row.detector} | {row.auroc:.4f} | {row.ap:.4f} | {row.rank:.2f} "
-                f"| {row.seconds:.2f} |"
-                for row in summary.itertuples()
-            ]
-            lines.append(head + "\n".join(rows))
+    for group, part in results.groupby("group"):
+        lines.append(f"## {group}: means over {part['table'].nunique()} tables")
+        lines.append(as_markdown(summarise(part)))
     return "\n\n".join(lines) + "\n"
+
+
+def draw_ranks(results: pd.DataFrame, path: Path) -> None:
+    """Draw mean ranks by AUROC over all tables, with Nemenyi's critical difference."""
+    from matplotlib.figure import Figure
+
+    values = results.groupby(["table", "detector"])["auroc"].mean().unstack().dropna()
+    ranks = values.rank(axis=1, ascending=False).mean().sort_values()
+    k, n = len(ranks), len(values)
+    reach = studentized_range.ppf(0.95, k, np.inf) / np.sqrt(2) * np.sqrt(k * (k + 1) / (6 * n))
+    figure = Figure(figsize=(6.4, 0.32 * k + 1.2), layout="constrained")
+    axes = figure.add_subplot()
+    axes.hlines(range(k), ranks - reach / 2, ranks + reach / 2, color="0.75", linewidth=6)
+    axes.plot(ranks, range(k), "o", color="tab:blue")
+    axes.set_yticks(range(k), ranks.index)
+    axes.invert_yaxis()
+    axes.set_xlabel(
+        f"mean rank by AUROC over {n} tables; bars that overlap do not differ (Nemenyi, 5 %)"
+    )
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=150)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of ADBench's .npz files")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of .npz files")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--detectors", default=",".join(DETECTORS), help="comma-separated names")
     parser.add_argument("--tables", default="", help="comma-separated; all by default")
-    parser.add_argument("--out", type=Path, help="write OUT.csv (every result) and OUT.md")
+    parser.add_argument("--out", type=Path, help="write OUT.csv (every result), OUT.md, OUT.png")
     options = parser.parse_args()
     chosen = set(filter(None, options.tables.split(",")))
-    paths = [p for p in sorted(options.data.glob("*.npz")) if not chosen or p.stem in chosen]
-    rows = []
+    paths = [p for folder in options.data for p in sorted(folder.glob("*.npz"))]
+    record = options.out and options.out.with_suffix(".csv")
+    rows = pd.read_csv(record).to_dict("records") if record and record.exists() else []
+    known = {(row["table"], row["detector"], row["seed"]) for row in rows}
     for path in paths:
+        if chosen and path.stem not in chosen:
+            continue
         for name in options.detectors.split(","):
             for seed in options.seeds:
+                if (path.stem, name, seed) in known:
+                    continue
                 rows.append(measure(path, name, seed))
                 last = rows[-1]
                 print(
@@ -158,12 +219,14 @@ def main() -> None:
                     f"AP {last['ap']:.4f}  {last['seconds']:7.1f} s",
                     flush=True,
                 )
+        if record:
+            pd.DataFrame(rows).to_csv(record, index=False, float_format="%.4f")
     results = pd.DataFrame(rows)
     text = describe(results)
     print(f"\n{text}")
     if options.out:
-        results.to_csv(options.out.with_suffix(".csv"), index=False, float_format="%.4f")
         options.out.with_suffix(".md").write_text(text)
+        draw_ranks(results, options.out.with_suffix(".png"))
 
 
 if __name__ == "__main__":
