@@ -18,18 +18,21 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vae_anomaly._parameters import check_parameters
+from vae_anomaly.densities import PLAIN, gaussian_kl
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.generative import GenerativeMixin
 from vae_anomaly.history import History
 from vae_anomaly.networks.own import OwnNetworks
 from vae_anomaly.pictures import ImageShape, as_rows, check_shape, smooth
+from vae_anomaly.priors import MAX_EXEMPLARS, as_exemplars
 from vae_anomaly.scaling import Columns
 from vae_anomaly.scores import SCORES, RowTerms
 from vae_anomaly.settings import (
-    CONVOLUTIONAL,
     RULES,
     architecture_for,
+    check_channels,
     column_names,
+    has_exemplars,
     network_spec,
     scoring_noise,
     smoothing_for,
@@ -83,6 +86,9 @@ class VAEDetector(
         Variance of the Gaussian, in squared standard deviations of the column.
         None learns one for each column. With 0.5 the reconstruction error is
         the sum of squared errors, plus a constant.
+    prior : {"aggregated", "normal"}, default="aggregated"
+        p(z) of the score: a mixture of N(0, I) and of the q(z|x) of up to 256
+        training rows, or N(0, I) alone. Training is against N(0, I).
     beta : float, default=1.0
         Weight of the KL divergence in training and in the score. With 0 the
         network is a plain autoencoder: posterior means are decoded.
@@ -132,8 +138,10 @@ class VAEDetector(
     history_ : History
         Losses after each round of training.
     latent_kl_ : ndarray of shape (n_members, latent_dim)
-        Mean KL divergence of each latent dimension over the training rows, in
-        nats: near zero where a dimension is not used.
+        Mean KL divergence of each latent dimension from N(0, 1) over the training
+        rows, in nats: near zero where a dimension is not used.
+    exemplars_ : ndarray of shape (n_members, m, 2 * latent_dim) or None
+        Means and log-variances of the components of an aggregated prior.
     image_shape_ : tuple of (height, width, channels) or None
         Of the pictures that it was fitted on, if it was.
     picture_scale_ : float
@@ -217,6 +225,7 @@ class VAEDetector(
         smoothing: float | None = None,
         likelihood: str = "gaussian",
         variance: float | None = None,
+        prior: str = "aggregated",
         beta: float = 1.0,
         n_members: int | None = None,
         score_type: str = "elbo",
@@ -238,6 +247,7 @@ class VAEDetector(
         self.smoothing = smoothing
         self.likelihood = likelihood
         self.variance = variance
+        self.prior = prior
         self.beta = beta
         self.n_members = n_members
         self.score_type = score_type
@@ -328,7 +338,7 @@ class VAEDetector(
         self.image_shape_, self.picture_scale_ = given.shape, given.scale
         self.weights_, self.history_ = weights, history
         self.noise_ = scoring_noise(spec, self.n_draws, rng)
-        self.latent_kl_ = self._mean_latent_kl(x[:: len(x) // MAX_LATENT_ROWS + 1])
+        self._look_at_codes(x[:: len(x) // MAX_LATENT_ROWS + 1])
         self._choose_threshold(learned, rows[calibrates])
         return self
 
@@ -338,23 +348,20 @@ class VAEDetector(
     def _measure(self, learned: Array, image: ImageShape | None) -> Columns:
         if image is None:
             return Columns.from_rows(learned)
-        architecture = architecture_for(self, image)
         columns = Columns.from_pixels(learned, image[2])
-        constant = np.flatnonzero(~columns.varies[: image[2]])
-        if architecture in CONVOLUTIONAL and 0 < len(constant) < image[2]:
-            raise DataError(
-                f"Channel {constant[0]} of the pictures has one value throughout the training "
-                f"pictures. Expected channels that vary, which architecture={architecture!r} "
-                f"needs. Leave the channel out, or choose 'dense'."
-            )
+        check_channels(architecture_for(self, image), columns.varies[: image[2]])
         return columns
 
-    def _mean_latent_kl(self, x: Array) -> Array:
+    def _look_at_codes(self, x: Array) -> None:
+        """Measure the use of latent dimensions; keep the codes of some rows as the prior."""
         from vae_anomaly.inference import posterior
 
         mean, log_variance, _ = posterior(self.network_spec_, self.weights_, x)
-        kl = 0.5 * (mean**2 + np.exp(log_variance) - 1.0 - log_variance)
-        return kl.mean(axis=0)
+        self.latent_kl_ = gaussian_kl(PLAIN, mean, log_variance).mean(axis=0)
+        self.exemplars_ = None
+        if has_exemplars(self):
+            some = slice(None, None, (len(x) - 1) // MAX_EXEMPLARS + 1)
+            self.exemplars_ = as_exemplars(mean[some], log_variance[some])
 
     def _choose_threshold(self, learned: Array, calibration: Array) -> None:
         self.calibration_scores_ = np.sort(self._contributions(calibration).sum(axis=1))
@@ -389,6 +396,7 @@ class VAEDetector(
             self.weights_,
             self.noise_,
             *columns.input_and_target(rows, likelihood),
+            self.exemplars_,
         )
         reconstruction = columns.outlying(rows, likelihood)
         reconstruction[:, columns.varies] += parts.reconstruction

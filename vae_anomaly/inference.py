@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from vae_anomaly.densities import PLAIN, floored_log_variance
 from vae_anomaly.engines import Engine, open_engine
 from vae_anomaly.networks import ConvPlan, NetworkSpec
+from vae_anomaly.priors import draw_codes, kl_from_prior
 from vae_anomaly.scores import RowTerms
 
 __all__ = ["decode", "decode_members", "draw_rows", "elbo_terms", "posterior"]
@@ -77,6 +78,7 @@ def elbo_terms(
     noise: NDArray[np.float32],
     x: Array,
     target: Array,
+    exemplars: Weights | None = None,
 ) -> RowTerms:
     """Evaluate both halves of minus the ELBO for each row, in float64.
 
@@ -88,6 +90,8 @@ def elbo_terms(
         Standard normal, the same for every row.
     x, target : ndarray of shape (n, columns)
         What the encoder sees, and what the likelihood explains.
+    exemplars : ndarray of shape (members, m, 2 latent), optional
+        Components of the prior; by default it is N(0, I).
 
     Returns
     -------
@@ -97,10 +101,10 @@ def elbo_terms(
     engine, rows = open_engine(spec, weights), block_rows(spec, len(noise))
 
     def score(part: slice, block: list[NDArray[Any]]) -> None:
-        reconstruction, kl = engine.terms(noise, *block)
+        error, mean, log_variance = engine.terms(noise, *block)
         taken = part.stop - part.start
-        out.reconstruction[part] = reconstruction[:taken]
-        out.kl[part] = kl[:taken]
+        out.reconstruction[part] = error[:taken]
+        out.kl[part] = kl_from_prior(mean, log_variance, noise, exemplars)[:taken]
 
     for_each_block(engine, rows, score, x.astype(np.float32), target)
     return out
@@ -150,10 +154,18 @@ def decode(spec: NetworkSpec, weights: Weights, z: Array) -> Array:
     return decode_members(spec, weights, np.repeat(z[:, None], spec.members, axis=1))
 
 
-def draw_rows(spec: NetworkSpec, weights: Weights, n: int, rng: np.random.RandomState) -> Array:
-    """Draw rows from the model: a member, z ~ N(0, I), x ~ p(x|z); (n, columns)."""
+def draw_rows(
+    spec: NetworkSpec,
+    weights: Weights,
+    n: int,
+    rng: np.random.RandomState,
+    exemplars: Weights | None = None,
+) -> Array:
+    """Draw rows from the model: a member, z ~ p(z), x ~ p(x|z); (n, columns)."""
     member = rng.randint(spec.members, size=n)
-    z = rng.standard_normal((n, 1, spec.latent)).repeat(spec.members, axis=1).astype(np.float32)
+    if exemplars is None:
+        exemplars = np.zeros((spec.members, 1, 2 * spec.latent), dtype=np.float32)
+    z = draw_codes(exemplars, n, rng).astype(np.float32)
     rows = np.empty((n, spec.columns))
     engine = open_engine(spec, weights)
 

@@ -18,14 +18,16 @@ from sklearn.utils.validation import check_is_fitted
 import vae_anomaly
 from vae_anomaly._parameters import check_parameters
 from vae_anomaly.container import Layout, UnopenedFile, open_container, refuse, write_container
+from vae_anomaly.densities import MAX_LOG_VARIANCE
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.history import History
 from vae_anomaly.networks import NetworkSpec
 from vae_anomaly.networks.own import OwnNetworks, is_pair
+from vae_anomaly.priors import MAX_EXEMPLARS
 from vae_anomaly.scaling import Columns
 from vae_anomaly.schema import ImageSchema
-from vae_anomaly.settings import RULES, column_names, network_spec
+from vae_anomaly.settings import RULES, column_names, has_exemplars, network_spec
 
 __all__ = ["inspect", "load", "load_with_images", "save"]
 
@@ -44,6 +46,7 @@ PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
     "n_members": (int, type(None)),
     "optimizer": (str,),
     "patience": (int,),
+    "prior": (str,),
     "random_state": (int, type(None)),
     "score_type": (str,),
     "smoothing": (float, type(None)),
@@ -59,6 +62,7 @@ CONFIG_KEYS = {
     "image_shape",
     "images",
     "n_calibration",
+    "n_exemplars",
     "n_features",
     "n_varying",
     "networks",
@@ -106,8 +110,10 @@ def save(detector: VAEDetector, path: str | Path, images: ImageSchema | None = N
     check_is_fitted(detector)
     columns, spec = detector.columns_, detector.network_spec_
     check_parameters(detector, RULES)
-    if not _asks_for(detector, spec) or len(detector.noise_) != (
-        1 if spec.noiseless else detector.n_draws
+    if (
+        not _asks_for(detector, spec)
+        or len(detector.noise_) != (1 if spec.noiseless else detector.n_draws)
+        or has_exemplars(detector) != (detector.exemplars_ is not None)
     ):
         raise ParameterError("Parameters were changed after fit. Fit again before saving.")
     names = getattr(detector, "feature_names_in_", None)
@@ -120,6 +126,7 @@ def save(detector: VAEDetector, path: str | Path, images: ImageSchema | None = N
         "image_shape": None if detector.image_shape_ is None else list(detector.image_shape_),
         "images": None if images is None else asdict(images),
         "n_calibration": len(detector.calibration_scores_),
+        "n_exemplars": 0 if detector.exemplars_ is None else detector.exemplars_.shape[1],
         "n_features": detector.n_features_in_,
         "n_varying": spec.columns,
         "networks": None if spec.own is None else spec.own.as_plain(),
@@ -132,6 +139,8 @@ def save(detector: VAEDetector, path: str | Path, images: ImageSchema | None = N
     }
     arrays["calibration_scores"] = ("F64", detector.calibration_scores_)
     arrays["latent_kl"] = ("F64", detector.latent_kl_)
+    if detector.exemplars_ is not None:
+        arrays["exemplars"] = ("F32", detector.exemplars_)
     arrays["noise"] = ("F32", detector.noise_)
     for name, array in spec.unpack(detector.weights_).items():
         arrays[name] = ("F32", array)
@@ -320,6 +329,10 @@ def _restore(file: UnopenedFile, networks: Any = None, *, described: bool = Fals
     layout: Layout = {f"columns.{field.name}": ("F64", (n,)) for field in fields(Columns)}
     layout["calibration_scores"] = ("F64", (config["n_calibration"],))
     layout["latent_kl"] = ("F64", (spec.members, spec.latent))
+    if has_exemplars(detector) != bool(config["n_exemplars"]):
+        raise refuse(file.name, "its exemplars do not go with its prior")
+    if has_exemplars(detector):
+        layout["exemplars"] = ("F32", (spec.members, config["n_exemplars"], 2 * spec.latent))
     layout["noise"] = ("F32", (draws, spec.latent))
     weights = {name: (spec.members, *shape) for name, shape in spec.weight_shapes().items()}
     layout |= {name: ("F32", shape) for name, shape in weights.items()}
@@ -332,6 +345,7 @@ def _restore(file: UnopenedFile, networks: Any = None, *, described: bool = Fals
         spec = replace(spec, own=given.like(own))
     detector.calibration_scores_ = arrays["calibration_scores"]
     detector.latent_kl_, detector.noise_ = arrays["latent_kl"], arrays["noise"]
+    detector.exemplars_ = arrays.get("exemplars")
     detector.weights_ = spec.pack({name: arrays[name] for name in weights})
     detector.network_spec_ = spec
     detector.image_shape_, detector.picture_scale_ = image, config["picture_scale"]
@@ -347,9 +361,16 @@ def _check_config(name: str, config: Any) -> None:
     """Hold the settings against a closed schema, so that what follows may trust their types."""
     if not isinstance(config, dict) or set(config) != CONFIG_KEYS:
         raise refuse(name, "its settings are not those of a model")
-    for key, least in (("n_features", 1), ("n_varying", 1), ("n_calibration", 0)):
+    for key, least in (
+        ("n_features", 1),
+        ("n_varying", 1),
+        ("n_calibration", 0),
+        ("n_exemplars", 0),
+    ):
         if type(config[key]) is not int or config[key] < least:
             raise refuse(name, f"{key} must be an int >= {least}")
+    if config["n_exemplars"] > 1 + MAX_EXEMPLARS:
+        raise refuse(name, f"n_exemplars must be {1 + MAX_EXEMPLARS} at most")
     if config["n_varying"] > config["n_features"]:
         raise refuse(name, "more columns vary than there are")
     if not _is_finite(config["offset"]):
@@ -442,6 +463,10 @@ def _check_arrays(name: str, arrays: dict[str, NDArray[Any]], n_varying: int) ->
     for key, values in arrays.items():
         if key.endswith(".moving_variance") and (values <= 0).any():
             raise refuse(name, f"the variances {key!r} are not all positive")
+    if "exemplars" in arrays:
+        log_variance = np.split(arrays["exemplars"], 2, axis=-1)[1]
+        if (np.abs(log_variance) > MAX_LOG_VARIANCE).any():
+            raise refuse(name, "its exemplars have variances out of range")
     if (np.diff(arrays["calibration_scores"]) < 0).any():
         raise refuse(name, "its calibration scores are not sorted")
 

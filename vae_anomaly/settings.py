@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._parameters import Rule, integer, number, one_of, optional, units
-from vae_anomaly.exceptions import ParameterError
+from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.networks import ARCHITECTURES, NetworkSpec
 from vae_anomaly.networks.own import OwnNetworks, is_pair
 from vae_anomaly.pictures import ImageShape
@@ -18,7 +18,9 @@ __all__ = [
     "CONVOLUTIONAL",
     "RULES",
     "architecture_for",
+    "check_channels",
     "column_names",
+    "has_exemplars",
     "network_spec",
     "scoring_noise",
     "smoothing_for",
@@ -27,6 +29,7 @@ __all__ = [
 # What likelihoods and training offer; they cost the import of TensorFlow. A test compares them.
 LIKELIHOODS = ("gaussian", "bernoulli")
 OPTIMIZERS = ("adam", "rmsprop")
+PRIORS = ("aggregated", "normal")
 
 HIDDEN_UNITS = {"dense": (128, 64), "conv": (16,), "conv_bn": (20,)}
 CONVOLUTIONAL = ("conv", "conv_bn")
@@ -47,6 +50,7 @@ RULES = {
     "smoothing": optional(number(0, np.inf, "[)")),
     "likelihood": one_of(LIKELIHOODS),
     "variance": optional(number(0, np.inf, "()")),
+    "prior": one_of(PRIORS),
     "beta": number(0, np.inf, "[)"),
     "n_members": optional(integer(1)),
     "n_draws": integer(1),
@@ -71,6 +75,7 @@ class NetworkParameters(Protocol):
     hidden_units: tuple[int, ...] | None
     likelihood: str
     variance: float | None
+    prior: str
     beta: float
     n_members: int | None
 
@@ -93,6 +98,22 @@ def architecture_for(detector: NetworkParameters, image: ImageShape | None) -> s
     return "dense" if detector.architecture == "auto" else detector.architecture
 
 
+def check_channels(architecture: str, varies: NDArray[np.bool_]) -> None:
+    """Refuse convolutions where only some channels of pictures vary.
+
+    Raises
+    ------
+    DataError
+    """
+    constant = np.flatnonzero(~varies)
+    if architecture in CONVOLUTIONAL and 0 < len(constant) < len(varies):
+        raise DataError(
+            f"Channel {constant[0]} of the pictures has one value throughout the training "
+            f"pictures. Expected channels that vary, which architecture={architecture!r} "
+            f"needs. Leave the channel out, or choose 'dense'."
+        )
+
+
 def smoothing_for(detector: NetworkParameters, image: ImageShape | None) -> float:
     """Tell by how many pixels pictures are smoothed for dense networks; convolutions do it."""
     if image is None:
@@ -100,6 +121,11 @@ def smoothing_for(detector: NetworkParameters, image: ImageShape | None) -> floa
     if detector.smoothing is not None:
         return detector.smoothing
     return SMOOTHING_SHARE * max(image[:2]) if architecture_for(detector, image) == "dense" else 0.0
+
+
+def has_exemplars(detector: NetworkParameters) -> bool:
+    """Tell whether codes are scored against those of training rows; an autoencoder's are not."""
+    return detector.prior == "aggregated" and detector.beta > 0
 
 
 def network_spec(

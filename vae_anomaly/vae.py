@@ -96,14 +96,28 @@ class VAE(keras.Model):
             Whether layers behave as in training: normalise by the batch, say.
         """
         mean, log_variance = self.encode(x, training=training)
+        return ElboTerms(
+            log_likelihood=self.log_likelihood(
+                target, mean, log_variance, noise, training=training
+            ),
+            kl=gaussian_kl(ops, ops.cast(mean, target.dtype), ops.cast(log_variance, target.dtype)),
+        )
+
+    def log_likelihood(
+        self,
+        target: Tensor,
+        mean: Tensor,
+        log_variance: Tensor,
+        noise: Tensor,
+        *,
+        training: bool = False,
+    ) -> Tensor:
+        """Log p(x|z) of every cell for draws from q(z|x): (members, draws, n, columns)."""
         z = self.sample(mean[:, None], log_variance[:, None], noise)  # (m, draws, n, latent)
         members, draws, n, latent = ops.shape(z)
         outputs = self.decode(ops.reshape(z, (members, draws * n, latent)), training=training)
         outputs = ops.reshape(outputs, (members, draws, n, outputs.shape[-1]))
-        return ElboTerms(
-            log_likelihood=self.likelihood.log_prob(target[:, None], outputs),
-            kl=gaussian_kl(ops, ops.cast(mean, target.dtype), ops.cast(log_variance, target.dtype)),
-        )
+        return self.likelihood.log_prob(target[:, None], outputs)
 
     # ------------------------------------------------------------- weights beside the model
 

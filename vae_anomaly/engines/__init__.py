@@ -27,11 +27,11 @@ class Engine(Protocol):
     def running(self) -> AbstractContextManager[int]:
         """Prepare for some calls, and say how many may run at a time."""
 
-    def terms(self, noise: Weights, x: Weights, target: Array) -> tuple[Array, Array]:
-        """Both halves of minus the ELBO, means over members and draws.
+    def terms(self, noise: Weights, x: Weights, target: Array) -> tuple[Array, Weights, Weights]:
+        """Reconstruction error, a mean over members and draws, and the codes.
 
-        Takes noise (draws, latent), x and target (n, columns); returns the
-        reconstruction error (n, columns) and the KL divergence (n,).
+        Takes noise (draws, latent), x and target (n, columns); returns the error
+        (n, columns), and means and log-variances of q(z|x), (members, n, latent).
         """
 
     def posterior(self, x: Weights) -> tuple[Array, Array, Array]:

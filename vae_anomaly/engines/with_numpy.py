@@ -21,7 +21,6 @@ from vae_anomaly.densities import (
     PLAIN,
     bernoulli_log_density,
     floored_log_variance,
-    gaussian_kl,
     gaussian_log_density,
 )
 from vae_anomaly.networks import NetworkSpec
@@ -67,16 +66,16 @@ class NumpyEngine:
         with _blas().limit(limits=1, user_api="blas"):
             yield joblib.cpu_count()
 
-    def terms(self, noise: Weights, x: Weights, target: Array) -> tuple[Array, Array]:
-        """Both halves of minus the ELBO."""
+    def terms(self, noise: Weights, x: Weights, target: Array) -> tuple[Array, Weights, Weights]:
+        """Reconstruction error, and codes."""
         mean, log_variance = self._encode(x)  # (members, latent, n)
         deviation = 0.0 if self.spec.noiseless else np.exp(0.5 * log_variance)
         likelihood = np.zeros(target.T.shape)
         for draw in noise:
             outputs = _forward(self.decoder, mean + deviation * draw[:, None])
             likelihood += self._log_density(target.T, outputs)
-        kl = gaussian_kl(PLAIN, mean.astype(np.float64), log_variance.astype(np.float64))
-        return -likelihood.T / len(noise), kl.sum(axis=1).mean(axis=0)
+        error = -likelihood.T / len(noise)
+        return error, mean.swapaxes(1, 2), log_variance.swapaxes(1, 2)
 
     def posterior(self, x: Weights) -> tuple[Array, Array, Array]:
         """Codes, and rows rebuilt from their means."""

@@ -41,10 +41,10 @@ class TensorFlowEngine:
         """One call keeps all cores busy."""
         yield 1
 
-    def terms(self, noise: Weights, x: Weights, target: Array) -> tuple[Array, Array]:
-        """Both halves of minus the ELBO."""
-        reconstruction, kl = _compiled_terms(self.spec)(self.weights, noise, x, target)
-        return reconstruction.numpy(), kl.numpy()
+    def terms(self, noise: Weights, x: Weights, target: Array) -> tuple[Array, Weights, Weights]:
+        """Reconstruction error, and codes."""
+        error, mean, log_variance = _compiled_terms(self.spec)(self.weights, noise, x, target)
+        return error.numpy(), mean.numpy(), log_variance.numpy()
 
     def posterior(self, x: Weights) -> tuple[Array, Array, Array]:
         """Codes, and rows rebuilt from their means."""
@@ -83,11 +83,11 @@ def _compiled_terms(spec: NetworkSpec) -> Callable[..., Any]:
     )
     def terms(weights: Tensor, noise: Tensor, x: Tensor, target: Tensor) -> Any:
         with vae.holding(weights):
-            parts = vae.elbo(_for_members(vae, x), _for_members(vae, target), noise[None, :, None])
-        return (
-            -tf.reduce_mean(parts.log_likelihood, axis=[0, 1]),
-            tf.reduce_mean(tf.reduce_sum(parts.kl, axis=-1), axis=0),
-        )
+            mean, log_variance = vae.encode(_for_members(vae, x))
+            likelihood = vae.log_likelihood(
+                _for_members(vae, target), mean, log_variance, noise[None, :, None]
+            )
+        return -tf.reduce_mean(likelihood, axis=[0, 1]), mean, log_variance
 
     return terms
 

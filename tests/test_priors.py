@@ -1,0 +1,124 @@
+"""The KL divergence from the prior against closed forms and integrals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import integrate, stats
+
+from vae_anomaly import VAEDetector
+from vae_anomaly.priors import MAX_EXEMPLARS, NORMAL_SHARE, as_exemplars, draw_codes, kl_from_prior
+
+RNG = np.random.RandomState(0)
+SIGNS = np.array([[1, -1, 1], [-1, 1, -1]], dtype=np.float32)
+
+
+def gaussian_kl(mean: float, sd: float, other_mean: float, other_sd: float) -> float:
+    """KL divergence of one normal distribution from another, by integration."""
+    q, p = stats.norm(mean, sd), stats.norm(other_mean, other_sd)
+    return integrate.quad(
+        lambda z: q.pdf(z) * (q.logpdf(z) - p.logpdf(z)), mean - 12 * sd, mean + 12 * sd
+    )[0]
+
+
+def test_against_one_gaussian_opposite_signs_are_exact() -> None:
+    mean, log_variance = RNG.normal(size=(2, 1, 5, 3)).astype(np.float32)
+    component = RNG.normal(size=(1, 1, 6)).astype(np.float32)
+    result = kl_from_prior(mean, log_variance, SIGNS, component)
+    expected = [
+        sum(
+            gaussian_kl(
+                mean[0, i, k],
+                np.exp(log_variance[0, i, k] / 2),
+                component[0, 0, k],
+                np.exp(component[0, 0, 3 + k] / 2),
+            )
+            for k in range(3)
+        )
+        for i in range(5)
+    ]
+    np.testing.assert_allclose(result, expected, rtol=1e-5)
+
+
+def test_the_normal_prior_is_the_mixture_without_exemplars() -> None:
+    mean, log_variance = RNG.normal(size=(2, 2, 7, 3)).astype(np.float32)
+    origin = as_exemplars(np.empty((0, 2, 3)), np.empty((0, 2, 3)))
+    np.testing.assert_allclose(
+        kl_from_prior(mean, log_variance, SIGNS, origin),
+        kl_from_prior(mean, log_variance, SIGNS, None),
+        rtol=1e-6,
+    )
+
+
+def test_kl_from_a_mixture_is_the_integral_that_defines_it() -> None:
+    means, sds = np.array([0.0, -1.5, 2.0]), np.array([1.0, 0.3, 0.6])
+    exemplars = np.stack([means, 2 * np.log(sds)], axis=-1)[None].astype(np.float32)
+    shares = [NORMAL_SHARE, (1 - NORMAL_SHARE) / 2, (1 - NORMAL_SHARE) / 2]
+    q = stats.norm(1.6, 0.5)
+
+    def integrand(z: float) -> float:
+        return q.pdf(z) * (q.logpdf(z) - np.log(shares @ stats.norm(means, sds).pdf(z)))
+
+    expected, _ = integrate.quad(integrand, -5, 8)
+    # The nodes of a fine grid of quantiles are draws without chance.
+    noise = stats.norm.ppf((np.arange(20_000) + 0.5) / 20_000)[:, None].astype(np.float32)
+    result = kl_from_prior(
+        np.full((1, 1, 1), 1.6), np.full((1, 1, 1), np.log(0.25)), noise, exemplars
+    )
+    assert result[0] == pytest.approx(expected, abs=1e-3)
+
+
+def test_codes_far_out_get_finite_kl_that_rises() -> None:
+    exemplars = as_exemplars(RNG.normal(size=(50, 1, 2)), np.full((50, 1, 2), -12.0))
+    mean = np.array([1.0, 10.0, 1e3, 1e6], dtype=np.float32)[None, :, None].repeat(2, axis=2)
+    kl = kl_from_prior(mean, np.zeros_like(mean), SIGNS[:, :2], exemplars)
+    assert np.isfinite(kl).all()
+    assert (np.diff(kl) > 0).all()
+
+
+def test_codes_between_clusters_are_stranger_than_those_in_them() -> None:
+    clusters = RNG.choice([-2.0, 2.0], size=(200, 1, 1)) + 0.1 * RNG.normal(size=(200, 1, 1))
+    exemplars = as_exemplars(clusters, np.full_like(clusters, np.log(0.01)))
+    mean = np.array([[[-2.0], [0.0], [2.0]]], dtype=np.float32)
+    log_variance = np.full_like(mean, np.log(0.01))
+    kl = kl_from_prior(mean, log_variance, SIGNS[:, :1], exemplars)
+    assert kl[1] > kl[0] + 1
+    assert kl[1] > kl[2] + 1
+    normal = kl_from_prior(mean, log_variance, SIGNS[:, :1], None)
+    assert normal[1] < min(normal[0], normal[2])
+
+
+def test_drawn_codes_have_the_moments_of_the_mixture() -> None:
+    exemplars = np.array([[[0.0, 0.0], [4.0, np.log(0.25)]]], dtype=np.float32)
+    codes = draw_codes(exemplars, 200_000, np.random.RandomState(0))
+    assert codes.shape == (200_000, 1, 1)
+    share = NORMAL_SHARE
+    assert codes.mean() == pytest.approx(4 * (1 - share), abs=0.02)
+    expected = share + (1 - share) * 0.25 + share * (1 - share) * 16
+    assert codes.var() == pytest.approx(expected, rel=0.01)
+
+
+def test_detectors_keep_the_codes_of_some_rows() -> None:
+    rows = RNG.normal(size=(800, 4))
+    detector = VAEDetector(max_steps=5, contamination=0.1, random_state=0).fit(rows)
+    assert detector.exemplars_.shape == (4, 201, 16)  # N(0, I), and every fourth row
+    kept = detector.transform(rows[::4]).reshape(200, 4, 8).swapaxes(0, 1)
+    np.testing.assert_allclose(detector.exemplars_[:, 1:, :8], kept, rtol=1e-5, atol=1e-6)
+    assert not detector.exemplars_[:, 0].any()
+    many = VAEDetector(max_steps=5, threshold=0).fit(RNG.normal(size=(3000, 4)))
+    assert 1 + MAX_EXEMPLARS / 2 < many.exemplars_.shape[1] <= 1 + MAX_EXEMPLARS
+    for parameters in ({"prior": "normal"}, {"beta": 0}):
+        other = VAEDetector(**parameters, max_steps=5, threshold=0).fit(rows)
+        assert other.exemplars_ is None
+
+
+def test_the_prior_enters_the_score_and_nothing_else() -> None:
+    rows = RNG.normal(size=(300, 4))
+    parts = {}
+    for prior in ("normal", "aggregated"):
+        detector = VAEDetector(prior=prior, max_steps=50, contamination=0.1, random_state=0)
+        parts[prior] = detector.fit(rows).explain(rows)
+    features = parts["normal"].columns[:-1]
+    np.testing.assert_array_equal(parts["normal"][features], parts["aggregated"][features])
+    assert (parts["normal"]["kl"] != parts["aggregated"]["kl"]).all()
+    assert (parts["normal"]["kl"] >= 0).all()
