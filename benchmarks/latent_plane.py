@@ -45,12 +45,11 @@ def fit(pictures: np.ndarray, beta: float, max_steps: int) -> VAEDetector:
 
     return VAEDetector(
         architecture="conv",
-        # With the default 16 before two latent ones, beta 10 collapsed at the start: every
-        # picture got the prior itself for a code, and nothing was learned in 600 steps.
-        hidden_units=(128,),
         latent_dim=2,
         likelihood="bernoulli",
         beta=beta,
+        # At 1e-3 beta 10 collapsed at the start: every picture got the prior itself for a code.
+        learning_rate=3e-4,
         max_steps=max_steps,
         random_state=0,
         callback=tell,
