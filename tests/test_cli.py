@@ -17,7 +17,13 @@ import pytest
 
 import vae_anomaly
 from vae_anomaly.cli import run
-from vae_anomaly.cli.commands import LIKELIHOOD_NAMES, OPTIMIZER_NAMES, SCORE_NAMES, cli
+from vae_anomaly.cli.commands import (
+    LIKELIHOOD_NAMES,
+    OPTIMIZER_NAMES,
+    PRIOR_NAMES,
+    SCORE_NAMES,
+    cli,
+)
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.exits import Exit, terminable
 
@@ -99,6 +105,7 @@ def test_choices_are_those_of_the_library():
 
     assert set(SCORE_NAMES) == set(SCORES)
     assert set(LIKELIHOOD_NAMES) == set(settings.LIKELIHOODS) == set(LIKELIHOODS)
+    assert set(PRIOR_NAMES) == set(settings.PRIORS)
     assert set(OPTIMIZER_NAMES) == set(settings.OPTIMIZERS) == set(OPTIMIZERS)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from vae_anomaly.engines import Engine, open_engine
 from vae_anomaly.engines.with_numpy import NumpyEngine
 from vae_anomaly.engines.with_tensorflow import TensorFlowEngine
-from vae_anomaly.inference import draw_rows
+from vae_anomaly.inference import draw_rows, for_each_block
 from vae_anomaly.networks import NetworkSpec
 from vae_anomaly.vae import build_vae
 
@@ -96,3 +98,42 @@ def test_bernoulli_draws_are_zeros_and_ones() -> None:
     drawn = draw_rows(spec, weights, 100_000, np.random.RandomState(0))
     assert set(np.unique(drawn)) == {0.0, 1.0}
     assert drawn.mean() == pytest.approx(1 / (1 + np.exp(-0.7)), abs=0.005)
+
+
+def test_a_large_fixed_variance_has_a_logarithm() -> None:
+    spec = NetworkSpec(1, 1, (), 1, "gaussian", variance=1e39)
+    noise, row = np.zeros((1, 1), dtype=np.float32), np.zeros((1, 1))
+    for engine in (NumpyEngine, TensorFlowEngine):
+        error, _, _ = engine(spec, constant(spec)).terms(noise, row.astype(np.float32), row)
+        expected = 0.5 * (np.log(2 * np.pi) + 39 * np.log(10))
+        assert error[0, 0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_products_get_their_threads_back_from_calls_that_overlap() -> None:
+    def threads() -> list[int]:
+        return [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
+
+    before = threads()
+    engine = NumpyEngine(LEARNED, constant(LEARNED))
+    first, second = engine.running(), engine.running()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert set(threads()) == {1}
+    second.__exit__(None, None, None)
+    assert threads() == before
+
+
+def test_what_has_not_begun_is_dropped_after_a_failure() -> None:
+    done = []
+
+    def work(part: slice, block: list[np.ndarray]) -> None:
+        done.append(part.start)
+        if part.start == 0:
+            raise MemoryError
+        time.sleep(0.01)
+
+    engine = NumpyEngine(LEARNED, constant(LEARNED))
+    with pytest.raises(MemoryError):
+        for_each_block(engine, 1, work, np.zeros((500, 1)))
+    assert len(done) < 400

@@ -12,8 +12,8 @@ from sklearn.datasets import load_digits
 
 from vae_anomaly import DataError, ModelFileError, ParameterError, VAEDetector, load, save
 from vae_anomaly.networks import ConvPlan, NetworkSpec
-from vae_anomaly.pictures import as_pictures, as_rows, smooth
-from vae_anomaly.settings import smoothing_for
+from vae_anomaly.pictures import as_pictures, as_rows, moved, smooth
+from vae_anomaly.settings import MAX_MOVED_CELLS, shift_for, smoothing_for
 from vae_anomaly.vae import build_vae
 
 
@@ -291,16 +291,15 @@ def test_smoothing_keeps_pictures_apart_and_flat_ones_flat() -> None:
     pictures = np.stack([np.full((9, 7, 1), 0.25), np.random.RandomState(0).rand(9, 7, 1)])
     rows = pictures.reshape(2, -1)
     together = smooth(rows, (9, 7, 1), 2.0)
-    np.testing.assert_allclose(together[0], 0.25)
+    np.testing.assert_array_equal(together[0], 0.25)
     np.testing.assert_array_equal(smooth(rows[1:], (9, 7, 1), 2.0)[0], together[1])
     np.testing.assert_array_equal(smooth(rows, (9, 7, 1), 0.0), rows)
 
 
 def test_grain_that_smoothing_removes_changes_no_score() -> None:
-    bars, strange = strokes(200), strokes(50, seed=1).astype(np.int64)
+    bars, strange = (100 + strokes(n, seed=n) // 2 for n in (200, 50))  # far from black and white
     board = np.indices((12, 10)).sum(axis=0) % 2 * 2 - 1
-    grainy = (strange + 20 * board).clip(0, 255).astype(np.uint8)
-    strange = strange.astype(np.uint8)
+    grainy = (strange + 20 * board).astype(np.uint8)
     moved = {}
     for smoothing in (0.0, 2.0):
         detector = VAEDetector(
@@ -321,3 +320,64 @@ def test_pictures_are_smoothed_by_a_share_of_their_longer_side(
     detector = VAEDetector(architecture=architecture, smoothing=smoothing)
     assert smoothing_for(detector, (10, 12, 3)) == pytest.approx(expected)
     assert smoothing_for(detector, None) == 0.0
+
+
+def test_smoothing_leaves_no_picture_s_range() -> None:
+    white = np.where(np.random.RandomState(0).rand(50, 32 * 32) < 0.5, 1.0, 0.3)
+    for deviation in (0.5, 8 / 7, 3.0):
+        smoothed = smooth(white, (32, 32, 1), deviation)
+        assert smoothed.max() <= 1.0
+        assert smoothed.min() >= 0.3
+    huge = np.where(white == 1.0, 1.7e308, -1.7e308)
+    assert np.isfinite(smooth(huge, (32, 32, 1), 1.0)).all()
+
+
+def test_pictures_move_by_whole_and_by_half_pixels() -> None:
+    picture = np.arange(12.0).reshape(1, 12)  # 3 x 4
+    still, down, up, right, left = (m.reshape(3, 4) for m in moved(picture, (3, 4, 1), 1.0))
+    np.testing.assert_array_equal(still, np.arange(12).reshape(3, 4))
+    np.testing.assert_allclose(down, still[[0, 0, 1]])
+    np.testing.assert_allclose(up, still[[1, 2, 2]])
+    np.testing.assert_allclose(right, still[:, [0, 0, 1, 2]])
+    np.testing.assert_allclose(left, still[:, [1, 2, 3, 3]])
+    _, half, *_ = moved(picture, (3, 4, 1), 0.5)
+    np.testing.assert_allclose(half.reshape(3, 4)[1:], (still[1:] + still[:-1]) / 2)
+    assert len(list(moved(picture, (3, 4, 1), 0.0))) == 1
+
+
+def test_few_pictures_are_learned_moved_as_well() -> None:
+    detector = VAEDetector()
+    assert shift_for(detector, (10, 14, 1), 1000) == pytest.approx(0.5)
+    assert shift_for(detector, (10, 14, 1), MAX_MOVED_CELLS + 1) == 0.0
+    assert shift_for(detector, None, 1000) == 0.0
+    assert shift_for(VAEDetector(architecture="conv"), (10, 14, 1), 1000) == 0.0
+    assert shift_for(VAEDetector(shift=2.0), (10, 14, 1), 10**9) == 2.0
+
+    # Bars were seen in even rows only: moved ones are no surprise to who learned from moves.
+    bars = np.zeros((60, 12, 10))
+    bars += np.random.RandomState(0).normal(scale=0.05, size=bars.shape)
+    for i, bar in enumerate(bars):
+        bar[2 * (i % 5) : 2 * (i % 5) + 3] += 1
+    between = np.roll(bars, 1, axis=1)[::3]
+    surprise = {}
+    for shift in (0.0, 1.0):
+        detector = VAEDetector(shift=shift, max_steps=300, contamination=0.1, random_state=0)
+        surprise[shift] = detector.fit(bars).score(bars) - detector.score(between)
+    assert surprise[1.0] < 0.5 * surprise[0.0]
+
+
+@pytest.mark.parametrize("name", ["smoothing", "shift"])
+def test_pixels_beyond_the_picture_are_refused(name: str) -> None:
+    with pytest.raises(
+        ParameterError, match=f"{name} must not be more pixels than the pictures have, 12. Got 13.0"
+    ):
+        VAEDetector(**{name: 13.0}, threshold=0).fit(strokes(9))
+
+
+def test_smoothing_is_what_it_was_in_fit(tmp_path: Path) -> None:
+    detector = VAEDetector(max_steps=5, threshold=0, random_state=0).fit(strokes(30))
+    before = detector.score_samples(strokes(5))
+    detector.set_params(smoothing=3.0)
+    np.testing.assert_array_equal(detector.score_samples(strokes(5)), before)
+    with pytest.raises(ParameterError, match="Parameters were changed after fit"):
+        save(detector, tmp_path / "model.vae")

@@ -19,6 +19,7 @@ __all__ = [
     "MIN_VARIANCE",
     "PLAIN",
     "bernoulli_log_density",
+    "fixed_log_variance",
     "floored_log_variance",
     "gaussian_kl",
     "gaussian_log_density",
@@ -56,6 +57,11 @@ def gaussian_kl(ops: Any, mean: Tensor, log_variance: Tensor) -> Tensor:
 def gaussian_log_density(ops: Any, x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """Log of N(x; mean, exp(log_variance)), elementwise, in nats."""
     return -0.5 * (LOG_2PI + log_variance + ops.square(x - mean) * ops.exp(-log_variance))
+
+
+def fixed_log_variance(variance: float) -> np.float32:
+    """Log of a variance that somebody chose, for every engine alike."""
+    return np.float32(math.log(variance))
 
 
 def floored_log_variance(ops: Any, raw: Tensor) -> Tensor:

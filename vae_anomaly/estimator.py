@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 import numpy as np
@@ -23,8 +23,8 @@ from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.generative import GenerativeMixin
 from vae_anomaly.history import History
 from vae_anomaly.networks.own import OwnNetworks
-from vae_anomaly.pictures import ImageShape, as_rows, check_shape, smooth
-from vae_anomaly.priors import MAX_EXEMPLARS, as_exemplars
+from vae_anomaly.pictures import ImageShape, as_rows, check_shape, moved, smooth
+from vae_anomaly.priors import MAX_EXEMPLARS, as_exemplars, some_rows
 from vae_anomaly.scaling import Columns
 from vae_anomaly.scores import SCORES, RowTerms
 from vae_anomaly.settings import (
@@ -35,6 +35,7 @@ from vae_anomaly.settings import (
     has_exemplars,
     network_spec,
     scoring_noise,
+    shift_for,
     smoothing_for,
 )
 from vae_anomaly.thresholds import (
@@ -48,7 +49,7 @@ __all__ = ["VAEDetector"]
 Array = NDArray[np.float64]
 
 MAX_LATENT_ROWS = 10_000
-"""Training rows, evenly spaced, over which the use of the latent dimensions is averaged."""
+"""Training rows at random over which the use of the latent dimensions is averaged."""
 
 
 class VAEDetector(
@@ -78,6 +79,10 @@ class VAEDetector(
         Standard deviation, in pixels, of the Gaussian that smooths pictures
         before they are learned or scored. None is 1/28 of their longer side for
         "dense", else 0.
+    shift : float or None, default=None
+        Pixels by which training pictures are moved up, down, left and right, as
+        further pictures to learn from. None is 1/28 of the longer side for
+        "dense", unless the pictures are very many, else 0.
     likelihood : {"gaussian", "bernoulli"}, default="gaussian"
         Distribution of a column given the latent code. "bernoulli" is the log
         loss for values in [0, 1]; columns that leave the interval in training
@@ -98,9 +103,8 @@ class VAEDetector(
     score_type : {"elbo", "reconstruction", "kl"}, default="elbo"
         What `score_samples` is minus of; see `vae_anomaly.scores`.
     n_draws : int, default=2
-        Latent draws over which the reconstruction error is averaged when
-        scoring: corners of a cube, in opposite pairs. They are drawn once, in
-        `fit`: scores are deterministic.
+        Latent draws over which the score is averaged: corners of a cube, in
+        opposite pairs. They are drawn once, in `fit`: scores are deterministic.
     optimizer : {"adam", "rmsprop"}, default="adam"
         Rule of the gradient steps, with the constants that Keras gives it.
     learning_rate : float, default=1e-3
@@ -144,6 +148,8 @@ class VAEDetector(
         Means and log-variances of the components of an aggregated prior.
     image_shape_ : tuple of (height, width, channels) or None
         Of the pictures that it was fitted on, if it was.
+    smoothing_ : float
+        Pixels by which pictures are smoothed; 0 for rows.
     picture_scale_ : float
         255 if it was fitted on pictures of 8 bits, else 1.
     columns_ : Columns
@@ -223,6 +229,7 @@ class VAEDetector(
         latent_dim: int = 8,
         hidden_units: tuple[int, ...] | None = None,
         smoothing: float | None = None,
+        shift: float | None = None,
         likelihood: str = "gaussian",
         variance: float | None = None,
         prior: str = "aggregated",
@@ -245,6 +252,7 @@ class VAEDetector(
         self.latent_dim = latent_dim
         self.hidden_units = hidden_units
         self.smoothing = smoothing
+        self.shift = shift
         self.likelihood = likelihood
         self.variance = variance
         self.prior = prior
@@ -305,7 +313,9 @@ class VAEDetector(
         if self.contamination is None and self.threshold is None:
             calibrates = choose_calibration_rows(len(rows), rng)
 
-        rows = self._smoothed(rows, given.shape)
+        self.smoothing_ = smoothing_for(self, given.shape)
+        if given.shape is not None:
+            rows = smooth(rows, given.shape, self.smoothing_)
         learned = rows[~calibrates]
         if len(learned) < 2:
             raise DataError(
@@ -322,28 +332,19 @@ class VAEDetector(
         if architecture_for(self, given.shape) == "own":
             own = OwnNetworks.of(self.architecture, columns.varies, given.shape)
         spec = network_spec(self, int(columns.varies.sum()), given.shape, own)
-        x, target = columns.input_and_target(learned, self.likelihood)
-        data = TrainingRows(x.astype(np.float32), target.astype(np.float32))
-        plan = Plan(
-            beta=self.beta,
-            optimizer=self.optimizer,
-            learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
-            max_steps=self.max_steps,
-            patience=self.patience,
-        )
-        weights, history = train(spec, data, plan, rng, self.callback)
+        versions: Iterable[Array] = [learned]
+        if given.shape is not None:
+            versions = moved(learned, given.shape, shift_for(self, given.shape, learned.size))
+        data = TrainingRows.of(versions, columns, self.likelihood)
+        weights, history = train(spec, data, Plan.of(self), rng, self.callback)
 
         self.columns_, self.network_spec_ = columns, spec
         self.image_shape_, self.picture_scale_ = given.shape, given.scale
         self.weights_, self.history_ = weights, history
         self.noise_ = scoring_noise(spec, self.n_draws, rng)
-        self._look_at_codes(x[:: len(x) // MAX_LATENT_ROWS + 1])
+        self._look_at_codes(some_rows(learned, MAX_LATENT_ROWS, rng), rng)
         self._choose_threshold(learned, rows[calibrates])
         return self
-
-    def _smoothed(self, rows: Array, image: ImageShape | None) -> Array:
-        return rows if image is None else smooth(rows, image, smoothing_for(self, image))
 
     def _measure(self, learned: Array, image: ImageShape | None) -> Columns:
         if image is None:
@@ -352,16 +353,17 @@ class VAEDetector(
         check_channels(architecture_for(self, image), columns.varies[: image[2]])
         return columns
 
-    def _look_at_codes(self, x: Array) -> None:
+    def _look_at_codes(self, rows: Array, rng: np.random.RandomState) -> None:
         """Measure the use of latent dimensions; keep the codes of some rows as the prior."""
         from vae_anomaly.inference import posterior
 
+        x = self.columns_.network_input(rows)
         mean, log_variance, _ = posterior(self.network_spec_, self.weights_, x)
         self.latent_kl_ = gaussian_kl(PLAIN, mean, log_variance).mean(axis=0)
         self.exemplars_ = None
         if has_exemplars(self):
-            some = slice(None, None, (len(x) - 1) // MAX_EXEMPLARS + 1)
-            self.exemplars_ = as_exemplars(mean[some], log_variance[some])
+            codes = np.stack([mean, log_variance], axis=1)
+            self.exemplars_ = as_exemplars(*some_rows(codes, MAX_EXEMPLARS, rng).swapaxes(0, 1))
 
     def _choose_threshold(self, learned: Array, calibration: Array) -> None:
         self.calibration_scores_ = np.sort(self._contributions(calibration).sum(axis=1))
@@ -384,7 +386,8 @@ class VAEDetector(
         given = as_rows(X)
         check_shape(given.shape, self.image_shape_)
         rows = validate_data(self, given.values, dtype=np.float64, order="C", reset=False)
-        return self._smoothed(rows, self.image_shape_)
+        shape = self.image_shape_
+        return rows if shape is None else smooth(rows, shape, self.smoothing_)
 
     def _contributions(self, rows: Array) -> Array:
         """Contributions of each column, and last of the latent code: (n, n_features + 1)."""
@@ -420,8 +423,8 @@ class VAEDetector(
         """Average `score_samples` over rows: how well the model fits them.
 
         With the defaults the mean ELBO, by which `GridSearchCV` and
-        `cross_val_score` can compare models without labels. Only comparable
-        between detectors of the same `beta`, `likelihood` and `score_type`.
+        `cross_val_score` can compare models without labels, if they share `beta`,
+        `prior`, `likelihood`, `smoothing` and `score_type`.
 
         Parameters
         ----------

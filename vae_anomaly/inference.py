@@ -68,8 +68,12 @@ def for_each_block(
                 work(part, block)
             return
         with ThreadPoolExecutor(threads) as pool:
-            for done in [pool.submit(work, part, block) for part, block in blocks]:
-                done.result()
+            try:
+                for done in [pool.submit(work, part, block) for part, block in blocks]:
+                    done.result()
+            except BaseException:  # an interrupt as well: what has not begun need not
+                pool.shutdown(cancel_futures=True)
+                raise
 
 
 def elbo_terms(

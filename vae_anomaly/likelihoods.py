@@ -7,12 +7,12 @@ functions train the network in float32 and score rows in float64.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from vae_anomaly._backend import keras
 from vae_anomaly.densities import (
     bernoulli_log_density,
+    fixed_log_variance,
     floored_log_variance,
     gaussian_log_density,
 )
@@ -55,7 +55,7 @@ class Gaussian(keras.layers.Layer):
     def log_variance(self) -> Tensor:
         """Log-variance of every column: (members, 1, columns), or (1, 1, 1)."""
         if self.variance is not None:
-            return ops.full((1, 1, 1), math.log(self.variance), dtype="float32")
+            return ops.full((1, 1, 1), fixed_log_variance(self.variance), dtype="float32")
         return floored_log_variance(ops, self.raw_log_variance)
 
     def log_prob(self, x: Tensor, outputs: Tensor) -> Tensor:

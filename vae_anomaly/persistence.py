@@ -27,7 +27,7 @@ from vae_anomaly.networks.own import OwnNetworks, is_pair
 from vae_anomaly.priors import MAX_EXEMPLARS
 from vae_anomaly.scaling import Columns
 from vae_anomaly.schema import ImageSchema
-from vae_anomaly.settings import RULES, column_names, has_exemplars, network_spec
+from vae_anomaly.settings import RULES, column_names, has_exemplars, network_spec, smoothing_for
 
 __all__ = ["inspect", "load", "load_with_images", "save"]
 
@@ -49,6 +49,7 @@ PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
     "prior": (str,),
     "random_state": (int, type(None)),
     "score_type": (str,),
+    "shift": (float, type(None)),
     "smoothing": (float, type(None)),
     "threshold": (float, type(None)),
     "variance": (float, type(None)),
@@ -273,6 +274,8 @@ def _asks_for(detector: VAEDetector, spec: NetworkSpec) -> bool:
         return False
     if spec.own is not None and (spec.own.encoder, spec.own.decoder) != tuple(asked):
         return False
+    if detector.smoothing_ != smoothing_for(detector, detector.image_shape_):
+        return False
     return network_spec(detector, spec.columns, detector.image_shape_, spec.own) == spec
 
 
@@ -321,6 +324,7 @@ def _restore(file: UnopenedFile, networks: Any = None, *, described: bool = Fals
     image = None if config["image_shape"] is None else tuple(config["image_shape"])
     try:
         spec = network_spec(detector, config["n_varying"], image, own)
+        detector.smoothing_ = smoothing_for(detector, image)
     except ParameterError as error:
         raise refuse(file.name, str(error).rstrip(".")) from None
     if spec.image is not None and spec.columns != math.prod(spec.image):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, shift
 
 from vae_anomaly.exceptions import DataError
+from vae_anomaly.scaling import LARGEST
 
-__all__ = ["ImageShape", "Rows", "as_pictures", "as_rows", "check_shape", "smooth"]
+__all__ = ["ImageShape", "Rows", "as_pictures", "as_rows", "check_shape", "moved", "smooth"]
 
 ImageShape = tuple[int, int, int]
 """Height, width, channels."""
@@ -80,8 +82,39 @@ def smooth(rows: NDArray[np.float64], shape: ImageShape, deviation: float) -> ND
     """
     if not deviation:
         return rows
+    pictures = np.clip(rows, -LARGEST, LARGEST).reshape(len(rows), *shape)
+    smoothed = gaussian_filter(pictures, (0, deviation, deviation, 0))
+    # Means never leave the range, but their rounding may: white would be more than 1.
+    low, high = pictures.min(axis=(1, 2), keepdims=True), pictures.max(axis=(1, 2), keepdims=True)
+    return np.clip(smoothed, low, high).reshape(rows.shape)
+
+
+def moved(
+    rows: NDArray[np.float64], shape: ImageShape, pixels: float
+) -> Iterator[NDArray[np.float64]]:
+    """Yield pictures as they are, and then moved down, up, right and left.
+
+    A camera is never twice in the same place; where pictures are few, this is
+    learned from their moved copies.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, columns)
+        Flattened pictures.
+    shape : tuple of (height, width, channels)
+    pixels : float
+        How far; 0 yields them once. What comes in at a border repeats it.
+
+    Yields
+    ------
+    ndarray of shape (n, columns)
+    """
+    yield rows
+    if not pixels:
+        return
     pictures = rows.reshape(len(rows), *shape)
-    return gaussian_filter(pictures, (0, deviation, deviation, 0)).reshape(rows.shape)
+    for down, right in ((pixels, 0), (-pixels, 0), (0, pixels), (0, -pixels)):
+        yield shift(pictures, (0, down, right, 0), order=1, mode="nearest").reshape(rows.shape)
 
 
 def check_shape(shape: ImageShape | None, expected: ImageShape | None) -> None:

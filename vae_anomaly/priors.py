@@ -11,12 +11,14 @@ exemplars, and N(0, I) for what they miss.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly.densities import PLAIN, gaussian_kl
 
-__all__ = ["MAX_EXEMPLARS", "as_exemplars", "draw_codes", "kl_from_prior"]
+__all__ = ["MAX_EXEMPLARS", "as_exemplars", "draw_codes", "kl_from_prior", "some_rows"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
@@ -40,6 +42,13 @@ def as_exemplars(mean: Array, log_variance: Array) -> Weights:
     """
     rows = np.concatenate([mean, log_variance], axis=-1).swapaxes(0, 1)
     return np.pad(rows, [(0, 0), (1, 0), (0, 0)]).astype(np.float32)
+
+
+def some_rows(rows: NDArray[Any], most: int, rng: np.random.RandomState) -> NDArray[Any]:
+    """Take so many rows at most, at random, for data may have a period."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.sort(rng.choice(len(rows), most, replace=False))]
 
 
 def kl_from_prior(

@@ -23,6 +23,7 @@ __all__ = [
     "has_exemplars",
     "network_spec",
     "scoring_noise",
+    "shift_for",
     "smoothing_for",
 ]
 
@@ -40,6 +41,9 @@ SMOOTHING_SHARE = 1 / 28
 
 NAMED = one_of(("auto", *ARCHITECTURES))
 
+MAX_MOVED_CELLS = 25_000_000
+"""Numbers in pictures of which moved copies are learned: for more there is memory for once."""
+
 RULES = {
     "architecture": Rule(
         lambda v: NAMED.holds(v) or is_pair(v),
@@ -48,6 +52,7 @@ RULES = {
     "latent_dim": integer(1),
     "hidden_units": optional(units()),
     "smoothing": optional(number(0, np.inf, "[)")),
+    "shift": optional(number(0, np.inf, "[)")),
     "likelihood": one_of(LIKELIHOODS),
     "variance": optional(number(0, np.inf, "()")),
     "prior": one_of(PRIORS),
@@ -71,6 +76,7 @@ class NetworkParameters(Protocol):
 
     architecture: Any
     smoothing: float | None
+    shift: float | None
     latent_dim: int
     hidden_units: tuple[int, ...] | None
     likelihood: str
@@ -114,13 +120,32 @@ def check_channels(architecture: str, varies: NDArray[np.bool_]) -> None:
         )
 
 
+def _within(name: str, pixels: float, image: ImageShape) -> float:
+    if pixels > max(image[:2]):
+        raise ParameterError(
+            f"{name} must not be more pixels than the pictures have, {max(image[:2])}. "
+            f"Got {pixels!r} instead."
+        )
+    return pixels
+
+
 def smoothing_for(detector: NetworkParameters, image: ImageShape | None) -> float:
     """Tell by how many pixels pictures are smoothed for dense networks; convolutions do it."""
     if image is None:
         return 0.0
     if detector.smoothing is not None:
-        return detector.smoothing
+        return _within("smoothing", detector.smoothing, image)
     return SMOOTHING_SHARE * max(image[:2]) if architecture_for(detector, image) == "dense" else 0.0
+
+
+def shift_for(detector: NetworkParameters, image: ImageShape | None, cells: int) -> float:
+    """Tell by how many pixels to move training pictures, of so many numbers in all."""
+    if image is None:
+        return 0.0
+    if detector.shift is not None:
+        return _within("shift", detector.shift, image)
+    few = cells <= MAX_MOVED_CELLS and architecture_for(detector, image) == "dense"
+    return SMOOTHING_SHARE * max(image[:2]) if few else 0.0
 
 
 def has_exemplars(detector: NetworkParameters) -> bool:

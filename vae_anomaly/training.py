@@ -7,9 +7,9 @@ tells whoever is watching, and decides whether to go on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +19,7 @@ from vae_anomaly._backend import keras
 from vae_anomaly.exceptions import DivergenceError
 from vae_anomaly.history import History
 from vae_anomaly.networks import NetworkSpec, built_once
+from vae_anomaly.scaling import Columns
 from vae_anomaly.vae import ElboTerms, build_vae
 
 __all__ = ["OPTIMIZERS", "Adam", "Plan", "RMSprop", "TrainingRows", "train"]
@@ -39,20 +40,38 @@ CLIP_NORM = 5.0
 class TrainingRows(NamedTuple):
     """What there is to learn from."""
 
-    x: NDArray[np.float32]  # (n, columns), what the encoder sees
-    target: NDArray[np.float32]  # (n, columns), what the likelihood explains
+    x: NDArray[np.float32]  # (versions n, columns), what the encoder sees
+    target: NDArray[np.float32]  # (versions n, columns), what the likelihood explains
+    versions: int = 1  # of each row: i, i + n, i + 2 n and so on are one
+
+    @classmethod
+    def of(cls, versions: Iterable[NDArray[np.float64]], columns: Columns, family: str) -> Self:
+        """Prepare versions of the same rows, (n, all columns) each, for a likelihood's family."""
+        seen: list[NDArray[np.float32]] = []
+        explained: list[NDArray[np.float32]] = []
+        for rows in versions:
+            inputs, target = columns.input_and_target(rows, family)
+            seen.append(inputs.astype(np.float32))
+            explained.append(seen[-1] if target is inputs else target.astype(np.float32))
+        x = np.concatenate(seen)
+        same = explained[0] is seen[0]
+        return cls(x, x if same else np.concatenate(explained), len(seen))
 
     def divide(self, members: int, rng: np.random.RandomState) -> tuple[Rows, Rows]:
-        """Rows that each member learns from, (members, n - k), and watches, (members, k)."""
-        n = len(self.x)
+        """Rows that each member learns from, and k that it watches: (members, ...) both.
+
+        Of the rows that it watches it learns from no version, and watches the first.
+        """
+        n = len(self.x) // self.versions
         k = min(MAX_WATCHED_ROWS, int(WATCHED_SHARE * n))
         orders = np.stack([rng.permutation(n) for _ in range(members)])
-        return orders[:, k:], orders[:, :k]
+        learned = [orders[:, k:] + n * version for version in range(self.versions)]
+        return np.concatenate(learned, axis=1), orders[:, :k]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How to train."""
+    """How to train: those parameters of a `VAEDetector` that the loop needs, and its own."""
 
     beta: float = 1.0
     optimizer: str = "adam"
@@ -61,6 +80,12 @@ class Plan:
     max_steps: int = 3000
     patience: int = 10
     round_steps: int = 100
+
+    @classmethod
+    def of(cls, detector: Any) -> Self:
+        """Take what a detector has a parameter for."""
+        names = [field.name for field in fields(cls) if hasattr(detector, field.name)]
+        return cls(**{name: getattr(detector, name) for name in names})
 
 
 class Best(NamedTuple):

@@ -23,6 +23,7 @@ SCORE_NAMES = ("elbo", "reconstruction", "kl")
 LIKELIHOOD_NAMES = ("gaussian", "bernoulli")
 ARCHITECTURE_NAMES = ("auto", "dense", "conv", "conv_bn")
 OPTIMIZER_NAMES = ("adam", "rmsprop")
+PRIOR_NAMES = ("aggregated", "normal")
 RESIZE_NAMES = ("stretch", "letterbox")
 
 INPUT = click.Path()
@@ -158,6 +159,19 @@ def cli() -> None:
     help="Smooth pictures by so much.  [default: 1/28 of their longer side; 0 for conv]",
 )
 @click.option(
+    "--shift",
+    type=click.FloatRange(0),
+    metavar="PIXELS",
+    help="Learn from pictures moved by so much as well.  [default: as --smoothing]",
+)
+@click.option(
+    "--prior",
+    type=click.Choice(PRIOR_NAMES),
+    default="aggregated",
+    show_default=True,
+    help="What latent codes are scored against: those of training rows, or N(0, I).",
+)
+@click.option(
     "--latent-dim",
     type=click.IntRange(1),
     default=8,
@@ -233,6 +247,7 @@ def fit(
             "--image-size": image_size,
             "--resize": resize,
             "--smoothing": parameters["smoothing"],
+            "--shift": parameters["shift"],
             "--strict": strict,
         },
     ):

@@ -66,19 +66,14 @@ def fit_pictures(
     _say_notes(console, source)
     schema = ImageSchema.measure(source, image_size, resize)
     with console.progress("reading", len(source), unit=UNIT) as update:
-        pixels, _ = schema.read(source, update)
+        pixels, positions = schema.read(source, update)
     if len(pixels) < 2:
         why = f" The first: {source.skipped[0][1]}." if source.skipped else ""
         raise DataError(
             f"{source.name}: {len(pixels)} of {len(source)} pictures can be read. "
             f"Expected at least 2 to learn from.{why}"
         )
-    anomalies = None if source.labels is None else anomalous_folders(source)
-    if anomalies is not None and anomalies.any():
-        console.say(
-            f"warning: {anomalies.sum():,} of {len(source):,} pictures are labelled as anomalies, "
-            f"and are learned as if they were normal. Leave them out of the file."
-        )
+    _warn_of_anomalies(console, source, positions)
 
     from vae_anomaly.estimator import VAEDetector
 
@@ -318,6 +313,22 @@ def _twin(
     twin = clone(detector).set_params(beta=beta)
     train(console, twin, pixels, work=f"training with beta {beta:g}", unit=UNIT)
     return twin
+
+
+def _warn_of_anomalies(
+    console: Console, source: PictureSource, positions: NDArray[np.int64]
+) -> None:
+    """Say how many of the pictures of an array, which are all learned, are no normal ones."""
+    try:
+        anomalies = None if source.labels is None else anomalous_folders(source)
+    except DataError as error:
+        console.say(f"note: {error} To learn, labels are not needed.")
+        return
+    if anomalies is not None and anomalies[positions].any():
+        console.say(
+            f"warning: {anomalies[positions].sum():,} of {len(positions):,} pictures are labelled "
+            f"as anomalies, and are learned as if they were normal. Leave them out of the file."
+        )
 
 
 def _labels(

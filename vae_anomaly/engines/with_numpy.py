@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from threading import Lock
+from typing import Any
 
 import joblib
 import numpy as np
@@ -20,6 +22,7 @@ from vae_anomaly.densities import (
     MAX_LOG_VARIANCE,
     PLAIN,
     bernoulli_log_density,
+    fixed_log_variance,
     floored_log_variance,
     gaussian_log_density,
 )
@@ -63,7 +66,7 @@ class NumpyEngine:
         Products so small are not worth dividing, and divided ones round
         differently on other numbers of cores.
         """
-        with _blas().limit(limits=1, user_api="blas"):
+        with ONE_THREAD:
             yield joblib.cpu_count()
 
     def terms(self, noise: Weights, x: Weights, target: Array) -> tuple[Array, Weights, Weights]:
@@ -97,8 +100,8 @@ class NumpyEngine:
         outputs = outputs.astype(np.float64)
         if self.spec.likelihood == "bernoulli":
             return bernoulli_log_density(PLAIN, target, outputs).mean(axis=0)
-        if self.raw_log_variance is None:
-            log_variance = np.log(np.float32(self.spec.variance))
+        if self.spec.variance is not None:
+            log_variance = fixed_log_variance(self.spec.variance)
         else:
             log_variance = floored_log_variance(PLAIN, self.raw_log_variance)[..., None]
         return gaussian_log_density(PLAIN, target, outputs, np.float64(log_variance)).mean(axis=0)
@@ -108,6 +111,30 @@ class NumpyEngine:
 def _blas() -> ThreadpoolController:
     """Libraries of matrix products; looking for them takes a while."""
     return ThreadpoolController()
+
+
+class _OneThread:
+    """Hold products to one thread while anybody is inside; the setting is the process's."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside = 0
+        self._limit: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._limit = _blas().limit(limits=1, user_api="blas").__enter__()
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._limit.restore_original_limits()
+
+
+ONE_THREAD = _OneThread()
 
 
 def _forward(layers: Layers, x: Weights) -> Weights:

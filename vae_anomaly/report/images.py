@@ -27,6 +27,7 @@ from vae_anomaly.displays.data import by_kind
 from vae_anomaly.displays.painting import as_rgb, shrink, value_range
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.exceptions import DataError
+from vae_anomaly.priors import draw_codes
 from vae_anomaly.report.collect import (
     CHUNK_CELLS,
     Scored,
@@ -310,7 +311,11 @@ def _latent_grid(detector: VAEDetector, X: NDArray[Any]) -> LatentGridDisplay:
 
 def _samples(detector: VAEDetector, X: NDArray[Any]) -> PictureGridDisplay:
     """Paint what the prior holds in the first member: expectations, without noise of pixels."""
-    codes = np.random.RandomState(0).standard_normal((N_SAMPLES, detector.network_spec_.latent))
+    rng, exemplars = np.random.RandomState(0), detector.exemplars_
+    if exemplars is None:
+        codes = rng.standard_normal((N_SAMPLES, detector.network_spec_.latent))
+    else:
+        codes = draw_codes(exemplars, N_SAMPLES, rng)[:, 0]
     drawn = detector.decode(codes, member=0)
     return PictureGridDisplay.measure(drawn, values=_painted_values(detector, X))
 

@@ -142,7 +142,8 @@ def _texts(values: NDArray[np.generic], origin: str) -> list[str]:
                 f"{origin}, picture {int(np.argmax(missing)) + 1}: expected a label, got "
                 f"{numbers[missing][0]:g}. Fill it in or remove the picture."
             )
-        if (numbers == np.floor(numbers)).all():
+        # Beyond, doubles skip integers, and then outgrow them.
+        if ((numbers == np.floor(numbers)) & (np.abs(numbers) < 2**53)).all():
             values = numbers.astype(np.int64)
     if values.dtype.kind == "U":
         points = values.view(np.dtype(np.uint32).newbyteorder(values.dtype.byteorder))
