@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the idx files")
     parser.add_argument("--train", type=int, default=20_000, help="pictures to learn from")
     parser.add_argument("--test", type=int, default=2_000, help="pictures to report on")
-    parser.add_argument("--max-steps", type=int, default=2_000)
+    parser.add_argument("--max-steps", type=int, default=3_000)
     parser.add_argument("--out", type=Path, default=Path("reports/fashion_mnist"))
     options = parser.parse_args()
     train = read(options.data / "train-images-idx3-ubyte.gz")[: options.train]

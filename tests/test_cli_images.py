@@ -238,7 +238,7 @@ def test_a_twin_with_another_beta_is_compared(place, vae):
     (said,) = (line for line in lines if line.startswith("The energy distance"))
     number = r"\d[\d.e+-]*"
     assert re.fullmatch(
-        rf"The energy distance of the latent codes from the prior, N\(0, I\), is {number} with the "
+        rf"The energy distance of the latent codes from N\(0, I\) is {number} with the "
         rf"KL weight of 1 \(beta\), and {number} for the same network trained with 0: zero would "
         rf"be no difference\.",
         said,

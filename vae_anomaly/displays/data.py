@@ -376,7 +376,7 @@ class LatentDisplay(Display):
         ax.set_ylabel(self.axis_names[1])
         tidy(ax, "both")
         names = [group.name for group in groups]
-        legend(ax, self._note(), [*names, f"prior, {PRIOR_SHARE} %"])
+        legend(ax, self._note(), [*names, f"N(0, I), {PRIOR_SHARE} %"])
         return self._drawn_on(ax)
 
     def _prior(self) -> Array:

@@ -281,7 +281,7 @@ class ReconstructionDisplay(Display):
 class LatentGridDisplay(Display):
     """The latent plane, decoded: what the model paints at each place of it.
 
-    Places are quantiles of the prior, so that each picture stands for the same
+    Places are quantiles of N(0, I), so that each picture stands for the same
     share of it. Of more than two latent dimensions the two that are used most
     span the plane, and the others are zero. Of several members it is the plane
     of the first: each has a latent space of its own.

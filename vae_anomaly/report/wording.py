@@ -176,7 +176,7 @@ def _about_images(report: ReportData) -> list[str]:
 def _about_prior(compared: LatentComparison) -> str:
     own, other = compared.own, compared.other
     return (
-        f"The energy distance of the latent codes from the prior, N(0, I), is "
+        f"The energy distance of the latent codes from N(0, I) is "
         f"{number(own.energy, 3)} with the KL weight of {number(own.beta)} (beta), and "
         f"{number(other.energy, 3)} for the same network trained with {number(other.beta)}: zero "
         f"would be no difference."
