@@ -45,12 +45,11 @@ def fit(pictures: np.ndarray, beta: float, max_steps: int) -> VAEDetector:
 
     return VAEDetector(
         architecture="conv",
-        # With the default 16 before two latent ones, beta 10 collapsed at the start: every
-        # picture got the prior itself for a code, and nothing was learned in 600 steps.
-        hidden_units=(128,),
         latent_dim=2,
         likelihood="bernoulli",
         beta=beta,
+        # With Adam beta 10 collapsed at the start: every picture got N(0, I) itself for a code.
+        optimizer="rmsprop",
         max_steps=max_steps,
         random_state=0,
         callback=tell,
@@ -62,7 +61,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the idx files")
     parser.add_argument("--train", type=int, default=20_000, help="pictures to learn from")
     parser.add_argument("--test", type=int, default=2_000, help="pictures to report on")
-    parser.add_argument("--max-steps", type=int, default=2_000)
+    parser.add_argument("--max-steps", type=int, default=1_500)
     parser.add_argument("--out", type=Path, default=Path("reports/fashion_mnist"))
     options = parser.parse_args()
     train = read(options.data / "train-images-idx3-ubyte.gz")[: options.train]
