@@ -14,7 +14,7 @@ PACKAGE = Path(vae_anomaly.__file__).parent
 ROOMS = [
     {"exceptions", "history"},
     {"_backend", "_parameters", "densities", "files", "scaling", "scores", "thresholds"},
-    {"likelihoods", "networks", "pictures", "priors", "samples", "sources"},
+    {"feeding", "likelihoods", "networks", "pictures", "priors", "samples", "sources"},
     {"schema", "vae"},
     {"engines"},
     {"inference", "training"},

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import islice
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from vae_anomaly import training
+from vae_anomaly.feeding import TrainingRows
 from vae_anomaly.networks import NetworkSpec
 from vae_anomaly.training import (
     OPTIMIZERS,
@@ -17,9 +18,9 @@ from vae_anomaly.training import (
     Best,
     Plan,
     RMSprop,
-    TrainingRows,
     clipped,
-    shuffled_batches,
+    pays_to_compile,
+    steps_at_once,
     train,
 )
 
@@ -64,27 +65,6 @@ def test_a_wild_gradient_of_one_member_leaves_the_other_alone() -> None:
     np.testing.assert_allclose(np.linalg.norm(together[1]), 5.0, rtol=1e-6)
 
 
-@pytest.mark.parametrize("batch_size", [3, 10, 64])
-def test_every_row_comes_once_an_epoch_for_every_member(batch_size: int) -> None:
-    learned = np.stack([np.arange(0, 20, 2), np.arange(1, 21, 2)])
-    batches = shuffled_batches(learned, batch_size, np.random.RandomState(0))
-    taken = np.concatenate(list(islice(batches, 30)), axis=1)
-    for member, rows in zip(taken, learned, strict=True):
-        for epoch in range(3):
-            assert sorted(member[10 * epoch : 10 * epoch + 10]) == list(rows)
-    assert not np.array_equal(taken[0, :10] + 1, taken[1, :10])
-
-
-def test_each_member_watches_rows_that_it_does_not_learn_from() -> None:
-    data = TrainingRows(*np.zeros((2, 100, 3), dtype=np.float32))
-    learned, watched = data.divide(4, np.random.RandomState(0))
-    assert learned.shape == (4, 90)
-    for m in range(4):
-        assert set(learned[m]) | set(watched[m]) == set(range(100))
-    assert len(set(map(tuple, watched))) == 4
-    assert data._replace(x=data.x[:9]).divide(2, np.random.RandomState(0))[1].shape == (2, 0)
-
-
 def test_the_best_weights_of_each_member_are_kept() -> None:
     best = Best(tf.zeros((2, 1)))
     best = best.or_better(tf.constant([[1.0], [1.0]]), np.array([5.0, 5.0], dtype=np.float32))
@@ -118,10 +98,48 @@ def test_training_learns_the_variance_of_noise() -> None:
     np.testing.assert_allclose(variance, 0.09, rtol=0.15)
 
 
+def test_compiling_changes_what_is_learned_by_rounding_alone(monkeypatch) -> None:
+    rows = np.random.RandomState(0).normal(size=(200, 3)).astype(np.float32)
+    spec, data, plan = NetworkSpec(2, 3, (8,), 2, "gaussian"), TrainingRows(rows, rows), Plan()
+
+    def fit(least: int) -> tuple[np.ndarray, list[float]]:
+        monkeypatch.setattr(training, "MIN_COMPILED_STEPS", least)
+        assert pays_to_compile(spec, plan) == (plan.max_steps >= least)
+        weights, history = train(
+            spec, data, plan, np.random.RandomState(0), lambda history: history.step[-1] == 200
+        )
+        return weights, history.loss
+
+    (plain, losses), (compiled, again) = fit(plan.max_steps + 1), fit(plan.max_steps)
+    np.testing.assert_allclose(compiled, plain, atol=1e-3)
+    np.testing.assert_allclose(again, losses, rtol=1e-4)
+
+
+def test_only_small_products_that_are_often_repeated_are_compiled() -> None:
+    dense = NetworkSpec(4, 20, (128, 64), 8, "gaussian")
+    assert pays_to_compile(dense, Plan())
+    assert not pays_to_compile(dense, Plan(max_steps=500))
+    assert not pays_to_compile(replace(dense, image=(5, 4, 1)), Plan())
+
+
+@pytest.mark.parametrize("round_steps", [1, 20, 100])
+def test_how_many_steps_go_into_one_call_changes_nothing(monkeypatch, round_steps: int) -> None:
+    rows = np.random.RandomState(0).normal(size=(90, 3)).astype(np.float32)
+    spec, plan = NetworkSpec(1, 3, (4,), 2, "gaussian"), Plan(max_steps=250, batch_size=16)
+
+    def fit() -> np.ndarray:
+        return train(spec, TrainingRows(rows, rows), plan, np.random.RandomState(0))[0]
+
+    whole = fit()
+    monkeypatch.setattr(training, "MAX_BLOCK_CELLS", round_steps * 16 * 3)
+    assert steps_at_once(spec, plan) == round_steps
+    np.testing.assert_array_equal(fit(), whole)
+
+
 def test_a_callback_that_returns_true_ends_training_with_the_best_weights() -> None:
     rows = np.random.RandomState(0).normal(size=(200, 3)).astype(np.float32)
     spec, data = NetworkSpec(2, 3, (8,), 2, "gaussian"), TrainingRows(rows, rows)
-    plan = Plan(max_steps=2000, learning_rate=0.05, patience=100)
+    plan = Plan(max_steps=1900, learning_rate=0.05, patience=100)
 
     def fit(end: int) -> tuple[np.ndarray, list[int]]:
         told = lambda history: history.step[-1] == end  # noqa: E731

@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from vae_anomaly._parameters import check_parameters
 from vae_anomaly.densities import PLAIN, gaussian_kl
 from vae_anomaly.exceptions import DataError, ParameterError
+from vae_anomaly.feeding import TrainingRows
 from vae_anomaly.generative import GenerativeMixin
 from vae_anomaly.history import History
 from vae_anomaly.networks.own import OwnNetworks
@@ -297,7 +298,7 @@ class VAEDetector(
         DivergenceError
             If the loss leaves the finite numbers.
         """
-        from vae_anomaly.training import Plan, TrainingRows, train
+        from vae_anomaly.training import Plan, train
 
         check_parameters(self, RULES)
         if self.contamination is not None and self.threshold is not None:
@@ -336,11 +337,10 @@ class VAEDetector(
         if given.shape is not None:
             versions = moved(learned, given.shape, shift_for(self, given.shape, learned.size))
         data = TrainingRows.of(versions, columns, self.likelihood)
-        weights, history = train(spec, data, Plan.of(self), rng, self.callback)
+        self.weights_, self.history_ = train(spec, data, Plan.of(self), rng, self.callback)
 
         self.columns_, self.network_spec_ = columns, spec
         self.image_shape_, self.picture_scale_ = given.shape, given.scale
-        self.weights_, self.history_ = weights, history
         self.noise_ = scoring_noise(spec, self.n_draws, rng)
         self._look_at_codes(some_rows(learned, MAX_LATENT_ROWS, rng), rng)
         self._choose_threshold(learned, rows[calibrates])

@@ -1,13 +1,13 @@
 """The training loop: gradient steps in the graph, decisions between them in Python.
 
-One *round* is some hundred gradient steps in a single TensorFlow call. After
-each, the loop notes the losses, looks at held-out rows where there are any,
-tells whoever is watching, and decides whether to go on.
+One *round* is a hundred gradient steps, in a single TensorFlow call where their
+rows fit into one block. After each, the loop notes the losses, looks at held-out
+rows where there are any, tells whoever is watching, and decides whether to go on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, Self
 
@@ -17,56 +17,24 @@ from numpy.typing import NDArray
 
 from vae_anomaly._backend import keras
 from vae_anomaly.exceptions import DivergenceError
+from vae_anomaly.feeding import Block, Supply
 from vae_anomaly.history import History
 from vae_anomaly.networks import NetworkSpec, built_once
-from vae_anomaly.scaling import Columns
 from vae_anomaly.vae import ElboTerms, build_vae
 
-__all__ = ["OPTIMIZERS", "Adam", "Plan", "RMSprop", "TrainingRows", "train"]
+__all__ = ["OPTIMIZERS", "Adam", "Plan", "RMSprop", "train"]
 
 ops = keras.ops
 
 Tensor = Any
-Rows = NDArray[np.intp]
-
-WATCHED_SHARE = 0.1
-MAX_WATCHED_ROWS = 2000
-"""Rows that a member is stopped by instead of learning from them; others learn from them."""
-
 CLIP_NORM = 5.0
 """Length to which the gradient of a member is shortened."""
 
+MAX_BLOCK_CELLS = 2**22
+"""Numbers in the rows of one TensorFlow call, for memory's sake."""
 
-class TrainingRows(NamedTuple):
-    """What there is to learn from."""
-
-    x: NDArray[np.float32]  # (versions n, columns), what the encoder sees
-    target: NDArray[np.float32]  # (versions n, columns), what the likelihood explains
-    versions: int = 1  # of each row: i, i + n, i + 2 n and so on are one
-
-    @classmethod
-    def of(cls, versions: Iterable[NDArray[np.float64]], columns: Columns, family: str) -> Self:
-        """Prepare versions of the same rows, (n, all columns) each, for a likelihood's family."""
-        seen: list[NDArray[np.float32]] = []
-        explained: list[NDArray[np.float32]] = []
-        for rows in versions:
-            inputs, target = columns.input_and_target(rows, family)
-            seen.append(inputs.astype(np.float32))
-            explained.append(seen[-1] if target is inputs else target.astype(np.float32))
-        x = np.concatenate(seen)
-        same = explained[0] is seen[0]
-        return cls(x, x if same else np.concatenate(explained), len(seen))
-
-    def divide(self, members: int, rng: np.random.RandomState) -> tuple[Rows, Rows]:
-        """Rows that each member learns from, and k that it watches: (members, ...) both.
-
-        Of the rows that it watches it learns from no version, and watches the first.
-        """
-        n = len(self.x) // self.versions
-        k = min(MAX_WATCHED_ROWS, int(WATCHED_SHARE * n))
-        orders = np.stack([rng.permutation(n) for _ in range(members)])
-        learned = [orders[:, k:] + n * version for version in range(self.versions)]
-        return np.concatenate(learned, axis=1), orders[:, :k]
+MIN_COMPILED_STEPS = 2000
+"""XLA takes two seconds to compile a step, and saves about one in a thousand steps."""
 
 
 @dataclass(frozen=True)
@@ -190,56 +158,62 @@ def losses_of_members(terms: ElboTerms, beta: Tensor) -> Tensor:
     return ops.stack([reconstruction + beta * kl, reconstruction, kl])
 
 
-def _signature(spec: NetworkSpec) -> tuple[Any, Any, Any]:
-    """Types of rows, weights and numbers: spelled out, so that each is traced once."""
+def pays_to_compile(spec: NetworkSpec, plan: Plan) -> bool:
+    """Tell whether XLA is worth its time: for small products that are repeated very often.
+
+    It depends on what is asked for alone, not on how fast things go, so that
+    the same call trains the same weights. Convolutions gain nothing; layers of
+    the user's own and devices other than the CPU may not go through it.
+    """
+    dense = spec.image is None and spec.own is None
     return (
-        tf.TensorSpec([None, spec.columns], tf.float32),
-        tf.TensorSpec([spec.members, spec.n_weights], tf.float32),
-        tf.TensorSpec([], tf.float32),
+        dense
+        and plan.max_steps >= MIN_COMPILED_STEPS
+        and not tf.config.list_physical_devices("GPU")
     )
 
 
 @built_once
-def compiled_round(spec: NetworkSpec, optimizer: str) -> Callable[..., Any]:
+def compiled_steps(spec: NetworkSpec, optimizer: str, *, xla: bool) -> Callable[..., Any]:
     """Many gradient steps as one TensorFlow function."""
     vae = build_vae(spec)
-    rows, weights, number = _signature(spec)
+    rows = tf.TensorSpec([None, spec.members, None, spec.columns], tf.float32)
+    number = tf.TensorSpec([], tf.float32)
     # Of what has no gradient, such as moving statistics, no moments are kept.
     zeros = tf.zeros([spec.members, spec.n_trainable])
     before = OPTIMIZERS[optimizer](0.0).start(zeros)
 
     @tf.function(
+        jit_compile=xla,
         input_signature=[
-            weights,
+            tf.TensorSpec([spec.members, spec.n_weights], tf.float32),
             tf.nest.map_structure(tf.TensorSpec.from_tensor, before),
-            tf.TensorSpec([None, spec.members, None], tf.int32),
             rows,
             rows,
+            tf.TensorSpec([None, spec.members, None, spec.latent], tf.float32),
+            tf.TensorSpec([], tf.int32),
             tf.TensorSpec([2], tf.int32),
             number,
             number,
-        ]
+        ],
     )
-    def run_round(
+    def take_steps(
         weights: Tensor,
         moments: Any,
-        batches: Tensor,  # (steps, members, batch), row numbers
-        x: Tensor,
+        x: Tensor,  # (at least steps, members, batch, columns)
         target: Tensor,
-        seed: Tensor,  # (2,), of the first step; the next count on
+        noise: Tensor,  # (at least steps, members, batch, latent)
+        steps: Tensor,
+        seed: Tensor,  # (2,), of layers that draw in the first step; the next count on
         beta: Tensor,
         learning_rate: Tensor,
     ) -> Any:
         def step(i: Tensor, weights: Tensor, state: Tensor, moments: Any, losses: Tensor) -> Any:
-            rows = batches[i]  # (members, batch)
-            shape = [spec.members, 1, tf.shape(rows)[1], spec.latent]
             now_seed = tf.stack([seed[0], seed[1] + i])
-            noise = tf.random.stateless_normal(shape, now_seed)
             with tf.GradientTape() as tape:
                 tape.watch(weights)
                 with vae.holding(weights, state, seed=now_seed) as scope:
-                    seen, explained = tf.gather(x, rows), tf.gather(target, rows)
-                    terms = vae.elbo(seen, explained, noise, training=True)
+                    terms = vae.elbo(x[i], target[i], noise[i][:, None], training=True)
                 now = losses_of_members(terms, beta)
                 # The sum over members, so that each follows its own gradient only.
                 total = tf.reduce_sum(now[0])
@@ -249,22 +223,21 @@ def compiled_round(spec: NetworkSpec, optimizer: str) -> Callable[..., Any]:
             state = vae.state_after(scope, state)
             return i + 1, weights, state, moments, losses + tf.reduce_mean(now, axis=1)
 
-        steps = tf.shape(batches)[0]
         trainable, state = tf.split(weights, [spec.n_trainable, spec.n_state], axis=1)
         _, trainable, state, moments, losses = tf.while_loop(
             lambda i, *_: i < steps, step, (0, trainable, state, moments, tf.zeros(3))
         )
-        weights = tf.concat([trainable, state], axis=1)
-        return weights, moments, losses / tf.cast(steps, tf.float32)
+        return tf.concat([trainable, state], axis=1), moments, losses
 
-    return run_round
+    return take_steps
 
 
 @built_once
 def compiled_held_out_loss(spec: NetworkSpec) -> Callable[..., Any]:
     """Losses of the members on rows that they do not learn from: (members,)."""
     vae = build_vae(spec)
-    _, weights, number = _signature(spec)
+    weights = tf.TensorSpec([spec.members, spec.n_weights], tf.float32)
+    number = tf.TensorSpec([], tf.float32)
     rows = tf.TensorSpec([spec.members, None, spec.columns], tf.float32)
     noise = tf.TensorSpec([1, 1, None, spec.latent], tf.float32)
 
@@ -278,26 +251,9 @@ def compiled_held_out_loss(spec: NetworkSpec) -> Callable[..., Any]:
     return held_out_loss
 
 
-def shuffled_batches(
-    learned: Rows, batch_size: int, rng: np.random.RandomState
-) -> Iterator[NDArray[np.int32]]:
-    """Yield row numbers for ever, (members, batch): each member's rows in a new order each epoch.
-
-    Batches run across the ends of epochs, so that none is short.
-    """
-    batch_size = min(batch_size, learned.shape[1])
-    queue = np.empty((len(learned), 0), dtype=np.int32)
-    while True:
-        if queue.shape[1] < batch_size:
-            epoch = np.stack([rng.permutation(rows) for rows in learned]).astype(np.int32)
-            queue = np.concatenate([queue, epoch], axis=1)
-        yield queue[:, :batch_size]
-        queue = queue[:, batch_size:]
-
-
 def train(
     spec: NetworkSpec,
-    data: TrainingRows,
+    rows: Supply,
     plan: Plan,
     rng: np.random.RandomState,
     on_round: Callable[[History], object] | None = None,
@@ -307,7 +263,7 @@ def train(
     Parameters
     ----------
     spec : NetworkSpec
-    data : TrainingRows
+    rows : Supply
     plan : Plan
     rng : RandomState
         Source of the starting weights, the order of rows and the noise.
@@ -324,38 +280,39 @@ def train(
     DivergenceError
         If a loss is no longer a finite number.
     """
-    run_round = compiled_round(spec, plan.optimizer)
+    take_steps = compiled_steps(spec, plan.optimizer, xla=pays_to_compile(spec, plan))
     held_out_loss = compiled_held_out_loss(spec)
     weights = tf.constant(build_vae(spec).initial_weights(rng))
-    seed, learning_rate = int(rng.randint(2**31 - 1)), tf.constant(plan.learning_rate, tf.float32)
-    beta = tf.constant(plan.beta, tf.float32)
+    seed = int(rng.randint(2**31 - 1))
+    draws = np.random.Generator(np.random.SFC64(seed))  # ten times as fast as a RandomState
+    learning_rate, beta = (tf.constant(v, tf.float32) for v in (plan.learning_rate, plan.beta))
     moments = OPTIMIZERS[plan.optimizer](learning_rate).start(weights[:, : spec.n_trainable])
-    learned, watched = data.divide(spec.members, rng)
-    batches = shuffled_batches(learned, plan.batch_size, rng)
-    x, target = tf.constant(data.x), tf.constant(data.target)
-    # With fewer than ten rows there are none to spare, but weights must be looked at all the same.
-    looked_at = watched if watched.size else learned
-    held_out = [tf.gather(t, looked_at) for t in (x, target)]
-    noise = rng.standard_normal((1, 1, looked_at.shape[1], spec.latent)).astype(np.float32)
+    at_once = steps_at_once(spec, plan)
+    feed = rows.feed(spec.members, plan.batch_size, at_once, rng)
+    held_out = as_tensors(feed.held_out)
+    shape = (1, 1, feed.held_out.x.shape[1], spec.latent)
+    watching_noise = rng.standard_normal(shape).astype(np.float32)
 
     history, best = History(), Best(weights)
     for start in range(0, plan.max_steps, plan.round_steps):
-        steps = min(plan.round_steps, plan.max_steps - start)
-        block = np.stack([next(batches) for _ in range(steps)])
-        weights, moments, losses = run_round(
-            weights, moments, block, x, target, tf.constant([seed, start]), beta, learning_rate
-        )
-        loss, reconstruction, kl = (float(value) for value in losses.numpy())
+        end, losses = min(start + plan.round_steps, plan.max_steps), tf.zeros(3)
+        for first in range(start, end, at_once):
+            steps, block = min(at_once, end - first), next(feed.blocks)
+            noise = draws.standard_normal((*block.x.shape[:-1], spec.latent), dtype=np.float32)
+            given = (*as_tensors(block), noise, steps, tf.constant([seed, first]))
+            weights, moments, more = take_steps(weights, moments, *given, beta, learning_rate)
+            losses += more
+        loss, reconstruction, kl = (float(value) / (end - start) for value in losses.numpy())
         # The losses of training are from before its last step; these see the weights as they are.
-        now = held_out_loss(weights, *held_out, noise, beta).numpy()
+        now = held_out_loss(weights, *held_out, watching_noise, beta).numpy()
         if not np.isfinite([loss, *now]).all():
             raise DivergenceError(
-                f"Training diverged: after {start + steps} steps the loss is not a finite number. "
+                f"Training diverged: after {end} steps the loss is not a finite number. "
                 f"Lower learning_rate (it is {plan.learning_rate:g}), or look for extreme values "
                 f"in the training rows."
             )
-        history.add(start + steps, loss, reconstruction, kl)
-        if watched.size:
+        history.add(end, loss, reconstruction, kl)
+        if feed.watches:
             history.held_out.append(float(now.mean()))
             best = best.or_better(weights, now)
         else:
@@ -364,3 +321,18 @@ def train(
         if told_to_end or best.rounds_ago >= plan.patience:
             break
     return best.weights.numpy(), history
+
+
+def steps_at_once(spec: NetworkSpec, plan: Plan) -> int:
+    """Tell for how many steps there is memory in one call: a divisor of a round's, if of many."""
+    cells = spec.members * plan.batch_size * spec.columns
+    most = max(1, min(plan.round_steps, plan.max_steps, MAX_BLOCK_CELLS // cells))
+    if plan.max_steps <= plan.round_steps:
+        return most
+    return max(steps for steps in range(1, most + 1) if plan.round_steps % steps == 0)
+
+
+def as_tensors(block: Block) -> tuple[Tensor, Tensor]:
+    """Hand a block to TensorFlow, once where its two halves are one."""
+    x = tf.constant(block.x)
+    return x, x if block.target is block.x else tf.constant(block.target)
