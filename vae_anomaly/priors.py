@@ -75,28 +75,49 @@ def kl_from_prior(
     mean, log_variance = mean.astype(np.float64), log_variance.astype(np.float64)
     if exemplars is None:
         return gaussian_kl(PLAIN, mean, log_variance).sum(axis=-1).mean(axis=0)
+    # Rows go last, so that every step runs along them.
+    mean, log_variance = (np.ascontiguousarray(a.swapaxes(1, 2)) for a in (mean, log_variance))
     deviation = np.exp(0.5 * log_variance)
-    kl = np.zeros(mean.shape[1])
+    kl = np.zeros(mean.shape[2])
     for m, components in enumerate(exemplars.astype(np.float64)):
-        for draw in noise.astype(np.float64):
-            entropy = 0.5 * (log_variance[m] + draw**2).sum(axis=-1)
-            kl -= entropy + _log_mixture(mean[m] + deviation[m] * draw, components)
+        coefficients = _coefficients(components)
+        spread = log_variance[m].sum(axis=0)
+        for draw in noise.astype(np.float64)[:, :, None]:
+            log_mixture = _log_mixture(mean[m] + deviation[m] * draw, coefficients)
+            kl -= 0.5 * (spread + np.sum(draw**2)) + log_mixture
     # Of both densities: log q(z|x) was left without, log p(z) is.
     return kl / (len(exemplars) * len(noise))
 
 
-def _log_mixture(z: Array, components: Array) -> Array:
-    """Log-density of codes (n, latent) under the prior, but for latent/2 log 2 pi."""
+def _coefficients(components: Array) -> Array:
+    """Write the log of each share and density as a polynomial in z**2, z and 1: (m, 2 latent + 1).
+
+    Without latent/2 log 2 pi.
+    """
     center, log_variance = np.split(components, 2, axis=-1)  # (m, latent)
     precision = np.exp(-log_variance)
-    square = np.pad(np.concatenate([z**2, z], axis=1).T, [(0, 0), (RIM, RIM)])
-    # Minus twice the log-densities, (m, n).
-    distance = (np.concatenate([precision, -2 * center * precision], axis=1) @ square)[:, RIM:-RIM]
-    distance += (center**2 * precision + log_variance).sum(axis=1)[:, None]
-    distance -= 2 * np.log(_shares(len(components)))[:, None]
-    nearest = distance.min(axis=0)
-    near = np.exp(-0.5 * (distance - nearest).astype(np.float32)).sum(axis=0, dtype=np.float64)
-    return np.log(near) - 0.5 * nearest
+    constant = np.log(_shares(len(components)))
+    constant = constant - 0.5 * (center**2 * precision + log_variance).sum(axis=1)
+    return np.concatenate([-0.5 * precision, center * precision, constant[:, None]], axis=1)
+
+
+def _log_mixture(z: Array, coefficients: Array) -> Array:
+    """Log-density of codes (latent, n) under the prior, but for latent/2 log 2 pi."""
+    latent, n = z.shape
+    powers = np.ones((2 * latent + 1, n + 2 * RIM))
+    np.square(z, out=powers[:latent, RIM:-RIM])
+    powers[latent:-1, RIM:-RIM] = z
+    # All components relative to the first, for sums of exponentials that float32 can hold: it is
+    # broad, and no code is so far from it that the others do not vanish there as well.
+    first = (coefficients[0] @ powers)[RIM:-RIM]
+    above = ((coefficients - coefficients[0]) @ powers)[:, RIM:-RIM]
+    ratios = above.astype(np.float32)
+    with np.errstate(over="ignore"):
+        near = np.exp(ratios, out=ratios).sum(axis=0)
+    mixed = first + np.log(near, dtype=np.float64)
+    for i in np.flatnonzero(np.isinf(near)):  # next to a component that is a needle
+        mixed[i] = first[i] + np.logaddexp.reduce(above[:, i])
+    return mixed
 
 
 def _shares(components: int) -> Array:

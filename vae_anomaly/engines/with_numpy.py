@@ -7,7 +7,7 @@ differently. Away from it every row is treated alike, wherever it stands.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from threading import Lock
@@ -32,7 +32,7 @@ __all__ = ["NumpyEngine"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
-Layers = list[tuple[Weights, Weights]]
+Layers = list[Weights]
 
 RIM = 16
 
@@ -49,14 +49,8 @@ class NumpyEngine:
     def __init__(self, spec: NetworkSpec, weights: Weights) -> None:
         self.spec = spec
         arrays = spec.unpack(weights)
-        depth = [str(i) for i in range(len(spec.hidden))]
-        self.encoder, self.decoder = (
-            [
-                (arrays[f"{part}_{i}.kernel"].swapaxes(1, 2), arrays[f"{part}_{i}.bias"][..., None])
-                for i in (*depth, "out")
-            ]
-            for part in ("encoder", "decoder")
-        )
+        self.encoder = _layers(arrays, "encoder", len(spec.hidden))
+        self.decoder = _layers(arrays, "decoder", len(spec.hidden))
         self.raw_log_variance = arrays.get("log_variance")
 
     @contextmanager
@@ -137,12 +131,31 @@ class _OneThread:
 ONE_THREAD = _OneThread()
 
 
+def _layers(arrays: Mapping[str, Weights], part: str, hidden: int) -> Layers:
+    """Take the matrices of dense layers, each with its bias as a last column.
+
+    All but the last have one more row, which hands on the 1 that the bias is
+    multiplied by: a product is then all there is to do.
+    """
+    layers = []
+    for i in (*range(hidden), "out"):
+        kernel, bias = arrays[f"{part}_{i}.kernel"], arrays[f"{part}_{i}.bias"]
+        layer = np.concatenate([kernel, bias[:, None]], axis=1).swapaxes(1, 2)
+        if i != "out":
+            layer = np.pad(layer, [(0, 0), (0, 1), (0, 0)])
+            layer[:, -1, -1] = 1.0
+        layers.append(np.ascontiguousarray(layer))
+    return layers
+
+
 def _forward(layers: Layers, x: Weights) -> Weights:
     """Run (members, inputs, n) through dense layers, with rectifiers between them."""
-    x = np.pad(x, [(0, 0), (0, 0), (RIM, RIM)])
-    for i, (kernel, bias) in enumerate(layers):
-        x = kernel @ x
-        x += bias
-        if i < len(layers) - 1:
-            np.maximum(x, 0.0, out=x)
-    return x[..., RIM:-RIM]
+    members, inputs, n = x.shape
+    framed = np.zeros((members, inputs + 1, n + 2 * RIM), dtype=np.float32)
+    framed[:, :-1, RIM:-RIM] = x
+    framed[:, -1] = 1.0
+    for i, layer in enumerate(layers):
+        if i > 0:
+            np.maximum(framed, 0.0, out=framed)
+        framed = layer @ framed
+    return framed[..., RIM:-RIM]
