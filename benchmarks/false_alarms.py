@@ -125,7 +125,11 @@ def false_alarms(results: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name, part in results.groupby("detector", sort=False):
         for rate in RATES:
-            alarms, normal, known = part[f"alarms_{rate:g}"], part["normal"], part[f"known_{rate:g}"]
+            alarms, normal, known = (
+                part[f"alarms_{rate:g}"],
+                part["normal"],
+                part[f"known_{rate:g}"],
+            )
             beyond = np.maximum(1, np.floor(np.round((known + 1) * rate, 9)))
             bands = {
                 "binomial": binom(normal, rate),
@@ -193,7 +197,8 @@ def as_markdown(table: pd.DataFrame) -> str:
 def describe(results: pd.DataFrame) -> str:
     """Say what was run, with what, and what came out, as Markdown."""
     seeds = {
-        name: sorted(part["seed"].unique()) for name, part in results.groupby("detector", sort=False)
+        name: sorted(part["seed"].unique())
+        for name, part in results.groupby("detector", sort=False)
     }
     lines = [
         "# False alarms and false discoveries",
