@@ -19,7 +19,7 @@ from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_s
 
 from vae_anomaly import DataError, OutputError, VAEDetector
 from vae_anomaly.displays import LatentDisplay, ScoreDisplay
-from vae_anomaly.report import ReportData, build_report, collect, intervals, write_report
+from vae_anomaly.report import ReportData, build_report, collect, intervals, render, write_report
 from vae_anomaly.report.data import Reason, Threshold
 from vae_anomaly.report.intervals import areas, rate
 from vae_anomaly.report.render import PICTURES, draw_pictures, render_page
@@ -141,7 +141,7 @@ def test_numbers_are_those_of_scikit_learn(
     matrix = [[c.passed, c.false_alarms], [c.missed, c.found]]
     np.testing.assert_array_equal(matrix, confusion_matrix(labels, flagged))
     assert report.n_flagged == flagged.sum()
-    assert report.threshold == Threshold(-fitted.offset_, "false_alarm_rate", 0.05, 60)
+    assert report.threshold == Threshold(-fitted.offset_, "false_alarm_rate", 0.05, 59)
     normal, strange = report.groups
     assert (normal.n_rows, strange.n_rows) == (170, 30)
     assert normal.median == np.median(scores[:170])
@@ -214,10 +214,11 @@ def test_scoring_in_parts_changes_nothing(
 
 def test_summary_says_it_in_plain_words(report: ReportData) -> None:
     c = report.confusion
-    first, threshold, recall, precision, alarms, curves = report.summary
+    first, threshold, batch, recall, precision, alarms, curves = report.summary
     assert first.startswith(f"{report.n_flagged} of 200 rows ({percent(report.n_flagged / 200)})")
     assert f"above the threshold of {nats(report.threshold.value)} nats" in first
-    assert "60 calibration rows: at most 5 % of fresh normal rows" in threshold
+    assert "59 calibration rows: at most 5 % of fresh normal rows" in threshold
+    assert batch.startswith("All of those flagged may be false: as many would be if all 200 rows")
     assert recall.startswith(f"Of 30 anomalies, {c.found} are found")
     assert f"a precision of {percent(c.precision.value)} (95 % interval" in precision
     assert re.match(
@@ -237,7 +238,7 @@ def test_without_labels_nothing_is_claimed(
     assert report.summary[-1].startswith("There are no labels")
     assert [group.name for group in report.groups] == ["all rows"]
     parsed = check_page(render_page(report))
-    assert len(parsed.values("img", "src")) == 4
+    assert len(parsed.values("img", "src")) == 6
     for word in ("ROC", "recall", "Labels against flags"):
         assert word not in parsed.text
 
@@ -359,16 +360,20 @@ class Page(HTMLParser):
         self.attributes += [(tag, name, value or "") for name, value in attrs]
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self.cdata_elem is None:  # the style and the script are not read by people
+            self.text += data
 
     def values(self, tag: str, name: str) -> list[str]:
         return [v for t, n, v in self.attributes if (t, n) == (tag, name)]
 
 
 ELEMENTS = """html head meta title style body header main footer section article h1 h2 h3 p b strong
-span ul li dl div dt dd figure figcaption img table caption thead tbody tr th td svg rect"""
+span ul li dl div dt dd figure figcaption img table caption thead tbody tr th td svg rect script
+input button code"""
 ATTRIBUTES = """lang charset http-equiv content name class src alt width height scope aria-hidden
-focusable rx"""
+focusable rx id data-steps data-show hidden type min max step value aria-label autocomplete
+colspan"""
+SCRIPT = (Path(render.__file__).parent / "templates" / "threshold.js").read_text("utf-8")
 
 
 def check_page(page: str) -> Page:
@@ -382,10 +387,16 @@ def check_page(page: str) -> Page:
     assert parsed.values("meta", "http-equiv") == ["Content-Security-Policy"]
     style = page.split("<style>")[1].split("</style>")[0]
     assert not re.search(r"url\(|@import|http", style)
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    scripts = re.findall("<script[^>]*>(.*?)</script>", page, flags=re.DOTALL)
+    assert scripts == [SCRIPT]
+    assert parsed.values("script", "src") == []
+    digests = (
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        for text in (style, SCRIPT)
+    )
     assert parsed.values("meta", "content")[0] == (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; "
-        f"form-action 'none'"
+        "default-src 'none'; img-src data:; style-src 'sha256-{}'; script-src 'sha256-{}'; "
+        "base-uri 'none'; form-action 'none'".format(*digests)
     )
     return parsed
 

@@ -1,17 +1,32 @@
-"""Thresholds against their definitions, and by simulation."""
+"""Thresholds and p-values against their definitions, and by simulation."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from vae_anomaly.thresholds import (
     TooFewCalibrationRowsWarning,
+    calibration_size,
     choose_calibration_rows,
+    conformal_p_values,
     contamination_threshold,
+    false_alarm_interval,
     false_alarm_threshold,
+    false_discovery_threshold,
+    ranks_among,
 )
+
+RATES = st.sampled_from([0.001, 0.01, 0.05, 0.07, 0.1, 0.25, 0.3, 1 / 3, 0.5, 0.9])
+SCORES = st.lists(st.integers(0, 12), min_size=1, max_size=40)
+
+
+def discoveries(calibration: np.ndarray, scores: np.ndarray, fdr: float) -> float:
+    ranks = np.bincount(ranks_among(calibration, scores), minlength=len(calibration) + 1)
+    return false_discovery_threshold(calibration, ranks, fdr)
 
 
 def test_contamination_is_scikit_learns_percentile() -> None:
@@ -38,6 +53,14 @@ def test_false_alarm_rate_holds_on_fresh_rows_averaged_over_calibrations(rate: f
     expected = stats.beta(n + 1 - k, k)
     assert expected.mean() <= rate
     assert observed.mean() == pytest.approx(expected.mean(), abs=4 * expected.std() / repeats**0.5)
+    low, high = false_alarm_interval(n, rate)
+    inside = ((low < observed) & (observed < high)).mean()
+    assert inside == pytest.approx(0.95, abs=4 * (0.95 * 0.05 / repeats) ** 0.5)
+
+
+def test_the_rate_without_rows_enough_for_it_is_that_of_the_strangest() -> None:
+    low, high = false_alarm_interval(49, 0.01)
+    assert (low, high) == pytest.approx(stats.beta(1, 49).interval(0.95))
 
 
 def test_too_few_calibration_rows_are_said() -> None:
@@ -52,6 +75,116 @@ def test_too_few_calibration_rows_are_said() -> None:
     assert str(caught[0].message) == message
 
 
-@pytest.mark.parametrize(("n", "expected"), [(2, 1), (50, 10), (1000, 200), (10**6, 10**4)])
-def test_a_fifth_of_the_rows_calibrates(n: int, expected: int) -> None:
-    assert choose_calibration_rows(n, np.random.RandomState(0)).sum() == expected
+@pytest.mark.parametrize(
+    ("n", "rate", "expected"),
+    [
+        (2, 0.01, 1),  # one at least
+        (150, 0.01, 45),  # no more than three tenths
+        (330, 0.01, 99),  # as many as the rate needs
+        (64, 0.05, 19),
+        (1000, 0.01, 199),  # about a fifth
+        (1000, 0.07, 199),
+        (10**6, 0.01, 9999),
+    ],
+)
+def test_how_many_rows_calibrate(n: int, rate: float, expected: int) -> None:
+    assert calibration_size(n, rate) == expected
+    chosen = choose_calibration_rows(n, rate, np.random.RandomState(0))
+    assert (len(chosen), chosen.sum()) == (n, expected)
+
+
+@given(st.integers(2, 100_000), RATES)
+def test_the_rate_that_comes_out_is_the_one_asked_for(n: int, rate: float) -> None:
+    size = calibration_size(n, rate)
+    assert 1 <= size <= max(1, 0.3 * n)
+    if size >= round(1 / rate - 1, 9):
+        comes_out = np.floor(round((size + 1) * rate, 9)) / (size + 1)
+        assert rate * (1 - rate) < comes_out <= rate + 1e-9
+    else:  # the most that may be taken
+        assert size == max(1, int(0.3 * n))
+
+
+# -------------------------------------------------------------------------------- p-values
+
+
+@given(SCORES, SCORES)
+def test_p_values_are_what_they_are_defined_as(calibration: list[int], rows: list[int]) -> None:
+    known, scores = np.sort(calibration).astype(float), np.array(rows, dtype=float)
+    expected = [(1 + sum(s >= row for s in known)) / (len(known) + 1) for row in scores]
+    p = conformal_p_values(known, scores)
+    np.testing.assert_allclose(p, expected, rtol=1e-12)
+    smoothed = conformal_p_values(known, scores, np.random.RandomState(0))
+    ties = [sum(s == row for s in known) for row in scores]
+    assert (smoothed <= p).all()
+    assert (smoothed >= p - (1 + np.array(ties)) / (len(known) + 1)).all()
+
+
+def test_p_values_of_normal_rows_are_valid_and_smoothed_ones_uniform() -> None:
+    rng = np.random.RandomState(0)
+    plain, smoothed = [], []
+    for _ in range(4000):  # few calibration rows, with many ties
+        calibration, row = np.sort(rng.poisson(3, size=9) * 1.0), rng.poisson(3, size=1) * 1.0
+        plain.append(conformal_p_values(calibration, row)[0])
+        smoothed.append(conformal_p_values(calibration, row, rng)[0])
+    for t in (0.1, 0.2, 0.5, 0.9):
+        assert np.mean(np.array(plain) <= t + 1e-9) <= t + 4 * (t * (1 - t) / 4000) ** 0.5
+    assert stats.kstest(smoothed, "uniform").pvalue > 1e-3
+
+
+@given(SCORES, SCORES, RATES)
+@pytest.mark.filterwarnings("ignore::vae_anomaly.thresholds.TooFewCalibrationRowsWarning")
+def test_rows_above_the_threshold_are_those_of_small_p_values(
+    calibration: list[int], rows: list[int], rate: float
+) -> None:
+    known, scores = np.sort(calibration).astype(float), np.array(rows, dtype=float)
+    if len(known) < round(1 / rate - 1, 9):
+        return
+    flagged = scores > false_alarm_threshold(known, rate)
+    np.testing.assert_array_equal(flagged, conformal_p_values(known, scores) <= rate + 1e-9)
+
+
+# ------------------------------------------------------------------------ false discoveries
+
+
+@given(SCORES, SCORES, RATES)
+@pytest.mark.filterwarnings("ignore::vae_anomaly.thresholds.TooFewCalibrationRowsWarning")
+def test_false_discovery_threshold_is_benjamini_and_hochbergs(
+    calibration: list[int], rows: list[int], fdr: float
+) -> None:
+    known, scores = np.sort(calibration).astype(float), np.array(rows, dtype=float)
+    adjusted = stats.false_discovery_control(conformal_p_values(known, scores))
+    flagged = scores > discoveries(known, scores, fdr)
+    np.testing.assert_array_equal(flagged, adjusted <= fdr + 1e-9)
+
+
+@pytest.mark.filterwarnings("ignore::vae_anomaly.thresholds.TooFewCalibrationRowsWarning")
+def test_the_share_of_false_discoveries_is_kept_with_one_shared_calibration_set() -> None:
+    rng = np.random.RandomState(0)
+    fdr, normal, strange, repeats = 0.2, 80, 20, 2000
+    shares, found = [], []
+    for _ in range(repeats):
+        calibration = np.sort(rng.normal(size=199))
+        scores = np.concatenate([rng.normal(size=normal), rng.normal(3, 1, size=strange)])
+        flagged = scores > discoveries(calibration, scores, fdr)
+        shares.append(flagged[:normal].sum() / max(flagged.sum(), 1))
+        found.append(flagged[normal:].mean())
+    error = np.std(shares) / repeats**0.5
+    assert np.mean(shares) <= fdr * normal / (normal + strange) + 4 * error
+    assert np.mean(shares) > 0.1  # and it is no idle promise
+    assert np.mean(found) > 0.5
+
+
+def test_calibration_rows_too_few_for_false_discovery_control_are_said() -> None:
+    calibration = np.arange(99.0)
+    scores = np.concatenate([np.full(3, 1000.0), np.zeros(997)])
+    message = (
+        "fdr=0.1 flags none of 1,000 rows, although 3 are stranger than all 99 calibration rows: "
+        "to flag so few of so many takes at least 3,333 calibration rows. Calibrate on more rows, "
+        "or ask for a higher fdr."
+    )
+    with pytest.warns(TooFewCalibrationRowsWarning) as caught:
+        assert discoveries(calibration, scores, 0.1) == np.inf
+    assert str(caught[0].message) == message
+    assert discoveries(np.arange(3333.0), np.where(scores == 0, 0, 1e6), 0.1) == 3332.0
+    assert discoveries(calibration, np.zeros(100), 0.1) == np.inf  # nothing strange: no warning
+    assert discoveries(calibration, np.full(10, 500.0), 0.999) == 98.0

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vae_anomaly.drift import DriftWatch
     from vae_anomaly.estimator import VAEDetector
     from vae_anomaly.exceptions import (
         DataError,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         VAEAnomalyError,
     )
     from vae_anomaly.persistence import inspect, load, save
+    from vae_anomaly.recalibration import recalibrate
     from vae_anomaly.thresholds import TooFewCalibrationRowsWarning
 
 __version__ = "0.1.0"
@@ -31,6 +33,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "DataError": "exceptions",
     "DivergenceError": "exceptions",
+    "DriftWatch": "drift",
     "ModelFileError": "exceptions",
     "OutputError": "exceptions",
     "ParameterError": "exceptions",
@@ -39,12 +42,14 @@ _HOMES = {
     "VAEDetector": "estimator",
     "inspect": "persistence",
     "load": "persistence",
+    "recalibrate": "recalibration",
     "save": "persistence",
 }
 
 __all__ = [
     "DataError",
     "DivergenceError",
+    "DriftWatch",
     "ModelFileError",
     "OutputError",
     "ParameterError",
@@ -53,6 +58,7 @@ __all__ = [
     "VAEDetector",
     "inspect",
     "load",
+    "recalibrate",
     "save",
 ]
 

@@ -18,6 +18,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vae_anomaly._parameters import check_parameters
+from vae_anomaly.decisions import DecisionMixin
 from vae_anomaly.densities import PLAIN, gaussian_kl
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.feeding import TrainingRows
@@ -54,7 +55,12 @@ MAX_LATENT_ROWS = 10_000
 
 
 class VAEDetector(
-    GenerativeMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, OutlierMixin, BaseEstimator
+    DecisionMixin,
+    GenerativeMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    OutlierMixin,
+    BaseEstimator,
 ):
     """Anomaly detection by the evidence lower bound of a variational autoencoder.
 
@@ -120,7 +126,8 @@ class VAEDetector(
         its best weights.
     false_alarm_rate : float in (0, 1), default=0.01
         Share of fresh normal rows that may be flagged. The threshold comes from
-        calibration rows that the scoring networks were not trained on.
+        calibration rows that the scoring networks were not trained on: a fifth of
+        the rows, up to three tenths where the rate needs them. See Notes.
     contamination : float in (0, 0.5] or None, default=None
         If given, the threshold flags this share of the training rows instead,
         as in scikit-learn's outlier detectors, and no row is kept for
@@ -173,6 +180,13 @@ class VAEDetector(
 
     Notes
     -----
+    With n calibration rows, exchangeable with a fresh normal row, that row is
+    flagged with probability ``floor((n + 1) false_alarm_rate) / (n + 1)``, and
+    n is chosen so that this is the rate itself; below ``1 / false_alarm_rate - 1``
+    rows it is ``1 / (n + 1)``, and `fit` warns. The probability is over the draw of
+    calibration rows as well: `vae_anomaly.thresholds.false_alarm_interval` says
+    how far from it one draw may lie [3]_.
+
     ``architecture=(encoder, decoder)`` takes functional or Sequential Keras models
     with one input. The encoder takes rows, (n, columns), or any shape of as many
     numbers, or pictures as they are; standardised, and a column that was constant in
@@ -197,6 +211,8 @@ class VAEDetector(
            2014. :arxiv:`1312.6114`
     .. [2] J. An and S. Cho, "Variational autoencoder based anomaly detection
            using reconstruction probability", SNU Data Mining Center, 2015.
+    .. [3] V. Vovk, "Conditional validity of inductive conformal predictors", ACML
+           2012. :doi:`10.1007/s10994-013-5355-6`
 
     Examples
     --------
@@ -312,7 +328,7 @@ class VAEDetector(
         rng = check_random_state(self.random_state)
         calibrates = np.zeros(len(rows), dtype=bool)
         if self.contamination is None and self.threshold is None:
-            calibrates = choose_calibration_rows(len(rows), rng)
+            calibrates = choose_calibration_rows(len(rows), self.false_alarm_rate, rng)
 
         self.smoothing_ = smoothing_for(self, given.shape)
         if given.shape is not None:
@@ -437,33 +453,6 @@ class VAEDetector(
         float
         """
         return float(self.score_samples(X).mean())
-
-    def decision_function(self, X: ArrayLike) -> Array:
-        """Signed distance from the threshold in nats: negative for anomalies.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-        """
-        return self.score_samples(X) - self.offset_
-
-    def predict(self, X: ArrayLike) -> NDArray[np.int_]:
-        """Tell anomalies from normal rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            -1 for anomalies, +1 for normal rows.
-        """
-        return np.where(self.decision_function(X) < 0, -1, 1)
 
     def explain(self, X: ArrayLike) -> pd.DataFrame:
         """Split the anomaly score of each row into what each column adds to it.

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 import vae_anomaly
 from vae_anomaly.cli.checks import check_kind
 from vae_anomaly.cli.console import Console
+from vae_anomaly.cli.options import (
+    CRITERIA,
+    FALSE_ALARM_RATE,
+    FDR,
+    ID_COLUMN,
+    INPUT,
+    P_VALUES,
+    STRICT_PICTURES,
+    common,
+    examples,
+    image_size_of,
+    labelled_thresholds,
+)
 
 __all__ = ["cli"]
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 # What scores, likelihoods, networks, training and sources.decoding offer; they cost the import of
 # NumPy and TensorFlow. A test compares them.
@@ -25,49 +33,6 @@ ARCHITECTURE_NAMES = ("auto", "dense", "conv", "conv_bn")
 OPTIMIZER_NAMES = ("adam", "rmsprop")
 PRIOR_NAMES = ("aggregated", "normal")
 RESIZE_NAMES = ("stretch", "letterbox")
-
-INPUT = click.Path()
-"""No check by click: a missing file is exit 5 with our sentence, not wrong usage."""
-
-
-def _examples(*lines: str) -> str:
-    """Spell examples below the options of a command, with click's mark against filling lines."""
-    return "\n".join(
-        ["\b", "Examples:" if len(lines) > 1 else "Example:", *(f"  {x}" for x in lines)]
-    )
-
-
-def _common(command: Command) -> Any:
-    """Add --quiet and --debug, and hand the command its console."""
-
-    @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-    @wraps(command)
-    def run(*args: Any, quiet: bool, debug: bool, **kwargs: Any) -> Any:
-        # TensorFlow reads these when it is imported, later than this.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        os.environ["KERAS_BACKEND"] = "tensorflow"
-        console = Console(quiet=quiet, debug=debug)
-        with console.warnings():
-            return command(console, *args, **kwargs)
-
-    return run
-
-
-def _image_size(text: str) -> tuple[int, int]:
-    """Turn "48x64" into height and width, and "64" into those of a square."""
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isascii() and side.isdecimal() for side in sides):
-        raise click.BadParameter(
-            f"expected a height and a width, such as 48x64, or one number, got {text!r}."
-        )
-    return int(sides[0]), int(sides[-1])
-
-
-ID_COLUMN = click.option(
-    "--id-column", metavar="NAME", help="Column that identifies a row; it is not scored."
-)
-STRICT_PICTURES = "Refuse pictures that cannot be read; else they are passed over, and named."
 
 
 @click.group(
@@ -91,7 +56,7 @@ def cli() -> None:
 
 @cli.command(
     short_help="Learn what normal rows or pictures look like.",
-    epilog=_examples(
+    epilog=examples(
         "vae-anomaly fit normal.csv -o pump.vae --ignore site",
         "vae-anomaly fit photos/good -o part.vae --image-size 48x64",
     ),
@@ -104,7 +69,7 @@ def cli() -> None:
 @click.option("--id-column", metavar="NAME", help="Column that identifies a row; left out as well.")
 @click.option(
     "--image-size",
-    type=_image_size,
+    type=image_size_of,
     metavar="HxW|N",
     help="Pixels that pictures are brought to.  [default: their median size, within 32]",
 )
@@ -212,7 +177,7 @@ def cli() -> None:
     is_flag=True,
     help="On Ctrl-C in training, keep the best weights so far; a second one leaves nothing.",
 )
-@_common
+@common
 def fit(
     console: Console,
     data: str,
@@ -263,7 +228,7 @@ def fit(
 
 @cli.command(
     short_help="Score the rows of a table, or pictures.",
-    epilog=_examples(
+    epilog=examples(
         "vae-anomaly score pump.vae today.csv -o scores.csv --explain 3",
         "vae-anomaly score part.vae photos/today -o scores.csv",
         "zcat today.csv.gz | vae-anomaly score pump.vae - -o - | head",
@@ -295,7 +260,9 @@ def fit(
     is_flag=True,
     help="Refuse columns that the model does not know, and pictures that cannot be read.",
 )
-@_common
+@P_VALUES
+@FDR
+@common
 def score(
     console: Console, data: str, id_column: str | None, explain: int | None, **options: Any
 ) -> int | None:
@@ -304,9 +271,10 @@ def score(
     DATA is a CSV or Parquet table with the columns of training, in any order,
     or - for CSV on standard input. OUT has a row for each row of DATA: its id
     or number, anomaly_score in nats (higher is stranger) and is_anomaly (1
-    above the model's threshold). With --explain also latent_code, the part
-    of the score that belongs to no column, and reason_1, contribution_1 and
-    so on: the columns that add most, and how much.
+    above the model's threshold, or with --fdr above one for this DATA). With
+    --explain also latent_code, the part of the score that belongs to no
+    column, and reason_1, contribution_1 and so on: the columns that add most,
+    and how much. A warning says if the rows as a whole look unlike normal ones.
 
     Or DATA is a folder of pictures. OUT then has a row for each: file,
     anomaly_score, is_anomaly, and status, which is ok or says why the picture
@@ -324,7 +292,7 @@ def score(
 
 @cli.command(
     short_help="Report how well a model does on a table or on pictures.",
-    epilog=_examples(
+    epilog=examples(
         "vae-anomaly evaluate pump.vae labelled.csv --label-column fault -o reports/pump",
         "vae-anomaly evaluate part.vae photos/test -o reports/part",
     ),
@@ -368,7 +336,8 @@ def score(
     help="Pictures that MODEL was fitted on; the twin learns from them.",
 )
 @click.option("--strict", is_flag=True, help=STRICT_PICTURES)
-@_common
+@labelled_thresholds
+@common
 def evaluate(
     console: Console,
     data: str,
@@ -387,6 +356,10 @@ def evaluate(
     and the rest anomalies. A data set in the MVTec layout brings its masks.
     Of an array the labels are y, label or labels in the same npz archive (1
     is an anomaly), or the file of labels beside an idx file.
+
+    With labels, other thresholds than the model's can be asked for, by what
+    mistakes cost or by recall, precision or both. They are shown beside it;
+    MODEL stays as it is.
     """
     if check_kind(
         data,
@@ -408,15 +381,41 @@ def evaluate(
         return evaluate_pictures(console, data=data, **options)
     if options["normal_label"] and label_column is None:
         raise click.UsageError("--normal-label needs --label-column.")
+    if label_column is None and (asked := next(filter(options.get, CRITERIA), None)):
+        raise click.UsageError(f"--{asked.replace('_', '-')} needs --label-column.")
     from vae_anomaly.cli.reporting import evaluate_table
 
     evaluate_table(console, data=data, label_column=label_column, id_column=id_column, **options)
     return None
 
 
-@cli.command(short_help="Describe a model file.", epilog=_examples("vae-anomaly inspect pump.vae"))
+@cli.command(
+    short_help="Take a model's threshold from normal rows or pictures of today.",
+    epilog=examples("vae-anomaly recalibrate pump.vae normal-in-may.csv -o pump-may.vae"),
+)
 @click.argument("model", type=INPUT)
-@_common
+@click.argument("data", type=INPUT)
+@click.option("-o", "--output", required=True, metavar="NEW", help="Model file to write.")
+@FALSE_ALARM_RATE
+@click.option("--strict", is_flag=True, help=STRICT_PICTURES)
+@common
+def recalibrate(console: Console, data: str, strict: bool, **options: Any) -> int | None:
+    """Write a NEW model with the threshold and p-values that DATA asks for.
+
+    DATA holds recent normal rows, or pictures, that MODEL was not trained on.
+    Nothing is trained: scores stay what they are, and MODEL as it is.
+    """
+    from vae_anomaly.cli.recalibrating import recalibrate_on_pictures, recalibrate_on_table
+
+    if check_kind(data, of_tables={}, of_pictures={"--strict": strict}):
+        return recalibrate_on_pictures(console, data=data, strict=strict, **options)
+    recalibrate_on_table(console, data=data, **options)
+    return None
+
+
+@cli.command(short_help="Describe a model file.", epilog=examples("vae-anomaly inspect pump.vae"))
+@click.argument("model", type=INPUT)
+@common
 def inspect(console: Console, model: str) -> None:
     """Describe a MODEL file: its settings, threshold, and columns or pictures.
 
@@ -429,7 +428,7 @@ def inspect(console: Console, model: str) -> None:
 
 @cli.command(
     short_help="Fit, score and report on a small sample.",
-    epilog=_examples("vae-anomaly demo -o reports/demo"),
+    epilog=examples("vae-anomaly demo -o reports/demo"),
 )
 @click.option(
     "-o",
@@ -442,7 +441,7 @@ def inspect(console: Console, model: str) -> None:
 @click.option(
     "--max-steps", type=click.IntRange(1), default=3000, show_default=True, help="Gradient steps."
 )
-@_common
+@common
 def demo(console: Console, output: str, max_steps: int) -> None:
     """Fit, score and report on a small sample that comes with the program.
 

@@ -39,7 +39,7 @@ def run_demo(console: Console, output: str, *, max_steps: int) -> None:
         console.say(f"\n$ vae-anomaly {shlex.join(map(str, words))}")
 
     console.say(f"samples: {normal}, {labelled}")
-    # 53 calibration rows are too few for the default rate of 0.01.
+    # 80 calibration rows are too few for the default rate of 0.01.
     echo("fit", normal, "-o", model, "--false-alarm-rate", 0.05, *steps)
     fit_table(
         console,

@@ -16,6 +16,7 @@ from vae_anomaly.exceptions import DataError
 from vae_anomaly.schema import TableSchema
 from vae_anomaly.sources import CellError, TableSource, open_table
 from vae_anomaly.sources.base import listed, shown
+from vae_anomaly.thresholds import false_alarm_interval
 
 __all__ = ["fit_table", "threshold_origin"]
 
@@ -143,4 +144,8 @@ def threshold_origin(detector: Any, unit: str) -> str:
         return f"above which {detector.contamination:g} of the training {unit} lie"
     rows = len(detector.calibration_scores_)
     rate = max(detector.false_alarm_rate, 1 / (rows + 1))
-    return f"false-alarm rate {rate:.2g} (from {rows:,} {unit} held out of training)"
+    low, high = false_alarm_interval(rows, detector.false_alarm_rate)
+    return (
+        f"false-alarm rate {rate:.2g} (from {rows:,} {unit} held out of training; so many give "
+        f"{low:.2g} to {high:.2g} in 95 of 100 cases)"
+    )

@@ -16,6 +16,7 @@ from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.exits import Exit
 from vae_anomaly.cli.fitting import threshold_origin
 from vae_anomaly.cli.training import UNIT, fit_and_save, train
+from vae_anomaly.cli.watching import Watch, check_p_values, for_batch, verdict
 from vae_anomaly.cli.writing import check_format, score_writer
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.persistence import load_with_images
@@ -23,8 +24,15 @@ from vae_anomaly.schema import ImageSchema, anomalous_folders
 from vae_anomaly.sources import PictureSource, open_pictures
 from vae_anomaly.sources.decoding import PictureError
 from vae_anomaly.sources.images import NORMAL_FOLDERS, PictureBatch
+from vae_anomaly.thresholds import conformal_p_values
 
-__all__ = ["evaluate_pictures", "fit_pictures", "score_pictures"]
+__all__ = [
+    "evaluate_pictures",
+    "fit_pictures",
+    "model_of_pictures",
+    "read_pictures",
+    "score_pictures",
+]
 
 LISTED_SKIPPED = 10
 
@@ -103,6 +111,8 @@ def score_pictures(
     *,
     score: str | None = None,
     strict: bool = False,
+    fdr: float | None = None,
+    p_values: bool = False,
 ) -> Exit:
     """Score pictures: a line each, those that cannot be read with the reason instead.
 
@@ -115,6 +125,10 @@ def score_pictures(
         Another score than the detector's own.
     strict : bool, default=False
         Refuse pictures that cannot be read.
+    fdr : float, optional
+        Share of flagged pictures that may be normal, in place of the detector's threshold.
+    p_values : bool, default=False
+        Add the p-value of each picture.
 
     Returns
     -------
@@ -122,16 +136,23 @@ def score_pictures(
     """
     check_format(output)
     check_output(output, data, model)
-    detector, schema = _load(model, data)
+    detector, schema = model_of_pictures(model, data)
     flags = score is None or score == detector.score_type
     if score is not None:
         detector.score_type = score
+    check_p_values(detector, flags=flags, fdr=fdr, p_values=p_values)
     source = open_pictures(data, strict=strict)
     _say_notes(console, source)
     fields = [("file", pa.string()), ("anomaly_score", pa.float64())]
+    fields += [("p_value", pa.float64())] if p_values else []
     fields += [("is_anomaly", pa.bool_())] if flags else []
     columns = pa.schema([*fields, ("status", pa.string())])
     console.start_engine(detector)
+    if fdr is not None:
+        first = open_pictures(data, strict=strict)
+        known = (b.pixels for b in first.batches(schema) if len(b.pixels))
+        detector = for_batch(detector, fdr, (-detector.score_samples(p) for p in known))
+    watch = Watch(detector, flags=flags, unit="pictures")
     strange = 0
     with (
         score_writer(output, columns) as write,
@@ -140,19 +161,19 @@ def score_pictures(
         for batch in source.batches(schema):
             scored = _scored_batch(detector, source, batch, columns)
             write(scored)
+            watch.add(batch.pixels, scored.column("anomaly_score").drop_null().to_numpy())
             if flags:
                 strange += sum(filter(None, scored.column("is_anomaly").to_pylist()))
             update(batch.stop)
     count = len(source) - len(source.skipped)
     if flags:
-        console.say(
-            f"{strange:,} of {count:,} pictures are anomalies, above {-detector.offset_:.4g} nats"
-        )
+        console.say(verdict(detector, strange, count, "pictures", fdr))
     else:
         console.say(
             f"scored {count:,} pictures; is_anomaly is left out: the threshold is one of another "
             f"score"
         )
+    watch.say(console)
     if output != "-":
         console.say(f"scores: {output}")
     return _say_skipped(console, source)
@@ -172,6 +193,9 @@ def _scored_batch(
         pa.array(source.names[batch.start : batch.stop], type=pa.string()),
         pa.array(scores, mask=missing),
     ]
+    if "p_value" in columns.names:
+        p_values = conformal_p_values(detector.calibration_scores_, scores)
+        arrays.append(pa.array(p_values, mask=missing))
     if "is_anomaly" in columns.names:
         arrays.append(pa.array(-scores - detector.offset_ < 0, mask=missing))
     status = [batch.faults.get(i, "ok") for i in range(batch.start, batch.stop)]
@@ -190,6 +214,7 @@ def evaluate_pictures(
     strict: bool = False,
     title: str = "Anomaly report",
     top: int = 10,
+    **criteria: float | None,
 ) -> Exit:
     """Write a report on how a detector does on pictures.
 
@@ -209,6 +234,8 @@ def evaluate_pictures(
     title : str, default="Anomaly report"
     top : int, default=10
         Pictures to show.
+    **criteria
+        Of `report.Criteria`: what other thresholds to choose by.
 
     Returns
     -------
@@ -220,7 +247,7 @@ def evaluate_pictures(
             raise click.UsageError(
                 f"The report would lie among the pictures in {folder}. Choose another output."
             )
-    detector, schema = _load(model, data)
+    detector, schema = model_of_pictures(model, data)
     if compare_beta == detector.beta:
         raise click.UsageError(
             f"{model} itself was fitted with beta {compare_beta:g}: there would be nothing to "
@@ -238,7 +265,8 @@ def evaluate_pictures(
     if learned is not None and compare_beta is not None:
         twin = _twin(console, detector, compare_beta, learned, schema)
 
-    from vae_anomaly.report import build_image_report, write_report  # Matplotlib takes its time
+    # Matplotlib takes its time
+    from vae_anomaly.report import Criteria, build_image_report, write_report
 
     console.start_engine(detector)
     with console.progress("reporting", 2) as update:
@@ -255,6 +283,7 @@ def evaluate_pictures(
             model_name=Path(model).name,
             data_name=Path(data).resolve().name,
             top=top,
+            criteria=Criteria(**criteria),
         )
         update(1)
         page = write_report(report, Path(output))
@@ -268,7 +297,7 @@ def evaluate_pictures(
     return max(code, _say_skipped(console, learned, "pictures for the twin"))
 
 
-def _load(model: str, data: str) -> tuple[Any, ImageSchema]:
+def model_of_pictures(model: str, data: str) -> tuple[Any, ImageSchema]:
     """Read a model of pictures, and how it wants them."""
     detector, schema = load_with_images(model)
     shape = detector.image_shape_
@@ -283,6 +312,17 @@ def _load(model: str, data: str) -> tuple[Any, ImageSchema]:
             f"score arrays in Python."
         )
     return detector, schema or ImageSchema(*shape)
+
+
+def read_pictures(
+    console: Console, data: str, schema: ImageSchema, *, strict: bool
+) -> tuple[NDArray[np.uint8], Exit]:
+    """Read normal pictures, and choose the exit code by whether some could not be read."""
+    source = open_pictures(data, fitting=True, strict=strict)
+    _say_notes(console, source)
+    pixels, positions = _read(console, source, schema)
+    _warn_of_anomalies(console, source, positions)
+    return pixels, _say_skipped(console, source)
 
 
 def _read(

@@ -30,6 +30,7 @@ def evaluate_table(
     id_column: str | None = None,
     title: str = "Anomaly report",
     top: int = 10,
+    **criteria: float | None,
 ) -> Any:
     """Write a report on how a detector does on a table.
 
@@ -47,6 +48,8 @@ def evaluate_table(
     title : str, default="Anomaly report"
     top : int, default=10
         Rows to show.
+    **criteria
+        Of `report.Criteria`: what other thresholds to choose by.
 
     Returns
     -------
@@ -68,7 +71,7 @@ def evaluate_table(
         labels = anomalous(kept[label_column], table=name, column=label_column, normal=normal_label)
     ids = range(1, len(rows) + 1) if id_column is None else kept[id_column]
 
-    from vae_anomaly.report import build_report, write_report  # Matplotlib takes its time
+    from vae_anomaly.report import Criteria, build_report, write_report  # Matplotlib takes its time
 
     console.start_engine(detector)
     with console.progress("reporting", 2) as update:
@@ -81,6 +84,7 @@ def evaluate_table(
             model_name=Path(model).name,
             data_name=Path(name).name,
             top=top,
+            criteria=Criteria(**criteria),
         )
         update(1)
         page = write_report(report, Path(output))

@@ -11,12 +11,14 @@ import pyarrow as pa
 
 from vae_anomaly.cli.checks import check_output
 from vae_anomaly.cli.console import Console
+from vae_anomaly.cli.watching import Watch, check_p_values, for_batch, verdict
 from vae_anomaly.cli.writing import check_format, score_writer
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.persistence import load
 from vae_anomaly.schema import TableSchema
 from vae_anomaly.sources import TableSource, open_table
 from vae_anomaly.sources.base import listed, shown
+from vae_anomaly.thresholds import conformal_p_values
 
 __all__ = ["score_table", "scoring_schema"]
 
@@ -36,6 +38,8 @@ def score_table(
     explain: int | None = None,
     score: str | None = None,
     strict: bool = False,
+    fdr: float | None = None,
+    p_values: bool = False,
 ) -> None:
     """Score a table.
 
@@ -52,6 +56,10 @@ def score_table(
         Another score than the detector's own.
     strict : bool, default=False
         Refuse columns that the detector does not know.
+    fdr : float, optional
+        Share of flagged rows that may be normal, in place of the detector's threshold.
+    p_values : bool, default=False
+        Add the p-value of each row.
     """
     check_format(output)
     check_output(output, data, model)
@@ -61,13 +69,18 @@ def score_table(
         detector.score_type = score
     if explain and detector.score_type == "kl":
         raise click.UsageError("--explain needs a score with a part for each column; kl has none.")
+    check_p_values(detector, flags=flags, fdr=fdr, p_values=p_values)
     with open_table(data) as table:
         schema = scoring_schema(console, table, detector, [id_column], strict=strict)
         keep = [] if id_column is None else [id_column]
         total = table.check(schema.names, keep)
-        columns = _output_schema(table, id_column, schema, explain, flags=flags)
+        columns = _output_schema(table, id_column, schema, explain, flags=flags, p_values=p_values)
         if total:
             console.start_engine(detector)
+        if fdr is not None:
+            batches = table.batches(schema.names)
+            detector = for_batch(detector, fdr, (_scores(detector, schema, b) for b in batches))
+        watch = Watch(detector, flags=flags, unit="rows")
         rows = strange = 0
         with (
             score_writer(output, columns) as write,
@@ -76,18 +89,18 @@ def score_table(
             for batch in table.batches(schema.names, keep):
                 scored = _scored_batch(detector, schema, batch, columns, rows)
                 write(scored)
+                watch.add(schema.matrix(batch), scored.column("anomaly_score").to_numpy())
                 rows += batch.num_rows
                 if flags:
                     strange += int(np.count_nonzero(scored.column("is_anomaly")))
                 update(rows)
     if flags:
-        console.say(
-            f"{strange:,} of {rows:,} rows are anomalies, above {-detector.offset_:.4g} nats"
-        )
+        console.say(verdict(detector, strange, rows, "rows", fdr))
     else:
         console.say(
             f"scored {rows:,} rows; is_anomaly is left out: the threshold is one of another score"
         )
+    watch.say(console)
     if output != "-":
         console.say(f"scores: {output}")
 
@@ -140,12 +153,15 @@ def _output_schema(
     explain: int | None,
     *,
     flags: bool,
+    p_values: bool,
 ) -> pa.Schema:
     """Name and type the columns of the scores."""
     fields = [
         (ROW, pa.int64()) if id_column is None else (id_column, table.type_of(id_column)),
         ("anomaly_score", pa.float64()),
     ]
+    if p_values:
+        fields.append(("p_value", pa.float64()))
     if flags:
         fields.append(("is_anomaly", pa.bool_()))
     if explain:
@@ -158,6 +174,11 @@ def _output_schema(
             f"The identifier {shown(id_column)} has the name of a column of the output. Rename it."
         )
     return pa.schema(fields)
+
+
+def _scores(detector: Any, schema: TableSchema, batch: Any) -> Any:
+    rows = schema.matrix(batch)
+    return -detector.score_samples(schema.frame(rows) if schema.named else rows)
 
 
 def _scored_batch(
@@ -177,6 +198,8 @@ def _scored_batch(
     else:
         identifiers = pa.array(np.arange(rows_before + 1, rows_before + len(rows) + 1))
     arrays = [scores]
+    if "p_value" in columns.names[1:]:
+        arrays.append(conformal_p_values(detector.calibration_scores_, scores))
     if "is_anomaly" in columns.names[1:]:
         arrays.append(-scores - detector.offset_ < 0)
     if reasons:

@@ -7,6 +7,7 @@ precision-recall use scikit-learn's `RocCurveDisplay` and
 `PrecisionRecallDisplay`.
 """
 
+from vae_anomaly.displays.calibration import CalibrationDisplay, PValueDisplay
 from vae_anomaly.displays.data import LatentDisplay, ScoreDisplay
 from vae_anomaly.displays.model import (
     ContributionDisplay,
@@ -20,10 +21,12 @@ from vae_anomaly.displays.pictures import (
 )
 
 __all__ = [
+    "CalibrationDisplay",
     "ContributionDisplay",
     "LatentDisplay",
     "LatentGridDisplay",
     "LatentUseDisplay",
+    "PValueDisplay",
     "PictureGridDisplay",
     "ReconstructionDisplay",
     "ScoreDisplay",

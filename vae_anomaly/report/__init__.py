@@ -4,9 +4,17 @@
 `write_report` turns them into one page that needs nothing else, with its pictures beside it.
 """
 
+from vae_anomaly.report.choices import Criteria
 from vae_anomaly.report.collect import build_report
 from vae_anomaly.report.data import ReportData
 from vae_anomaly.report.images import build_image_report
 from vae_anomaly.report.render import render_page, write_report
 
-__all__ = ["ReportData", "build_image_report", "build_report", "render_page", "write_report"]
+__all__ = [
+    "Criteria",
+    "ReportData",
+    "build_image_report",
+    "build_report",
+    "render_page",
+    "write_report",
+]

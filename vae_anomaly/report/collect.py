@@ -16,8 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from vae_anomaly.displays import (
+    CalibrationDisplay,
     LatentDisplay,
     LatentUseDisplay,
+    PValueDisplay,
     ScoreDisplay,
     TrainingCurveDisplay,
 )
@@ -25,8 +27,15 @@ from vae_anomaly.displays.data import by_label
 from vae_anomaly.displays.drawing import take
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.exceptions import DataError
+from vae_anomaly.report.choices import (
+    Criteria,
+    choose_thresholds,
+    confusion,
+    discovery,
+    measure_steps,
+)
 from vae_anomaly.report.data import (
-    Confusion,
+    Choice,
     Curve,
     Group,
     Reason,
@@ -35,7 +44,7 @@ from vae_anomaly.report.data import (
     Top,
     TopRow,
 )
-from vae_anomaly.report.intervals import areas, rate
+from vae_anomaly.report.intervals import areas
 from vae_anomaly.report.wording import describe_model, summarize
 
 __all__ = [
@@ -71,6 +80,7 @@ def build_report(
     top: int = 10,
     reasons: int = 5,
     created: str | None = None,
+    criteria: Criteria | None = None,
 ) -> ReportData:
     """Find out how a detector does on a table.
 
@@ -94,6 +104,8 @@ def build_report(
         Columns to show for each, 10 at most.
     created : str, optional
         Time to show. Without it equal inputs give equal reports.
+    criteria : Criteria, optional
+        What other thresholds to choose by; needs labels.
 
     Returns
     -------
@@ -102,12 +114,13 @@ def build_report(
     Raises
     ------
     DataError
-        If labels are not booleans, or labels or ids do not match the rows.
+        If labels are not booleans, labels or ids do not match the rows, or other
+        thresholds are asked for without labels of both kinds.
     """
     X = X if hasattr(X, "iloc") else np.asarray(X)
     scored = score_rows(detector, X, labels)
     ids = _checked_ids(row_ids, X, len(scored.scores))
-    report = describe_scores(detector, X, scored)
+    report = describe_scores(detector, X, scored, criteria=criteria)
     report = replace(
         report,
         title=title,
@@ -142,9 +155,11 @@ def describe_scores(
     *,
     kinds: Sequence[str] | None = None,
     unit: str = "row",
+    criteria: Criteria | None = None,
 ) -> ReportData:
     """Say what a report says whatever the rows are: no names, single rows or summary yet."""
     scores, flagged, known, threshold = scored
+    calibration = detector.calibration_scores_
     roc, precision_recall = _curves(scores, known)
     return ReportData(
         title="",
@@ -157,7 +172,12 @@ def describe_scores(
         n_flagged=int(flagged.sum()),
         threshold=threshold,
         groups=_groups(scores, flagged, known, unit),
-        confusion=None if known is None else _confusion(flagged, known),
+        confusion=None
+        if known is None
+        else confusion(
+            *(int((flagged & known).sum()), int((flagged & ~known).sum())),
+            *(int(known.sum()), int((~known).sum())),
+        ),
         roc=roc,
         precision_recall=precision_recall,
         scores=ScoreDisplay.measure(scores, known, threshold=threshold.value, unit=unit),
@@ -166,7 +186,28 @@ def describe_scores(
         latent_use=LatentUseDisplay(detector.latent_kl_),
         top=(),
         model=describe_model(detector),
+        steps=measure_steps(scores, known, threshold.value, calibration),
+        choices=_choices(scores, known, criteria),
+        discovery=discovery(scores, calibration),
+        calibration=CalibrationDisplay.measure(
+            scores if known is None else scores[~known],
+            calibration,
+            rate=threshold.asked,
+            unit=unit,
+        ),
+        p_values=PValueDisplay.measure(scores, calibration, known, unit=unit),
     )
+
+
+def _choices(scores: Array, labels: Flags | None, criteria: Criteria | None) -> tuple[Choice, ...]:
+    if criteria is None or all(value is None for value in criteria):
+        return ()
+    if labels is None:
+        raise DataError(
+            "A threshold by cost, recall, precision or F-beta needs labels. Give them, or leave "
+            "the criteria out."
+        )
+    return choose_thresholds(scores, labels, criteria)
 
 
 def anomaly_scores(detector: VAEDetector, X: Any) -> Array:
@@ -224,20 +265,6 @@ def _groups(scores: Array, flagged: Flags, labels: Flags | None, unit: str) -> t
             *(float(q) for q in np.percentile(scores[mask], [0, 50, 95, 100])),
         )
         for name, mask in by_label(len(scores), labels, unit).items()
-    )
-
-
-def _confusion(flagged: Flags, labels: Flags) -> Confusion:
-    found, missed = int((flagged & labels).sum()), int((~flagged & labels).sum())
-    alarms, passed = int((flagged & ~labels).sum()), int((~flagged & ~labels).sum())
-    return Confusion(
-        found,
-        missed,
-        alarms,
-        passed,
-        recall=rate(found, found + missed),
-        precision=rate(found, found + alarms),
-        false_alarm_rate=rate(alarms, alarms + passed),
     )
 
 

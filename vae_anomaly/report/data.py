@@ -8,18 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly.displays import (
+    CalibrationDisplay,
     LatentDisplay,
     LatentGridDisplay,
     LatentUseDisplay,
     PictureGridDisplay,
+    PValueDisplay,
     ReconstructionDisplay,
     ScoreDisplay,
     TrainingCurveDisplay,
 )
 
 __all__ = [
+    "Choice",
     "Confusion",
     "Curve",
+    "Discovery",
     "Estimate",
     "Gallery",
     "Group",
@@ -30,6 +34,7 @@ __all__ = [
     "PriorFit",
     "Reason",
     "ReportData",
+    "Steps",
     "Threshold",
     "TopPicture",
     "TopRow",
@@ -118,6 +123,72 @@ class Confusion:
     def n_normal(self) -> int:
         """Rows labelled as normal."""
         return self.false_alarms + self.passed
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A threshold that labels ask for.
+
+    Attributes
+    ----------
+    words : str
+        What it was chosen by.
+    threshold : float or None
+        In nats; None if no threshold does what was asked.
+    confusion : Confusion or None
+        At that threshold.
+    """
+
+    words: str
+    threshold: float | None
+    confusion: Confusion | None
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What is flagged when a share of false flags is held, in expectation.
+
+    Attributes
+    ----------
+    fdr : float
+        That share.
+    threshold : float
+        In nats, infinite if nothing is flagged.
+    n_flagged : int
+    """
+
+    fdr: float
+    threshold: float
+    n_flagged: int
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """Thresholds to try, and what each flags.
+
+    Attributes
+    ----------
+    thresholds : ndarray of shape (n_steps,)
+        Ascending, in nats; rows above are flagged.
+    found, alarms : ndarray of int of shape (n_steps,)
+        Anomalies and normal rows that are flagged; without labels all rows
+        count as normal.
+    n_anomalies : int or None
+        None without labels.
+    n_normal : int
+    promised : ndarray of shape (n_steps,) or None
+        Probability that a fresh normal row is flagged, by the calibration rows.
+    start : int
+        Which is the detector's own.
+    """
+
+    thresholds: Array
+    found: NDArray[np.int_]
+    alarms: NDArray[np.int_]
+    n_anomalies: int | None
+    n_normal: int
+    promised: Array | None
+    start: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -336,6 +407,16 @@ class ReportData:
         The strangest rows, the strangest first.
     model : tuple of (str, str)
         Settings of the model.
+    steps : Steps
+        Thresholds to try.
+    choices : tuple of Choice
+        Thresholds that were asked for by labels.
+    discovery : Discovery or None
+        The rows as one batch; None without calibration rows.
+    calibration : CalibrationDisplay or None
+        Of the normal rows, without labels of all; None without calibration rows.
+    p_values : PValueDisplay or None
+        None without calibration rows.
     images : ImageFindings or None
         None for a table.
     """
@@ -359,6 +440,11 @@ class ReportData:
     latent_use: LatentUseDisplay
     top: tuple[TopRow, ...]
     model: tuple[tuple[str, str], ...]
+    steps: Steps
+    choices: tuple[Choice, ...] = ()
+    discovery: Discovery | None = None
+    calibration: CalibrationDisplay | None = None
+    p_values: PValueDisplay | None = None
     images: ImageFindings | None = None
 
     @property

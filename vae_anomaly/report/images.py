@@ -28,6 +28,7 @@ from vae_anomaly.displays.painting import as_rgb, shrink, value_range
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.priors import draw_codes
+from vae_anomaly.report.choices import Criteria
 from vae_anomaly.report.collect import (
     CHUNK_CELLS,
     Scored,
@@ -79,6 +80,7 @@ def build_image_report(
     data_name: str | None = None,
     top: int = 10,
     created: str | None = None,
+    criteria: Criteria | None = None,
 ) -> ReportData:
     """Find out how a detector does on pictures.
 
@@ -108,6 +110,8 @@ def build_image_report(
         Strangest pictures to show, 100 at most: the page stays small.
     created : str, optional
         Time to show. Without it equal inputs give equal reports.
+    criteria : Criteria, optional
+        What other thresholds to choose by; needs labels.
 
     Returns
     -------
@@ -117,7 +121,8 @@ def build_image_report(
     ------
     DataError
         If the detector was not fitted on pictures, labels are not booleans, or
-        labels, names, kinds or masks do not match the pictures.
+        labels, names, kinds or masks do not match the pictures, or other thresholds
+        are asked for without labels of both kinds.
     """
     X = np.asarray(pictures)
     if detector.image_shape_ is None or X.ndim not in (3, 4):
@@ -132,7 +137,7 @@ def build_image_report(
                 f"Got {len(given)} instead."
             )
     scored = score_rows(detector, X, labels)
-    report = describe_scores(detector, X, scored, kinds=kinds, unit="picture")
+    report = describe_scores(detector, X, scored, kinds=kinds, unit="picture", criteria=criteria)
     values = value_range(X)
     strangest, normal = _galleries(detector, X, scored, names, kinds, masks, top, values)
     skipped = iter(skipped)

@@ -1,7 +1,8 @@
 """From the values of a report to a page and its pictures: knows no model.
 
-The page needs nothing but itself: style inline, pictures as data, no script,
-and a content security policy that would refuse anything else. Text from
+The page needs nothing but itself: style inline, pictures as data, one script
+inline that moves the threshold, and a content security policy that knows both
+by their hashes and would refuse anything else. Text from
 outside goes through `legible`, and everything through Jinja's escaping.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import os
 import warnings
 from collections.abc import Callable
@@ -27,7 +29,7 @@ from vae_anomaly.displays.drawing import BLUE, GREY, INK, legible, tidy
 from vae_anomaly.displays.painting import heat
 from vae_anomaly.displays.pictures import MAX_ROWS
 from vae_anomaly.files import atomic_write, output_error
-from vae_anomaly.report.data import Curve, Gallery, ImageFindings, ReportData
+from vae_anomaly.report.data import Curve, Gallery, ImageFindings, ReportData, Steps
 from vae_anomaly.report.wording import (
     latent_sentence,
     nats,
@@ -44,8 +46,12 @@ if TYPE_CHECKING:
 __all__ = ["IMAGE_PICTURES", "PICTURES", "draw_pictures", "render_page", "write_report"]
 
 TEMPLATES = Path(__file__).with_name("templates")
+INLINE = ("style.css", "threshold.js")
 
-PICTURES = ("scores", "roc", "precision_recall", "latent", "training", "latent_use")
+PICTURES = (
+    *("scores", "roc", "precision_recall", "latent", "training", "latent_use"),
+    *("calibration", "p_values"),
+)
 """Names of the pictures there may be, without ``.png``."""
 
 IMAGE_PICTURES = (
@@ -134,16 +140,27 @@ def render_page(report: ReportData, pictures: dict[str, bytes] | None = None) ->
     )
     environment.filters.update(text=legible, nats=nats, number=number, percent=percent, span=span)
     environment.filters.update(pixels=pixels, thumbnails=_thumbnails, scale=_scale)
-    style = (TEMPLATES / "style.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
+    inline = {name: (TEMPLATES / name).read_text(encoding="utf-8") for name in INLINE}
     return environment.get_template("report.html.j2").render(
         report=report,
         tiles=tiles(report),
         latent_sentence=latent_sentence(report),
         pictures={name: _picture(content) for name, content in pictures.items()},
-        style=Markup(style),  # noqa: S704 - a file of ours
-        style_hash=f"sha256-{digest}",
+        inline={name: Markup(text) for name, text in inline.items()},  # noqa: S704 - files of ours
+        hashes={name: _hash(text) for name, text in inline.items()},
+        steps=_as_json(report.steps),
     )
+
+
+def _hash(text: str) -> str:
+    """Name a text as content security policies do."""
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"
+
+
+def _as_json(steps: Steps) -> str:
+    """Spell the thresholds to try for the script of the page."""
+    return json.dumps({k: getattr(v, "tolist", lambda v=v: v)() for k, v in vars(steps).items()})
 
 
 def _thumbnails(gallery: Gallery) -> list[list[dict[str, str]]]:
@@ -195,6 +212,9 @@ def draw_pictures(report: ReportData) -> dict[str, bytes]:
         share = report.groups[-1].n_rows / report.n_rows
         draw = partial(_draw_precision_recall, report.precision_recall, share)
         drawn["precision_recall"] = _png(draw, SQUARE)
+    for name, shown in (("calibration", report.calibration), ("p_values", report.p_values)):
+        if shown is not None:
+            drawn[name] = _png(shown.plot, SQUARE)
     if report.images is not None:
         drawn |= _draw_images(report.images)
     return drawn

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import NamedTuple
 
 from vae_anomaly.displays.drawing import legible
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.networks import NetworkSpec
-from vae_anomaly.report.data import Confusion, Estimate, LatentComparison, ReportData
+from vae_anomaly.report.data import (
+    Choice,
+    Confusion,
+    Discovery,
+    Estimate,
+    LatentComparison,
+    ReportData,
+)
 
 __all__ = [
     "Tile",
@@ -129,6 +137,7 @@ def _about_scores(report: ReportData) -> list[str]:
         f"{flagged:,} of {counted(n, report.unit)} ({percent(flagged / n)}) {are(flagged)} "
         f"flagged: an anomaly score above the threshold of {nats(report.threshold.value)} nats.",
         _about_threshold(report),
+        *_about_discovery(report),
     ]
     if report.confusion is None:
         sentences.append(
@@ -140,7 +149,7 @@ def _about_scores(report: ReportData) -> list[str]:
     if report.confusion.false_alarm_rate is not None:
         sentences.append(_about_false_alarms(report, report.confusion.false_alarm_rate))
     sentences.append(_about_curves(report))
-    return sentences
+    return [*sentences, *map(_about_choice, report.choices)]
 
 
 def _about_images(report: ReportData) -> list[str]:
@@ -201,6 +210,50 @@ def _about_threshold(report: ReportData) -> str:
         about = f"about {expected:,}" if expected else "less than one"
         text += f"; if all {unit}s here were normal, that would be {about}"
     return f"{text}."
+
+
+def _about_discovery(report: ReportData) -> list[str]:
+    """Say how many flags may be false before any label is looked at."""
+    held, promised = report.discovery, report.threshold.promised
+    sentences = []
+    if promised is not None and report.n_flagged:
+        share = promised * report.n_rows / report.n_flagged
+        rows = f"all {counted(report.n_rows, report.unit)}"
+        sentences.append(
+            f"At most {percent(share)} of those flagged are expected to be false: so many would "
+            f"be flagged if {rows} were normal."
+            if share < 1
+            else f"All of those flagged may be false: as many would be if {rows} were normal."
+        )
+    if held is not None:
+        sentences.append(_about_batch(held, report.unit))
+    return [" ".join(sentences)] if sentences else []
+
+
+def _about_batch(held: Discovery, unit: str) -> str:
+    asked = f"To hold the share of false flags to {percent(held.fdr)} (Benjamini-Hochberg)"
+    if not held.n_flagged:
+        return f"{asked}, nothing could be flagged."
+    above = "" if held.threshold == -inf else f" above {nats(held.threshold)} nats"
+    flagged = counted(held.n_flagged, unit)
+    return f"{asked}, {flagged}{above} would be flagged."
+
+
+def _about_choice(choice: Choice) -> str:
+    """Say what a threshold does that labels ask for."""
+    found = choice.confusion
+    if found is None or choice.threshold is None:
+        return f"For a {choice.words} there is no threshold."
+    rates = (
+        ("recall", found.recall),
+        ("precision", found.precision),
+        ("false alarms", found.false_alarm_rate),
+    )
+    told = ", ".join(f"{name} {percent(r.value)}" for name, r in rates if r is not None)
+    return (
+        f"Chosen by these labels ({choice.words}), and not used: a threshold of "
+        f"{nats(choice.threshold)} nats, {told}."
+    )
 
 
 def _about_flags(confusion: Confusion, unit: str) -> list[str]:

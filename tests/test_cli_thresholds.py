@@ -1,0 +1,213 @@
+"""Thresholds on the command line: batches, p-values, drift, recalibration, labels."""
+
+import io
+import re
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import make_rows
+from PIL import Image
+from scipy import stats
+
+import vae_anomaly
+from vae_anomaly.cli import run
+
+COLUMNS = ["t", "square", "count"]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A model with calibration rows, and one without."""
+    folder = tmp_path_factory.mktemp("models")
+    rows = make_rows(800)[COLUMNS]
+    options = {"max_steps": 150, "n_members": 2, "random_state": 0}
+    for name, how in (("m", {"false_alarm_rate": 0.05}), ("own", {"threshold": 5.0})):
+        vae_anomaly.save(
+            vae_anomaly.VAEDetector(**options, **how).fit(rows), folder / f"{name}.vae"
+        )
+    return folder
+
+
+@pytest.fixture
+def place(models, tmp_path, monkeypatch):
+    for path in models.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    strange = make_rows(40, seed=2).assign(square=-9.0)
+    table = pd.concat([make_rows(360, seed=1), strange])[COLUMNS]
+    table.assign(fault=[0] * 360 + [1] * 40).to_csv(tmp_path / "mixed.csv", index=False)
+    make_rows(500, seed=3)[COLUMNS].to_csv(tmp_path / "normal.csv", index=False)
+    moved = make_rows(500, seed=4).assign(count=lambda rows: rows["count"] + 4)
+    moved[COLUMNS].to_csv(tmp_path / "moved.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def vae(capsys, monkeypatch):
+    """Run a command line in this process: (exit code, stdout, stderr)."""
+
+    def vae(line, stdin=b""):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        code = run(line.split())
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return code, captured.out, captured.err
+
+    return vae
+
+
+# ------------------------------------------------------------------------- p-values and batches
+
+
+def test_p_values_are_those_of_the_library(place, vae):
+    code, _, _ = vae("score m.vae mixed.csv -o s.csv --p-values --explain 1")
+    assert code == 0
+    scored, detector = pd.read_csv("s.csv"), vae_anomaly.load("m.vae")
+    assert list(scored.columns[:4]) == ["row", "anomaly_score", "p_value", "is_anomaly"]
+    rows = pd.read_csv("mixed.csv")[COLUMNS]
+    np.testing.assert_array_equal(scored["p_value"], detector.p_values(rows))
+    np.testing.assert_array_equal(scored["p_value"] <= 0.05, scored["is_anomaly"] == 1)
+
+
+def test_fdr_flags_as_the_library_does(place, vae):
+    code, _, err = vae("score m.vae mixed.csv -o s.csv --fdr 0.1 --p-values")
+    assert code == 0
+    scored, detector = pd.read_csv("s.csv"), vae_anomaly.load("m.vae")
+    flags = detector.flag_batch(pd.read_csv("mixed.csv")[COLUMNS], fdr=0.1)
+    np.testing.assert_array_equal(scored["is_anomaly"] == 1, flags == -1)
+    adjusted = stats.false_discovery_control(scored["p_value"])
+    np.testing.assert_array_equal(flags == -1, adjusted <= 0.1)
+    assert (flags[360:] == -1).all()
+    said = re.search(
+        r"(\d+) of 400 rows are anomalies, above [-\d.e+]+ nats; at most 10 % of them are "
+        r"expected to be false",
+        err,
+    )
+    assert said
+    assert int(said[1]) == (flags == -1).sum()
+
+
+def test_fdr_reads_standard_input_twice(place, vae):
+    table = (place / "mixed.csv").read_bytes()
+    _, want, _ = vae("score m.vae mixed.csv -o - --fdr 0.1")
+    assert vae("score m.vae - -o - --fdr 0.1", stdin=table)[:2] == (0, want)
+
+
+def test_fdr_says_when_calibration_rows_are_too_few(place, vae):
+    lines = (place / "normal.csv").read_text().splitlines()
+    strangest = ",".join(["0", "-99", "3"])
+    (place / "one.csv").write_text("\n".join([*lines, strangest]))
+    code, out, err = vae("score m.vae one.csv -o - --fdr 0.01")
+    assert code == 0
+    assert "warning: fdr=0.01 flags none of 501 rows, although" in err
+    assert "0 of 501 rows are anomalies\n" in err
+    assert set(pd.read_csv(io.StringIO(out))["is_anomaly"]) == {0}
+
+
+@pytest.mark.parametrize("option", ["--fdr 0.1", "--p-values"])
+def test_batches_need_calibration_rows_of_this_score(place, vae, option):
+    code, _, err = vae(f"score own.vae mixed.csv -o s.csv {option}")
+    assert code == 2
+    name = option.split()[0]
+    assert f"error: {name} needs calibration rows, and with contamination or threshold" in err
+    code, _, err = vae(f"score m.vae mixed.csv -o s.csv {option} --score kl")
+    assert code == 2
+    assert f"{name} goes with the score that the model was fitted with" in err
+    assert not (place / "s.csv").exists()
+
+
+# --------------------------------------------------------------------------------------- drift
+
+
+def test_drift_is_said_with_the_columns_that_moved(place, vae):
+    code, _, err = vae("score m.vae moved.csv -o s.csv")
+    assert code == 0
+    (line,) = [line for line in err.splitlines() if line.startswith("warning: ")]
+    assert line.startswith(
+        "warning: the scores of these 500 rows as a whole are not those of normal rows "
+        "(Kolmogorov-Smirnov, p "
+    )
+    assert "; 0.001 of normal batches are said to differ). Moved most: 'count', mean +2." in line
+    assert line.endswith(
+        " Either anomalies are many, or normal has moved: then `vae-anomaly recalibrate` or fit "
+        "anew."
+    )
+
+
+@pytest.mark.parametrize("line", ["m.vae normal.csv", "own.vae moved.csv"])
+def test_nothing_is_said_of_normal_rows_or_without_calibration(place, vae, line):
+    code, _, err = vae(f"score {line} -o s.csv")
+    assert code == 0
+    assert "warning" not in err
+
+
+def test_no_rows_do_not_drift(place, vae):
+    (place / "none.csv").write_text("t,square,count\n")
+    code, _, err = vae("score m.vae none.csv -o s.csv --fdr 0.1")
+    assert code == 0
+    assert err.startswith("0 of 0 rows are anomalies")
+
+
+# ------------------------------------------------------------------------------- recalibration
+
+
+def test_recalibration_takes_the_threshold_from_the_rows(place, vae):
+    before = (place / "m.vae").read_bytes()
+    code, out, err = vae("recalibrate m.vae moved.csv -o new.vae --false-alarm-rate 0.1")
+    assert (code, out) == (0, "")
+    assert (place / "m.vae").read_bytes() == before
+    old, new = (vae_anomaly.load(name) for name in ("m.vae", "new.vae"))
+    rows = pd.read_csv("moved.csv")
+    expected = vae_anomaly.recalibrate(old, rows, false_alarm_rate=0.1)
+    assert new.offset_ == expected.offset_
+    np.testing.assert_array_equal(new.score_samples(rows), old.score_samples(rows))
+    flagged = (old.predict(rows) == -1).sum()
+    first, second, third = err.splitlines()
+    assert first == (
+        f"the old threshold, {-old.offset_:.4g} nats, flags {flagged} of these 500 rows"
+    )
+    assert second.startswith(f"threshold: {-new.offset_:.4g} nats, false-alarm rate 0.1 (from 500")
+    assert third == "model: new.vae"
+    assert vae("score new.vae moved.csv -o s.csv")[2].startswith("49 of 500 rows are anomalies")
+
+
+def test_recalibration_gives_calibration_rows_to_a_model_without(place, vae):
+    code, _, _ = vae("recalibrate own.vae normal.csv -o new.vae")
+    assert code == 0
+    assert vae("score new.vae mixed.csv -o s.csv --p-values -q")[0] == 0
+
+
+def test_recalibration_is_refused_in_a_sentence(place, vae):
+    (place / "none.csv").write_text("t,square,count\n")
+    code, _, err = vae("recalibrate m.vae none.csv -o new.vae")
+    assert code == 3
+    assert "none.csv has no rows below its column names. There is nothing to calibrate by." in err
+    code, _, err = vae("recalibrate m.vae normal.csv -o m.vae")
+    assert code == 2
+    assert "The output m.vae is also an input." in err
+    assert vae("recalibrate m.vae normal.csv -o new.vae --strict")[0] == 2
+
+
+def test_pictures_are_recalibrated_and_batched_as_rows_are(place, vae):
+    rng = np.random.RandomState(0)
+    for name, low in (("good", 0), ("new", 40), ("odd", 200)):
+        (place / name).mkdir()
+        for i in range(30):
+            pixels = rng.randint(low, low + 55, size=(6, 6)).astype(np.uint8)
+            Image.fromarray(pixels).save(place / name / f"{i:02}.png")
+    options = "--max-steps 20 --members 1 --false-alarm-rate 0.1"
+    assert vae(f"fit good -o p.vae {options}")[0] == 0
+    code, _, err = vae("recalibrate p.vae new -o new.vae")
+    assert code == 0
+    assert "of these 30 pictures" in err
+    assert vae_anomaly.inspect("new.vae")["images"] == vae_anomaly.inspect("p.vae")["images"]
+    (place / "new" / "bad.png").write_bytes(b"no picture")
+    code, _, err = vae("score new.vae new -o s.csv --fdr 0.2 --p-values")
+    assert code == 6
+    scored = pd.read_csv("s.csv")
+    assert list(scored.columns) == ["file", "anomaly_score", "p_value", "is_anomaly", "status"]
+    assert scored.loc[scored["file"] == "bad.png", "p_value"].isna().all()
+    code, _, err = vae("score new.vae odd -o s.csv")
+    assert "warning: the scores of these 30 pictures as a whole are not those of normal" in err

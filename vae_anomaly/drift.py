@@ -1,0 +1,197 @@
+"""Whether a batch, as a whole, still looks as normal rows did: drift, without labels."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import ks_2samp, kstwo
+
+from vae_anomaly.decisions import calibration_of
+from vae_anomaly.estimator import VAEDetector
+from vae_anomaly.exceptions import DataError
+from vae_anomaly.pictures import as_rows
+from vae_anomaly.scaling import bend
+from vae_anomaly.settings import column_names
+
+__all__ = ["Drift", "DriftWatch", "Movement"]
+
+Array = NDArray[np.float64]
+
+SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
+
+DRIFT_RATE = 0.001
+"""Batches of fresh normal rows, in a thousand one, that are said to differ."""
+
+EXACT_ROWS = 10_000
+"""Batches up to which the exact distribution of the statistic is used."""
+
+LOOKED_AT = 256
+"""Rows of each part of a batch in which the movement of columns is looked for."""
+
+
+class Movement(NamedTuple):
+    """How a column of a batch differs from training.
+
+    Attributes
+    ----------
+    column : str
+    shift : float
+        Of its mean, in standard deviations that the column had in training.
+    spread : float
+        Its standard deviation, in the same unit: 1 is as in training.
+    """
+
+    column: str
+    shift: float
+    spread: float
+
+
+class Drift(NamedTuple):
+    """What a `DriftWatch` found.
+
+    Attributes
+    ----------
+    statistic : float
+        Greatest distance between the distribution functions of the scores of
+        the batch and of the calibration rows.
+    p_value : float
+        Probability of such a distance if the rows are all fresh normal ones.
+    rate : float
+        At which p-value a batch is said to differ.
+    n_rows : int
+    movements : tuple of Movement
+        Of the columns, those that moved most first; empty for pictures.
+    """
+
+    statistic: float
+    p_value: float
+    rate: float
+    n_rows: int
+    movements: tuple[Movement, ...]
+
+    @property
+    def is_drift(self) -> bool:
+        """Whether the batch differs."""
+        return self.p_value <= self.rate
+
+
+class DriftWatch:
+    """Compare a batch, in one part or many, with the calibration rows of a detector.
+
+    The test is Kolmogorov and Smirnov's for two samples, the scores of the
+    calibration rows and those of the batch; p-values of one batch share their
+    calibration rows, so that a test for uniform ones would be wrong. If the rows of
+    the batch are fresh normal ones it says otherwise with probability `rate` at
+    most; up to 10,000 rows that is exact, beyond it the limit distribution is used.
+    Anomalies are a difference too: a batch full of them is said to differ.
+
+    Memory does not grow with the batch.
+
+    Parameters
+    ----------
+    detector : VAEDetector
+        Fitted, with calibration rows.
+    rate : float in (0, 1), default=0.001
+        Share of batches of fresh normal rows that may be said to differ.
+
+    Raises
+    ------
+    ParameterError
+        If the detector has no calibration rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from vae_anomaly import DriftWatch, VAEDetector
+    >>> rng = np.random.RandomState(0)
+    >>> detector = VAEDetector(max_steps=50, random_state=0).fit(rng.normal(size=(500, 2)))
+    >>> DriftWatch(detector).add(rng.normal(size=(200, 2))).result().is_drift
+    False
+    >>> moved = rng.normal(size=(200, 2)) + [3, 0]
+    >>> drift = DriftWatch(detector).add(moved).result()
+    >>> drift.is_drift, drift.movements[0].column
+    (True, 'x0')
+    """
+
+    def __init__(self, detector: VAEDetector, rate: float = DRIFT_RATE) -> None:
+        self._calibration = calibration_of(detector, "A drift watch")
+        self._detector, self.rate = detector, rate
+        self._known = self._count(self._calibration)
+        self._batch = np.zeros_like(self._known)
+        width = detector.n_features_in_
+        self._looked_at, self._sum, self._squares = 0, np.zeros(width), np.zeros(width)
+
+    def add(self, X: ArrayLike, scores: ArrayLike | None = None) -> Self:
+        """Look at some rows of the batch.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        scores : array-like of shape (n_samples,), optional
+            Their anomaly scores, minus `score_samples`, where they are known.
+
+        Returns
+        -------
+        self
+        """
+        known = -self._detector.score_samples(X) if scores is None else np.asarray(scores)
+        self._batch += self._count(known)
+        if self._detector.image_shape_ is None:
+            rows = as_rows(X).values
+            some = np.asarray(rows, dtype=np.float64)[:: max(1, len(known) // LOOKED_AT)]
+            z = bend(self._detector.columns_.standardize(some))
+            self._looked_at += len(z)
+            self._sum += z.sum(axis=0)
+            self._squares += (z**2).sum(axis=0)
+        return self
+
+    def result(self) -> Drift:
+        """Say whether the batch differs, and what moved.
+
+        Returns
+        -------
+        Drift
+
+        Raises
+        ------
+        DataError
+            If there were no rows.
+        """
+        rows = int(self._batch.sum())
+        if not rows:
+            raise DataError("Expected a batch of at least one row to compare, got none.")
+        shares = [np.cumsum(counts) / counts.sum() for counts in (self._known, self._batch)]
+        distance = float(np.abs(shares[0] - shares[1]).max())
+        return Drift(distance, self._p_value(distance, rows), self.rate, rows, self._movements())
+
+    def _count(self, scores: Array) -> NDArray[np.int64]:
+        """Count scores between the calibration scores (even places) and at them (odd, if no ties).
+
+        The test looks at the order of all scores alone: their places have the same.
+        """
+        below, not_above = (np.searchsorted(self._calibration, scores, s) for s in SIDES)
+        return np.bincount(below + not_above, minlength=2 * len(self._calibration) + 1)
+
+    def _p_value(self, distance: float, rows: int) -> float:
+        n = len(self._calibration)
+        if rows > EXACT_ROWS:
+            return float(kstwo.sf(distance, round(n * rows / (n + rows))))
+        places = np.arange(2 * n + 1)
+        pair = (np.repeat(places, counts) for counts in (self._batch, self._known))
+        return float(ks_2samp(*pair).pvalue)
+
+    def _movements(self) -> tuple[Movement, ...]:
+        if not self._looked_at:
+            return ()
+        detector: Any = self._detector
+        mean = self._sum / self._looked_at
+        deviation = np.sqrt(np.maximum(self._squares / self._looked_at - mean**2, 0.0))
+        # How far two normal distributions lie apart by mean or by spread, whichever is more.
+        moved = np.maximum(np.abs(mean), np.abs(deviation - detector.columns_.varies))
+        names = column_names(detector)
+        return tuple(
+            Movement(names[i], float(mean[i]), float(deviation[i]))
+            for i in np.argsort(-moved, kind="stable")
+        )
