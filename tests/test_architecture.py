@@ -13,12 +13,13 @@ PACKAGE = Path(vae_anomaly.__file__).parent
 
 ROOMS = [
     {"exceptions", "history"},
-    {"_backend", "_parameters", "densities", "files", "scaling", "scores", "thresholds"},
+    {"_backend", "_parameters", "densities", "exemplars", "files", "scaling", "scores", "thresholds"},
     {"feeding", "likelihoods", "networks", "pictures", "priors", "samples", "sources"},
-    {"schema", "vae"},
+    {"reference", "schema", "vae"},
     {"engines"},
     {"inference", "training"},
     {"decisions", "generative", "settings"},
+    {"scoring"},
     {"estimator"},
     {"container", "displays", "drift", "recalibration"},
     {"persistence", "report"},

@@ -8,9 +8,9 @@ from scipy import integrate, stats
 
 from vae_anomaly import VAEDetector
 from vae_anomaly.priors import (
-    MAX_EXEMPLARS,
+    MAX_COMPONENTS,
     NORMAL_SHARE,
-    as_exemplars,
+    as_components,
     draw_codes,
     kl_from_prior,
     some_rows,
@@ -47,9 +47,9 @@ def test_against_one_gaussian_opposite_signs_are_exact() -> None:
     np.testing.assert_allclose(result, expected, rtol=1e-5)
 
 
-def test_the_normal_prior_is_the_mixture_without_exemplars() -> None:
+def test_the_normal_prior_is_the_mixture_without_rows() -> None:
     mean, log_variance = RNG.normal(size=(2, 2, 7, 3)).astype(np.float32)
-    origin = as_exemplars(np.empty((0, 2, 3)), np.empty((0, 2, 3)))
+    origin = as_components(np.empty((0, 2, 3)), np.empty((0, 2, 3)))
     np.testing.assert_allclose(
         kl_from_prior(mean, log_variance, SIGNS, origin),
         kl_from_prior(mean, log_variance, SIGNS, None),
@@ -59,7 +59,7 @@ def test_the_normal_prior_is_the_mixture_without_exemplars() -> None:
 
 def test_kl_from_a_mixture_is_the_integral_that_defines_it() -> None:
     means, sds = np.array([0.0, -1.5, 2.0]), np.array([1.0, 0.3, 0.6])
-    exemplars = np.stack([means, 2 * np.log(sds)], axis=-1)[None].astype(np.float32)
+    components = np.stack([means, 2 * np.log(sds)], axis=-1)[None].astype(np.float32)
     shares = [NORMAL_SHARE, (1 - NORMAL_SHARE) / 2, (1 - NORMAL_SHARE) / 2]
     q = stats.norm(1.6, 0.5)
 
@@ -70,25 +70,25 @@ def test_kl_from_a_mixture_is_the_integral_that_defines_it() -> None:
     # The nodes of a fine grid of quantiles are draws without chance.
     noise = stats.norm.ppf((np.arange(20_000) + 0.5) / 20_000)[:, None].astype(np.float32)
     result = kl_from_prior(
-        np.full((1, 1, 1), 1.6), np.full((1, 1, 1), np.log(0.25)), noise, exemplars
+        np.full((1, 1, 1), 1.6), np.full((1, 1, 1), np.log(0.25)), noise, components
     )
     assert result[0] == pytest.approx(expected, abs=1e-3)
 
 
 def test_codes_far_out_get_finite_kl_that_rises() -> None:
-    exemplars = as_exemplars(RNG.normal(size=(50, 1, 2)), np.full((50, 1, 2), -12.0))
+    components = as_components(RNG.normal(size=(50, 1, 2)), np.full((50, 1, 2), -12.0))
     mean = np.array([1.0, 10.0, 1e3, 1e6], dtype=np.float32)[None, :, None].repeat(2, axis=2)
-    kl = kl_from_prior(mean, np.zeros_like(mean), SIGNS[:, :2], exemplars)
+    kl = kl_from_prior(mean, np.zeros_like(mean), SIGNS[:, :2], components)
     assert np.isfinite(kl).all()
     assert (np.diff(kl) > 0).all()
 
 
 def test_codes_between_clusters_are_stranger_than_those_in_them() -> None:
     clusters = RNG.choice([-2.0, 2.0], size=(200, 1, 1)) + 0.1 * RNG.normal(size=(200, 1, 1))
-    exemplars = as_exemplars(clusters, np.full_like(clusters, np.log(0.01)))
+    components = as_components(clusters, np.full_like(clusters, np.log(0.01)))
     mean = np.array([[[-2.0], [0.0], [2.0]]], dtype=np.float32)
     log_variance = np.full_like(mean, np.log(0.01))
-    kl = kl_from_prior(mean, log_variance, SIGNS[:, :1], exemplars)
+    kl = kl_from_prior(mean, log_variance, SIGNS[:, :1], components)
     assert kl[1] > kl[0] + 1
     assert kl[1] > kl[2] + 1
     normal = kl_from_prior(mean, log_variance, SIGNS[:, :1], None)
@@ -96,8 +96,8 @@ def test_codes_between_clusters_are_stranger_than_those_in_them() -> None:
 
 
 def test_drawn_codes_have_the_moments_of_the_mixture() -> None:
-    exemplars = np.array([[[0.0, 0.0], [4.0, np.log(0.25)]]], dtype=np.float32)
-    codes = draw_codes(exemplars, 200_000, np.random.RandomState(0))
+    components = np.array([[[0.0, 0.0], [4.0, np.log(0.25)]]], dtype=np.float32)
+    codes = draw_codes(components, 200_000, np.random.RandomState(0))
     assert codes.shape == (200_000, 1, 1)
     share = NORMAL_SHARE
     assert codes.mean() == pytest.approx(4 * (1 - share), abs=0.02)
@@ -108,16 +108,16 @@ def test_drawn_codes_have_the_moments_of_the_mixture() -> None:
 def test_detectors_keep_the_codes_of_some_rows() -> None:
     rows = RNG.normal(size=(800, 4))
     detector = VAEDetector(max_steps=5, contamination=0.1, random_state=0).fit(rows)
-    assert detector.exemplars_.shape == (4, 1 + MAX_EXEMPLARS, 16)  # N(0, I), and some rows
+    assert detector.prior_.shape == (4, 1 + MAX_COMPONENTS, 16)  # N(0, I), and some rows
     codes = detector.transform(rows).reshape(800, 4, 8)
-    for exemplar in detector.exemplars_[:, 1::50].swapaxes(0, 1):
-        assert np.abs(codes - exemplar[:, :8]).max(axis=(1, 2)).min() < 1e-5
-    assert not detector.exemplars_[:, 0].any()
+    for component in detector.prior_[:, 1::50].swapaxes(0, 1):
+        assert np.abs(codes - component[:, :8]).max(axis=(1, 2)).min() < 1e-5
+    assert not detector.prior_[:, 0].any()
     few = VAEDetector(max_steps=5, threshold=0).fit(rows[:40])
-    assert few.exemplars_.shape[1] == 41
+    assert few.prior_.shape[1] == 41
     for parameters in ({"prior": "normal"}, {"beta": 0}):
         other = VAEDetector(**parameters, max_steps=5, threshold=0).fit(rows)
-        assert other.exemplars_ is None
+        assert other.prior_ is None
 
 
 def test_the_prior_enters_the_score_and_nothing_else() -> None:
@@ -132,7 +132,7 @@ def test_the_prior_enters_the_score_and_nothing_else() -> None:
     assert (parts["normal"]["kl"] >= 0).all()
 
 
-def test_exemplars_do_not_follow_the_order_of_rows() -> None:
+def test_the_prior_does_not_follow_the_order_of_rows() -> None:
     period = np.arange(1024) % 4  # what every fourth row would miss
     rows = np.eye(4)[period] + 0.01 * RNG.normal(size=(1024, 4))
     taken = some_rows(np.column_stack([rows, period]), 256, np.random.RandomState(0))

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import (
     BaseEstimator,
@@ -15,7 +14,7 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from vae_anomaly._parameters import check_parameters
 from vae_anomaly.decisions import DecisionMixin
@@ -25,16 +24,17 @@ from vae_anomaly.feeding import TrainingRows
 from vae_anomaly.generative import GenerativeMixin
 from vae_anomaly.history import History
 from vae_anomaly.networks.own import OwnNetworks
-from vae_anomaly.pictures import ImageShape, as_rows, check_shape, moved, smooth
-from vae_anomaly.priors import MAX_EXEMPLARS, as_exemplars, some_rows
+from vae_anomaly.pictures import ImageShape, as_rows, moved, smooth
+from vae_anomaly.priors import MAX_COMPONENTS, as_components, some_rows
+from vae_anomaly.reference import Reference, residual_unit
 from vae_anomaly.scaling import Columns
-from vae_anomaly.scores import SCORES, RowTerms
+from vae_anomaly.scores import SCORES
+from vae_anomaly.scoring import MeasuredTerms, ScoringMixin
 from vae_anomaly.settings import (
     RULES,
     architecture_for,
     check_channels,
-    column_names,
-    has_exemplars,
+    has_aggregated_prior,
     network_spec,
     scoring_noise,
     shift_for,
@@ -55,6 +55,7 @@ MAX_LATENT_ROWS = 10_000
 
 
 class VAEDetector(
+    ScoringMixin,
     DecisionMixin,
     GenerativeMixin,
     ClassNamePrefixFeaturesOutMixin,
@@ -65,8 +66,9 @@ class VAEDetector(
     """Anomaly detection by the evidence lower bound of a variational autoencoder.
 
     Learns from rows that are (almost) all normal. The anomaly score of a row is
-    minus its ELBO: the reconstruction error plus the KL divergence of its latent
-    code from the prior, in nats of the standardised columns.
+    minus an ELBO: the reconstruction error plus the KL divergence of its latent
+    variables, in nats of the standardised columns. Rows are compared with single
+    training rows, pictures with all at once; `score_type` says more.
 
     Parameters
     ----------
@@ -75,9 +77,10 @@ class VAEDetector(
         image, 32 filters and then twice as many each time up to 128, and their
         transposes; "conv_bn" normalises the outputs of each by batch. "auto" is
         "dense". Or an encoder and a decoder of your own, see Notes.
-    latent_dim : int, default=8
-        Latent dimensions. Those that the data do not need go unused. Networks of
-        your own have theirs, and this is ignored.
+    latent_dim : int or None, default=None
+        Latent dimensions. Those that the data do not need go unused. None is 32
+        for rows and 8 for pictures. Networks of your own have theirs, and this is
+        ignored.
     hidden_units : tuple of int or None, default=None
         Sizes of the encoder's dense hidden layers, after any convolutions; a
         dense decoder mirrors them. None is (128, 64), (16,) for "conv", and
@@ -107,8 +110,11 @@ class VAEDetector(
     n_members : int or None, default=None
         Networks that are trained side by side and whose scores are averaged.
         None is 4 for dense networks and 1 for others.
-    score_type : {"elbo", "reconstruction", "kl"}, default="elbo"
-        What `score_samples` is minus of; see `vae_anomaly.scores`.
+    score_type : str, default="auto"
+        What `score_samples` is minus of: "exemplar", "elbo",
+        "importance_weighted", "reconstruction", "kl", "typicality" or
+        "latent_distance"; see `vae_anomaly.scores`. "auto" is "exemplar" for rows
+        and "elbo" for pictures.
     n_draws : int, default=2
         Latent draws over which the score is averaged: corners of a cube, in
         opposite pairs. They are drawn once, in `fit`: scores are deterministic.
@@ -152,7 +158,7 @@ class VAEDetector(
     latent_kl_ : ndarray of shape (n_members, latent_dim)
         Mean KL divergence of each latent dimension from N(0, 1) over the training
         rows, in nats: near zero where a dimension is not used.
-    exemplars_ : ndarray of shape (n_members, m, 2 * latent_dim) or None
+    prior_ : ndarray of shape (n_members, m, 2 * latent_dim) or None
         Means and log-variances of the components of an aggregated prior.
     image_shape_ : tuple of (height, width, channels) or None
         Of the pictures that it was fitted on, if it was.
@@ -168,6 +174,8 @@ class VAEDetector(
         Weights of the networks.
     noise_ : ndarray of shape (n_draws, latent_dim)
         The latent draws that scoring uses.
+    reference_ : Reference
+        Training rows as the networks see them.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of str
@@ -243,7 +251,7 @@ class VAEDetector(
         self,
         *,
         architecture: str | tuple[Any, Any] = "auto",
-        latent_dim: int = 8,
+        latent_dim: int | None = None,
         hidden_units: tuple[int, ...] | None = None,
         smoothing: float | None = None,
         shift: float | None = None,
@@ -252,7 +260,7 @@ class VAEDetector(
         prior: str = "aggregated",
         beta: float = 1.0,
         n_members: int | None = None,
-        score_type: str = "elbo",
+        score_type: str = "auto",
         n_draws: int = 2,
         optimizer: str = "adam",
         learning_rate: float = 1e-3,
@@ -358,7 +366,7 @@ class VAEDetector(
         self.columns_, self.network_spec_ = columns, spec
         self.image_shape_, self.picture_scale_ = given.shape, given.scale
         self.noise_ = scoring_noise(spec, self.n_draws, rng)
-        self._look_at_codes(some_rows(learned, MAX_LATENT_ROWS, rng), rng)
+        self._look_back(some_rows(learned, MAX_LATENT_ROWS, rng), rng)
         self._choose_threshold(learned, rows[calibrates])
         return self
 
@@ -369,24 +377,30 @@ class VAEDetector(
         check_channels(architecture_for(self, image), columns.varies[: image[2]])
         return columns
 
-    def _look_at_codes(self, rows: Array, rng: np.random.RandomState) -> None:
-        """Measure the use of latent dimensions; keep the codes of some rows as the prior."""
+    def _look_back(self, rows: Array, rng: np.random.RandomState) -> None:
+        """See training rows as the networks do: what prior and scores compare others with."""
         from vae_anomaly.inference import posterior
 
-        x = self.columns_.network_input(rows)
-        mean, log_variance, _ = posterior(self.network_spec_, self.weights_, x)
+        spec, weights = self.network_spec_, self.weights_
+        x, target = self.columns_.input_and_target(rows, spec.likelihood)
+        mean, log_variance, rebuilt = posterior(spec, weights, x)
         self.latent_kl_ = gaussian_kl(PLAIN, mean, log_variance).mean(axis=0)
-        self.exemplars_ = None
-        if has_exemplars(self):
+        self.prior_ = None
+        if has_aggregated_prior(self):
             codes = np.stack([mean, log_variance], axis=1)
-            self.exemplars_ = as_exemplars(*some_rows(codes, MAX_EXEMPLARS, rng).swapaxes(0, 1))
+            self.prior_ = as_components(*some_rows(codes, MAX_COMPONENTS, rng).swapaxes(0, 1))
+        unit = residual_unit(spec, weights, rebuilt)
+        typical = SCORES["elbo"].contributions(MeasuredTerms(self, rows)).mean(axis=0)
+        self.reference_ = Reference.of(
+            mean, log_variance, target - rebuilt, unit, typical, self.beta, rng
+        )
 
     def _choose_threshold(self, learned: Array, calibration: Array) -> None:
-        self.calibration_scores_ = np.sort(self._contributions(calibration).sum(axis=1))
+        self.calibration_scores_ = np.sort(self._anomaly_scores(calibration))
         if self.threshold is not None:
             threshold = float(self.threshold)
         elif self.contamination is not None:
-            scores = self._contributions(learned).sum(axis=1)
+            scores = self._anomaly_scores(learned)
             threshold = contamination_threshold(scores, self.contamination)
         else:
             threshold = false_alarm_threshold(self.calibration_scores_, self.false_alarm_rate)
@@ -394,82 +408,6 @@ class VAEDetector(
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "offset_")
-
-    # ----------------------------------------------------------------------------- scoring
-
-    def _validated(self, X: ArrayLike) -> Array:
-        check_is_fitted(self)
-        given = as_rows(X)
-        check_shape(given.shape, self.image_shape_)
-        rows = validate_data(self, given.values, dtype=np.float64, order="C", reset=False)
-        shape = self.image_shape_
-        return rows if shape is None else smooth(rows, shape, self.smoothing_)
-
-    def _contributions(self, rows: Array) -> Array:
-        """Contributions of each column, and last of the latent code: (n, n_features + 1)."""
-        from vae_anomaly.inference import elbo_terms
-
-        columns, likelihood = self.columns_, self.network_spec_.likelihood
-        parts = elbo_terms(
-            self.network_spec_,
-            self.weights_,
-            self.noise_,
-            *columns.input_and_target(rows, likelihood),
-            self.exemplars_,
-        )
-        reconstruction = columns.outlying(rows, likelihood)
-        reconstruction[:, columns.varies] += parts.reconstruction
-        return SCORES[self.score_type](RowTerms(reconstruction, parts.kl), self.beta)
-
-    def score_samples(self, X: ArrayLike) -> Array:
-        """Score rows: the higher, the more normal.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            With ``score_type="elbo"`` the ELBO in nats: minus the anomaly score.
-        """
-        return -self._contributions(self._validated(X)).sum(axis=1)
-
-    def score(self, X: ArrayLike, y: Any = None) -> float:
-        """Average `score_samples` over rows: how well the model fits them.
-
-        With the defaults the mean ELBO, by which `GridSearchCV` and
-        `cross_val_score` can compare models without labels, if they share `beta`,
-        `prior`, `likelihood`, `smoothing` and `score_type`.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : object
-            Ignored.
-
-        Returns
-        -------
-        float
-        """
-        return float(self.score_samples(X).mean())
-
-    def explain(self, X: ArrayLike) -> pd.DataFrame:
-        """Split the anomaly score of each row into what each column adds to it.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        DataFrame of shape (n_samples, n_features + 1)
-            A column per feature and last "kl", the latent code's part, in nats.
-            Each row sums to its anomaly score, minus `score_samples`.
-        """
-        contributions = self._contributions(self._validated(X))
-        index = X.index if isinstance(X, pd.DataFrame) else None
-        return pd.DataFrame(contributions, columns=[*column_names(self), "kl"], index=index)
 
     def transform(self, X: ArrayLike) -> Array:
         """Encode rows: the means of q(z|x), those of all members side by side.

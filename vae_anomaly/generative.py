@@ -32,7 +32,7 @@ class GenerativeMixin:
         network_spec_: NetworkSpec
         weights_: NDArray[np.float32]
         noise_: NDArray[np.float32]
-        exemplars_: NDArray[np.float32] | None
+        prior_: NDArray[np.float32] | None
         image_shape_: ImageShape | None
         picture_scale_: float
 
@@ -91,7 +91,7 @@ class GenerativeMixin:
                 f"n_samples must be {integer(1).words}. Got {n_samples!r} instead."
             )
         rng = check_random_state(random_state)
-        drawn = draw_rows(self.network_spec_, self.weights_, n_samples, rng, self.exemplars_)
+        drawn = draw_rows(self.network_spec_, self.weights_, n_samples, rng, self.prior_)
         return self._as_given(self.columns_.from_target(drawn, self.network_spec_.likelihood))
 
     def decode(self, z: ArrayLike, member: int | None = None) -> Any:

@@ -19,18 +19,30 @@ from vae_anomaly.densities import PLAIN, floored_log_variance
 from vae_anomaly.engines import Engine, open_engine
 from vae_anomaly.networks import ConvPlan, NetworkSpec
 from vae_anomaly.priors import draw_codes, kl_from_prior
+from vae_anomaly.reference import Reference
 from vae_anomaly.scores import RowTerms
 
-__all__ = ["decode", "decode_members", "draw_rows", "elbo_terms", "posterior"]
+__all__ = [
+    "beside_exemplars",
+    "decode",
+    "decode_members",
+    "draw_rows",
+    "elbo_terms",
+    "importance_weighted_bound",
+    "posterior",
+]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
 
-MAX_BLOCK_ROWS = 512
+MAX_BLOCK_ROWS = 256
 MAX_BLOCK_CELLS = 2**22
 
 OWN_BREADTH = 8
 """Numbers in the widest layer of a user's network for each input: a guess that bounds memory."""
+
+
+N_IMPORTANCE_DRAWS = 64
 
 
 def block_rows(spec: NetworkSpec, draws: int) -> int:
@@ -82,7 +94,7 @@ def elbo_terms(
     noise: NDArray[np.float32],
     x: Array,
     target: Array,
-    exemplars: Weights | None = None,
+    components: Weights | None = None,
 ) -> RowTerms:
     """Evaluate both halves of minus the ELBO for each row, in float64.
 
@@ -94,7 +106,7 @@ def elbo_terms(
         Standard normal, the same for every row.
     x, target : ndarray of shape (n, columns)
         What the encoder sees, and what the likelihood explains.
-    exemplars : ndarray of shape (members, m, 2 latent), optional
+    components : ndarray of shape (members, m, 2 latent), optional
         Components of the prior; by default it is N(0, I).
 
     Returns
@@ -108,9 +120,70 @@ def elbo_terms(
         error, mean, log_variance = engine.terms(noise, *block)
         taken = part.stop - part.start
         out.reconstruction[part] = error[:taken]
-        out.kl[part] = kl_from_prior(mean, log_variance, noise, exemplars)[:taken]
+        out.kl[part] = kl_from_prior(mean, log_variance, noise, components)[:taken]
 
     for_each_block(engine, rows, score, x.astype(np.float32), target)
+    return out
+
+
+def importance_weighted_bound(
+    spec: NetworkSpec, weights: Weights, x: Array, target: Array, components: Weights | None = None
+) -> Array:
+    """Evaluate the importance-weighted bound of log p(x) for each row: (n,), in nats.
+
+    The draws are normal, always the same, and in opposite pairs. See `elbo_terms`
+    for the parameters.
+    """
+    if components is None:
+        components = np.zeros((spec.members, 1, 2 * spec.latent), dtype=np.float32)
+    half = np.random.RandomState(0).standard_normal((N_IMPORTANCE_DRAWS // 2, spec.latent))
+    draws = np.concatenate([half, -half]).astype(np.float32)[:, None]
+    bound = np.empty(len(x))
+    engine = open_engine(spec, weights)
+
+    def weigh(part: slice, block: list[NDArray[Any]]) -> None:
+        ratios = []  # log p(x, z) - log q(z|x)
+        for draw in draws:
+            error, mean, log_variance = engine.terms(draw, *block)
+            away = kl_from_prior(mean, log_variance, draw, components)
+            ratios.append(-error.sum(axis=1) - away)
+        mixed = np.logaddexp.reduce(ratios, axis=0) - np.log(len(draws))
+        bound[part] = mixed[: part.stop - part.start]
+
+    for_each_block(engine, block_rows(spec, 1), weigh, x.astype(np.float32), target)
+    return bound
+
+
+def beside_exemplars(
+    spec: NetworkSpec,
+    weights: Weights,
+    x: Array,
+    target: Array,
+    reference: Reference,
+    *,
+    attributed: bool,
+) -> Array:
+    """Compare rows with single training rows: see `Exemplars`.
+
+    Returns
+    -------
+    ndarray of shape (n, 1), or (n, columns) if `attributed`
+        Scores in nats, or what columns add to them.
+    """
+    out = np.empty((len(x), spec.columns if attributed else 1))
+    engine, exemplars = open_engine(spec, weights), reference.exemplars
+
+    def compare(part: slice, block: list[NDArray[Any]]) -> None:
+        mean, _, rows = engine.posterior(block[0])
+        residual = block[1] - rows.mean(axis=0)
+        points = reference.locate(mean.swapaxes(0, 1), residual)
+        if attributed:
+            compared = exemplars.attribute(points, spec.columns)
+        else:
+            compared = exemplars.score(points)[:, None]
+        out[part] = compared[: part.stop - part.start]
+
+    for_each_block(engine, block_rows(spec, 1), compare, x.astype(np.float32), target)
     return out
 
 
@@ -163,13 +236,13 @@ def draw_rows(
     weights: Weights,
     n: int,
     rng: np.random.RandomState,
-    exemplars: Weights | None = None,
+    components: Weights | None = None,
 ) -> Array:
     """Draw rows from the model: a member, z ~ p(z), x ~ p(x|z); (n, columns)."""
     member = rng.randint(spec.members, size=n)
-    if exemplars is None:
-        exemplars = np.zeros((spec.members, 1, 2 * spec.latent), dtype=np.float32)
-    z = draw_codes(exemplars, n, rng).astype(np.float32)
+    if components is None:
+        components = np.zeros((spec.members, 1, 2 * spec.latent), dtype=np.float32)
+    z = draw_codes(components, n, rng).astype(np.float32)
     rows = np.empty((n, spec.columns))
     engine = open_engine(spec, weights)
 

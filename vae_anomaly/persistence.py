@@ -24,10 +24,10 @@ from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.history import History
 from vae_anomaly.networks import NetworkSpec
 from vae_anomaly.networks.own import OwnNetworks, is_pair
-from vae_anomaly.priors import MAX_EXEMPLARS
+from vae_anomaly.priors import MAX_COMPONENTS
 from vae_anomaly.scaling import Columns
 from vae_anomaly.schema import ImageSchema
-from vae_anomaly.settings import RULES, column_names, has_exemplars, network_spec, smoothing_for
+from vae_anomaly.settings import RULES, column_names, has_aggregated_prior, network_spec, smoothing_for
 
 __all__ = ["inspect", "load", "load_with_images", "save"]
 
@@ -63,7 +63,7 @@ CONFIG_KEYS = {
     "image_shape",
     "images",
     "n_calibration",
-    "n_exemplars",
+    "n_components",
     "n_features",
     "n_varying",
     "networks",
@@ -114,7 +114,7 @@ def save(detector: VAEDetector, path: str | Path, images: ImageSchema | None = N
     if (
         not _asks_for(detector, spec)
         or len(detector.noise_) != (1 if spec.noiseless else detector.n_draws)
-        or has_exemplars(detector) != (detector.exemplars_ is not None)
+        or has_aggregated_prior(detector) != (detector.prior_ is not None)
     ):
         raise ParameterError("Parameters were changed after fit. Fit again before saving.")
     names = getattr(detector, "feature_names_in_", None)
@@ -127,7 +127,7 @@ def save(detector: VAEDetector, path: str | Path, images: ImageSchema | None = N
         "image_shape": None if detector.image_shape_ is None else list(detector.image_shape_),
         "images": None if images is None else asdict(images),
         "n_calibration": len(detector.calibration_scores_),
-        "n_exemplars": 0 if detector.exemplars_ is None else detector.exemplars_.shape[1],
+        "n_components": 0 if detector.prior_ is None else detector.prior_.shape[1],
         "n_features": detector.n_features_in_,
         "n_varying": spec.columns,
         "networks": None if spec.own is None else spec.own.as_plain(),
@@ -140,8 +140,8 @@ def save(detector: VAEDetector, path: str | Path, images: ImageSchema | None = N
     }
     arrays["calibration_scores"] = ("F64", detector.calibration_scores_)
     arrays["latent_kl"] = ("F64", detector.latent_kl_)
-    if detector.exemplars_ is not None:
-        arrays["exemplars"] = ("F32", detector.exemplars_)
+    if detector.prior_ is not None:
+        arrays["prior"] = ("F32", detector.prior_)
     arrays["noise"] = ("F32", detector.noise_)
     for name, array in spec.unpack(detector.weights_).items():
         arrays[name] = ("F32", array)
@@ -333,10 +333,10 @@ def _restore(file: UnopenedFile, networks: Any = None, *, described: bool = Fals
     layout: Layout = {f"columns.{field.name}": ("F64", (n,)) for field in fields(Columns)}
     layout["calibration_scores"] = ("F64", (config["n_calibration"],))
     layout["latent_kl"] = ("F64", (spec.members, spec.latent))
-    if has_exemplars(detector) != bool(config["n_exemplars"]):
-        raise refuse(file.name, "its exemplars do not go with its prior")
-    if has_exemplars(detector):
-        layout["exemplars"] = ("F32", (spec.members, config["n_exemplars"], 2 * spec.latent))
+    if has_aggregated_prior(detector) != bool(config["n_components"]):
+        raise refuse(file.name, "the components of its prior do not go with its parameters")
+    if has_aggregated_prior(detector):
+        layout["prior"] = ("F32", (spec.members, config["n_components"], 2 * spec.latent))
     layout["noise"] = ("F32", (draws, spec.latent))
     weights = {name: (spec.members, *shape) for name, shape in spec.weight_shapes().items()}
     layout |= {name: ("F32", shape) for name, shape in weights.items()}
@@ -349,7 +349,7 @@ def _restore(file: UnopenedFile, networks: Any = None, *, described: bool = Fals
         spec = replace(spec, own=given.like(own))
     detector.calibration_scores_ = arrays["calibration_scores"]
     detector.latent_kl_, detector.noise_ = arrays["latent_kl"], arrays["noise"]
-    detector.exemplars_ = arrays.get("exemplars")
+    detector.prior_ = arrays.get("prior")
     detector.weights_ = spec.pack({name: arrays[name] for name in weights})
     detector.network_spec_ = spec
     detector.image_shape_, detector.picture_scale_ = image, config["picture_scale"]
@@ -369,12 +369,12 @@ def _check_config(name: str, config: Any) -> None:
         ("n_features", 1),
         ("n_varying", 1),
         ("n_calibration", 0),
-        ("n_exemplars", 0),
+        ("n_components", 0),
     ):
         if type(config[key]) is not int or config[key] < least:
             raise refuse(name, f"{key} must be an int >= {least}")
-    if config["n_exemplars"] > 1 + MAX_EXEMPLARS:
-        raise refuse(name, f"n_exemplars must be {1 + MAX_EXEMPLARS} at most")
+    if config["n_components"] > 1 + MAX_COMPONENTS:
+        raise refuse(name, f"n_components must be {1 + MAX_COMPONENTS} at most")
     if config["n_varying"] > config["n_features"]:
         raise refuse(name, "more columns vary than there are")
     if not _is_finite(config["offset"]):
@@ -467,10 +467,10 @@ def _check_arrays(name: str, arrays: dict[str, NDArray[Any]], n_varying: int) ->
     for key, values in arrays.items():
         if key.endswith(".moving_variance") and (values <= 0).any():
             raise refuse(name, f"the variances {key!r} are not all positive")
-    if "exemplars" in arrays:
-        log_variance = np.split(arrays["exemplars"], 2, axis=-1)[1]
+    if "prior" in arrays:
+        log_variance = np.split(arrays["prior"], 2, axis=-1)[1]
         if (np.abs(log_variance) > MAX_LOG_VARIANCE).any():
-            raise refuse(name, "its exemplars have variances out of range")
+            raise refuse(name, "its prior has variances out of range")
     if (np.diff(arrays["calibration_scores"]) < 0).any():
         raise refuse(name, "its calibration scores are not sorted")
 

@@ -5,8 +5,8 @@ in clusters the codes do too, and a code between clusters is strange however
 close to the origin. So rows are scored against the aggregated posterior: a
 mixture of the q(z|x) of training rows, which of all priors gives them the
 highest ELBO (Hoffman and Johnson, "ELBO surgery", 2016; Tomczak and Welling,
-"VAE with a VampPrior", :arxiv:`1705.07120`). Here some rows stand for all, the
-exemplars, and N(0, I) for what they miss.
+"VAE with a VampPrior", :arxiv:`1705.07120`). Here some rows stand for all,
+and N(0, I) for what they miss.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 
 from vae_anomaly.densities import PLAIN, gaussian_kl
 
-__all__ = ["MAX_EXEMPLARS", "as_exemplars", "draw_codes", "kl_from_prior", "some_rows"]
+__all__ = ["MAX_COMPONENTS", "as_components", "draw_codes", "kl_from_prior", "some_rows"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
 
-MAX_EXEMPLARS = 256
+MAX_COMPONENTS = 256
 
 NORMAL_SHARE = 0.1
 """Of the aggregated prior that is N(0, I)."""
@@ -32,7 +32,7 @@ RIM = 16
 """Zeros around the rows in a matrix product, so that it rounds them all alike."""
 
 
-def as_exemplars(mean: Array, log_variance: Array) -> Weights:
+def as_components(mean: Array, log_variance: Array) -> Weights:
     """Join posteriors of rows, both (n, members, latent), with N(0, I), which comes first.
 
     Returns
@@ -52,7 +52,7 @@ def some_rows(rows: NDArray[Any], most: int, rng: np.random.RandomState) -> NDAr
 
 
 def kl_from_prior(
-    mean: Weights, log_variance: Weights, noise: Weights, exemplars: Weights | None
+    mean: Weights, log_variance: Weights, noise: Weights, components: Weights | None
 ) -> Array:
     """KL divergence of q(z|x) from the prior in nats, averaged over members.
 
@@ -62,7 +62,7 @@ def kl_from_prior(
         Of q(z|x).
     noise : ndarray of shape (draws, latent)
         Where q(z|x) is looked at, in its standard deviations.
-    exemplars : ndarray of shape (members, m, 2 latent) or None
+    components : ndarray of shape (members, m, 2 latent) or None
         Components of the prior: `NORMAL_SHARE` is the first, the rest is shared
         equally. None is N(0, I).
 
@@ -73,20 +73,20 @@ def kl_from_prior(
         which may come out below zero where the two are alike.
     """
     mean, log_variance = mean.astype(np.float64), log_variance.astype(np.float64)
-    if exemplars is None:
+    if components is None:
         return gaussian_kl(PLAIN, mean, log_variance).sum(axis=-1).mean(axis=0)
     # Rows go last, so that every step runs along them.
     mean, log_variance = (np.ascontiguousarray(a.swapaxes(1, 2)) for a in (mean, log_variance))
     deviation = np.exp(0.5 * log_variance)
     kl = np.zeros(mean.shape[2])
-    for m, components in enumerate(exemplars.astype(np.float64)):
-        coefficients = _coefficients(components)
+    for m, of_member in enumerate(components.astype(np.float64)):
+        coefficients = _coefficients(of_member)
         spread = log_variance[m].sum(axis=0)
         for draw in noise.astype(np.float64)[:, :, None]:
             log_mixture = _log_mixture(mean[m] + deviation[m] * draw, coefficients)
             kl -= 0.5 * (spread + np.sum(draw**2)) + log_mixture
     # Of both densities: log q(z|x) was left without, log p(z) is.
-    return kl / (len(exemplars) * len(noise))
+    return kl / (len(components) * len(noise))
 
 
 def _coefficients(components: Array) -> Array:
@@ -127,11 +127,11 @@ def _shares(components: int) -> Array:
     return np.r_[NORMAL_SHARE, np.full(components - 1, (1 - NORMAL_SHARE) / (components - 1))]
 
 
-def draw_codes(exemplars: Weights, n: int, rng: np.random.RandomState) -> Array:
+def draw_codes(components: Weights, n: int, rng: np.random.RandomState) -> Array:
     """Draw codes of each member from the prior: (n, members, latent)."""
-    members, m, both = exemplars.shape
+    members, m, both = components.shape
     latent = both // 2
     drawn = rng.choice(m, size=n, p=_shares(m))
-    chosen = exemplars[:, drawn].astype(np.float64)  # (members, n, 2 latent)
+    chosen = components[:, drawn].astype(np.float64)  # (members, n, 2 latent)
     noise = rng.standard_normal((members, n, latent))
     return (chosen[..., :latent] + np.exp(0.5 * chosen[..., latent:]) * noise).swapaxes(0, 1)

@@ -20,8 +20,9 @@ __all__ = [
     "architecture_for",
     "check_channels",
     "column_names",
-    "has_exemplars",
+    "has_aggregated_prior",
     "network_spec",
+    "score_for",
     "scoring_noise",
     "shift_for",
     "smoothing_for",
@@ -36,6 +37,9 @@ HIDDEN_UNITS = {"dense": (128, 64), "conv": (16,), "conv_bn": (20,)}
 CONVOLUTIONAL = ("conv", "conv_bn")
 DENSE_MEMBERS = 4
 
+LATENT_DIM = {False: 32, True: 8}
+"""For rows, and for pictures."""
+
 SMOOTHING_SHARE = 1 / 28
 """Of the longer side: one pixel of Fashion-MNIST, on whose training pictures it was found."""
 
@@ -49,7 +53,7 @@ RULES = {
         lambda v: NAMED.holds(v) or is_pair(v),
         f"{NAMED.words}, or a pair (encoder, decoder) of Keras models",
     ),
-    "latent_dim": integer(1),
+    "latent_dim": optional(integer(1)),
     "hidden_units": optional(units()),
     "smoothing": optional(number(0, np.inf, "[)")),
     "shift": optional(number(0, np.inf, "[)")),
@@ -59,7 +63,7 @@ RULES = {
     "beta": number(0, np.inf, "[)"),
     "n_members": optional(integer(1)),
     "n_draws": integer(1),
-    "score_type": one_of(SCORES),
+    "score_type": one_of(("auto", *SCORES)),
     "optimizer": one_of(OPTIMIZERS),
     "learning_rate": number(0, np.inf, "()"),
     "batch_size": integer(1),
@@ -77,7 +81,7 @@ class NetworkParameters(Protocol):
     architecture: Any
     smoothing: float | None
     shift: float | None
-    latent_dim: int
+    latent_dim: int | None
     hidden_units: tuple[int, ...] | None
     likelihood: str
     variance: float | None
@@ -148,9 +152,16 @@ def shift_for(detector: NetworkParameters, image: ImageShape | None, cells: int)
     return SMOOTHING_SHARE * max(image[:2]) if few else 0.0
 
 
-def has_exemplars(detector: NetworkParameters) -> bool:
+def has_aggregated_prior(detector: NetworkParameters) -> bool:
     """Tell whether codes are scored against those of training rows; an autoencoder's are not."""
     return detector.prior == "aggregated" and detector.beta > 0
+
+
+def score_for(detector: Any) -> str:
+    """Tell which score a fitted detector gives: pictures are too wide for neighbours."""
+    if detector.score_type != "auto":
+        return detector.score_type
+    return "exemplar" if detector.image_shape_ is None else "elbo"
 
 
 def network_spec(
@@ -172,7 +183,7 @@ def network_spec(
         members=detector.n_members or (DENSE_MEMBERS if architecture == "dense" else 1),
         columns=varying,
         hidden=() if own else tuple(detector.hidden_units or HIDDEN_UNITS[architecture]),
-        latent=own.latent if own else detector.latent_dim,
+        latent=own.latent if own else detector.latent_dim or LATENT_DIM[image is not None],
         likelihood=detector.likelihood,
         variance=detector.variance if detector.likelihood == "gaussian" else None,
         noiseless=detector.beta == 0,

@@ -316,11 +316,11 @@ def _latent_grid(detector: VAEDetector, X: NDArray[Any]) -> LatentGridDisplay:
 
 def _samples(detector: VAEDetector, X: NDArray[Any]) -> PictureGridDisplay:
     """Paint what the prior holds in the first member: expectations, without noise of pixels."""
-    rng, exemplars = np.random.RandomState(0), detector.exemplars_
-    if exemplars is None:
+    rng, components = np.random.RandomState(0), detector.prior_
+    if components is None:
         codes = rng.standard_normal((N_SAMPLES, detector.network_spec_.latent))
     else:
-        codes = draw_codes(exemplars, N_SAMPLES, rng)[:, 0]
+        codes = draw_codes(components, N_SAMPLES, rng)[:, 0]
     drawn = detector.decode(codes, member=0)
     return PictureGridDisplay.measure(drawn, values=_painted_values(detector, X))
 

@@ -1,0 +1,144 @@
+"""How strange a row is beside single training rows, in the networks' own coordinates.
+
+A VAE gives every row two sets of coordinates: its code, in standard deviations
+of q(z|x), and what the decoder leaves unexplained of it, in standard deviations
+of p(x|z). Together they lose nothing of the row, and each unit is one that
+noise alone would make. The model here is: take a training row at random, shift
+its code and its residual by noise, decode. Its density is a kernel density in
+these coordinates; where training rows lie far apart, kernels are wider.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["MAX_EXEMPLARS", "Exemplars", "most_exemplars"]
+
+Array = NDArray[np.float64]
+Weights = NDArray[np.float32]
+
+MAX_EXEMPLARS = 4096
+MAX_CELLS = 2**21
+"""Numbers that exemplars may consist of: fewer of them are kept of wide rows."""
+
+N_NEIGHBOURS = 5
+FLOOR = 0.1
+"""Added to the squares of reaches, whose median is 1: duplicates have none of their own."""
+
+SAME = 1e-6
+"""Energy, in nats, up to which an exemplar is taken to be the row itself."""
+
+ROUNDING = 1e-5
+"""Relative error of an energy, generously: distances that may be zero are measured exactly."""
+
+RIM = 16
+"""Columns around the rows in a matrix product, so that it rounds them all alike."""
+
+
+def most_exemplars(dimensions: int) -> int:
+    """Tell how many training rows of so many coordinates to keep at most."""
+    return min(MAX_EXEMPLARS, max(2, MAX_CELLS // dimensions))
+
+
+@dataclass(frozen=True, eq=False)
+class Exemplars:
+    """Training rows in the networks' coordinates.
+
+    Attributes
+    ----------
+    points : ndarray of shape (m, d)
+        Their coordinates, those of the residual first.
+    reach : ndarray of shape (m,)
+        Width of each one's kernel: variances are multiplied by it.
+    """
+
+    points: Weights
+    reach: Weights
+
+    @classmethod
+    def of(cls, points: Weights) -> Exemplars:
+        """Measure how far apart points lie.
+
+        The square of a reach is the mean energy, half the squared distance, of
+        the five nearest other points, relative to its median: kernels widen with
+        the root of the distance to neighbours, as in "self-tuning" affinities
+        (Zelnik-Manor and Perona, "Self-tuning spectral clustering", NIPS 2004;
+        Abramson, "On bandwidth variation in kernel estimates",
+        :doi:`10.1214/aos/1176345986`).
+        """
+        k = min(N_NEIGHBOURS, len(points) - 1)
+        alone = cls(points, np.ones(len(points), dtype=np.float32))
+        spacing = np.empty(len(points))
+        for start in range(0, len(points), 512):
+            part = slice(start, start + 512)
+            energy = alone.energies(points[part])  # (m, n)
+            energy[np.arange(len(points))[part], np.arange(energy.shape[1])] = np.inf
+            spacing[part] = np.partition(energy, k - 1, axis=0)[:k].mean(axis=0)
+        apart = spacing[spacing > SAME]
+        typical = np.median(apart) if len(apart) else 1.0
+        return cls(points, np.sqrt(spacing / typical + FLOOR).astype(np.float32))
+
+    @cached_property
+    def _center(self) -> Weights:
+        return self.points.mean(axis=0)
+
+    @cached_property
+    def _coefficients(self) -> Weights:
+        """Write energies as a polynomial in a point, its half square and 1: (m, d + 2)."""
+        kept = self.points - self._center
+        square = 0.5 * (kept**2).sum(axis=1)
+        polynomial = np.column_stack([-kept, np.ones_like(square), square])
+        return polynomial / self.reach[:, None]
+
+    def energies(self, points: Weights) -> Weights:
+        """Half the squared distances of points, (n, d), in units of reaches: (m, n)."""
+        d = points.shape[1]
+        lifted = np.ones((d + 2, len(points) + 2 * RIM), dtype=np.float32)
+        lifted[:d] = np.pad((points - self._center).T, [(0, 0), (RIM, RIM)])
+        lifted[d] = 0.5 * (lifted[:d] ** 2).sum(axis=0)
+        energy = (self._coefficients @ lifted)[:, RIM:-RIM]
+        return np.maximum(energy, 0.0, out=energy)
+
+    def score(self, points: Weights) -> Array:
+        """Minus the log of the mean kernel at points, (n, d), in nats: (n,).
+
+        With the energy E_i of exemplar i it is ``-log(1/m sum_i exp(-E_i))``. By
+        the variational formula of log-sum-exp that is the least value over
+        distributions r of ``sum_i r_i E_i + KL(r || 1/m)``: reconstruction error
+        and KL divergence of an ELBO whose latent variables are the exemplar and
+        the code. An exemplar at the very point is taken for the row itself and
+        left out, so that training rows get the scores that fresh ones would.
+        """
+        energy, nearest = self._of_others(points)
+        near = np.exp(np.subtract(nearest, energy, out=energy), out=energy).sum(axis=0)
+        return nearest + np.log(len(self.points) / near.astype(np.float64))
+
+    def attribute(self, points: Weights, columns: int) -> Array:
+        """Split the scores of points: (n, columns) of what their residuals add.
+
+        Energies are averaged over exemplars with the weights r of `score`.
+        """
+        energy, nearest = self._of_others(points)
+        weight = np.exp(nearest - energy).astype(np.float64)
+        weight /= weight.sum(axis=0) * self.reach[:, None]  # (m, n)
+        residual = self.points[:, :columns].astype(np.float64)
+        new = points[:, :columns].astype(np.float64)
+        mixed = new**2 * weight.sum(axis=0)[:, None] - 2 * new * (weight.T @ residual)
+        return 0.5 * np.maximum(mixed + weight.T @ residual**2, 0.0)
+
+    def _of_others(self, points: Weights) -> tuple[Weights, Weights]:
+        """Energies, (m, n), without an exemplar that is the row itself; and the least of them."""
+        energy = self.energies(points)
+        nearest = energy.min(axis=0)
+        scale = 1.0 + ((points - self._center) ** 2).sum(axis=1)
+        for i in np.flatnonzero(nearest <= ROUNDING * scale):
+            closest = energy[:, i].argmin()
+            apart = 0.5 * ((points[i] - self.points[closest]) ** 2).sum()
+            if apart <= SAME * self.reach[closest]:
+                energy[closest, i] = np.inf
+                nearest[i] = energy[:, i].min()
+        return energy, nearest

@@ -1,0 +1,247 @@
+"""The scoring side of a detector: rows in, anomaly scores and their reasons out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from vae_anomaly.exceptions import ParameterError
+from vae_anomaly.pictures import as_rows, check_shape, smooth
+from vae_anomaly.scores import SCORES, RowTerms
+from vae_anomaly.settings import column_names, score_for
+
+if TYPE_CHECKING:
+    from vae_anomaly.networks import NetworkSpec
+    from vae_anomaly.pictures import ImageShape
+    from vae_anomaly.reference import Reference
+    from vae_anomaly.scaling import Columns
+
+__all__ = ["ScoringMixin"]
+
+Array = NDArray[np.float64]
+
+
+class ScoringMixin:
+    """The scoring side of `VAEDetector`."""
+
+    if TYPE_CHECKING:
+        beta: float
+        score_type: str
+        columns_: Columns
+        network_spec_: NetworkSpec
+        weights_: NDArray[np.float32]
+        noise_: NDArray[np.float32]
+        prior_: NDArray[np.float32] | None
+        reference_: Reference
+        image_shape_: ImageShape | None
+        smoothing_: float
+
+    def _validated(self, X: ArrayLike) -> Array:
+        check_is_fitted(self)
+        given = as_rows(X)
+        check_shape(given.shape, self.image_shape_)
+        rows = validate_data(self, given.values, dtype=np.float64, order="C", reset=False)
+        shape = self.image_shape_
+        return rows if shape is None else smooth(rows, shape, self.smoothing_)
+
+    def _anomaly_scores(self, rows: Array) -> Array:
+        """Anomaly scores of prepared rows, (n,)."""
+        return SCORES[score_for(self)].total(MeasuredTerms(self, rows))
+
+    def _contributions(self, rows: Array) -> Array:
+        """Contributions of each column, and last of the latent code: (n, n_features + 1)."""
+        return SCORES[score_for(self)].contributions(MeasuredTerms(self, rows))
+
+    def score_samples(self, X: ArrayLike) -> Array:
+        """Score rows: the higher, the more normal.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Minus the anomaly score, in nats: a lower bound of the log-density
+            under the model that `score_type` names.
+        """
+        return -self._anomaly_scores(self._validated(X))
+
+    def scores(self, X: ArrayLike, score_types: Sequence[str] | None = None) -> pd.DataFrame:
+        """Score rows in several ways at once.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        score_types : sequence of str, optional
+            Names in `vae_anomaly.scores.SCORES`; all by default.
+
+        Returns
+        -------
+        DataFrame of shape (n_samples, n_scores)
+            Anomaly scores in nats: higher is stranger.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such score.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from vae_anomaly import VAEDetector
+        >>> X = np.random.RandomState(0).normal(size=(50, 3))
+        >>> detector = VAEDetector(contamination=0.1, max_steps=20, random_state=0).fit(X)
+        >>> detector.scores(X, ["elbo", "kl"]).columns.tolist()
+        ['elbo', 'kl']
+        """
+        names = list(SCORES) if score_types is None else list(score_types)
+        unknown = [name for name in names if name not in SCORES]
+        if unknown:
+            raise ParameterError(
+                f"score_types must be some of {', '.join(map(repr, SCORES))}. "
+                f"Got {unknown[0]!r} instead."
+            )
+        terms = MeasuredTerms(self, self._validated(X))
+        index = X.index if isinstance(X, pd.DataFrame) else None
+        return pd.DataFrame({name: SCORES[name].total(terms) for name in names}, index=index)
+
+    def score(self, X: ArrayLike, y: Any = None) -> float:
+        """Average the ELBO over rows: how well the model fits them, whatever `score_type` is.
+
+        By it `GridSearchCV` and `cross_val_score` can compare models without
+        labels, if they share `beta`, `prior`, `likelihood` and `smoothing`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : object
+            Ignored.
+
+        Returns
+        -------
+        float
+            In nats a row.
+        """
+        return -float(SCORES["elbo"].total(MeasuredTerms(self, self._validated(X))).mean())
+
+    def explain(self, X: ArrayLike) -> pd.DataFrame:
+        """Split the anomaly score of each row into what each column adds to it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        DataFrame of shape (n_samples, n_features + 1)
+            A column per feature and last "kl", the latent code's part, in nats.
+            Each row sums to its anomaly score, minus `score_samples`.
+        """
+        contributions = self._contributions(self._validated(X))
+        index = X.index if isinstance(X, pd.DataFrame) else None
+        return pd.DataFrame(contributions, columns=[*column_names(self), "kl"], index=index)
+
+
+class MeasuredTerms:
+    """What scores of some rows are made of, each part evaluated when first asked for. See `Terms`.
+
+    Parameters
+    ----------
+    detector : ScoringMixin
+        Fitted.
+    rows : ndarray of shape (n, n_features)
+        As `ScoringMixin._validated` gives them.
+    """
+
+    def __init__(self, detector: ScoringMixin, rows: Array) -> None:
+        self._detector = detector
+        self._rows = rows
+        self.beta = detector.beta
+
+    @property
+    def typical(self) -> Array:
+        """Mean contributions to minus the ELBO of training rows."""
+        return self._detector.reference_.typical
+
+    @cached_property
+    def elbo(self) -> RowTerms:
+        """Halves of minus the ELBO."""
+        from vae_anomaly.inference import elbo_terms
+
+        detector = self._detector
+        parts = elbo_terms(
+            detector.network_spec_,
+            detector.weights_,
+            detector.noise_,
+            *self._seen_and_explained,
+            detector.prior_,
+        )
+        return RowTerms(self._whole(parts.reconstruction), parts.kl)
+
+    @cached_property
+    def importance_weighted(self) -> Array:
+        """Minus the importance-weighted bound."""
+        from vae_anomaly.inference import importance_weighted_bound
+
+        detector = self._detector
+        bound = importance_weighted_bound(
+            detector.network_spec_, detector.weights_, *self._seen_and_explained, detector.prior_
+        )
+        return self._outlying.sum(axis=1) - bound
+
+    @cached_property
+    def exemplar(self) -> Array:
+        """Minus the log of the mean kernel of training rows."""
+        return self._outlying.sum(axis=1) + self._beside_exemplars(attributed=False)[:, 0]
+
+    @cached_property
+    def exemplar_columns(self) -> Array:
+        """What the columns add to `exemplar`."""
+        return self._whole(self._beside_exemplars(attributed=True))
+
+    @cached_property
+    def latent_distance(self) -> Array:
+        """Half the squared Mahalanobis distance of the code."""
+        from vae_anomaly.inference import posterior
+
+        detector = self._detector
+        mean, _, _ = posterior(
+            detector.network_spec_, detector.weights_, self._seen_and_explained[0]
+        )
+        return detector.reference_.latent_distance(mean)
+
+    @cached_property
+    def _seen_and_explained(self) -> tuple[Array, Array]:
+        detector = self._detector
+        return detector.columns_.input_and_target(self._rows, detector.network_spec_.likelihood)
+
+    @cached_property
+    def _outlying(self) -> Array:
+        return self._detector.columns_.outlying(
+            self._rows, self._detector.network_spec_.likelihood
+        )
+
+    def _whole(self, varying: Array) -> Array:
+        """Add contributions of columns that vary to those of all: (n, n_features)."""
+        whole = self._outlying.copy()
+        whole[:, self._detector.columns_.varies] += varying
+        return whole
+
+    def _beside_exemplars(self, *, attributed: bool) -> Array:
+        from vae_anomaly.inference import beside_exemplars
+
+        detector = self._detector
+        return beside_exemplars(
+            detector.network_spec_,
+            detector.weights_,
+            *self._seen_and_explained,
+            detector.reference_,
+            attributed=attributed,
+        )
