@@ -13,7 +13,16 @@ PACKAGE = Path(vae_anomaly.__file__).parent
 
 ROOMS = [
     {"exceptions", "history"},
-    {"_backend", "_parameters", "densities", "exemplars", "files", "scaling", "scores", "thresholds"},
+    {
+        "_backend",
+        "_parameters",
+        "densities",
+        "exemplars",
+        "files",
+        "scaling",
+        "scores",
+        "thresholds",
+    },
     {"feeding", "likelihoods", "networks", "pictures", "priors", "samples", "sources"},
     {"reference", "schema", "vae"},
     {"engines"},

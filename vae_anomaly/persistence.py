@@ -21,13 +21,21 @@ from vae_anomaly.container import Layout, UnopenedFile, open_container, refuse, 
 from vae_anomaly.densities import MAX_LOG_VARIANCE
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.exceptions import DataError, ParameterError
+from vae_anomaly.exemplars import MAX_EXEMPLARS
 from vae_anomaly.history import History
 from vae_anomaly.networks import NetworkSpec
 from vae_anomaly.networks.own import OwnNetworks, is_pair
 from vae_anomaly.priors import MAX_COMPONENTS
+from vae_anomaly.reference import Reference
 from vae_anomaly.scaling import Columns
 from vae_anomaly.schema import ImageSchema
-from vae_anomaly.settings import RULES, column_names, has_aggregated_prior, network_spec, smoothing_for
+from vae_anomaly.settings import (
+    RULES,
+    column_names,
+    has_aggregated_prior,
+    network_spec,
+    smoothing_for,
+)
 
 __all__ = ["inspect", "load", "load_with_images", "save"]
 
@@ -38,7 +46,7 @@ PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
     "contamination": (float, type(None)),
     "false_alarm_rate": (float,),
     "hidden_units": (list, type(None)),
-    "latent_dim": (int,),
+    "latent_dim": (int, type(None)),
     "learning_rate": (float,),
     "likelihood": (str,),
     "max_steps": (int,),
@@ -64,6 +72,7 @@ CONFIG_KEYS = {
     "images",
     "n_calibration",
     "n_components",
+    "n_exemplars",
     "n_features",
     "n_varying",
     "networks",
@@ -128,6 +137,7 @@ def save(detector: VAEDetector, path: str | Path, images: ImageSchema | None = N
         "images": None if images is None else asdict(images),
         "n_calibration": len(detector.calibration_scores_),
         "n_components": 0 if detector.prior_ is None else detector.prior_.shape[1],
+        "n_exemplars": len(detector.reference_.points),
         "n_features": detector.n_features_in_,
         "n_varying": spec.columns,
         "networks": None if spec.own is None else spec.own.as_plain(),
@@ -143,6 +153,8 @@ def save(detector: VAEDetector, path: str | Path, images: ImageSchema | None = N
     if detector.prior_ is not None:
         arrays["prior"] = ("F32", detector.prior_)
     arrays["noise"] = ("F32", detector.noise_)
+    for field, (kind, _) in _reference_layout(spec, 0, 0).items():
+        arrays[f"reference.{field}"] = (kind, getattr(detector.reference_, field))
     for name, array in spec.unpack(detector.weights_).items():
         arrays[name] = ("F32", array)
     return write_container(path, config, arrays)
@@ -338,6 +350,8 @@ def _restore(file: UnopenedFile, networks: Any = None, *, described: bool = Fals
     if has_aggregated_prior(detector):
         layout["prior"] = ("F32", (spec.members, config["n_components"], 2 * spec.latent))
     layout["noise"] = ("F32", (draws, spec.latent))
+    reference = _reference_layout(spec, n, config["n_exemplars"])
+    layout |= {f"reference.{field}": kind for field, kind in reference.items()}
     weights = {name: (spec.members, *shape) for name, shape in spec.weight_shapes().items()}
     layout |= {name: ("F32", shape) for name, shape in weights.items()}
     arrays = file.arrays(layout)
@@ -350,6 +364,7 @@ def _restore(file: UnopenedFile, networks: Any = None, *, described: bool = Fals
     detector.calibration_scores_ = arrays["calibration_scores"]
     detector.latent_kl_, detector.noise_ = arrays["latent_kl"], arrays["noise"]
     detector.prior_ = arrays.get("prior")
+    detector.reference_ = Reference(**{key: arrays[f"reference.{key}"] for key in reference})
     detector.weights_ = spec.pack({name: arrays[name] for name in weights})
     detector.network_spec_ = spec
     detector.image_shape_, detector.picture_scale_ = image, config["picture_scale"]
@@ -361,6 +376,21 @@ def _restore(file: UnopenedFile, networks: Any = None, *, described: bool = Fals
     return detector
 
 
+def _reference_layout(spec: NetworkSpec, n_features: int, n_exemplars: int) -> Layout:
+    """Types and shapes of what scores compare rows with."""
+    members, latent = spec.members, spec.latent
+    coded = 0 if spec.noiseless else latent  # codes of a plain autoencoder do not count
+    return {
+        "code_unit": ("F32", (members, coded)),
+        "residual_unit": ("F32", (spec.columns,)),
+        "points": ("F32", (n_exemplars, spec.columns + members * coded)),
+        "reach": ("F32", (n_exemplars,)),
+        "code_center": ("F64", (members, latent)),
+        "code_precision": ("F64", (members, latent, latent)),
+        "typical": ("F64", (n_features + 1,)),
+    }
+
+
 def _check_config(name: str, config: Any) -> None:
     """Hold the settings against a closed schema, so that what follows may trust their types."""
     if not isinstance(config, dict) or set(config) != CONFIG_KEYS:
@@ -370,11 +400,14 @@ def _check_config(name: str, config: Any) -> None:
         ("n_varying", 1),
         ("n_calibration", 0),
         ("n_components", 0),
+        ("n_exemplars", 2),
     ):
         if type(config[key]) is not int or config[key] < least:
             raise refuse(name, f"{key} must be an int >= {least}")
     if config["n_components"] > 1 + MAX_COMPONENTS:
         raise refuse(name, f"n_components must be {1 + MAX_COMPONENTS} at most")
+    if config["n_exemplars"] > MAX_EXEMPLARS:
+        raise refuse(name, f"n_exemplars must be {MAX_EXEMPLARS} at most")
     if config["n_varying"] > config["n_features"]:
         raise refuse(name, "more columns vary than there are")
     if not _is_finite(config["offset"]):
@@ -471,6 +504,9 @@ def _check_arrays(name: str, arrays: dict[str, NDArray[Any]], n_varying: int) ->
         log_variance = np.split(arrays["prior"], 2, axis=-1)[1]
         if (np.abs(log_variance) > MAX_LOG_VARIANCE).any():
             raise refuse(name, "its prior has variances out of range")
+    for key in ("reference.code_unit", "reference.residual_unit", "reference.reach"):
+        if (arrays[key] <= 0).any():
+            raise refuse(name, f"the units {key!r} are not all positive")
     if (np.diff(arrays["calibration_scores"]) < 0).any():
         raise refuse(name, "its calibration scores are not sorted")
 

@@ -125,7 +125,7 @@ def _points(code_unit: Weights, residual_unit: Weights, mean: Array, residual: A
 
 
 def residual_unit(spec: NetworkSpec, weights: Weights, rebuilt: Array) -> Array:
-    """Standard deviations of p(x|z) for each column, averaged over members or rows: (columns,).
+    """Tell standard deviations of p(x|z), averaged over members or rows: (columns,).
 
     Parameters
     ----------

@@ -7,6 +7,7 @@ per column and one for what belongs to no column, so that each can be explained.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -27,8 +28,13 @@ class RowTerms(NamedTuple):
 class Terms(Protocol):
     """What scores are made of, each evaluated when it is first asked for, and once."""
 
-    beta: float
-    typical: Array  # (columns + 1,), mean contributions to minus the ELBO of training rows
+    @property
+    def beta(self) -> float:
+        """Weight of the KL divergence."""
+
+    @property
+    def typical(self) -> Array:
+        """Mean contributions to minus the ELBO of training rows, (columns + 1,)."""
 
     @property
     def elbo(self) -> RowTerms:
@@ -51,12 +57,12 @@ class Terms(Protocol):
         """Half the squared Mahalanobis distance of the code, (n,)."""
 
 
-class Score:
+class Score(ABC):
     """An anomaly score."""
 
+    @abstractmethod
     def contributions(self, terms: Terms) -> Array:
         """Split it into columns, and last what belongs to none: (n, columns + 1)."""
-        raise NotImplementedError
 
     def total(self, terms: Terms) -> Array:
         """Sum of the contributions, (n,)."""

@@ -224,9 +224,7 @@ class MeasuredTerms:
 
     @cached_property
     def _outlying(self) -> Array:
-        return self._detector.columns_.outlying(
-            self._rows, self._detector.network_spec_.likelihood
-        )
+        return self._detector.columns_.outlying(self._rows, self._detector.network_spec_.likelihood)
 
     def _whole(self, varying: Array) -> Array:
         """Add contributions of columns that vary to those of all: (n, n_features)."""
