@@ -343,14 +343,18 @@ def _restore(file: UnopenedFile, networks: Any = None, *, described: bool = Fals
     arrays = file.arrays(layout)
     _check_arrays(file.name, arrays, config["n_varying"])
 
-    detector.columns_ = Columns(*(arrays[f"columns.{field.name}"] for field in fields(Columns)))
+    def kept(key: str) -> NDArray[Any]:
+        """Copy an array, to let go of the file's bytes."""
+        return _native(arrays[key].copy())
+
+    detector.columns_ = Columns(*(kept(f"columns.{field.name}") for field in fields(Columns)))
     if own is not None and networks is not None:
         given = OwnNetworks.of(networks, detector.columns_.varies, image)
         spec = replace(spec, own=given.like(own))
-    detector.calibration_scores_ = arrays["calibration_scores"]
-    detector.latent_kl_, detector.noise_ = arrays["latent_kl"], arrays["noise"]
-    detector.exemplars_ = arrays.get("exemplars")
-    detector.weights_ = spec.pack({name: arrays[name] for name in weights})
+    detector.calibration_scores_ = kept("calibration_scores")
+    detector.latent_kl_, detector.noise_ = kept("latent_kl"), kept("noise")
+    detector.exemplars_ = kept("exemplars") if has_exemplars(detector) else None
+    detector.weights_ = _native(spec.pack({name: arrays[name] for name in weights}))
     detector.network_spec_ = spec
     detector.image_shape_, detector.picture_scale_ = image, config["picture_scale"]
     detector.history_ = History(**config["history"])
@@ -359,6 +363,11 @@ def _restore(file: UnopenedFile, networks: Any = None, *, described: bool = Fals
         detector.feature_names_in_ = np.asarray(config["feature_names"], dtype=object)
     detector.offset_ = config["offset"]
     return detector
+
+
+def _native(array: NDArray[Any]) -> NDArray[Any]:
+    """Bring numbers into the byte order of this machine, which most often they are in."""
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _check_config(name: str, config: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from functools import wraps
@@ -47,6 +48,8 @@ def _common(command: Command) -> Any:
         # TensorFlow reads these when it is imported, later than this.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         os.environ["KERAS_BACKEND"] = "tensorflow"
+        if not debug:  # that it found no folder for its cache is nobody's business
+            logging.getLogger("matplotlib").setLevel(logging.ERROR)
         console = Console(quiet=quiet, debug=debug)
         with console.warnings():
             return command(console, *args, **kwargs)
@@ -304,7 +307,8 @@ def score(
     DATA is a CSV or Parquet table with the columns of training, in any order,
     or - for CSV on standard input. OUT has a row for each row of DATA: its id
     or number, anomaly_score in nats (higher is stranger) and is_anomaly (1
-    above the model's threshold). With --explain also latent_code, the part
+    above the model's threshold). In CSV a ' stands before text that a
+    spreadsheet would run as a formula. With --explain also latent_code, the part
     of the score that belongs to no column, and reason_1, contribution_1 and
     so on: the columns that add most, and how much.
 
