@@ -31,6 +31,7 @@ ROOMS = [
     {"scoring"},
     {"estimator"},
     {"container", "displays", "drift", "recalibration"},
+    {"manifest"},
     {"persistence", "report"},
     {"cli"},
     {"__main__"},

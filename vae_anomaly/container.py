@@ -48,6 +48,8 @@ committed sample of each version: `tests/old_formats`."""
 
 MAX_FILE_BYTES = 512 * 2**20
 MAX_HEADER_BYTES = 4 * 2**20
+MAX_OBJECTS, MAX_LISTS = 2**13, 2**18
+"""Braces and brackets in a header: parsed, each costs many times what it does in the file."""
 
 DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 
@@ -93,7 +95,11 @@ def write_container(path: str | Path, config: Any, arrays: dict[str, tuple[str, 
     metadata["sha256"] = _digest(header, body)
     text = canonical(header).encode()
     text += b" " * (-len(text) % 8)  # so that the arrays are aligned for whoever maps them
-    if len(text) > MAX_HEADER_BYTES or 8 + len(text) + len(body) > MAX_FILE_BYTES:
+    if (
+        len(text) > MAX_HEADER_BYTES
+        or 8 + len(text) + len(body) > MAX_FILE_BYTES
+        or _has_too_many_parts(text)
+    ):
         raise OutputError(
             f"Cannot write {path}: the model has {len(body)} bytes of arrays and {len(text)} of "
             f"settings, more than `load` accepts ({MAX_FILE_BYTES} in all, {MAX_HEADER_BYTES} of "
@@ -118,7 +124,9 @@ class UnopenedFile(NamedTuple):
         return str(self.header["__metadata__"]["sha256"])
 
     def arrays(self, layout: Layout) -> dict[str, NDArray[Any]]:
-        """Read the arrays, which must be exactly those of `layout`.
+        """Look at the arrays, which must be exactly those of `layout`.
+
+        They are views of the file's bytes, and read-only: what is kept is to be copied.
 
         Raises
         ------
@@ -134,7 +142,7 @@ class UnopenedFile(NamedTuple):
             )
         table = {key: value for key, value in self.header.items() if key != "__metadata__"}
         # As text, since True == 1 == 1.0 in Python, but not in a file.
-        if canonical(table) != canonical(_table(layout)):
+        if len(table) != len(layout) or canonical(table) != canonical(_table(layout)):
             raise refuse(self.name, "its arrays are not those that its settings ask for")
         if self.sha256 != _digest(self.header, self.body):
             raise refuse(self.name, "its checksum does not fit: it was damaged or edited")
@@ -143,10 +151,9 @@ class UnopenedFile(NamedTuple):
         for name, (dtype, shape) in layout.items():
             count = math.prod(shape)
             array = np.frombuffer(self.body, DTYPES[dtype], count, start).reshape(shape)
-            if not np.isfinite(array).all():
+            if count and not np.isfinite([array.min(), array.max()]).all():
                 raise refuse(self.name, f"the array {name!r} holds NaN or infinity")
-            # A copy in native order, which also lets go of the file's bytes.
-            out[name] = array.astype(array.dtype.newbyteorder("="))
+            out[name] = array
             start += array.nbytes
         return out
 
@@ -175,7 +182,10 @@ def open_container(path: str | Path) -> UnopenedFile:
         raise refuse(name, "it is text, such as a table. The model comes first, then the data")
     if not 2 <= length <= min(MAX_HEADER_BYTES, len(raw) - 8):
         raise refuse(name, "the length of its header is out of range")
-    header = _parse(bytes(raw[8 : 8 + length]), name, "header")
+    text = bytes(raw[8 : 8 + length])
+    if _has_too_many_parts(text):
+        raise refuse(name, "its header has more parts than a model")
+    header = _parse(text, name, "header")
     if not isinstance(header, dict) or not isinstance(header.get("__metadata__"), dict):
         raise refuse(name, "its header has no metadata")
     metadata = header["__metadata__"]
@@ -215,6 +225,10 @@ def _read_regular(path: str | Path, name: str) -> memoryview:
             return memoryview(file.read(status.st_size))
     finally:
         os.close(descriptor)
+
+
+def _has_too_many_parts(header: bytes) -> bool:
+    return header.count(b"{") > MAX_OBJECTS or header.count(b"[") > MAX_LISTS
 
 
 def _check_version(text: str, name: str) -> None:

@@ -101,7 +101,8 @@ class Exemplars:
         lifted[:d] = np.pad((points - self._center).T, [(0, 0), (RIM, RIM)])
         lifted[d] = 0.5 * (lifted[:d] ** 2).sum(axis=0)
         energy: Weights = (self._coefficients @ lifted)[:, RIM:-RIM]
-        return np.maximum(energy, 0.0, out=energy)
+        np.maximum(energy, 0.0, out=energy)
+        return energy
 
     def score(self, points: Weights) -> Array:
         """Minus the log of the mean kernel at points, (n, d), in nats: (n,).

@@ -44,6 +44,7 @@ REASONS = {
     errno.EDQUOT: "the disk quota is used up. Free some space and run it again.",
     errno.EFBIG: "the file would be larger than the system allows. Choose another output.",
     errno.ENAMETOOLONG: "its name is too long. Choose a shorter one.",
+    errno.ELOOP: "its symbolic links go round in circles. Choose another output.",
     errno.EPIPE: "nobody reads it any more.",
 }
 
@@ -95,7 +96,7 @@ def atomic_write(
             with device:
                 yield device
             return
-        with _replacement(target.resolve(), mode, **kwargs) as file:
+        with _replacement(_resolved(target), mode, **kwargs) as file:
             yield file
 
 
@@ -113,7 +114,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         if target.exists() and not os.access(target, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         if target.is_file() or not target.exists():
-            fd, temporary = _create(target.resolve())
+            fd, temporary = _create(_resolved(target))
             temporary.unlink()
             os.close(fd)
 
@@ -122,6 +123,14 @@ def _refuse_directory(target: Path) -> None:
     with _about_target():
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+
+
+def _resolved(target: Path) -> Path:
+    """Follow symbolic links."""
+    try:
+        return target.resolve()
+    except RuntimeError as cause:  # what Python before 3.13 makes of links that go round
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from cause
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 from vae_anomaly.cli.commands import cli
-from vae_anomaly.cli.exits import Exit, code_after, report, terminable
+from vae_anomaly.cli.exits import Exit, code_after, open_missing_streams, report, terminable
 
 __all__ = ["main", "run"]
 
@@ -24,6 +24,7 @@ PROGRAM = "vae-anomaly"
 
 def main() -> NoReturn:
     """Run the command line of this process and exit."""
+    open_missing_streams()
     if "_VAE_ANOMALY_COMPLETE" in os.environ:  # a shell asks how to complete a word
         cli.main(prog_name=PROGRAM)
     sys.exit(run(sys.argv[1:]))

@@ -10,6 +10,13 @@ import click
 
 from vae_anomaly.files import check_writable
 
+REPORT_FILES = (
+    *("report.html", "scores.png", "roc.png", "precision_recall.png", "latent.png"),
+    *("training.png", "latent_use.png", "strangest.png", "normal.png", "latent_grid.png"),
+    *("samples.png", "interpolation.png", "latent_compared.png", "latent_grid_compared.png"),
+)
+"""What a report may bring. `report.render` has them too, and costs the import of Matplotlib."""
+
 __all__ = ["check_directory", "check_kind", "check_output"]
 
 
@@ -18,18 +25,31 @@ def check_output(output: str, *inputs: str) -> None:
     if output == "-":
         return
     target = Path(output)
-    for path in inputs:
-        if path != "-" and target.is_file() and Path(path).exists() and target.samefile(path):
-            raise click.UsageError(f"The output {output} is also an input. Choose another output.")
     check_writable(target)
+    if any(_is_same(target, path) for path in inputs):
+        raise click.UsageError(f"The output {output} is also an input. Choose another output.")
 
 
-def check_directory(output: str) -> None:
-    """Refuse, before any work, a directory that cannot be written to or created."""
+def check_directory(output: str, *inputs: str) -> None:
+    """Refuse, before any work, a directory that cannot be written to or created.
+
+    Nor may a file that the report brings be an input.
+    """
     folder = Path(output)
+    for name in REPORT_FILES:
+        for path in inputs:
+            if _is_same(folder / name, path):
+                raise click.UsageError(
+                    f"The report would replace {path}, which is an input. Choose another output."
+                )
     while not folder.exists():
         folder = folder.parent
     check_writable(folder / "report.html")
+
+
+def _is_same(target: Path, path: str) -> bool:
+    """Tell whether an output is an input, links of both kinds included."""
+    return path != "-" and target.is_file() and Path(path).exists() and target.samefile(path)
 
 
 def check_kind(data: str, *, of_tables: Mapping[str, Any], of_pictures: Mapping[str, Any]) -> bool:

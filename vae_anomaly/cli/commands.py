@@ -27,7 +27,16 @@ __all__ = ["cli"]
 
 # What scores, likelihoods, networks, training and sources.decoding offer; they cost the import of
 # NumPy and TensorFlow. A test compares them.
-SCORE_NAMES = ("elbo", "reconstruction", "kl")
+SCORE_NAMES = (
+    "auto",
+    "exemplar",
+    "elbo",
+    "importance_weighted",
+    "reconstruction",
+    "kl",
+    "typicality",
+    "latent_distance",
+)
 LIKELIHOOD_NAMES = ("gaussian", "bernoulli")
 ARCHITECTURE_NAMES = ("auto", "dense", "conv", "conv_bn")
 OPTIMIZER_NAMES = ("adam", "rmsprop")
@@ -271,7 +280,8 @@ def score(
     DATA is a CSV or Parquet table with the columns of training, in any order,
     or - for CSV on standard input. OUT has a row for each row of DATA: its id
     or number, anomaly_score in nats (higher is stranger) and is_anomaly (1
-    above the model's threshold, or with --fdr above one for this DATA). With
+    above the model's threshold, or with --fdr above one for this DATA). In
+    CSV a ' stands before text that a spreadsheet would run as a formula. With
     --explain also latent_code, the part of the score that belongs to no
     column, and reason_1, contribution_1 and so on: the columns that add most,
     and how much. A warning says if the rows as a whole look unlike normal ones.

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import click
 
-from vae_anomaly.cli.exits import stop_if_told
+from vae_anomaly.cli.exits import say, stop_if_told
 
 __all__ = ["Console", "Update"]
 
@@ -42,7 +42,7 @@ class Console:
     def say(self, text: str) -> None:
         """Write a line for people."""
         if not self.quiet:
-            click.echo(text, err=True)
+            say(text)
 
     @contextmanager
     def warnings(self) -> Iterator[None]:

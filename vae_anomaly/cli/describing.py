@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from vae_anomaly.persistence import inspect
 from vae_anomaly.schema import ImageSchema
+from vae_anomaly.sources.base import LONGEST_VALUE, display_name, shown
 
 __all__ = ["describe_model"]
 
@@ -38,7 +40,7 @@ def describe_model(path: str) -> str:
     calibration = facts["calibration_rows"]
     origin = f", from {calibration:,} rows held out of training" if calibration else ""
     lines = [
-        f"file         {path}",
+        f"file         {display_name(Path(path))}",
         f"sha256       {facts['sha256']}",
         f"written by   {made_by}",
         f"settings     {settings}",
@@ -56,7 +58,9 @@ def describe_model(path: str) -> str:
     cells = [("name", "mean", "deviation", "low", "high", "")]
     for column in columns:
         mean, deviation, low, high = (f"{column[key]:.6g}" for key in cells[0][1:5])
-        name = column["name"] if column["name"].isprintable() else repr(column["name"])
+        name = column["name"]
+        if not name.isprintable() or len(name) > LONGEST_VALUE:
+            name = shown(name)
         note = "constant" if column["constant"] else ""
         cells.append((name, mean, deviation, low, high, note))
     widths = [max(map(len, values)) for values in zip(*cells, strict=True)]

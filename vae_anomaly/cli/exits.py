@@ -21,7 +21,16 @@ from vae_anomaly.exceptions import (
     ParameterError,
 )
 
-__all__ = ["Exit", "Terminated", "code_after", "report", "stop_if_told", "terminable"]
+__all__ = [
+    "Exit",
+    "Terminated",
+    "code_after",
+    "open_missing_streams",
+    "report",
+    "say",
+    "stop_if_told",
+    "terminable",
+]
 
 
 class Exit(IntEnum):
@@ -85,7 +94,14 @@ def code_after(error: BaseException) -> Exit:
         return Exit.CLOSED_PIPE
     if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's MemoryError
         return Exit.RESOURCES
+    if isinstance(error, ImportError) and _lacks_memory(error):
+        return Exit.RESOURCES
     return next((code for kind, code in CODES if isinstance(error, kind)), Exit.BUG)
+
+
+def _lacks_memory(error: ImportError) -> bool:
+    """Tell whether a library could not be loaded for want of room, as the loader words it."""
+    return any(words in str(error) for words in ("failed to map segment", "cannot allocate memory"))
 
 
 def report(error: BaseException, *, debug: bool) -> None:
@@ -99,9 +115,16 @@ def report(error: BaseException, *, debug: bool) -> None:
     if code is Exit.CLOSED_PIPE:
         return
     if code in (Exit.INTERRUPTED, Exit.TERMINATED):
-        click.echo(code.name.lower(), err=True)
+        say(code.name.lower())
         return
-    click.echo(f"error: {' '.join(_sentence(error, code).split())}", err=True)
+    say(f"error: {' '.join(_sentence(error, code).split())}")
+
+
+def say(text: str) -> None:
+    """Write a line for people, if there is anywhere to write to: work does not end for it."""
+    with suppress(OSError):
+        # A file name need not be text.
+        click.echo(text.encode(errors="backslashreplace").decode(), err=True)
 
 
 def _sentence(error: BaseException, code: Exit) -> str:
@@ -122,6 +145,25 @@ def _sentence(error: BaseException, code: Exit) -> str:
     if code is Exit.RESOURCES and not isinstance(error, OutputError):
         return "Out of memory. Fit on fewer rows or columns, or close other programs."
     return str(error)
+
+
+def open_missing_streams() -> None:
+    """Put something in place of standard streams that the process was started without.
+
+    Else the next file that is opened takes the number of one, and gets what is
+    printed. Nothing is read, nothing said is kept, and data cannot be written.
+    """
+    for number, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)  # takes the lowest number that is free: this one
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(0, closefd=False)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)
 
 
 def _abandon_broken_stdout() -> None:

@@ -241,7 +241,7 @@ def evaluate_pictures(
     -------
     Exit
     """
-    check_directory(output)
+    check_directory(output, model, data)
     for folder in (data, training):
         if folder is not None and Path(output).resolve().is_relative_to(Path(folder).resolve()):
             raise click.UsageError(

@@ -55,7 +55,7 @@ def evaluate_table(
     -------
     ReportData
     """
-    check_directory(output)
+    check_directory(output, model, data)
     detector = load(model)
     with open_table(data) as table:
         schema = scoring_schema(console, table, detector, [label_column, id_column])

@@ -7,10 +7,8 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
-import click
-
 from vae_anomaly.cli.console import Console
-from vae_anomaly.cli.exits import Exit, stop_if_told
+from vae_anomaly.cli.exits import Exit, say, stop_if_told
 from vae_anomaly.cli.finishing import finishing
 from vae_anomaly.history import History
 from vae_anomaly.persistence import save
@@ -65,10 +63,9 @@ def fit_and_save(
         interrupted = told()
     if not interrupted:
         return seconds, Exit.DONE
-    click.echo(
+    say(
         f"interrupted after {detector.history_.step[-1]:,} of {detector.max_steps:,} steps: "
-        f"kept the best weights so far",
-        err=True,
+        f"kept the best weights so far"
     )
     return seconds, Exit.INTERRUPTED
 

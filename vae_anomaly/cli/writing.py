@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vae_anomaly.files import atomic_write, output_error
+from vae_anomaly.sources.base import is_number
 
 __all__ = ["check_format", "score_writer"]
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
 CSV_SUFFIXES = (".csv", "")
+
+FORMULA = re.compile(r"(^|[;\t])(?=[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
+"""Where a spreadsheet would begin a formula: in a cell, or after what may part cells."""
 
 Write = Callable[[pa.RecordBatch], None]
 
@@ -36,6 +42,16 @@ def check_format(path: str) -> None:
             f"Cannot write scores as {suffix!r}. Name a .csv or .parquet file, or - for "
             f"standard output."
         )
+
+
+SPREADSHEET_WORDS = (
+    "a ' was put before text that a spreadsheet would run as a formula. Write a .parquet file "
+    "where it must be as it was."
+)
+
+
+class SpreadsheetWarning(UserWarning):
+    """Text in a CSV file is not what it was."""
 
 
 @contextmanager
@@ -92,13 +108,46 @@ def _stdout() -> Iterator[_Stdout]:
 
 def _csv(file: Any, schema: pa.Schema) -> Write:
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(schema.names)
+    writer.writerow(map(_defused, schema.names))
     flags = [i for i, kind in enumerate(schema.types) if pa.types.is_boolean(kind)]
+
+    texts = [i for i, kind in enumerate(schema.types) if not _is_of_numbers(kind)]
+
+    told: list[bool] = []
 
     def write(batch: pa.RecordBatch) -> None:
         columns = [column.to_pylist() for column in batch.columns]
+        for i in texts:
+            safe = [_defused(value) for value in columns[i]]
+            if not told and safe != columns[i]:
+                told.append(True)
+                warnings.warn(SPREADSHEET_WORDS, SpreadsheetWarning, stacklevel=2)
+            columns[i] = safe
         for i in flags:
             columns[i] = [None if value is None else int(value) for value in columns[i]]
         writer.writerows(zip(*columns, strict=True))
 
     return write
+
+
+def _is_of_numbers(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_primitive(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind))
+
+
+def _defused(value: object) -> object:
+    """Put a ' before text that a spreadsheet would run as a formula.
+
+    So advises OWASP ("CSV injection"). Numbers stay as they are, those spelled in
+    text too; what has to be exact belongs into Parquet.
+
+    Examples
+    --------
+    >>> [_defused(value) for value in ("pump 1", "-1.5e3", None, 7)]
+    ['pump 1', '-1.5e3', None, 7]
+    """
+    if value is None or isinstance(value, int | float):
+        return value
+    text = str(value)
+    if is_number(text) or not FORMULA.search(text):
+        return value
+    return FORMULA.sub(r"\1'", text)

@@ -103,9 +103,10 @@ def write_report(report: ReportData, directory: str | os.PathLike[str]) -> Path:
     page = render_page(report, pictures)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (*PICTURES, *IMAGE_PICTURES):
-            if name not in pictures:
-                (folder / f"{name}.png").unlink(missing_ok=True)
+        if (folder / "report.html").exists():  # else they are somebody's own
+            for name in (*PICTURES, *IMAGE_PICTURES):
+                if name not in pictures:
+                    (folder / f"{name}.png").unlink(missing_ok=True)
     except OSError as cause:
         raise output_error(folder, cause) from cause
     for name, content in pictures.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -19,10 +21,13 @@ __all__ = [
     "CellError",
     "TableSource",
     "check_header",
+    "check_unchanged",
     "is_number",
     "listed",
+    "openable",
     "rows_of_batch",
     "shown",
+    "state_of",
 ]
 
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A", "-")
@@ -184,6 +189,34 @@ def check_header(name: str, columns: Sequence[str]) -> None:
             f"{name} has more than one column called {listed(twice)}. "
             f"Rename them: columns are told apart by name."
         )
+
+
+def state_of(path: Path) -> tuple[int, int]:
+    """Size and time of the last change of a file."""
+    status = os.stat(str(path))  # noqa: PTH116 - errors then have the name as text
+    return status.st_size, status.st_mtime_ns
+
+
+def check_unchanged(path: Path, before: tuple[int, int]) -> None:
+    """Refuse a file that somebody wrote to while it was read: half of each is neither.
+
+    Raises
+    ------
+    OSError
+    """
+    if state_of(path) != before:
+        words = "it changed while it was read. Make a copy that nobody writes to, and read that"
+        raise OSError(errno.ESTALE, words, str(path))
+
+
+def openable(path: Path) -> str | pa.PythonFile:
+    """Name a file for pyarrow, which takes only names in UTF-8, or open it."""
+    text = str(path)
+    return (
+        text
+        if text.isascii() or text == text.encode(errors="replace").decode()
+        else pa.PythonFile(path.open("rb"))
+    )
 
 
 def rows_of_batch(columns: int) -> int:

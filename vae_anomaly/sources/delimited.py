@@ -26,9 +26,12 @@ from vae_anomaly.sources.base import (
     CellError,
     TableSource,
     check_header,
+    check_unchanged,
     is_number,
+    openable,
     rows_of_batch,
     shown,
+    state_of,
 )
 
 __all__ = ["CsvTable"]
@@ -69,8 +72,10 @@ class CsvTable(TableSource):
     def __init__(self, path: Path, name: str, copy: IO[bytes] | None = None) -> None:
         self.path, self.name, self._copy = path, name, copy
         self._checked = False
+        self._state = state_of(path)
         header = self._header()
         check_header(name, header.fields)
+        self._header_line = header.line
         self.columns = tuple(header.fields)
 
     # ------------------------------------------------------------------ the fast way
@@ -90,14 +95,21 @@ class CsvTable(TableSource):
                     self._refuse(numbers, f"column {shown(name)} holds a number that is not finite")
             for start in range(0, block.num_rows, size):
                 yield block.slice(start, size)
+        check_unchanged(self.path, self._state)
 
     def _blocks(self, numbers: Sequence[str], wanted: list[str]) -> Iterator[pa.RecordBatch]:
         types = {name: pa.string() for name in wanted} | {name: pa.float64() for name in numbers}
+        # An empty line is a missing cell where there is but one column, else it is nothing.
+        single = len(self.columns) == 1
         try:
             reader = pa_csv.open_csv(
-                self.path,
-                read_options=pa_csv.ReadOptions(block_size=BLOCK_BYTES),
-                parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+                openable(self.path),
+                read_options=pa_csv.ReadOptions(
+                    block_size=BLOCK_BYTES, skip_rows=self._header_line - 1 if single else 0
+                ),
+                parse_options=pa_csv.ParseOptions(
+                    newlines_in_values=True, ignore_empty_lines=not single
+                ),
                 convert_options=pa_csv.ConvertOptions(
                     column_types=types,
                     include_columns=wanted or [self.columns[0]],
@@ -113,20 +125,22 @@ class CsvTable(TableSource):
 
     def _refuse(self, numbers: Sequence[str], words: str) -> None:
         """Raise for what pyarrow does not take; return if it is only that there are no rows."""
+        check_unchanged(self.path, self._state)
         if self._find_fault(numbers):
             raise DataError(f"{self.name} cannot be read as CSV: {words.rstrip('.')}.")
 
     # ------------------------------------------------------------------ the exact way
 
     def _records(self) -> Iterator[Record]:
-        """Yield what is not blank, the header first."""
+        """Yield what is not blank, the header first; of one column, blank cells as well."""
         with self.path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
-            line = 1
+            line, width = 1, 0
             try:
                 for fields in reader:
-                    if fields:
-                        yield Record(line, fields)
+                    if fields or width == 1:
+                        yield Record(line, fields or [""])
+                    width = width or len(fields)
                     line = reader.line_num + 1
             except csv.Error as cause:
                 raise DataError(f"{self.name}, line {line}: {_csv_fault(cause)}") from cause

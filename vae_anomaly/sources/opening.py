@@ -28,6 +28,7 @@ FOREIGN = {
     b"\x89PNG": "a PNG image. Expected a CSV or Parquet table.",
     b"\xff\xd8\xff": "a JPEG image. Expected a CSV or Parquet table.",
     b"%PDF": "a PDF document. Expected a CSV or Parquet table.",
+    b"PARE": "an encrypted Parquet file. Decrypt it first.",
     b"ARROW1": "an Arrow or Feather file. Save it as Parquet or CSV.",
     b"\x89HDF": "an HDF5 file. Save it as Parquet or CSV.",
 }

@@ -16,8 +16,11 @@ from vae_anomaly.sources.base import (
     CellError,
     TableSource,
     check_header,
+    check_unchanged,
+    openable,
     rows_of_batch,
     shown,
+    state_of,
 )
 
 __all__ = ["ParquetTable"]
@@ -40,6 +43,7 @@ class ParquetTable(TableSource):
 
     def __init__(self, path: Path, name: str, copy: IO[bytes] | None = None) -> None:
         self.path, self.name, self._copy = path, name, copy
+        self._state = state_of(path)
         with self._file() as file:
             schema = file.schema_arrow
         self.columns = tuple(schema.names)
@@ -48,13 +52,14 @@ class ParquetTable(TableSource):
 
     def _file(self) -> pq.ParquetFile:
         try:
-            return pq.ParquetFile(self.path, page_checksum_verification=True)
+            return pq.ParquetFile(openable(self.path), page_checksum_verification=True)
         except (pa.ArrowException, OSError) as cause:
             raise self._unsound(cause) from cause
 
     def _unsound(self, cause: Exception) -> Exception:
         if isinstance(cause, OSError) and cause.errno is not None:  # the disk, not the content
             return OSError(cause.errno, cause.strerror, str(self.path))
+        check_unchanged(self.path, self._state)
         words = str(cause).splitlines()[0].rstrip(".")
         return DataError(f"{self.name} is not a sound Parquet file: {words}. Write it again.")
 
@@ -85,6 +90,7 @@ class ParquetTable(TableSource):
                 arrays += [batch.column(name) for name in keep]
                 rows += batch.num_rows
                 yield pa.RecordBatch.from_arrays(arrays, names=wanted)
+        check_unchanged(self.path, self._state)
 
     def _next(self, parts: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
         try:

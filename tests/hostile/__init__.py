@@ -1,0 +1,1 @@
+"""Hostile models, broken data and pulled plugs: what `docs/reliability.md` promises."""

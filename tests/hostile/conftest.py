@@ -1,0 +1,86 @@
+"""Small fitted models, a folder to work in, and commands run in this process as a user does."""
+
+from __future__ import annotations
+
+import io
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vae_anomaly import VAEDetector, save
+from vae_anomaly.cli import run
+from vae_anomaly.schema import ImageSchema
+
+OLD = b"old output\n"
+
+
+class Outcome(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    lines: list[str]
+    """Of standard error."""
+
+    @property
+    def error(self) -> str:
+        (error,) = [line for line in self.lines if line.startswith("error: ")]
+        return error.removeprefix("error: ")
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """Models of two columns by name, of two by place, and of pictures of 12 x 16 pixels."""
+    folder = tmp_path_factory.mktemp("models")
+    options = {"max_steps": 20, "n_members": 2, "contamination": 0.1, "random_state": 0}
+    rng = np.random.RandomState(0)
+    flow = rng.normal(10, 2, size=80)
+    rows = np.column_stack([flow, 2 * flow + rng.normal(size=80)])
+    table = pd.DataFrame(rows, columns=["flow", "pressure"])
+    save(VAEDetector(**options).fit(table), folder / "flow.vae")
+    save(VAEDetector(**options).fit(rows), folder / "by_place.vae")
+    pictures = rng.randint(100, 156, size=(40, 12, 16, 1), dtype=np.uint8)
+    save(VAEDetector(**options).fit(pictures), folder / "plate.vae", ImageSchema(12, 16, 1))
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path, models, monkeypatch):
+    """The working directory: models, a sound table, and old outputs."""
+    for path in models.iterdir():
+        shutil.copy(path, tmp_path)
+    (tmp_path / "good.csv").write_text("flow,pressure\n10,20\n11,21\n12,25\n")
+    for name in ("out.csv", "out.vae"):
+        (tmp_path / name).write_bytes(OLD)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def vae(place, capsys, monkeypatch):
+    """Run a command line; whatever fails leaves the working directory as it was."""
+
+    def vae(line: str, stdin: bytes = b"") -> Outcome:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        before = contents(place)
+        capsys.readouterr()
+        code = run(shlex.split(line))
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        if code not in (0, 6):
+            assert contents(place) == before
+        assert not list(place.rglob("*.tmp"))
+        return Outcome(code, captured.out, captured.err.splitlines())
+
+    return vae
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return {path: path.read_bytes() for path in files}

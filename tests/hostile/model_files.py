@@ -1,0 +1,244 @@
+"""Model files that mean harm, made from a sound one: cases 1 to 85 of docs/reliability.md."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import struct
+import zipfile
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vae_anomaly import VAEDetector
+from vae_anomaly.container import _digest, canonical
+
+
+def small_detector() -> VAEDetector:
+    """A detector whose file is small enough to damage in every place."""
+    X = pd.DataFrame(np.random.RandomState(0).normal(size=(12, 2)), columns=["a", "b"])
+    return VAEDetector(
+        hidden_units=(2,), latent_dim=1, n_members=1, n_draws=1, max_steps=5,
+        false_alarm_rate=0.5, random_state=0,
+    ).fit(X)  # fmt: skip
+
+
+def small_detectors() -> dict[str, VAEDetector]:
+    """One of each kind that a file can hold, as small as can be."""
+    rng = np.random.RandomState(0)
+    tiny = {"latent_dim": 1, "n_draws": 2, "max_steps": 5, "random_state": 0}
+    rows, pictures = rng.normal(size=(12, 3)), rng.randint(256, size=(6, 4, 4, 1), dtype=np.uint8)
+    return {
+        "by_name": small_detector(),
+        "by_place": VAEDetector(
+            **tiny, hidden_units=(2, 3), n_members=2, contamination=0.2, prior="normal"
+        ).fit(rows),
+        "bernoulli": VAEDetector(
+            **tiny, hidden_units=(2,), n_members=1, threshold=3.0, likelihood="bernoulli"
+        ).fit(rows),
+        "pictures": VAEDetector(
+            **tiny, hidden_units=(2,), n_members=1, contamination=0.2, beta=0, variance=0.5
+        ).fit(pictures),
+    }
+
+
+def parts(raw: bytes) -> tuple[dict[str, Any], bytes]:
+    length = int.from_bytes(raw[:8], "little")
+    return json.loads(raw[8 : 8 + length]), raw[8 + length :]
+
+
+def build(header: Any, body: bytes, *, sign: bool = True) -> bytes:
+    if sign:
+        header["__metadata__"]["sha256"] = _digest(header, body)
+    text = canonical(header).encode()
+    return len(text).to_bytes(8, "little") + text + body
+
+
+def edited(change: Callable[[dict[str, Any], dict[str, Any]], None], *, sign: bool = True):
+    """Damage the header or the settings, and sign again so that deeper checks are reached."""
+
+    def damage(raw: bytes) -> bytes:
+        header, body = parts(raw)
+        config = json.loads(header["__metadata__"]["config"])
+        change(header, config)
+        if header["__metadata__"].get("config", "").startswith('{"created_with"'):
+            header["__metadata__"]["config"] = canonical(config)
+        return build(header, body, sign=sign)
+
+    return damage
+
+
+def settings(**values: Any):
+    return edited(lambda header, config: config.update(values))
+
+
+def parameter(**values: Any):
+    return edited(lambda header, config: config["parameters"].update(values))
+
+
+def metadata(**values: str):
+    return edited(lambda header, config: header["__metadata__"].update(values))
+
+
+def array(name: str, **values: Any):
+    return edited(lambda header, config: header[name].update(values))
+
+
+def number(name: str, value: float, index: int = 0):
+    """Overwrite one number of an array, and sign again."""
+
+    def damage(raw: bytes) -> bytes:
+        header, body = parts(raw)
+        kind = "<f4" if header[name]["dtype"] == "F32" else "<f8"
+        size = np.dtype(kind).itemsize
+        start = header[name]["data_offsets"][0] + index * size
+        fresh = np.array(value, kind).tobytes()
+        return build(header, body[:start] + fresh + body[start + size :])
+
+    return damage
+
+
+def header_text(change: Callable[[bytes], bytes]):
+    def damage(raw: bytes) -> bytes:
+        length = int.from_bytes(raw[:8], "little")
+        text = change(raw[8 : 8 + length])
+        return len(text).to_bytes(8, "little") + text + raw[8 + length :]
+
+    return damage
+
+
+def config_text(change: Callable[[str], str]):
+    def damage(raw: bytes) -> bytes:
+        header, body = parts(raw)
+        header["__metadata__"]["config"] = change(header["__metadata__"]["config"])
+        return build(header, body)
+
+    return damage
+
+
+def unsigned(raw: bytes) -> bytes:
+    header, body = parts(raw)
+    header["__metadata__"]["sha256"] = ""
+    return build(header, body, sign=False)
+
+
+def zipped(raw: bytes) -> bytes:
+    buffer = BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("config.json", "{}")
+    return buffer.getvalue()
+
+
+HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "empty": (lambda raw: b"", "at least 8 bytes, found 0"),
+    "seven bytes": (lambda raw: raw[:7], "at least 8 bytes"),
+    "csv": (lambda raw: b"a,b\n1,2\n", "it is text, such as a table. The model comes first"),
+    "pickle": (lambda raw: pickle.dumps({"a": 1}), "Pickles run code and are never loaded"),
+    "zip": (zipped, "zip archive"),
+    "hdf5": (lambda raw: b"\x89HDF\r\n\x1a\n" + raw, "HDF5"),
+    "npy": (lambda raw: b"\x93NUMPY" + raw, "NumPy"),
+    "header cut": (lambda raw: raw[:100], "length of its header"),
+    "body cut": (lambda raw: raw[:-1], "bytes of arrays"),
+    "byte added": (lambda raw: raw + b"\0", "bytes of arrays"),
+    "junk in front": (lambda raw: b"junk" + raw, "length of its header"),
+    "header of 2^63": (lambda raw: struct.pack("<Q", 2**63) + raw[8:], "length of its header"),
+    "header of 2^64-1": (lambda raw: b"\xff" * 8 + raw[8:], "length of its header"),
+    "header of 0": (lambda raw: b"\0" * 8 + raw[8:], "length of its header"),
+    "key twice": (header_text(lambda t: t.replace(b'{"', b'{"noise":1,"noise":2,"', 1)), "twice"),
+    "deep nesting": (header_text(lambda t: b'{"a":' + b"[" * 200_000), "cannot be read"),
+    "nan constant": (header_text(lambda t: b'{"a":NaN}'), "not a number"),
+    "byte-order mark": (header_text(lambda t: b"\xef\xbb\xbf" + t), "start with a brace"),
+    "utf-16": (header_text(lambda t: t.decode().encode("utf-16")), "start with a brace"),
+    "bad utf-8": (header_text(lambda t: t[:-1] + b"\xff}"), "cannot be read"),
+    "long integer": (header_text(lambda t: b'{"a":' + b"9" * 100_000 + b"}"), "cannot be read"),
+    "no metadata": (header_text(lambda t: b"{}"), "no metadata"),
+    "metadata a list": (header_text(lambda t: b'{"__metadata__":[]}'), "no metadata"),
+    "lone surrogate": (settings(feature_names=["a", "\ud800"]), "must be 2 texts"),
+    "foreign format": (metadata(format="pt"), "its format is 'pt'"),
+    "newer version": (metadata(format_version="2"), "Upgrade vae-anomaly"),
+    "version 0": (metadata(format_version="0"), "format version"),
+    "version -1": (metadata(format_version="-1"), "format version"),
+    "version 1.0": (metadata(format_version="1.0"), "format version"),
+    "version in Arabic": (metadata(format_version="\u0661"), "format version"),
+    "units of 1e9": (parameter(hidden_units=[10**9]), "bytes of arrays"),
+    "units of 1e30": (parameter(hidden_units=[10**30]), "bytes of arrays"),
+    "units below 0": (parameter(hidden_units=[-1]), "a non-empty tuple of ints >= 1"),
+    "units of 0": (parameter(hidden_units=[0]), "a non-empty tuple of ints >= 1"),
+    "units true": (parameter(hidden_units=[True]), "'hidden_units' has a wrong type"),
+    "units 5.0": (parameter(hidden_units=[5.0]), "'hidden_units' has a wrong type"),
+    "units text": (parameter(hidden_units=["5"]), "'hidden_units' has a wrong type"),
+    "many layers": (parameter(hidden_units=[1] * 65), "'hidden_units' has a wrong type"),
+    "latent true": (parameter(latent_dim=True), "'latent_dim' has a wrong type"),
+    "beta infinite": (parameter(beta=1), "'beta' has a wrong type"),
+    "unknown likelihood": (parameter(likelihood="os"), "must be one of 'gaussian', 'bernoulli'"),
+    "unknown optimizer": (parameter(optimizer="sgd"), "must be one of 'adam', 'rmsprop'"),
+    "optimizer a list": (parameter(optimizer=["adam"]), "'optimizer' has a wrong type"),
+    "own networks": (parameter(architecture="own"), "not of the kind that its parameters say"),
+    "needless networks": (settings(networks={}), "not of the kind that its parameters say"),
+    "members of 1e12": (parameter(n_members=10**12), "bytes of arrays"),
+    "n_features forged": (settings(n_features=10**6, feature_names=None), "bytes of arrays"),
+    "n_features 0": (settings(n_features=0), "n_features must be an int >= 1"),
+    "n_varying forged": (settings(n_varying=3), "more columns vary"),
+    "n_calibration below 0": (settings(n_calibration=-1), "n_calibration must be an int >= 0"),
+    "offset text": (settings(offset="nan"), "offset must be a finite number"),
+    "offset int": (settings(offset=3), "offset must be a finite number"),
+    "offset 1e999": (
+        config_text(lambda text: re.sub('"offset":[^,]*', '"offset":1e999', text)),
+        "offset must be a finite number",
+    ),
+    "extra key": (settings(module="os"), "its settings are not those of a model"),
+    "missing key": (edited(lambda h, c: c.pop("offset")), "settings are not those"),
+    "extra parameter": (parameter(callback="os.system"), "parameters are not those"),
+    "config not json": (metadata(config="{"), "its settings cannot be read"),
+    "config of 5 MB": (metadata(config=" " * 5_000_000), "length of its header"),
+    "names not a list": (settings(feature_names="ab"), "must be 2 texts"),
+    "names twice": (settings(feature_names=["a", "a"]), "share a name"),
+    "names numbers": (settings(feature_names=[1, 2]), "must be 2 texts"),
+    "history empty": (edited(lambda h, c: c["history"].update(step=[])), "no rounds"),
+    "history ragged": (edited(lambda h, c: c["history"].update(loss=[1.0, 2.0])), "gaps"),
+    "history of text": (edited(lambda h, c: c["history"].update(loss=["x"])), "than numbers"),
+    "created_with escape": (settings(created_with={"x": "\x1b]0;owned"}), "names to texts"),
+    "created_with code": (settings(created_with={"x": ["os"]}), "names to texts"),
+    "extra array": (edited(lambda h, c: h.update(x=dict(h["noise"]))), "arrays are not those"),
+    "missing array": (edited(lambda h, c: h.pop("noise")), "arrays are not those"),
+    "path as name": (edited(lambda h, c: h.update({"../../x": h.pop("noise")})), "not those"),
+    "many arrays": (
+        edited(lambda h, c: h.update({str(i): dict(h["noise"]) for i in range(30_000)})),
+        "its header has more parts than a model",
+    ),
+    "some arrays": (
+        edited(lambda h, c: h.update({str(i): dict(h["noise"]) for i in range(900)})),
+        "arrays are not those",
+    ),
+    "many objects": (settings(history=[{}] * 10_000), "its header has more parts than a model"),
+    "many lists": (settings(history=[[]] * 300_000), "its header has more parts than a model"),
+    "many numbers": (settings(history=[0] * 1_000_000), "its history is not one"),
+    "many names": (settings(feature_names=["a"] * 500_000), "must be 2 texts"),
+    "transposed": (array("encoder_0.bias", shape=[2, 1]), "arrays are not those"),
+    "shape of 2^80": (array("noise", shape=[2**40, 2**40]), "arrays are not those"),
+    "negative shape": (array("noise", shape=[-1, 1]), "arrays are not those"),
+    "boolean shape": (array("noise", shape=[True, True]), "arrays are not those"),
+    "float shape": (array("noise", shape=[1.0, 1.0]), "arrays are not those"),
+    "dtype object": (array("noise", dtype="O"), "arrays are not those"),
+    "dtype F64": (array("noise", dtype="F64"), "arrays are not those"),
+    "overlap": (array("noise", data_offsets=[0, 4]), "arrays are not those"),
+    "negative offsets": (array("noise", data_offsets=[-4, 0]), "arrays are not those"),
+    "float offsets": (array("noise", data_offsets=[0.0, 4.0]), "arrays are not those"),
+    "past the end": (array("noise", data_offsets=[10**6, 10**6 + 4]), "arrays are not those"),
+    "unknown field": (array("noise", code="x"), "arrays are not those"),
+    "null array": (edited(lambda h, c: h.update(noise=None)), "arrays are not those"),
+    "bit flipped": (lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]), "checksum does not fit"),
+    "settings edited": (edited(lambda h, c: c.update(offset=0.5), sign=False), "checksum"),
+    "no checksum": (unsigned, "checksum does not fit"),
+    "weight NaN": (number("encoder_0.kernel", np.nan), "holds NaN or infinity"),
+    "weight infinite": (number("decoder_out.bias", np.inf), "holds NaN or infinity"),
+    "calibration NaN": (number("calibration_scores", np.nan), "holds NaN or infinity"),
+    "calibration unsorted": (number("calibration_scores", 1e9), "not sorted"),
+    "scale 0": (number("columns.scale", 0.0), "not positive"),
+    "scale below 0": (number("columns.scale", -1.0), "not positive"),
+    "range upside down": (number("columns.low", 1e9), "upside down"),
+}  # fmt: skip

@@ -1,0 +1,113 @@
+"""Mutations of model files that know their layout and sign again, to reach the deep checks."""
+
+from __future__ import annotations
+
+import json
+import random
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+from hostile.model_files import build, parts
+from vae_anomaly.container import canonical
+
+NASTY: tuple[Any, ...] = (
+    *(0, 1, -1, 2, 3, 7, 255, 2**31, 2**53 + 1, 2**63, 10**30, -(2**63)),
+    *(0.0, 1.0, -1.0, 0.5, 1e-320, 1e300, -1e300, 1e38),
+    *(None, True, False, "", "own", "conv", "dense", "gaussian", "bernoulli", "normal", "elbo"),
+    *("../../x", "\x1b[31m", "\ud800", "\0", "a" * 300, "</script>", "os.system", "1"),
+    *([], {}, [1], [[1]], {"a": 1}, [None], ["a", "a"], [1, 1, 1], [2**40, 2**40]),
+)
+
+NUMBERS = (0.0, -0.0, 1.0, -1.0, 1e-45, 3e38, -3e38, float("nan"), float("inf"), -float("inf"))
+
+TOKENS = (b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"NaN", b"1e999", b"\xff", b"\0", b"u")
+
+
+def mutated(raw: bytes, rng: random.Random) -> bytes:
+    """Change a model file in one to three ways; what is no longer one is changed as bytes."""
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        try:
+            raw = rng.choice((_settings, _settings, _header, _body, _bytes))(raw, rng)
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+            raw = _bytes(raw, rng)
+    return raw
+
+
+def _settings(raw: bytes, rng: random.Random) -> bytes:
+    """Change a value in the settings."""
+    header, body = parts(raw)
+    metadata = header["__metadata__"]
+    config = json.loads(metadata["config"])
+    _change_somewhere(config, rng)
+    metadata["config"] = canonical(config)
+    return build(header, body, sign=rng.random() < 0.95)
+
+
+def _header(raw: bytes, rng: random.Random) -> bytes:
+    """Change a value in the header: names, types, shapes and places of arrays."""
+    header, body = parts(raw)
+    _change_somewhere(header, rng)
+    return build(header, body, sign=rng.random() < 0.95)
+
+
+def _body(raw: bytes, rng: random.Random) -> bytes:
+    """Overwrite a number, or cut or lengthen the body."""
+    header, body = parts(raw)
+    kind = rng.choice("fd")
+    number = struct.pack(f"<{kind}", rng.choice(NUMBERS))
+    start = rng.randrange(max(1, len(body) - len(number))) // len(number) * len(number)
+    match rng.randrange(6):
+        case 0:
+            body = body[: rng.randrange(len(body) + 1)]
+        case 1:
+            body += bytes(rng.randrange(1, 64))
+        case _:
+            body = body[:start] + number + body[start + len(number) :]
+    return build(header, body, sign=rng.random() < 0.95)
+
+
+def _bytes(raw: bytes, rng: random.Random) -> bytes:
+    """Flip, insert, remove or repeat bytes, mostly in the first thousands, where the text is."""
+    content = bytearray(raw)
+    i = rng.randrange(min(len(content), rng.choice((8, 64, 4096, 2**20))) + 1)
+    match rng.randrange(5):
+        case 0 if content:
+            content[min(i, len(content) - 1)] ^= 1 << rng.randrange(8)
+        case 1:
+            content[i:i] = rng.choice(TOKENS) * rng.choice((1, 1, 2, 1000))
+        case 2:
+            del content[i : i + rng.choice((1, 4, 64))]
+        case 3:
+            content[i:i] = content[: rng.choice((1, 8, 64))]
+        case _:
+            del content[i:]
+    return bytes(content)
+
+
+def _change_somewhere(value: Any, rng: random.Random) -> None:
+    """Replace, remove, add or exchange a value anywhere inside a tree."""
+    places = list(_places(value))
+    holder, key = rng.choice(places)
+    match rng.randrange(8):
+        case 0:
+            del holder[key]
+        case 1:
+            other, place = rng.choice(places)
+            holder[key] = json.loads(json.dumps(other[place]))
+        case 2 if isinstance(holder, dict):
+            holder[rng.choice(("x", "__metadata__", "../x", key + "x"))] = rng.choice(NASTY)
+        case 3 if isinstance(holder, list):
+            holder.extend(holder * rng.choice((1, 2, 50)))
+        case 4 if isinstance(holder[key], int | float):
+            holder[key] = holder[key] + rng.choice((-1, 1)) * rng.choice((1, 1, 2, 0.5, 10**9))
+        case _:
+            holder[key] = rng.choice(NASTY)
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    children = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, child in children:
+        yield value, key
+        if isinstance(child, dict | list):
+            yield from _places(child)
