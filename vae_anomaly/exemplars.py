@@ -100,7 +100,7 @@ class Exemplars:
         lifted = np.ones((d + 2, len(points) + 2 * RIM), dtype=np.float32)
         lifted[:d] = np.pad((points - self._center).T, [(0, 0), (RIM, RIM)])
         lifted[d] = 0.5 * (lifted[:d] ** 2).sum(axis=0)
-        energy: Weights = (self._coefficients @ lifted)[:, RIM:-RIM]
+        energy = np.asarray(self._coefficients @ lifted, np.float32)[:, RIM:-RIM]
         np.maximum(energy, 0.0, out=energy)
         return energy
 
