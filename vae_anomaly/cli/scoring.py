@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from vae_anomaly.cli.checks import check_output
 from vae_anomaly.cli.console import Console
+from vae_anomaly.cli.overlapping import overlapping
 from vae_anomaly.cli.writing import check_format, score_writer
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.persistence import load
@@ -64,17 +65,23 @@ def score_table(
     with open_table(data) as table:
         schema = scoring_schema(console, table, detector, [id_column], strict=strict)
         keep = [] if id_column is None else [id_column]
-        total = table.check(schema.names, keep)
+        # What goes to a pipe cannot be taken back: all of the table is looked at before.
+        total = table.check(schema.names, keep) if output == "-" else table.rows
         columns = _output_schema(table, id_column, schema, explain, flags=flags)
-        if total:
+        if total != 0:
             console.start_engine(detector)
+
+        def score_batch(part: tuple[int, Any]) -> Any:
+            rows_before, batch = part
+            return _scored_batch(detector, schema, batch, columns, rows_before)
+
         rows = strange = 0
         with (
             score_writer(output, columns) as write,
             console.progress("scoring", total) as update,
         ):
-            for batch in table.batches(schema.names, keep):
-                scored = _scored_batch(detector, schema, batch, columns, rows)
+            parts = _numbered(table.batches(schema.names, keep))
+            for (_, batch), scored in overlapping(score_batch, parts):
                 write(scored)
                 rows += batch.num_rows
                 if flags:
@@ -158,6 +165,14 @@ def _output_schema(
             f"The identifier {shown(id_column)} has the name of a column of the output. Rename it."
         )
     return pa.schema(fields)
+
+
+def _numbered(batches: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+    """Tell with each batch how many rows came before it."""
+    rows = 0
+    for batch in batches:
+        yield rows, batch
+        rows += batch.num_rows
 
 
 def _scored_batch(

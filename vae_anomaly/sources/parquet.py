@@ -41,7 +41,7 @@ class ParquetTable(TableSource):
     def __init__(self, path: Path, name: str, copy: IO[bytes] | None = None) -> None:
         self.path, self.name, self._copy = path, name, copy
         with self._file() as file:
-            schema = file.schema_arrow
+            schema, self.rows = file.schema_arrow, file.metadata.num_rows
         self.columns = tuple(schema.names)
         check_header(name, self.columns)
         self._types = dict(zip(schema.names, schema.types, strict=True))
