@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -122,6 +123,19 @@ def test_products_get_their_threads_back_from_calls_that_overlap() -> None:
     assert set(threads()) == {1}
     second.__exit__(None, None, None)
     assert threads() == before
+
+
+def test_products_are_held_to_one_thread_by_any_thread() -> None:
+    engine = NumpyEngine(LEARNED, constant(LEARNED))
+
+    def threads() -> set[int]:
+        with engine.running():
+            return {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
+
+    for _ in range(2):
+        assert threads() == {1}
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(threads).result() == {1}
 
 
 def test_what_has_not_begun_is_dropped_after_a_failure() -> None:

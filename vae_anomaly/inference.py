@@ -36,6 +36,7 @@ Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
 
 MAX_BLOCK_ROWS = 256
+"""OpenBLAS divides products of more than about 300 columns, and rounds differently at the seams."""
 MAX_BLOCK_CELLS = 2**22
 
 OWN_BREADTH = 8

@@ -101,7 +101,7 @@ def cli() -> None:
 @click.option(
     "--score",
     type=click.Choice(SCORE_NAMES),
-    default="elbo",
+    default="auto",
     show_default=True,
     help="What the anomaly score is.",
 )
@@ -261,8 +261,14 @@ def fit(
 )
 @click.option(
     "--score",
-    type=click.Choice(SCORE_NAMES),
+    type=click.Choice(SCORE_NAMES[1:]),
     help="Another score than the model was fitted with; is_anomaly is then left out.",
+)
+@click.option(
+    "--also",
+    type=click.Choice(SCORE_NAMES[1:]),
+    multiple=True,
+    help="A further score, in a column of its own, score_NAME. May be given several times.",
 )
 @click.option(
     "--strict",
@@ -284,7 +290,7 @@ def score(
     CSV a ' stands before text that a spreadsheet would run as a formula. With
     --explain also latent_code, the part of the score that belongs to no
     column, and reason_1, contribution_1 and so on: the columns that add most,
-    and how much. A warning says if the rows as a whole look unlike normal ones.
+    and how much; with --also further scores. A warning says if the rows as a whole look unlike normal ones.
 
     Or DATA is a folder of pictures. OUT then has a row for each: file,
     anomaly_score, is_anomaly, and status, which is ok or says why the picture

@@ -86,15 +86,17 @@ class Console:
             click.echo("\r\x1b[K", nl=False, err=True)
 
     @contextmanager
-    def progress(self, work: str, total: int, *, unit: str = "", each: int = 1) -> Iterator[Update]:
+    def progress(
+        self, work: str, total: int | None, *, unit: str = "", each: int = 1
+    ) -> Iterator[Update]:
         """Show a bar on a terminal, else a line every five seconds.
 
         Parameters
         ----------
         work : str
             What is being done: "training".
-        total : int
-            Value of `done` at the end.
+        total : int or None
+            Value of `done` at the end, if it is known.
         unit : str, optional
             What the speed is to be counted in: "images".
         each : int, default=1
@@ -113,14 +115,15 @@ class Console:
             lines = self._lines(work, total)
             yield _stoppable(_paced(lines, unit, each, total) if unit else lines)
 
-    def _lines(self, work: str, total: int) -> Update:
+    def _lines(self, work: str, total: int | None) -> Update:
         last = time.monotonic()
+        end = "" if total is None else f" of {total:,}"
 
         def update(done: int, detail: str = "") -> None:
             nonlocal last
-            if time.monotonic() - last >= SECONDS_BETWEEN_LINES and done < total:
+            if time.monotonic() - last >= SECONDS_BETWEEN_LINES and done != total:
                 last = time.monotonic()
-                self.say(f"{work}: {done:,} of {total:,}{', ' if detail else ''}{detail}")
+                self.say(f"{work}: {done:,}{end}{', ' if detail else ''}{detail}")
 
         return update
 
@@ -170,7 +173,7 @@ def _ignore(done: int, detail: str = "") -> None:
 
 
 @contextmanager
-def _bar(work: str, total: int) -> Iterator[Update]:
+def _bar(work: str, total: int | None) -> Iterator[Update]:
     from rich.console import Console as RichConsole
     from rich.progress import (
         BarColumn,

@@ -15,6 +15,7 @@ from vae_anomaly.cli.checks import check_directory, check_output
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.exits import Exit
 from vae_anomaly.cli.fitting import threshold_origin
+from vae_anomaly.cli.scoring import choose_score, further_columns, further_scores
 from vae_anomaly.cli.training import UNIT, fit_and_save, train
 from vae_anomaly.cli.watching import Watch, check_p_values, for_batch, verdict
 from vae_anomaly.cli.writing import check_format, score_writer
@@ -110,6 +111,7 @@ def score_pictures(
     output: str,
     *,
     score: str | None = None,
+    also: Sequence[str] = (),
     strict: bool = False,
     fdr: float | None = None,
     p_values: bool = False,
@@ -123,6 +125,8 @@ def score_pictures(
         Model file and folder or file of pictures to read, table to write.
     score : str, optional
         Another score than the detector's own.
+    also : sequence of str
+        Further scores, each in a column of its own.
     strict : bool, default=False
         Refuse pictures that cannot be read.
     fdr : float, optional
@@ -137,15 +141,14 @@ def score_pictures(
     check_format(output)
     check_output(output, data, model)
     detector, schema = model_of_pictures(model, data)
-    flags = score is None or score == detector.score_type
-    if score is not None:
-        detector.score_type = score
+    flags = choose_score(detector, score)
     check_p_values(detector, flags=flags, fdr=fdr, p_values=p_values)
     source = open_pictures(data, strict=strict)
     _say_notes(console, source)
     fields = [("file", pa.string()), ("anomaly_score", pa.float64())]
     fields += [("p_value", pa.float64())] if p_values else []
     fields += [("is_anomaly", pa.bool_())] if flags else []
+    fields += further_columns(also)
     columns = pa.schema([*fields, ("status", pa.string())])
     console.start_engine(detector)
     if fdr is not None:
@@ -198,6 +201,10 @@ def _scored_batch(
         arrays.append(pa.array(p_values, mask=missing))
     if "is_anomaly" in columns.names:
         arrays.append(pa.array(-scores - detector.offset_ < 0, mask=missing))
+    for further in further_scores(detector, batch.pixels, columns):
+        whole = np.zeros(count)
+        whole[~missing] = further
+        arrays.append(pa.array(whole, mask=missing))
     status = [batch.faults.get(i, "ok") for i in range(batch.start, batch.stop)]
     return pa.RecordBatch.from_arrays([*arrays, pa.array(status)], schema=columns)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -11,21 +11,32 @@ import pyarrow as pa
 
 from vae_anomaly.cli.checks import check_output
 from vae_anomaly.cli.console import Console
+from vae_anomaly.cli.overlapping import overlapping
 from vae_anomaly.cli.watching import Watch, check_p_values, for_batch, verdict
 from vae_anomaly.cli.writing import check_format, score_writer
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.persistence import load
 from vae_anomaly.schema import TableSchema
+from vae_anomaly.settings import score_for
 from vae_anomaly.sources import TableSource, open_table
 from vae_anomaly.sources.base import listed, shown
 from vae_anomaly.thresholds import conformal_p_values
 
-__all__ = ["score_table", "scoring_schema"]
+__all__ = [
+    "choose_score",
+    "further_columns",
+    "further_scores",
+    "score_table",
+    "scoring_schema",
+]
 
 ROW = "row"
 
+FURTHER = "score_"
+WITHOUT_COLUMNS = ("kl", "latent_distance")
+
 LATENT = "latent_code"
-"""The part of a score that belongs to no column, the KL divergence, with --explain."""
+"""The part of a score that belongs to no column, with --explain."""
 
 
 def score_table(
@@ -37,6 +48,7 @@ def score_table(
     id_column: str | None = None,
     explain: int | None = None,
     score: str | None = None,
+    also: Sequence[str] = (),
     strict: bool = False,
     fdr: float | None = None,
     p_values: bool = False,
@@ -54,6 +66,8 @@ def score_table(
         How many columns to name for each row.
     score : str, optional
         Another score than the detector's own.
+    also : sequence of str
+        Further scores, each in a column of its own.
     strict : bool, default=False
         Refuse columns that the detector does not know.
     fdr : float, optional
@@ -64,30 +78,38 @@ def score_table(
     check_format(output)
     check_output(output, data, model)
     detector = load(model)
-    flags = score is None or score == detector.score_type
-    if score is not None:
-        detector.score_type = score
-    if explain and detector.score_type == "kl":
-        raise click.UsageError("--explain needs a score with a part for each column; kl has none.")
+    flags = choose_score(detector, score)
+    if explain and score_for(detector) in WITHOUT_COLUMNS:
+        raise click.UsageError(
+            f"--explain needs a score with a part for each column; {score_for(detector)} has none."
+        )
     check_p_values(detector, flags=flags, fdr=fdr, p_values=p_values)
     with open_table(data) as table:
         schema = scoring_schema(console, table, detector, [id_column], strict=strict)
         keep = [] if id_column is None else [id_column]
-        total = table.check(schema.names, keep)
-        columns = _output_schema(table, id_column, schema, explain, flags=flags, p_values=p_values)
-        if total:
+        # What goes to a pipe cannot be taken back: all of the table is looked at before.
+        total = table.check(schema.names, keep) if output == "-" else table.rows
+        columns = _output_schema(
+            table, id_column, schema, explain, also, flags=flags, p_values=p_values
+        )
+        if total != 0:
             console.start_engine(detector)
         if fdr is not None:
             batches = table.batches(schema.names)
             detector = for_batch(detector, fdr, (_scores(detector, schema, b) for b in batches))
         watch = Watch(detector, flags=flags, unit="rows")
+
+        def score_batch(part: tuple[int, Any]) -> Any:
+            rows_before, batch = part
+            return _scored_batch(detector, schema, batch, columns, rows_before)
+
         rows = strange = 0
         with (
             score_writer(output, columns) as write,
             console.progress("scoring", total) as update,
         ):
-            for batch in table.batches(schema.names, keep):
-                scored = _scored_batch(detector, schema, batch, columns, rows)
+            parts = _numbered(table.batches(schema.names, keep))
+            for (_, batch), scored in overlapping(score_batch, parts):
                 write(scored)
                 watch.add(schema.matrix(batch), scored.column("anomaly_score").to_numpy())
                 rows += batch.num_rows
@@ -103,6 +125,27 @@ def score_table(
     watch.say(console)
     if output != "-":
         console.say(f"scores: {output}")
+
+
+def choose_score(detector: Any, score: str | None) -> bool:
+    """Have a detector give a score, and tell whether its threshold is one of it."""
+    own = score_for(detector)
+    if score is not None:
+        detector.score_type = score
+    return score_for(detector) == own
+
+
+def further_columns(also: Sequence[str]) -> list[tuple[str, pa.DataType]]:
+    """Name and type the columns of further scores."""
+    return [(FURTHER + name, pa.float64()) for name in dict.fromkeys(also)]
+
+
+def further_scores(detector: Any, rows: Any, columns: pa.Schema) -> list[Any]:
+    """Score rows in the further ways that `columns` has columns for."""
+    names = [n.removeprefix(FURTHER) for n in columns.names[1:] if n.startswith(FURTHER)]
+    if not names or not len(rows):
+        return [np.zeros(0)] * len(names)
+    return list(detector.scores(rows, names).to_numpy().T)
 
 
 def scoring_schema(
@@ -151,6 +194,7 @@ def _output_schema(
     id_column: str | None,
     schema: TableSchema,
     explain: int | None,
+    also: Sequence[str],
     *,
     flags: bool,
     p_values: bool,
@@ -164,6 +208,7 @@ def _output_schema(
         fields.append(("p_value", pa.float64()))
     if flags:
         fields.append(("is_anomaly", pa.bool_()))
+    fields += further_columns(also)
     if explain:
         fields.append((LATENT, pa.float64()))
     for k in range(1, min(explain or 0, len(schema.names)) + 1):
@@ -179,6 +224,14 @@ def _output_schema(
 def _scores(detector: Any, schema: TableSchema, batch: Any) -> Any:
     rows = schema.matrix(batch)
     return -detector.score_samples(schema.frame(rows) if schema.named else rows)
+
+
+def _numbered(batches: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+    """Tell with each batch how many rows came before it."""
+    rows = 0
+    for batch in batches:
+        yield rows, batch
+        rows += batch.num_rows
 
 
 def _scored_batch(
@@ -202,6 +255,7 @@ def _scored_batch(
         arrays.append(conformal_p_values(detector.calibration_scores_, scores))
     if "is_anomaly" in columns.names[1:]:
         arrays.append(-scores - detector.offset_ < 0)
+    arrays += further_scores(detector, known, columns)
     if reasons:
         names = np.array(schema.names, dtype=object)
         by_column = contributions[:, : len(names)]

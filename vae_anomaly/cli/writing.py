@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from vae_anomaly.files import atomic_write, output_error
@@ -75,8 +76,8 @@ def score_writer(path: str, schema: pa.Schema) -> Iterator[Write]:
     OutputError
     """
     if path == "-":
-        with _stdout() as text:
-            yield _csv(text, schema)
+        with _stdout() as write:
+            yield _csv(write, schema)
     elif Path(path).suffix.lower() in PARQUET_SUFFIXES:
         with (
             atomic_write(path) as file,
@@ -84,21 +85,14 @@ def score_writer(path: str, schema: pa.Schema) -> Iterator[Write]:
         ):
             yield writer.write_batch
     else:
-        with atomic_write(path, "w", encoding="utf-8", newline="") as file:
-            yield _csv(file, schema)
-
-
-class _Stdout:
-    """Standard output as UTF-8, whatever the locale."""
-
-    def write(self, text: str) -> int:
-        return sys.stdout.buffer.write(text.encode())
+        with atomic_write(path) as file:
+            yield _csv(file.write, schema)
 
 
 @contextmanager
-def _stdout() -> Iterator[_Stdout]:
+def _stdout() -> Iterator[Callable[[bytes], object]]:
     try:
-        yield _Stdout()
+        yield sys.stdout.buffer.write
         sys.stdout.buffer.flush()
     except OSError as cause:
         if cause.filename is not None:  # a file that the block reads
@@ -106,26 +100,35 @@ def _stdout() -> Iterator[_Stdout]:
         raise output_error("standard output", cause) from cause
 
 
-def _csv(file: Any, schema: pa.Schema) -> Write:
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(map(_defused, schema.names))
-    flags = [i for i, kind in enumerate(schema.types) if pa.types.is_boolean(kind)]
+def _csv(put: Callable[[bytes], object], schema: pa.Schema) -> Write:
+    """Write a line of names, and then batches: UTF-8, quoted where need be, flags as 0 and 1."""
+    names = io.StringIO()
+    csv.writer(names, lineterminator="\n").writerow(map(_defused, schema.names))
+    put(names.getvalue().encode())
+    as_written = pa.schema(
+        [
+            field.with_type(pa.uint8()) if pa.types.is_boolean(field.type) else field
+            for field in schema
+        ]
+    )
+    options = pa_csv.WriteOptions(include_header=False, quoting_style="needed")
 
     texts = [i for i, kind in enumerate(schema.types) if not _is_of_numbers(kind)]
 
     told: list[bool] = []
 
     def write(batch: pa.RecordBatch) -> None:
-        columns = [column.to_pylist() for column in batch.columns]
         for i in texts:
-            safe = [_defused(value) for value in columns[i]]
-            if not told and safe != columns[i]:
-                told.append(True)
-                warnings.warn(SPREADSHEET_WORDS, SpreadsheetWarning, stacklevel=2)
-            columns[i] = safe
-        for i in flags:
-            columns[i] = [None if value is None else int(value) for value in columns[i]]
-        writer.writerows(zip(*columns, strict=True))
+            given = batch.column(i).to_pylist()
+            safe = [_defused(value) for value in given]
+            if safe != given:
+                if not told:
+                    told.append(True)
+                    warnings.warn(SPREADSHEET_WORDS, SpreadsheetWarning, stacklevel=2)
+                batch = batch.set_column(i, batch.schema.field(i), pa.array(safe, schema.types[i]))
+        text = pa.BufferOutputStream()
+        pa_csv.write_csv(batch.cast(as_written), text, options)
+        put(text.getvalue().to_pybytes())
 
     return write
 

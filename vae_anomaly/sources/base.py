@@ -112,10 +112,13 @@ class TableSource(ABC):
         What messages call it.
     columns : tuple of str
         Names of its columns; no two are equal.
+    rows : int or None
+        How many there are, if that is known without reading them.
     """
 
     name: str
     columns: tuple[str, ...]
+    rows: int | None = None
 
     @abstractmethod
     def batches(self, numbers: Sequence[str], keep: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:

@@ -45,7 +45,7 @@ class ParquetTable(TableSource):
         self.path, self.name, self._copy = path, name, copy
         self._state = state_of(path)
         with self._file() as file:
-            schema = file.schema_arrow
+            schema, self.rows = file.schema_arrow, file.metadata.num_rows
         self.columns = tuple(schema.names)
         check_header(name, self.columns)
         self._types = dict(zip(schema.names, schema.types, strict=True))
