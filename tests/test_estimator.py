@@ -50,7 +50,7 @@ def test_decision_function_and_predict_follow_from_score_samples(
     assert scores.dtype == np.float64
     np.testing.assert_array_equal(fitted.decision_function(rows), scores - fitted.offset_)
     np.testing.assert_array_equal(fitted.predict(rows), np.where(scores < fitted.offset_, -1, 1))
-    assert fitted.score(rows) == scores.mean()
+    assert fitted.score(rows) == -fitted.scores(rows, ["elbo"]).to_numpy().mean()
 
 
 def test_scores_do_not_depend_on_batch_order_or_neighbours(fitted: VAEDetector) -> None:

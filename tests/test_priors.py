@@ -107,7 +107,7 @@ def test_drawn_codes_have_the_moments_of_the_mixture() -> None:
 
 def test_detectors_keep_the_codes_of_some_rows() -> None:
     rows = RNG.normal(size=(800, 4))
-    detector = VAEDetector(max_steps=5, contamination=0.1, random_state=0).fit(rows)
+    detector = VAEDetector(latent_dim=8, max_steps=5, contamination=0.1, random_state=0).fit(rows)
     assert detector.prior_.shape == (4, 1 + MAX_COMPONENTS, 16)  # N(0, I), and some rows
     codes = detector.transform(rows).reshape(800, 4, 8)
     for component in detector.prior_[:, 1::50].swapaxes(0, 1):
@@ -124,7 +124,9 @@ def test_the_prior_enters_the_score_and_nothing_else() -> None:
     rows = RNG.normal(size=(300, 4))
     parts = {}
     for prior in ("normal", "aggregated"):
-        detector = VAEDetector(prior=prior, max_steps=50, contamination=0.1, random_state=0)
+        detector = VAEDetector(
+            prior=prior, score_type="elbo", max_steps=50, contamination=0.1, random_state=0
+        )
         parts[prior] = detector.fit(rows).explain(rows)
     features = parts["normal"].columns[:-1]
     np.testing.assert_array_equal(parts["normal"][features], parts["aggregated"][features])

@@ -92,7 +92,7 @@ class Exemplars:
         kept = self.points - self._center
         square = 0.5 * (kept**2).sum(axis=1)
         polynomial = np.column_stack([-kept, np.ones_like(square), square])
-        return polynomial / self.reach[:, None]
+        return (polynomial / self.reach[:, None]).astype(np.float32)
 
     def energies(self, points: Weights) -> Weights:
         """Half the squared distances of points, (n, d), in units of reaches: (m, n)."""
@@ -100,7 +100,7 @@ class Exemplars:
         lifted = np.ones((d + 2, len(points) + 2 * RIM), dtype=np.float32)
         lifted[:d] = np.pad((points - self._center).T, [(0, 0), (RIM, RIM)])
         lifted[d] = 0.5 * (lifted[:d] ** 2).sum(axis=0)
-        energy = np.asarray(self._coefficients @ lifted, np.float32)[:, RIM:-RIM]
+        energy = (self._coefficients @ lifted)[:, RIM:-RIM]
         np.maximum(energy, 0.0, out=energy)
         return energy
 

@@ -290,7 +290,8 @@ def score(
     CSV a ' stands before text that a spreadsheet would run as a formula. With
     --explain also latent_code, the part of the score that belongs to no
     column, and reason_1, contribution_1 and so on: the columns that add most,
-    and how much; with --also further scores. A warning says if the rows as a whole look unlike normal ones.
+    and how much. With --also there are further scores. A warning says if the
+    rows as a whole look unlike normal ones.
 
     Or DATA is a folder of pictures. OUT then has a row for each: file,
     anomaly_score, is_anomaly, and status, which is ok or says why the picture

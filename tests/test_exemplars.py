@@ -1,0 +1,140 @@
+"""Distances from single training rows against plain sums, scipy and scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+from scipy.special import logsumexp, rel_entr
+from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import NearestNeighbors
+
+from vae_anomaly import VAEDetector
+from vae_anomaly.exemplars import (
+    FLOOR,
+    MAX_CELLS,
+    MAX_EXEMPLARS,
+    N_NEIGHBOURS,
+    Exemplars,
+    most_exemplars,
+)
+from vae_anomaly.networks import NetworkSpec
+from vae_anomaly.reference import residual_unit
+
+RNG = np.random.RandomState(0)
+POINTS = RNG.normal(size=(60, 7)).astype(np.float32)
+FRESH = RNG.normal(scale=1.5, size=(9, 7)).astype(np.float32)
+EXEMPLARS = Exemplars(POINTS, RNG.uniform(0.5, 2.0, size=60).astype(np.float32))
+
+
+def energies(exemplars: Exemplars, points: np.ndarray) -> np.ndarray:
+    squares = cdist(exemplars.points.astype(float), points.astype(float), "sqeuclidean")
+    return 0.5 * squares / exemplars.reach[:, None]
+
+
+def test_energies_are_half_squared_distances_in_units_of_reaches() -> None:
+    result = EXEMPLARS.energies(FRESH)
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, energies(EXEMPLARS, FRESH), rtol=1e-5, atol=1e-5)
+
+
+def test_the_score_is_minus_the_log_of_the_mean_kernel() -> None:
+    expected = np.log(60) - logsumexp(-energies(EXEMPLARS, FRESH), axis=0)
+    np.testing.assert_allclose(EXEMPLARS.score(FRESH), expected, rtol=1e-5)
+
+
+def test_the_score_is_an_energy_and_a_divergence() -> None:
+    energy = energies(EXEMPLARS, FRESH)
+    r = np.exp(-energy - logsumexp(-energy, axis=0))
+    divergence = rel_entr(r, 1 / 60).sum(axis=0)
+    np.testing.assert_allclose(
+        EXEMPLARS.score(FRESH), (r * energy).sum(axis=0) + divergence, rtol=1e-5
+    )
+
+
+def test_columns_get_the_mean_of_what_they_add_to_energies() -> None:
+    energy = energies(EXEMPLARS, FRESH)
+    r = np.exp(-energy - logsumexp(-energy, axis=0)) / EXEMPLARS.reach[:, None]
+    squares = 0.5 * (FRESH[None] - POINTS[:, None].astype(float)) ** 2  # (m, n, d)
+    expected = np.einsum("mn,mnd->nd", r, squares)
+    result = EXEMPLARS.attribute(FRESH, 7)
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(EXEMPLARS.attribute(FRESH, 3), result[:, :3], rtol=1e-12)
+    assert (result.sum(axis=1) <= EXEMPLARS.score(FRESH) + 1e-4).all()
+
+
+def test_reaches_are_roots_of_mean_energies_of_neighbours() -> None:
+    distances, _ = NearestNeighbors(n_neighbors=N_NEIGHBOURS).fit(POINTS).kneighbors()
+    spacing = 0.5 * (distances**2).mean(axis=1)
+    expected = np.sqrt(spacing / np.median(spacing) + FLOOR)
+    np.testing.assert_allclose(Exemplars.of(POINTS).reach, expected, rtol=1e-4)
+
+
+def test_an_exemplar_is_scored_as_if_it_were_a_fresh_row() -> None:
+    scores = EXEMPLARS.score(POINTS[:5])
+    for i in range(5):
+        others = np.delete(energies(EXEMPLARS, POINTS[i : i + 1]), i, axis=0)
+        assert scores[i] == pytest.approx(np.log(60) - logsumexp(-others), rel=1e-4)
+
+
+def test_a_row_that_occurs_twice_finds_its_twin() -> None:
+    twins = Exemplars.of(np.concatenate([POINTS, POINTS[:1]]))
+    others = energies(twins, POINTS[:1])[1:]  # the last is the twin, at no distance
+    assert twins.score(POINTS[:1]) == pytest.approx(np.log(61) - logsumexp(-others), rel=1e-4)
+
+
+def test_rows_that_are_all_alike_have_kernels_of_the_floor() -> None:
+    alike = Exemplars.of(np.tile(POINTS[:1], (8, 1)))
+    np.testing.assert_allclose(alike.reach, np.sqrt(FLOOR), rtol=1e-3)
+    assert alike.score(POINTS[:1]) == pytest.approx(np.log(8 / 7), abs=1e-3)
+
+
+def test_two_points_are_enough() -> None:
+    pair = Exemplars.of(POINTS[:2])
+    assert np.isfinite(pair.score(np.concatenate([POINTS[:2], FRESH]))).all()
+
+
+def test_scores_rise_and_stay_finite_far_out() -> None:
+    far = np.outer([1.0, 10.0, 1e3, 1e6, 1e9], np.ones(7)).astype(np.float32)
+    scores = EXEMPLARS.score(far)
+    assert np.isfinite(scores).all()
+    assert (np.diff(scores) > 0).all()
+
+
+def test_wide_rows_leave_room_for_fewer_exemplars() -> None:
+    assert most_exemplars(50) == MAX_EXEMPLARS
+    assert most_exemplars(1000) == MAX_CELLS // 1000
+    assert most_exemplars(10 * MAX_CELLS) == 2
+
+
+def test_units_of_residuals_are_deviations_of_the_likelihood() -> None:
+    shape = {"members": 2, "columns": 3, "hidden": (4,), "latent": 2, "noiseless": False}
+    learned = NetworkSpec(**shape, likelihood="gaussian", variance=None)
+    weights = np.zeros((2, learned.n_weights), dtype=np.float32)  # log-variances of 0
+    np.testing.assert_allclose(residual_unit(learned, weights, np.zeros((5, 3))), 1.0, rtol=1e-4)
+    fixed = NetworkSpec(**shape, likelihood="gaussian", variance=0.25)
+    np.testing.assert_allclose(residual_unit(fixed, weights, np.zeros((5, 3))), 0.5)
+    coins = NetworkSpec(**shape, likelihood="bernoulli", variance=None)
+    rebuilt = np.array([[0.5, 0.2, 0.0], [0.5, 0.4, 0.0]])
+    np.testing.assert_allclose(
+        residual_unit(coins, weights, rebuilt), [0.5, np.sqrt(0.2), 0.01], rtol=1e-6
+    )
+
+
+def test_clusters_are_found_that_the_elbo_has_not_learned_yet() -> None:
+    rng = np.random.RandomState(0)
+    centers = rng.uniform(-4, 4, size=(12, 6))
+    rows = centers[rng.randint(12, size=1200)] + 0.3 * rng.normal(size=(1200, 6))
+    odd = rng.uniform(-4, 4, size=(300, 6))
+    detector = VAEDetector(max_steps=600, random_state=0).fit(rows[:900])
+    scores = detector.scores(np.concatenate([rows[900:], odd]), ["exemplar", "elbo"])
+    area = {name: roc_auc_score(np.repeat([0, 1], 300), scores[name]) for name in scores}
+    assert area["exemplar"] > 0.95
+    assert area["exemplar"] > area["elbo"] + 0.05
+
+
+def test_only_residuals_count_where_codes_do_not() -> None:
+    rows = RNG.normal(size=(80, 3))
+    detector = VAEDetector(beta=0, max_steps=20, threshold=0, random_state=0).fit(rows)
+    assert detector.reference_.points.shape == (80, 3)
+    assert np.isfinite(detector.score_samples(rows)).all()
