@@ -93,25 +93,28 @@ def split(path: Path, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rows[normal[:half]], rows[test], labels[test]
 
 
-def measure(path: Path, name: str, seed: int) -> dict[str, Any]:
-    train, test, labels = split(path, seed)
+def judged(
+    scorer: Scorer, train: np.ndarray, test: np.ndarray, labels: np.ndarray, seed: int
+) -> dict[str, float]:
+    """Let a detector learn and score; tell how well it does and how long that takes."""
     start = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            scores = DETECTORS[name](train, test, seed)
+            scores = scorer(train, test, seed)
         except ValueError as error:  # CBLOF does not find its clusters in every table
-            print(f"{path.stem}: {name} gives up: {error} Counted as knowing nothing.", flush=True)
+            print(f"gives up: {error} Counted as knowing nothing.", flush=True)
             scores = np.zeros(len(test))
     return {
-        "group": path.parent.name,
-        "table": path.stem,
-        "detector": name,
-        "seed": seed,
         "auroc": roc_auc_score(labels, scores),
         "ap": average_precision_score(labels, scores),
         "seconds": time.perf_counter() - start,
     }
+
+
+def measure(path: Path, name: str, seed: int) -> dict[str, Any]:
+    row = {"group": path.parent.name, "table": path.stem, "detector": name, "seed": seed}
+    return row | judged(DETECTORS[name], *split(path, seed), seed)
 
 
 def summarise(results: pd.DataFrame) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from vae_anomaly.exemplars import (
     MAX_CELLS,
     MAX_EXEMPLARS,
     N_NEIGHBOURS,
+    WIDEST,
     Exemplars,
     most_exemplars,
 )
@@ -68,6 +69,12 @@ def test_reaches_are_roots_of_mean_energies_of_neighbours() -> None:
     spacing = 0.5 * (distances**2).mean(axis=1)
     expected = np.sqrt(spacing / np.median(spacing) + FLOOR)
     np.testing.assert_allclose(Exemplars.of(POINTS).reach, expected, rtol=1e-4)
+
+
+def test_a_stray_point_reaches_no_further_than_the_widest() -> None:
+    stray = Exemplars.of(np.concatenate([POINTS, 1e4 * POINTS[:1]]))
+    assert stray.reach[-1] == WIDEST
+    assert stray.reach[:-1].max() < WIDEST
 
 
 def test_an_exemplar_is_scored_as_if_it_were_a_fresh_row() -> None:

@@ -29,6 +29,9 @@ N_NEIGHBOURS = 5
 FLOOR = 0.1
 """Added to the squares of reaches, whose median is 1: duplicates have none of their own."""
 
+WIDEST = 3.0
+"""Greatest reach: a stray row among those of training is not to swallow what is around it."""
+
 SAME = 1e-6
 """Energy, in nats, up to which an exemplar is taken to be the row itself."""
 
@@ -68,7 +71,7 @@ class Exemplars:
         the root of the distance to neighbours, as in "self-tuning" affinities
         (Zelnik-Manor and Perona, "Self-tuning spectral clustering", NIPS 2004;
         Abramson, "On bandwidth variation in kernel estimates",
-        :doi:`10.1214/aos/1176345986`).
+        :doi:`10.1214/aos/1176345986`), but not beyond `WIDEST`.
         """
         k = min(N_NEIGHBOURS, len(points) - 1)
         alone = cls(points, np.ones(len(points), dtype=np.float32))
@@ -80,7 +83,8 @@ class Exemplars:
             spacing[part] = np.partition(energy, k - 1, axis=0)[:k].mean(axis=0)
         apart = spacing[spacing > SAME]
         typical = np.median(apart) if len(apart) else 1.0
-        return cls(points, np.sqrt(spacing / typical + FLOOR).astype(np.float32))
+        reach = np.minimum(np.sqrt(spacing / typical + FLOOR), WIDEST)
+        return cls(points, reach.astype(np.float32))
 
     @cached_property
     def _center(self) -> Weights:

@@ -1,0 +1,67 @@
+"""What anomalies among the training rows cost, beside other detectors in the same run.
+
+    python benchmarks/dirt.py --data adbench --shares 0 0.01 0.05 0.1 --out results/dirt
+
+The splits are those of `benchmarks/adbench.py`; then some anomalies leave the
+test rows for the training rows, until they are the given share of them. At
+least ten stay: tables with fewer than that to spare are left out of all shares.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from adbench import DETECTORS, judged, split
+
+LEAST_ANOMALIES = 10
+
+
+def with_dirt(
+    train: np.ndarray, test: np.ndarray, labels: np.ndarray, count: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Move anomalies from the test rows to the training rows."""
+    moved = np.random.RandomState(seed).permutation(np.flatnonzero(labels == 1))[:count]
+    return (
+        np.concatenate([train, test[moved]]),
+        np.delete(test, moved, axis=0),
+        np.delete(labels, moved),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of .npz files")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.0, 0.01, 0.05, 0.1])
+    parser.add_argument("--detectors", default="ours,knn_mean,iforest")
+    parser.add_argument("--out", type=Path, help="write OUT.csv (every result) and OUT.md")
+    options = parser.parse_args()
+    rows = []
+    for path in sorted(p for folder in options.data for p in folder.glob("*.npz")):
+        for seed in options.seeds:
+            train, test, labels = split(path, seed)
+            counts = {s: round(len(train) * s / (1 - s)) for s in options.shares}
+            if labels.sum() - max(counts.values()) < LEAST_ANOMALIES:
+                print(f"{path.stem}: too few anomalies", flush=True)
+                continue
+            for share, count in counts.items():
+                dirty = with_dirt(train, test, labels, count, seed)
+                for name in options.detectors.split(","):
+                    found = judged(DETECTORS[name], *dirty, seed)
+                    row = {"table": path.stem, "detector": name, "seed": seed, "share": share}
+                    rows.append(row | found)
+                    print(*rows[-1].values(), flush=True)
+    results = pd.DataFrame(rows)
+    means = results.groupby(["detector", "share"])[["auroc", "ap"]].mean().unstack()
+    text = f"{results['table'].nunique()} tables\n\n{means.round(4).to_string()}\n"
+    print(text)
+    if options.out:
+        results.to_csv(options.out.with_suffix(".csv"), index=False, float_format="%.4f")
+        options.out.with_suffix(".md").write_text(f"# Dirty training rows\n\n    {text}")
+
+
+if __name__ == "__main__":
+    main()
