@@ -92,6 +92,9 @@ def test_a_batch_may_come_in_parts(fitted: VAEDetector) -> None:
         watch.add(rows[start : start + 250])
     parts = watch.result()
     assert parts[:4] == whole[:4]
+    some = DriftWatch(fitted).add(rows[::7], -fitted.score_samples(rows)).result()
+    assert some[:4] == whole[:4]
+    assert some.movements[0].column == "t"
     assert parts.movements[0].column == whole.movements[0].column == "t"
 
 

@@ -15,7 +15,7 @@ from vae_anomaly.pictures import as_rows
 from vae_anomaly.scaling import bend
 from vae_anomaly.settings import column_names
 
-__all__ = ["Drift", "DriftWatch", "Movement"]
+__all__ = ["Drift", "DriftWatch", "Movement", "some_of"]
 
 Array = NDArray[np.float64]
 
@@ -29,6 +29,11 @@ EXACT_ROWS = 10_000
 
 LOOKED_AT = 256
 """Rows of each part of a batch in which the movement of columns is looked for."""
+
+
+def some_of(n: int) -> slice:
+    """Choose a few hundred of n rows, evenly."""
+    return slice(None, None, max(1, n // LOOKED_AT))
 
 
 class Movement(NamedTuple):
@@ -129,8 +134,9 @@ class DriftWatch:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-        scores : array-like of shape (n_samples,), optional
-            Their anomaly scores, minus `score_samples`, where they are known.
+        scores : array-like, optional
+            Their anomaly scores, minus `score_samples`, where they are known. `X` may
+            then be some of the rows: columns are looked at in a few hundred alone.
 
         Returns
         -------
@@ -140,7 +146,7 @@ class DriftWatch:
         self._batch += self._count(known)
         if self._detector.image_shape_ is None:
             rows = as_rows(X).values
-            some = np.asarray(rows, dtype=np.float64)[:: max(1, len(known) // LOOKED_AT)]
+            some = np.asarray(rows, dtype=np.float64)[some_of(len(rows))]
             z = bend(self._detector.columns_.standardize(some))
             self._looked_at += len(z)
             self._sum += z.sum(axis=0)

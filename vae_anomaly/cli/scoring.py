@@ -13,6 +13,7 @@ from vae_anomaly.cli.checks import check_output
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.watching import Watch, check_p_values, for_batch, verdict
 from vae_anomaly.cli.writing import check_format, score_writer
+from vae_anomaly.drift import some_of
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.persistence import load
 from vae_anomaly.schema import TableSchema
@@ -89,7 +90,8 @@ def score_table(
             for batch in table.batches(schema.names, keep):
                 scored = _scored_batch(detector, schema, batch, columns, rows)
                 write(scored)
-                watch.add(schema.matrix(batch), scored.column("anomaly_score").to_numpy())
+                some = batch.take(np.arange(batch.num_rows)[some_of(batch.num_rows)])
+                watch.add(schema.matrix(some), scored.column("anomaly_score").to_numpy())
                 rows += batch.num_rows
                 if flags:
                     strange += int(np.count_nonzero(scored.column("is_anomaly")))
