@@ -182,7 +182,8 @@ def false_discoveries(results: pd.DataFrame) -> pd.DataFrame:
 
 FORMATS = {
     **dict.fromkeys(("nominal", "asked"), "{:.0%}"),
-    **dict.fromkeys(("observed", "error", "worst table", "power"), "{:.2%}"),
+    **dict.fromkeys(("observed", "error", "worst table", "power", "false flags"), "{:.2%}"),
+    **{f"{rate:.0%}": "{:.2%}" for rate in RATES},
 }
 
 
@@ -230,8 +231,6 @@ def by_table(results: pd.DataFrame) -> pd.DataFrame:
     shown["power"] = part["found"] / part["anomalies"]
     means = shown.groupby("table", sort=False).mean().reset_index()
     means["training rows"] = means["training rows"].astype(int)
-    for column in means.columns[2:]:
-        means[column] = [f"{value:.1%}" for value in means[column]]
     return means
 
 

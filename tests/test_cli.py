@@ -231,7 +231,7 @@ def test_scores_are_those_of_the_library(vae, model, expected, tmp_path):
     assert verdict == (
         f"{table['is_anomaly'].sum()} of 302 rows are anomalies, above {-detector.offset_:.4g} nats"
     )
-    assert drift.startswith("warning: the scores of these 302 rows as a whole are not those of")
+    assert drift.startswith("warning: as a whole, the scores of these 302 rows are not those of")
     assert place == f"scores: {out}"
 
 

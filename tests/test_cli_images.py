@@ -102,7 +102,7 @@ def test_fit_says_what_it_learned(place, vae):
     assert lines[0] == "note: plate: a data set in parts: train is used"
     assert lines[1] == "training on 60 pictures of 6 x 8 pixels, grey, letterboxed"
     assert lines[-1] == "model: m.vae"
-    assert "from 12 pictures held out of training" in lines[-2]
+    assert "from 9 pictures held out of training" in lines[-2]
     code, out, _ = vae("inspect m.vae")
     assert code == 0
     assert "architecture=dense" in out

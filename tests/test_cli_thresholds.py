@@ -126,10 +126,11 @@ def test_drift_is_said_with_the_columns_that_moved(place, vae):
     assert code == 0
     (line,) = [line for line in err.splitlines() if line.startswith("warning: ")]
     assert line.startswith(
-        "warning: the scores of these 500 rows as a whole are not those of normal rows "
+        "warning: as a whole, the scores of these 500 rows are not those of normal rows "
         "(Kolmogorov-Smirnov, p "
     )
-    assert "; 0.001 of normal batches are said to differ). Moved most: 'count', mean +2." in line
+    assert "; of normal rows, one batch in 1,000 would be said to differ). Moved most: " in line
+    assert "most: 'count', mean +2." in line
     assert line.endswith(
         " Either anomalies are many, or normal has moved: then `vae-anomaly recalibrate` or fit "
         "anew."
@@ -210,4 +211,46 @@ def test_pictures_are_recalibrated_and_batched_as_rows_are(place, vae):
     assert list(scored.columns) == ["file", "anomaly_score", "p_value", "is_anomaly", "status"]
     assert scored.loc[scored["file"] == "bad.png", "p_value"].isna().all()
     code, _, err = vae("score new.vae odd -o s.csv")
-    assert "warning: the scores of these 30 pictures as a whole are not those of normal" in err
+    assert "warning: as a whole, the scores of these 30 pictures are not those of normal" in err
+
+
+# -------------------------------------------------------------------- thresholds by labels
+
+
+def test_evaluate_shows_thresholds_by_labels_and_uses_none(place, vae):
+    before = (place / "m.vae").read_bytes()
+    code, _, err = vae(
+        "evaluate m.vae mixed.csv -o report --label-column fault --cost-miss 20 --min-recall 0.9 "
+        "--min-precision 0.95 --f-beta 2"
+    )
+    assert code == 0
+    chosen = [line for line in err.splitlines() if line.startswith("Chosen by these labels (")]
+    assert [line.split("(")[1].split(")")[0] for line in chosen] == [
+        "least cost, 20 a miss and 1 a false alarm",
+        "recall of at least 90 %",
+        "precision of at least 95 %",
+        "greatest F2",
+    ]
+    assert all("and not used: a threshold of " in line for line in chosen)
+    page = (place / "report" / "report.html").read_text("utf-8")
+    assert "Thresholds that labels ask for" in page
+    assert (place / "m.vae").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--cost-miss 5", "--cost-false-alarm 5", "--min-recall 1", "--min-precision 1", "--f-beta 1"],
+)
+def test_thresholds_by_labels_need_labels(place, vae, option):
+    code, _, err = vae(f"evaluate m.vae mixed.csv -o report {option}")
+    assert code == 2
+    assert f"error: {option.split()[0]} needs --label-column." in err
+    assert not (place / "report").exists()
+
+
+def test_thresholds_by_labels_need_both_kinds(place, vae):
+    table = pd.read_csv("mixed.csv").assign(fault=0)
+    table.to_csv("calm.csv", index=False)
+    code, _, err = vae("evaluate m.vae calm.csv -o report --label-column fault --f-beta 1")
+    assert code == 3
+    assert "needs labels of both kinds. All 400 rows are labelled normal." in err

@@ -45,7 +45,7 @@ def test_many_rows_are_tested_by_the_limit(
     scores = np.random.RandomState(0).choice(fitted.calibration_scores_, 3000) + 0.1
     rows = make_rows(3000).to_numpy()
     exact = DriftWatch(fitted).add(rows, scores).result()
-    monkeypatch.setattr("vae_anomaly.drift.EXACT_ROWS", 10)
+    monkeypatch.setattr("vae_anomaly.drift.EXACT_PAIRS", 10)
     limit = DriftWatch(fitted).add(rows, scores).result()
     expected = stats.ks_2samp(fitted.calibration_scores_, scores, method="asymp")
     assert limit.p_value == pytest.approx(expected.pvalue, rel=1e-9)
@@ -92,6 +92,9 @@ def test_a_batch_may_come_in_parts(fitted: VAEDetector) -> None:
         watch.add(rows[start : start + 250])
     parts = watch.result()
     assert parts[:4] == whole[:4]
+    some = DriftWatch(fitted).add(rows[::7], -fitted.score_samples(rows)).result()
+    assert some[:4] == whole[:4]
+    assert some.movements[0].column == "t"
     assert parts.movements[0].column == whole.movements[0].column == "t"
 
 
@@ -106,6 +109,8 @@ def test_pictures_have_no_columns_to_name() -> None:
 def test_drift_needs_calibration_rows_and_a_batch(fitted: VAEDetector) -> None:
     with pytest.raises(DataError, match="a batch of at least one row to compare, got none"):
         DriftWatch(fitted).result()
+    with pytest.raises(ParameterError, match=r"rate must be a number in \(0, 1\). Got 1 instead."):
+        DriftWatch(fitted, rate=1)
     own = VAEDetector(max_steps=10, n_members=1, threshold=3.0).fit(make_rows(30))
     message = "A drift watch needs calibration rows, and with contamination or threshold none"
     with pytest.raises(ParameterError, match=message):

@@ -14,6 +14,7 @@ from browser import CHROMIUM, Browser
 from conftest import make_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from scipy import stats
 from sklearn.metrics import confusion_matrix, fbeta_score, precision_score, recall_score
 
@@ -168,9 +169,31 @@ def test_bins_of_p_values(fitted: VAEDetector, n: int) -> None:
     assert len(counts) == min(20, n + 1)
 
 
+def test_displays_draw_what_they_measured(fitted: VAEDetector, mixed) -> None:
+    rows, labels = mixed
+    axes = Figure().add_subplot()
+    shown = CalibrationDisplay.from_estimator(fitted, rows[~labels], ax=axes)
+    assert (shown.rate, shown.n_rows, shown.n_calibration) == (0.05, 340, 59)
+    observed = next(line for line in axes.lines if line.get_label() == "observed")
+    some = shown.observed > 0
+    np.testing.assert_allclose(observed.get_ydata()[some], 100 * shown.observed[some])
+    assert axes.get_ylabel() == "rows flagged (%)"
+
+    axes = Figure().add_subplot()
+    bars = PValueDisplay.from_estimator(fitted, rows, labels, ax=axes)
+    assert {name: counts.sum() for name, counts in bars.counts.items()} == {
+        "normal rows": 340,
+        "anomalies": 60,
+    }
+    drawn = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert drawn == ["normal rows (340)", "anomalies (60)", "normal, expected"]
+
+
 def test_without_calibration_rows_nothing_is_said_of_them(mixed) -> None:
     detector = VAEDetector(max_steps=10, n_members=1, random_state=0, threshold=3.0)
     report = build_report(detector.fit(make_rows(40)), *mixed, top=0)
+    assert CalibrationDisplay.from_estimator(detector, mixed[0]) is None
+    assert PValueDisplay.from_estimator(detector, mixed[0]) is None
     assert (report.discovery, report.calibration, report.p_values) == (None, None, None)
     assert report.steps.promised is None
     page = render_page(report)

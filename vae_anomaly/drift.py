@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import ks_2samp, kstwo
 
+from vae_anomaly._parameters import number
 from vae_anomaly.decisions import calibration_of
 from vae_anomaly.estimator import VAEDetector
-from vae_anomaly.exceptions import DataError
+from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.pictures import as_rows
 from vae_anomaly.scaling import bend
 from vae_anomaly.settings import column_names
 
-__all__ = ["Drift", "DriftWatch", "Movement"]
+__all__ = ["Drift", "DriftWatch", "Movement", "some_of"]
 
 Array = NDArray[np.float64]
 
@@ -24,11 +25,16 @@ SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 DRIFT_RATE = 0.001
 """Batches of fresh normal rows, in a thousand one, that are said to differ."""
 
-EXACT_ROWS = 10_000
-"""Batches up to which the exact distribution of the statistic is used."""
+EXACT_PAIRS = 1_000_000
+"""Rows times calibration rows up to which the exact distribution takes but a moment."""
 
 LOOKED_AT = 256
 """Rows of each part of a batch in which the movement of columns is looked for."""
+
+
+def some_of(n: int) -> slice:
+    """Choose a few hundred of n rows, evenly."""
+    return slice(None, None, max(1, n // LOOKED_AT))
 
 
 class Movement(NamedTuple):
@@ -84,7 +90,8 @@ class DriftWatch:
     calibration rows and those of the batch; p-values of one batch share their
     calibration rows, so that a test for uniform ones would be wrong. If the rows of
     the batch are fresh normal ones it says otherwise with probability `rate` at
-    most; up to 10,000 rows that is exact, beyond it the limit distribution is used.
+    most. That is exact for up to a million pairs of a row and a calibration row;
+    for more of them the limit distribution is used.
     Anomalies are a difference too: a batch full of them is said to differ.
 
     Memory does not grow with the batch.
@@ -99,7 +106,7 @@ class DriftWatch:
     Raises
     ------
     ParameterError
-        If the detector has no calibration rows.
+        If the rate is out of its range, or the detector has no calibration rows.
 
     Examples
     --------
@@ -116,6 +123,9 @@ class DriftWatch:
     """
 
     def __init__(self, detector: VAEDetector, rate: float = DRIFT_RATE) -> None:
+        rule = number(0, 1, "()")
+        if not rule.holds(rate):
+            raise ParameterError(f"rate must be {rule.words}. Got {rate!r} instead.")
         self._calibration = calibration_of(detector, "A drift watch")
         self._detector, self.rate = detector, rate
         self._known = self._count(self._calibration)
@@ -129,8 +139,9 @@ class DriftWatch:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-        scores : array-like of shape (n_samples,), optional
-            Their anomaly scores, minus `score_samples`, where they are known.
+        scores : array-like, optional
+            Their anomaly scores, minus `score_samples`, where they are known. `X` may
+            then be some of the rows: columns are looked at in a few hundred alone.
 
         Returns
         -------
@@ -140,7 +151,7 @@ class DriftWatch:
         self._batch += self._count(known)
         if self._detector.image_shape_ is None:
             rows = as_rows(X).values
-            some = np.asarray(rows, dtype=np.float64)[:: max(1, len(known) // LOOKED_AT)]
+            some = np.asarray(rows, dtype=np.float64)[some_of(len(rows))]
             z = bend(self._detector.columns_.standardize(some))
             self._looked_at += len(z)
             self._sum += z.sum(axis=0)
@@ -176,7 +187,7 @@ class DriftWatch:
 
     def _p_value(self, distance: float, rows: int) -> float:
         n = len(self._calibration)
-        if rows > EXACT_ROWS:
+        if n * rows > EXACT_PAIRS:
             return float(kstwo.sf(distance, round(n * rows / (n + rows))))
         places = np.arange(2 * n + 1)
         pair = (np.repeat(places, counts) for counts in (self._batch, self._known))

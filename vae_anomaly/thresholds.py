@@ -5,10 +5,10 @@ score lies *above* the threshold.
 
 All of it is split conformal prediction: calibration rows are kept from
 training, so that they and fresh normal rows are exchangeable, and the rank of a
-fresh score among theirs is uniform. Cross-conformal schemes, which calibrate
-with rows that some members did learn from, were tried: what is flagged is the
-mean over members, which is calmer than the few members that missed a row, and
-no constant threshold makes up for that exactly.
+fresh score among theirs is uniform. Cross-conformal schemes, where each row
+calibrates by the members that did not learn from it, would keep no row from
+training. Under one constant threshold none of them is exact here: a fresh row's
+score is the mean over all members, a calibration row's the mean over some.
 
 Vovk, Gammerman and Shafer, "Algorithmic learning in a random world", 2005;
 Bates et al., "Testing for outliers with conformal p-values", Annals of

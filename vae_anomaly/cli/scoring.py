@@ -14,6 +14,7 @@ from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.overlapping import overlapping
 from vae_anomaly.cli.watching import Watch, check_p_values, for_batch, verdict
 from vae_anomaly.cli.writing import check_format, score_writer
+from vae_anomaly.drift import some_of
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.persistence import load
 from vae_anomaly.schema import TableSchema
@@ -111,7 +112,8 @@ def score_table(
             parts = _numbered(table.batches(schema.names, keep))
             for (_, batch), scored in overlapping(score_batch, parts):
                 write(scored)
-                watch.add(schema.matrix(batch), scored.column("anomaly_score").to_numpy())
+                some = batch.take(np.arange(batch.num_rows)[some_of(batch.num_rows)])
+                watch.add(schema.matrix(some), scored.column("anomaly_score").to_numpy())
                 rows += batch.num_rows
                 if flags:
                     strange += int(np.count_nonzero(scored.column("is_anomaly")))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from copy import copy
 from typing import Any
 
@@ -87,7 +87,7 @@ class Watch:
         self._unit, self._any = unit, False
 
     def add(self, rows: Any, scores: Array) -> None:
-        """Look at some rows and their anomaly scores."""
+        """Look at anomaly scores, and at the rows that they are of, or at some of them."""
         if self._drift is not None and len(scores):
             self._drift.add(rows, scores)
             self._any = True
@@ -103,13 +103,13 @@ class Watch:
 
 def _warning(found: Drift, unit: str) -> str:
     text = (
-        f"the scores of these {found.n_rows:,} {unit} as a whole are not those of normal {unit} "
-        f"(Kolmogorov-Smirnov, p {_small(found.p_value)}; {found.rate:g} of normal batches are "
-        f"said to differ)"
+        f"as a whole, the scores of these {found.n_rows:,} {unit} are not those of normal {unit} "
+        f"(Kolmogorov-Smirnov, p {_small(found.p_value)}; of normal {unit}, one batch in "
+        f"{1 / found.rate:,.0f} would be said to differ)"
     )
     moved = [m for m in found.movements if max(abs(m.shift), abs(m.spread - 1)) >= LEAST_MOVE]
     if moved:
-        text += f". Moved most: {_listed([_movement(*m) for m in moved[:NAMED]])}"
+        text += f". Moved most: {'; '.join(_movement(*m) for m in moved[:NAMED])}"
     return (
         f"{text}. Either anomalies are many, or normal has moved: then `vae-anomaly recalibrate` "
         f"or fit anew."
@@ -118,10 +118,6 @@ def _warning(found: Drift, unit: str) -> str:
 
 def _small(p_value: float) -> str:
     return "< 1e-12" if p_value < 1e-12 else f"= {p_value:.2g}"
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return "; ".join(parts)
 
 
 def _movement(column: str, shift: float, spread: float) -> str:

@@ -15,7 +15,6 @@ from vae_anomaly.displays.drawing import (
     INK,
     ORANGE,
     Display,
-    legend,
     own_axes,
     tidy,
 )
@@ -143,7 +142,7 @@ class CalibrationDisplay(Display):
         ax.set_xlabel("nominal false-alarm rate (%)")
         ax.set_ylabel(f"{self.unit}s flagged (%)")
         tidy(ax, "both")
-        legend(ax)
+        ax.legend(frameon=False, loc="lower right")
         return self._drawn_on(ax)
 
 
@@ -230,5 +229,5 @@ class PValueDisplay(Display):
         )
         ax.set(xlim=(0, 1), ylim=(0, None), xlabel="p-value", ylabel="share of the group (%)")
         tidy(ax)
-        legend(ax)
+        ax.legend(frameon=False, loc="upper right")
         return self._drawn_on(ax)

@@ -161,7 +161,7 @@ def _hash(text: str) -> str:
 
 def _as_json(steps: Steps) -> str:
     """Spell the thresholds to try for the script of the page."""
-    return json.dumps({k: getattr(v, "tolist", lambda v=v: v)() for k, v in vars(steps).items()})
+    return json.dumps(vars(steps), default=np.ndarray.tolist)
 
 
 def _thumbnails(gallery: Gallery) -> list[list[dict[str, str]]]:
