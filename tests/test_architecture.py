@@ -13,7 +13,16 @@ PACKAGE = Path(vae_anomaly.__file__).parent
 
 ROOMS = [
     {"exceptions", "history"},
-    {"_backend", "_parameters", "densities", "files", "scaling", "scores", "thresholds"},
+    {
+        "_backend",
+        "_parameters",
+        "convergence",
+        "densities",
+        "files",
+        "scaling",
+        "scores",
+        "thresholds",
+    },
     {"likelihoods", "networks", "pictures", "priors", "samples", "sources"},
     {"schema", "vae"},
     {"engines"},

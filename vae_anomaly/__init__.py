@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vae_anomaly.convergence import UnusedLatentWarning
     from vae_anomaly.estimator import VAEDetector
     from vae_anomaly.exceptions import (
         DataError,
@@ -35,6 +36,7 @@ _HOMES = {
     "OutputError": "exceptions",
     "ParameterError": "exceptions",
     "TooFewCalibrationRowsWarning": "thresholds",
+    "UnusedLatentWarning": "convergence",
     "VAEAnomalyError": "exceptions",
     "VAEDetector": "estimator",
     "inspect": "persistence",
@@ -49,6 +51,7 @@ __all__ = [
     "OutputError",
     "ParameterError",
     "TooFewCalibrationRowsWarning",
+    "UnusedLatentWarning",
     "VAEAnomalyError",
     "VAEDetector",
     "inspect",

@@ -18,6 +18,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vae_anomaly._parameters import check_parameters
+from vae_anomaly.convergence import warn_if_unused
 from vae_anomaly.densities import PLAIN, gaussian_kl
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.generative import GenerativeMixin
@@ -338,12 +339,12 @@ class VAEDetector(
         data = TrainingRows.of(versions, columns, self.likelihood)
         weights, history = train(spec, data, Plan.of(self), rng, self.callback)
 
-        self.columns_, self.network_spec_ = columns, spec
-        self.image_shape_, self.picture_scale_ = given.shape, given.scale
-        self.weights_, self.history_ = weights, history
+        self.columns_, self.network_spec_, self.history_ = columns, spec, history
+        self.image_shape_, self.picture_scale_, self.weights_ = given.shape, given.scale, weights
         self.noise_ = scoring_noise(spec, self.n_draws, rng)
         self._look_at_codes(some_rows(learned, MAX_LATENT_ROWS, rng), rng)
         self._choose_threshold(learned, rows[calibrates])
+        warn_if_unused(self.latent_kl_, columns=spec.columns, steps=history.step[-1])
         return self
 
     def _measure(self, learned: Array, image: ImageShape | None) -> Columns:
@@ -386,8 +387,7 @@ class VAEDetector(
         given = as_rows(X)
         check_shape(given.shape, self.image_shape_)
         rows = validate_data(self, given.values, dtype=np.float64, order="C", reset=False)
-        shape = self.image_shape_
-        return rows if shape is None else smooth(rows, shape, self.smoothing_)
+        return rows if (s := self.image_shape_) is None else smooth(rows, s, self.smoothing_)
 
     def _contributions(self, rows: Array) -> Array:
         """Contributions of each column, and last of the latent code: (n, n_features + 1)."""
