@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from vae_anomaly import DataError, DivergenceError, VAEDetector, load, save
 
-EXAMPLES = int(os.environ.get("VAE_ANOMALY_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("VAE_ANOMALY_EXAMPLES", "30"))
 """`make torture` asks for more."""
 
 DETECTORS: tuple[dict[str, Any], ...] = (
@@ -74,7 +74,7 @@ def test_any_finite_rows_have_finite_scores(detectors, tmp_path_factory, X, whic
     check(detectors[which], X, tmp_path_factory.getbasetemp())
 
 
-@settings(max_examples=max(10, EXAMPLES // 10), deadline=None,
+@settings(max_examples=max(5, EXAMPLES // 10), deadline=None,
           suppress_health_check=list(HealthCheck))  # fmt: skip
 @given(X=ROWS, which=st.integers(0, len(DETECTORS) - 1))
 def test_any_finite_rows_can_be_learned_or_it_is_said_why_not(tmp_path_factory, X, which):

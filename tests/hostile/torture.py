@@ -130,7 +130,7 @@ def numbers(examples: int) -> str:
     """Random detectors and inputs."""
     test = HERE / "test_numbers.py"
     run("-m", "pytest", "-q", test, VAE_ANOMALY_EXAMPLES=str(examples))
-    return f"{2 * examples + max(10, examples // 10):,} detectors and inputs, 0 counter-examples"
+    return f"{2 * examples + max(5, examples // 10):,} detectors and inputs, 0 counter-examples"
 
 
 def cases() -> str:
