@@ -168,7 +168,10 @@ def main() -> None:
             print(lines[-1].strip("| ").replace(" | ", ": "), flush=True)  # noqa: T201
     if given.write:
         today = dt.datetime.now(tz=dt.UTC).date()
-        table = "\n".join([f"Run on {today}.\n", "| what | how it ended |", "|---|---|", *lines])
+        size = ", a hundredth of it (`--small`)" if given.small else ""
+        table = "\n".join(
+            [f"Run on {today}{size}.\n", "| what | how it ended |", "|---|---|", *lines]
+        )
         page = given.write.read_text(encoding="utf-8")
         pattern = re.escape(BEGIN) + ".*?" + re.escape(END)
         fresh = re.sub(pattern, lambda _: f"{BEGIN}{table}\n{END}", page, flags=re.DOTALL)
