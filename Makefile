@@ -2,11 +2,12 @@
 #
 #   make demo     set up, then fit, score and evaluate on bundled data; prints where the report is
 #   make test     set up, then lint, types and tests: what CI runs
+#   make torture  the long run behind docs/reliability.md; make test-min: lowest versions
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types tests format bench clean
+.PHONY: demo test lint types tests format bench torture test-min clean
 
 demo: .venv/installed
 	$(BIN)/vae-anomaly demo -o reports/demo
@@ -31,6 +32,20 @@ format: .venv/installed-test
 bench: .venv/installed-bench
 	$(BIN)/python benchmarks/adbench.py --data $(DATA)
 
+# A million fuzzed models, thousands of kills and failing calls: an hour on a free machine.
+torture: .venv/installed-test
+	$(BIN)/pip install --quiet -e ".[torture]"
+	$(BIN)/python tests/hostile/torture.py --write docs/reliability.md
+
+# The lowest versions that work, in an environment of their own.
+test-min: .venv-min/installed
+	.venv-min/bin/pytest -n auto
+
+.venv-min/installed: pyproject.toml tests/minimum.txt
+	$(PYTHON) -m venv .venv-min
+	.venv-min/bin/pip install --quiet -e ".[test]" -c tests/minimum.txt
+	touch $@
+
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
 	$(PYTHON) -m venv .venv
@@ -49,4 +64,4 @@ bench: .venv/installed-bench
 	touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-min build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

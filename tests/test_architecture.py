@@ -16,6 +16,7 @@ ROOMS = [
     {
         "_backend",
         "_parameters",
+        "convergence",
         "densities",
         "exemplars",
         "files",

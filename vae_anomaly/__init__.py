@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vae_anomaly.convergence import UnusedLatentWarning
     from vae_anomaly.drift import DriftWatch
     from vae_anomaly.estimator import VAEDetector
     from vae_anomaly.exceptions import (
@@ -38,6 +39,7 @@ _HOMES = {
     "OutputError": "exceptions",
     "ParameterError": "exceptions",
     "TooFewCalibrationRowsWarning": "thresholds",
+    "UnusedLatentWarning": "convergence",
     "VAEAnomalyError": "exceptions",
     "VAEDetector": "estimator",
     "inspect": "persistence",
@@ -54,6 +56,7 @@ __all__ = [
     "OutputError",
     "ParameterError",
     "TooFewCalibrationRowsWarning",
+    "UnusedLatentWarning",
     "VAEAnomalyError",
     "VAEDetector",
     "inspect",

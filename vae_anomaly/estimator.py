@@ -17,6 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
 from vae_anomaly._parameters import check_parameters
+from vae_anomaly.convergence import warn_if_unused
 from vae_anomaly.decisions import DecisionMixin
 from vae_anomaly.densities import PLAIN, gaussian_kl
 from vae_anomaly.exceptions import DataError, ParameterError
@@ -368,6 +369,7 @@ class VAEDetector(
         self.noise_ = scoring_noise(spec, self.n_draws, rng)
         self._look_back(some_rows(learned, MAX_LATENT_ROWS, rng), rng)
         self._choose_threshold(learned, rows[calibrates])
+        warn_if_unused(self.latent_kl_, columns=spec.columns, steps=self.history_.step[-1])
         return self
 
     def _measure(self, learned: Array, image: ImageShape | None) -> Columns:

@@ -115,8 +115,10 @@ def check_writable(path: str | os.PathLike[str]) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         if target.is_file() or not target.exists():
             fd, temporary = _create(_resolved(target))
-            temporary.unlink()
-            os.close(fd)
+            try:
+                temporary.unlink()
+            finally:
+                os.close(fd)
 
 
 def _refuse_directory(target: Path) -> None:
@@ -206,9 +208,15 @@ def _create(target: Path) -> tuple[int, Path]:
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
         with _about_target():
             fd = os.open(temporary, flags, 0o666)
-        _lock(fd, wait=True)
-        if os.fstat(fd).st_nlink:  # else another process cleaned it up before it was locked
-            return fd, temporary
+        try:
+            _lock(fd, wait=True)
+            if os.fstat(fd).st_nlink:  # else another process cleaned it up before it was locked
+                return fd, temporary
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            os.close(fd)
+            raise
         os.close(fd)
 
 

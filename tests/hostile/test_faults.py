@@ -1,0 +1,47 @@
+"""Whichever call to the system fails, there is the old file or the new one, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from hostile.faults import ERRORS, FaultLoop
+from vae_anomaly import load, save
+from vae_anomaly.cli import run
+from vae_anomaly.files import atomic_write
+
+OPERATIONS = {
+    "save": "model.vae",
+    "score csv": "scores.csv",
+    "score parquet": "scores.parquet",
+    "write": "file",
+}
+
+
+@pytest.fixture
+def loop(place, request, capsys):
+    """The loop over the calls of an operation."""
+    detector = load("flow.vae")
+    folder = place / "folder"
+    folder.mkdir()
+    target = folder / OPERATIONS[request.param]
+
+    def write() -> bool:
+        with atomic_write(target) as file:
+            file.write(b"new" * 1000)
+        return True
+
+    def score() -> bool:
+        return run(["score", "flow.vae", "good.csv", "-o", str(target), "-q"]) == 0
+
+    def save_model() -> bool:
+        return bool(save(detector, target))
+
+    by_name = {"save": save_model, "write": write}
+    return FaultLoop(target, by_name.get(request.param, score))
+
+
+@pytest.mark.parametrize("loop", OPERATIONS, indirect=True)
+@pytest.mark.parametrize("error", ERRORS)
+def test_old_or_new_and_nothing_else(loop, error):
+    loop.run(error)
+    assert loop.points >= 8
