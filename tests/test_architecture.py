@@ -20,7 +20,7 @@ ROOMS = [
     {"inference", "training"},
     {"generative", "settings"},
     {"estimator"},
-    {"container", "displays"},
+    {"container", "displays", "exporting"},
     {"persistence", "report"},
     {"cli"},
     {"__main__"},

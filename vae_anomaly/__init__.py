@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         ParameterError,
         VAEAnomalyError,
     )
+    from vae_anomaly.exporting import export_onnx
     from vae_anomaly.persistence import inspect, load, save
     from vae_anomaly.thresholds import TooFewCalibrationRowsWarning
 
@@ -37,6 +38,7 @@ _HOMES = {
     "TooFewCalibrationRowsWarning": "thresholds",
     "VAEAnomalyError": "exceptions",
     "VAEDetector": "estimator",
+    "export_onnx": "exporting",
     "inspect": "persistence",
     "load": "persistence",
     "save": "persistence",
@@ -51,6 +53,7 @@ __all__ = [
     "TooFewCalibrationRowsWarning",
     "VAEAnomalyError",
     "VAEDetector",
+    "export_onnx",
     "inspect",
     "load",
     "save",

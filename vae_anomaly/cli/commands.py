@@ -25,6 +25,7 @@ ARCHITECTURE_NAMES = ("auto", "dense", "conv", "conv_bn")
 OPTIMIZER_NAMES = ("adam", "rmsprop")
 PRIOR_NAMES = ("aggregated", "normal")
 RESIZE_NAMES = ("stretch", "letterbox")
+ENGINE_NAMES = ("auto", "numpy", "onnx", "tensorflow")
 
 INPUT = click.Path()
 """No check by click: a missing file is exit 5 with our sentence, not wrong usage."""
@@ -295,9 +296,21 @@ def fit(
     is_flag=True,
     help="Refuse columns that the model does not know, and pictures that cannot be read.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINE_NAMES),
+    default="auto",
+    show_default=True,
+    help="What runs the networks; auto is numpy for dense ones, else tensorflow.",
+)
 @_common
 def score(
-    console: Console, data: str, id_column: str | None, explain: int | None, **options: Any
+    console: Console,
+    data: str,
+    id_column: str | None,
+    explain: int | None,
+    engine: str,
+    **options: Any,
 ) -> int | None:
     """Score the rows or pictures of DATA with a fitted MODEL.
 
@@ -312,13 +325,19 @@ def score(
     anomaly_score, is_anomaly, and status, which is ok or says why the picture
     could not be read.
     """
-    if check_kind(data, of_tables={"--id-column": id_column, "--explain": explain}, of_pictures={}):
-        from vae_anomaly.cli.pictures import score_pictures
+    pictures = check_kind(
+        data, of_tables={"--id-column": id_column, "--explain": explain}, of_pictures={}
+    )
+    from vae_anomaly.engines import preferring
 
-        return score_pictures(console, data=data, **options)
-    from vae_anomaly.cli.scoring import score_table
+    with preferring(engine):
+        if pictures:
+            from vae_anomaly.cli.pictures import score_pictures
 
-    score_table(console, data=data, id_column=id_column, explain=explain, **options)
+            return score_pictures(console, data=data, **options)
+        from vae_anomaly.cli.scoring import score_table
+
+        score_table(console, data=data, id_column=id_column, explain=explain, **options)
     return None
 
 
@@ -425,6 +444,24 @@ def inspect(console: Console, model: str) -> None:
     from vae_anomaly.cli.describing import describe_model
 
     click.echo(describe_model(model))
+
+
+@cli.command(
+    short_help="Write a model as an ONNX graph.",
+    epilog=_examples("vae-anomaly export pump.vae -o pump.onnx"),
+)
+@click.argument("model", type=INPUT)
+@click.option("-o", "--output", required=True, metavar="ONNX", help="File to write.")
+@_common
+def export(console: Console, model: str, output: str) -> None:
+    """Write a MODEL as an ONNX graph, from rows in their own units to anomaly_score.
+
+    Its input, rows, are float64 columns in the order of training; of pictures
+    the pixels, flattened. What is beyond the metadata's threshold is an anomaly.
+    """
+    from vae_anomaly.cli.exporting import export_model
+
+    export_model(console, model, output)
 
 
 @cli.command(
