@@ -66,7 +66,7 @@ def compare(
     scale: float = 1.0,
     faster: bool = False,
 ) -> None:
-    """Print how many times as long ours takes as the other, or with `faster` how many times as fast.
+    """Print how many times as long ours takes as the other; with `faster`, how many times as fast.
 
     `scale` is how much more work ours has in one call.
     """
