@@ -31,7 +31,7 @@ ROOMS = [
     {"decisions", "generative", "settings"},
     {"scoring"},
     {"estimator"},
-    {"container", "displays", "drift", "recalibration"},
+    {"container", "displays", "drift", "exporting", "recalibration"},
     {"manifest"},
     {"persistence", "report"},
     {"cli"},

@@ -29,7 +29,7 @@ from vae_anomaly.cli.exits import Exit, terminable
 
 DATA = Path(__file__).parent.parent / "data"
 NORMAL, LABELLED = DATA / "normal.csv", DATA / "labelled.csv"
-COMMANDS = ("fit", "score", "evaluate", "recalibrate", "inspect", "demo")
+COMMANDS = ("fit", "score", "evaluate", "recalibrate", "inspect", "export", "demo")
 FAST = ("--max-steps", 100, "--members", 2)
 
 

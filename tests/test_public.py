@@ -56,6 +56,8 @@ def test_all_names_are_there_and_sorted() -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_every_module_says_what_it_exports(name: str) -> None:
+    if name.endswith((".graphs", ".with_onnx")):
+        pytest.importorskip("onnxruntime", reason="the extra [onnx] is not installed")
     module = importlib.import_module(name)
     assert module.__doc__
     for exported in module.__all__:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         ParameterError,
         VAEAnomalyError,
     )
+    from vae_anomaly.exporting import export_onnx
     from vae_anomaly.persistence import inspect, load, save
     from vae_anomaly.recalibration import recalibrate
     from vae_anomaly.thresholds import TooFewCalibrationRowsWarning
@@ -42,6 +43,7 @@ _HOMES = {
     "UnusedLatentWarning": "convergence",
     "VAEAnomalyError": "exceptions",
     "VAEDetector": "estimator",
+    "export_onnx": "exporting",
     "inspect": "persistence",
     "load": "persistence",
     "recalibrate": "recalibration",
@@ -59,6 +61,7 @@ __all__ = [
     "UnusedLatentWarning",
     "VAEAnomalyError",
     "VAEDetector",
+    "export_onnx",
     "inspect",
     "load",
     "recalibrate",

@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 
 from vae_anomaly.densities import PLAIN, gaussian_kl
 
-__all__ = ["MAX_COMPONENTS", "as_components", "draw_codes", "kl_from_prior", "some_rows"]
+__all__ = [
+    "MAX_COMPONENTS",
+    "as_components",
+    "draw_codes",
+    "kl_from_prior",
+    "mixture_coefficients",
+    "some_rows",
+]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
@@ -80,7 +87,7 @@ def kl_from_prior(
     deviation = np.exp(0.5 * log_variance)
     kl = np.zeros(mean.shape[2])
     for m, of_member in enumerate(components.astype(np.float64)):
-        coefficients = _coefficients(of_member)
+        coefficients = mixture_coefficients(of_member)
         spread = log_variance[m].sum(axis=0)
         for draw in noise.astype(np.float64)[:, :, None]:
             log_mixture = _log_mixture(mean[m] + deviation[m] * draw, coefficients)
@@ -89,7 +96,7 @@ def kl_from_prior(
     return kl / (len(components) * len(noise))
 
 
-def _coefficients(components: Array) -> Array:
+def mixture_coefficients(components: Array) -> Array:
     """Write the log of each share and density as a polynomial in z**2, z and 1: (m, 2 latent + 1).
 
     Without latent/2 log 2 pi.

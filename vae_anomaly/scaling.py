@@ -161,7 +161,7 @@ class Columns:
         seen = self.network_input(rows)
         if likelihood == "gaussian":
             return seen, seen
-        low, span = self._unit_interval
+        low, span = self.unit_interval
         unit = np.clip((np.clip(rows, -LARGEST, LARGEST) - low) / span, 0.0, 1.0)
         return seen, unit[:, self.varies]
 
@@ -176,7 +176,7 @@ class Columns:
         if likelihood == "gaussian":
             beyond = np.where(self.varies, 0.0, z)
             return 0.5 * bend(beyond) ** 2 + bend_log_jacobian(z)
-        low, span = self._unit_interval
+        low, span = self.unit_interval
         nearest = np.clip(np.clip(rows, -LARGEST, LARGEST), low, low + span)
         beyond = np.where(self.varies, z - self.standardize(nearest), z)
         return 0.5 * bend(beyond) ** 2 + bend_log_jacobian(beyond)
@@ -188,12 +188,12 @@ class Columns:
             z = np.zeros_like(rows)
             z[:, self.varies] = unbend(target)
             return np.clip(rows + z * self.scale, -LARGEST, LARGEST)
-        low, span = self._unit_interval
+        low, span = self.unit_interval
         rows[:, self.varies] = low[self.varies] + target * span[self.varies]
         return rows
 
     @property
-    def _unit_interval(self) -> tuple[Array, Array]:
+    def unit_interval(self) -> tuple[Array, Array]:
         """Start and length of what the Bernoulli takes for [0, 1]: itself where it holds all."""
         inside = (self.low >= 0) & (self.high <= 1)
         span = np.where(self.low < self.high, self.high - self.low, 1.0)

@@ -11,6 +11,7 @@ from vae_anomaly.cli.checks import check_kind
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.options import (
     CRITERIA,
+    ENGINE,
     FALSE_ALARM_RATE,
     FDR,
     ID_COLUMN,
@@ -277,9 +278,15 @@ def fit(
 )
 @P_VALUES
 @FDR
+@ENGINE
 @common
 def score(
-    console: Console, data: str, id_column: str | None, explain: int | None, **options: Any
+    console: Console,
+    data: str,
+    id_column: str | None,
+    explain: int | None,
+    engine: str,
+    **options: Any,
 ) -> int | None:
     """Score the rows or pictures of DATA with a fitted MODEL.
 
@@ -290,20 +297,25 @@ def score(
     CSV a ' stands before text that a spreadsheet would run as a formula. With
     --explain also latent_code, the part of the score that belongs to no
     column, and reason_1, contribution_1 and so on: the columns that add most,
-    and how much. With --also there are further scores. A warning says if the
-    rows as a whole look unlike normal ones.
+    and how much. A warning says if the rows as a whole look unlike normal ones.
 
     Or DATA is a folder of pictures. OUT then has a row for each: file,
     anomaly_score, is_anomaly, and status, which is ok or says why the picture
     could not be read.
     """
-    if check_kind(data, of_tables={"--id-column": id_column, "--explain": explain}, of_pictures={}):
-        from vae_anomaly.cli.pictures import score_pictures
+    pictures = check_kind(
+        data, of_tables={"--id-column": id_column, "--explain": explain}, of_pictures={}
+    )
+    from vae_anomaly.engines import preferring
 
-        return score_pictures(console, data=data, **options)
-    from vae_anomaly.cli.scoring import score_table
+    with preferring(engine):
+        if pictures:
+            from vae_anomaly.cli.pictures import score_pictures
 
-    score_table(console, data=data, id_column=id_column, explain=explain, **options)
+            return score_pictures(console, data=data, **options)
+        from vae_anomaly.cli.scoring import score_table
+
+        score_table(console, data=data, id_column=id_column, explain=explain, **options)
     return None
 
 
@@ -441,6 +453,24 @@ def inspect(console: Console, model: str) -> None:
     from vae_anomaly.cli.describing import describe_model
 
     click.echo(describe_model(model))
+
+
+@cli.command(
+    short_help="Write a model as an ONNX graph.",
+    epilog=examples("vae-anomaly export pump.vae -o pump.onnx"),
+)
+@click.argument("model", type=INPUT)
+@click.option("-o", "--output", required=True, metavar="ONNX", help="File to write.")
+@common
+def export(console: Console, model: str, output: str) -> None:
+    """Write a MODEL as an ONNX graph, from rows in their own units to anomaly_score.
+
+    Its input, rows, are float64 columns in the order of training; of pictures
+    the pixels, flattened. What is beyond the metadata's threshold is an anomaly.
+    """
+    from vae_anomaly.cli.exporting import export_model
+
+    export_model(console, model, output)
 
 
 @cli.command(

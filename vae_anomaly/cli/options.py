@@ -14,6 +14,8 @@ from vae_anomaly.cli.console import Console
 
 __all__ = [
     "CRITERIA",
+    "ENGINE",
+    "ENGINE_NAMES",
     "FALSE_ALARM_RATE",
     "FDR",
     "ID_COLUMN",
@@ -139,3 +141,13 @@ def labelled_thresholds(command: Command) -> Command:
     for option in reversed(LABELLED):
         command = option(command)
     return command
+
+
+ENGINE_NAMES = ("auto", "numpy", "onnx", "tensorflow")
+ENGINE = click.option(
+    "--engine",
+    type=click.Choice(ENGINE_NAMES),
+    default="auto",
+    show_default=True,
+    help="What runs the networks; auto is numpy for dense ones, else tensorflow.",
+)

@@ -1,4 +1,4 @@
-"""Where forward passes run: NumPy for dense networks, TensorFlow for all others.
+"""Where forward passes run: NumPy for dense networks, TensorFlow for all others, or ONNX Runtime.
 
 An engine holds the weights of one detector and works on blocks of rows. Dense
 networks are a handful of matrix products, for which NumPy needs neither
@@ -7,15 +7,19 @@ TensorFlow's seconds of import nor its memory.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.networks import NetworkSpec
 
-__all__ = ["Engine", "needs_tensorflow", "open_engine"]
+__all__ = ["ENGINES", "Engine", "needs_tensorflow", "open_engine", "preferring"]
+
+ENGINES = ("auto", "numpy", "onnx", "tensorflow")
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
@@ -46,19 +50,65 @@ class Engine(Protocol):
 
 def needs_tensorflow(spec: NetworkSpec) -> bool:
     """Tell whether forward passes of networks of a shape run in TensorFlow."""
-    return spec.image is not None or spec.own is not None
+    return _engine_for(spec, _preferred) == "tensorflow"
 
 
-def open_engine(spec: NetworkSpec, weights: Weights) -> Engine:
+def _engine_for(spec: NetworkSpec, name: str) -> str:
+    dense = spec.image is None and spec.own is None
+    if name == "auto":
+        return "numpy" if dense else "tensorflow"
+    if name == "numpy" and not dense:
+        raise ParameterError(
+            "The engine numpy runs dense networks alone. Choose onnx or tensorflow."
+        )
+    return name
+
+
+def open_engine(spec: NetworkSpec, weights: Weights, name: str | None = None) -> Engine:
     """Choose the engine for networks of a shape, and give it their weights, (members, n_weights).
 
     A detector's engine depends on its shape alone, so that its scores do not
-    depend on where they are made.
+    depend on where they are made; unless somebody names another, here or with
+    `preferring`.
+
+    Raises
+    ------
+    ParameterError
+        If the engine cannot run such networks, or is not installed.
     """
-    if not needs_tensorflow(spec):
+    name = _engine_for(spec, name or _preferred)
+    if name == "numpy":
         from vae_anomaly.engines.with_numpy import NumpyEngine
 
         return NumpyEngine(spec, weights)
+    if name == "onnx":
+        try:
+            from vae_anomaly.engines.with_onnx import OnnxEngine
+        except ImportError as cause:
+            raise ParameterError(
+                "The engine onnx needs the packages onnx and onnxruntime, which are not "
+                "installed. Install them with pip install 'vae-anomaly[onnx]', or choose another."
+            ) from cause
+
+        return OnnxEngine(spec, weights)
     from vae_anomaly.engines.with_tensorflow import TensorFlowEngine
 
     return TensorFlowEngine(spec, weights)
+
+
+_preferred = "auto"
+
+
+@contextmanager
+def preferring(name: str) -> Iterator[None]:
+    """Run forward passes on an engine, one of `ENGINES`, inside a ``with`` block.
+
+    In all threads: it is for programs, such as the command line. Scores of
+    engines agree to a relative 1e-5.
+    """
+    global _preferred
+    before, _preferred = _preferred, name
+    try:
+        yield
+    finally:
+        _preferred = before

@@ -1,0 +1,350 @@
+"""Speed, as ratios: ours beside a reference on the same machine, turn and turn about.
+
+    python benchmarks/speed.py                      # all of it; half an hour on two cores
+    python benchmarks/speed.py --only fit start     # some of it
+    python benchmarks/speed.py --rows 500000        # a smaller table for the files
+
+Prints for each target the median ratio of the repeats, the least and the
+greatest, and whether the target holds. Where the time goes is in README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+COLUMNS = 20
+Work = Callable[[], object]
+
+TENSORFLOW = [sys.executable, "-c", "import tensorflow"]
+FIRST_RESULT = """
+import numpy as np
+from vae_anomaly import VAEDetector
+rng = np.random.RandomState(0)
+X = rng.normal(size=(1000, 5)) @ rng.normal(size=(5, 20)) + 0.3 * rng.normal(size=(1000, 20))
+VAEDetector(random_state=0).fit(X).score_samples(X)
+"""
+
+
+def table(n: int, seed: int = 0) -> np.ndarray:
+    """Rows around a plane of five dimensions."""
+    rng = np.random.RandomState(seed)
+    plane = np.random.RandomState(1).normal(size=(5, COLUMNS))
+    return rng.normal(size=(n, 5)) @ plane + 0.3 * rng.normal(size=(n, COLUMNS))
+
+
+def seconds(work: Work) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def command(words: Sequence[str]) -> Work:
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return lambda: subprocess.run(words, check=True, **quiet)
+
+
+def compare(
+    target: str,
+    ours: Work,
+    other: Work,
+    limit: float,
+    repeats: int,
+    *,
+    scale: float = 1.0,
+    faster: bool = False,
+) -> None:
+    """Print how many times as long ours takes as the other; with `faster`, how many times as fast.
+
+    `scale` is how much more work ours has in one call.
+    """
+    ratios, times = [], []
+    for _ in range(repeats):
+        mine, theirs = seconds(ours), seconds(other)
+        times.append((mine, theirs))
+        ratio = mine / (theirs * scale)
+        ratios.append(1 / ratio if faster else ratio)
+    middle = float(np.median(ratios))
+    holds = middle >= limit if faster else middle <= limit
+    mine, theirs = np.median(times, axis=0)
+    print(
+        f"{target:66s} {middle:7.2f} [{min(ratios):.2f}, {max(ratios):.2f}]  "
+        f"target {'>=' if faster else '<='} {limit:g}: {'holds' if holds else 'MISSED'}  "
+        f"(ours {mine:.3g} s, other {theirs:.3g} s)",
+        flush=True,
+    )
+
+
+# ------------------------------------------------------------------------------------ fit
+
+
+def fit(arguments: argparse.Namespace) -> None:
+    """Rows x epochs a second, compiled, against PyOD's VAE and the bare products."""
+    from pyod.models.vae import VAE
+
+    from vae_anomaly.feeding import TrainingRows
+    from vae_anomaly.networks import NetworkSpec
+    from vae_anomaly.training import Plan, train
+
+    hidden, latent, epochs = (128, 64, 32), 2, 3
+    rows = table(20_000).astype(np.float32)
+    rows = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    spec = NetworkSpec(1, COLUMNS, hidden, latent, "gaussian")
+
+    def ours(batch: int, steps: int) -> None:
+        # max_steps is that of a long fit, which compiles; it is told to end before.
+        plan = Plan(batch_size=batch, max_steps=10**6, patience=10**6)
+        data, rng = TrainingRows(rows, rows), np.random.RandomState(0)
+        train(spec, data, plan, rng, lambda history: history.step[-1] >= steps)
+
+    def theirs(batch: int, count: int) -> Work:
+        sizes = {"encoder_neuron_list": list(hidden), "decoder_neuron_list": list(hidden[::-1])}
+        options = {"latent_dim": latent, "batch_size": batch, "epoch_num": count, "verbose": 0}
+        return VAE(**sizes, **options, device="cpu").fit(rows) and None
+
+    for batch, limit in ((32, 10), (256, 4)):
+        steps = 100 * -(-epochs * len(rows) // batch // 100)  # whole rounds
+        first = seconds(lambda b=batch: ours(b, 100))
+        print(f"  (batch {batch}: compiling and the first 100 steps took {first:.1f} s)")
+        compare(
+            f"fit 20,000 x 20, batch {batch}: times as fast as PyOD's VAE",
+            lambda b=batch, s=steps: ours(b, s),
+            lambda b=batch: theirs(b, epochs),
+            limit,
+            arguments.repeats,
+            scale=steps * batch / (epochs * len(rows)),
+            faster=True,
+        )
+    compare(
+        "fit 20,000 x 20, batch 256: times the bare products",
+        lambda: ours(256, steps),
+        lambda: bare_training(spec, 256, steps),
+        2.5,
+        arguments.repeats,
+    )
+
+
+def bare_training(spec: object, batch: int, steps: int) -> None:
+    """Products of forward and backward passes, and nothing else."""
+    from threadpoolctl import threadpool_limits
+
+    rng = np.random.RandomState(0)
+    work = []
+    for name, shape in spec.weight_shapes().items():
+        if name.endswith("kernel"):
+            inputs, outputs = shape
+            arrays = ((batch, inputs), (inputs, outputs), (batch, outputs))
+            work.append([rng.normal(size=size).astype(np.float32) for size in arrays])
+    with threadpool_limits(1):  # so small, they are slower on two cores
+        for _ in range(steps):
+            for x, kernel, gradient in work:
+                x @ kernel, x.T @ gradient, gradient @ kernel.T
+
+
+# --------------------------------------------------------------------------------- starting
+
+
+def first(arguments: argparse.Namespace) -> None:
+    """Fit and score in a fresh process."""
+    ours = command([sys.executable, "-c", FIRST_RESULT])
+    target = "fit + score 1,000 x 20, fresh process: times import tensorflow"
+    compare(target, ours, command(TENSORFLOW), 3, arguments.repeats)
+
+
+def start(arguments: argparse.Namespace) -> None:
+    """Score a little in a fresh process; show help."""
+    program = [sys.executable, "-m", "vae_anomaly"]
+    with tempfile.TemporaryDirectory() as folder:
+        data, model = write_tables(Path(folder), 1000)[0], fitted_model(Path(folder))
+        score = [*program, "score", str(model), str(data), "-o", f"{folder}/out.csv", "-q"]
+        target = "score 1,000 rows, fresh process: times import tensorflow"
+        compare(target, command(score), command(TENSORFLOW), 0.25, arguments.repeats)
+    bare = command([sys.executable, "-c", "import click"])
+    target = "--help: times python -c 'import click'"
+    compare(target, command([*program, "--help"]), bare, 1.5, 2 * arguments.repeats)
+
+
+# ---------------------------------------------------------------------------------- scoring
+
+
+def memory(arguments: argparse.Namespace) -> None:
+    """Score a million rows that are there."""
+    from sklearn.ensemble import IsolationForest
+    from sklearn.neighbors import NearestNeighbors
+
+    from vae_anomaly import VAEDetector
+
+    rows, training = table(1_000_000), table(10_000, seed=2)
+    for name, parameters in (("default", {}), ("prior='normal'", {"prior": "normal"})):
+        detector = VAEDetector(random_state=0, max_steps=300, **parameters).fit(training)
+        compare(
+            f"score 1,000,000 x 20, {name}: times the bare products",
+            lambda d=detector: d.score_samples(rows),
+            lambda d=detector: bare_scoring(d, len(rows)),
+            2,
+            arguments.repeats,
+        )
+    detector = VAEDetector(random_state=0, max_steps=300).fit(training)
+    forest = IsolationForest(n_estimators=100, random_state=0, n_jobs=-1).fit(training)
+    near = NearestNeighbors(n_neighbors=5, n_jobs=-1).fit(training)
+    for name, other, part in (
+        ("isolation forest, 100 trees", forest.score_samples, rows[:200_000]),
+        ("kNN, 10,000 reference rows", near.kneighbors, rows[:20_000]),
+    ):
+        compare(
+            f"score a row: times {name}",
+            lambda d=detector: d.score_samples(rows[:200_000]),
+            lambda f=other, x=part: f(x),
+            1,
+            arguments.repeats,
+            scale=200_000 / len(part),
+        )
+
+
+def bare_scoring(detector: object, n: int, block: int = 256) -> None:
+    """Float32 products of scoring, those with the exemplars of the prior included, on all cores."""
+    from threadpoolctl import threadpool_limits
+
+    spec, draws = detector.network_spec_, len(detector.noise_)
+    rng = np.random.RandomState(0)
+    work = []
+    for name, (inputs, outputs) in (
+        (name, shape) for name, shape in spec.weight_shapes().items() if name.endswith("kernel")
+    ):
+        times = 1 if name.startswith("encoder") else draws
+        work.append((times, (spec.members, outputs, inputs), (spec.members, inputs, block)))
+    if detector.exemplars_ is not None:
+        m, both = detector.exemplars_.shape[1:]
+        work.append((draws, (spec.members, m, both), (spec.members, both, block)))
+    arrays = [
+        (times, *(rng.normal(size=size).astype(np.float32) for size in sizes))
+        for times, *sizes in work
+    ]
+
+    def products(blocks: int) -> None:
+        for _ in range(blocks):
+            for times, kernel, x in arrays:
+                for _ in range(times):
+                    kernel @ x
+
+    cores = os.cpu_count() or 1
+    with threadpool_limits(1), ThreadPoolExecutor(cores) as pool:
+        list(pool.map(products, [n // block // cores] * cores))
+
+
+# ------------------------------------------------------------------------------------ files
+
+
+def files(arguments: argparse.Namespace) -> None:
+    """Score a table from a file to a file."""
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+        folder = Path(name)
+        tables = write_tables(folder, arguments.rows)
+        models = {
+            "default": fitted_model(folder),
+            "one member, prior normal": fitted_model(folder, "--members", "1", "--prior", "normal"),
+        }
+        for data in tables:
+            for words, model in models.items():
+                out = folder / f"out{data.suffix}"
+                score = [sys.executable, "-m", "vae_anomaly", "score", str(model), str(data)]
+                plain = [sys.executable, __file__, "--pyarrow", str(data), str(out)]
+                compare(
+                    f"score {arguments.rows:,} rows, {data.suffix[1:]}, {words}: times pyarrow",
+                    command([*score, "-o", str(out), "-q"]),
+                    command(plain),
+                    1.6,
+                    arguments.repeats,
+                )
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(f"  greatest memory of any process so far: {peak:,.0f} MB (target < 1,000 for scoring)")
+
+
+def write_tables(folder: Path, rows: int) -> list[Path]:
+    """Write the same table as CSV and Parquet."""
+    import pyarrow as pa
+    import pyarrow.csv as pa_csv
+    import pyarrow.parquet as pq
+
+    paths = [folder / "big.csv", folder / "big.parquet"]
+    schema = pa.schema([(f"x{i}", pa.float64()) for i in range(COLUMNS)])
+    with (
+        pa_csv.CSVWriter(paths[0], schema) as csv,
+        pq.ParquetWriter(paths[1], schema) as parquet,
+    ):
+        for seed, begin in enumerate(range(0, rows, 250_000)):
+            part = table(min(250_000, rows - begin), seed).round(5)
+            batch = pa.record_batch([pa.array(c) for c in np.ascontiguousarray(part.T)], schema)
+            csv.write_batch(batch)
+            parquet.write_batch(batch)
+    return paths
+
+
+def fitted_model(folder: Path, *options: str) -> Path:
+    """Fit a little, on other rows of the same kind."""
+    import pandas as pd
+
+    data, model = folder / "normal.csv", folder / f"{len(options)}.vae"
+    names = [f"x{i}" for i in range(COLUMNS)]
+    pd.DataFrame(table(10_000, seed=3), columns=names).to_csv(data, index=False)
+    words = ["fit", str(data), "-o", str(model), "--max-steps", "300", *options]
+    command([sys.executable, "-m", "vae_anomaly", *words])()
+    return model
+
+
+def with_pyarrow(data: Path, out: Path) -> None:
+    """Read a table and write as many columns as scores have."""
+    import pyarrow as pa
+    import pyarrow.csv as pa_csv
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([("row", pa.int64()), ("score", pa.float64()), ("flag", pa.uint8())])
+    if data.suffix == ".csv":
+        batches = iter(pa_csv.open_csv(data, pa_csv.ReadOptions(block_size=2**22)))
+    else:
+        batches = pq.ParquetFile(data).iter_batches()
+    writer = pa_csv.CSVWriter if out.suffix == ".csv" else pq.ParquetWriter
+    rows = 0
+    with writer(out, schema) as sink:
+        for batch in batches:
+            n = batch.num_rows
+            numbers, flags = np.arange(rows, rows + n), np.zeros(n, dtype=np.uint8)
+            columns = [pa.array(numbers), batch.column(0), pa.array(flags)]
+            sink.write_batch(pa.record_batch(columns, schema=schema))
+            rows += n
+
+
+SECTIONS = {"fit": fit, "first": first, "memory": memory, "files": files, "start": start}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=5_000_000, help="of the table in files")
+    parser.add_argument("--folder", help="where the files go for a while; 3 GB")
+    parser.add_argument("--pyarrow", nargs=2, type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.pyarrow:
+        with_pyarrow(*arguments.pyarrow)
+        return
+    for name in arguments.only:
+        SECTIONS[name](arguments)
+
+
+if __name__ == "__main__":
+    main()
