@@ -91,13 +91,12 @@ class Symbol:
     def where_least(self, limit: float, value: float, size: int) -> Symbol:
         """Put `value` at the least of each row of so many numbers, up to a limit, and else 0."""
         graph = self.graph
-        least = graph.node("ArgMin", [self.name], axis=-1, keepdims=0)
+        least = graph.node("ArgMin", [self.name], axis=-1, keepdims=1)
+        chosen = graph.node("Equal", [least, graph.as_name(np.arange(size), "int64")])
         small = self.apply("ReduceMin", axes=[-1], keepdims=1)
         within = graph.node("LessOrEqual", [small.name, graph.as_name(limit, self.dtype)])
-        depth = graph.as_name(np.array(size), "int64")
-        choices = graph.as_name(np.array([0.0, value]), self.dtype)
-        chosen = Symbol(graph, graph.node("OneHot", [least, depth, choices]), self.dtype)
-        return chosen * Symbol(graph, within, "bool").cast(self.dtype)
+        name = graph.node("And", [chosen, within])
+        return Symbol(graph, name, "bool").cast(self.dtype) * value
 
     def sum(self) -> Symbol:
         """Sum over the last axis."""
