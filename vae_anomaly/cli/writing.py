@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -86,20 +86,30 @@ def _stdout() -> Iterator[Callable[[bytes], object]]:
 
 def _csv(put: Callable[[bytes], object], schema: pa.Schema) -> Write:
     """Write a line of names, and then batches: UTF-8, quoted where need be, flags as 0 and 1."""
-    names = io.StringIO()
-    csv.writer(names, lineterminator="\n").writerow(schema.names)
-    put(names.getvalue().encode())
     as_written = pa.schema(
         [
             field.with_type(pa.uint8()) if pa.types.is_boolean(field.type) else field
             for field in schema
         ]
     )
-    options = pa_csv.WriteOptions(include_header=False, quoting_style="needed")
+    options = pa_csv.WriteOptions(include_header=False, quoting_style="none")
 
     def write(batch: pa.RecordBatch) -> None:
-        text = pa.BufferOutputStream()
-        pa_csv.write_csv(batch.cast(as_written), text, options)
-        put(text.getvalue().to_pybytes())
+        batch, text = batch.cast(as_written), pa.BufferOutputStream()
+        try:
+            pa_csv.write_csv(batch, text, options)
+        except pa.ArrowInvalid:  # a text to be quoted, where pyarrow would quote them all
+            columns = [column.to_pylist() for column in batch.columns]
+            put(_quoted(zip(*columns, strict=True)))
+        else:
+            put(text.getvalue().to_pybytes())
 
+    put(_quoted([schema.names]))
     return write
+
+
+def _quoted(rows: Iterable[Sequence[object]]) -> bytes:
+    """Spell rows as CSV, with quotes where they are needed."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
