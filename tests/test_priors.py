@@ -18,6 +18,7 @@ from vae_anomaly.priors import (
 
 RNG = np.random.RandomState(0)
 SIGNS = np.array([[1, -1, 1], [-1, 1, -1]], dtype=np.float32)
+SIGNS_OF_8 = np.array([[1, -1] * 4, [-1, 1] * 4], dtype=np.float32)
 
 
 def gaussian_kl(mean: float, sd: float, other_mean: float, other_sd: float) -> float:
@@ -141,3 +142,26 @@ def test_the_prior_does_not_follow_the_order_of_rows() -> None:
     assert len(taken) == 256
     assert (np.bincount(taken[:, -1].astype(int)) > 40).all()
     np.testing.assert_array_equal(some_rows(rows, 5000, RNG), rows)
+
+
+def test_components_as_thin_as_needles_are_summed_all_the_same() -> None:
+    # Their density is e**88 times that of N(0, I) and more, beyond the range of float32.
+    latent, n = 8, 5
+    mean = RNG.normal(size=(1, n, latent))
+    log_variance = np.full((1, n, latent), -30.0)
+    exemplars = as_exemplars(mean.swapaxes(0, 1)[:3], log_variance.swapaxes(0, 1)[:3])
+    mean = exemplars[:, [1, 2, 3, 0, 0], :latent]  # on three of them, and in the middle of nowhere
+    kl = kl_from_prior(mean, log_variance, SIGNS_OF_8, exemplars)
+    spread = np.exp(0.5 * log_variance[0, 0, 0])
+    for i in range(n):
+        expected = []
+        for signs in SIGNS_OF_8:
+            z = mean[0, i] + spread * signs.astype(np.float64)
+            parts = [np.log(0.1) + stats.norm.logpdf(z).sum()] + [
+                np.log(0.3) + stats.norm.logpdf(z, c[:latent], spread).sum()
+                for c in exemplars[0, 1:]
+            ]
+            q = stats.norm.logpdf(z, mean[0, i], spread).sum()
+            expected.append(q - np.logaddexp.reduce(parts))
+        # Squares of numbers near one, over a variance of e**-30: twelve digits are gone.
+        assert kl[i] == pytest.approx(np.mean(expected), abs=0.2)

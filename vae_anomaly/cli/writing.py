@@ -7,7 +7,7 @@ import io
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -102,35 +102,49 @@ def _stdout() -> Iterator[Callable[[bytes], object]]:
 
 def _csv(put: Callable[[bytes], object], schema: pa.Schema) -> Write:
     """Write a line of names, and then batches: UTF-8, quoted where need be, flags as 0 and 1."""
-    names = io.StringIO()
-    csv.writer(names, lineterminator="\n").writerow(map(_defused, schema.names))
-    put(names.getvalue().encode())
     as_written = pa.schema(
         [
             field.with_type(pa.uint8()) if pa.types.is_boolean(field.type) else field
             for field in schema
         ]
     )
-    options = pa_csv.WriteOptions(include_header=False, quoting_style="needed")
-
+    options = pa_csv.WriteOptions(include_header=False, quoting_style="none")
     texts = [i for i, kind in enumerate(schema.types) if not _is_of_numbers(kind)]
-
     told: list[bool] = []
 
     def write(batch: pa.RecordBatch) -> None:
-        for i in texts:
-            given = batch.column(i).to_pylist()
-            safe = [_defused(value) for value in given]
-            if safe != given:
-                if not told:
-                    told.append(True)
-                    warnings.warn(SPREADSHEET_WORDS, SpreadsheetWarning, stacklevel=2)
-                batch = batch.set_column(i, batch.schema.field(i), pa.array(safe, schema.types[i]))
-        text = pa.BufferOutputStream()
-        pa_csv.write_csv(batch.cast(as_written), text, options)
-        put(text.getvalue().to_pybytes())
+        safe = _without_formulas(batch, texts)
+        if safe is not batch and not told:
+            told.append(True)
+            warnings.warn(SPREADSHEET_WORDS, SpreadsheetWarning, stacklevel=2)
+        batch, text = safe.cast(as_written), pa.BufferOutputStream()
+        try:
+            pa_csv.write_csv(batch, text, options)
+        except pa.ArrowInvalid:  # a text to be quoted, where pyarrow would quote them all
+            columns = [column.to_pylist() for column in batch.columns]
+            put(_quoted(zip(*columns, strict=True)))
+        else:
+            put(text.getvalue().to_pybytes())
 
+    put(_quoted([[_defused(name) for name in schema.names]]))
     return write
+
+
+def _quoted(rows: Iterable[Sequence[object]]) -> bytes:
+    """Spell rows as CSV, with quotes where they are needed."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+
+
+def _without_formulas(batch: pa.RecordBatch, texts: Sequence[int]) -> pa.RecordBatch:
+    """Defuse columns of text; the same batch if there is nothing to defuse."""
+    for i in texts:
+        given = batch.column(i).to_pylist()
+        safe = [_defused(value) for value in given]
+        if safe != given:
+            batch = batch.set_column(i, batch.schema.field(i), pa.array(safe, batch.schema.types[i]))
+    return batch
 
 
 def _is_of_numbers(kind: pa.DataType) -> bool:
@@ -154,3 +168,10 @@ def _defused(value: object) -> object:
     if is_number(text) or not FORMULA.search(text):
         return value
     return FORMULA.sub(r"\1'", text)
+=======
+def _quoted(rows: Iterable[Sequence[object]]) -> bytes:
+    """Spell rows as CSV, with quotes where they are needed."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
+>>>>>>> speed
