@@ -149,9 +149,9 @@ def test_components_as_thin_as_needles_are_summed_all_the_same() -> None:
     latent, n = 8, 5
     mean = RNG.normal(size=(1, n, latent))
     log_variance = np.full((1, n, latent), -30.0)
-    exemplars = as_exemplars(mean.swapaxes(0, 1)[:3], log_variance.swapaxes(0, 1)[:3])
-    mean = exemplars[:, [1, 2, 3, 0, 0], :latent]  # on three of them, and in the middle of nowhere
-    kl = kl_from_prior(mean, log_variance, SIGNS_OF_8, exemplars)
+    components = as_components(mean.swapaxes(0, 1)[:3], log_variance.swapaxes(0, 1)[:3])
+    mean = components[:, [1, 2, 3, 0, 0], :latent]  # on three of them, and in the middle of nowhere
+    kl = kl_from_prior(mean, log_variance, SIGNS_OF_8, components)
     spread = np.exp(0.5 * log_variance[0, 0, 0])
     for i in range(n):
         expected = []
@@ -159,7 +159,7 @@ def test_components_as_thin_as_needles_are_summed_all_the_same() -> None:
             z = mean[0, i] + spread * signs.astype(np.float64)
             parts = [np.log(0.1) + stats.norm.logpdf(z).sum()] + [
                 np.log(0.3) + stats.norm.logpdf(z, c[:latent], spread).sum()
-                for c in exemplars[0, 1:]
+                for c in components[0, 1:]
             ]
             q = stats.norm.logpdf(z, mean[0, i], spread).sum()
             expected.append(q - np.logaddexp.reduce(parts))

@@ -35,7 +35,12 @@ NUMBERS = st.one_of(
 COLUMNS = 3
 ROWS = arrays(np.float64, st.tuples(st.integers(4, 30), st.just(COLUMNS)), elements=NUMBERS)
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    # scikit-learn adds up what it is given, to see whether it is finite.
+    pytest.mark.filterwarnings("ignore:invalid value encountered in reduce:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:overflow encountered in reduce:RuntimeWarning"),
+]
 
 
 def fit(parameters: dict[str, Any], X: Any) -> VAEDetector:

@@ -143,7 +143,8 @@ def _without_formulas(batch: pa.RecordBatch, texts: Sequence[int]) -> pa.RecordB
         given = batch.column(i).to_pylist()
         safe = [_defused(value) for value in given]
         if safe != given:
-            batch = batch.set_column(i, batch.schema.field(i), pa.array(safe, batch.schema.types[i]))
+            field = batch.schema.field(i)
+            batch = batch.set_column(i, field, pa.array(safe, field.type))
     return batch
 
 
@@ -168,10 +169,3 @@ def _defused(value: object) -> object:
     if is_number(text) or not FORMULA.search(text):
         return value
     return FORMULA.sub(r"\1'", text)
-=======
-def _quoted(rows: Iterable[Sequence[object]]) -> bytes:
-    """Spell rows as CSV, with quotes where they are needed."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
->>>>>>> speed
