@@ -179,7 +179,7 @@ def test_top_rows_are_the_strangest_and_say_why(
     reason = next(r for r in first.reasons if r.column == "t")
     assert reason.value == 50.0
     assert reason.expected == fitted.reconstruct(row)[0, 0]
-    code = next(r for r in first.reasons if r.column == "latent code (KL)")
+    code = next(r for r in first.reasons if r.column == "latent code")
     assert code.value is None
 
 
@@ -407,7 +407,7 @@ def test_the_page_is_self_contained(report: ReportData, pictures: dict[str, byte
     assert page.startswith('<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n')
     parsed = check_page(page)
     assert len(parsed.values("img", "src")) == len(PICTURES)
-    for word in ("m.vae", "d.csv", "AUROC", "latent code (KL)", report.summary[0]):
+    for word in ("m.vae", "d.csv", "AUROC", "latent code", report.summary[0]):
         assert word in parsed.text.replace("\u00a0", " ")
     assert "created" not in parsed.text
 

@@ -64,7 +64,7 @@ CHUNK_ROWS = 256
 MAX_CURVE_POINTS = 1000
 MAX_TOP, MAX_REASONS = 100, 10
 
-CODE = "latent code (KL)"
+CODE = "latent code"
 """What the part of a score that belongs to no column is called."""
 
 

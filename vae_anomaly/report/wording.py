@@ -16,6 +16,7 @@ from vae_anomaly.report.data import (
     LatentComparison,
     ReportData,
 )
+from vae_anomaly.settings import score_for
 
 __all__ = [
     "Tile",
@@ -367,7 +368,7 @@ def describe_model(detector: VAEDetector) -> tuple[tuple[str, str], ...]:
         variance = "learned" if detector.variance is None else f"of {detector.variance:g}"
         likelihood += f", variance {variance}"
     return (
-        ("score", detector.score_type),
+        ("score", score_for(detector)),
         ("likelihood", likelihood),
         ("KL weight (beta)", f"{detector.beta:g}"),
         ("members", f"{spec.members:,}"),
