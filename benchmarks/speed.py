@@ -214,20 +214,17 @@ def memory(arguments: argparse.Namespace) -> None:
 
 
 def bare_scoring(detector: object, n: int, block: int = 256) -> None:
-    """Float32 products of scoring, those with the exemplars of the prior included, on all cores."""
+    """Float32 products of scoring, those with exemplars included, on all cores."""
     from threadpoolctl import threadpool_limits
 
-    spec, draws = detector.network_spec_, len(detector.noise_)
+    spec = detector.network_spec_
     rng = np.random.RandomState(0)
     work = []
-    for name, (inputs, outputs) in (
-        (name, shape) for name, shape in spec.weight_shapes().items() if name.endswith("kernel")
-    ):
-        times = 1 if name.startswith("encoder") else draws
-        work.append((times, (spec.members, outputs, inputs), (spec.members, inputs, block)))
-    if detector.exemplars_ is not None:
-        m, both = detector.exemplars_.shape[1:]
-        work.append((draws, (spec.members, m, both), (spec.members, both, block)))
+    kernels = (shape for name, shape in spec.weight_shapes().items() if name.endswith("kernel"))
+    for inputs, outputs in kernels:
+        work.append((1, (spec.members, outputs, inputs), (spec.members, inputs, block)))
+    m, d = detector.reference_.points.shape
+    work.append((1, (m, d + 2), (d + 2, block)))
     arrays = [
         (times, *(rng.normal(size=size).astype(np.float32) for size in sizes))
         for times, *sizes in work

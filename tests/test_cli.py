@@ -103,7 +103,7 @@ def test_choices_are_those_of_the_library():
     from vae_anomaly.scores import SCORES
     from vae_anomaly.training import OPTIMIZERS
 
-    assert set(SCORE_NAMES) == set(SCORES)
+    assert ("auto", *SCORES) == SCORE_NAMES
     assert set(LIKELIHOOD_NAMES) == set(settings.LIKELIHOODS) == set(LIKELIHOODS)
     assert set(PRIOR_NAMES) == set(settings.PRIORS)
     assert set(OPTIMIZER_NAMES) == set(settings.OPTIMIZERS) == set(OPTIMIZERS)
@@ -309,13 +309,32 @@ def test_no_rows_no_scores(vae, model, tmp_path):
 
 
 def test_another_score_has_no_threshold(vae, model, expected):
-    contributions = expected[2]
     code, out, err = vae("score", model, LABELLED, "-o", "-", "--score", "kl")
     rows = rows_of(out)
     assert code == 0
     assert list(rows[0]) == ["row", "anomaly_score"]
-    assert float(rows[0]["anomaly_score"]) == pytest.approx(contributions["kl"][0])
+    detector = vae_anomaly.load(model)
+    known = pd.read_csv(LABELLED)[detector.feature_names_in_]
+    kl = detector.scores(known, ["kl"])["kl"]
+    assert [float(row["anomaly_score"]) for row in rows] == pytest.approx(kl.tolist())
     assert "is_anomaly is left out" in err
+
+
+def test_further_scores_get_columns_of_their_own(vae, model):
+    names = ["elbo", "typicality"]
+    also = [word for name in names for word in ("--also", name)]
+    code, out, _ = vae("score", model, LABELLED, "-o", "-", *also, "--explain", 1)
+    rows = rows_of(out)
+    assert code == 0
+    assert list(rows[0])[1:5] == ["anomaly_score", "is_anomaly", "score_elbo", "score_typicality"]
+    detector = vae_anomaly.load(model)
+    known = pd.read_csv(LABELLED)[detector.feature_names_in_]
+    expected = detector.scores(known, ["exemplar", *names])
+    for column, name in zip(
+        ["anomaly_score", "score_elbo", "score_typicality"], expected, strict=True
+    ):
+        found = [float(row[column]) for row in rows]
+        np.testing.assert_allclose(found, expected[name], rtol=1e-12)
 
 
 def test_a_model_without_names_goes_by_position(vae, tmp_path):

@@ -153,8 +153,8 @@ def test_scores_keep_rising_with_distance(
 
 def test_scores_are_close_to_those_of_many_draws(fitted: VAEDetector, rows: pd.DataFrame) -> None:
     exact = pickle.loads(pickle.dumps(fitted))
-    exact.noise_ = np.random.RandomState(0).normal(size=(512, 8)).astype(np.float32)
-    assert fitted.noise_.shape == (2, 8)
+    exact.noise_ = np.random.RandomState(0).normal(size=(512, 32)).astype(np.float32)
+    assert fitted.noise_.shape == (2, 32)
     assert fitted.score(rows) == pytest.approx(exact.score(rows), abs=0.1)
 
 
@@ -206,12 +206,12 @@ def test_reconstruct_sample_and_transform(rows: pd.DataFrame) -> None:
     np.testing.assert_allclose(drawn.mean(axis=0), rows.mean(), atol=0.4)
     np.testing.assert_array_equal(drawn, detector.sample(2000, random_state=0))
 
-    assert detector.transform(rows).shape == (300, 16)
-    assert detector.latent_kl_.shape == (2, 8)
+    assert detector.transform(rows).shape == (300, 64)
+    assert detector.latent_kl_.shape == (2, 32)
 
 
 def test_beta_zero_is_an_autoencoder(rows: pd.DataFrame) -> None:
-    detector = VAEDetector(**QUICK, beta=0, contamination=0.1).fit(rows)
+    detector = VAEDetector(**QUICK, beta=0, score_type="elbo", contamination=0.1).fit(rows)
     assert not detector.noise_.any()
     assert (detector.explain(rows)["kl"] == 0).all()
 
@@ -265,13 +265,13 @@ def test_arrays_and_lists_score_as_frames_do(rows: pd.DataFrame, convert: Any) -
     [
         (
             {"latent_dim": 0},
-            "The 'latent_dim' parameter of VAEDetector must be an int >= 1. Got 0 instead.",
+            "The 'latent_dim' parameter of VAEDetector must be None or an int >= 1. Got 0 instead.",
         ),
-        ({"latent_dim": True}, "must be an int >= 1. Got True instead."),
+        ({"latent_dim": True}, "must be None or an int >= 1. Got True instead."),
         ({"hidden_units": ()}, "None or a non-empty tuple of ints >= 1. Got () instead."),
         ({"likelihood": "poisson"}, "one of 'gaussian', 'bernoulli'. Got 'poisson' instead."),
         ({"optimizer": "sgd"}, "must be one of 'adam', 'rmsprop'. Got 'sgd' instead."),
-        ({"score_type": "mse"}, "one of 'elbo', 'reconstruction', 'kl'. Got 'mse' instead."),
+        ({"score_type": "mse"}, "'typicality', 'latent_distance'. Got 'mse' instead."),
         ({"variance": 0.0}, "must be None or a number in (0, inf). Got 0.0 instead."),
         ({"beta": -1}, "must be a number in [0, inf). Got -1 instead."),
         ({"learning_rate": float("nan")}, "must be a number in (0, inf). Got nan instead."),

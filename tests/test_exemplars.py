@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp, rel_entr
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits
 
-from vae_anomaly import VAEDetector
+from vae_anomaly import VAEDetector, load, save
 from vae_anomaly.exemplars import (
     FLOOR,
     MAX_CELLS,
@@ -145,3 +147,30 @@ def test_only_residuals_count_where_codes_do_not() -> None:
     detector = VAEDetector(beta=0, max_steps=20, threshold=0, random_state=0).fit(rows)
     assert detector.reference_.points.shape == (80, 3)
     assert np.isfinite(detector.score_samples(rows)).all()
+
+
+def test_rows_of_few_kinds_have_no_reach_from_rounding() -> None:
+    kinds = 3 * RNG.normal(size=(20, 30)).astype(np.float32)
+    many = Exemplars.of(np.repeat(kinds, 15, axis=0))
+    np.testing.assert_allclose(many.reach, np.sqrt(FLOOR), rtol=1e-3)
+
+
+@pytest.mark.parametrize("parameters", [{"beta": 1e-80}, {"variance": 1e80}])
+def test_units_beyond_float32_come_back_from_a_file(parameters, tmp_path) -> None:
+    rows = RNG.normal(size=(40, 3))
+    detector = VAEDetector(**parameters, max_steps=5, threshold=0.0, random_state=0).fit(rows)
+    save(detector, tmp_path / "m.vae")
+    again = load(tmp_path / "m.vae")
+    np.testing.assert_array_equal(again.score_samples(rows), detector.score_samples(rows))
+
+
+def test_threads_do_not_matter_to_networks_that_run_elsewhere() -> None:
+    rows = RNG.normal(size=(300, 6))
+    encoder = keras.Sequential([keras.Input((6,)), keras.layers.Dense(8)])
+    decoder = keras.Sequential([keras.Input((4,)), keras.layers.Dense(6)])
+    own = {"architecture": (encoder, decoder), "max_steps": 5, "threshold": 0.0}
+    detector = VAEDetector(**own, random_state=0).fit(rows)
+    with threadpool_limits(1):
+        alone = detector.score_samples(rows)
+    with threadpool_limits(2):
+        np.testing.assert_array_equal(detector.score_samples(rows), alone)

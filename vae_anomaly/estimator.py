@@ -67,9 +67,9 @@ class VAEDetector(
     """Anomaly detection by the evidence lower bound of a variational autoencoder.
 
     Learns from rows that are (almost) all normal. The anomaly score of a row is
-    minus an ELBO: the reconstruction error plus the KL divergence of its latent
-    variables, in nats of the standardised columns. Rows are compared with single
-    training rows, pictures with all at once; `score_type` says more.
+    its reconstruction error plus the divergence of its code, in nats of the
+    standardised columns: of rows beside the training rows that are most alike, of
+    pictures minus the ELBO; `score_type` says more.
 
     Parameters
     ----------
@@ -103,8 +103,9 @@ class VAEDetector(
         None learns one for each column. With 0.5 the reconstruction error is
         the sum of squared errors, plus a constant.
     prior : {"aggregated", "normal"}, default="aggregated"
-        p(z) of the score: a mixture of N(0, I) and of the q(z|x) of up to 256
-        training rows, or N(0, I) alone. Training is against N(0, I).
+        p(z) of scores that are made of the ELBO: a mixture of N(0, I) and of the
+        q(z|x) of up to 256 training rows, or N(0, I) alone. Training is against
+        N(0, I).
     beta : float, default=1.0
         Weight of the KL divergence in training and in the score. With 0 the
         network is a plain autoencoder: posterior means are decoded.
@@ -117,7 +118,7 @@ class VAEDetector(
         "latent_distance"; see `vae_anomaly.scores`. "auto" is "exemplar" for rows
         and "elbo" for pictures.
     n_draws : int, default=2
-        Latent draws over which the score is averaged: corners of a cube, in
+        Latent draws over which the ELBO is averaged: corners of a cube, in
         opposite pairs. They are drawn once, in `fit`: scores are deterministic.
     optimizer : {"adam", "rmsprop"}, default="adam"
         Rule of the gradient steps, with the constants that Keras gives it.

@@ -21,6 +21,7 @@ from vae_anomaly.networks import ConvPlan, NetworkSpec
 from vae_anomaly.priors import draw_codes, kl_from_prior
 from vae_anomaly.reference import Reference
 from vae_anomaly.scores import RowTerms
+from vae_anomaly.threads import ONE_THREAD
 
 __all__ = [
     "beside_exemplars",
@@ -42,8 +43,8 @@ MAX_BLOCK_CELLS = 2**22
 OWN_BREADTH = 8
 """Numbers in the widest layer of a user's network for each input: a guess that bounds memory."""
 
-
 N_IMPORTANCE_DRAWS = 64
+"""Of the importance-weighted bound, in opposite pairs."""
 
 
 def block_rows(spec: NetworkSpec, draws: int) -> int:
@@ -75,7 +76,8 @@ def for_each_block(
 ) -> None:
     """Do `work` on every block, several at a time if the engine uses but one core for one."""
     blocks = padded_blocks(rows, *arrays)
-    with engine.running() as threads:
+    # Whatever runs the networks, products with exemplars are NumPy's.
+    with ONE_THREAD, engine.running() as threads:
         if threads == 1 or len(arrays[0]) <= rows:
             for part, block in blocks:
                 work(part, block)

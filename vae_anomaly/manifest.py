@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly.container import refuse
 from vae_anomaly.densities import MAX_LOG_VARIANCE
-from vae_anomaly.exemplars import MAX_EXEMPLARS
+from vae_anomaly.exemplars import FLOOR, MAX_EXEMPLARS, WIDEST
 from vae_anomaly.history import History
 from vae_anomaly.priors import MAX_COMPONENTS
 from vae_anomaly.schema import ImageSchema
@@ -65,6 +65,15 @@ OWN = "own"
 
 MAX_HIDDEN_LAYERS = 64
 MAX_ROUNDS = 100_000
+
+
+BOUNDS = {
+    "reference.code_unit": (1e-31, 1e31),
+    "reference.residual_unit": (1e-31, 1e31),
+    "reference.points": (-1e18, 1e18),
+    "reference.reach": (0.99 * FLOOR**0.5, WIDEST),
+}
+"""What scores can be computed with in float32."""
 
 
 def check_config(name: str, config: Any) -> None:
@@ -181,9 +190,9 @@ def check_arrays(name: str, arrays: dict[str, NDArray[Any]], n_varying: int) -> 
         log_variance = np.split(arrays["prior"], 2, axis=-1)[1]
         if (np.abs(log_variance) > MAX_LOG_VARIANCE).any():
             raise refuse(name, "its prior has variances out of range")
-    for key in ("reference.code_unit", "reference.residual_unit", "reference.reach"):
-        if (arrays[key] <= 0).any():
-            raise refuse(name, f"the units {key!r} are not all positive")
+    for key, (low, high) in BOUNDS.items():
+        if (arrays[key] < low).any() or (arrays[key] > high).any():
+            raise refuse(name, f"the array {key!r} holds numbers out of range")
     if (np.diff(arrays["calibration_scores"]) < 0).any():
         raise refuse(name, "its calibration scores are not sorted")
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.covariance import LedoitWolf
 
-from vae_anomaly.densities import PLAIN, fixed_log_variance, floored_log_variance
+from vae_anomaly.densities import PLAIN, floored_log_variance
 from vae_anomaly.exemplars import Exemplars, most_exemplars
 from vae_anomaly.networks import NetworkSpec
 from vae_anomaly.priors import some_rows
@@ -23,6 +24,10 @@ LEAST_VARIANCE = 1e-4
 """Of Bernoulli columns that never vary: as of learned variances."""
 
 
+UNITS = (1e-30, 1e30)
+"""Range of units, so that float32 holds them."""
+
+
 @dataclass(frozen=True, eq=False)
 class Reference:
     """Training rows in the networks' coordinates.
@@ -30,7 +35,9 @@ class Reference:
     Attributes
     ----------
     code_unit : ndarray of shape (members, latent)
-        Standard deviations of q(z|x), averaged over training rows.
+        Standard deviations of q(z|x), averaged over training rows, times
+        ``sqrt(members / beta)``: squared distances are averaged over members and
+        weighed as the KL divergence is. Empty with a `beta` of 0.
     residual_unit : ndarray of shape (columns,)
         Standard deviations of p(x|z).
     points, reach : ndarray of shape (m, d) and (m,)
@@ -85,8 +92,8 @@ class Reference:
         deviation = np.exp(0.5 * log_variance).mean(axis=0)
         of_code = deviation * np.sqrt(members / beta) if beta > 0 else np.zeros((members, 0))
         units = {
-            "code_unit": of_code.astype(np.float32),
-            "residual_unit": unit.astype(np.float32),
+            "code_unit": np.clip(of_code, *UNITS).astype(np.float32),
+            "residual_unit": np.clip(unit, *UNITS).astype(np.float32),
         }
         d = residual.shape[1] + of_code.size
         kept = some_rows(np.arange(len(mean)), most_exemplars(d), rng)
@@ -99,6 +106,10 @@ class Reference:
             code_precision=np.stack([one.precision_ for one in spread]),
             typical=typical,
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out of pickles what can be computed again."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def exemplars(self) -> Exemplars:
@@ -137,6 +148,6 @@ def residual_unit(spec: NetworkSpec, weights: Weights, rebuilt: Array) -> Array:
     if spec.likelihood == "bernoulli":
         return np.sqrt(np.maximum((rebuilt * (1 - rebuilt)).mean(axis=0), LEAST_VARIANCE))
     if spec.variance is not None:
-        return np.full(spec.columns, np.exp(0.5 * fixed_log_variance(spec.variance)))
+        return np.full(spec.columns, np.sqrt(spec.variance))
     log_variance = floored_log_variance(PLAIN, spec.unpack(weights)["log_variance"])
     return 1 / np.exp(-0.5 * log_variance.reshape(spec.members, -1)).mean(axis=0)

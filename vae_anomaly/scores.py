@@ -109,7 +109,8 @@ class ImportanceWeighted(Score):
     """Minus the importance-weighted bound, which lies between the ELBO and log p(x).
 
     ``-log(1/K sum_k p(x|z_k) p(z_k) / q(z_k|x))`` with K draws from q(z|x), where
-    the logs of ratios are means over members. `beta` has no part in it. Burda,
+    the logs of ratios are means over members. `beta` has no part in it; of a plain
+    autoencoder, which has no posterior to draw from, it is the reconstruction. Burda,
     Grosse and Salakhutdinov, "Importance weighted autoencoders"
     (:arxiv:`1509.00519`), equation 8.
     """
@@ -124,11 +125,10 @@ class ImportanceWeighted(Score):
 
 
 class Exemplar(Score):
-    """How far a row is from single training rows, in the networks' coordinates.
+    """How far a row is from the nearest training rows, in the networks' coordinates.
 
-    Minus the ELBO of a model whose latent variables are a training row and a
-    code near that row's: reconstruction error and KL divergence, but against
-    what the network makes of similar rows. See `vae_anomaly.exemplars`.
+    Reconstruction error and divergence of codes, but beside what the networks make
+    of rows that are alike. See `vae_anomaly.exemplars`.
     """
 
     def contributions(self, terms: Terms) -> Array:

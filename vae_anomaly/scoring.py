@@ -68,8 +68,7 @@ class ScoringMixin:
         Returns
         -------
         ndarray of shape (n_samples,)
-            Minus the anomaly score, in nats: a lower bound of the log-density
-            under the model that `score_type` names.
+            Minus the anomaly score, in nats.
         """
         return -self._anomaly_scores(self._validated(X))
 
@@ -141,7 +140,8 @@ class ScoringMixin:
         Returns
         -------
         DataFrame of shape (n_samples, n_features + 1)
-            A column per feature and last "kl", the latent code's part, in nats.
+            A column per feature and last "kl", in nats: what belongs to no column, of
+            the ELBO the KL divergence.
             Each row sums to its anomaly score, minus `score_samples`.
         """
         contributions = self._contributions(self._validated(X))
@@ -191,6 +191,8 @@ class MeasuredTerms:
         from vae_anomaly.inference import importance_weighted_bound
 
         detector = self._detector
+        if detector.network_spec_.noiseless:
+            return self.elbo.reconstruction.sum(axis=1)
         bound = importance_weighted_bound(
             detector.network_spec_, detector.weights_, *self._seen_and_explained, detector.prior_
         )

@@ -37,8 +37,7 @@ HIDDEN_UNITS = {"dense": (128, 64), "conv": (16,), "conv_bn": (20,)}
 CONVOLUTIONAL = ("conv", "conv_bn")
 DENSE_MEMBERS = 4
 
-LATENT_DIM = {False: 32, True: 8}
-"""For rows, and for pictures."""
+LATENT_DIM, PICTURE_LATENT_DIM = 32, 8
 
 SMOOTHING_SHARE = 1 / 28
 """Of the longer side: one pixel of Fashion-MNIST, on whose training pictures it was found."""
@@ -179,11 +178,12 @@ def network_spec(
     """
     architecture = "own" if own is not None else architecture_for(detector, image)
     convolves = architecture in CONVOLUTIONAL
+    most = LATENT_DIM if image is None else PICTURE_LATENT_DIM
     spec = NetworkSpec(
         members=detector.n_members or (DENSE_MEMBERS if architecture == "dense" else 1),
         columns=varying,
         hidden=() if own else tuple(detector.hidden_units or HIDDEN_UNITS[architecture]),
-        latent=own.latent if own else detector.latent_dim or LATENT_DIM[image is not None],
+        latent=own.latent if own else detector.latent_dim or most,
         likelihood=detector.likelihood,
         variance=detector.variance if detector.likelihood == "gaussian" else None,
         noiseless=detector.beta == 0,

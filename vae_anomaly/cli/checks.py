@@ -14,6 +14,7 @@ REPORT_FILES = (
     *("report.html", "scores.png", "roc.png", "precision_recall.png", "latent.png"),
     *("training.png", "latent_use.png", "strangest.png", "normal.png", "latent_grid.png"),
     *("samples.png", "interpolation.png", "latent_compared.png", "latent_grid_compared.png"),
+    *("calibration.png", "p_values.png"),
 )
 """What a report may bring. `report.render` has them too, and costs the import of Matplotlib."""
 

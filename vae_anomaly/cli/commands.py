@@ -104,7 +104,7 @@ def cli() -> None:
     type=click.Choice(SCORE_NAMES),
     default="auto",
     show_default=True,
-    help="What the anomaly score is.",
+    help="What the anomaly score is; auto is exemplar for tables, elbo for pictures.",
 )
 @click.option(
     "--architecture",

@@ -243,11 +243,7 @@ def _scored_batch(
     rows = schema.matrix(batch)
     known = schema.frame(rows) if schema.named else rows
     reasons = sum(name.startswith("reason_") for name in columns.names[1:])
-    if reasons:
-        contributions = np.ascontiguousarray(detector.explain(known).to_numpy())
-        scores = contributions.sum(axis=1)
-    else:
-        scores = -detector.score_samples(known)
+    scores = -detector.score_samples(known)
     if columns.names[0] in batch.schema.names:
         identifiers = batch.column(columns.names[0])
     else:
@@ -259,6 +255,7 @@ def _scored_batch(
         arrays.append(-scores - detector.offset_ < 0)
     arrays += further_scores(detector, known, columns)
     if reasons:
+        contributions = np.ascontiguousarray(detector.explain(known).to_numpy())
         names = np.array(schema.names, dtype=object)
         by_column = contributions[:, : len(names)]
         arrays.append(contributions[:, -1])

@@ -9,14 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
-from threading import Lock
-from typing import Any
 
 import joblib
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
 from vae_anomaly.densities import (
     MAX_LOG_VARIANCE,
@@ -27,6 +23,7 @@ from vae_anomaly.densities import (
     gaussian_log_density,
 )
 from vae_anomaly.networks import NetworkSpec
+from vae_anomaly.threads import ONE_THREAD
 
 __all__ = ["NumpyEngine"]
 
@@ -99,47 +96,6 @@ class NumpyEngine:
         else:
             log_variance = floored_log_variance(PLAIN, self.raw_log_variance)[..., None]
         return gaussian_log_density(PLAIN, target, outputs, np.float64(log_variance)).mean(axis=0)
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    """Libraries of matrix products; looking for them takes a while."""
-    return ThreadpoolController()
-
-
-def _take_control() -> None:
-    """Let this thread set limits: from any but the first that did, they are passed over."""
-    for library in _blas().lib_controllers:
-        clear = getattr(library, "clear_controlling_thread", None)  # since threadpoolctl 3.8
-        if clear is not None:
-            clear(force=True)
-
-
-class _OneThread:
-    """Hold products to one thread while anybody is inside; the setting is the process's."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._inside = 0
-        self._limit: Any = None
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                _take_control()
-                self._limit = _blas().limit(limits=1, user_api="blas")
-            self._inside += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                _take_control()
-                self._limit.restore_original_limits()
-                _take_control()  # and hand it on: the next to limit may be another thread
-
-
-ONE_THREAD = _OneThread()
 
 
 def _layers(arrays: Mapping[str, Weights], part: str, hidden: int) -> Layers:
