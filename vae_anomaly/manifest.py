@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly.container import refuse
 from vae_anomaly.densities import MAX_LOG_VARIANCE
-from vae_anomaly.exemplars import FLOOR, MAX_EXEMPLARS, WIDEST
+from vae_anomaly.exemplars import FLOOR, MAX_EXEMPLARS, WIDEST, most_exemplars
 from vae_anomaly.history import History
 from vae_anomaly.priors import MAX_COMPONENTS
 from vae_anomaly.schema import ImageSchema
@@ -190,6 +190,9 @@ def check_arrays(name: str, arrays: dict[str, NDArray[Any]], n_varying: int) -> 
         log_variance = np.split(arrays["prior"], 2, axis=-1)[1]
         if (np.abs(log_variance) > MAX_LOG_VARIANCE).any():
             raise refuse(name, "its prior has variances out of range")
+    kept, d = arrays["reference.points"].shape
+    if kept > most_exemplars(d):
+        raise refuse(name, f"n_exemplars must be {most_exemplars(d)} at most with {d} coordinates")
     for key, (low, high) in BOUNDS.items():
         if (arrays[key] < low).any() or (arrays[key] > high).any():
             raise refuse(name, f"the array {key!r} holds numbers out of range")

@@ -20,7 +20,6 @@ from vae_anomaly._parameters import check_parameters
 from vae_anomaly.container import Layout, UnopenedFile, open_container, refuse, write_container
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.exceptions import DataError, ParameterError
-from vae_anomaly.exemplars import most_exemplars
 from vae_anomaly.history import History
 from vae_anomaly.manifest import OWN, PARAMETER_TYPES, check_arrays, check_config
 from vae_anomaly.networks import NetworkSpec
@@ -304,8 +303,6 @@ def _restore(file: UnopenedFile, networks: Any = None, *, described: bool = Fals
         layout["prior"] = ("F32", (spec.members, config["n_components"], 2 * spec.latent))
     layout["noise"] = ("F32", (draws, spec.latent))
     reference = _reference_layout(spec, n, config["n_exemplars"])
-    if config["n_exemplars"] > most_exemplars(reference["points"][1][1]):
-        raise refuse(file.name, "n_exemplars is more than there are of rows so wide")
     layout |= {f"reference.{field}": kind for field, kind in reference.items()}
     weights = {name: (spec.members, *shape) for name, shape in spec.weight_shapes().items()}
     layout |= {name: ("F32", shape) for name, shape in weights.items()}
