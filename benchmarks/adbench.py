@@ -64,6 +64,9 @@ SEEDED = {"vae", "auto_encoder", "iforest", "pca", "gmm", "cblof", "inne"}
 DETECTORS: dict[str, Scorer] = {
     "ours": ours,
     "ours_1_member": functools.partial(ours, n_members=1),
+    "ours_elbo": functools.partial(ours, score_type="elbo"),
+    # No row is kept from training for a threshold, as of the others.
+    "ours_all_rows": functools.partial(ours, contamination=0.1),
     "knn": functools.partial(pyod, "knn:KNN", n_neighbors=5),
     "knn_mean": functools.partial(pyod, "knn:KNN", n_neighbors=5, method="mean"),
     "lof": functools.partial(pyod, "lof:LOF"),
