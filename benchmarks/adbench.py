@@ -196,7 +196,7 @@ def draw_ranks(results: pd.DataFrame, path: Path) -> None:
     axes.set_yticks(range(k), ranks.index)
     axes.invert_yaxis()
     axes.set_xlabel(
-        f"mean rank by AUROC over {n} tables; bars that overlap do not differ (Nemenyi, 5 %)"
+        f"mean rank by AUROC over {n} tables\nbars that overlap do not differ (Nemenyi, 5 %)"
     )
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
