@@ -66,7 +66,7 @@ DETECTORS: dict[str, Scorer] = {
     "ours_1_member": functools.partial(ours, n_members=1),
     "ours_elbo": functools.partial(ours, score_type="elbo"),
     # No row is kept from training for a threshold, as of the others.
-    "ours_all_rows": functools.partial(ours, contamination=0.1),
+    "ours_all_rows": functools.partial(ours, threshold=0.0),
     "knn": functools.partial(pyod, "knn:KNN", n_neighbors=5),
     "knn_mean": functools.partial(pyod, "knn:KNN", n_neighbors=5, method="mean"),
     "lof": functools.partial(pyod, "lof:LOF"),

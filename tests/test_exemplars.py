@@ -174,3 +174,20 @@ def test_threads_do_not_matter_to_networks_that_run_elsewhere() -> None:
         alone = detector.score_samples(rows)
     with threadpool_limits(2):
         np.testing.assert_array_equal(detector.score_samples(rows), alone)
+
+
+def test_rows_that_contamination_tells_of_do_not_vouch_for_others() -> None:
+    rng = np.random.RandomState(0)
+    normal, odd = rng.normal(size=(360, 5)), 6 + 0.3 * rng.normal(size=(40, 5))
+    told = VAEDetector(contamination=0.1, max_steps=300, random_state=0)
+    told.fit(np.concatenate([normal, odd]))
+    assert len(told.reference_.points) == 360
+    untold = VAEDetector(threshold=0.0, max_steps=300, random_state=0)
+    untold.fit(np.concatenate([normal, odd]))
+    assert len(untold.reference_.points) == 400
+    fresh = np.concatenate([rng.normal(size=(200, 5)), 6 + 0.3 * rng.normal(size=(200, 5))])
+    area = [
+        roc_auc_score(np.repeat([0, 1], 200), -one.score_samples(fresh)) for one in (told, untold)
+    ]
+    assert area[0] > 0.95
+    assert area[0] >= area[1]

@@ -79,13 +79,13 @@ def test_typicality_is_the_distance_from_the_mean_elbo(detector: VAEDetector) ->
     scores = detector.scores(FRESH, ["elbo", "typicality"])
     typical = detector.reference_.typical.sum()
     np.testing.assert_allclose(scores["typicality"], np.abs(scores["elbo"] - typical), rtol=1e-9)
-    whole = VAEDetector(**QUICK, contamination=0.1).fit(ROWS)  # no row is kept from training
+    whole = VAEDetector(**QUICK, threshold=0.0).fit(ROWS)  # no row is kept from training
     mean = whole.scores(ROWS, ["elbo"]).to_numpy().mean()
     assert whole.reference_.typical.sum() == pytest.approx(mean, rel=1e-9)
 
 
 def test_latent_distance_is_that_of_a_normal_distribution() -> None:
-    whole = VAEDetector(**QUICK, latent_dim=2, contamination=0.1).fit(ROWS)
+    whole = VAEDetector(**QUICK, latent_dim=2, threshold=0.0).fit(ROWS)
     expected = np.zeros(len(FRESH))
     for known, new in zip(
         np.split(whole.transform(ROWS), 2, axis=1),

@@ -51,6 +51,9 @@ __all__ = ["VAEDetector"]
 
 Array = NDArray[np.float64]
 
+LEAST_TRIMMED_ROWS = 10
+"""Training rows below which none is left out for `contamination`."""
+
 MAX_LATENT_ROWS = 10_000
 """Training rows at random over which the use of the latent dimensions is averaged."""
 
@@ -139,7 +142,7 @@ class VAEDetector(
     contamination : float in (0, 0.5] or None, default=None
         If given, the threshold flags this share of the training rows instead,
         as in scikit-learn's outlier detectors, and no row is kept for
-        calibration.
+        calibration. The share with the worst ELBO is no reference for scores.
     threshold : float or None, default=None
         If given, rows with a greater anomaly score, in nats, are flagged.
     random_state : int, RandomState or None, default=None
@@ -393,9 +396,20 @@ class VAEDetector(
             codes = np.stack([mean, log_variance], axis=1)
             self.prior_ = as_components(*some_rows(codes, MAX_COMPONENTS, rng).swapaxes(0, 1))
         unit = residual_unit(spec, weights, rebuilt)
-        typical = SCORES["elbo"].contributions(MeasuredTerms(self, rows)).mean(axis=0)
+        parts = SCORES["elbo"].contributions(MeasuredTerms(self, rows))
+        clean = np.ones(len(rows), dtype=bool)
+        if self.contamination is not None and len(rows) >= LEAST_TRIMMED_ROWS:
+            # Strange rows would vouch for those like them; the networks average them away.
+            strangeness = parts.sum(axis=1)
+            clean = strangeness <= np.quantile(strangeness, 1 - self.contamination)
         self.reference_ = Reference.of(
-            mean, log_variance, target - rebuilt, unit, typical, self.beta, rng
+            mean[clean],
+            log_variance[clean],
+            (target - rebuilt)[clean],
+            unit,
+            parts[clean].mean(axis=0),
+            self.beta,
+            rng,
         )
 
     def _choose_threshold(self, learned: Array, calibration: Array) -> None:
