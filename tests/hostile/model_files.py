@@ -1,4 +1,4 @@
-"""Model files that mean harm, made from a sound one: cases 1 to 85 of docs/reliability.md."""
+"""Model files that mean harm, made from a sound one: cases 1 to 85."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outputs and processes: cases 80 to 97 of docs/reliability.md."""
+"""Outputs and processes: cases 80 to 97."""
 
 # ruff: noqa: E501 - a case should fit on a line
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is wrong with pictures, on the command line: cases 57 to 79 of docs/reliability.md.
+"""What is wrong with pictures, on the command line: cases 57 to 79.
 
 `tests/test_decoding.py` has the decoding itself: modes, alpha, rotation, animations.
 """

@@ -1,4 +1,4 @@
-"""What is wrong with tables, and what only looks wrong: cases 1 to 56 of docs/reliability.md."""
+"""What is wrong with tables, and what only looks wrong: cases 1 to 56."""
 
 # ruff: noqa: E501 - a case should fit on a line
 from __future__ import annotations
