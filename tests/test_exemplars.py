@@ -191,3 +191,41 @@ def test_rows_that_contamination_tells_of_do_not_vouch_for_others() -> None:
     ]
     assert area[0] > 0.95
     assert area[0] >= area[1]
+
+
+def test_joined_points_are_exemplars_that_shape_no_reach() -> None:
+    alone, both = Exemplars.of(POINTS), Exemplars.of(POINTS, FRESH)
+    np.testing.assert_array_equal(both.points, np.concatenate([POINTS, FRESH]))
+    np.testing.assert_allclose(both.reach[:60], alone.reach, rtol=1e-6)
+    distances, _ = NearestNeighbors(n_neighbors=N_NEIGHBOURS).fit(POINTS).kneighbors(FRESH)
+    own, _ = NearestNeighbors(n_neighbors=N_NEIGHBOURS).fit(POINTS).kneighbors()
+    spacing = (distances**2).mean(axis=1) / np.median((own**2).mean(axis=1))
+    np.testing.assert_allclose(
+        both.reach[60:], np.minimum(np.sqrt(spacing + FLOOR), WIDEST), rtol=1e-4
+    )
+
+
+def test_a_joined_row_leaves_itself_out_and_then_one_like_it() -> None:
+    twins = Exemplars.of(POINTS, np.concatenate([FRESH[:1], FRESH[:1]]))
+    others = energies(twins, FRESH[:1])[:60]
+    assert twins.score(FRESH[:1], 2) == pytest.approx(np.log(62) - logsumexp(-others), rel=1e-4)
+
+
+@pytest.mark.parametrize("few_values", [False, True])
+def test_rows_that_calibrate_and_vouch_keep_the_rate_of_false_alarms(few_values: bool) -> None:
+    """Their scores are no lower than those of full conformal prediction: valid, and hardly more."""
+    rng = np.random.RandomState(0)
+    rows = rng.normal(size=(21 + 1500 * 39, 2))
+    rows = (rows.round() if few_values else rows).astype(np.float32)
+    whole = Exemplars.of(rows[:21], rows[21:])
+    flagged = 0
+    for trial in range(1500):
+        there = np.r_[:21, 21 + 39 * trial + np.arange(38)]
+        exemplars = Exemplars(rows[there], whole.reach[there])
+        known = exemplars.score(rows[there[21:]], 2)
+        fresh = exemplars.score(rows[there[-1] + 1 : there[-1] + 2])
+        flagged += fresh[0] > known.max()
+    exact = 1 / 39
+    error = np.sqrt(exact / 1500)
+    assert flagged / 1500 < exact + 3 * error
+    assert few_values or flagged / 1500 > exact - 3 * error  # of few values many scores are equal

@@ -21,13 +21,14 @@ from vae_anomaly.convergence import warn_if_unused
 from vae_anomaly.decisions import DecisionMixin
 from vae_anomaly.densities import PLAIN, gaussian_kl
 from vae_anomaly.exceptions import DataError, ParameterError
+from vae_anomaly.exemplars import most_exemplars
 from vae_anomaly.feeding import TrainingRows
 from vae_anomaly.generative import GenerativeMixin
 from vae_anomaly.history import History
 from vae_anomaly.networks.own import OwnNetworks
 from vae_anomaly.pictures import ImageShape, as_rows, moved, smooth
 from vae_anomaly.priors import MAX_COMPONENTS, as_components, some_rows
-from vae_anomaly.reference import Reference, residual_unit
+from vae_anomaly.reference import Reference, Seen, residual_unit
 from vae_anomaly.scaling import Columns
 from vae_anomaly.scores import SCORES
 from vae_anomaly.scoring import MeasuredTerms, ScoringMixin
@@ -37,6 +38,7 @@ from vae_anomaly.settings import (
     check_channels,
     has_aggregated_prior,
     network_spec,
+    score_for,
     scoring_noise,
     shift_for,
     smoothing_for,
@@ -137,8 +139,8 @@ class VAEDetector(
         its best weights.
     false_alarm_rate : float in (0, 1), default=0.01
         Share of fresh normal rows that may be flagged. The threshold comes from
-        calibration rows that the scoring networks were not trained on: a fifth of
-        the rows, up to three tenths where the rate needs them. See Notes.
+        calibration rows that the networks were not trained on: a fifth of the rows,
+        up to three tenths where the rate needs them. See Notes.
     contamination : float in (0, 0.5] or None, default=None
         If given, the threshold flags this share of the training rows instead,
         as in scikit-learn's outlier detectors, and no row is kept for
@@ -193,12 +195,13 @@ class VAEDetector(
 
     Notes
     -----
-    With n calibration rows, exchangeable with a fresh normal row, that row is
-    flagged with probability ``floor((n + 1) false_alarm_rate) / (n + 1)``, and
-    n is chosen so that this is the rate itself; below ``1 / false_alarm_rate - 1``
-    rows it is ``1 / (n + 1)``, and `fit` warns. The probability is over the draw of
-    calibration rows as well: `vae_anomaly.thresholds.false_alarm_interval` says
-    how far from it one draw may lie [3]_.
+    With n calibration rows, exchangeable with a fresh normal row, that row is flagged
+    with probability ``floor((n + 1) false_alarm_rate) / (n + 1)``, and n is chosen so
+    that this is the rate itself; below ``1 / false_alarm_rate - 1`` rows it is
+    ``1 / (n + 1)``, and `fit` warns. The probability is over the draw of calibration
+    rows as well: `vae_anomaly.thresholds.false_alarm_interval` says how far from it
+    one draw may lie [3]_. While there is room, calibration rows are also exemplars of
+    the score, each for all others: the probability is then a hair below the one said.
 
     ``architecture=(encoder, decoder)`` takes functional or Sequential Keras models
     with one input. The encoder takes rows, (n, columns), or any shape of as many
@@ -371,8 +374,13 @@ class VAEDetector(
         self.columns_, self.network_spec_ = columns, spec
         self.image_shape_, self.picture_scale_ = given.shape, given.scale
         self.noise_ = scoring_noise(spec, self.n_draws, rng)
-        self._look_back(some_rows(learned, MAX_LATENT_ROWS, rng), rng)
-        self._choose_threshold(learned, rows[calibrates])
+        calibration = rows[calibrates]
+        # Where there is room, rows that calibrate are exemplars as well, each for the others.
+        vouching = len(rows) <= most_exemplars(spec.columns + spec.members * spec.latent)
+        self._look_back(
+            some_rows(learned, MAX_LATENT_ROWS, rng), calibration[: None if vouching else 0], rng
+        )
+        self._choose_threshold(learned, calibration, vouching=vouching)
         warn_if_unused(self.latent_kl_, columns=spec.columns, steps=self.history_.step[-1])
         return self
 
@@ -383,19 +391,15 @@ class VAEDetector(
         check_channels(architecture_for(self, image), columns.varies[: image[2]])
         return columns
 
-    def _look_back(self, rows: Array, rng: np.random.RandomState) -> None:
+    def _look_back(self, rows: Array, calibration: Array, rng: np.random.RandomState) -> None:
         """See training rows as the networks do: what prior and scores compare others with."""
-        from vae_anomaly.inference import posterior
-
         spec, weights = self.network_spec_, self.weights_
-        x, target = self.columns_.input_and_target(rows, spec.likelihood)
-        mean, log_variance, rebuilt = posterior(spec, weights, x)
-        self.latent_kl_ = gaussian_kl(PLAIN, mean, log_variance).mean(axis=0)
+        seen, rebuilt = self._seen(rows)
+        self.latent_kl_ = gaussian_kl(PLAIN, seen.mean, seen.log_variance).mean(axis=0)
         self.prior_ = None
         if has_aggregated_prior(self):
-            codes = np.stack([mean, log_variance], axis=1)
+            codes = np.stack([seen.mean, seen.log_variance], axis=1)
             self.prior_ = as_components(*some_rows(codes, MAX_COMPONENTS, rng).swapaxes(0, 1))
-        unit = residual_unit(spec, weights, rebuilt)
         parts = SCORES["elbo"].contributions(MeasuredTerms(self, rows))
         clean = np.ones(len(rows), dtype=bool)
         if self.contamination is not None and len(rows) >= LEAST_TRIMMED_ROWS:
@@ -403,17 +407,26 @@ class VAEDetector(
             strangeness = parts.sum(axis=1)
             clean = strangeness <= np.quantile(strangeness, 1 - self.contamination)
         self.reference_ = Reference.of(
-            mean[clean],
-            log_variance[clean],
-            (target - rebuilt)[clean],
-            unit,
+            seen.only(clean),
+            self._seen(calibration)[0] if len(calibration) else None,
+            residual_unit(spec, weights, rebuilt),
             parts[clean].mean(axis=0),
             self.beta,
             rng,
         )
 
-    def _choose_threshold(self, learned: Array, calibration: Array) -> None:
-        self.calibration_scores_ = np.sort(self._anomaly_scores(calibration))
+    def _seen(self, rows: Array) -> tuple[Seen, Array]:
+        """Encode rows, and decode what was encoded: (n, columns)."""
+        from vae_anomaly.inference import posterior
+
+        x, target = self.columns_.input_and_target(rows, self.network_spec_.likelihood)
+        mean, log_variance, rebuilt = posterior(self.network_spec_, self.weights_, x)
+        return Seen(mean, log_variance, target - rebuilt), rebuilt
+
+    def _choose_threshold(self, learned: Array, calibration: Array, *, vouching: bool) -> None:
+        # A row that is an exemplar leaves itself out, and then what a fresh row would.
+        terms = MeasuredTerms(self, calibration, left_out=2 if vouching else 1)
+        self.calibration_scores_ = np.sort(SCORES[score_for(self)].total(terms))
         if self.threshold is not None:
             threshold = float(self.threshold)
         elif self.contamination is not None:

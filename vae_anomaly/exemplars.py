@@ -70,7 +70,7 @@ class Exemplars:
     reach: Weights
 
     @classmethod
-    def of(cls, points: Weights) -> Exemplars:
+    def of(cls, points: Weights, joined: Weights | None = None) -> Exemplars:
         """Measure how far apart points lie.
 
         The square of a reach is the mean energy, half the squared distance, of
@@ -79,13 +79,19 @@ class Exemplars:
         (Zelnik-Manor and Perona, "Self-tuning spectral clustering", NIPS 2004;
         Abramson, "On bandwidth variation in kernel estimates",
         :doi:`10.1214/aos/1176345986`), but not beyond `WIDEST`.
+
+        Points that are `joined` are exemplars as well. Their reaches are measured
+        from the others alone, so that each depends on nothing but its own place.
         """
         k = min(N_NEIGHBOURS, len(points) - 1)
         with ONE_THREAD:
             nearest = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(points)
-            spacing = 0.5 * (nearest.kneighbors()[0] ** 2).mean(axis=1)
-        apart = spacing[spacing > SAME]
-        typical = np.median(apart) if len(apart) else 1.0
+            spacing = _mean_energy(nearest.kneighbors()[0])
+            apart = spacing[spacing > SAME]
+            typical = np.median(apart) if len(apart) else 1.0
+            if joined is not None and len(joined):
+                spacing = np.append(spacing, _mean_energy(nearest.kneighbors(joined)[0]))
+                points = np.concatenate([points, joined])
         reach = np.minimum(np.sqrt(spacing / typical + FLOOR), WIDEST)
         return cls(points, reach.astype(np.float32))
 
@@ -111,7 +117,7 @@ class Exemplars:
         np.maximum(energy, 0.0, out=energy)
         return energy
 
-    def score(self, points: Weights) -> Array:
+    def score(self, points: Weights, left_out: int = 1) -> Array:
         """Minus the log of the mean kernel at points, (n, d), in nats: (n,).
 
         With the energy E_i of exemplar i it is ``-log(1/m sum_i exp(-E_i))``. By
@@ -119,9 +125,11 @@ class Exemplars:
         distributions r of ``sum_i r_i E_i + KL(r || 1/m)``: reconstruction error
         and KL divergence of an ELBO whose latent variables are the exemplar and
         the code. An exemplar at the very point is taken for the row itself and
-        left out, so that training rows get the scores that fresh ones would.
+        left out, so that training rows get the scores that fresh ones would. With
+        `left_out` up to so many are: of points that are exemplars for certain,
+        itself and then one as of any other row.
         """
-        energy, nearest = self._of_others(points)
+        energy, nearest = self._of_others(points, left_out)
         near = np.exp(np.subtract(nearest, energy, out=energy), out=energy).sum(axis=0)
         return nearest + np.log(len(self.points) / near.astype(np.float64))
 
@@ -130,7 +138,7 @@ class Exemplars:
 
         Energies are averaged over exemplars with the weights r of `score`.
         """
-        energy, nearest = self._of_others(points)
+        energy, nearest = self._of_others(points, 1)
         weight = np.exp(nearest - energy).astype(np.float64)
         weight /= weight.sum(axis=0) * self.reach[:, None]  # (m, n)
         residual = self.points[:, :columns].astype(np.float64)
@@ -138,15 +146,22 @@ class Exemplars:
         mixed = new**2 * weight.sum(axis=0)[:, None] - 2 * new * (weight.T @ residual)
         return 0.5 * np.maximum(mixed + weight.T @ residual**2, 0.0)
 
-    def _of_others(self, points: Weights) -> tuple[Weights, Weights]:
-        """Energies, (m, n), without an exemplar that is the row itself; and the least of them."""
+    def _of_others(self, points: Weights, left_out: int) -> tuple[Weights, Weights]:
+        """Energies, (m, n), without exemplars that are the row itself; and the least of them."""
         energy = self.energies(points)
         nearest = energy.min(axis=0)
         scale = 1.0 + ((points - self._center) ** 2).sum(axis=1)
         for i in np.flatnonzero(nearest <= ROUNDING * scale):
-            closest = energy[:, i].argmin()
-            apart = 0.5 * ((points[i] - self.points[closest]) ** 2).sum()
-            if apart <= SAME * self.reach[closest]:
+            for _ in range(left_out):
+                closest = energy[:, i].argmin()
+                apart = 0.5 * ((points[i] - self.points[closest]) ** 2).sum()
+                if apart > SAME * self.reach[closest]:
+                    break
                 energy[closest, i] = np.inf
-                nearest[i] = energy[:, i].min()
+            nearest[i] = energy[:, i].min()
         return energy, nearest
+
+
+def _mean_energy(distances: Weights) -> Weights:
+    """Half the squared distances to neighbours, (n, k), averaged: (n,)."""
+    return 0.5 * (distances**2).mean(axis=1)

@@ -112,11 +112,12 @@ def _beside_exemplars(detector: Any, networks: Any, seen: Any, target: Any) -> A
     codes = [networks.encode(member, seen)[0] for member in members]
     rebuilt = [networks.expected(networks.decode(j, codes[j])) for j in members]
     expected = rebuilt[0].apply("Sum", *rebuilt[1:]) * (1.0 / len(rebuilt))
-    units = reference.code_unit.astype(np.float64)
     place = (target - expected) / reference.residual_unit.astype(np.float64)
-    if units.size:
-        scaled = [code.cast("float64") / unit for code, unit in zip(codes, units, strict=True)]
-        place = place.apply("Concat", *scaled, axis=1)
+    for code, units in zip(codes, reference.code_unit.astype(np.float64), strict=True):
+        used = np.flatnonzero(units)
+        if len(used):
+            code = code.cast("float64").columns(used) / units[used]
+            place = place.apply("Concat", code, axis=1)
 
     reach = reference.reach.astype(np.float64)
     points = reference.points.astype(np.float64)

@@ -164,7 +164,8 @@ def beside_exemplars(
     target: Array,
     reference: Reference,
     *,
-    attributed: bool,
+    left_out: int = 1,
+    attributed: bool = False,
 ) -> Array:
     """Compare rows with single training rows: see `Exemplars`.
 
@@ -183,7 +184,7 @@ def beside_exemplars(
         if attributed:
             compared = exemplars.attribute(points, spec.columns)
         else:
-            compared = exemplars.score(points)[:, None]
+            compared = exemplars.score(points, left_out)[:, None]
         out[part] = compared[: part.stop - part.start]
 
     for_each_block(engine, block_rows(spec, 1), compare, x.astype(np.float32), target)

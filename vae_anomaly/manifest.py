@@ -50,6 +50,7 @@ CONFIG_KEYS = {
     "image_shape",
     "images",
     "n_calibration",
+    "n_coded",
     "n_components",
     "n_exemplars",
     "n_features",
@@ -68,7 +69,7 @@ MAX_ROUNDS = 100_000
 
 
 BOUNDS = {
-    "reference.code_unit": (1e-31, 1e31),
+    "reference.code_unit": (0.0, 1e31),
     "reference.residual_unit": (1e-31, 1e31),
     "reference.points": (-1e18, 1e18),
     "reference.reach": (0.99 * FLOOR**0.5, WIDEST),
@@ -84,6 +85,7 @@ def check_config(name: str, config: Any) -> None:
         ("n_features", 1),
         ("n_varying", 1),
         ("n_calibration", 0),
+        ("n_coded", 0),
         ("n_components", 0),
         ("n_exemplars", 2),
     ):
@@ -175,13 +177,13 @@ def _check_history(name: str, history: Any) -> None:
             raise refuse(name, "its history holds something else than numbers")
 
 
-def check_arrays(name: str, arrays: dict[str, NDArray[Any]], n_varying: int) -> None:
+def check_arrays(name: str, arrays: dict[str, NDArray[Any]], config: dict[str, Any]) -> None:
     """Hold the numbers against what they mean."""
     if (arrays["columns.scale"] <= 0).any():
         raise refuse(name, "a column has a scale that is not positive")
     if (arrays["columns.low"] > arrays["columns.high"]).any():
         raise refuse(name, "a column's range is upside down")
-    if (arrays["columns.low"] < arrays["columns.high"]).sum() != n_varying:
+    if (arrays["columns.low"] < arrays["columns.high"]).sum() != config["n_varying"]:
         raise refuse(name, "its columns do not vary as its settings say")
     for key, values in arrays.items():
         if key.endswith(".moving_variance") and (values <= 0).any():
@@ -190,6 +192,9 @@ def check_arrays(name: str, arrays: dict[str, NDArray[Any]], n_varying: int) -> 
         log_variance = np.split(arrays["prior"], 2, axis=-1)[1]
         if (np.abs(log_variance) > MAX_LOG_VARIANCE).any():
             raise refuse(name, "its prior has variances out of range")
+    units = arrays["reference.code_unit"]
+    if (units > 0).sum() != config["n_coded"] or ((units > 0) & (units < 1e-31)).any():
+        raise refuse(name, "the units of its codes are not as its settings say")
     kept, d = arrays["reference.points"].shape
     if kept > most_exemplars(d):
         raise refuse(name, f"n_exemplars must be {most_exemplars(d)} at most with {d} coordinates")

@@ -88,6 +88,7 @@ def save(detector: VAEDetector, path: str | Path, images: ImageSchema | None = N
         "image_shape": None if detector.image_shape_ is None else list(detector.image_shape_),
         "images": None if images is None else asdict(images),
         "n_calibration": len(detector.calibration_scores_),
+        "n_coded": int((detector.reference_.code_unit > 0).sum()),
         "n_components": 0 if detector.prior_ is None else detector.prior_.shape[1],
         "n_exemplars": len(detector.reference_.points),
         "n_features": detector.n_features_in_,
@@ -105,7 +106,7 @@ def save(detector: VAEDetector, path: str | Path, images: ImageSchema | None = N
     if detector.prior_ is not None:
         arrays["prior"] = ("F32", detector.prior_)
     arrays["noise"] = ("F32", detector.noise_)
-    for field, (kind, _) in _reference_layout(spec, 0, 0).items():
+    for field, (kind, _) in _reference_layout(spec, config).items():
         arrays[f"reference.{field}"] = (kind, getattr(detector.reference_, field))
     for name, array in spec.unpack(detector.weights_).items():
         arrays[name] = ("F32", array)
@@ -302,12 +303,12 @@ def _restore(file: UnopenedFile, networks: Any = None, *, described: bool = Fals
     if has_aggregated_prior(detector):
         layout["prior"] = ("F32", (spec.members, config["n_components"], 2 * spec.latent))
     layout["noise"] = ("F32", (draws, spec.latent))
-    reference = _reference_layout(spec, n, config["n_exemplars"])
+    reference = _reference_layout(spec, config)
     layout |= {f"reference.{field}": kind for field, kind in reference.items()}
     weights = {name: (spec.members, *shape) for name, shape in spec.weight_shapes().items()}
     layout |= {name: ("F32", shape) for name, shape in weights.items()}
     arrays = file.arrays(layout)
-    check_arrays(file.name, arrays, config["n_varying"])
+    check_arrays(file.name, arrays, config)
 
     def kept(key: str) -> NDArray[Any]:
         """Copy an array, to let go of the file's bytes."""
@@ -332,18 +333,17 @@ def _restore(file: UnopenedFile, networks: Any = None, *, described: bool = Fals
     return detector
 
 
-def _reference_layout(spec: NetworkSpec, n_features: int, n_exemplars: int) -> Layout:
+def _reference_layout(spec: NetworkSpec, config: dict[str, Any]) -> Layout:
     """Types and shapes of what scores compare rows with."""
-    members, latent = spec.members, spec.latent
-    coded = 0 if spec.noiseless else latent  # codes of a plain autoencoder do not count
+    members, latent, n_exemplars = spec.members, spec.latent, config["n_exemplars"]
     return {
-        "code_unit": ("F32", (members, coded)),
+        "code_unit": ("F32", (members, latent)),
         "residual_unit": ("F32", (spec.columns,)),
-        "points": ("F32", (n_exemplars, spec.columns + members * coded)),
+        "points": ("F32", (n_exemplars, spec.columns + config["n_coded"])),
         "reach": ("F32", (n_exemplars,)),
         "code_center": ("F64", (members, latent)),
         "code_precision": ("F64", (members, latent, latent)),
-        "typical": ("F64", (n_features + 1,)),
+        "typical": ("F64", (config["n_features"] + 1,)),
     }
 
 

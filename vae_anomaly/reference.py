@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.covariance import LedoitWolf
 
-from vae_anomaly.densities import PLAIN, floored_log_variance
+from vae_anomaly.convergence import UNUSED_NATS
+from vae_anomaly.densities import PLAIN, floored_log_variance, gaussian_kl
 from vae_anomaly.exemplars import Exemplars, most_exemplars
 from vae_anomaly.networks import NetworkSpec
 from vae_anomaly.priors import some_rows
 
-__all__ = ["Reference", "residual_unit"]
+__all__ = ["Reference", "Seen", "residual_unit"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
@@ -28,6 +29,18 @@ UNITS = (1e-30, 1e30)
 """Range of units, so that float32 holds them."""
 
 
+class Seen(NamedTuple):
+    """Rows, as the networks see them."""
+
+    mean: Array  # of q(z|x), (n, members, latent)
+    log_variance: Array  # of q(z|x), (n, members, latent)
+    residual: Array  # what is left of rows without their reconstructions, (n, columns)
+
+    def only(self, chosen: NDArray[np.bool_]) -> Seen:
+        """Leave the others out."""
+        return Seen(*(part[chosen] for part in self))
+
+
 @dataclass(frozen=True, eq=False)
 class Reference:
     """Training rows in the networks' coordinates.
@@ -37,11 +50,12 @@ class Reference:
     code_unit : ndarray of shape (members, latent)
         Standard deviations of q(z|x), averaged over training rows, times
         ``sqrt(members / beta)``: squared distances are averaged over members and
-        weighed as the KL divergence is. Empty with a `beta` of 0.
+        weighed as the KL divergence is. 0 where a dimension is not used, and so
+        makes no difference; everywhere with a `beta` of 0.
     residual_unit : ndarray of shape (columns,)
         Standard deviations of p(x|z).
     points, reach : ndarray of shape (m, d) and (m,)
-        See `Exemplars`. Without the codes if those do not count in the score.
+        See `Exemplars`. Of codes the dimensions that have a unit.
     code_center : ndarray of shape (members, latent)
         Mean codes.
     code_precision : ndarray of shape (members, latent, latent)
@@ -63,9 +77,8 @@ class Reference:
     @classmethod
     def of(
         cls,
-        mean: Array,
-        log_variance: Array,
-        residual: Array,
+        seen: Seen,
+        joined: Seen | None,
         unit: Array,
         typical: Array,
         beta: float,
@@ -75,10 +88,10 @@ class Reference:
 
         Parameters
         ----------
-        mean, log_variance : ndarray of shape (n, members, latent)
-            Of q(z|x).
-        residual : ndarray of shape (n, columns)
-            What is left of rows without their reconstructions.
+        seen : Seen
+            Training rows.
+        joined : Seen or None
+            Rows that become exemplars as well and shape nothing else.
         unit : ndarray of shape (columns,)
             Standard deviations of p(x|z).
         typical : ndarray of shape (n_features + 1,)
@@ -87,25 +100,27 @@ class Reference:
         rng : RandomState
             Which rows to keep.
         """
-        members = mean.shape[1]
+        mean, members = seen.mean, seen.mean.shape[1]
         spread = [LedoitWolf().fit(mean[:, j]) for j in range(members)]
-        deviation = np.exp(0.5 * log_variance).mean(axis=0)
-        of_code = deviation * np.sqrt(members / beta) if beta > 0 else np.zeros((members, 0))
-        units = {
-            "code_unit": np.clip(of_code, *UNITS).astype(np.float32),
-            "residual_unit": np.clip(unit, *UNITS).astype(np.float32),
-        }
-        d = residual.shape[1] + of_code.size
-        kept = some_rows(np.arange(len(mean)), most_exemplars(d), rng)
-        exemplars = Exemplars.of(_points(**units, mean=mean[kept], residual=residual[kept]))
-        return cls(
-            **units,
-            points=exemplars.points,
-            reach=exemplars.reach,
+        deviation = np.exp(0.5 * seen.log_variance).mean(axis=0)
+        used = gaussian_kl(PLAIN, mean, seen.log_variance).mean(axis=0) >= UNUSED_NATS
+        of_code = np.clip(deviation * np.sqrt(members / beta), *UNITS) if beta > 0 else 0.0
+        reference = cls(
+            code_unit=np.where(used, of_code, 0.0).astype(np.float32),
+            residual_unit=np.clip(unit, *UNITS).astype(np.float32),
+            points=np.empty((0, 0), dtype=np.float32),
+            reach=np.empty(0, dtype=np.float32),
             code_center=np.stack([one.location_ for one in spread]),
             code_precision=np.stack([one.precision_ for one in spread]),
             typical=typical,
         )
+        d = len(unit) + int(used.sum())
+        kept = some_rows(np.arange(len(mean)), most_exemplars(d), rng)
+        exemplars = Exemplars.of(
+            reference.locate(mean[kept], seen.residual[kept]),
+            None if joined is None else reference.locate(joined.mean, joined.residual),
+        )
+        return replace(reference, points=exemplars.points, reach=exemplars.reach)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out of pickles what can be computed again."""
@@ -118,21 +133,15 @@ class Reference:
 
     def locate(self, mean: Array, residual: Array) -> Weights:
         """Give codes (n, members, latent) and residuals (n, columns) their coordinates: (n, d)."""
-        return _points(self.code_unit, self.residual_unit, mean, residual)
+        used = self.code_unit > 0
+        points = [residual / self.residual_unit, mean[:, used] / self.code_unit[used]]
+        return np.concatenate(points, axis=1).astype(np.float32)
 
     def latent_distance(self, mean: Array) -> Array:
         """Half the squared Mahalanobis distance of codes, averaged over members: (n,)."""
         away = mean - self.code_center
         squares = np.einsum("nml,mlk,nmk->n", away, self.code_precision, away)
         return 0.5 * squares / mean.shape[1]
-
-
-def _points(code_unit: Weights, residual_unit: Weights, mean: Array, residual: Array) -> Weights:
-    """Residuals and codes side by side in their units: (n, d)."""
-    points = [residual / residual_unit]
-    if code_unit.size:
-        points.append((mean / code_unit).reshape(len(mean), -1))
-    return np.concatenate(points, axis=1).astype(np.float32)
 
 
 def residual_unit(spec: NetworkSpec, weights: Weights, rebuilt: Array) -> Array:

@@ -158,11 +158,15 @@ class MeasuredTerms:
         Fitted.
     rows : ndarray of shape (n, n_features)
         As `ScoringMixin._validated` gives them.
+    left_out : int, default=1
+        Exemplars at the very place of a row that are not to vouch for it; see
+        `Exemplars.score`.
     """
 
-    def __init__(self, detector: ScoringMixin, rows: Array) -> None:
+    def __init__(self, detector: ScoringMixin, rows: Array, left_out: int = 1) -> None:
         self._detector = detector
         self._rows = rows
+        self._left_out = left_out
         self.beta = detector.beta
 
     @property
@@ -243,5 +247,6 @@ class MeasuredTerms:
             detector.weights_,
             *self._seen_and_explained,
             detector.reference_,
+            left_out=self._left_out,
             attributed=attributed,
         )

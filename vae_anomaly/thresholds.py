@@ -10,6 +10,13 @@ calibrates by the members that did not learn from it, would keep no row from
 training. Under one constant threshold none of them is exact here: a fresh row's
 score is the mean over all members, a calibration row's the mean over some.
 
+Calibration rows may be exemplars of the score, each for all others (`fit` makes
+them so while there is room). A calibration row's score then leaves the row itself
+out; full conformal prediction would have the fresh row vouch for it as well, which
+can only lower the score. So p-values are no smaller than those of full conformal
+prediction, and valid: the rate is at most the one that is stated, and short of it by
+what one exemplar more would change.
+
 Vovk, Gammerman and Shafer, "Algorithmic learning in a random world", 2005;
 Bates et al., "Testing for outliers with conformal p-values", Annals of
 Statistics 2023, :doi:`10.1214/22-AOS2244`.
