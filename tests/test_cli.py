@@ -99,12 +99,12 @@ def test_every_option_is_explained():
 
 def test_choices_are_those_of_the_library():
     from vae_anomaly import settings
-    from vae_anomaly.likelihoods import LIKELIHOODS
+    from vae_anomaly.families import FAMILIES
     from vae_anomaly.scores import SCORES
     from vae_anomaly.training import OPTIMIZERS
 
     assert ("auto", *SCORES) == SCORE_NAMES
-    assert set(LIKELIHOOD_NAMES) == set(settings.LIKELIHOODS) == set(LIKELIHOODS)
+    assert set(LIKELIHOOD_NAMES) == set(FAMILIES)
     assert set(PRIOR_NAMES) == set(settings.PRIORS)
     assert set(OPTIMIZER_NAMES) == set(settings.OPTIMIZERS) == set(OPTIMIZERS)
 

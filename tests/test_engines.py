@@ -22,6 +22,7 @@ LEARNED = NetworkSpec(2, COLUMNS, (16, 8), LATENT, "gaussian")
 SPECS = {
     "learned variance": LEARNED,
     "fixed variance": replace(LEARNED, variance=0.3),
+    "student t": replace(LEARNED, likelihood="student_t"),
     "bernoulli": replace(LEARNED, likelihood="bernoulli"),
     "one member": replace(LEARNED, members=1),
     "no hidden layers": replace(LEARNED, hidden=()),

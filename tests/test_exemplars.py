@@ -21,8 +21,6 @@ from vae_anomaly.exemplars import (
     Exemplars,
     most_exemplars,
 )
-from vae_anomaly.networks import NetworkSpec
-from vae_anomaly.reference import residual_unit
 
 RNG = np.random.RandomState(0)
 POINTS = RNG.normal(size=(60, 7)).astype(np.float32)
@@ -114,20 +112,6 @@ def test_wide_rows_leave_room_for_fewer_exemplars() -> None:
     assert most_exemplars(50) == MAX_EXEMPLARS
     assert most_exemplars(1000) == MAX_CELLS // 1000
     assert most_exemplars(10 * MAX_CELLS) == 2
-
-
-def test_units_of_residuals_are_deviations_of_the_likelihood() -> None:
-    shape = {"members": 2, "columns": 3, "hidden": (4,), "latent": 2, "noiseless": False}
-    learned = NetworkSpec(**shape, likelihood="gaussian", variance=None)
-    weights = np.zeros((2, learned.n_weights), dtype=np.float32)  # log-variances of 0
-    np.testing.assert_allclose(residual_unit(learned, weights, np.zeros((5, 3))), 1.0, rtol=1e-4)
-    fixed = NetworkSpec(**shape, likelihood="gaussian", variance=0.25)
-    np.testing.assert_allclose(residual_unit(fixed, weights, np.zeros((5, 3))), 0.5)
-    coins = NetworkSpec(**shape, likelihood="bernoulli", variance=None)
-    rebuilt = np.array([[0.5, 0.2, 0.0], [0.5, 0.4, 0.0]])
-    np.testing.assert_allclose(
-        residual_unit(coins, weights, rebuilt), [0.5, np.sqrt(0.2), 0.01], rtol=1e-6
-    )
 
 
 def test_clusters_are_found_that_the_elbo_has_not_learned_yet() -> None:

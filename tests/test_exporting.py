@@ -53,6 +53,8 @@ def strange(rows: np.ndarray) -> np.ndarray:
         {"beta": 0},
         {"beta": 0.3, "variance": 0.5},
         {"likelihood": "bernoulli"},
+        {"likelihood": "student_t"},
+        {"score_type": "elbo", "likelihood": "student_t"},
         {"score_type": "elbo"},
         {"score_type": "elbo", "prior": "normal"},
         {"score_type": "elbo", "variance": 0.5, "beta": 0.3},
@@ -95,6 +97,7 @@ CONV = NetworkSpec(2, 9 * 12, (8,), 3, "gaussian", image=(9, 12, 1))
 SPECS = {
     "dense": DENSE,
     "fixed variance": replace(DENSE, variance=0.3),
+    "student t": replace(DENSE, likelihood="student_t"),
     "bernoulli": replace(DENSE, likelihood="bernoulli"),
     "autoencoder": replace(DENSE, noiseless=True),
     "conv": CONV,

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from vae_anomaly import training
 from vae_anomaly.feeding import TrainingRows
+from vae_anomaly.inference import elbo_terms
 from vae_anomaly.networks import NetworkSpec
 from vae_anomaly.training import (
     OPTIMIZERS,
@@ -19,10 +20,12 @@ from vae_anomaly.training import (
     Plan,
     RMSprop,
     clipped,
+    losses_of_members,
     pays_to_compile,
     steps_at_once,
     train,
 )
+from vae_anomaly.vae import ElboTerms
 
 
 @pytest.mark.parametrize(
@@ -56,6 +59,37 @@ def test_every_optimizer_learns(optimizer: str) -> None:
     # Whoever has not found the line needs the entropy of each column by itself.
     entropy = 3 * 0.5 * np.log(2 * np.pi * np.e) + np.log(0.5)
     assert history.held_out[-1] < entropy - 1.0
+
+
+def test_the_worst_rows_are_left_out_of_a_trimmed_loss() -> None:
+    rng = np.random.RandomState(0)
+    terms = ElboTerms(tf.constant(rng.normal(size=(2, 1, 10, 4))), tf.constant(rng.rand(2, 10, 3)))
+    error, kl = -terms.log_likelihood.numpy()[:, 0].sum(axis=-1), terms.kl.numpy().sum(axis=-1)
+    for trimmed, kept in ((0.0, 10), (0.1, 9), (0.25, 8), (0.5, 5)):
+        result = losses_of_members(terms, 0.5, trimmed).numpy()  # (3, members)
+        for member in range(2):
+            rows = np.argsort(error[member] + 0.5 * kl[member])[:kept]
+            expected = error[member, rows].mean(), kl[member, rows].mean()
+            np.testing.assert_allclose(result[1:, member], expected, rtol=1e-6)
+            np.testing.assert_allclose(
+                result[0, member], expected[0] + 0.5 * expected[1], rtol=1e-6
+            )
+
+
+def test_what_contamination_tells_of_is_not_learned() -> None:
+    rng = np.random.RandomState(0)
+    line = rng.normal(size=(280, 1)) * [1.0, -1.0, 0.5]
+    dirt = rng.normal(size=(120, 1)) * [1.0, 1.0, 1.0]
+    rows = np.concatenate([line, dirt]).astype(np.float32)
+    spec = NetworkSpec(2, 3, (16,), 1, "gaussian", variance=0.1)
+    noise = np.zeros((1, 1), dtype=np.float32)
+    left = {}
+    for contamination in (None, 0.3):
+        plan = Plan(learning_rate=1e-2, max_steps=600, patience=60, contamination=contamination)
+        weights, _ = train(spec, TrainingRows(rows, rows), plan, np.random.RandomState(0))
+        error = elbo_terms(spec, weights, noise, rows, rows).reconstruction.sum(axis=1)
+        left[contamination] = error[280:].mean() - error[:280].mean()
+    assert left[0.3] > 1.5 * left[None]
 
 
 def test_a_wild_gradient_of_one_member_leaves_the_other_alone() -> None:

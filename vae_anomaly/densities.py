@@ -12,21 +12,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, gammaln
 
 __all__ = [
     "MAX_LOG_VARIANCE",
     "MIN_VARIANCE",
     "PLAIN",
     "bernoulli_log_density",
-    "fixed_log_variance",
     "floored_log_variance",
     "gaussian_kl",
     "gaussian_log_density",
+    "student_t_log_density",
 ]
 
 Tensor = Any
 
+LOG_PI = math.log(math.pi)
 LOG_2PI = math.log(2 * math.pi)
 
 MAX_LOG_VARIANCE = 12.0
@@ -37,12 +38,15 @@ MIN_VARIANCE = 1e-4
 
 PLAIN = SimpleNamespace(
     exp=np.exp,
+    lgamma=gammaln,
+    log=np.log,
+    log1p=np.log1p,
     square=np.square,
     logaddexp=np.logaddexp,
     sigmoid=expit,
     softplus=lambda x: np.logaddexp(0.0, x),
 )
-"""NumPy under the names of `keras.ops`."""
+"""NumPy under the names of `keras.ops`, and of TensorFlow for what is missing there."""
 
 
 def gaussian_kl(ops: Any, mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -55,13 +59,25 @@ def gaussian_kl(ops: Any, mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def gaussian_log_density(ops: Any, x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Log of N(x; mean, exp(log_variance)), elementwise, in nats."""
-    return -0.5 * (LOG_2PI + log_variance + ops.square(x - mean) * ops.exp(-log_variance))
+    """Log of N(x; mean, exp(log_variance)), elementwise, in nats.
+
+    A plain number for `log_variance` takes the type of `x`.
+    """
+    exp = math.exp if isinstance(log_variance, float) else ops.exp
+    return -0.5 * (LOG_2PI + log_variance + ops.square(x - mean) * exp(-log_variance))
 
 
-def fixed_log_variance(variance: float) -> np.float32:
-    """Log of a variance that somebody chose, for every engine alike."""
-    return np.float32(math.log(variance))
+def student_t_log_density(
+    ops: Any, x: Tensor, mean: Tensor, log_scale: Tensor, degrees: Tensor
+) -> Tensor:
+    """Log-density of a Student t around `mean`, elementwise, in nats.
+
+    ``log_scale`` is the log of the squared scale, `degrees` are those of freedom.
+    """
+    half = 0.5 * (degrees + 1.0)
+    norm = ops.lgamma(half) - ops.lgamma(0.5 * degrees) - 0.5 * (LOG_PI + ops.log(degrees))
+    square = ops.square(x - mean) * (ops.exp(-log_scale) / degrees)
+    return norm - 0.5 * log_scale - half * ops.log1p(square)
 
 
 def floored_log_variance(ops: Any, raw: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from vae_anomaly.history import History
 from vae_anomaly.networks.own import OwnNetworks
 from vae_anomaly.pictures import ImageShape, as_rows, moved, smooth
 from vae_anomaly.priors import MAX_COMPONENTS, as_components, some_rows
-from vae_anomaly.reference import Reference, Seen, residual_unit
+from vae_anomaly.reference import Reference, Seen
 from vae_anomaly.scaling import Columns
 from vae_anomaly.scores import SCORES
 from vae_anomaly.scoring import MeasuredTerms, ScoringMixin
@@ -99,8 +99,9 @@ class VAEDetector(
         Pixels by which training pictures are moved up, down, left and right, as
         further pictures to learn from. None is 1/28 of the longer side for
         "dense", unless the pictures are very many, else 0.
-    likelihood : {"gaussian", "bernoulli"}, default="gaussian"
-        Distribution of a column given the latent code. "bernoulli" is the log
+    likelihood : {"gaussian", "student_t", "bernoulli"}, default="gaussian"
+        Distribution of a column given the latent code. "student_t" has heavy tails,
+        for columns with outliers among the normal rows. "bernoulli" is the log
         loss for values in [0, 1]; columns that leave the interval in training
         are first scaled into it by their minimum and maximum.
     variance : float or None, default=None
@@ -144,7 +145,8 @@ class VAEDetector(
     contamination : float in (0, 0.5] or None, default=None
         If given, the threshold flags this share of the training rows instead,
         as in scikit-learn's outlier detectors, and no row is kept for
-        calibration. The share with the worst ELBO is no reference for scores.
+        calibration. The share with the greatest losses is left out of every
+        gradient step, and that with the worst ELBO is no reference for scores.
     threshold : float or None, default=None
         If given, rows with a greater anomaly score, in nats, are flagged.
     random_state : int, RandomState or None, default=None
@@ -393,7 +395,7 @@ class VAEDetector(
 
     def _look_back(self, rows: Array, calibration: Array, rng: np.random.RandomState) -> None:
         """See training rows as the networks do: what prior and scores compare others with."""
-        spec, weights = self.network_spec_, self.weights_
+        spec, arrays = self.network_spec_, self.network_spec_.unpack(self.weights_)
         seen, rebuilt = self._seen(rows)
         self.latent_kl_ = gaussian_kl(PLAIN, seen.mean, seen.log_variance).mean(axis=0)
         self.prior_ = None
@@ -409,7 +411,7 @@ class VAEDetector(
         self.reference_ = Reference.of(
             seen.only(clean),
             self._seen(calibration)[0] if len(calibration) else None,
-            residual_unit(spec, weights, rebuilt),
+            spec.family.unit(rebuilt, arrays),
             parts[clean].mean(axis=0),
             self.beta,
             rng,

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly.densities import PLAIN, floored_log_variance
 from vae_anomaly.engines import Engine, open_engine
 from vae_anomaly.networks import ConvPlan, NetworkSpec
 from vae_anomaly.priors import draw_codes, kl_from_prior
@@ -256,9 +255,6 @@ def draw_rows(
         rows[part] = means[here, np.arange(len(here))]
 
     for_each_block(engine, block_rows(spec, 1), work, z)
-    if spec.likelihood == "bernoulli":
-        return (rng.uniform(size=rows.shape) < rows).astype(np.float64)
-    if spec.variance is not None:
-        return rows + np.sqrt(spec.variance) * rng.standard_normal(rows.shape)
-    log_variance = floored_log_variance(PLAIN, spec.unpack(weights)["log_variance"])
-    return rows + np.exp(0.5 * log_variance[member]) * rng.standard_normal(rows.shape)
+    arrays = spec.unpack(weights)
+    parameters = {name: arrays[name][member] for name in spec.family.start}
+    return spec.family.draw(rng, rows, parameters)

@@ -11,19 +11,14 @@ from numpy.typing import NDArray
 from sklearn.covariance import LedoitWolf
 
 from vae_anomaly.convergence import UNUSED_NATS
-from vae_anomaly.densities import PLAIN, floored_log_variance, gaussian_kl
+from vae_anomaly.densities import PLAIN, gaussian_kl
 from vae_anomaly.exemplars import Exemplars, most_exemplars
-from vae_anomaly.networks import NetworkSpec
 from vae_anomaly.priors import some_rows
 
-__all__ = ["Reference", "Seen", "residual_unit"]
+__all__ = ["Reference", "Seen"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
-
-LEAST_VARIANCE = 1e-4
-"""Of Bernoulli columns that never vary: as of learned variances."""
-
 
 UNITS = (1e-30, 1e30)
 """Range of units, so that float32 holds them."""
@@ -142,21 +137,3 @@ class Reference:
         away = mean - self.code_center
         squares = np.einsum("nml,mlk,nmk->n", away, self.code_precision, away)
         return 0.5 * squares / mean.shape[1]
-
-
-def residual_unit(spec: NetworkSpec, weights: Weights, rebuilt: Array) -> Array:
-    """Tell standard deviations of p(x|z), averaged over members or rows: (columns,).
-
-    Parameters
-    ----------
-    spec : NetworkSpec
-    weights : ndarray of shape (members, n_weights)
-    rebuilt : ndarray of shape (n, columns)
-        Expected training rows, from which coins have their variances.
-    """
-    if spec.likelihood == "bernoulli":
-        return np.sqrt(np.maximum((rebuilt * (1 - rebuilt)).mean(axis=0), LEAST_VARIANCE))
-    if spec.variance is not None:
-        return np.full(spec.columns, np.sqrt(spec.variance))
-    log_variance = floored_log_variance(PLAIN, spec.unpack(weights)["log_variance"])
-    return 1 / np.exp(-0.5 * log_variance.reshape(spec.members, -1)).mean(axis=0)

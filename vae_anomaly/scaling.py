@@ -156,10 +156,10 @@ class Columns:
     def input_and_target(self, rows: Array, likelihood: str) -> tuple[Array, Array]:
         """Turn rows into what the encoder sees and what the likelihood explains.
 
-        Both (n, n_varying), and the same array for the Gaussian.
+        Both (n, n_varying), and the same array but for the Bernoulli.
         """
         seen = self.network_input(rows)
-        if likelihood == "gaussian":
+        if likelihood != "bernoulli":
             return seen, seen
         low, span = self.unit_interval
         unit = np.clip((np.clip(rows, -LARGEST, LARGEST) - low) / span, 0.0, 1.0)
@@ -168,12 +168,12 @@ class Columns:
     def outlying(self, rows: Array, likelihood: str) -> Array:
         """Cost in nats of what the likelihood does not see: (n, n_columns).
 
-        For the Gaussian the log-Jacobian of the bend; for the Bernoulli the
-        distance from the unit interval under a normal tail; for a constant
+        For the Bernoulli the distance from the unit interval under a normal
+        tail, for others the log-Jacobian of the bend; for a constant
         column its whole deviation under a normal tail.
         """
         z = self.standardize(rows)
-        if likelihood == "gaussian":
+        if likelihood != "bernoulli":
             beyond = np.where(self.varies, 0.0, z)
             return 0.5 * bend(beyond) ** 2 + bend_log_jacobian(z)
         low, span = self.unit_interval
@@ -184,7 +184,7 @@ class Columns:
     def from_target(self, target: Array, likelihood: str) -> Array:
         """Turn what the likelihood explains back into rows: (n, n_columns)."""
         rows = np.tile(self.center, (len(target), 1))
-        if likelihood == "gaussian":
+        if likelihood != "bernoulli":
             z = np.zeros_like(rows)
             z[:, self.varies] = unbend(target)
             return np.clip(rows + z * self.scale, -LARGEST, LARGEST)

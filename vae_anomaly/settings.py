@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._parameters import Rule, integer, number, one_of, optional, units
 from vae_anomaly.exceptions import DataError, ParameterError
+from vae_anomaly.families import FAMILIES
 from vae_anomaly.networks import ARCHITECTURES, NetworkSpec
 from vae_anomaly.networks.own import OwnNetworks, is_pair
 from vae_anomaly.pictures import ImageShape
@@ -28,8 +29,7 @@ __all__ = [
     "smoothing_for",
 ]
 
-# What likelihoods and training offer; they cost the import of TensorFlow. A test compares them.
-LIKELIHOODS = ("gaussian", "bernoulli")
+# What training offers; it costs the import of TensorFlow. A test compares them.
 OPTIMIZERS = ("adam", "rmsprop")
 PRIORS = ("aggregated", "normal")
 
@@ -56,7 +56,7 @@ RULES = {
     "hidden_units": optional(units()),
     "smoothing": optional(number(0, np.inf, "[)")),
     "shift": optional(number(0, np.inf, "[)")),
-    "likelihood": one_of(LIKELIHOODS),
+    "likelihood": one_of(tuple(FAMILIES)),
     "variance": optional(number(0, np.inf, "()")),
     "prior": one_of(PRIORS),
     "beta": number(0, np.inf, "[)"),

@@ -47,6 +47,7 @@ class Plan:
     batch_size: int = 128
     max_steps: int = 3000
     patience: int = 10
+    contamination: float | None = None
     round_steps: int = 100
 
     @classmethod
@@ -151,10 +152,25 @@ def clipped(gradient: Tensor) -> Tensor:
     return tf.clip_by_norm(gradient, CLIP_NORM, axes=[1])
 
 
-def losses_of_members(terms: ElboTerms, beta: Tensor) -> Tensor:
-    """Mean over rows of loss, reconstruction error and KL: (3, members), in nats."""
-    reconstruction = -ops.mean(ops.sum(terms.log_likelihood, axis=-1), axis=(1, 2))
-    kl = ops.mean(ops.sum(terms.kl, axis=-1), axis=1)
+def losses_of_members(terms: ElboTerms, beta: Tensor, trimmed: float = 0.0) -> Tensor:
+    """Mean over rows of loss, reconstruction error and KL: (3, members), in nats.
+
+    Rows with the greatest losses, this share of them, are left out: those that the
+    network would have to be bent for (Shen and Sanghavi, "Learning with bad training
+    data via iterative trimmed loss minimization", ICML 2019, :arxiv:`1810.11874`).
+    """
+    if not trimmed:
+        reconstruction = -ops.mean(ops.sum(terms.log_likelihood, axis=-1), axis=(1, 2))
+        kl = ops.mean(ops.sum(terms.kl, axis=-1), axis=1)
+        return ops.stack([reconstruction + beta * kl, reconstruction, kl])
+    reconstruction = -ops.mean(ops.sum(terms.log_likelihood, axis=-1), axis=1)  # (members, n)
+    of_rows = ops.stack([reconstruction, ops.sum(terms.kl, axis=-1)])
+    loss = tf.stop_gradient(of_rows[0] + beta * of_rows[1])
+    kept = tf.math.ceil((1.0 - trimmed) * tf.cast(tf.shape(loss)[1], loss.dtype))
+    most = tf.sort(loss, axis=1)[:, tf.cast(kept, tf.int32) - 1]
+    counts = loss <= most[:, None]
+    total = tf.reduce_sum(tf.where(counts, of_rows, 0.0), axis=2)  # (2, members)
+    reconstruction, kl = tf.unstack(total / tf.reduce_sum(tf.cast(counts, loss.dtype), axis=1))
     return ops.stack([reconstruction + beta * kl, reconstruction, kl])
 
 
@@ -174,7 +190,9 @@ def pays_to_compile(spec: NetworkSpec, plan: Plan) -> bool:
 
 
 @built_once
-def compiled_steps(spec: NetworkSpec, optimizer: str, *, xla: bool) -> Callable[..., Any]:
+def compiled_steps(
+    spec: NetworkSpec, optimizer: str, *, trimmed: float, xla: bool
+) -> Callable[..., Any]:
     """Many gradient steps as one TensorFlow function."""
     vae = build_vae(spec)
     rows = tf.TensorSpec([None, spec.members, None, spec.columns], tf.float32)
@@ -214,7 +232,7 @@ def compiled_steps(spec: NetworkSpec, optimizer: str, *, xla: bool) -> Callable[
                 tape.watch(weights)
                 with vae.holding(weights, state, seed=now_seed) as scope:
                     terms = vae.elbo(x[i], target[i], noise[i][:, None], training=True)
-                now = losses_of_members(terms, beta)
+                now = losses_of_members(terms, beta, trimmed)
                 # The sum over members, so that each follows its own gradient only.
                 total = tf.reduce_sum(now[0])
             gradient = tape.gradient(total, weights)
@@ -233,7 +251,7 @@ def compiled_steps(spec: NetworkSpec, optimizer: str, *, xla: bool) -> Callable[
 
 
 @built_once
-def compiled_held_out_loss(spec: NetworkSpec) -> Callable[..., Any]:
+def compiled_held_out_loss(spec: NetworkSpec, *, trimmed: float) -> Callable[..., Any]:
     """Losses of the members on rows that they do not learn from: (members,)."""
     vae = build_vae(spec)
     weights = tf.TensorSpec([spec.members, spec.n_weights], tf.float32)
@@ -246,7 +264,7 @@ def compiled_held_out_loss(spec: NetworkSpec) -> Callable[..., Any]:
         weights: Tensor, x: Tensor, target: Tensor, noise: Tensor, beta: Tensor
     ) -> Any:
         with vae.holding(weights):
-            return losses_of_members(vae.elbo(x, target, noise), beta)[0]
+            return losses_of_members(vae.elbo(x, target, noise), beta, trimmed)[0]
 
     return held_out_loss
 
@@ -280,8 +298,11 @@ def train(
     DivergenceError
         If a loss is no longer a finite number.
     """
-    take_steps = compiled_steps(spec, plan.optimizer, xla=pays_to_compile(spec, plan))
-    held_out_loss = compiled_held_out_loss(spec)
+    trimmed = plan.contamination or 0.0
+    take_steps = compiled_steps(
+        spec, plan.optimizer, trimmed=trimmed, xla=pays_to_compile(spec, plan)
+    )
+    held_out_loss = compiled_held_out_loss(spec, trimmed=trimmed)
     weights = tf.constant(build_vae(spec).initial_weights(rng))
     seed = int(rng.randint(2**31 - 1))
     draws = np.random.Generator(np.random.SFC64(seed))  # ten times as fast as a RandomState

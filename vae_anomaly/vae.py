@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._backend import keras
 from vae_anomaly.densities import MAX_LOG_VARIANCE, gaussian_kl
-from vae_anomaly.likelihoods import LIKELIHOODS
+from vae_anomaly.likelihoods import Likelihood
 from vae_anomaly.networks import ConvPlan, NetworkSpec, built_once
 from vae_anomaly.networks.conv import ConvDecoder, ConvEncoder
 from vae_anomaly.networks.dense import dense_decoder, dense_encoder
@@ -45,8 +45,7 @@ class VAE(keras.Model):
         Maps (members, n, columns) to (members, n, 2 latent).
     decoder : keras.Model
         Maps (members, n, latent) to (members, n, outputs).
-    likelihood : keras.layers.Layer
-        One of `vae_anomaly.likelihoods.LIKELIHOODS`.
+    likelihood : Likelihood
     noiseless : bool
         Decode posterior means instead of samples: an autoencoder.
     """
@@ -55,7 +54,7 @@ class VAE(keras.Model):
         self,
         encoder: keras.Model,
         decoder: keras.Model,
-        likelihood: keras.layers.Layer,
+        likelihood: Likelihood,
         *,
         noiseless: bool = False,
     ) -> None:
@@ -206,7 +205,6 @@ def _cut(weights: Tensor, variables: Sequence[keras.Variable]) -> list[tuple[Any
 @built_once
 def build_vae(spec: NetworkSpec) -> VAE:
     """Build the structure that `spec` describes, once."""
-    options = {"variance": spec.variance} if spec.likelihood == "gaussian" else {}
     if spec.own is not None:
         encoder = OwnEncoder(spec.members, spec.own)
         decoder = OwnDecoder(spec.members, spec.own)
@@ -221,6 +219,6 @@ def build_vae(spec: NetworkSpec) -> VAE:
     return VAE(
         encoder,
         decoder,
-        LIKELIHOODS[spec.likelihood](spec.members, spec.columns, **options),
+        Likelihood(spec.family, spec.members, spec.columns),
         noiseless=spec.noiseless,
     )

@@ -38,7 +38,7 @@ SCORE_NAMES = (
     "typicality",
     "latent_distance",
 )
-LIKELIHOOD_NAMES = ("gaussian", "bernoulli")
+LIKELIHOOD_NAMES = ("gaussian", "student_t", "bernoulli")
 ARCHITECTURE_NAMES = ("auto", "dense", "conv", "conv_bn")
 OPTIMIZER_NAMES = ("adam", "rmsprop")
 PRIOR_NAMES = ("aggregated", "normal")
@@ -118,7 +118,7 @@ def cli() -> None:
     type=click.Choice(LIKELIHOOD_NAMES),
     default="gaussian",
     show_default=True,
-    help="Distribution of a column; bernoulli for values in [0, 1].",
+    help="Distribution of a column; student_t for outliers, bernoulli for values in [0, 1].",
 )
 @click.option(
     "--beta",

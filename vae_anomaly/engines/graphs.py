@@ -15,14 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from vae_anomaly.densities import (
-    MAX_LOG_VARIANCE,
-    PLAIN,
-    bernoulli_log_density,
-    fixed_log_variance,
-    floored_log_variance,
-    gaussian_log_density,
-)
+from vae_anomaly.densities import MAX_LOG_VARIANCE, PLAIN
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.networks import ConvPlan, NetworkSpec
 
@@ -161,6 +154,11 @@ def _softplus(x: Symbol) -> Symbol:
 
 GRAPH = SimpleNamespace(
     exp=lambda x: x.apply("Exp") if isinstance(x, Symbol) else np.exp(x),
+    lgamma=PLAIN.lgamma,
+    log=np.log,
+    log1p=lambda x: (x + 1.0).apply("Log"),
+    logaddexp=np.logaddexp,
+    sigmoid=lambda x: x.apply("Sigmoid") if isinstance(x, Symbol) else PLAIN.sigmoid(x),
     square=lambda x: x * x,
     softplus=_softplus,
 )
@@ -179,7 +177,7 @@ class Networks:
     Raises
     ------
     ParameterError
-        For networks of the user's own, and what there is no graph for.
+        For networks of the user's own.
     """
 
     def __init__(self, graph: Graph, spec: NetworkSpec, weights: NDArray[np.float32]) -> None:
@@ -187,11 +185,6 @@ class Networks:
             raise ParameterError(
                 "Networks of your own cannot be turned into an ONNX graph here: Keras can, by "
                 "encoder.export(path, format='onnx')."
-            )
-        if spec.likelihood not in ("gaussian", "bernoulli"):
-            raise ParameterError(
-                f"There is no ONNX graph for likelihood={spec.likelihood!r} yet. Expected "
-                f"'gaussian' or 'bernoulli'."
             )
         self.graph, self.spec, self.arrays = graph, spec, spec.unpack(weights)
         self.plan = None if spec.image is None else ConvPlan.for_image(spec.image)
@@ -237,20 +230,14 @@ class Networks:
 
     def log_likelihood(self, member: int, target: Symbol, outputs: Symbol) -> Symbol:
         """Log p(x|z) of every cell, (n, columns), float64."""
-        outputs = outputs.cast("float64")
-        if self.spec.likelihood == "bernoulli":
-            return bernoulli_log_density(GRAPH, target, outputs)
-        log_variance: Any = self.arrays.get("log_variance")
-        if self.spec.variance is not None:
-            log_variance = fixed_log_variance(self.spec.variance)
-        else:
-            log_variance = floored_log_variance(PLAIN, log_variance[member])
-        return gaussian_log_density(GRAPH, target, outputs, np.float64(log_variance))
+        parameters = {
+            name: self.arrays[name][member].astype(np.float64) for name in self.spec.family.start
+        }
+        return self.spec.family.log_density(GRAPH, target, outputs.cast("float64"), parameters)
 
     def expected(self, outputs: Symbol) -> Symbol:
         """Mean of p(x|z), float64."""
-        outputs = outputs.cast("float64")
-        return outputs.apply("Sigmoid") if self.spec.likelihood == "bernoulli" else outputs
+        return self.spec.family.mean(GRAPH, outputs.cast("float64"))
 
     # ------------------------------------------------------------------------------- layers
 

@@ -14,14 +14,7 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly.densities import (
-    MAX_LOG_VARIANCE,
-    PLAIN,
-    bernoulli_log_density,
-    fixed_log_variance,
-    floored_log_variance,
-    gaussian_log_density,
-)
+from vae_anomaly.densities import MAX_LOG_VARIANCE, PLAIN
 from vae_anomaly.networks import NetworkSpec
 from vae_anomaly.threads import ONE_THREAD
 
@@ -48,7 +41,10 @@ class NumpyEngine:
         arrays = spec.unpack(weights)
         self.encoder = _layers(arrays, "encoder", len(spec.hidden))
         self.decoder = _layers(arrays, "decoder", len(spec.hidden))
-        self.raw_log_variance = arrays.get("log_variance")
+        self.family = spec.family
+        self.parameters = {
+            name: arrays[name].astype(np.float64)[..., None] for name in self.family.start
+        }
 
     @contextmanager
     def running(self) -> Iterator[int]:
@@ -80,7 +76,7 @@ class NumpyEngine:
     def decode(self, z: Weights) -> Array:
         """Decode codes to expected rows."""
         outputs = _forward(self.decoder, z.swapaxes(1, 2)).swapaxes(1, 2).astype(np.float64)
-        return PLAIN.sigmoid(outputs) if self.spec.likelihood == "bernoulli" else outputs
+        return self.family.mean(PLAIN, outputs)
 
     def _encode(self, x: Weights) -> tuple[Weights, Weights]:
         mean, log_variance = np.split(_forward(self.encoder, x.T[None]), 2, axis=1)
@@ -89,13 +85,7 @@ class NumpyEngine:
     def _log_density(self, target: Array, outputs: Weights) -> Array:
         """Log p(x|z), averaged over members: (columns, n)."""
         outputs = outputs.astype(np.float64)
-        if self.spec.likelihood == "bernoulli":
-            return bernoulli_log_density(PLAIN, target, outputs).mean(axis=0)
-        if self.spec.variance is not None:
-            log_variance = fixed_log_variance(self.spec.variance)
-        else:
-            log_variance = floored_log_variance(PLAIN, self.raw_log_variance)[..., None]
-        return gaussian_log_density(PLAIN, target, outputs, np.float64(log_variance)).mean(axis=0)
+        return self.family.log_density(PLAIN, target, outputs, self.parameters).mean(axis=0)
 
 
 def _layers(arrays: Mapping[str, Weights], part: str, hidden: int) -> Layers:

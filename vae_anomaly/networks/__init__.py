@@ -16,6 +16,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly.families import FAMILIES, Family, Gaussian
 from vae_anomaly.networks.own import OwnNetworks
 
 __all__ = ["ARCHITECTURES", "ConvPlan", "NetworkSpec", "built_once"]
@@ -88,8 +89,8 @@ class NetworkSpec:
         Units of the encoder's hidden layers; the decoder mirrors them.
     latent : int
         Latent dimensions.
-    likelihood : {"gaussian", "bernoulli"}
-        Family of p(x|z).
+    likelihood : str
+        Name of the family of p(x|z), in `families.FAMILIES`.
     variance : float or None
         Fixed variance of the Gaussian; None when it is learned.
     noiseless : bool
@@ -113,6 +114,12 @@ class NetworkSpec:
     image: tuple[int, int, int] | None = None
     batch_norm: bool = False
     own: OwnNetworks | None = None
+
+    @property
+    def family(self) -> Family:
+        """Family of p(x|z)."""
+        of_kind = FAMILIES[self.likelihood]
+        return of_kind(self.variance) if of_kind is Gaussian else of_kind()
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every weight of one member, in the model's order.
@@ -146,9 +153,7 @@ class NetworkSpec:
         else:
             shapes |= _dense_shapes("encoder", [self.columns, *self.hidden, 2 * self.latent])
             shapes |= _dense_shapes("decoder", [self.latent, *self.hidden[::-1], self.columns])
-        if self.likelihood == "gaussian" and self.variance is None:
-            shapes["log_variance"] = (self.columns,)
-        return shapes
+        return shapes | dict.fromkeys(self.family.start, (self.columns,))
 
     def _state_shapes(self) -> dict[str, tuple[int, ...]]:
         if self.own is not None:

@@ -363,7 +363,8 @@ def _network_words(spec: NetworkSpec) -> str:
 
 def describe_model(detector: VAEDetector) -> tuple[tuple[str, str], ...]:
     """List the settings that say most about a fitted detector."""
-    history, likelihood, spec = detector.history_, detector.likelihood, detector.network_spec_
+    history, spec = detector.history_, detector.network_spec_
+    likelihood = detector.likelihood.replace("_", " ")
     if likelihood == "gaussian":
         variance = "learned" if detector.variance is None else f"of {detector.variance:g}"
         likelihood += f", variance {variance}"
