@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from sklearn.exceptions import NotFittedError
 
 import vae_anomaly
 from vae_anomaly import DataError, ParameterError, VAEDetector, inspect, load, save
+from vae_anomaly.container import MODEL, write_container
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +130,8 @@ def test_parameters_changed_after_fit_are_not_saved(small, change, tmp_path: Pat
 
 def test_models_larger_than_load_accepts_are_not_saved(small, model, monkeypatch) -> None:
     before = model.read_bytes()
-    monkeypatch.setattr("vae_anomaly.container.MAX_FILE_BYTES", len(before) - 1)
+    smaller = partial(write_container, kind=MODEL._replace(most_bytes=len(before) - 1))
+    monkeypatch.setattr("vae_anomaly.persistence.write_container", smaller)
     with pytest.raises(vae_anomaly.OutputError, match="Use fewer or smaller networks"):
         save(small, model)
     assert model.read_bytes() == before

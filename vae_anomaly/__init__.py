@@ -14,10 +14,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vae_anomaly.checkpointing import Checkpoint
     from vae_anomaly.convergence import UnusedLatentWarning
     from vae_anomaly.drift import DriftWatch
     from vae_anomaly.estimator import VAEDetector
     from vae_anomaly.exceptions import (
+        CheckpointError,
         DataError,
         DivergenceError,
         ModelFileError,
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Checkpoint": "checkpointing",
+    "CheckpointError": "exceptions",
     "DataError": "exceptions",
     "DivergenceError": "exceptions",
     "DriftWatch": "drift",
@@ -51,6 +55,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "Checkpoint",
+    "CheckpointError",
     "DataError",
     "DivergenceError",
     "DriftWatch",

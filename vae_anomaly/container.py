@@ -1,4 +1,4 @@
-"""The layout of a model file: named arrays and one text of settings, nothing that runs.
+"""The layout of our files: named arrays and one text of settings, nothing that runs.
 
 ::
 
@@ -11,7 +11,7 @@ This is the layout of safetensors, so its library opens the file too; this
 reader is stricter. It refuses everything that it does not expect, cheapest
 checks first, and allocates nothing that the file's own length does not cover.
 A checksum is no signature: whoever edits a file can also sign it again, so
-every check holds without it.
+every check holds without it. Models and checkpoints are two kinds of such files.
 """
 
 from __future__ import annotations
@@ -22,18 +22,21 @@ import math
 import os
 import re
 import stat
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly.exceptions import ModelFileError, OutputError
+from vae_anomaly.exceptions import ModelFileError, OutputError, VAEAnomalyError
 from vae_anomaly.files import atomic_write
 
 __all__ = [
     "FORMAT",
     "FORMAT_VERSION",
+    "Kind",
     "Layout",
     "UnopenedFile",
     "open_container",
@@ -46,15 +49,46 @@ FORMAT_VERSION = 1
 """Raise it when a file of the old version would be misread, and keep a reader and a
 committed sample of each version: `tests/old_formats`."""
 
-MAX_FILE_BYTES = 512 * 2**20
 MAX_HEADER_BYTES = 4 * 2**20
 MAX_OBJECTS, MAX_LISTS = 2**13, 2**18
 """Braces and brackets in a header: parsed, each costs many times what it does in the file."""
 
 DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 
+Refusal = Callable[[str], VAEAnomalyError]
+"""From what is wrong to the error that says so."""
+
 Layout = dict[str, tuple[str, tuple[int, ...]]]
 """Name -> (dtype, shape) of every array, in the order of the body."""
+
+
+class Kind(NamedTuple):
+    """A kind of files in this layout.
+
+    Attributes
+    ----------
+    format, version : str, int
+        What a file of the kind says of itself, and the latest version.
+    words, writer : str
+        What it is called, and the function that writes it.
+    most_bytes : int
+        Larger files are neither written nor read.
+    error : type
+        Of what is raised for a file that is none.
+    remedy : str, optional
+        What to do then.
+    """
+
+    format: str
+    version: int
+    words: str
+    writer: str
+    most_bytes: int
+    error: type[VAEAnomalyError]
+    remedy: str = ""
+
+
+MODEL = Kind(FORMAT, FORMAT_VERSION, "model", "save", 512 * 2**20, ModelFileError)
 
 FOREIGN = {
     b"PK\x03\x04": "a zip archive (such as a .keras file)",
@@ -65,8 +99,10 @@ FOREIGN = {
 }
 
 
-def write_container(path: str | Path, config: Any, arrays: dict[str, tuple[str, Any]]) -> str:
-    """Write a model file, whole or not at all.
+def write_container(
+    path: str | Path, config: Any, arrays: dict[str, tuple[str, Any]], kind: Kind = MODEL
+) -> str:
+    """Write a file, whole or not at all.
 
     Parameters
     ----------
@@ -74,21 +110,22 @@ def write_container(path: str | Path, config: Any, arrays: dict[str, tuple[str, 
     config : object
         Settings, as `json` can write them.
     arrays : dict of str to (dtype, array)
+    kind : Kind, optional
 
     Returns
     -------
     str
-        The SHA-256 stored in the file. Equal models give equal files.
+        The SHA-256 stored in the file. Equal settings and arrays give equal files.
     """
-    blobs = {
-        name: np.ascontiguousarray(array, dtype=DTYPES[dtype]).tobytes()
-        for name, (dtype, array) in arrays.items()
-    }
+    blobs = [
+        np.ascontiguousarray(array, dtype=DTYPES[dtype]).tobytes()
+        for dtype, array in arrays.values()
+    ]
     layout = {name: (dtype, np.shape(array)) for name, (dtype, array) in arrays.items()}
-    body = b"".join(blobs.values())
+    body = b"".join(blobs)
     metadata = {
-        "format": FORMAT,
-        "format_version": str(FORMAT_VERSION),
+        "format": kind.format,
+        "format_version": str(kind.version),
         "config": canonical(config),
     }
     header = {"__metadata__": metadata, **_table(layout)}
@@ -97,13 +134,13 @@ def write_container(path: str | Path, config: Any, arrays: dict[str, tuple[str, 
     text += b" " * (-len(text) % 8)  # so that the arrays are aligned for whoever maps them
     if (
         len(text) > MAX_HEADER_BYTES
-        or 8 + len(text) + len(body) > MAX_FILE_BYTES
+        or 8 + len(text) + len(body) > kind.most_bytes
         or _has_too_many_parts(text)
     ):
         raise OutputError(
-            f"Cannot write {path}: the model has {len(body)} bytes of arrays and {len(text)} of "
-            f"settings, more than `load` accepts ({MAX_FILE_BYTES} in all, {MAX_HEADER_BYTES} of "
-            f"settings). Use fewer or smaller networks, or fewer columns."
+            f"Cannot write {path}: the {kind.words} has {len(body)} bytes of arrays and "
+            f"{len(text)} of settings, more than are read again ({kind.most_bytes} in all, "
+            f"{MAX_HEADER_BYTES} of settings). Use fewer or smaller networks, or fewer columns."
         )
     with atomic_write(path) as file:
         file.write(len(text).to_bytes(8, "little") + text + body)
@@ -117,11 +154,16 @@ class UnopenedFile(NamedTuple):
     config: Any
     header: dict[str, Any]
     body: memoryview
+    kind: Kind = MODEL
 
     @property
     def sha256(self) -> str:
         """The stored checksum."""
         return str(self.header["__metadata__"]["sha256"])
+
+    def refused(self, why: str) -> VAEAnomalyError:
+        """Build the error for something in it."""
+        return refuse(self.name, why, self.kind)
 
     def arrays(self, layout: Layout) -> dict[str, NDArray[Any]]:
         """Look at the arrays, which must be exactly those of `layout`.
@@ -130,79 +172,81 @@ class UnopenedFile(NamedTuple):
 
         Raises
         ------
-        ModelFileError
-            If a name, type, shape or place differs, the checksum does not fit,
-            or a number is not finite.
+        VAEAnomalyError
+            Of the kind's own type: if a name, type, shape or place differs, the
+            checksum does not fit, or a number is not finite.
         """
         size = sum(DTYPES[dtype].itemsize * math.prod(shape) for dtype, shape in layout.values())
         if size != len(self.body):
-            raise refuse(
-                self.name,
-                f"its settings ask for {size} bytes of arrays, there are {len(self.body)}",
+            raise self.refused(
+                f"its settings ask for {size} bytes of arrays, there are {len(self.body)}"
             )
         table = {key: value for key, value in self.header.items() if key != "__metadata__"}
         # As text, since True == 1 == 1.0 in Python, but not in a file.
         if len(table) != len(layout) or canonical(table) != canonical(_table(layout)):
-            raise refuse(self.name, "its arrays are not those that its settings ask for")
+            raise self.refused("its arrays are not those that its settings ask for")
         if self.sha256 != _digest(self.header, self.body):
-            raise refuse(self.name, "its checksum does not fit: it was damaged or edited")
+            raise self.refused("its checksum does not fit: it was damaged or edited")
         out = {}
         start = 0
         for name, (dtype, shape) in layout.items():
             count = math.prod(shape)
             array = np.frombuffer(self.body, DTYPES[dtype], count, start).reshape(shape)
             if count and not np.isfinite([array.min(), array.max()]).all():
-                raise refuse(self.name, f"the array {name!r} holds NaN or infinity")
+                raise self.refused(f"the array {name!r} holds NaN or infinity")
             out[name] = array
             start += array.nbytes
         return out
 
 
-def open_container(path: str | Path) -> UnopenedFile:
-    """Read a model file up to its settings.
+def open_container(path: str | Path, kind: Kind = MODEL) -> UnopenedFile:
+    """Read a file up to its settings.
 
     Raises
     ------
-    ModelFileError
-        If it is not a regular file in this layout, or of an unknown version.
+    VAEAnomalyError
+        Of the kind's own type: if it is not a regular file in this layout, or of an
+        unknown version.
     OSError
         If it is missing or cannot be read.
     """
     name = str(path)
-    raw = _read_regular(path, name)
-    for magic, kind in FOREIGN.items():
+    refused = partial(refuse, name, kind=kind)
+    raw = _read_regular(path, kind.most_bytes, refused)
+    for magic, what in FOREIGN.items():
         if raw[: len(magic)] == magic:
-            raise refuse(name, f"it is {kind}. Only files written by `save` are loaded")
+            raise refused(f"it is {what}. Only files written by `{kind.writer}` are loaded")
     if len(raw) < 8:
-        raise refuse(name, f"expected at least 8 bytes, found {len(raw)}")
+        raise refused(f"expected at least 8 bytes, found {len(raw)}")
     length = int.from_bytes(raw[:8], "little")
     if bytes(raw[:1]) == b"\x80" and length > MAX_HEADER_BYTES:
-        raise refuse(name, "it looks like a pickle. Pickles run code and are never loaded")
+        raise refused("it looks like a pickle. Pickles run code and are never loaded")
     if bytes(raw[:64]).isascii() and not set(raw[:64]) & set(range(9)):
-        raise refuse(name, "it is text, such as a table. The model comes first, then the data")
+        order = ". The model comes first, then the data" if kind is MODEL else ""
+        raise refused(f"it is text, such as a table{order}")
     if not 2 <= length <= min(MAX_HEADER_BYTES, len(raw) - 8):
-        raise refuse(name, "the length of its header is out of range")
+        raise refused("the length of its header is out of range")
     text = bytes(raw[8 : 8 + length])
     if _has_too_many_parts(text):
-        raise refuse(name, "its header has more parts than a model")
-    header = _parse(text, name, "header")
+        raise refused(f"its header has more parts than a {kind.words}")
+    header = _parse(text, "header", refused)
     if not isinstance(header, dict) or not isinstance(header.get("__metadata__"), dict):
-        raise refuse(name, "its header has no metadata")
+        raise refused("its header has no metadata")
     metadata = header["__metadata__"]
     if set(metadata) != {"format", "format_version", "config", "sha256"} or not all(
         isinstance(value, str) for value in metadata.values()
     ):
-        raise refuse(name, "its metadata are not those of a model")
-    if metadata["format"] != FORMAT:
-        raise refuse(name, f"its format is {_short(metadata['format'])}, not {FORMAT!r}")
-    _check_version(metadata["format_version"], name)
-    config = _parse(metadata["config"].encode("utf-8", "surrogatepass"), name, "settings")
-    return UnopenedFile(name, config, header, raw[8 + length :])
+        raise refused(f"its metadata are not those of a {kind.words}")
+    if metadata["format"] != kind.format:
+        raise refused(f"its format is {_short(metadata['format'])}, not {kind.format!r}")
+    _check_version(metadata["format_version"], kind.version, refused)
+    config = _parse(metadata["config"].encode("utf-8", "surrogatepass"), "settings", refused)
+    return UnopenedFile(name, config, header, raw[8 + length :], kind)
 
 
-def refuse(name: str, why: str) -> ModelFileError:
+def refuse(name: str, why: str, kind: Kind = MODEL) -> VAEAnomalyError:
     """Build the one error of this room."""
-    return ModelFileError(f"{name}: not a sound vae-anomaly model: {why}.")
+    return kind.error(f"{name}: not a sound vae-anomaly {kind.words}: {why}.{kind.remedy}")
 
 
 def canonical(value: Any) -> str:
@@ -210,17 +254,15 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _read_regular(path: str | Path, name: str) -> memoryview:
+def _read_regular(path: str | Path, most_bytes: int, refused: Refusal) -> memoryview:
     # Non-blocking, so that opening a FIFO does not wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise refuse(name, "expected a regular file, found a directory, pipe or device")
-        if status.st_size > MAX_FILE_BYTES:
-            raise refuse(
-                name, f"it has {status.st_size} bytes, more than the {MAX_FILE_BYTES} allowed"
-            )
+            raise refused("expected a regular file, found a directory, pipe or device")
+        if status.st_size > most_bytes:
+            raise refused(f"it has {status.st_size} bytes, more than the {most_bytes} allowed")
         with open(descriptor, "rb", closefd=False) as file:
             return memoryview(file.read(status.st_size))
     finally:
@@ -231,18 +273,17 @@ def _has_too_many_parts(header: bytes) -> bool:
     return header.count(b"{") > MAX_OBJECTS or header.count(b"[") > MAX_LISTS
 
 
-def _check_version(text: str, name: str) -> None:
+def _check_version(text: str, latest: int, refused: Refusal) -> None:
     if not re.fullmatch("[1-9][0-9]{0,3}", text):
-        raise refuse(name, f"its format version is {_short(text)}")
-    if int(text) > FORMAT_VERSION:
-        raise refuse(
-            name,
-            f"it has format version {text}, this release reads up to {FORMAT_VERSION}. "
-            f"Upgrade vae-anomaly to load it",
+        raise refused(f"its format version is {_short(text)}")
+    if int(text) > latest:
+        raise refused(
+            f"it has format version {text}, this release reads up to {latest}. "
+            f"Upgrade vae-anomaly to load it"
         )
 
 
-def _parse(text: bytes, name: str, part: str) -> Any:
+def _parse(text: bytes, part: str, refused: Refusal) -> Any:
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(items)
         if len(found) != len(items):
@@ -257,7 +298,7 @@ def _parse(text: bytes, name: str, part: str) -> Any:
             raise ValueError("it does not start with a brace")
         return json.loads(text.decode(), object_pairs_hook=pairs, parse_constant=constant)
     except (ValueError, RecursionError) as error:
-        raise refuse(name, f"its {part} cannot be read ({_short(str(error))})") from None
+        raise refused(f"its {part} cannot be read ({_short(str(error))})") from None
 
 
 def _table(layout: Layout) -> dict[str, Any]:

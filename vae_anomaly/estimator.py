@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any, Self
 
@@ -17,6 +18,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
 from vae_anomaly._parameters import check_parameters
+from vae_anomaly.checkpointing import Checkpoint, keeper_for
 from vae_anomaly.convergence import warn_if_unused
 from vae_anomaly.decisions import DecisionMixin
 from vae_anomaly.densities import PLAIN, gaussian_kl
@@ -154,6 +156,11 @@ class VAEDetector(
     callback : callable or None, default=None
         Called with the `History` so far after each round of training. Return
         True to end training early; the best weights so far are kept.
+    checkpoint : str, PathLike, Checkpoint or None, default=None
+        Directory where `fit` keeps how far training is. If it is killed, a later
+        `fit` with the same data and parameters goes on from there, and ends with the
+        same scores to the last bit. Needs a `random_state` that is an int. The file
+        is removed when `fit` is done; with a `Checkpoint`, when you say.
 
     Attributes
     ----------
@@ -282,6 +289,7 @@ class VAEDetector(
         threshold: float | None = None,
         random_state: int | np.random.RandomState | None = None,
         callback: Callable[[History], object] | None = None,
+        checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     ) -> None:
         self.architecture = architecture
         self.latent_dim = latent_dim
@@ -305,6 +313,7 @@ class VAEDetector(
         self.threshold = threshold
         self.random_state = random_state
         self.callback = callback
+        self.checkpoint = checkpoint
 
     # ----------------------------------------------------------------------------- fitting
 
@@ -331,6 +340,10 @@ class VAEDetector(
             If no column varies, or there is but one row to learn from.
         DivergenceError
             If the loss leaves the finite numbers.
+        CheckpointError
+            If the checkpoint is damaged, or of another fit.
+        OutputError
+            If the checkpoint cannot be written.
         """
         from vae_anomaly.training import Plan, train
 
@@ -371,7 +384,8 @@ class VAEDetector(
         if given.shape is not None:
             versions = moved(learned, given.shape, shift_for(self, given.shape, learned.size))
         data = TrainingRows.of(versions, columns, self.likelihood)
-        self.weights_, self.history_ = train(spec, data, Plan.of(self), rng, self.callback)
+        keeper = keeper_for(self, rows)
+        self.weights_, self.history_ = train(spec, data, Plan.of(self), rng, self.callback, keeper)
 
         self.columns_, self.network_spec_ = columns, spec
         self.image_shape_, self.picture_scale_ = given.shape, given.scale
@@ -383,6 +397,8 @@ class VAEDetector(
             some_rows(learned, MAX_LATENT_ROWS, rng), calibration[: None if vouching else 0], rng
         )
         self._choose_threshold(learned, calibration, vouching=vouching)
+        if keeper is not None:
+            keeper.done()
         warn_if_unused(self.latent_kl_, columns=spec.columns, steps=self.history_.step[-1])
         return self
 

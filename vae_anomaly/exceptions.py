@@ -6,6 +6,7 @@
     ├── ParameterError    (ValueError)         a parameter outside its range
     ├── DataError         (ValueError)         rows that cannot be used
     ├── ModelFileError    (ValueError)         a file that is not a sound model
+    ├── CheckpointError   (ValueError)         a checkpoint that is damaged, or of another fit
     ├── OutputError       (OSError)            a result that could not be written
     └── DivergenceError   (ArithmeticError)    training left the finite numbers
 
@@ -14,6 +15,7 @@ package would catch. Messages say what was expected, what came, and what to do.
 """
 
 __all__ = [
+    "CheckpointError",
     "DataError",
     "DivergenceError",
     "ModelFileError",
@@ -37,6 +39,10 @@ class DataError(VAEAnomalyError, ValueError):
 
 class ModelFileError(VAEAnomalyError, ValueError):
     """A file that is not a sound model of a known format version."""
+
+
+class CheckpointError(VAEAnomalyError, ValueError):
+    """A checkpoint that is damaged, or of another fit than the one that is to go on."""
 
 
 class OutputError(VAEAnomalyError, OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice, repeat
 from typing import NamedTuple, Protocol, Self
@@ -39,6 +40,11 @@ class Feed(NamedTuple):
     held_out: Block  # (members, k, columns)
     watches: bool  # whether nobody learns from what is held out for it
     blocks: Iterator[Block]  # (steps, members, batch, columns) each, without end
+    unseen: Iterator[object] | None = None  # each takes the next block away without making it
+
+    def skip(self, count: int) -> None:
+        """Pass over so many blocks."""
+        deque(islice(self.unseen or self.blocks, count), maxlen=0)
 
 
 class Supply(Protocol):
@@ -86,7 +92,8 @@ class TrainingRows(NamedTuple):
         # With fewer than ten rows there are none to spare, but weights must be looked at.
         held_out = self._taken(watched if watched.size else learned)
         blocks = (self._taken(np.stack([*islice(batches, steps)])) for _ in repeat(None))
-        return Feed(held_out, watched.size > 0, blocks)
+        unseen = (deque(islice(batches, steps), maxlen=0) for _ in repeat(None))
+        return Feed(held_out, watched.size > 0, blocks, unseen)
 
     def _taken(self, rows: NDArray[np.integer]) -> Block:
         x = self.x[rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Protocol
 
 import numpy as np
@@ -71,6 +72,7 @@ RULES = {
     "false_alarm_rate": number(0, 1, "()"),
     "contamination": optional(number(0, 0.5, "(]")),
     "threshold": optional(number(-np.inf, np.inf, "()")),
+    "checkpoint": optional(Rule(lambda v: isinstance(v, str | os.PathLike), "a directory")),
 }
 
 

@@ -16,6 +16,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from vae_anomaly._backend import keras
+from vae_anomaly.checkpointing import (
+    Keeper,
+    Snapshot,
+    generator_state,
+    set_generator_state,
+)
 from vae_anomaly.exceptions import DivergenceError
 from vae_anomaly.feeding import Block, Supply
 from vae_anomaly.history import History
@@ -269,12 +275,136 @@ def compiled_held_out_loss(spec: NetworkSpec, *, trimmed: float) -> Callable[...
     return held_out_loss
 
 
+class Training:
+    """Weights on their way, round by round.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+    rows : Supply
+    plan : Plan
+    rng : RandomState
+    """
+
+    def __init__(
+        self, spec: NetworkSpec, rows: Supply, plan: Plan, rng: np.random.RandomState
+    ) -> None:
+        self.plan, self.latent = plan, spec.latent
+        trimmed = plan.contamination or 0.0
+        self._take_steps = compiled_steps(
+            spec, plan.optimizer, trimmed=trimmed, xla=pays_to_compile(spec, plan)
+        )
+        self._held_out_loss = compiled_held_out_loss(spec, trimmed=trimmed)
+        self.weights = tf.constant(build_vae(spec).initial_weights(rng))
+        self._seed = int(rng.randint(2**31 - 1))
+        self._bits = np.random.SFC64(self._seed)
+        self._draws = np.random.Generator(self._bits)  # ten times as fast as a RandomState
+        self._rates = [tf.constant(v, tf.float32) for v in (plan.beta, plan.learning_rate)]
+        rule = OPTIMIZERS[plan.optimizer](self._rates[1])
+        self.moments = rule.start(self.weights[:, : spec.n_trainable])
+        self._at_once = steps_at_once(spec, plan)
+        self._feed = rows.feed(spec.members, plan.batch_size, self._at_once, rng)
+        self._held_out = as_tensors(self._feed.held_out)
+        shape = (1, 1, self._feed.held_out.x.shape[1], spec.latent)
+        self._watching_noise = rng.standard_normal(shape).astype(np.float32)
+        self.best, self.history = Best(self.weights), History()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing more to gain, or no step left."""
+        steps = self.history.step
+        ended = bool(steps) and steps[-1] >= self.plan.max_steps
+        return ended or self.best.rounds_ago >= self.plan.patience
+
+    def look(self) -> NDArray[np.float32]:
+        """Losses of the members on held-out rows, with the weights as they are."""
+        beta, _ = self._rates
+        loss = self._held_out_loss(self.weights, *self._held_out, self._watching_noise, beta)
+        return loss.numpy()
+
+    def take_round(self) -> None:
+        """Take the steps of a round, and note what they came to.
+
+        Raises
+        ------
+        DivergenceError
+            If a loss is no longer a finite number.
+        """
+        start = self.history.step[-1] if self.history.step else 0
+        end, losses = min(start + self.plan.round_steps, self.plan.max_steps), tf.zeros(3)
+        for first in range(start, end, self._at_once):
+            steps, block = min(self._at_once, end - first), next(self._feed.blocks)
+            shape = (*block.x.shape[:-1], self.latent)
+            noise = self._draws.standard_normal(shape, dtype=np.float32)
+            given = (*as_tensors(block), noise, steps, tf.constant([self._seed, first]))
+            self.weights, self.moments, more = self._take_steps(
+                self.weights, self.moments, *given, *self._rates
+            )
+            losses += more
+        loss, reconstruction, kl = (float(value) / (end - start) for value in losses.numpy())
+        # The losses of training are from before its last step; these see the weights as they are.
+        now = self.look()
+        if not np.isfinite([loss, *now]).all():
+            raise DivergenceError(
+                f"Training diverged: after {end} steps the loss is not a finite number. Lower "
+                f"learning_rate (it is {self.plan.learning_rate:g}), or look for extreme values "
+                f"in the training rows."
+            )
+        self.history.add(end, loss, reconstruction, kl)
+        if self._feed.watches:
+            self.history.held_out.append(float(now.mean()))
+            self.best = self.best.or_better(self.weights, now)
+        else:
+            self.best = Best(self.weights)
+
+    def snapshot(self) -> Snapshot:
+        """Put what training goes on from into arrays."""
+        arrays = {"weights": self.weights.numpy()}
+        arrays |= {f"moments.{k}": v.numpy() for k, v in self.moments._asdict().items()}
+        history = self.history
+        columns = [history.loss, history.reconstruction, history.kl]
+        if self._feed.watches:
+            best = np.broadcast_to(np.float32(self.best.losses), len(arrays["weights"]))
+            arrays |= {"best": self.best.weights.numpy(), "best_losses": best}
+            columns.append(history.held_out)
+        losses = np.array(columns, dtype=np.float64).T
+        return Snapshot(arrays, losses, self.best.rounds_ago, generator_state(self._bits))
+
+    def resume(self, keeper: Keeper) -> None:
+        """Go on from what was kept, if anything was.
+
+        Raises
+        ------
+        CheckpointError
+            If that is damaged, or of another fit.
+        """
+        most_rounds = -(-self.plan.max_steps // self.plan.round_steps)
+        kept = keeper.find(self.snapshot(), float(self.look().mean()), most_rounds)
+        if kept is None:
+            return
+        tensors = {name: tf.constant(array) for name, array in kept.arrays.items()}
+        self.weights = tensors["weights"]
+        self.moments = type(self.moments)(
+            *(tensors[f"moments.{name}"] for name in self.moments._fields)
+        )
+        self.best = Best(self.weights)
+        if self._feed.watches:
+            self.best = Best(tensors["best"], kept.arrays["best_losses"], kept.rounds_ago)
+        ends = range(1, len(kept.losses) + 1)
+        steps = [min(end * self.plan.round_steps, self.plan.max_steps) for end in ends]
+        self.history = History(steps, *kept.losses.T.tolist())
+        set_generator_state(self._bits, kept.generator)
+        rounds = np.diff([0, *steps])
+        self._feed.skip(int(np.ceil(rounds / self._at_once).sum()))
+
+
 def train(
     spec: NetworkSpec,
     rows: Supply,
     plan: Plan,
     rng: np.random.RandomState,
     on_round: Callable[[History], object] | None = None,
+    keeper: Keeper | None = None,
 ) -> tuple[NDArray[np.float32], History]:
     """Fit the weights of all members.
 
@@ -287,6 +417,8 @@ def train(
         Source of the starting weights, the order of rows and the noise.
     on_round : callable, optional
         Called with the history so far after each round; training ends if it returns True.
+    keeper : Keeper, optional
+        Keeps how far training is, and knows how far it was.
 
     Returns
     -------
@@ -297,51 +429,19 @@ def train(
     ------
     DivergenceError
         If a loss is no longer a finite number.
+    CheckpointError
+        If what was kept is damaged, or of another fit.
     """
-    trimmed = plan.contamination or 0.0
-    take_steps = compiled_steps(
-        spec, plan.optimizer, trimmed=trimmed, xla=pays_to_compile(spec, plan)
-    )
-    held_out_loss = compiled_held_out_loss(spec, trimmed=trimmed)
-    weights = tf.constant(build_vae(spec).initial_weights(rng))
-    seed = int(rng.randint(2**31 - 1))
-    draws = np.random.Generator(np.random.SFC64(seed))  # ten times as fast as a RandomState
-    learning_rate, beta = (tf.constant(v, tf.float32) for v in (plan.learning_rate, plan.beta))
-    moments = OPTIMIZERS[plan.optimizer](learning_rate).start(weights[:, : spec.n_trainable])
-    at_once = steps_at_once(spec, plan)
-    feed = rows.feed(spec.members, plan.batch_size, at_once, rng)
-    held_out = as_tensors(feed.held_out)
-    shape = (1, 1, feed.held_out.x.shape[1], spec.latent)
-    watching_noise = rng.standard_normal(shape).astype(np.float32)
-
-    history, best = History(), Best(weights)
-    for start in range(0, plan.max_steps, plan.round_steps):
-        end, losses = min(start + plan.round_steps, plan.max_steps), tf.zeros(3)
-        for first in range(start, end, at_once):
-            steps, block = min(at_once, end - first), next(feed.blocks)
-            noise = draws.standard_normal((*block.x.shape[:-1], spec.latent), dtype=np.float32)
-            given = (*as_tensors(block), noise, steps, tf.constant([seed, first]))
-            weights, moments, more = take_steps(weights, moments, *given, beta, learning_rate)
-            losses += more
-        loss, reconstruction, kl = (float(value) / (end - start) for value in losses.numpy())
-        # The losses of training are from before its last step; these see the weights as they are.
-        now = held_out_loss(weights, *held_out, watching_noise, beta).numpy()
-        if not np.isfinite([loss, *now]).all():
-            raise DivergenceError(
-                f"Training diverged: after {end} steps the loss is not a finite number. "
-                f"Lower learning_rate (it is {plan.learning_rate:g}), or look for extreme values "
-                f"in the training rows."
-            )
-        history.add(end, loss, reconstruction, kl)
-        if feed.watches:
-            history.held_out.append(float(now.mean()))
-            best = best.or_better(weights, now)
-        else:
-            best = Best(weights)
-        told_to_end = on_round is not None and on_round(history)
-        if told_to_end or best.rounds_ago >= plan.patience:
+    training = Training(spec, rows, plan, rng)
+    if keeper is not None:
+        training.resume(keeper)
+    while not training.is_over:
+        training.take_round()
+        if keeper is not None and (keeper.is_due or training.is_over):
+            keeper.keep(training.snapshot())
+        if on_round is not None and on_round(training.history):
             break
-    return best.weights.numpy(), history
+    return training.best.weights.numpy(), training.history
 
 
 def steps_at_once(spec: NetworkSpec, plan: Plan) -> int:

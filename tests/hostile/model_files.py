@@ -63,9 +63,10 @@ def edited(change: Callable[[dict[str, Any], dict[str, Any]], None], *, sign: bo
 
     def damage(raw: bytes) -> bytes:
         header, body = parts(raw)
-        config = json.loads(header["__metadata__"]["config"])
+        text = header["__metadata__"]["config"]
+        config = json.loads(text)
         change(header, config)
-        if header["__metadata__"].get("config", "").startswith('{"created_with"'):
+        if header["__metadata__"].get("config") == text:
             header["__metadata__"]["config"] = canonical(config)
         return build(header, body, sign=sign)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from hostile.faults import ERRORS, FaultLoop
-from vae_anomaly import load, save
+from vae_anomaly import Checkpoint, load, save
+from vae_anomaly.checkpointing import Keeper, Snapshot
 from vae_anomaly.cli import run
 from vae_anomaly.files import atomic_write
 
 OPERATIONS = {
+    "checkpoint": "fit.checkpoint",
     "save": "model.vae",
     "score csv": "scores.csv",
     "score parquet": "scores.parquet",
@@ -36,7 +39,13 @@ def loop(place, request, capsys):
     def save_model() -> bool:
         return bool(save(detector, target))
 
-    by_name = {"save": save_model, "write": write}
+    def checkpoint() -> bool:
+        arrays = {"weights": np.ones((2, 300), np.float32)}
+        keeper = Keeper(Checkpoint(folder), {"rows": "those"}, removes=False)
+        keeper.keep(Snapshot(arrays, np.zeros((1, 3)), 0, (1, 2, 3, 4, 0, 0)))
+        return True
+
+    by_name = {"checkpoint": checkpoint, "save": save_model, "write": write}
     return FaultLoop(target, by_name.get(request.param, score))
 
 

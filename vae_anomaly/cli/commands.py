@@ -10,6 +10,7 @@ import vae_anomaly
 from vae_anomaly.cli.checks import check_kind
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.options import (
+    CHECKPOINT,
     CRITERIA,
     ENGINE,
     FALSE_ALARM_RATE,
@@ -185,6 +186,7 @@ def cli() -> None:
     is_flag=True,
     help="On Ctrl-C in training, keep the best weights so far; a second one leaves nothing.",
 )
+@CHECKPOINT
 @common
 def fit(
     console: Console,

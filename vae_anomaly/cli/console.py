@@ -155,15 +155,20 @@ def _stoppable(update: Update) -> Update:
 
 def _paced(update: Update, unit: str, each: int, total: int | None = None) -> Update:
     """Add the speed to what is said, and with `total` the time left, which a bar has already."""
-    start = time.monotonic()
+    start, before = time.monotonic(), 0
+    first = True
 
     def paced(done: int, detail: str = "") -> None:
-        seconds = max(time.monotonic() - start, 1e-9)
+        nonlocal start, before, first
+        now = time.monotonic()
+        seconds, gained = max(now - start, 1e-9), done - before
         words = [detail] if detail else []
-        words.append(f"{done * each / seconds:,.0f} {unit}/s")
-        if total is not None and done:
-            words.append(f"{seconds * (total - done) / done:,.0f} s left")
+        words.append(f"{gained * each / seconds:,.0f} {unit}/s")
+        if total is not None and gained:
+            words.append(f"{seconds * (total - done) / gained:,.0f} s left")
         update(done, ", ".join(words))
+        if first:  # what goes on from a checkpoint begins in the middle
+            start, before, first = now, done, False
 
     return paced
 

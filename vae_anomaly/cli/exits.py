@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from vae_anomaly.exceptions import (
+    CheckpointError,
     DataError,
     DivergenceError,
     ModelFileError,
@@ -65,6 +66,7 @@ CODES: tuple[tuple[type[BaseException], Exit], ...] = (
     (DataError, Exit.DATA),
     (DivergenceError, Exit.DATA),
     (ModelFileError, Exit.MODEL),
+    (CheckpointError, Exit.MODEL),
     (OSError, Exit.RESOURCES),
     (MemoryError, Exit.RESOURCES),
     (KeyboardInterrupt, Exit.INTERRUPTED),

@@ -6,13 +6,17 @@ import logging
 import os
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from vae_anomaly.cli.console import Console
 
+if TYPE_CHECKING:
+    from vae_anomaly.checkpointing import Checkpoint
+
 __all__ = [
+    "CHECKPOINT",
     "CRITERIA",
     "ENGINE",
     "ENGINE_NAMES",
@@ -69,6 +73,22 @@ def image_size_of(text: str) -> tuple[int, int]:
         )
     return int(sides[0]), int(sides[-1])
 
+
+def checkpoint_in(folder: str) -> Checkpoint:
+    """Take a directory for a checkpoint, if it can be written to."""
+    from vae_anomaly.checkpointing import Checkpoint
+
+    checkpoint = Checkpoint(folder)
+    checkpoint.check()
+    return checkpoint
+
+
+CHECKPOINT = click.option(
+    "--checkpoint",
+    type=checkpoint_in,
+    metavar="DIR",
+    help="Keep how far training is in DIR; after a crash the same command goes on from there.",
+)
 
 ID_COLUMN = click.option(
     "--id-column", metavar="NAME", help="Column that identifies a row; it is not scored."

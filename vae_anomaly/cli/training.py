@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
+
+import click
 
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.exits import Exit, say, stop_if_told
@@ -51,6 +54,11 @@ def fit_and_save(
         That training took.
     Exit
     """
+    checkpoint = detector.checkpoint
+    if checkpoint is not None and Path(output).resolve() == checkpoint.path.resolve():
+        raise click.UsageError(
+            f"The output {output} is also the checkpoint. Choose another output."
+        )
     start = time.monotonic()
     notice = "" if console.quiet else ENDING
     # Whether it comes in training, in what follows or while the file is written: all that is
@@ -61,12 +69,16 @@ def fit_and_save(
         stop_if_told()  # a second one, if it came where Python had to ignore it
         save(detector, output, schema)
         interrupted = told()
+        if checkpoint is not None and not interrupted:
+            checkpoint.remove()
     if not interrupted:
         return seconds, Exit.DONE
     say(
         f"interrupted after {detector.history_.step[-1]:,} of {detector.max_steps:,} steps: "
         f"kept the best weights so far"
     )
+    if checkpoint is not None:
+        say(f"the same command goes on from {checkpoint.path}")
     return seconds, Exit.INTERRUPTED
 
 
@@ -94,8 +106,14 @@ def train(
     """
     each = detector.batch_size if unit else 1
     with console.progress(work, detector.max_steps, unit=unit, each=each) as update:
+        rounds = 0
 
         def after_round(history: History) -> bool:
+            nonlocal rounds
+            if rounds == 0 and len(history.step) > 1:
+                where = detector.checkpoint.path
+                console.say(f"going on from {where}, after {history.step[-2]:,} steps")
+            rounds = len(history.step)
             update(history.step[-1], f"loss {history.loss[-1]:.4g} nats")
             return end is not None and end()
 
