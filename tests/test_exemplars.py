@@ -12,6 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 from vae_anomaly import VAEDetector, load, save
+from vae_anomaly.estimator import DOUBTED
 from vae_anomaly.exemplars import (
     FLOOR,
     MAX_CELLS,
@@ -166,9 +167,11 @@ def test_rows_that_contamination_tells_of_do_not_vouch_for_others() -> None:
     told = VAEDetector(contamination=0.1, max_steps=300, random_state=0)
     told.fit(np.concatenate([normal, odd]))
     assert len(told.reference_.points) == 360
+    assert told.reference_.doubted == DOUBTED
     untold = VAEDetector(threshold=0.0, max_steps=300, random_state=0)
     untold.fit(np.concatenate([normal, odd]))
     assert len(untold.reference_.points) == 400
+    assert untold.reference_.doubted == 0
     fresh = np.concatenate([rng.normal(size=(200, 5)), 6 + 0.3 * rng.normal(size=(200, 5))])
     area = [
         roc_auc_score(np.repeat([0, 1], 200), -one.score_samples(fresh)) for one in (told, untold)
@@ -193,6 +196,19 @@ def test_a_joined_row_leaves_itself_out_and_then_one_like_it() -> None:
     twins = Exemplars.of(POINTS, np.concatenate([FRESH[:1], FRESH[:1]]))
     others = energies(twins, FRESH[:1])[:60]
     assert twins.score(FRESH[:1], 2) == pytest.approx(np.log(62) - logsumexp(-others), rel=1e-4)
+
+
+def test_neighbours_that_are_doubted_do_not_vouch() -> None:
+    doubting = Exemplars(POINTS, EXEMPLARS.reach, doubted=2)
+    kept = np.sort(energies(EXEMPLARS, FRESH), axis=0)[2:]
+    expected = np.log(60) - logsumexp(-kept, axis=0)
+    np.testing.assert_allclose(doubting.score(FRESH), expected, rtol=1e-5)
+    own = np.sort(energies(EXEMPLARS, POINTS[:5]), axis=0)[3:]  # the row itself goes before them
+    np.testing.assert_allclose(
+        doubting.score(POINTS[:5]), np.log(60) - logsumexp(-own, axis=0), rtol=1e-4
+    )
+    few = Exemplars(POINTS[:3], EXEMPLARS.reach[:3], doubted=2)
+    assert np.isfinite(few.score(np.concatenate([POINTS[:3], FRESH]))).all()
 
 
 @pytest.mark.parametrize("few_values", [False, True])

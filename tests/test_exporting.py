@@ -55,6 +55,7 @@ def strange(rows: np.ndarray) -> np.ndarray:
         {"likelihood": "bernoulli"},
         {"likelihood": "student_t"},
         {"score_type": "elbo", "likelihood": "student_t"},
+        {"contamination": 0.2, "threshold": None},
         {"score_type": "elbo"},
         {"score_type": "elbo", "prior": "normal"},
         {"score_type": "elbo", "variance": 0.5, "beta": 0.3},

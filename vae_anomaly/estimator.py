@@ -58,6 +58,9 @@ Array = NDArray[np.float64]
 LEAST_TRIMMED_ROWS = 10
 """Training rows below which none is left out for `contamination`."""
 
+DOUBTED = 2
+"""Nearest training rows that do not vouch where some are known to be anomalies."""
+
 MAX_LATENT_ROWS = 10_000
 """Training rows at random over which the use of the latent dimensions is averaged."""
 
@@ -148,7 +151,8 @@ class VAEDetector(
         If given, the threshold flags this share of the training rows instead,
         as in scikit-learn's outlier detectors, and no row is kept for
         calibration. The share with the greatest losses is left out of every
-        gradient step, and that with the worst ELBO is no reference for scores.
+        gradient step, and that with the worst ELBO is no reference for scores; nor
+        are the two training rows that are nearest to the one that is scored.
     threshold : float or None, default=None
         If given, rows with a greater anomaly score, in nats, are flagged.
     random_state : int, RandomState or None, default=None
@@ -431,6 +435,7 @@ class VAEDetector(
             parts[clean].mean(axis=0),
             self.beta,
             rng,
+            doubted=0 if self.contamination is None else DOUBTED,
         )
 
     def _seen(self, rows: Array) -> tuple[Seen, Array]:

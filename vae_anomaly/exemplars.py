@@ -64,10 +64,14 @@ class Exemplars:
         Their coordinates, those of the residual first.
     reach : ndarray of shape (m,)
         Width of each one's kernel: variances are multiplied by it.
+    doubted : int
+        How many of those nearest to a row are not believed: anomalies among the
+        training rows would vouch for others like them.
     """
 
     points: Weights
     reach: Weights
+    doubted: int = 0
 
     @classmethod
     def of(cls, points: Weights, joined: Weights | None = None) -> Exemplars:
@@ -127,7 +131,8 @@ class Exemplars:
         the code. An exemplar at the very point is taken for the row itself and
         left out, so that training rows get the scores that fresh ones would. With
         `left_out` up to so many are: of points that are exemplars for certain,
-        itself and then one as of any other row.
+        itself and then one as of any other row. After them go those that are
+        `doubted`.
         """
         energy, nearest = self._of_others(points, left_out)
         near = np.exp(np.subtract(nearest, energy, out=energy), out=energy).sum(axis=0)
@@ -147,7 +152,7 @@ class Exemplars:
         return 0.5 * np.maximum(mixed + weight.T @ residual**2, 0.0)
 
     def _of_others(self, points: Weights, left_out: int) -> tuple[Weights, Weights]:
-        """Energies, (m, n), without exemplars that are the row itself; and the least of them."""
+        """Energies, (m, n), without exemplars that do not count; and the least of them."""
         energy = self.energies(points)
         nearest = energy.min(axis=0)
         scale = 1.0 + ((points - self._center) ** 2).sum(axis=1)
@@ -159,6 +164,9 @@ class Exemplars:
                     break
                 energy[closest, i] = np.inf
             nearest[i] = energy[:, i].min()
+        for _ in range(min(self.doubted, len(energy) - 1 - left_out)):
+            energy[energy.argmin(axis=0), np.arange(len(points))] = np.inf
+            nearest = energy.min(axis=0)
         return energy, nearest
 
 

@@ -127,6 +127,8 @@ def _beside_exemplars(detector: Any, networks: Any, seen: Any, target: Any) -> A
     energy = halves + 0.5 * (kept**2).sum(axis=1) - place.apply("MatMul", kept.T)
     energy = energy.apply("Max", 0.0) / reach
     energy = energy + energy.where_least(SAME, NOWHERE, len(points))
+    for _ in range(min(reference.doubted, len(points) - 2)):
+        energy = energy + energy.where_least(NOWHERE, NOWHERE, len(points))
     least = energy.apply("ReduceMin", axes=[-1], keepdims=1)
     near = (least - energy).apply("Exp").sum()
     return least.reshape(-1) - near.apply("Log") + np.log(len(points))

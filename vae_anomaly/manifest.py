@@ -52,6 +52,7 @@ CONFIG_KEYS = {
     "n_calibration",
     "n_coded",
     "n_components",
+    "n_doubted",
     "n_exemplars",
     "n_features",
     "n_varying",
@@ -64,6 +65,7 @@ CONFIG_KEYS = {
 OWN = "own"
 """What stands for a pair of Keras models, which a file does not hold."""
 
+MAX_DOUBTED = 16
 MAX_HIDDEN_LAYERS = 64
 MAX_ROUNDS = 100_000
 
@@ -87,12 +89,15 @@ def check_config(name: str, config: Any) -> None:
         ("n_calibration", 0),
         ("n_coded", 0),
         ("n_components", 0),
+        ("n_doubted", 0),
         ("n_exemplars", 2),
     ):
         if type(config[key]) is not int or config[key] < least:
             raise refuse(name, f"{key} must be an int >= {least}")
     if config["n_components"] > 1 + MAX_COMPONENTS:
         raise refuse(name, f"n_components must be {1 + MAX_COMPONENTS} at most")
+    if config["n_doubted"] > MAX_DOUBTED:
+        raise refuse(name, f"n_doubted must be {MAX_DOUBTED} at most")
     if config["n_exemplars"] > MAX_EXEMPLARS:
         raise refuse(name, f"n_exemplars must be {MAX_EXEMPLARS} at most")
     if config["n_varying"] > config["n_features"]:

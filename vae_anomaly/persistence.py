@@ -90,6 +90,7 @@ def save(detector: VAEDetector, path: str | Path, images: ImageSchema | None = N
         "n_calibration": len(detector.calibration_scores_),
         "n_coded": int((detector.reference_.code_unit > 0).sum()),
         "n_components": 0 if detector.prior_ is None else detector.prior_.shape[1],
+        "n_doubted": detector.reference_.doubted,
         "n_exemplars": len(detector.reference_.points),
         "n_features": detector.n_features_in_,
         "n_varying": spec.columns,
@@ -321,7 +322,9 @@ def _restore(file: UnopenedFile, networks: Any = None, *, described: bool = Fals
     detector.calibration_scores_ = kept("calibration_scores")
     detector.latent_kl_, detector.noise_ = kept("latent_kl"), kept("noise")
     detector.prior_ = kept("prior") if has_aggregated_prior(detector) else None
-    detector.reference_ = Reference(**{key: kept(f"reference.{key}") for key in reference})
+    detector.reference_ = Reference(
+        **{key: kept(f"reference.{key}") for key in reference}, doubted=config["n_doubted"]
+    )
     detector.weights_ = _native(spec.pack({name: arrays[name] for name in weights}))
     detector.network_spec_ = spec
     detector.image_shape_, detector.picture_scale_ = image, config["picture_scale"]

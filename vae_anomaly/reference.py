@@ -49,7 +49,7 @@ class Reference:
         makes no difference; everywhere with a `beta` of 0.
     residual_unit : ndarray of shape (columns,)
         Standard deviations of p(x|z).
-    points, reach : ndarray of shape (m, d) and (m,)
+    points, reach, doubted : ndarray of shape (m, d), ndarray of shape (m,) and int
         See `Exemplars`. Of codes the dimensions that have a unit.
     code_center : ndarray of shape (members, latent)
         Mean codes.
@@ -68,6 +68,7 @@ class Reference:
     code_center: Array
     code_precision: Array
     typical: Array
+    doubted: int = 0
 
     @classmethod
     def of(
@@ -78,6 +79,7 @@ class Reference:
         typical: Array,
         beta: float,
         rng: np.random.RandomState,
+        doubted: int = 0,
     ) -> Reference:
         """Keep what scores need of training rows.
 
@@ -94,6 +96,8 @@ class Reference:
             Weight of squared distances between codes.
         rng : RandomState
             Which rows to keep.
+        doubted : int
+            See `Exemplars`.
         """
         mean, members = seen.mean, seen.mean.shape[1]
         spread = [LedoitWolf().fit(mean[:, j]) for j in range(members)]
@@ -108,6 +112,7 @@ class Reference:
             code_center=np.stack([one.location_ for one in spread]),
             code_precision=np.stack([one.precision_ for one in spread]),
             typical=typical,
+            doubted=doubted,
         )
         d = len(unit) + int(used.sum())
         kept = some_rows(np.arange(len(mean)), most_exemplars(d), rng)
@@ -124,7 +129,7 @@ class Reference:
     @cached_property
     def exemplars(self) -> Exemplars:
         """The training rows that are kept."""
-        return Exemplars(self.points, self.reach)
+        return Exemplars(self.points, self.reach, self.doubted)
 
     def locate(self, mean: Array, residual: Array) -> Weights:
         """Give codes (n, members, latent) and residuals (n, columns) their coordinates: (n, d)."""
