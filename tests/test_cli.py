@@ -270,7 +270,7 @@ def test_reasons_are_the_largest_contributions(vae, model, expected):
     assert len(rows[0]) == 4 + 2 * len(names)
     for i in (0, 100, 301):
         assert float(rows[i]["anomaly_score"]) == scores[i]
-        assert float(rows[i]["latent_code"]) == contributions["kl"][i]
+        assert float(rows[i]["latent_code"]) == contributions["latent_code"][i]
         pairs = [(rows[i][f"reason_{k}"], rows[i][f"contribution_{k}"]) for k in range(1, 31)]
         told = {name: float(part) for name, part in pairs if name}
         assert told == {n: contributions[n][i] for n in names if contributions[n][i] > 0}

@@ -120,7 +120,7 @@ def test_explanations_sum_to_the_anomaly_score(rows: pd.DataFrame, parameters: d
     detector = VAEDetector(**QUICK, contamination=0.1, **parameters).fit(rows)
     X = pd.concat([rows[:20], strange_rows(rows[20:40]), rows[:1] * 1e30])
     explained = detector.explain(X)
-    assert list(explained.columns) == [*rows.columns, "kl"]
+    assert list(explained.columns) == [*rows.columns, "latent_code"]
     pd.testing.assert_index_equal(explained.index, X.index)
     np.testing.assert_allclose(explained.sum(axis=1), -detector.score_samples(X), rtol=1e-6)
 
@@ -214,7 +214,7 @@ def test_reconstruct_sample_and_transform(rows: pd.DataFrame) -> None:
 def test_beta_zero_is_an_autoencoder(rows: pd.DataFrame) -> None:
     detector = VAEDetector(**QUICK, beta=0, score_type="elbo", contamination=0.1).fit(rows)
     assert not detector.noise_.any()
-    assert (detector.explain(rows)["kl"] == 0).all()
+    assert (detector.explain(rows)["latent_code"] == 0).all()
 
 
 def test_history_is_kept_and_watched(rows: pd.DataFrame) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
-from vae_anomaly.threads import ONE_THREAD
+from vae_anomaly.threads import ONE_THREAD, RIM
 
 __all__ = ["MAX_EXEMPLARS", "Exemplars", "most_exemplars"]
 
@@ -44,9 +44,6 @@ ROUNDING = 1e-5
 
 Of points a thousand units from the centre energies are known to a tenth of a nat.
 """
-
-RIM = 16
-"""Columns around the rows in a matrix product, so that it rounds them all alike."""
 
 
 def most_exemplars(dimensions: int) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly.densities import PLAIN, gaussian_kl
+from vae_anomaly.threads import RIM
 
 __all__ = [
     "MAX_COMPONENTS",
@@ -34,9 +35,6 @@ MAX_COMPONENTS = 256
 
 NORMAL_SHARE = 0.1
 """Of the aggregated prior that is N(0, I)."""
-
-RIM = 16
-"""Zeros around the rows in a matrix product, so that it rounds them all alike."""
 
 
 def as_components(mean: Array, log_variance: Array) -> Weights:

@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from vae_anomaly.reference import Reference
     from vae_anomaly.scaling import Columns
 
-__all__ = ["ScoringMixin"]
+__all__ = ["LATENT", "MeasuredTerms", "ScoringMixin"]
 
 Array = NDArray[np.float64]
+
+LATENT = "latent_code"
+"""The part of a score that belongs to no column."""
 
 
 class ScoringMixin:
@@ -140,13 +143,13 @@ class ScoringMixin:
         Returns
         -------
         DataFrame of shape (n_samples, n_features + 1)
-            A column per feature and last "kl", in nats: what belongs to no column, of
-            the ELBO the KL divergence.
+            A column per feature and last "latent_code", in nats: what belongs to no
+            column, of the ELBO the KL divergence.
             Each row sums to its anomaly score, minus `score_samples`.
         """
         contributions = self._contributions(self._validated(X))
         index = X.index if isinstance(X, pd.DataFrame) else None
-        return pd.DataFrame(contributions, columns=[*column_names(self), "kl"], index=index)
+        return pd.DataFrame(contributions, columns=[*column_names(self), LATENT], index=index)
 
 
 class MeasuredTerms:

@@ -1,4 +1,4 @@
-"""Matrix products on one thread each, so that they round alike on any number of cores."""
+"""Matrix products that round alike on any number of cores, and every row of them alike."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["ONE_THREAD"]
+__all__ = ["ONE_THREAD", "RIM"]
+
+RIM = 16
+"""Columns put around the rows in a product, and cut off again.
+
+Libraries take other steps at the edge of a matrix, which round differently.
+"""
 
 
 @cache

@@ -18,6 +18,7 @@ from vae_anomaly.drift import some_of
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.persistence import load
 from vae_anomaly.schema import TableSchema
+from vae_anomaly.scoring import LATENT
 from vae_anomaly.settings import score_for
 from vae_anomaly.sources import TableSource, open_table
 from vae_anomaly.sources.base import listed, shown
@@ -35,9 +36,6 @@ ROW = "row"
 
 FURTHER = "score_"
 WITHOUT_COLUMNS = ("kl", "latent_distance")
-
-LATENT = "latent_code"
-"""The part of a score that belongs to no column, with --explain."""
 
 
 def score_table(

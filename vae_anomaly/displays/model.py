@@ -169,7 +169,7 @@ class ContributionDisplay(Display):
 
     Examples
     --------
-    >>> ContributionDisplay(["a", "b", "kl"], [1.0, 7.0, 2.0]).bars(top=2)
+    >>> ContributionDisplay(["a", "b", "latent_code"], [1.0, 7.0, 2.0]).bars(top=2)
     [('b', 7.0), ('kl', 2.0), ('1 other', 1.0)]
     """
 

@@ -1,8 +1,6 @@
 """Dense networks in NumPy. See `Engine` for what the methods take and return.
 
-Inside, rows are the last axis, and a rim of zeros surrounds them: libraries of
-matrix products take other steps at the edge of a matrix, which round
-differently. Away from it every row is treated alike, wherever it stands.
+Inside, rows are the last axis, and a rim of zeros surrounds them: see `threads.RIM`.
 """
 
 from __future__ import annotations
@@ -16,15 +14,13 @@ from numpy.typing import NDArray
 
 from vae_anomaly.densities import MAX_LOG_VARIANCE, PLAIN
 from vae_anomaly.networks import NetworkSpec
-from vae_anomaly.threads import ONE_THREAD
+from vae_anomaly.threads import ONE_THREAD, RIM
 
 __all__ = ["NumpyEngine"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
 Layers = list[Weights]
-
-RIM = 16
 
 
 class NumpyEngine:
