@@ -295,20 +295,9 @@ def _restore(file: UnopenedFile, networks: Any = None, *, described: bool = Fals
         raise refuse(file.name, str(error).rstrip(".")) from None
     if spec.image is not None and spec.columns != math.prod(spec.image):
         raise refuse(file.name, "a convolution needs every pixel")
-    n, draws = config["n_features"], 1 if spec.noiseless else detector.n_draws
-    layout: Layout = {f"columns.{field.name}": ("F64", (n,)) for field in fields(Columns)}
-    layout["calibration_scores"] = ("F64", (config["n_calibration"],))
-    layout["latent_kl"] = ("F64", (spec.members, spec.latent))
     if has_aggregated_prior(detector) != bool(config["n_components"]):
         raise refuse(file.name, "the components of its prior do not go with its parameters")
-    if has_aggregated_prior(detector):
-        layout["prior"] = ("F32", (spec.members, config["n_components"], 2 * spec.latent))
-    layout["noise"] = ("F32", (draws, spec.latent))
-    reference = _reference_layout(spec, config)
-    layout |= {f"reference.{field}": kind for field, kind in reference.items()}
-    weights = {name: (spec.members, *shape) for name, shape in spec.weight_shapes().items()}
-    layout |= {name: ("F32", shape) for name, shape in weights.items()}
-    arrays = file.arrays(layout)
+    arrays = file.arrays(_layout(detector, spec, config))
     check_arrays(file.name, arrays, config)
 
     def kept(key: str) -> NDArray[Any]:
@@ -323,17 +312,33 @@ def _restore(file: UnopenedFile, networks: Any = None, *, described: bool = Fals
     detector.latent_kl_, detector.noise_ = kept("latent_kl"), kept("noise")
     detector.prior_ = kept("prior") if has_aggregated_prior(detector) else None
     detector.reference_ = Reference(
-        **{key: kept(f"reference.{key}") for key in reference}, doubted=config["n_doubted"]
+        **{key: kept(f"reference.{key}") for key in _reference_layout(spec, config)},
+        doubted=config["n_doubted"],
     )
-    detector.weights_ = _native(spec.pack({name: arrays[name] for name in weights}))
+    detector.weights_ = _native(spec.pack(arrays))
     detector.network_spec_ = spec
     detector.image_shape_, detector.picture_scale_ = image, config["picture_scale"]
     detector.history_ = History(**config["history"])
-    detector.n_features_in_ = n
+    detector.n_features_in_ = config["n_features"]
     if config["feature_names"] is not None:
         detector.feature_names_in_ = np.asarray(config["feature_names"], dtype=object)
     detector.offset_ = config["offset"]
     return detector
+
+
+def _layout(detector: VAEDetector, spec: NetworkSpec, config: dict[str, Any]) -> Layout:
+    """Types and shapes of all arrays."""
+    columns = ("F64", (config["n_features"],))
+    layout: Layout = {f"columns.{field.name}": columns for field in fields(Columns)}
+    layout["calibration_scores"] = ("F64", (config["n_calibration"],))
+    layout["latent_kl"] = ("F64", (spec.members, spec.latent))
+    if has_aggregated_prior(detector):
+        layout["prior"] = ("F32", (spec.members, config["n_components"], 2 * spec.latent))
+    layout["noise"] = ("F32", (1 if spec.noiseless else detector.n_draws, spec.latent))
+    reference = _reference_layout(spec, config)
+    layout |= {f"reference.{field}": kind for field, kind in reference.items()}
+    weights = spec.weight_shapes().items()
+    return layout | {name: ("F32", (spec.members, *shape)) for name, shape in weights}
 
 
 def _reference_layout(spec: NetworkSpec, config: dict[str, Any]) -> Layout:
