@@ -182,6 +182,16 @@ def test_little_memory_case_91(place):
     assert code_after(ImportError("No module named 'x'")) is Exit.BUG
 
 
+@pytest.mark.parametrize("kilobytes", [1_600_000, 2_900_000, 3_200_000])
+def test_too_little_memory_to_train_in_case_91(place, kilobytes):
+    """TensorFlow itself would end the process, or hang: its threads raise nothing."""
+    code, _, err = ended("fit good.csv -o new.vae -q", f"ulimit -v {kilobytes};")
+    assert code == 5
+    assert err.startswith("error: TensorFlow needs 3.5 GB of address space, the limit of this ")
+    assert err.endswith(" GB. Raise the limit.\n")
+    assert not Path("new.vae").exists()
+
+
 ENVIRONMENTS = {
     "93 C locale": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     "93 decimal comma": {"LC_ALL": "de_DE.UTF-8", "LANG": "de_DE.UTF-8"},
