@@ -27,7 +27,7 @@ REPORT_FILES = (
 
 __all__ = ["check_directory", "check_kind", "check_output", "check_room_for_tensorflow"]
 
-TENSORFLOW_BYTES = 3.5e9
+TENSORFLOW_BYTES = 2.6e9
 """Addresses that TensorFlow asks for to start and to compile, most of which it never uses."""
 
 
