@@ -107,3 +107,14 @@ def test_gaussian_targets_come_back(values: list[float]) -> None:
 def test_the_knee_is_where_the_line_ends() -> None:
     np.testing.assert_array_equal(bend(np.array([KNEE, -KNEE])), [KNEE, -KNEE])
     assert bend(np.array([KNEE + 1e-6]))[0] == pytest.approx(KNEE + 1e-6, abs=1e-11)
+
+
+def test_numbers_of_which_a_half_would_vanish_are_zeros() -> None:
+    least = 5e-324
+    rows = np.array(
+        [[0.0, least, 1.0], [least, least, 2.0], [least, least, 3.0], [least, -least, 4.0]]
+    )
+    columns = Columns.from_rows(rows)
+    assert columns.varies.tolist() == [False, False, True]
+    assert (columns.low[:2] == 0).all()
+    assert np.isfinite(columns.network_input(rows)).all()

@@ -27,6 +27,9 @@ OUTLYING = 10.0
 LARGEST = 1e300
 """Larger magnitudes are taken for this one: squares of it are never formed."""
 
+SMALLEST = 1e-300
+"""Smaller magnitudes are taken for zero in training: parts of them would vanish."""
+
 
 def bend(z: Array) -> Array:
     """Map the real line onto itself: the identity up to `KNEE`, a logarithm beyond.
@@ -101,6 +104,7 @@ class Columns:
         deviation says, as in Laplace's rule of succession.
         """
         rows = np.clip(rows, -LARGEST, LARGEST)
+        rows[np.abs(rows) < SMALLEST] = 0.0
         low, high = rows.min(axis=0), rows.max(axis=0)
         first, median, third = np.percentile(rows / 4, [25, 50, 75], axis=0) * 4
         reach = OUTLYING * (third - first) / 1.349

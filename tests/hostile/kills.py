@@ -101,6 +101,45 @@ def kill_writers(target: Path, ways: list[Operation], kills: int, rng: random.Ra
     return left
 
 
+def kill_reporters(folder: Path, kills: int, rng: random.Random) -> int:
+    """Kill so many writers of reports; tell how many left a temporary file.
+
+    Pictures are drawn once, and then written again and again, so that most kills
+    come while something is written.
+    """
+    from vae_anomaly.cli import run
+    from vae_anomaly.report import render
+
+    target = folder / "out" / "report"
+    contents: list[dict[str, bytes]] = []
+    for table in ("a.csv", "b.csv"):
+        words = ["evaluate", str(folder / "flow.vae"), str(folder / table), "-o", str(target)]
+        assert run([*words, "-q"]) == 0
+        contents.append({path.name: path.read_bytes() for path in target.iterdir()})
+    assert contents[0]["report.html"] != contents[1]["report.html"]
+
+    def write(version: dict[str, bytes]) -> None:
+        pictures = {Path(name).stem: version[name] for name in version if name.endswith(".png")}
+        render.draw_pictures = lambda report: pictures
+        render.render_page = lambda report, pictures: version["report.html"].decode()
+        render.write_report(None, target)
+
+    left = 0
+    for _ in range(kills):
+        process = child(lambda: [write(version) for version in contents])
+        time.sleep(rng.expovariate(100))
+        kill(process)
+        temporary = [path for path in target.iterdir() if path.name.startswith(".")]
+        for path in set(target.iterdir()) - set(temporary):
+            whole = {version.get(path.name) for version in contents}
+            assert path.read_bytes() in whole, f"{path} is damaged"
+        if temporary:
+            left += 1
+            write(contents[0])
+            assert {path.name: path.read_bytes() for path in target.iterdir()} == contents[0]
+    return left
+
+
 def write_at_once(target: Path, ways: list[Operation], reads: int) -> int:
     """Let two processes write the same file while this one reads it; all it sees is whole."""
     contents = versions(target, ways)
@@ -147,7 +186,8 @@ def main() -> None:
         left[kind] = kill_writers(target, ways, given.kills, rng)
         assert write_at_once(target, ways, given.kills) == 2, "one of the writers never wrote"
     score_while_replaced(given.folder, given.kills)
-    print(json.dumps({"kills": given.kills * len(kinds), "left behind": left}))  # noqa: T201
+    left["evaluate"] = kill_reporters(given.folder, given.kills, rng)
+    print(json.dumps({"kills": given.kills * len(left), "left behind": left}))  # noqa: T201
 
 
 if __name__ == "__main__":

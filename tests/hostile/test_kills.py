@@ -20,4 +20,4 @@ def test_killed_writers_leave_whole_files_and_others_see_whole_files(place):
         [sys.executable, script, ".", "--kills", "20"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1])["kills"] == 60
+    assert json.loads(done.stdout.splitlines()[-1])["kills"] == 80

@@ -182,6 +182,16 @@ def test_little_memory_case_91(place):
     assert code_after(ImportError("No module named 'x'")) is Exit.BUG
 
 
+@pytest.mark.parametrize("kilobytes", [1_600_000, 3_200_000])
+def test_too_little_memory_to_train_in_case_91(place, kilobytes):
+    """TensorFlow itself would end the process, or hang: its threads raise nothing."""
+    code, _, err = ended("fit good.csv -o new.vae -q", f"ulimit -v {kilobytes};")
+    assert code == 5
+    assert err.startswith("error: TensorFlow needs 2.6 GB of address space, the limit of this ")
+    assert err.endswith(" GB. Raise the limit.\n")
+    assert not Path("new.vae").exists()
+
+
 ENVIRONMENTS = {
     "93 C locale": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     "93 decimal comma": {"LC_ALL": "de_DE.UTF-8", "LANG": "de_DE.UTF-8"},
@@ -204,6 +214,22 @@ def test_the_same_bytes_wherever_it_runs_cases_93_to_97(place, vae, case):
     code, out, err = ended(line.format("there.csv"), **ENVIRONMENTS[case])
     assert (code, out) == (0, b""), err
     assert Path("there.csv").read_bytes() == Path("here.csv").read_bytes()
+
+
+@pytest.mark.parametrize("year", [1980, 2040])
+def test_a_clock_that_is_wrong_case_95(place, vae, year, monkeypatch):
+    assert vae(SCORE).code == 0
+    assert vae("evaluate flow.vae good.csv -o here -q").code == 0
+    left = Path(f".out.csv.{16 * '0'}.tmp")
+    left.write_bytes(b"left by a process that was killed")
+    monkeypatch.setattr(time, "time", lambda: (year - 1970) * 31_556_952.0)
+    before = Path("out.csv").read_bytes()
+    assert vae(SCORE).code == 0
+    assert not left.exists()
+    assert Path("out.csv").read_bytes() == before
+    assert vae("evaluate flow.vae good.csv -o there -q").code == 0
+    for path in Path("here").iterdir():
+        assert Path("there", path.name).read_bytes() == path.read_bytes()
 
 
 def test_a_working_directory_that_is_gone_case_94(place):

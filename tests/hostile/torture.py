@@ -1,6 +1,10 @@
 """The long run: `make torture`. Prints how much was tried and how it ended.
 
-python tests/hostile/torture.py [--write docs/reliability.md] [--small]
+    python tests/hostile/torture.py --write docs/reliability.md
+    python tests/hostile/torture.py --small          # a hundredth of it, to try it out
+    python tests/hostile/torture.py --only fuzzed    # a part: a word of what it prints
+
+How long each part took one processor is said on standard error.
 """
 
 from __future__ import annotations
@@ -145,12 +149,20 @@ def cases() -> str:
     return f"{len(HOSTILE)} hostile model files, {data} tables, pictures, outputs, environments"
 
 
+def processor_seconds() -> float:
+    """Time that this process and those that it waited for have had a processor."""
+    return sum(os.times()[:4])
+
+
 def main() -> None:
-    """Run it all."""
+    """Run it all, or a part."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--write", type=Path, help="page whose counts are to be these")
     parser.add_argument("--small", action="store_true", help="a hundredth of it, to try it out")
+    parser.add_argument("--only", metavar="WORD", default="", help="parts with this in their name")
     given = parser.parse_args()
+    if given.only and given.write:
+        parser.error("--write needs all parts")
     share = 100 if given.small else 1
     lines = []
     with tempfile.TemporaryDirectory() as name:
@@ -164,8 +176,12 @@ def main() -> None:
             "kills": lambda: kills(folder, 1000 // share),
             "numbers": lambda: numbers(5000 // share),
         }.items():
+            if given.only not in what:
+                continue
+            start = processor_seconds()
             lines.append(f"| {what} | {count()} |")
             print(lines[-1].strip("| ").replace(" | ", ": "), flush=True)  # noqa: T201
+            print(f"{processor_seconds() - start:.0f} s", file=sys.stderr, flush=True)  # noqa: T201
     if given.write:
         today = dt.datetime.now(tz=dt.UTC).date()
         size = ", a hundredth of it (`--small`)" if given.small else ""

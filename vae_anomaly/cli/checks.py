@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
+from vae_anomaly.cli.exits import NoRoomError
 from vae_anomaly.files import check_writable
+
+try:
+    import resource
+except ImportError:  # Windows has no such limits
+    resource = None  # type: ignore[assignment]
 
 REPORT_FILES = (
     *("report.html", "scores.png", "roc.png", "precision_recall.png", "latent.png"),
@@ -18,7 +25,10 @@ REPORT_FILES = (
 )
 """What a report may bring. `report.render` has them too, and costs the import of Matplotlib."""
 
-__all__ = ["check_directory", "check_kind", "check_output"]
+__all__ = ["check_directory", "check_kind", "check_output", "check_room_for_tensorflow"]
+
+TENSORFLOW_BYTES = 2.6e9
+"""Addresses that TensorFlow asks for to start and to compile, most of which it never uses."""
 
 
 def check_output(output: str, *inputs: str) -> None:
@@ -46,6 +56,30 @@ def check_directory(output: str, *inputs: str) -> None:
     while not folder.exists():
         folder = folder.parent
     check_writable(folder / "report.html")
+
+
+def check_room_for_tensorflow() -> None:
+    """Refuse to start TensorFlow below a limit that it would end the process at, or hang.
+
+    What its own threads cannot allocate no exception says.
+
+    Raises
+    ------
+    NoRoomError
+    """
+    if resource is None:
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return
+    used = 0
+    with suppress(OSError):  # where there is no such file, as on macOS
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    if limit - used < TENSORFLOW_BYTES:
+        raise NoRoomError(
+            f"TensorFlow needs {TENSORFLOW_BYTES / 1e9:.1f} GB of address space, the limit of "
+            f"this process (ulimit -v) leaves {max(0, limit - used) / 1e9:.1f} GB. Raise the limit."
+        )
 
 
 def _is_same(target: Path, path: str) -> bool:

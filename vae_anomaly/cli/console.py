@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import click
 
+from vae_anomaly.cli.checks import check_room_for_tensorflow
 from vae_anomaly.cli.exits import say, stop_if_told
 
 __all__ = ["Console", "Update"]
@@ -72,6 +73,7 @@ class Console:
         """
         if "vae_anomaly.training" in sys.modules:
             return
+        check_room_for_tensorflow()
         waits = not self.quiet and sys.stderr.isatty()
         if waits:
             click.echo("starting TensorFlow ...", nl=False, err=True)

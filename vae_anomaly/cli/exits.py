@@ -24,6 +24,7 @@ from vae_anomaly.exceptions import (
 
 __all__ = [
     "Exit",
+    "NoRoomError",
     "Terminated",
     "code_after",
     "open_missing_streams",
@@ -47,6 +48,10 @@ class Exit(IntEnum):
     INTERRUPTED = 130
     CLOSED_PIPE = 141
     TERMINATED = 143
+
+
+class NoRoomError(MemoryError):
+    """Memory that is known to be too little; the text says for what."""
 
 
 class Terminated(BaseException):
@@ -144,7 +149,7 @@ def _sentence(error: BaseException, code: Exit) -> str:
             return f"The system refused to go on: {words}."
         reason = CANNOT_READ.get(error.errno or 0, f"{words}.")
         return f"Cannot read {os.fsdecode(error.filename)}: {reason}"
-    if code is Exit.RESOURCES and not isinstance(error, OutputError):
+    if code is Exit.RESOURCES and not isinstance(error, OutputError | NoRoomError):
         return "Out of memory. Fit on fewer rows or columns, or close other programs."
     return str(error)
 

@@ -124,7 +124,8 @@ class Graph:
     def node(self, kind: str, inputs: list[str], **attributes: Any) -> str:
         """Add an operation, and name what comes out of it."""
         name = f"t{len(self._nodes)}"
-        self._nodes.append(helper.make_node(kind, inputs, [name], **attributes))
+        # Named, since older onnxruntimes make names from these, and want no two alike.
+        self._nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
         return name
 
     def finished(self, outputs: Mapping[str, Symbol], rank: int = 2) -> Any:

@@ -107,7 +107,10 @@ class ParquetTable(TableSource):
         good = pc.fill_null(pc.is_finite(floats), False)
         if not pc.all(good, min_count=0).as_py():
             i = int(np.argmin(good.to_numpy(zero_copy_only=False)))
-            raise CellError(f"{self.name}, row {rows_before + i + 1}", name, array[i].as_py())
+            value = array[i].as_py()
+            if isinstance(value, np.generic):  # what some versions make of a half
+                value = value.item()
+            raise CellError(f"{self.name}, row {rows_before + i + 1}", name, value)
         return floats
 
     def close(self) -> None:
