@@ -17,15 +17,11 @@ import pytest
 
 import vae_anomaly
 from vae_anomaly.cli import run
-from vae_anomaly.cli.commands import (
-    LIKELIHOOD_NAMES,
-    OPTIMIZER_NAMES,
-    PRIOR_NAMES,
-    SCORE_NAMES,
-    cli,
-)
+from vae_anomaly.cli.commands import cli
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.exits import Exit, terminable
+from vae_anomaly.cli.learning_options import LIKELIHOOD_NAMES, OPTIMIZER_NAMES, PRIOR_NAMES
+from vae_anomaly.cli.options import SCORE_NAMES
 
 DATA = Path(__file__).parent.parent / "data"
 NORMAL, LABELLED = DATA / "normal.csv", DATA / "labelled.csv"

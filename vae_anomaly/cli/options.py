@@ -21,10 +21,10 @@ __all__ = [
     "ID_COLUMN",
     "INPUT",
     "P_VALUES",
+    "SCORE_NAMES",
     "STRICT_PICTURES",
     "common",
     "examples",
-    "image_size_of",
     "labelled_thresholds",
 ]
 
@@ -60,15 +60,17 @@ def common(command: Command) -> Any:
     return run
 
 
-def image_size_of(text: str) -> tuple[int, int]:
-    """Turn "48x64" into height and width, and "64" into those of a square."""
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isascii() and side.isdecimal() for side in sides):
-        raise click.BadParameter(
-            f"expected a height and a width, such as 48x64, or one number, got {text!r}."
-        )
-    return int(sides[0]), int(sides[-1])
-
+SCORE_NAMES = (
+    "auto",
+    "exemplar",
+    "elbo",
+    "importance_weighted",
+    "reconstruction",
+    "kl",
+    "typicality",
+    "latent_distance",
+)
+"""What scores offers; it costs the import of NumPy. A test compares them."""
 
 ID_COLUMN = click.option(
     "--id-column", metavar="NAME", help="Column that identifies a row; it is not scored."
