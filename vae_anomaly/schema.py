@@ -153,8 +153,8 @@ class TableSchema:
         return rows
 
     def frame(self, rows: NDArray[np.float64]) -> pd.DataFrame:
-        """Give rows their column names back, as a detector with names expects them."""
-        return pd.DataFrame(rows, columns=list(self.names))
+        """Give rows their column names back, as a detector with names expects them: no copy."""
+        return pd.DataFrame(rows, columns=list(self.names), copy=False)
 
 
 def require_columns(

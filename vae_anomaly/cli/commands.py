@@ -70,6 +70,7 @@ def fit(
     false_alarm_rate: float | None,
     score: str,
     members: int | None,
+    memory_limit: int | None,
     **parameters: Any,
 ) -> int | None:
     """Learn from DATA what is normal, and write a MODEL.
@@ -87,7 +88,11 @@ def fit(
         parameters["false_alarm_rate"] = false_alarm_rate
     if check_kind(
         data,
-        of_tables={"--ignore": ignore, "--id-column": id_column},
+        of_tables={
+            "--ignore": ignore,
+            "--id-column": id_column,
+            "--memory-limit": memory_limit,
+        },
         of_pictures={
             "--image-size": image_size,
             "--resize": resize,
@@ -103,7 +108,8 @@ def fit(
     from vae_anomaly.cli.fitting import fit_table
 
     without = ignore if id_column is None else (*ignore, id_column)
-    return fit_table(console, data, output, without=without, **parameters)
+    parameters |= {"without": without, "memory_limit": memory_limit}
+    return fit_table(console, data, output, **parameters)
 
 
 @cli.command(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from vae_anomaly.cli.options import SCORE_NAMES, STRICT_PICTURES, Command
@@ -25,6 +27,25 @@ def image_size_of(text: str) -> tuple[int, int]:
             f"expected a height and a width, such as 48x64, or one number, got {text!r}."
         )
     return int(sides[0]), int(sides[-1])
+
+
+SIZE = re.compile(r"(\d+\.?\d*|\.\d+) ?([KMGT])(I?)B", re.ASCII | re.IGNORECASE)
+
+
+def bytes_of(text: str) -> int:
+    """Turn "1.5GB" into bytes; of KiB, MiB and so on each is 1,024 times the one before.
+
+    Examples
+    --------
+    >>> bytes_of("1.5GB"), bytes_of("512 mib")
+    (1500000000, 536870912)
+    """
+    found = SIZE.fullmatch(text.strip())
+    if found is None:
+        raise click.BadParameter(f"expected a size such as 2GB, 1.5GiB or 900MB, got {text!r}.")
+    number, unit, binary = found.groups()
+    step = 1024 if binary else 1000
+    return int(float(number) * step ** (1 + "KMGT".index(unit.upper())))
 
 
 LEARNING = (
@@ -133,6 +154,13 @@ LEARNING = (
         default=3000,
         show_default=True,
         help="Gradient steps.",
+    ),
+    click.option(
+        "--memory-limit",
+        type=bytes_of,
+        metavar="SIZE",
+        help="Memory to stay below, such as 2GB. Of a table with more rows than fit, rows drawn at "
+        "random are learned from; all are checked.",
     ),
     click.option(
         "--random-state",
