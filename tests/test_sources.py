@@ -140,6 +140,22 @@ def test_a_cell_that_is_no_number(table, value, words, before):
     assert source.check(["flow"]) == 4
 
 
+@pytest.mark.parametrize(
+    ("text", "has"),
+    [
+        ('"a","b"\n1,2\n', False),
+        ('\ufeff"a","b"\r\n1,2\r\n', False),
+        ('a,b\n1,"2"\n', True),
+        ('"a","b\nc"\n1,2\n', True),
+        ('"a","b"\r1,"2"\r\n3,4\n', True),
+    ],
+)
+def test_quotes_around_names_alone_do_not_make_reading_slow(table, text, has):
+    source = table(text)
+    assert source._has_quotes == has
+    assert source.check(["a"]) == text.count("1,") + text.count("3,")
+
+
 def test_a_cell_error_knows_its_column(table):
     with pytest.raises(CellError) as caught:
         table("a,b c\n1,x\n").check(["a", "b c"])
