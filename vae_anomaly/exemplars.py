@@ -16,7 +16,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
 
 from vae_anomaly.threads import ONE_THREAD
 
@@ -80,6 +79,8 @@ class Exemplars:
         Abramson, "On bandwidth variation in kernel estimates",
         :doi:`10.1214/aos/1176345986`), but not beyond `WIDEST`.
         """
+        from sklearn.neighbors import NearestNeighbors
+
         k = min(N_NEIGHBOURS, len(points) - 1)
         with ONE_THREAD:
             nearest = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(points)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.covariance import LedoitWolf
 
 from vae_anomaly.densities import PLAIN, floored_log_variance
 from vae_anomaly.exemplars import Exemplars, most_exemplars
@@ -87,6 +86,8 @@ class Reference:
         rng : RandomState
             Which rows to keep.
         """
+        from sklearn.covariance import LedoitWolf
+
         members = mean.shape[1]
         spread = [LedoitWolf().fit(mean[:, j]) for j in range(members)]
         deviation = np.exp(0.5 * log_variance).mean(axis=0)
