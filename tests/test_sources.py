@@ -428,3 +428,17 @@ def test_a_file_that_vanishes_is_named(tmp_path, name):
     with pytest.raises(FileNotFoundError) as caught:
         source.check(["a"])
     assert caught.value.filename == str(path)
+
+
+@pytest.mark.parametrize("groups", [1, 20])
+def test_a_parquet_file_is_never_in_memory_as_a_whole(tmp_path, groups):
+    rows = 800_000
+    columns = {f"x{i}": np.random.RandomState(i).normal(size=rows) for i in range(5)}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet", row_group_size=rows // groups)
+    size = (tmp_path / "t.parquet").stat().st_size
+    del columns
+    before, most = pa.total_allocated_bytes(), 0
+    with open_table(tmp_path / "t.parquet") as source:
+        for _ in source.batches(source.columns):
+            most = max(most, pa.total_allocated_bytes() - before)
+    assert most < size / 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
 from functools import wraps
@@ -51,6 +50,8 @@ def common(command: Command) -> Any:
         # TensorFlow reads these when it is imported, later than this.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         os.environ["KERAS_BACKEND"] = "tensorflow"
+        import logging
+
         if not debug:  # that it found no folder for its cache is nobody's business
             logging.getLogger("matplotlib").setLevel(logging.ERROR)
         console = Console(quiet=quiet, debug=debug)
