@@ -1,18 +1,19 @@
 """Speed, as ratios: ours beside a reference on the same machine, turn and turn about.
 
-    python benchmarks/speed.py                      # all of it; half an hour on two cores
+    python benchmarks/speed.py                      # all of it, on a machine with nothing to do
     python benchmarks/speed.py --only fit start     # some of it
     python benchmarks/speed.py --rows 500000        # a smaller table for the files
+    python benchmarks/speed.py --data adbench       # and what --memory-limit costs in quality
 
 Prints for each target the median ratio of the repeats, the least and the
-greatest, and whether the target holds. Where the time goes is in README.md.
+greatest, and whether the target holds; at the end of each part how long it took.
+Where the time goes is in README.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -51,9 +52,19 @@ def seconds(work: Work) -> float:
     return time.perf_counter() - start
 
 
-def command(words: Sequence[str]) -> Work:
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return lambda: subprocess.run(words, check=True, **quiet)
+class Command:
+    """A process of its own, quiet, and the greatest memory of its runs."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words, self.megabytes = words, 0.0
+
+    def __call__(self) -> None:
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        process = subprocess.Popen(self.words, **quiet)
+        _, status, usage = os.wait4(process.pid, 0)
+        if status:
+            raise SystemExit(f"{' '.join(self.words)} failed")
+        self.megabytes = max(self.megabytes, usage.ru_maxrss * 1024 / 1e6)
 
 
 def compare(
@@ -158,9 +169,9 @@ def bare_training(spec: object, batch: int, steps: int) -> None:
 
 def first(arguments: argparse.Namespace) -> None:
     """Fit and score in a fresh process."""
-    ours = command([sys.executable, "-c", FIRST_RESULT])
+    ours = Command([sys.executable, "-c", FIRST_RESULT])
     target = "fit + score 1,000 x 20, fresh process: times import tensorflow"
-    compare(target, ours, command(TENSORFLOW), 3, arguments.repeats)
+    compare(target, ours, Command(TENSORFLOW), 3, arguments.repeats)
 
 
 def start(arguments: argparse.Namespace) -> None:
@@ -170,10 +181,10 @@ def start(arguments: argparse.Namespace) -> None:
         data, model = write_tables(Path(folder), 1000)[0], fitted_model(Path(folder))
         score = [*program, "score", str(model), str(data), "-o", f"{folder}/out.csv", "-q"]
         target = "score 1,000 rows, fresh process: times import tensorflow"
-        compare(target, command(score), command(TENSORFLOW), 0.25, arguments.repeats)
-    bare = command([sys.executable, "-c", "import click"])
+        compare(target, Command(score), Command(TENSORFLOW), 0.25, arguments.repeats)
+    bare = Command([sys.executable, "-c", "import click"])
     target = "--help: times python -c 'import click'"
-    compare(target, command([*program, "--help"]), bare, 1.5, 2 * arguments.repeats)
+    compare(target, Command([*program, "--help"]), bare, 1.5, 4 * arguments.repeats)
 
 
 # ---------------------------------------------------------------------------------- scoring
@@ -187,16 +198,14 @@ def memory(arguments: argparse.Namespace) -> None:
     from vae_anomaly import VAEDetector
 
     rows, training = table(1_000_000), table(10_000, seed=2)
-    for name, parameters in (("default", {}), ("prior='normal'", {"prior": "normal"})):
-        detector = VAEDetector(random_state=0, max_steps=300, **parameters).fit(training)
-        compare(
-            f"score 1,000,000 x 20, {name}: times the bare products",
-            lambda d=detector: d.score_samples(rows),
-            lambda d=detector: bare_scoring(d, len(rows)),
-            2,
-            arguments.repeats,
-        )
     detector = VAEDetector(random_state=0, max_steps=300).fit(training)
+    compare(
+        "score 1,000,000 x 20: times the bare products",
+        lambda: detector.score_samples(rows),
+        lambda: bare_scoring(detector, len(rows)),
+        2,
+        arguments.repeats,
+    )
     forest = IsolationForest(n_estimators=100, random_state=0, n_jobs=-1).fit(training)
     near = NearestNeighbors(n_neighbors=5, n_jobs=-1).fit(training)
     for name, other, part in (
@@ -205,7 +214,7 @@ def memory(arguments: argparse.Namespace) -> None:
     ):
         compare(
             f"score a row: times {name}",
-            lambda d=detector: d.score_samples(rows[:200_000]),
+            lambda: detector.score_samples(rows[:200_000]),
             lambda f=other, x=part: f(x),
             1,
             arguments.repeats,
@@ -248,25 +257,29 @@ def files(arguments: argparse.Namespace) -> None:
     """Score a table from a file to a file."""
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
-        tables = write_tables(folder, arguments.rows)
-        models = {
-            "default": fitted_model(folder),
-            "one member, prior normal": fitted_model(folder, "--members", "1", "--prior", "normal"),
-        }
-        for data in tables:
-            for words, model in models.items():
-                out = folder / f"out{data.suffix}"
-                score = [sys.executable, "-m", "vae_anomaly", "score", str(model), str(data)]
-                plain = [sys.executable, __file__, "--pyarrow", str(data), str(out)]
-                compare(
-                    f"score {arguments.rows:,} rows, {data.suffix[1:]}, {words}: times pyarrow",
-                    command([*score, "-o", str(out), "-q"]),
-                    command(plain),
-                    1.6,
-                    arguments.repeats,
-                )
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(f"  greatest memory of any process so far: {peak:,.0f} MB (target < 1,000 for scoring)")
+        few = folder / "few"
+        few.mkdir()
+        model = fitted_model(folder)
+        tables = write_tables(few, arguments.rows // 10), write_tables(folder, arguments.rows)
+        for small, data in zip(*tables, strict=True):
+            kind = data.suffix[1:]
+            program = [sys.executable, "-m", "vae_anomaly", "score", str(model)]
+            out = folder / f"out.{kind}"
+            ours = Command([*program, str(data), "-o", str(out), "-q"])
+            plain = Command([sys.executable, __file__, "--pyarrow", str(data), str(out)])
+            target = f"score {arguments.rows:,} rows, {kind}: times pyarrow"
+            compare(target, ours, plain, 1.6, arguments.repeats)
+            tenth = Command([*program, str(small), "-o", str(out), "-q"])
+            tenth()
+            judge(f"score {arguments.rows:,} rows, {kind}: MB at the peak", ours.megabytes, 1000)
+            growth = ours.megabytes / tenth.megabytes
+            judge(f"score, {kind}: times the peak for a tenth of the rows", growth, 1.1)
+
+
+def judge(target: str, value: float, limit: float) -> None:
+    """Print a number that needs no repeats."""
+    verdict = "holds" if value <= limit else "MISSED"
+    print(f"{target:66s} {value:7.2f}  target <= {limit:g}: {verdict}", flush=True)
 
 
 def write_tables(folder: Path, rows: int) -> list[Path]:
@@ -289,15 +302,15 @@ def write_tables(folder: Path, rows: int) -> list[Path]:
     return paths
 
 
-def fitted_model(folder: Path, *options: str) -> Path:
+def fitted_model(folder: Path) -> Path:
     """Fit a little, on other rows of the same kind."""
     import pandas as pd
 
-    data, model = folder / "normal.csv", folder / f"{len(options)}.vae"
+    data, model = folder / "normal.csv", folder / "m.vae"
     names = [f"x{i}" for i in range(COLUMNS)]
     pd.DataFrame(table(10_000, seed=3), columns=names).to_csv(data, index=False)
-    words = ["fit", str(data), "-o", str(model), "--max-steps", "300", *options]
-    command([sys.executable, "-m", "vae_anomaly", *words])()
+    words = ["fit", str(data), "-o", str(model), "--max-steps", "300"]
+    Command([sys.executable, "-m", "vae_anomaly", *words])()
     return model
 
 
@@ -323,7 +336,30 @@ def with_pyarrow(data: Path, out: Path) -> None:
             rows += n
 
 
-SECTIONS = {"fit": fit, "first": first, "memory": memory, "files": files, "start": start}
+# -------------------------------------------------------------------- more rows than memory
+
+
+def limit(arguments: argparse.Namespace) -> None:
+    """Fit within a limit of memory; with tables to judge by, as well as without."""
+    import memory_limit
+
+    for columns, size, options in memory_limit.PEAKS:
+        peak = memory_limit.peak_of(columns, size, options, arguments.folder)
+        words = " ".join((f"fit on {columns} columns within {size}", *options))
+        judge(f"{words}: share of the limit", peak / memory_limit.bytes_of(size), 1)
+    if arguments.data:
+        loss = memory_limit.points_lost(arguments.data, seeds=[0])
+        judge("fit on 10,000 of the rows: points of AUROC less, mean of tables", loss, 0.5)
+
+
+SECTIONS = {
+    "fit": fit,
+    "first": first,
+    "memory": memory,
+    "files": files,
+    "start": start,
+    "limit": limit,
+}
 
 
 def main() -> None:
@@ -334,13 +370,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--rows", type=int, default=5_000_000, help="of the table in files")
     parser.add_argument("--folder", help="where the files go for a while; 3 GB")
+    parser.add_argument("--data", type=Path, nargs="+", help="folders of .npz files, for limit")
     parser.add_argument("--pyarrow", nargs=2, type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.pyarrow:
         with_pyarrow(*arguments.pyarrow)
         return
     for name in arguments.only:
-        SECTIONS[name](arguments)
+        took = seconds(lambda part=SECTIONS[name]: part(arguments))
+        print(f"  ({name}: {took:.0f} s in all)", flush=True)
 
 
 if __name__ == "__main__":

@@ -17,15 +17,17 @@ import pytest
 
 import vae_anomaly
 from vae_anomaly.cli import run
-from vae_anomaly.cli.commands import (
+from vae_anomaly.cli.commands import cli
+from vae_anomaly.cli.console import Console
+from vae_anomaly.cli.exits import Exit, terminable
+from vae_anomaly.cli.learning_options import (
     LIKELIHOOD_NAMES,
     OPTIMIZER_NAMES,
     PRIOR_NAMES,
-    SCORE_NAMES,
-    cli,
+    bytes_of,
 )
-from vae_anomaly.cli.console import Console
-from vae_anomaly.cli.exits import Exit, terminable
+from vae_anomaly.cli.limiting import LEAST_ROWS, memory_of_fit, rows_within
+from vae_anomaly.cli.options import SCORE_NAMES
 
 DATA = Path(__file__).parent.parent / "data"
 NORMAL, LABELLED = DATA / "normal.csv", DATA / "labelled.csv"
@@ -196,6 +198,68 @@ def test_fit_hands_its_options_on(vae, tmp_path):
         "max_steps": 20,
     }
     assert {name: getattr(detector, name) for name in wanted} == wanted
+
+
+def least_limit(columns):
+    """The lowest --memory-limit for two networks, as an option."""
+    return f"{memory_of_fit(LEAST_ROWS, columns, members=2) / 1e3 + 1:.0f}kB"
+
+
+def test_fit_learns_from_as_many_rows_as_the_memory_allows(vae, tmp_path):
+    X = np.random.RandomState(0).normal(size=(LEAST_ROWS + 2000, 2))
+    table = pd.DataFrame(X, columns=["a", "b"])
+    table.to_csv(tmp_path / "t.csv", index=False)
+    table.to_parquet(tmp_path / "t.parquet")
+    options = ("--max-steps", 5, "--members", 2, "--memory-limit", least_limit(2))
+    models = [tmp_path / name for name in ("csv.vae", "parquet.vae", "all.vae", "seed.vae")]
+    code, out, err = vae("fit", tmp_path / "t.csv", "-o", models[0], *options)
+    assert (code, out) == (0, "")
+    count = int(re.search(r"learning from ([\d,]+) of 12,000 rows", err)[1].replace(",", ""))
+    assert LEAST_ROWS <= count < LEAST_ROWS + 2000
+    assert f"fitting on {count:,} rows of 2 columns" in err
+    vae("fit", tmp_path / "t.parquet", "-o", models[1], *options)
+    _, _, err = vae("fit", tmp_path / "t.csv", "-o", models[2], *options[:-1], "1.5GB")
+    assert "learning from" not in err
+    vae("fit", tmp_path / "t.csv", "-o", models[3], *options, "--random-state", 1)
+    read = [model.read_bytes() for model in models]
+    assert read[0] == read[1]
+    assert len(set(read)) == 3
+
+
+def test_rows_that_are_not_learned_from_are_checked_as_well(vae, tmp_path):
+    sound = "\n".join(["a,b", *(f"{i % 7},{i % 5}" for i in range(2 * LEAST_ROWS))])
+    (tmp_path / "t.csv").write_text(f"{sound}\n1,oops\n")
+    options = ("-o", tmp_path / "m.vae", "--members", 2, "--memory-limit", least_limit(2))
+    code, _, err = vae("fit", tmp_path / "t.csv", *options)
+    assert code == 3
+    assert err.startswith(f"error: {tmp_path / 't.csv'}, line 20002, column 'b': expected a number")
+
+
+def test_a_memory_limit_that_is_too_low_is_refused_with_the_lowest_that_is_not(vae, tmp_path):
+    code, _, err = vae("fit", NORMAL, "-o", tmp_path / "m.vae", "--memory-limit", "300MB", *FAST)
+    assert code == 2
+    assert err.startswith(
+        "error: --memory-limit of 0.3 GB is too little to learn from 10,000 rows of 30 columns: "
+        "TensorFlow alone takes about 1 GB. Give at least 1.2"
+    )
+    least = re.search(r"at least ([\d.]+GB)", err)[1]
+    assert rows_within(bytes_of(least), columns=30, members=2) >= LEAST_ROWS
+    assert not (tmp_path / "m.vae").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("2GB", 2e9), ("1.5 GiB", 1.5 * 2**30), ("900mb", 9e8), (".5TB", 5e11), ("1kib", 1024)],
+)
+def test_sizes_that_can_be_spelled(text, size):
+    assert bytes_of(text) == size
+
+
+@pytest.mark.parametrize("text", ["2", "2G", "GB", "-1GB", "1e3MB", "1,5GB", "2GBit", "nanGB", ""])
+def test_sizes_that_cannot(vae, text):
+    code, _, err = vae("fit", NORMAL, "-o", "m.vae", f"--memory-limit={text}")
+    assert code == 2
+    assert f"expected a size such as 2GB, 1.5GiB or 900MB, got {text!r}." in err
 
 
 def test_fit_warns_when_the_rate_is_too_fine(vae, tmp_path):

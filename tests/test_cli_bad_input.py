@@ -18,6 +18,7 @@ import pytest
 import vae_anomaly
 from vae_anomaly.cli import run
 from vae_anomaly.cli.exits import Exit, code_after
+from vae_anomaly.scoring import ScoringMixin
 
 DATA = Path(__file__).parent.parent / "data"
 OLD = b"old output\n"
@@ -363,6 +364,17 @@ def test_columns_are_checked_before_tensorflow_is_loaded(workplace):
     assert done.returncode == 0, done.stderr
 
 
+def test_scoring_a_table_loads_neither_tensorflow_nor_scikit_learn(workplace):
+    code = (
+        "import sys; from vae_anomaly.cli import run\n"
+        "code = run('score named.vae good.csv -o s.csv'.split())\n"
+        "slow = {'tensorflow', 'sklearn', 'scipy.stats', 'matplotlib'} & set(sys.modules)\n"
+        "sys.exit(f'{slow}' if slow else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_write_protected_output(refused, workplace):
     (workplace / "out.csv").chmod(0o400)
@@ -389,7 +401,7 @@ def test_a_failure_halfway_leaves_the_old_scores(
     def fail(self, rows):
         raise error
 
-    monkeypatch.setattr(vae_anomaly.VAEDetector, "score_samples", fail)
+    monkeypatch.setattr(ScoringMixin, "score_samples", fail)
     before = snapshot(workplace)
     assert run(f"score named.vae good.csv -o {output} --id-column id".split()) == code
     err = capsys.readouterr().err

@@ -16,8 +16,8 @@ from sklearn.base import clone
 
 import vae_anomaly
 from vae_anomaly.cli import run
-from vae_anomaly.cli.commands import ARCHITECTURE_NAMES, RESIZE_NAMES
 from vae_anomaly.cli.console import Console
+from vae_anomaly.cli.learning_options import ARCHITECTURE_NAMES, RESIZE_NAMES
 from vae_anomaly.report.images import prior_fit
 from vae_anomaly.schema import ImageSchema
 from vae_anomaly.sources import open_pictures

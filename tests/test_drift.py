@@ -52,6 +52,23 @@ def test_many_rows_are_tested_by_the_limit(
     assert limit.p_value == pytest.approx(exact.p_value, rel=0.3)
 
 
+@pytest.mark.parametrize("rate", [1e-6, 0.001, 0.1])
+@pytest.mark.parametrize(("n", "calibrating"), [(1, 5000), (2, 2000), (5, 20), (20, 99), (300, 99)])
+def test_a_first_look_overlooks_no_difference(
+    fitted: VAEDetector, n: int, calibrating: int, rate: float
+) -> None:
+    watched = recalibrate(fitted, make_rows(150))
+    watched.calibration_scores_ = np.arange(float(calibrating))
+    looks = []
+    for beyond in np.linspace(0, 1, 201):  # the share of calibration rows that all exceed
+        scores = np.quantile(watched.calibration_scores_, np.linspace(beyond, 1, n)) + 0.5
+        watch = DriftWatch(watched, rate).add(make_rows(n).to_numpy(), scores)
+        looks.append(watch.may_differ())
+        assert looks[-1] or not watch.result().is_drift
+    assert looks[-1]
+    assert not all(looks)
+
+
 @pytest.mark.parametrize("tied", [False, True])
 def test_batches_of_normal_rows_are_said_to_differ_at_the_stated_rate(
     fitted: VAEDetector, tied: bool

@@ -140,6 +140,22 @@ def test_a_cell_that_is_no_number(table, value, words, before):
     assert source.check(["flow"]) == 4
 
 
+@pytest.mark.parametrize(
+    ("text", "has"),
+    [
+        ('"a","b"\n1,2\n', False),
+        ('\ufeff"a","b"\r\n1,2\r\n', False),
+        ('a,b\n1,"2"\n', True),
+        ('"a","b\nc"\n1,2\n', True),
+        ('"a","b"\r1,"2"\r\n3,4\n', True),
+    ],
+)
+def test_quotes_around_names_alone_do_not_make_reading_slow(table, text, has):
+    source = table(text)
+    assert source._has_quotes == has
+    assert source.check(["a"]) == text.count("1,") + text.count("3,")
+
+
 def test_a_cell_error_knows_its_column(table):
     with pytest.raises(CellError) as caught:
         table("a,b c\n1,x\n").check(["a", "b c"])
@@ -412,3 +428,17 @@ def test_a_file_that_vanishes_is_named(tmp_path, name):
     with pytest.raises(FileNotFoundError) as caught:
         source.check(["a"])
     assert caught.value.filename == str(path)
+
+
+@pytest.mark.parametrize("groups", [1, 20])
+def test_a_parquet_file_is_never_in_memory_as_a_whole(tmp_path, groups):
+    rows = 800_000
+    columns = {f"x{i}": np.random.RandomState(i).normal(size=rows) for i in range(5)}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet", row_group_size=rows // groups)
+    size = (tmp_path / "t.parquet").stat().st_size
+    del columns
+    before, most = pa.total_allocated_bytes(), 0
+    with open_table(tmp_path / "t.parquet") as source:
+        for _ in source.batches(source.columns):
+            most = max(most, pa.total_allocated_bytes() - before)
+    assert most < size / 2

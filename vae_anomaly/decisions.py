@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly._parameters import number
 from vae_anomaly.exceptions import ParameterError
@@ -30,7 +28,10 @@ def calibration_of(detector: DecisionMixin, purpose: str) -> Array:
     ParameterError
         If it has none: `purpose` needs them.
     """
-    check_is_fitted(detector)
+    if not hasattr(detector, "calibration_scores_"):
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(detector)
     scores = detector.calibration_scores_
     if not len(scores):
         raise ParameterError(
@@ -123,6 +124,8 @@ class DecisionMixin:
         >>> detector.p_values([[9, 9, 9]])
         array([0.01])
         """
+        from sklearn.utils import check_random_state
+
         calibration = calibration_of(self, "p_values")
         rng = check_random_state(random_state) if smoothed else None
         return conformal_p_values(calibration, -self.score_samples(X), rng)

@@ -16,7 +16,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
 
 from vae_anomaly.threads import ONE_THREAD, RIM
 
@@ -84,6 +83,8 @@ class Exemplars:
         Points that are `joined` are exemplars as well. Their reaches are measured
         from the others alone, so that each depends on nothing but its own place.
         """
+        from sklearn.neighbors import NearestNeighbors
+
         k = min(N_NEIGHBOURS, len(points) - 1)
         with ONE_THREAD:
             nearest = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(points)

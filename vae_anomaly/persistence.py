@@ -9,16 +9,14 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted
 
 import vae_anomaly
 from vae_anomaly._parameters import check_parameters
 from vae_anomaly.container import Layout, UnopenedFile, open_container, refuse, write_container
-from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.history import History
 from vae_anomaly.manifest import OWN, PARAMETER_TYPES, check_arrays, check_config
@@ -27,6 +25,7 @@ from vae_anomaly.networks.own import OwnNetworks, is_pair
 from vae_anomaly.reference import Reference
 from vae_anomaly.scaling import Columns
 from vae_anomaly.schema import ImageSchema
+from vae_anomaly.scoring import Scorer, ScoringMixin
 from vae_anomaly.settings import (
     RULES,
     column_names,
@@ -35,7 +34,12 @@ from vae_anomaly.settings import (
     smoothing_for,
 )
 
-__all__ = ["inspect", "load", "load_with_images", "save"]
+if TYPE_CHECKING:
+    from vae_anomaly.estimator import VAEDetector
+
+__all__ = ["inspect", "load", "load_scorer", "load_with_images", "save"]
+
+Kind = TypeVar("Kind", bound=ScoringMixin)
 
 
 def save(detector: VAEDetector, path: str | Path, images: ImageSchema | None = None) -> str:
@@ -69,6 +73,8 @@ def save(detector: VAEDetector, path: str | Path, images: ImageSchema | None = N
     OutputError
         If the model is larger than `load` accepts, or the file cannot be written.
     """
+    from sklearn.utils.validation import check_is_fitted
+
     check_is_fitted(detector)
     columns, spec = detector.columns_, detector.network_spec_
     check_parameters(detector, RULES)
@@ -156,13 +162,22 @@ def load(path: str | Path, *, networks: tuple[Any, Any] | None = None) -> VAEDet
             f"networks must be None or a pair (encoder, decoder) of Keras models. "
             f"Got {networks!r} instead."
         )
-    return _restore(open_container(path), networks)
+    from vae_anomaly.estimator import VAEDetector
+
+    return _restore(VAEDetector, open_container(path), networks)
+
+
+def load_scorer(path: str | Path) -> Scorer:
+    """Read the scoring side of a detector, without the rest and without scikit-learn."""
+    return _restore(Scorer, open_container(path))
 
 
 def load_with_images(path: str | Path) -> tuple[VAEDetector, ImageSchema | None]:
     """Read a detector, and how pictures are to be prepared for it, as `load` does."""
+    from vae_anomaly.estimator import VAEDetector
+
     file = open_container(path)
-    detector, images = _restore(file), file.config["images"]
+    detector, images = _restore(VAEDetector, file), file.config["images"]
     return detector, None if images is None else ImageSchema(**images)
 
 
@@ -186,7 +201,7 @@ def inspect(path: str | Path) -> dict[str, Any]:
         If the file is missing or cannot be read.
     """
     file = open_container(path)
-    detector = _restore(file, described=True)
+    detector: Any = _restore(Scorer, file, described=True)
     columns, history = detector.columns_, detector.history_
     return {
         "sha256": file.sha256,
@@ -270,7 +285,9 @@ def _own_networks(
         raise refuse(name, str(error).rstrip(".")) from None
 
 
-def _restore(file: UnopenedFile, networks: Any = None, *, described: bool = False) -> VAEDetector:
+def _restore(
+    kind: type[Kind], file: UnopenedFile, networks: Any = None, *, described: bool = False
+) -> Kind:
     """Check a file and build its detector; one that is only `described` may lack networks."""
     config = file.config
     check_config(file.name, config)
@@ -281,7 +298,7 @@ def _restore(file: UnopenedFile, networks: Any = None, *, described: bool = Fals
         parameters["architecture"] = "auto" if networks is None else networks
     if parameters["hidden_units"] is not None:
         parameters["hidden_units"] = tuple(parameters["hidden_units"])
-    detector = VAEDetector(**parameters)
+    detector: Any = kind(**parameters)
     try:
         check_parameters(detector, RULES)
     except ParameterError as error:

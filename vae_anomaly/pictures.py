@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, shift
 
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.scaling import LARGEST
@@ -82,6 +81,8 @@ def smooth(rows: NDArray[np.float64], shape: ImageShape, deviation: float) -> ND
     """
     if not deviation:
         return rows
+    from scipy.ndimage import gaussian_filter
+
     pictures = np.clip(rows, -LARGEST, LARGEST).reshape(len(rows), *shape)
     smoothed = gaussian_filter(pictures, (0, deviation, deviation, 0))
     # Means never leave the range, but their rounding may: white would be more than 1.
@@ -112,6 +113,8 @@ def moved(
     yield rows
     if not pixels:
         return
+    from scipy.ndimage import shift
+
     pictures = rows.reshape(len(rows), *shape)
     for down, right in ((pixels, 0), (-pixels, 0), (0, pixels), (0, -pixels)):
         yield shift(pictures, (0, down, right, 0), order=1, mode="nearest").reshape(rows.shape)

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.covariance import LedoitWolf
 
 from vae_anomaly.convergence import UNUSED_NATS
 from vae_anomaly.densities import PLAIN, gaussian_kl
@@ -99,6 +98,8 @@ class Reference:
         doubted : int
             See `Exemplars`.
         """
+        from sklearn.covariance import LedoitWolf
+
         mean, members = seen.mean, seen.mean.shape[1]
         spread = [LedoitWolf().fit(mean[:, j]) for j in range(members)]
         deviation = np.exp(0.5 * seen.log_variance).mean(axis=0)

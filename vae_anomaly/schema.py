@@ -10,16 +10,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from vae_anomaly.exceptions import DataError, ParameterError
-from vae_anomaly.sources.base import MISSING, is_number, listed, shown
+from vae_anomaly.sources.base import MISSING, floats_of, is_number, listed, shown
 from vae_anomaly.sources.decoding import RESIZES, Layout
 from vae_anomaly.sources.images import NORMAL_FOLDERS, PictureSource
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["NORMAL_LABELS", "ImageSchema", "TableSchema", "anomalous", "anomalous_folders"]
 
@@ -149,12 +151,14 @@ class TableSchema:
         """Turn a batch of a source into rows of numbers: (n, n_columns)."""
         rows = np.empty((batch.num_rows, len(self.names)))
         for i, name in enumerate(self.names):
-            rows[:, i] = batch.column(name).to_numpy(zero_copy_only=False)
+            rows[:, i] = floats_of(batch.column(name))
         return rows
 
     def frame(self, rows: NDArray[np.float64]) -> pd.DataFrame:
-        """Give rows their column names back, as a detector with names expects them."""
-        return pd.DataFrame(rows, columns=list(self.names))
+        """Give rows their column names back, as a detector with names expects them: no copy."""
+        import pandas as pd
+
+        return pd.DataFrame(rows, columns=list(self.names), copy=False)
 
 
 def require_columns(

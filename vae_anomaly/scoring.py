@@ -7,9 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.pictures import as_rows, check_shape, smooth
@@ -17,12 +15,14 @@ from vae_anomaly.scores import SCORES, RowTerms
 from vae_anomaly.settings import column_names, score_for
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from vae_anomaly.networks import NetworkSpec
     from vae_anomaly.pictures import ImageShape
     from vae_anomaly.reference import Reference
     from vae_anomaly.scaling import Columns
 
-__all__ = ["LATENT", "MeasuredTerms", "ScoringMixin"]
+__all__ = ["LATENT", "MeasuredTerms", "Scorer", "ScoringMixin"]
 
 Array = NDArray[np.float64]
 
@@ -46,6 +46,8 @@ class ScoringMixin:
         smoothing_: float
 
     def _validated(self, X: ArrayLike) -> Array:
+        from sklearn.utils.validation import check_is_fitted, validate_data
+
         check_is_fitted(self)
         given = as_rows(X)
         check_shape(given.shape, self.image_shape_)
@@ -103,6 +105,8 @@ class ScoringMixin:
         >>> detector.scores(X, ["elbo", "kl"]).columns.tolist()
         ['elbo', 'kl']
         """
+        import pandas as pd
+
         names = list(SCORES) if score_types is None else list(score_types)
         unknown = [name for name in names if name not in SCORES]
         if unknown:
@@ -147,9 +151,30 @@ class ScoringMixin:
             column, of the ELBO the KL divergence.
             Each row sums to its anomaly score, minus `score_samples`.
         """
+        import pandas as pd
+
         contributions = self._contributions(self._validated(X))
         index = X.index if isinstance(X, pd.DataFrame) else None
         return pd.DataFrame(contributions, columns=[*column_names(self), LATENT], index=index)
+
+
+class Scorer(ScoringMixin):
+    """A fitted detector's scoring side alone, for rows that are known to be sound.
+
+    It takes arrays of finite float64, (n, n_features), as sources of tables make them,
+    and does without scikit-learn, whose import takes longer than thousands of scores.
+
+    Parameters
+    ----------
+    **parameters
+        Of `VAEDetector`. What is fitted is set by `persistence`.
+    """
+
+    def __init__(self, **parameters: Any) -> None:
+        self.__dict__.update(parameters)
+
+    def _validated(self, X: ArrayLike) -> Array:
+        return np.asarray(X)
 
 
 class MeasuredTerms:

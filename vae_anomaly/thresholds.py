@@ -29,7 +29,6 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv
 
 __all__ = [
     "TooFewCalibrationRowsWarning",
@@ -187,6 +186,8 @@ def false_alarm_interval(n: int, rate: float, level: float = 0.95) -> tuple[floa
     >>> round(low, 3), round(high, 3)
     (0.024, 0.084)
     """
+    from scipy.special import betaincinv
+
     beyond = max(1, _rows_beyond(n, rate))
     tails = [(1 - level) / 2, (1 + level) / 2]
     low, high = betaincinv(beyond, n + 1 - beyond, tails)

@@ -9,8 +9,8 @@ import click
 import vae_anomaly
 from vae_anomaly.cli.checks import check_kind
 from vae_anomaly.cli.console import Console
+from vae_anomaly.cli.learning_options import learning_options
 from vae_anomaly.cli.options import (
-    CHECKPOINT,
     CRITERIA,
     ENGINE,
     FALSE_ALARM_RATE,
@@ -18,32 +18,14 @@ from vae_anomaly.cli.options import (
     ID_COLUMN,
     INPUT,
     P_VALUES,
+    SCORE_NAMES,
     STRICT_PICTURES,
     common,
     examples,
-    image_size_of,
     labelled_thresholds,
 )
 
 __all__ = ["cli"]
-
-# What scores, likelihoods, networks, training and sources.decoding offer; they cost the import of
-# NumPy and TensorFlow. A test compares them.
-SCORE_NAMES = (
-    "auto",
-    "exemplar",
-    "elbo",
-    "importance_weighted",
-    "reconstruction",
-    "kl",
-    "typicality",
-    "latent_distance",
-)
-LIKELIHOOD_NAMES = ("gaussian", "student_t", "bernoulli")
-ARCHITECTURE_NAMES = ("auto", "dense", "conv", "conv_bn")
-OPTIMIZER_NAMES = ("adam", "rmsprop")
-PRIOR_NAMES = ("aggregated", "normal")
-RESIZE_NAMES = ("stretch", "letterbox")
 
 
 @click.group(
@@ -74,119 +56,7 @@ def cli() -> None:
 )
 @click.argument("data", type=INPUT)
 @click.option("-o", "--output", required=True, metavar="MODEL", help="Model file to write.")
-@click.option(
-    "--ignore", multiple=True, metavar="NAME", help="Column to leave out; may be repeated."
-)
-@click.option("--id-column", metavar="NAME", help="Column that identifies a row; left out as well.")
-@click.option(
-    "--image-size",
-    type=image_size_of,
-    metavar="HxW|N",
-    help="Pixels that pictures are brought to.  [default: their median size, within 32]",
-)
-@click.option(
-    "--resize",
-    type=click.Choice(RESIZE_NAMES),
-    help="How; letterbox keeps the proportions.  [default: stretch]",
-)
-@click.option("--strict", is_flag=True, help=STRICT_PICTURES)
-@click.option(
-    "--false-alarm-rate",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    help="Share of normal rows that may be flagged.  [default: 0.01]",
-)
-@click.option(
-    "--contamination",
-    type=click.FloatRange(0, 0.5, min_open=True),
-    help="Flag this share of the training rows instead.",
-)
-@click.option(
-    "--score",
-    type=click.Choice(SCORE_NAMES),
-    default="auto",
-    show_default=True,
-    help="What the anomaly score is; auto is exemplar for tables, elbo for pictures.",
-)
-@click.option(
-    "--architecture",
-    type=click.Choice(ARCHITECTURE_NAMES),
-    default="auto",
-    show_default=True,
-    help="Kind of network; conv and conv_bn are for pictures.",
-)
-@click.option(
-    "--likelihood",
-    type=click.Choice(LIKELIHOOD_NAMES),
-    default="gaussian",
-    show_default=True,
-    help="Distribution of a column; student_t for outliers, bernoulli for values in [0, 1].",
-)
-@click.option(
-    "--beta",
-    type=click.FloatRange(0),
-    default=1.0,
-    show_default=True,
-    help="Weight of the KL divergence; 0 makes a plain autoencoder.",
-)
-@click.option(
-    "--smoothing",
-    type=click.FloatRange(0),
-    metavar="PIXELS",
-    help="Smooth pictures by so much.  [default: 1/28 of their longer side; 0 for conv]",
-)
-@click.option(
-    "--shift",
-    type=click.FloatRange(0),
-    metavar="PIXELS",
-    help="Learn from pictures moved by so much as well.  [default: as --smoothing]",
-)
-@click.option(
-    "--prior",
-    type=click.Choice(PRIOR_NAMES),
-    default="aggregated",
-    show_default=True,
-    help="What latent codes are scored against: those of training rows, or N(0, I).",
-)
-@click.option(
-    "--latent-dim",
-    type=click.IntRange(1),
-    help="Latent dimensions; those not needed go unused.  [default: 32, for pictures 8]",
-)
-@click.option(
-    "--members",
-    type=click.IntRange(1),
-    help="Networks whose scores are averaged.  [default: 4; 1 for conv]",
-)
-@click.option(
-    "--optimizer",
-    type=click.Choice(OPTIMIZER_NAMES),
-    default="adam",
-    show_default=True,
-    help="Rule of the gradient steps.",
-)
-@click.option(
-    "--learning-rate",
-    type=click.FloatRange(0, min_open=True),
-    default=1e-3,
-    show_default=True,
-    help="Of the optimizer; lower it if training diverges.",
-)
-@click.option(
-    "--max-steps", type=click.IntRange(1), default=3000, show_default=True, help="Gradient steps."
-)
-@click.option(
-    "--random-state",
-    type=click.IntRange(0, 2**32 - 1),
-    default=0,
-    show_default=True,
-    help="Seed: the same data and seed give the same model.",
-)
-@click.option(
-    "--keep-partial",
-    is_flag=True,
-    help="On Ctrl-C in training, keep the best weights so far; a second one leaves nothing.",
-)
-@CHECKPOINT
+@learning_options
 @common
 def fit(
     console: Console,
@@ -200,6 +70,7 @@ def fit(
     false_alarm_rate: float | None,
     score: str,
     members: int | None,
+    memory_limit: int | None,
     **parameters: Any,
 ) -> int | None:
     """Learn from DATA what is normal, and write a MODEL.
@@ -217,7 +88,11 @@ def fit(
         parameters["false_alarm_rate"] = false_alarm_rate
     if check_kind(
         data,
-        of_tables={"--ignore": ignore, "--id-column": id_column},
+        of_tables={
+            "--ignore": ignore,
+            "--id-column": id_column,
+            "--memory-limit": memory_limit,
+        },
         of_pictures={
             "--image-size": image_size,
             "--resize": resize,
@@ -233,7 +108,8 @@ def fit(
     from vae_anomaly.cli.fitting import fit_table
 
     without = ignore if id_column is None else (*ignore, id_column)
-    return fit_table(console, data, output, without=without, **parameters)
+    parameters |= {"without": without, "memory_limit": memory_limit}
+    return fit_table(console, data, output, **parameters)
 
 
 @cli.command(

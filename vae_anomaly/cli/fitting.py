@@ -7,15 +7,19 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from vae_anomaly.cli.checks import check_output
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.exits import Exit
+from vae_anomaly.cli.limiting import rows_within
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.schema import TableSchema
+from vae_anomaly.settings import DENSE_MEMBERS
 from vae_anomaly.sources import CellError, TableSource, open_table
 from vae_anomaly.sources.base import listed, shown
+from vae_anomaly.sources.sampling import RowSample
 from vae_anomaly.thresholds import false_alarm_interval
 
 __all__ = ["fit_table", "threshold_origin"]
@@ -30,9 +34,10 @@ def fit_table(
     *,
     without: Sequence[str],
     keep_partial: bool = False,
+    memory_limit: int | None = None,
     **parameters: Any,
 ) -> Exit:
-    """Fit a detector on a table and save it.
+    """Fit a detector on a table, or on as many of its rows as memory allows, and save it.
 
     Parameters
     ----------
@@ -43,6 +48,8 @@ def fit_table(
         Columns to leave out.
     keep_partial : bool, default=False
         Keep the best weights so far when interrupted.
+    memory_limit : int, optional
+        Bytes below which the peak of the process is to stay.
     **parameters
         Of VAEDetector.
 
@@ -54,14 +61,23 @@ def fit_table(
     with open_table(data) as table:
         schema = TableSchema.for_fitting(table.name, table.columns, without=without)
         _refuse_text(table, schema.names)
-        rows = _training_rows(table, schema)
+        count, most = len(schema.names), None
+        if memory_limit is not None:
+            most = rows_within(memory_limit, count, parameters["n_members"] or DENSE_MEMBERS)
+        sample = RowSample(count, most, parameters["random_state"])
+        rows = _training_rows(table, schema, sample)
+    pa.default_memory_pool().release_unused()
     _note_identifiers(console, schema, rows)
+    if len(rows) < sample.seen:
+        console.say(
+            f"learning from {len(rows):,} of {sample.seen:,} rows, drawn at random: more do not "
+            f"fit into the memory allowed"
+        )
 
     from vae_anomaly.cli.training import fit_and_save
     from vae_anomaly.estimator import VAEDetector
 
     console.start_tensorflow()
-    count = len(schema.names)
     console.say(f"fitting on {len(rows):,} rows of {count} column{'s' * (count > 1)}")
     detector = VAEDetector(**parameters)
     seconds, code = fit_and_save(
@@ -91,16 +107,19 @@ def _ignoring(names: Sequence[str]) -> str:
     return " ".join(f"--ignore {shlex.quote(name)}" for name in names)
 
 
-def _training_rows(table: TableSource, schema: TableSchema) -> NDArray[np.float64]:
-    """Read all rows of a table."""
+def _training_rows(
+    table: TableSource, schema: TableSchema, sample: RowSample
+) -> NDArray[np.float64]:
+    """Read and check all rows of a table, and keep a sample."""
     try:
-        parts = [schema.matrix(batch) for batch in table.batches(schema.names)]
+        for batch in table.batches(schema.names):
+            sample.add(schema.matrix(batch))
     except CellError as error:
         raise DataError(
             f"{error.fact} Correct the cell, or leave the column out with "
             f"{_ignoring([error.column])}."
         ) from error
-    rows = np.concatenate(parts) if parts else np.empty((0, len(schema.names)))
+    rows = sample.rows()
     if len(rows) < 2:
         raise DataError(
             f"{table.name} has {len(rows)} row{'' if len(rows) == 1 else 's'} below its column "

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from vae_anomaly.cli.console import Console
 
-if TYPE_CHECKING:
-    from vae_anomaly.checkpointing import Checkpoint
-
 __all__ = [
-    "CHECKPOINT",
     "CRITERIA",
     "ENGINE",
     "ENGINE_NAMES",
@@ -25,10 +20,10 @@ __all__ = [
     "ID_COLUMN",
     "INPUT",
     "P_VALUES",
+    "SCORE_NAMES",
     "STRICT_PICTURES",
     "common",
     "examples",
-    "image_size_of",
     "labelled_thresholds",
 ]
 
@@ -55,6 +50,8 @@ def common(command: Command) -> Any:
         # TensorFlow reads these when it is imported, later than this.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         os.environ["KERAS_BACKEND"] = "tensorflow"
+        import logging
+
         if not debug:  # that it found no folder for its cache is nobody's business
             logging.getLogger("matplotlib").setLevel(logging.ERROR)
         console = Console(quiet=quiet, debug=debug)
@@ -64,31 +61,17 @@ def common(command: Command) -> Any:
     return run
 
 
-def image_size_of(text: str) -> tuple[int, int]:
-    """Turn "48x64" into height and width, and "64" into those of a square."""
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isascii() and side.isdecimal() for side in sides):
-        raise click.BadParameter(
-            f"expected a height and a width, such as 48x64, or one number, got {text!r}."
-        )
-    return int(sides[0]), int(sides[-1])
-
-
-def checkpoint_in(folder: str) -> Checkpoint:
-    """Take a directory for a checkpoint, if it can be written to."""
-    from vae_anomaly.checkpointing import Checkpoint
-
-    checkpoint = Checkpoint(folder)
-    checkpoint.check()
-    return checkpoint
-
-
-CHECKPOINT = click.option(
-    "--checkpoint",
-    type=checkpoint_in,
-    metavar="DIR",
-    help="Keep how far training is in DIR; after a crash the same command goes on from there.",
+SCORE_NAMES = (
+    "auto",
+    "exemplar",
+    "elbo",
+    "importance_weighted",
+    "reconstruction",
+    "kl",
+    "typicality",
+    "latent_distance",
 )
+"""What scores offers; it costs the import of NumPy. A test compares them."""
 
 ID_COLUMN = click.option(
     "--id-column", metavar="NAME", help="Column that identifies a row; it is not scored."

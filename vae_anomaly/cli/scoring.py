@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from vae_anomaly.cli.checks import check_output
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.overlapping import overlapping
 from vae_anomaly.cli.watching import Watch, check_p_values, for_batch, verdict
-from vae_anomaly.cli.writing import check_format, score_writer
+from vae_anomaly.cli.writing import check_format, column_of, score_writer
 from vae_anomaly.drift import some_of
 from vae_anomaly.exceptions import DataError
-from vae_anomaly.persistence import load
+from vae_anomaly.persistence import load_scorer
 from vae_anomaly.schema import TableSchema
 from vae_anomaly.scoring import LATENT
 from vae_anomaly.settings import score_for
@@ -36,6 +37,15 @@ ROW = "row"
 
 FURTHER = "score_"
 WITHOUT_COLUMNS = ("kl", "latent_distance")
+
+
+class Scored(NamedTuple):
+    """What comes of a batch."""
+
+    table: pa.RecordBatch
+    scores: NDArray[np.float64]
+    strange: int
+    some_rows: NDArray[np.float64]  # for the watch
 
 
 def score_table(
@@ -76,7 +86,7 @@ def score_table(
     """
     check_format(output)
     check_output(output, data, model)
-    detector = load(model)
+    detector = load_scorer(model)
     flags = choose_score(detector, score)
     if explain and score_for(detector) in WITHOUT_COLUMNS:
         raise click.UsageError(
@@ -98,7 +108,7 @@ def score_table(
             detector = for_batch(detector, fdr, (_scores(detector, schema, b) for b in batches))
         watch = Watch(detector, flags=flags, unit="rows")
 
-        def score_batch(part: tuple[int, Any]) -> Any:
+        def score_batch(part: tuple[int, Any]) -> Scored:
             rows_before, batch = part
             return _scored_batch(detector, schema, batch, columns, rows_before)
 
@@ -108,13 +118,11 @@ def score_table(
             console.progress("scoring", total) as update,
         ):
             parts = _numbered(table.batches(schema.names, keep))
-            for (_, batch), scored in overlapping(score_batch, parts):
-                write(scored)
-                some = batch.take(np.arange(batch.num_rows)[some_of(batch.num_rows)])
-                watch.add(schema.matrix(some), scored.column("anomaly_score").to_numpy())
-                rows += batch.num_rows
-                if flags:
-                    strange += int(np.count_nonzero(scored.column("is_anomaly")))
+            for _, scored in overlapping(score_batch, parts):
+                write(scored.table)
+                watch.add(scored.some_rows, scored.scores)
+                rows += len(scored.scores)
+                strange += scored.strange
                 update(rows)
     if flags:
         console.say(verdict(detector, strange, rows, "rows", fdr))
@@ -222,8 +230,7 @@ def _output_schema(
 
 
 def _scores(detector: Any, schema: TableSchema, batch: Any) -> Any:
-    rows = schema.matrix(batch)
-    return -detector.score_samples(schema.frame(rows) if schema.named else rows)
+    return -detector.score_samples(schema.matrix(batch))
 
 
 def _numbered(batches: Iterable[Any]) -> Iterator[tuple[int, Any]]:
@@ -236,24 +243,24 @@ def _numbered(batches: Iterable[Any]) -> Iterator[tuple[int, Any]]:
 
 def _scored_batch(
     detector: Any, schema: TableSchema, batch: Any, columns: pa.Schema, rows_before: int
-) -> Any:
+) -> Scored:
     """Score some rows and lay out the result as `columns` says."""
     rows = schema.matrix(batch)
-    known = schema.frame(rows) if schema.named else rows
     reasons = sum(name.startswith("reason_") for name in columns.names[1:])
-    scores = -detector.score_samples(known)
+    scores = -detector.score_samples(rows)
     if columns.names[0] in batch.schema.names:
         identifiers = batch.column(columns.names[0])
     else:
-        identifiers = pa.array(np.arange(rows_before + 1, rows_before + len(rows) + 1))
-    arrays = [scores]
+        identifiers = column_of(np.arange(rows_before + 1, rows_before + len(rows) + 1))
+    strange = -scores - detector.offset_ < 0
+    arrays: list[Any] = [scores]
     if "p_value" in columns.names[1:]:
         arrays.append(conformal_p_values(detector.calibration_scores_, scores))
     if "is_anomaly" in columns.names[1:]:
-        arrays.append(-scores - detector.offset_ < 0)
-    arrays += further_scores(detector, known, columns)
+        arrays.append(strange)
+    arrays += further_scores(detector, rows, columns)
     if reasons:
-        contributions = np.ascontiguousarray(detector.explain(known).to_numpy())
+        contributions = np.ascontiguousarray(detector.explain(rows).to_numpy())
         names = np.array(schema.names, dtype=object)
         by_column = contributions[:, : len(names)]
         arrays.append(contributions[:, -1])
@@ -261,10 +268,12 @@ def _scored_batch(
         largest = np.take_along_axis(by_column, order, axis=1)
         for k in range(reasons):
             no_reason = largest[:, k] <= 0  # what lowers a score is no reason for it
-            arrays.append(np.ma.array(names[order[:, k]], mask=no_reason))
-            arrays.append(np.ma.array(largest[:, k], mask=no_reason))
-    typed = [
-        pa.array(np.asarray(a), type=kind, mask=np.ma.getmaskarray(a))
-        for a, kind in zip(arrays, columns.types[1:], strict=True)
-    ]
-    return pa.RecordBatch.from_arrays([identifiers, *typed], schema=columns)
+            arrays.append(pa.array(names[order[:, k]], pa.string(), mask=no_reason))
+            arrays.append(pa.array(largest[:, k], mask=no_reason))
+    ready = [a if isinstance(a, pa.Array) else column_of(a) for a in arrays]
+    return Scored(
+        pa.RecordBatch.from_arrays([identifiers, *ready], schema=columns),
+        scores,
+        int(np.count_nonzero(strange)),
+        rows[some_of(len(rows))],
+    )

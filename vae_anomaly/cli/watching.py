@@ -94,7 +94,7 @@ class Watch:
 
     def say(self, console: Console) -> None:
         """Warn if there is something to warn of."""
-        if self._drift is None or not self._any:
+        if self._drift is None or not self._any or not self._drift.may_differ():
             return
         found = self._drift.result()
         if found.is_drift:

@@ -10,16 +10,19 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from vae_anomaly.files import atomic_write, output_error
 from vae_anomaly.sources.base import is_number
 
-__all__ = ["check_format", "score_writer"]
+__all__ = ["check_format", "column_of", "score_writer"]
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
 CSV_SUFFIXES = (".csv", "")
@@ -128,6 +131,14 @@ def _csv(put: Callable[[bytes], object], schema: pa.Schema) -> Write:
 
     put(_quoted([[_defused(name) for name in schema.names]]))
     return write
+
+
+def column_of(values: NDArray[Any]) -> pa.Array:
+    """Make a column of numbers or flags, as `pyarrow.array` does, which imports pandas."""
+    kind, data = pa.from_numpy_dtype(values.dtype), np.ascontiguousarray(values)
+    if pa.types.is_boolean(kind):
+        data = np.packbits(data, bitorder="little")
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(data)])
 
 
 def _quoted(rows: Iterable[Sequence[object]]) -> bytes:

@@ -12,7 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from vae_anomaly.exceptions import DataError
 
@@ -22,6 +24,7 @@ __all__ = [
     "TableSource",
     "check_header",
     "check_unchanged",
+    "floats_of",
     "is_number",
     "listed",
     "openable",
@@ -220,6 +223,16 @@ def openable(path: Path) -> str | pa.PythonFile:
         if text.isascii() or text == text.encode(errors="replace").decode()
         else pa.PythonFile(path.open("rb"))
     )
+
+
+def floats_of(column: pa.Array) -> NDArray[np.float64]:
+    """Look at a column of float64 without missing values: (n,).
+
+    `pyarrow.Array.to_numpy` would do, but imports pandas, which takes longer than the rest of
+    scoring a small table.
+    """
+    _, data = column.buffers()
+    return np.frombuffer(data or b"", np.float64)[column.offset :][: len(column)]
 
 
 def rows_of_batch(columns: int) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import islice
@@ -38,6 +39,8 @@ __all__ = ["CsvTable"]
 
 BLOCK_BYTES = 2**22
 SAMPLE_ROWS = 100
+
+FIRST_LINE = re.compile(rb"[^\r\n]*\r?\n")
 
 WIDE = {
     codecs.BOM_UTF32_LE: "UTF-32",
@@ -217,8 +220,13 @@ class CsvTable(TableSource):
         decoder = codecs.getincrementaldecoder("utf-8")()
         quotes, lines = False, 0
         with self.path.open("rb") as file:
+            # Those around names, which many programs write, `_header` has seen to.
+            header = FIRST_LINE.match(file.read(BLOCK_BYTES))
+            quotes_from = 0 if header is None else header.end()
+            file.seek(0)
             while block := file.read(BLOCK_BYTES):
-                quotes = quotes or b'"' in block
+                quotes = quotes or block.find(b'"', quotes_from) >= 0
+                quotes_from = 0
                 pending = decoder.getstate()[0]
                 try:
                     decoder.decode(block)

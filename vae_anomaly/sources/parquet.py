@@ -25,6 +25,9 @@ from vae_anomaly.sources.base import (
 
 __all__ = ["ParquetTable"]
 
+BUFFER_BYTES = 2**16
+"""Of each column."""
+
 
 class ParquetTable(TableSource):
     """A Parquet file.
@@ -52,7 +55,14 @@ class ParquetTable(TableSource):
 
     def _file(self) -> pq.ParquetFile:
         try:
-            return pq.ParquetFile(openable(self.path), page_checksum_verification=True)
+            # Columns are read as they are needed. By default pyarrow keeps in memory what it has
+            # read of a file, and a whole row group where a file may have but one.
+            return pq.ParquetFile(
+                openable(self.path),
+                page_checksum_verification=True,
+                pre_buffer=False,
+                buffer_size=BUFFER_BYTES,
+            )
         except (pa.ArrowException, OSError) as cause:
             raise self._unsound(cause) from cause
 

@@ -1,0 +1,67 @@
+"""How many rows a fit may learn from within so much memory."""
+
+from __future__ import annotations
+
+import math
+
+from vae_anomaly.exceptions import ParameterError
+
+__all__ = ["LEAST_ROWS", "memory_of_fit", "rows_within"]
+
+# Measured as the peak of whole commands, and rounded up: `benchmarks/memory_limit.py`.
+STARTED = 1.15e9
+"""Bytes that a fit takes whatever it learns from: TensorFlow, Keras, and XLA at work."""
+
+OF_A_NUMBER = 80
+"""Bytes for each number in the rows: the numbers themselves, and what they are turned into."""
+
+OF_AN_ORDER = 40
+"""Bytes for each row and network: each has its own order of the rows."""
+
+OF_A_COLUMN = 1e6
+"""Bytes for each column: training looks back on 10,000 rows."""
+
+LEAST_ROWS = 10_000
+"""Fewer are not worth a limit: below it, it is TensorFlow that takes the memory."""
+
+
+def memory_of_fit(rows: int, columns: int, members: int) -> float:
+    """Bytes that a fit takes at its peak, at most, the whole process included."""
+    of_a_row = OF_A_NUMBER * columns + OF_AN_ORDER * members
+    return STARTED + OF_A_COLUMN * columns + of_a_row * rows
+
+
+def rows_within(limit: int, columns: int, members: int) -> int:
+    """Tell how many rows a fit may learn from for its peak to stay below a limit.
+
+    Parameters
+    ----------
+    limit : int
+        In bytes.
+    columns, members : int
+        Columns of a row; networks side by side.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ParameterError
+        If they are fewer than `LEAST_ROWS`.
+
+    Examples
+    --------
+    >>> rows_within(2_000_000_000, columns=20, members=4)
+    471590
+    """
+    fixed = memory_of_fit(0, columns, members)
+    rows = int((limit - fixed) / (memory_of_fit(1, columns, members) - fixed))
+    if rows < LEAST_ROWS:
+        least = math.ceil(memory_of_fit(LEAST_ROWS, columns, members) / 1e7) / 100
+        raise ParameterError(
+            f"--memory-limit of {limit / 1e9:.3g} GB is too little to learn from {LEAST_ROWS:,} "
+            f"rows of {columns} column{'s' * (columns > 1)}: TensorFlow alone takes about 1 GB. "
+            f"Give at least {least:g}GB."
+        )
+    return rows
