@@ -300,7 +300,9 @@ def _restore(
         parameters["hidden_units"] = tuple(parameters["hidden_units"])
     detector: Any = kind(**parameters)
     try:
-        check_parameters(detector, RULES)
+        check_parameters(
+            detector, {name: rule for name, rule in RULES.items() if name in parameters}
+        )
     except ParameterError as error:
         raise refuse(file.name, str(error).rstrip(".")) from None
 

@@ -170,7 +170,7 @@ class ContributionDisplay(Display):
     Examples
     --------
     >>> ContributionDisplay(["a", "b", "latent_code"], [1.0, 7.0, 2.0]).bars(top=2)
-    [('b', 7.0), ('kl', 2.0), ('1 other', 1.0)]
+    [('b', 7.0), ('latent_code', 2.0), ('1 other', 1.0)]
     """
 
     def __init__(self, names: Sequence[str], contributions: ArrayLike, *, top: int = 10) -> None:
