@@ -173,7 +173,7 @@ def main() -> None:
             "model files, damaged": lambda: flips_and_cuts(folder, 16 if given.small else 1),
             "model files, fuzzed": lambda: run(*fuzz).partition(": ")[2],
             "failing calls": lambda: faults(folder),
-            "kills": lambda: kills(folder, 1000 // share),
+            "kills": lambda: kills(folder, 1500 // share),
             "numbers": lambda: numbers(5000 // share),
         }.items():
             if given.only not in what:
