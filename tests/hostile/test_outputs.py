@@ -84,6 +84,9 @@ def test_a_report_removes_no_pictures_that_are_not_from_a_report(place, vae):
 
 # --------------------------------------------------------------------------- real processes
 
+LONGEST = 300
+"""Seconds that a command may take on a busy machine before it counts as hanging."""
+
 
 def started(line: str, before: str = "", **environment: str | None):
     """Start a command below a shell, that may limit or redirect it."""
@@ -101,7 +104,11 @@ def started(line: str, before: str = "", **environment: str | None):
 
 def ended(line: str, before: str = "", **environment: str | None) -> tuple[int, bytes, str]:
     with started(line, before, **environment) as process:
-        out, err = process.communicate()
+        try:
+            out, err = process.communicate(timeout=LONGEST)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
     assert b"Traceback" not in err
     return process.returncode, out, err.decode()
 

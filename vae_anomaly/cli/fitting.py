@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_anomaly.cli.checks import check_output
+from vae_anomaly.cli.checks import check_output, check_room_for_tensorflow
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.exits import Exit
 from vae_anomaly.cli.limiting import rows_within
@@ -58,6 +58,7 @@ def fit_table(
     Exit
     """
     check_output(output, data)
+    check_room_for_tensorflow()  # before the data: with so little, libraries that read it hang
     with open_table(data) as table:
         schema = TableSchema.for_fitting(table.name, table.columns, without=without)
         _refuse_text(table, schema.names)

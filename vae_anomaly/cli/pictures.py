@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_anomaly.cli.checks import check_directory, check_output
+from vae_anomaly.cli.checks import check_directory, check_output, check_room_for_tensorflow
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.exits import Exit
 from vae_anomaly.cli.fitting import threshold_origin
@@ -71,6 +71,7 @@ def fit_pictures(
     Exit
     """
     check_output(output, data)
+    check_room_for_tensorflow()  # before the data: with so little, libraries that read it hang
     source = open_pictures(data, fitting=True, strict=strict)
     _say_notes(console, source)
     schema = ImageSchema.measure(source, image_size, resize)
