@@ -16,7 +16,6 @@ ROOMS = [
     {
         "_backend",
         "_parameters",
-        "convergence",
         "densities",
         "files",
         "scaling",
@@ -26,6 +25,7 @@ ROOMS = [
     },
     {
         "container",
+        "convergence",
         "exemplars",
         "families",
         "feeding",

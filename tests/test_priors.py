@@ -131,8 +131,8 @@ def test_the_prior_enters_the_score_and_nothing_else() -> None:
         parts[prior] = detector.fit(rows).explain(rows)
     features = parts["normal"].columns[:-1]
     np.testing.assert_array_equal(parts["normal"][features], parts["aggregated"][features])
-    assert (parts["normal"]["kl"] != parts["aggregated"]["kl"]).all()
-    assert (parts["normal"]["kl"] >= 0).all()
+    assert (parts["normal"]["latent_code"] != parts["aggregated"]["latent_code"]).all()
+    assert (parts["normal"]["latent_code"] >= 0).all()
 
 
 def test_the_prior_does_not_follow_the_order_of_rows() -> None:

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-__all__ = ["UnusedLatentWarning", "warn_if_unused"]
+from vae_anomaly.densities import UNUSED_NATS
 
-UNUSED_NATS = 0.01
-"""Mean KL divergence below which a latent dimension is not used."""
+__all__ = ["UnusedLatentWarning", "warn_if_unused"]
 
 ENOUGH_STEPS = 500
 """Gradient steps before which nothing can be said."""

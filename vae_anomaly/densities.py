@@ -18,6 +18,7 @@ __all__ = [
     "MAX_LOG_VARIANCE",
     "MIN_VARIANCE",
     "PLAIN",
+    "UNUSED_NATS",
     "bernoulli_log_density",
     "floored_log_variance",
     "gaussian_kl",
@@ -32,6 +33,9 @@ LOG_2PI = math.log(2 * math.pi)
 
 MAX_LOG_VARIANCE = 12.0
 """Bound of the encoder's log-variances, far outside what training reaches."""
+
+UNUSED_NATS = 0.01
+"""Mean KL divergence from N(0, 1) below which a latent dimension is not used."""
 
 MIN_VARIANCE = 1e-4
 """Floor of learned variances, without which a column that can be predicted has no bound."""

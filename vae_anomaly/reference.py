@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly.convergence import UNUSED_NATS
-from vae_anomaly.densities import PLAIN, gaussian_kl
+from vae_anomaly.densities import PLAIN, UNUSED_NATS, gaussian_kl
 from vae_anomaly.exemplars import Exemplars, most_exemplars
 from vae_anomaly.priors import some_rows
 
