@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import functools
+from datetime import date
 from pathlib import Path
+from textwrap import indent
 
 import numpy as np
 import pandas as pd
@@ -61,11 +63,15 @@ def main() -> None:
                     print(*rows[-1].values(), flush=True)
     results = pd.DataFrame(rows)
     means = results.groupby(["detector", "share"])[["auroc", "ap"]].mean().unstack()
-    text = f"{results['table'].nunique()} tables\n\n{means.round(4).to_string()}\n"
+    seeds = ", ".join(map(str, options.seeds))
+    title = f"{date.today()}, {results['table'].nunique()} tables, seeds {seeds}"
+    text = f"{title}\n\n{means.round(4).to_string()}\n"
     print(text)
     if options.out:
         results.to_csv(options.out.with_suffix(".csv"), index=False, float_format="%.4f")
-        options.out.with_suffix(".md").write_text(f"# Dirty training rows\n\n    {text}")
+        options.out.with_suffix(".md").write_text(
+            "# Dirty training rows\n\n" + indent(text, "    ")
+        )
 
 
 if __name__ == "__main__":
