@@ -52,8 +52,10 @@ def test_many_rows_are_tested_by_the_limit(
     assert limit.p_value == pytest.approx(exact.p_value, rel=0.3)
 
 
-@pytest.mark.parametrize("rate", [1e-6, 0.001, 0.1])
-@pytest.mark.parametrize(("n", "calibrating"), [(1, 5000), (2, 2000), (5, 20), (20, 99), (300, 99)])
+@pytest.mark.parametrize("rate", [1e-6, 0.001, 0.05, 0.1])
+@pytest.mark.parametrize(
+    ("n", "calibrating"), [(1, 199), (1, 5000), (2, 2000), (5, 20), (20, 99), (300, 99)]
+)
 def test_a_first_look_overlooks_no_difference(
     fitted: VAEDetector, n: int, calibrating: int, rate: float
 ) -> None:

@@ -273,7 +273,7 @@ def test_arrays_and_lists_score_as_frames_do(rows: pd.DataFrame, convert: Any) -
         ({"likelihood": "poisson"}, "'gaussian', 'student_t', 'bernoulli'. Got 'poisson' instead."),
         ({"optimizer": "sgd"}, "must be one of 'adam', 'rmsprop'. Got 'sgd' instead."),
         ({"score_type": "mse"}, "'typicality', 'latent_distance'. Got 'mse' instead."),
-        ({"variance": 0.0}, "must be None or a number in (0, inf). Got 0.0 instead."),
+        ({"variance": 0.0}, "must be None or a number in [1e-30, inf). Got 0.0 instead."),
         ({"beta": -1}, "must be a number in [0, inf). Got -1 instead."),
         ({"learning_rate": float("nan")}, "must be a number in (0, inf). Got nan instead."),
         ({"false_alarm_rate": 1.0}, "must be a number in (0, 1). Got 1.0 instead."),

@@ -22,6 +22,7 @@ from vae_anomaly.exemplars import (
     Exemplars,
     most_exemplars,
 )
+from vae_anomaly.thresholds import TooFewCalibrationRowsWarning
 
 RNG = np.random.RandomState(0)
 POINTS = RNG.normal(size=(60, 7)).astype(np.float32)
@@ -147,6 +148,23 @@ def test_units_beyond_float32_come_back_from_a_file(parameters, tmp_path) -> Non
     save(detector, tmp_path / "m.vae")
     again = load(tmp_path / "m.vae")
     np.testing.assert_array_equal(again.score_samples(rows), detector.score_samples(rows))
+
+
+def test_a_single_column_with_a_code_scores_the_same_from_a_file(tmp_path) -> None:
+    rows = np.random.RandomState(0).normal(size=(60, 1))
+    options = {"max_steps": 50, "learning_rate": 5e-3, "beta": 0.1, "random_state": 0}
+    with pytest.warns(TooFewCalibrationRowsWarning):
+        detector = VAEDetector(**options).fit(rows)
+    assert detector.reference_.code_unit.any()
+    save(detector, tmp_path / "m.vae")
+    again = load(tmp_path / "m.vae")
+    np.testing.assert_array_equal(again.score_samples(rows), detector.score_samples(rows))
+
+
+def test_dirt_that_contamination_tells_of_is_not_in_the_prior() -> None:
+    rows = np.concatenate([RNG.normal(size=(90, 3)), 9 + RNG.normal(size=(10, 3))])
+    detector = VAEDetector(contamination=0.1, max_steps=100, random_state=0).fit(rows)
+    assert detector.prior_.shape[1] == 1 + 90
 
 
 def test_threads_do_not_matter_to_networks_that_run_elsewhere() -> None:

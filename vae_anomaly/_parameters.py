@@ -60,7 +60,7 @@ def units() -> Rule:
     )
 
 
-def check_parameters(estimator: Any, rules: Mapping[str, Rule], owner: str = "VAEDetector") -> None:
+def check_parameters(estimator: Any, rules: Mapping[str, Rule]) -> None:
     """Raise for the first parameter that breaks its rule.
 
     Raises
@@ -72,5 +72,6 @@ def check_parameters(estimator: Any, rules: Mapping[str, Rule], owner: str = "VA
         value = getattr(estimator, name)
         if not rule.holds(value):
             raise ParameterError(
-                f"The {name!r} parameter of {owner} must be {rule.words}. Got {value!r} instead."
+                f"The {name!r} parameter of VAEDetector must be {rule.words}. "
+                f"Got {value!r} instead."
             )

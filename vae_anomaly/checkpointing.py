@@ -251,8 +251,12 @@ class Keeper:
             self.checkpoint.remove()
 
 
-def keeper_for(detector: Any, rows: NDArray[np.float64]) -> Keeper | None:
+def keeper_for(
+    detector: Any, rows: NDArray[np.float64], image: tuple[int, int, int] | None
+) -> Keeper | None:
     """Make what keeps how far the fit of a detector on rows is, if it is to be kept.
+
+    Rows may be pictures, flattened, of the shape `image`.
 
     Raises
     ------
@@ -272,7 +276,7 @@ def keeper_for(detector: Any, rows: NDArray[np.float64]) -> Keeper | None:
         )
     checkpoint = given if isinstance(given, Checkpoint) else Checkpoint(given)
     checkpoint.check()
-    digest = hashlib.sha256(canonical([rows.shape, *_names(detector)]).encode())
+    digest = hashlib.sha256(canonical([rows.shape, image, *_names(detector)]).encode())
     digest.update(np.ascontiguousarray(rows).data)
     return Keeper(
         checkpoint,

@@ -46,8 +46,8 @@ __all__ = [
 FORMAT = "vae-anomaly"
 
 FORMAT_VERSION = 1
-"""Raise it when a file of the old version would be misread, and keep a reader and a
-committed sample of each version: `tests/old_formats`."""
+"""Raise it when a file of a version that was released would be misread, and keep a reader and
+a sample of each in `tests/old_formats`. None has been released yet."""
 
 MAX_HEADER_BYTES = 4 * 2**20
 MAX_OBJECTS, MAX_LISTS = 2**13, 2**18

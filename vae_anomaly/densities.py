@@ -72,16 +72,13 @@ def gaussian_log_density(ops: Any, x: Tensor, mean: Tensor, log_variance: Tensor
 
 
 def student_t_log_density(
-    ops: Any, x: Tensor, mean: Tensor, log_scale: Tensor, degrees: Tensor
+    ops: Any, x: Tensor, mean: Tensor, log_squared_scale: Tensor, degrees: Tensor
 ) -> Tensor:
-    """Log-density of a Student t around `mean`, elementwise, in nats.
-
-    ``log_scale`` is the log of the squared scale, `degrees` are those of freedom.
-    """
+    """Log-density of a Student t with `degrees` of freedom around `mean`, elementwise, in nats."""
     half = 0.5 * (degrees + 1.0)
     norm = ops.lgamma(half) - ops.lgamma(0.5 * degrees) - 0.5 * (LOG_PI + ops.log(degrees))
-    square = ops.square(x - mean) * (ops.exp(-log_scale) / degrees)
-    return norm - 0.5 * log_scale - half * ops.log1p(square)
+    square = ops.square(x - mean) * (ops.exp(-log_squared_scale) / degrees)
+    return norm - 0.5 * log_squared_scale - half * ops.log1p(square)
 
 
 def floored_log_variance(ops: Any, raw: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ DRIFT_RATE = 0.001
 EXACT_PAIRS = 1_000_000
 """Rows times calibration rows up to which the exact distribution takes but a moment."""
 
-DOUBTFUL = 0.1
+DOUBTFUL = 0.12
 """p-value up to which a first look leaves the answer to the test."""
 
 LOOKED_AT = 256
@@ -95,8 +95,9 @@ class DriftWatch:
     calibration rows and those of the batch; p-values of one batch share their
     calibration rows, so that a test for uniform ones would be wrong. If the rows of
     the batch are fresh normal ones it says otherwise with probability `rate` at
-    most. That is exact for up to a million pairs of a row and a calibration row;
-    for more of them the limit distribution is used.
+    most. That is exact for up to a million pairs of a row and a calibration row, but
+    for what `thresholds` says of calibration rows that vouch; for more of them the
+    limit distribution is used.
     Anomalies are a difference too: a batch full of them is said to differ.
 
     Memory does not grow with the batch.
@@ -183,7 +184,7 @@ class DriftWatch:
 
         By the limit distribution, corrected for few rows (Stephens, "EDF statistics for
         goodness of fit and some comparisons", :doi:`10.1080/01621459.1974.10480196`), whose
-        p-value is above a tenth only where the exact one is not small.
+        p-value is above `DOUBTFUL` only where the exact one is not small.
         """
         distance, rows = self._distance()
         n = len(self._calibration)

@@ -56,7 +56,7 @@ __all__ = ["VAEDetector"]
 Array = NDArray[np.float64]
 
 LEAST_TRIMMED_ROWS = 10
-"""Training rows below which none is left out for `contamination`."""
+"""Training rows below which all are exemplars, whatever `contamination` says."""
 
 DOUBTED = 2
 """Nearest training rows that do not vouch where some are known to be anomalies."""
@@ -222,7 +222,7 @@ class VAEDetector(
     training is always 0. It makes means and log-variances of the code: two outputs
     of shape (n, latent), others after them are ignored, or one of (n, 2 latent).
     The decoder takes (n, latent) and makes what the encoder takes, flattened or not:
-    means of the Gaussian, or logits of the Bernoulli.
+    means of the Gaussian or Student t, or logits of the Bernoulli.
 
     Every member starts from the weights that the models have when `fit` is called;
     layers with ``trainable=False`` stay as they are. The models themselves are
@@ -388,7 +388,7 @@ class VAEDetector(
         if given.shape is not None:
             versions = moved(learned, given.shape, shift_for(self, given.shape, learned.size))
         data = TrainingRows.of(versions, columns, self.likelihood)
-        keeper = keeper_for(self, rows)
+        keeper = keeper_for(self, rows, given.shape)
         self.weights_, self.history_ = train(spec, data, Plan.of(self), rng, self.callback, keeper)
 
         self.columns_, self.network_spec_ = columns, spec
@@ -396,9 +396,10 @@ class VAEDetector(
         self.noise_ = scoring_noise(spec, self.n_draws, rng)
         calibration = rows[calibrates]
         # Where there is room, rows that calibrate are exemplars as well, each for the others.
-        vouching = len(rows) <= most_exemplars(spec.columns + spec.members * spec.latent)
+        room = most_exemplars(spec.columns + spec.members * spec.latent)
+        vouching = len(calibration) > 0 and len(rows) <= room
         self._look_back(
-            some_rows(learned, MAX_LATENT_ROWS, rng), calibration[: None if vouching else 0], rng
+            some_rows(learned, MAX_LATENT_ROWS, rng), calibration if vouching else None, rng
         )
         self._choose_threshold(learned, calibration, vouching=vouching)
         if keeper is not None:
@@ -413,26 +414,26 @@ class VAEDetector(
         check_channels(architecture_for(self, image), columns.varies[: image[2]])
         return columns
 
-    def _look_back(self, rows: Array, calibration: Array, rng: np.random.RandomState) -> None:
+    def _look_back(self, rows: Array, joined: Array | None, rng: np.random.RandomState) -> None:
         """See training rows as the networks do: what prior and scores compare others with."""
         spec, arrays = self.network_spec_, self.network_spec_.unpack(self.weights_)
         seen, rebuilt = self._seen(rows)
         self.latent_kl_ = gaussian_kl(PLAIN, seen.mean, seen.log_variance).mean(axis=0)
-        self.prior_ = None
+        self.prior_, clean = None, np.ones(len(rows), dtype=bool)
+        if self.contamination is not None and len(rows) >= LEAST_TRIMMED_ROWS:
+            # Strange rows would vouch for those like them; the networks average them away.
+            strangeness = SCORES["elbo"].total(MeasuredTerms(self, rows))
+            clean = strangeness <= np.quantile(strangeness, 1 - self.contamination)
+        seen = seen.only(clean)
         if has_aggregated_prior(self):
             codes = np.stack([seen.mean, seen.log_variance], axis=1)
             self.prior_ = as_components(*some_rows(codes, MAX_COMPONENTS, rng).swapaxes(0, 1))
-        parts = SCORES["elbo"].contributions(MeasuredTerms(self, rows))
-        clean = np.ones(len(rows), dtype=bool)
-        if self.contamination is not None and len(rows) >= LEAST_TRIMMED_ROWS:
-            # Strange rows would vouch for those like them; the networks average them away.
-            strangeness = parts.sum(axis=1)
-            clean = strangeness <= np.quantile(strangeness, 1 - self.contamination)
+        typical = SCORES["elbo"].contributions(MeasuredTerms(self, rows[clean])).mean(axis=0)
         self.reference_ = Reference.of(
-            seen.only(clean),
-            self._seen(calibration)[0] if len(calibration) else None,
+            seen,
+            None if joined is None else self._seen(joined)[0],
             spec.family.unit(rebuilt, arrays),
-            parts[clean].mean(axis=0),
+            typical,
             self.beta,
             rng,
             doubted=0 if self.contamination is None else DOUBTED,

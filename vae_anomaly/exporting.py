@@ -44,7 +44,7 @@ def export_onnx(detector: Any, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     ParameterError
-        If there is no graph for its networks, likelihood or score, or the package
+        If there is no graph for its networks or score, or the package
         onnx is not there.
     OutputError
         If the file cannot be written.

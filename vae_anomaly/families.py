@@ -42,12 +42,17 @@ class Family(ABC):
 
     Attributes
     ----------
+    variance : float or None
+        That somebody fixed, for families that have one.
     start : dict of str to float
         Names of the parameters that are learned, one number for each member and
         column, and the values with which training starts.
     """
 
     start: Mapping[str, float] = {}
+
+    def __init__(self, variance: float | None = None) -> None:
+        self.variance = variance
 
     @abstractmethod
     def log_density(self, ops: Any, x: Tensor, outputs: Tensor, parameters: Parameters) -> Tensor:
@@ -87,7 +92,7 @@ class Gaussian(Family):
     """
 
     def __init__(self, variance: float | None = None) -> None:
-        self.variance = variance
+        super().__init__(variance)
         self.start = {"log_variance": 0.0} if variance is None else {}
 
     def _log_variance(self, ops: Any, parameters: Parameters) -> Tensor:
@@ -123,24 +128,24 @@ class StudentT(Family):
     start: Mapping[str, float] = {"log_variance": 0.0, "raw_degrees": -2.5}
 
     def _scale_and_degrees(self, ops: Any, parameters: Parameters) -> tuple[Tensor, Tensor]:
-        log_scale = floored_log_variance(ops, parameters["log_variance"])
+        log_squared_scale = floored_log_variance(ops, parameters["log_variance"])
         degrees = LEAST_DEGREES + MORE_DEGREES * ops.sigmoid(parameters["raw_degrees"])
-        return log_scale, degrees
+        return log_squared_scale, degrees
 
     def log_density(self, ops: Any, x: Tensor, outputs: Tensor, parameters: Parameters) -> Tensor:
         """See `Family`."""
-        log_scale, degrees = self._scale_and_degrees(ops, parameters)
-        return student_t_log_density(ops, x, outputs, log_scale, degrees)
+        log_squared_scale, degrees = self._scale_and_degrees(ops, parameters)
+        return student_t_log_density(ops, x, outputs, log_squared_scale, degrees)
 
     def draw(self, rng: np.random.RandomState, means: Array, parameters: Parameters) -> Array:
         """See `Family`."""
-        log_scale, degrees = self._scale_and_degrees(PLAIN, parameters)
-        return means + np.exp(0.5 * log_scale) * rng.standard_t(degrees, size=means.shape)
+        log_squared_scale, degrees = self._scale_and_degrees(PLAIN, parameters)
+        return means + np.exp(0.5 * log_squared_scale) * rng.standard_t(degrees, size=means.shape)
 
     def unit(self, means: Array, parameters: Parameters) -> Array:
         """See `Gaussian.unit`."""
-        log_scale, degrees = self._scale_and_degrees(PLAIN, parameters)
-        log_variance = log_scale + np.log(degrees / (degrees - 2.0))
+        log_squared_scale, degrees = self._scale_and_degrees(PLAIN, parameters)
+        log_variance = log_squared_scale + np.log(degrees / (degrees - 2.0))
         return 1 / np.exp(-0.5 * log_variance).mean(axis=0)
 
 

@@ -16,7 +16,8 @@ class History:
     step : list of int
         Gradient steps taken by the end of the round.
     loss, reconstruction, kl : list of float
-        Over the round's batches; ``loss = reconstruction + beta * kl``.
+        Over the round's batches; ``loss = reconstruction + beta * kl``. With
+        `contamination` all losses are of the rows that are not trimmed.
     held_out : list of float
         Loss of rows that the members are stopped by instead of learning from them;
         empty where rows are too few.

@@ -14,6 +14,7 @@ from vae_anomaly.densities import MAX_LOG_VARIANCE
 from vae_anomaly.exemplars import FLOOR, MAX_EXEMPLARS, WIDEST, most_exemplars
 from vae_anomaly.history import History
 from vae_anomaly.priors import MAX_COMPONENTS
+from vae_anomaly.reference import UNITS
 from vae_anomaly.schema import ImageSchema
 
 __all__ = ["OWN", "PARAMETER_TYPES", "check_arrays", "check_config"]
@@ -65,14 +66,14 @@ CONFIG_KEYS = {
 OWN = "own"
 """What stands for a pair of Keras models, which a file does not hold."""
 
-MAX_DOUBTED = 16
+MAX_DOUBTED = 16  # each costs a pass over all distances
 MAX_HIDDEN_LAYERS = 64
 MAX_ROUNDS = 100_000
 
 
 BOUNDS = {
-    "reference.code_unit": (0.0, 1e31),
-    "reference.residual_unit": (1e-31, 1e31),
+    "reference.code_unit": (0.0, 1.01 * UNITS[1]),
+    "reference.residual_unit": (0.99 * UNITS[0], 1.01 * UNITS[1]),
     "reference.points": (-1e18, 1e18),
     "reference.reach": (0.99 * FLOOR**0.5, WIDEST),
 }
@@ -198,7 +199,7 @@ def check_arrays(name: str, arrays: dict[str, NDArray[Any]], config: dict[str, A
         if (np.abs(log_variance) > MAX_LOG_VARIANCE).any():
             raise refuse(name, "its prior has variances out of range")
     units = arrays["reference.code_unit"]
-    if (units > 0).sum() != config["n_coded"] or ((units > 0) & (units < 1e-31)).any():
+    if (units > 0).sum() != config["n_coded"] or ((units > 0) & (units < 0.99 * UNITS[0])).any():
         raise refuse(name, "the units of its codes are not as its settings say")
     kept, d = arrays["reference.points"].shape
     if kept > most_exemplars(d):

@@ -52,8 +52,8 @@ def save(detector: VAEDetector, path: str | Path, images: ImageSchema | None = N
     path : str or Path
         Where to; ``.vae`` is the usual suffix. A file that is there is replaced.
         Of networks of the user's own it holds the weights, not the models. It also
-        holds up to 4,096 training rows, as the networks see them: they can be
-        recovered, so share the file as you would share those.
+        holds up to 4,096 rows, of training and calibration, as the networks see them:
+        they can be recovered, so share the file as you would share those.
     images : ImageSchema, optional
         How pictures were prepared, for whoever prepares others to be scored.
 

@@ -13,13 +13,13 @@ from vae_anomaly.densities import PLAIN, UNUSED_NATS, gaussian_kl
 from vae_anomaly.exemplars import Exemplars, most_exemplars
 from vae_anomaly.priors import some_rows
 
-__all__ = ["Reference", "Seen"]
+__all__ = ["UNITS", "Reference", "Seen"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
 
-UNITS = (1e-30, 1e30)
-"""Range of units, so that float32 holds them."""
+UNITS = (1e-15, 1e30)
+"""Range of units, so that float32 holds squares of what is counted in them."""
 
 
 class Seen(NamedTuple):
@@ -135,7 +135,8 @@ class Reference:
         """Give codes (n, members, latent) and residuals (n, columns) their coordinates: (n, d)."""
         used = self.code_unit > 0
         points = [residual / self.residual_unit, mean[:, used] / self.code_unit[used]]
-        return np.concatenate(points, axis=1).astype(np.float32)
+        # In the order in which a file gives them back: sums round by it.
+        return np.concatenate(points, axis=1).astype(np.float32, order="C")
 
     def latent_distance(self, mean: Array) -> Array:
         """Half the squared Mahalanobis distance of codes, averaged over members: (n,)."""

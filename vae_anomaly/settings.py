@@ -58,7 +58,7 @@ RULES = {
     "smoothing": optional(number(0, np.inf, "[)")),
     "shift": optional(number(0, np.inf, "[)")),
     "likelihood": one_of(tuple(FAMILIES)),
-    "variance": optional(number(0, np.inf, "()")),
+    "variance": optional(number(1e-30, np.inf, "[)")),
     "prior": one_of(PRIORS),
     "beta": number(0, np.inf, "[)"),
     "n_members": optional(integer(1)),

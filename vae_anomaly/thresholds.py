@@ -15,7 +15,9 @@ them so while there is room). A calibration row's score then leaves the row itse
 out; full conformal prediction would have the fresh row vouch for it as well, which
 can only lower the score. So p-values are no smaller than those of full conformal
 prediction, and valid: the rate is at most the one that is stated, and short of it by
-what one exemplar more would change.
+what one exemplar more would change. What is said below of many rows at once, the
+interval of the rate, smoothed p-values and false discoveries, holds up to as much;
+after `recalibrate` it holds as it stands.
 
 Vovk, Gammerman and Shafer, "Algorithmic learning in a random world", 2005;
 Bates et al., "Testing for outliers with conformal p-values", Annals of

@@ -30,9 +30,9 @@ __all__ = ["cli"]
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, 2 wrong usage, 3 input data refused, 4 model file refused, "
-    "5 files or memory, 6 done but some pictures were skipped, 130 interrupted, 141 closed pipe, "
-    "143 terminated, 1 a bug.",
+    epilog="Exit codes: 0 done, 2 wrong usage, 3 input data refused, 4 model or checkpoint "
+    "refused, 5 files or memory, 6 done but some pictures were skipped, 130 interrupted, 141 "
+    "closed pipe, 143 terminated, 1 a bug.",
 )
 @click.version_option(vae_anomaly.__version__, message="%(prog)s %(version)s")
 def cli() -> None:

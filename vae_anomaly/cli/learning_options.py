@@ -33,6 +33,9 @@ def image_size_of(text: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[-1])
 
 
+LONGEST_SIZE = 40
+"""Characters: more are no size."""
+
 SIZE = re.compile(r"(\d+\.?\d*|\.\d+) ?([KMGT])(I?)B", re.ASCII | re.IGNORECASE)
 
 
@@ -45,8 +48,10 @@ def bytes_of(text: str) -> int:
     (1500000000, 536870912)
     """
     found = SIZE.fullmatch(text.strip())
-    if found is None:
-        raise click.BadParameter(f"expected a size such as 2GB, 1.5GiB or 900MB, got {text!r}.")
+    if found is None or len(text) > LONGEST_SIZE:
+        raise click.BadParameter(
+            f"expected a size such as 2GB, 1.5GiB or 900MB, got {text[:LONGEST_SIZE]!r}."
+        )
     number, unit, binary = found.groups()
     step = 1024 if binary else 1000
     return int(float(number) * step ** (1 + "KMGT".index(unit.upper())))

@@ -16,7 +16,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly.families import FAMILIES, Family, Gaussian
+from vae_anomaly.families import FAMILIES, Family
 from vae_anomaly.networks.own import OwnNetworks
 
 __all__ = ["ARCHITECTURES", "ConvPlan", "NetworkSpec", "built_once"]
@@ -118,8 +118,7 @@ class NetworkSpec:
     @property
     def family(self) -> Family:
         """Family of p(x|z)."""
-        of_kind = FAMILIES[self.likelihood]
-        return of_kind(self.variance) if of_kind is Gaussian else of_kind()
+        return FAMILIES[self.likelihood](self.variance)
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every weight of one member, in the model's order.
