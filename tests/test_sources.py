@@ -442,3 +442,18 @@ def test_a_parquet_file_is_never_in_memory_as_a_whole(tmp_path, groups):
         for _ in source.batches(source.columns):
             most = max(most, pa.total_allocated_bytes() - before)
     assert most < size / 2
+
+
+def test_a_csv_file_is_never_in_memory_as_a_whole_case_40(tmp_path, monkeypatch):
+    """Some dozens of blocks are, those that are read ahead."""
+    monkeypatch.setattr("vae_anomaly.sources.delimited.BLOCK_BYTES", 2**16)
+    line = b",".join([b"1.25"] * 20) + b"\n"
+    path = tmp_path / "long.csv"
+    path.write_bytes(b",".join(b"c%d" % i for i in range(20)) + b"\n" + line * 300_000)  # 30 MB
+    before, most, rows = pa.total_allocated_bytes(), 0, 0
+    with open_table(path) as table:
+        for batch in table.batches(table.columns):
+            rows += batch.num_rows
+            most = max(most, pa.total_allocated_bytes() - before)
+    assert rows == 300_000
+    assert most < 10e6  # as numbers it is 48 MB
