@@ -457,3 +457,18 @@ def test_a_csv_file_is_never_in_memory_as_a_whole_case_40(tmp_path, monkeypatch)
             most = max(most, pa.total_allocated_bytes() - before)
     assert rows == 300_000
     assert most < 10e6  # as numbers it is 48 MB
+
+
+def test_a_parquet_file_that_swells_when_decoded_case_56(tmp_path):
+    rows = 5_000_000
+    table = pa.table({"a": np.full(rows, 1.25)})
+    pq.write_table(table, tmp_path / "t.parquet", row_group_size=rows)
+    assert 1000 * (tmp_path / "t.parquet").stat().st_size < 8 * rows
+    del table
+    before, most, read = pa.total_allocated_bytes(), 0, 0
+    with open_table(tmp_path / "t.parquet") as source:
+        for batch in source.batches(["a"]):
+            read += batch.num_rows
+            most = max(most, pa.total_allocated_bytes() - before)
+    assert read == rows
+    assert most < 10e6  # as numbers it is 40 MB
