@@ -9,12 +9,17 @@ import csv
 import io
 import os
 import struct
+import tracemalloc
 import zlib
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from vae_anomaly.schema import ImageSchema
+from vae_anomaly.sources.images import open_pictures
 
 SCORE = "score plate.vae photos -o out.csv"
 ONLY = "expected PNG, JPEG, BMP, TIFF, WebP or GIF"
@@ -196,3 +201,23 @@ def test_a_file_that_goes_or_may_not_be_read_cases_74_78(photos, vae, monkeypatc
         "there is no such file any more",
         "ok",
     ]
+
+
+def test_very_many_files_come_in_order_and_not_at_once_case_77(tmp_path):
+    count = 20_000
+    content = encoded(np.zeros((2, 2), np.uint8))
+    for i in range(count):
+        (tmp_path / f"{i * 7919 % count:06}.png").write_bytes(content)
+    tracemalloc.start()
+    try:
+        source = open_pictures(tmp_path)
+        read = sum(len(b.pixels) for b in islice(source.batches(ImageSchema(64, 64, 3)), 8))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(source) == count
+    assert [source.names[i] for i in (0, 1, count - 1)] == [
+        f"{i:06}.png" for i in (0, 1, count - 1)
+    ]
+    assert peak < count * 64 * 64 * 3 / 4
+    assert 0 < read < count
