@@ -11,6 +11,7 @@ rows, in nats, and not the log of a density.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -34,6 +35,9 @@ FLOOR = 0.1
 
 WIDEST = 3.0
 """Greatest reach: a stray row among those of training is not to swallow what is around it."""
+
+PART = 512
+"""Exemplars that are worked on at a time: their energies stay in a core's own cache."""
 
 SAME = 1e-6
 """Energy, in nats, up to which an exemplar is taken to be the row itself."""
@@ -109,15 +113,24 @@ class Exemplars:
         polynomial = np.column_stack([-kept, np.ones_like(square), square])
         return (polynomial / self.reach[:, None]).astype(np.float32)
 
+    @property
+    def _parts(self) -> Iterator[slice]:
+        return (slice(start, start + PART) for start in range(0, len(self.points), PART))
+
     def energies(self, points: Weights) -> Weights:
-        """Half the squared distances of points, (n, d), in units of reaches: (m, n)."""
-        d = points.shape[1]
-        lifted = np.ones((d + 2, len(points) + 2 * RIM), dtype=np.float32)
-        lifted[:d] = np.pad((points - self._center).T, [(0, 0), (RIM, RIM)])
+        """Half the squared distances of points, (n, d), in units of reaches: (m, n).
+
+        Where they are zero they may be less, by rounding.
+        """
+        n, d = points.shape
+        lifted = np.zeros((d + 2, n + 2 * RIM), dtype=np.float32)
+        lifted[:d, RIM:-RIM] = (points - self._center).T
         lifted[d] = 0.5 * (lifted[:d] ** 2).sum(axis=0)
-        energy = (self._coefficients @ lifted)[:, RIM:-RIM]
-        np.maximum(energy, 0.0, out=energy)
-        return energy
+        lifted[d + 1] = 1.0
+        energy = np.empty((len(self.points), lifted.shape[1]), dtype=np.float32)
+        for part in self._parts:
+            np.matmul(self._coefficients[part], lifted, out=energy[part])
+        return energy[:, RIM:-RIM]
 
     def score(self, points: Weights, left_out: int = 1) -> Array:
         """Minus the log of the mean kernel at points, (n, d), in nats: (n,).
@@ -133,8 +146,11 @@ class Exemplars:
         `doubted`.
         """
         energy, nearest = self._of_others(points, left_out)
-        near = np.exp(np.subtract(nearest, energy, out=energy), out=energy).sum(axis=0)
-        return nearest + np.log(len(self.points) / near.astype(np.float64))
+        near = np.zeros(len(points))
+        for part in self._parts:
+            kernel = np.subtract(nearest, energy[part], out=energy[part])
+            near += np.exp(kernel, out=kernel).sum(axis=0)
+        return nearest + np.log(len(self.points) / near)
 
     def attribute(self, points: Weights, columns: int) -> Array:
         """Split the scores of points: (n, columns) of what their residuals add.
@@ -152,7 +168,7 @@ class Exemplars:
     def _of_others(self, points: Weights, left_out: int) -> tuple[Weights, Weights]:
         """Energies, (m, n), without exemplars that do not count; and the least of them."""
         energy = self.energies(points)
-        nearest = energy.min(axis=0)
+        nearest = np.maximum(energy.min(axis=0), 0.0)
         scale = 1.0 + ((points - self._center) ** 2).sum(axis=1)
         for i in np.flatnonzero(nearest <= ROUNDING * scale):
             for _ in range(left_out):
@@ -161,7 +177,7 @@ class Exemplars:
                 if apart > SAME * self.reach[closest]:
                     break
                 energy[closest, i] = np.inf
-            nearest[i] = energy[:, i].min()
+            nearest[i] = max(energy[:, i].min(), 0.0)
         for _ in range(min(self.doubted, len(energy) - 1 - left_out)):
             energy[energy.argmin(axis=0), np.arange(len(points))] = np.inf
             nearest = energy.min(axis=0)

@@ -29,6 +29,9 @@ Array = NDArray[np.float64]
 LATENT = "latent_code"
 """The part of a score that belongs to no column."""
 
+PIECE_CELLS = 2**20
+"""Numbers that are scored at a time, so that memory is used again and need not be found anew."""
+
 
 class ScoringMixin:
     """The scoring side of `VAEDetector`."""
@@ -57,7 +60,12 @@ class ScoringMixin:
 
     def _anomaly_scores(self, rows: Array) -> Array:
         """Anomaly scores of prepared rows, (n,)."""
-        return SCORES[score_for(self)].total(MeasuredTerms(self, rows))
+        score, size = SCORES[score_for(self)], max(256, PIECE_CELLS // rows.shape[1])
+        out = np.empty(len(rows))
+        for start in range(0, len(rows), size):
+            part = slice(start, start + size)
+            out[part] = score.total(MeasuredTerms(self, rows[part]))
+        return out
 
     def _contributions(self, rows: Array) -> Array:
         """Contributions of each column, and last of the latent code: (n, n_features + 1)."""
