@@ -22,7 +22,9 @@ LEARNED = NetworkSpec(2, COLUMNS, (16, 8), LATENT, "gaussian")
 SPECS = {
     "learned variance": LEARNED,
     "fixed variance": replace(LEARNED, variance=0.3),
+    "heteroscedastic": replace(LEARNED, likelihood="heteroscedastic"),
     "student t": replace(LEARNED, likelihood="student_t"),
+    "discretized logistic": replace(LEARNED, likelihood="discretized_logistic"),
     "bernoulli": replace(LEARNED, likelihood="bernoulli"),
     "one member": replace(LEARNED, members=1),
     "no hidden layers": replace(LEARNED, hidden=()),

@@ -110,7 +110,9 @@ def test_no_global_random_state_is_touched(rows: pd.DataFrame) -> None:
     [
         {},
         {"likelihood": "bernoulli"},
+        {"likelihood": "heteroscedastic"},
         {"likelihood": "student_t"},
+        {"likelihood": "discretized_logistic"},
         {"beta": 0},
         {"score_type": "kl"},
         {"score_type": "reconstruction"},
@@ -270,7 +272,7 @@ def test_arrays_and_lists_score_as_frames_do(rows: pd.DataFrame, convert: Any) -
         ),
         ({"latent_dim": True}, "must be None or an int >= 1. Got True instead."),
         ({"hidden_units": ()}, "None or a non-empty tuple of ints >= 1. Got () instead."),
-        ({"likelihood": "poisson"}, "'gaussian', 'student_t', 'bernoulli'. Got 'poisson' instead."),
+        ({"likelihood": "poisson"}, "'discretized_logistic', 'bernoulli'. Got 'poisson' instead."),
         ({"optimizer": "sgd"}, "must be one of 'adam', 'rmsprop'. Got 'sgd' instead."),
         ({"score_type": "mse"}, "'typicality', 'latent_distance'. Got 'mse' instead."),
         ({"variance": 0.0}, "must be None or a number in [1e-30, inf). Got 0.0 instead."),

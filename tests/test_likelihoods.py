@@ -8,7 +8,15 @@ from keras import ops
 from scipy import integrate, stats
 
 from vae_anomaly.densities import MIN_VARIANCE, PLAIN, floored_log_variance, gaussian_kl
-from vae_anomaly.families import FAMILIES, Bernoulli, Family, Gaussian, StudentT
+from vae_anomaly.families import (
+    FAMILIES,
+    Bernoulli,
+    DiscretizedLogistic,
+    Family,
+    Gaussian,
+    HeteroscedasticGaussian,
+    StudentT,
+)
 from vae_anomaly.likelihoods import Likelihood
 
 RNG = np.random.RandomState(0)
@@ -58,6 +66,82 @@ def test_student_t_log_prob_matches_scipy(dtype: str) -> None:
     np.testing.assert_allclose(result, stats.t(degrees, outputs, scale).logpdf(x), rtol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_heteroscedastic_log_prob_matches_scipy(dtype: str) -> None:
+    x, mean, raw = RNG.normal(size=(3, 2, 2, 5, 4, 3)).astype(dtype)
+    outputs = np.stack([mean, raw], axis=-1).reshape(*x.shape[:-1], 6)  # side by side
+
+    likelihood = Likelihood(HeteroscedasticGaussian(), members=2, columns=3)
+    result = ops.convert_to_numpy(likelihood.log_prob(x, outputs))
+
+    deviation = np.sqrt(np.exp(raw) + MIN_VARIANCE)
+    assert result.dtype == dtype
+    np.testing.assert_allclose(result, stats.norm(mean, deviation).logpdf(x), rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_discretized_logistic_log_prob_matches_scipy(dtype: str) -> None:
+    raw, step = RNG.normal(size=(2, 1, 3)), np.array([0.5, 0.0, 2.0])
+    x, outputs = 2 * RNG.normal(size=(2, 2, 5, 4, 3)).astype(dtype)
+
+    given = {"step": np.tile(step, (2, 1, 1)), "origin": np.zeros((2, 1, 3))}
+    likelihood = of_family(DiscretizedLogistic(), log_variance=raw, **given)
+    result = ops.convert_to_numpy(likelihood.log_prob(x, outputs))
+
+    # Of scipy's, which is told its scale, the variance is the square of scale times pi^2 / 3.
+    scale = np.sqrt((np.exp(raw) + MIN_VARIANCE) * 3) / np.pi
+    logistic = stats.logistic(outputs.astype(float), scale[:, None])
+    mass = logistic.cdf(x + step / 2) - logistic.cdf(x - step / 2)
+    expected = np.where(step > 0, np.log(np.where(step > 0, mass, 1.0)), logistic.logpdf(x))
+    assert result.dtype == dtype
+    np.testing.assert_allclose(result, expected, rtol=2e-4)
+
+
+def test_a_step_far_out_costs_its_distance_and_one_that_is_certain_nothing() -> None:
+    parameters = {"log_variance": np.log(1e-12), "step": 1.0, "origin": 0.0}
+    x, mean = np.array([0.0, 1000.0]), (np.zeros(2),)
+    result = DiscretizedLogistic().log_density(PLAIN, x, mean, parameters)
+    scale = 0.01 * np.sqrt(3) / np.pi
+    np.testing.assert_allclose(result, [0.0, -999.5 / scale], atol=1e-12)
+
+
+def test_lattices_are_told_from_continuous_columns() -> None:
+    rng = np.random.RandomState(3)
+    columns = {
+        "counts": (rng.poisson(3.0, size=500), 1.0),
+        "codes with a gap": (rng.choice([2, 5, 11], size=500), 3.0),
+        "codes whose least gap is no step": (rng.choice([0, 4, 10], size=500), 2.0),
+        "thirds, rounded": (rng.randint(30, size=500) / 3, 1 / 3),
+        "a coin": (rng.randint(2, size=500), 1.0),
+        "continuous": (rng.normal(size=500), 0.0),
+        "too fine": (rng.normal(size=500).round(5), 0.0),
+        "three numbers": (rng.choice([0.0, 1.0, np.pi], size=500), 0.0),
+        "constant": (np.full(500, 7.0), 0.0),
+    }
+    for name, (values, step) in columns.items():
+        scale = values.std() or 1.0
+        target = ((values - values.mean()) / scale)[:, None]
+        measured = DiscretizedLogistic().measure(target)
+        np.testing.assert_allclose(measured["step"] * scale, step, rtol=1e-6, err_msg=name)
+        if step:
+            on = (target[:, 0] - measured["origin"]) / measured["step"]
+            np.testing.assert_allclose(on, on.round(), atol=1e-6, err_msg=name)
+
+
+def test_values_drawn_of_a_lattice_lie_on_it_as_often_as_they_should() -> None:
+    n, step = 100_000, 0.75
+    parameters = {"log_variance": np.zeros((n, 1)), "step": step, "origin": 0.25}
+    drawn = DiscretizedLogistic().draw(RNG, (np.full((n, 1), 0.4),), parameters)
+    values, counts = np.unique(drawn, return_counts=True)
+    np.testing.assert_allclose((values - 0.25) / step % 1, 0.0, atol=1e-9)
+    mass = np.exp(
+        DiscretizedLogistic().log_density(
+            PLAIN, values, (0.4,), {**parameters, "log_variance": 0.0}
+        )
+    )
+    np.testing.assert_allclose(counts / n, mass, atol=0.005)
+
+
 def test_fixed_variance_of_one_half_is_the_squared_error() -> None:
     likelihood = Likelihood(Gaussian(variance=0.5), members=1, columns=2)
     x, outputs = RNG.normal(size=(2, 1, 1, 6, 2))
@@ -87,19 +171,31 @@ def test_bernoulli_log_prob_matches_scipy_on_coins_and_the_log_loss_between() ->
 @pytest.mark.parametrize("name", FAMILIES)
 def test_what_is_drawn_has_the_deviation_that_is_told(name: str) -> None:
     family = FAMILIES[name]()
-    means = np.tile([0.1, 0.5, 0.8], (100_000, 1))
-    parameters = {key: np.full_like(means, value) for key, value in family.start.items()}
-    drawn = family.draw(RNG, means, parameters)
+    outputs = [np.tile([0.1, 0.5, 0.8], (100_000, 1))]
+    outputs += [np.zeros_like(outputs[0])] * (family.n_outputs - 1)
+    means = family.mean(PLAIN, outputs)
+    start = dict.fromkeys(family.given, 0.0) | dict(family.start)
+    parameters = {key: np.full_like(means, value) for key, value in start.items()}
+    drawn = family.draw(RNG, outputs, parameters)
     few = {key: value[:2] for key, value in parameters.items()}
-    np.testing.assert_allclose(drawn.mean(axis=0), [0.1, 0.5, 0.8], atol=0.02)
-    np.testing.assert_allclose(drawn.std(axis=0), family.unit(means, few), rtol=0.02)
+    np.testing.assert_allclose(drawn.mean(axis=0), means[0], atol=0.02)
+    unit = family.unit(means, drawn - means, few)
+    np.testing.assert_allclose(drawn.std(axis=0), unit, rtol=0.02)
 
 
 def test_units_are_averaged_over_members_as_squared_errors_weigh_them() -> None:
     means, raw = np.zeros((5, 2)), np.log([[0.25, 1.0], [1.0, 1.0]])
-    np.testing.assert_allclose(
-        Gaussian().unit(means, {"log_variance": raw}), [1 / 1.5, 1.0], rtol=1e-3
-    )
-    np.testing.assert_allclose(Gaussian(variance=0.25).unit(means, {}), 0.5)
+    for family in (Gaussian(), DiscretizedLogistic()):
+        np.testing.assert_allclose(
+            family.unit(means, means, {"log_variance": raw}), [1 / 1.5, 1.0], rtol=1e-3
+        )
+    np.testing.assert_allclose(Gaussian(variance=0.25).unit(means, means, {}), 0.5)
     coins = np.array([[0.5, 0.2, 0.0], [0.5, 0.4, 0.0]])
-    np.testing.assert_allclose(Bernoulli().unit(coins, {}), [0.5, np.sqrt(0.2), 0.01], rtol=1e-6)
+    unit = Bernoulli().unit(coins, coins, {})
+    np.testing.assert_allclose(unit, [0.5, np.sqrt(0.2), 0.01], rtol=1e-6)
+
+
+def test_units_of_variances_that_differ_are_those_of_what_is_left() -> None:
+    residual = np.array([[3.0, 0.0], [-4.0, 0.0]])
+    unit = HeteroscedasticGaussian().unit(np.zeros((2, 2)), residual, {})
+    np.testing.assert_allclose(unit, [np.sqrt(12.5), 0.01])

@@ -63,7 +63,9 @@ def test_scores_after_reload_are_the_same_bits_in_a_fresh_process(
     "parameters",
     [
         {"likelihood": "bernoulli", "contamination": 0.1},
+        {"likelihood": "heteroscedastic"},
         {"likelihood": "student_t"},
+        {"likelihood": "discretized_logistic"},
         {"optimizer": "rmsprop", "contamination": 0.1},
         {"beta": 0, "variance": np.float32(0.5), "threshold": 3},
         {"score_type": "kl", "n_members": np.int64(2), "random_state": np.random.RandomState(0)},

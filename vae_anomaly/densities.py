@@ -23,6 +23,7 @@ __all__ = [
     "floored_log_variance",
     "gaussian_kl",
     "gaussian_log_density",
+    "logistic_log_mass",
     "student_t_log_density",
 ]
 
@@ -42,6 +43,7 @@ MIN_VARIANCE = 1e-4
 
 PLAIN = SimpleNamespace(
     exp=np.exp,
+    expm1=np.expm1,
     lgamma=gammaln,
     log=np.log,
     log1p=np.log1p,
@@ -49,6 +51,7 @@ PLAIN = SimpleNamespace(
     logaddexp=np.logaddexp,
     sigmoid=expit,
     softplus=lambda x: np.logaddexp(0.0, x),
+    where=np.where,
 )
 """NumPy under the names of `keras.ops`, and of TensorFlow for what is missing there."""
 
@@ -79,6 +82,21 @@ def student_t_log_density(
     norm = ops.lgamma(half) - ops.lgamma(0.5 * degrees) - 0.5 * (LOG_PI + ops.log(degrees))
     square = ops.square(x - mean) * (ops.exp(-log_squared_scale) / degrees)
     return norm - 0.5 * log_squared_scale - half * ops.log1p(square)
+
+
+def logistic_log_mass(ops: Any, x: Tensor, mean: Tensor, log_scale: Tensor, step: Tensor) -> Tensor:
+    """Log-probability under a logistic distribution of the step around x, elementwise, in nats.
+
+    ``log(sigmoid(u + d / 2) - sigmoid(u - d / 2))`` with u the distance from `mean` and
+    d the step in units of the scale, as a sum that loses no digits; where the step is 0,
+    the log-density. Kingma et al., "Improved variational inference with inverse
+    autoregressive flow" (:arxiv:`1606.04934`), section 5.2.
+    """
+    shrink = ops.exp(-log_scale)
+    away, half = (x - mean) * shrink, 0.5 * step * shrink
+    some = ops.where(step > 0, 2.0 * half, 1.0)  # a logarithm that is not used has to exist too
+    height = ops.where(step > 0, ops.log(-ops.expm1(-some)), -log_scale)
+    return height - ops.softplus(-(away + half)) - ops.softplus(away - half)
 
 
 def floored_log_variance(ops: Any, raw: Tensor) -> Tensor:

@@ -104,11 +104,14 @@ class VAEDetector(
         Pixels by which training pictures are moved up, down, left and right, as
         further pictures to learn from. None is 1/28 of the longer side for
         "dense", unless the pictures are very many, else 0.
-    likelihood : {"gaussian", "student_t", "bernoulli"}, default="gaussian"
-        Distribution of a column given the latent code. "student_t" has heavy tails,
-        for columns with outliers among the normal rows. "bernoulli" is the log
-        loss for values in [0, 1]; columns that leave the interval in training
-        are first scaled into it by their minimum and maximum.
+    likelihood : str, default="gaussian"
+        Distribution of a column given the latent code. "gaussian" has one variance a
+        column, "heteroscedastic" a variance that the decoder tells anew for each
+        row. "student_t" has heavy tails, for columns with outliers among the normal
+        rows. "discretized_logistic" gives columns whose values lie on a lattice, as
+        counts and codes do, the probability of their step, others a logistic density.
+        "bernoulli" is the log loss for values in [0, 1]; columns that leave the
+        interval in training are first scaled into it by their minimum and maximum.
     variance : float or None, default=None
         Variance of the Gaussian, in squared standard deviations of the column.
         None learns one for each column. With 0.5 the reconstruction error is
@@ -432,7 +435,7 @@ class VAEDetector(
         self.reference_ = Reference.of(
             seen,
             None if joined is None else self._seen(joined)[0],
-            spec.family.unit(rebuilt, arrays),
+            spec.family.unit(rebuilt, seen.residual, arrays),
             typical,
             self.beta,
             rng,

@@ -146,11 +146,11 @@ class Exemplars:
         `doubted`.
         """
         energy, nearest = self._of_others(points, left_out)
-        near = np.zeros(len(points))
+        near: Array = np.zeros(len(points))
         for part in self._parts:
             kernel = np.subtract(nearest, energy[part], out=energy[part])
             near += np.exp(kernel, out=kernel).sum(axis=0)
-        return nearest + np.log(len(self.points) / near)
+        return np.log(len(self.points) / near) + nearest
 
     def attribute(self, points: Weights, columns: int) -> Array:
         """Split the scores of points: (n, columns) of what their residuals add.

@@ -10,31 +10,52 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly.densities import (
+    MIN_VARIANCE,
     PLAIN,
     bernoulli_log_density,
     floored_log_variance,
     gaussian_log_density,
+    logistic_log_mass,
     student_t_log_density,
 )
+from vae_anomaly.scaling import KNEE
 
-__all__ = ["FAMILIES", "Bernoulli", "Family", "Gaussian", "StudentT"]
+__all__ = [
+    "FAMILIES",
+    "Bernoulli",
+    "DiscretizedLogistic",
+    "Family",
+    "Gaussian",
+    "HeteroscedasticGaussian",
+    "StudentT",
+]
 
 Tensor = Any
 Array = NDArray[np.float64]
 Parameters = Mapping[str, Tensor]
+Outputs = Sequence[Tensor]
 
 LEAST_VARIANCE = 1e-4
 """Of Bernoulli columns that never vary: as of learned variances."""
 
 LEAST_DEGREES, MORE_DEGREES = 2.1, 100.0
 """Of freedom: a variance exists above 2, and beyond a hundred a Student t is a Gaussian."""
+
+LOG_DEVIATION = 0.5 * math.log(math.pi**2 / 3)
+"""Log of the standard deviation of a logistic distribution of scale 1."""
+
+FINEST = 1e-3
+"""Steps are told from a continuous column down to this part of its range."""
+
+EVEN = 0.01
+"""How far off a lattice values may lie, in units of the finest step: they were rounded once."""
 
 
 class Family(ABC):
@@ -47,30 +68,55 @@ class Family(ABC):
     start : dict of str to float
         Names of the parameters that are learned, one number for each member and
         column, and the values with which training starts.
+    given : tuple of str
+        Names of the parameters that are measured, by `measure`, and then stay.
+    n_outputs : int
+        Numbers that the decoder makes for each column.
     """
 
     start: Mapping[str, float] = {}
+    given: tuple[str, ...] = ()
+    n_outputs = 1
 
     def __init__(self, variance: float | None = None) -> None:
         self.variance = variance
 
-    @abstractmethod
-    def log_density(self, ops: Any, x: Tensor, outputs: Tensor, parameters: Parameters) -> Tensor:
-        """Log p(x|z) of every cell, for outputs of the decoder."""
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of what goes with the decoder's outputs."""
+        return (*self.start, *self.given)
 
-    def mean(self, ops: Any, outputs: Tensor) -> Tensor:
+    def measure(self, target: Array) -> dict[str, Array]:
+        """Measure the parameters that are `given` by rows, (n, columns): (columns,) each."""
+        return {}
+
+    def parts(self, outputs: Tensor) -> Outputs:
+        """Split what a decoder makes, (..., outputs), into its kinds, (..., columns) each.
+
+        The numbers of a column stand side by side, as channels of a pixel do.
+        """
+        if self.n_outputs == 1:
+            return (outputs,)
+        return tuple(outputs[..., i :: self.n_outputs] for i in range(self.n_outputs))
+
+    @abstractmethod
+    def log_density(self, ops: Any, x: Tensor, outputs: Outputs, parameters: Parameters) -> Tensor:
+        """Log p(x|z) of every cell, for outputs of the decoder, each of the shape of x."""
+
+    def mean(self, ops: Any, outputs: Outputs) -> Tensor:
         """Return the expected rows."""
-        return outputs
+        return outputs[0]
 
     @abstractmethod
-    def draw(self, rng: np.random.RandomState, means: Array, parameters: Parameters) -> Array:
-        """Draw cells with these means, and parameters of the same shape."""
+    def draw(self, rng: np.random.RandomState, outputs: Outputs, parameters: Parameters) -> Array:
+        """Draw cells for outputs of the decoder, and parameters of the same shape."""
 
     @abstractmethod
-    def unit(self, means: Array, parameters: Parameters) -> Array:
+    def unit(self, means: Array, residual: Array, parameters: Parameters) -> Array:
         """Tell standard deviations, averaged over members or rows: (columns,).
 
-        Takes expected rows, (n, columns), and parameters, (members, columns).
+        Takes expected rows and what they leave unexplained, (n, columns), and
+        parameters, (members, columns).
         """
 
 
@@ -100,20 +146,46 @@ class Gaussian(Family):
             return math.log(self.variance)
         return floored_log_variance(ops, parameters["log_variance"])
 
-    def log_density(self, ops: Any, x: Tensor, outputs: Tensor, parameters: Parameters) -> Tensor:
+    def log_density(self, ops: Any, x: Tensor, outputs: Outputs, parameters: Parameters) -> Tensor:
         """See `Family`."""
-        return gaussian_log_density(ops, x, outputs, self._log_variance(ops, parameters))
+        return gaussian_log_density(ops, x, outputs[0], self._log_variance(ops, parameters))
 
-    def draw(self, rng: np.random.RandomState, means: Array, parameters: Parameters) -> Array:
+    def draw(self, rng: np.random.RandomState, outputs: Outputs, parameters: Parameters) -> Array:
         """See `Family`."""
         deviation = np.exp(0.5 * self._log_variance(PLAIN, parameters))
-        return means + deviation * rng.standard_normal(means.shape)
+        return outputs[0] + deviation * rng.standard_normal(outputs[0].shape)
 
-    def unit(self, means: Array, parameters: Parameters) -> Array:
+    def unit(self, means: Array, residual: Array, parameters: Parameters) -> Array:
         """See `Family`; squared errors are weighed by the mean of inverse deviations."""
         if self.variance is not None:
             return np.full(means.shape[1], np.sqrt(self.variance))
         return 1 / np.exp(-0.5 * self._log_variance(PLAIN, parameters)).mean(axis=0)
+
+
+class HeteroscedasticGaussian(Family):
+    """Normal columns whose variances the decoder tells as well, anew for each row.
+
+    Two outputs a column: the mean, and the log of a variance to which
+    `densities.MIN_VARIANCE` is added. Kingma and Welling, "Auto-encoding variational
+    Bayes", appendix C.2 (:arxiv:`1312.6114`).
+    """
+
+    n_outputs = 2
+
+    def log_density(self, ops: Any, x: Tensor, outputs: Outputs, parameters: Parameters) -> Tensor:
+        """See `Family`."""
+        mean, raw = outputs
+        return gaussian_log_density(ops, x, mean, floored_log_variance(ops, raw))
+
+    def draw(self, rng: np.random.RandomState, outputs: Outputs, parameters: Parameters) -> Array:
+        """See `Family`."""
+        mean, raw = outputs
+        deviation = np.exp(0.5 * floored_log_variance(PLAIN, raw))
+        return mean + deviation * rng.standard_normal(mean.shape)
+
+    def unit(self, means: Array, residual: Array, parameters: Parameters) -> Array:
+        """See `Family`: what a variance for all rows would have been, its likeliest value."""
+        return np.sqrt(np.maximum((residual**2).mean(axis=0), MIN_VARIANCE))
 
 
 class StudentT(Family):
@@ -132,45 +204,110 @@ class StudentT(Family):
         degrees = LEAST_DEGREES + MORE_DEGREES * ops.sigmoid(parameters["raw_degrees"])
         return log_squared_scale, degrees
 
-    def log_density(self, ops: Any, x: Tensor, outputs: Tensor, parameters: Parameters) -> Tensor:
+    def log_density(self, ops: Any, x: Tensor, outputs: Outputs, parameters: Parameters) -> Tensor:
         """See `Family`."""
         log_squared_scale, degrees = self._scale_and_degrees(ops, parameters)
-        return student_t_log_density(ops, x, outputs, log_squared_scale, degrees)
+        return student_t_log_density(ops, x, outputs[0], log_squared_scale, degrees)
 
-    def draw(self, rng: np.random.RandomState, means: Array, parameters: Parameters) -> Array:
+    def draw(self, rng: np.random.RandomState, outputs: Outputs, parameters: Parameters) -> Array:
         """See `Family`."""
         log_squared_scale, degrees = self._scale_and_degrees(PLAIN, parameters)
-        return means + np.exp(0.5 * log_squared_scale) * rng.standard_t(degrees, size=means.shape)
+        noise = rng.standard_t(degrees, size=outputs[0].shape)
+        return outputs[0] + np.exp(0.5 * log_squared_scale) * noise
 
-    def unit(self, means: Array, parameters: Parameters) -> Array:
+    def unit(self, means: Array, residual: Array, parameters: Parameters) -> Array:
         """See `Gaussian.unit`."""
         log_squared_scale, degrees = self._scale_and_degrees(PLAIN, parameters)
         log_variance = log_squared_scale + np.log(degrees / (degrees - 2.0))
         return 1 / np.exp(-0.5 * log_variance).mean(axis=0)
 
 
+class DiscretizedLogistic(Family):
+    """Counts, codes and whatever else has steps: the probability of a step, not a density.
+
+    A column whose values in training lie on a lattice, no finer than `FINEST` of their
+    range, gets the mass that a logistic distribution around the decoder's output has on
+    the step around a value; any other column its density. The scale is learned for each
+    column. So a column that can be predicted exactly has a bound without a floor,
+    and surprises cost in proportion to how far out they are, not to its square.
+    Salimans et al., "PixelCNN++" (:arxiv:`1701.05517`), section 2.1.
+    """
+
+    start: Mapping[str, float] = {"log_variance": 0.0}
+    given = ("step", "origin")
+
+    def measure(self, target: Array) -> dict[str, Array]:
+        """Find the lattice of each column: its step, 0 where there is none, and a place on it."""
+        lattices = [_lattice(column) for column in target.T]
+        step, origin = np.array(lattices).T
+        return {"step": step, "origin": origin}
+
+    def _log_scale(self, ops: Any, parameters: Parameters) -> Tensor:
+        """Half the log of the variance, less that of a logistic distribution of scale 1."""
+        return 0.5 * floored_log_variance(ops, parameters["log_variance"]) - LOG_DEVIATION
+
+    def log_density(self, ops: Any, x: Tensor, outputs: Outputs, parameters: Parameters) -> Tensor:
+        """See `Family`."""
+        log_scale = self._log_scale(ops, parameters)
+        return logistic_log_mass(ops, x, outputs[0], log_scale, parameters["step"])
+
+    def draw(self, rng: np.random.RandomState, outputs: Outputs, parameters: Parameters) -> Array:
+        """See `Family`; drawn values lie on the lattice."""
+        scale, shape = np.exp(self._log_scale(PLAIN, parameters)), outputs[0].shape
+        drawn = outputs[0] + scale * rng.logistic(size=shape)
+        step, origin = (np.broadcast_to(parameters[name], shape) for name in self.given)
+        steps = step > 0
+        on = np.rint((drawn[steps] - origin[steps]) / step[steps])
+        drawn[steps] = origin[steps] + on * step[steps]
+        return drawn
+
+    def unit(self, means: Array, residual: Array, parameters: Parameters) -> Array:
+        """See `Gaussian.unit`."""
+        deviation = np.exp(self._log_scale(PLAIN, parameters) + LOG_DEVIATION)
+        return 1 / (1 / deviation).mean(axis=0)
+
+
 class Bernoulli(Family):
     """Coins: the log loss of values in [0, 1] against the decoder's logits."""
 
-    def log_density(self, ops: Any, x: Tensor, outputs: Tensor, parameters: Parameters) -> Tensor:
+    def log_density(self, ops: Any, x: Tensor, outputs: Outputs, parameters: Parameters) -> Tensor:
         """See `Family`."""
-        return bernoulli_log_density(ops, x, outputs)
+        return bernoulli_log_density(ops, x, outputs[0])
 
-    def mean(self, ops: Any, outputs: Tensor) -> Tensor:
+    def mean(self, ops: Any, outputs: Outputs) -> Tensor:
         """Return probabilities."""
-        return ops.sigmoid(outputs)
+        return ops.sigmoid(outputs[0])
 
-    def draw(self, rng: np.random.RandomState, means: Array, parameters: Parameters) -> Array:
+    def draw(self, rng: np.random.RandomState, outputs: Outputs, parameters: Parameters) -> Array:
         """See `Family`."""
+        means = self.mean(PLAIN, outputs)
         return (rng.uniform(size=means.shape) < means).astype(np.float64)
 
-    def unit(self, means: Array, parameters: Parameters) -> Array:
+    def unit(self, means: Array, residual: Array, parameters: Parameters) -> Array:
         """See `Family`."""
         return np.sqrt(np.maximum((means * (1 - means)).mean(axis=0), LEAST_VARIANCE))
 
 
+def _lattice(values: Array) -> tuple[float, float]:
+    """Step of the lattice that values lie on, and a place on it; (0, 0) if it is too fine."""
+    distinct = np.unique(values[np.abs(values) <= KNEE])  # further out they are bent
+    gaps = np.diff(distinct)
+    if not len(gaps):
+        return 0.0, 0.0
+    finest = FINEST * (distinct[-1] - distinct[0])
+    step = gaps.min()
+    while step > finest:  # Euclid's algorithm, with rounding
+        over = np.abs(gaps - step * np.rint(gaps / step))
+        if over.max() <= EVEN * finest:
+            return float(step), float(distinct[0])
+        step = over[over > EVEN * finest].min()
+    return 0.0, 0.0
+
+
 FAMILIES: dict[str, type[Family]] = {
     "gaussian": Gaussian,
+    "heteroscedastic": HeteroscedasticGaussian,
     "student_t": StudentT,
+    "discretized_logistic": DiscretizedLogistic,
     "bernoulli": Bernoulli,
 }

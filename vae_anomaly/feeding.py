@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice, repeat
 from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly.families import FAMILIES
 from vae_anomaly.scaling import Columns
 
 __all__ = ["Block", "Feed", "Supply", "TrainingRows", "shuffled_batches", "watched_share"]
@@ -50,6 +51,10 @@ class Feed(NamedTuple):
 class Supply(Protocol):
     """Rows to learn from, in memory or not."""
 
+    @property
+    def given(self) -> Mapping[str, NDArray[np.float64]]:
+        """What `Family.measure` found in them."""
+
     def feed(self, members: int, batch_size: int, steps: int, rng: np.random.RandomState) -> Feed:
         """Deal the rows out, batches for so many steps at a time."""
 
@@ -60,19 +65,23 @@ class TrainingRows(NamedTuple):
     x: Values  # (versions n, columns), what the encoder sees
     target: Values  # (versions n, columns), what the likelihood explains
     versions: int = 1  # of each row: i, i + n, i + 2 n and so on are one
+    given: Mapping[str, NDArray[np.float64]] = {}  # what `Family.measure` found
 
     @classmethod
-    def of(cls, versions: Iterable[NDArray[np.float64]], columns: Columns, family: str) -> Self:
-        """Prepare versions of the same rows, (n, all columns) each, for a likelihood's family."""
+    def of(cls, versions: Iterable[NDArray[np.float64]], columns: Columns, likelihood: str) -> Self:
+        """Prepare versions of the same rows, (n, all columns) each."""
         seen: list[Values] = []
         explained: list[Values] = []
+        given: Mapping[str, NDArray[np.float64]] | None = None
         for rows in versions:
-            inputs, target = columns.input_and_target(rows, family)
+            inputs, target = columns.input_and_target(rows, likelihood)
+            if given is None:
+                given = FAMILIES[likelihood]().measure(target)
             seen.append(inputs.astype(np.float32))
             explained.append(seen[-1] if target is inputs else target.astype(np.float32))
         x = np.concatenate(seen)
         same = explained[0] is seen[0]
-        return cls(x, x if same else np.concatenate(explained), len(seen))
+        return cls(x, x if same else np.concatenate(explained), len(seen), given or {})
 
     def divide(self, members: int, rng: np.random.RandomState) -> tuple[Rows, Rows]:
         """Rows that each member learns from, and k that it watches: (members, ...) both.

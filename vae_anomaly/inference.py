@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly.densities import PLAIN
 from vae_anomaly.engines import Engine, open_engine
 from vae_anomaly.networks import ConvPlan, NetworkSpec
 from vae_anomaly.priors import draw_codes, kl_from_prior
@@ -48,7 +49,7 @@ N_IMPORTANCE_DRAWS = 64
 
 def block_rows(spec: NetworkSpec, draws: int) -> int:
     """Rows in a block: a power of two, fewer for wide networks, whatever the data."""
-    widest = max((spec.columns, *spec.hidden))
+    widest = max((spec.outputs, *spec.hidden))
     if spec.own is not None:
         widest *= OWN_BREADTH
     if spec.image is not None:
@@ -177,8 +178,8 @@ def beside_exemplars(
     engine, exemplars = open_engine(spec, weights), reference.exemplars
 
     def compare(part: slice, block: list[NDArray[Any]]) -> None:
-        mean, _, rows = engine.posterior(block[0])
-        residual = block[1] - rows.mean(axis=0)
+        mean, _, outputs = engine.posterior(block[0])
+        residual = block[1] - expected(spec, outputs).mean(axis=0)
         points = reference.locate(mean.swapaxes(0, 1), residual)
         if attributed:
             compared = exemplars.attribute(points, spec.columns)
@@ -206,11 +207,11 @@ def posterior(spec: NetworkSpec, weights: Weights, x: Array) -> tuple[Array, Arr
     engine = open_engine(spec, weights)
 
     def encode(part: slice, block: list[NDArray[Any]]) -> None:
-        codes, spreads, rows = engine.posterior(*block)
+        codes, spreads, outputs = engine.posterior(*block)
         taken = part.stop - part.start
         mean[part] = codes.swapaxes(0, 1)[:taken]
         log_variance[part] = spreads.swapaxes(0, 1)[:taken]
-        rebuilt[part] = rows.mean(axis=0)[:taken]
+        rebuilt[part] = expected(spec, outputs).mean(axis=0)[:taken]
 
     for_each_block(engine, block_rows(spec, 1), encode, x.astype(np.float32))
     return mean, log_variance, rebuilt
@@ -222,8 +223,8 @@ def decode_members(spec: NetworkSpec, weights: Weights, z: Array) -> Array:
     engine = open_engine(spec, weights)
 
     def work(part: slice, block: list[NDArray[Any]]) -> None:
-        rows = engine.decode(block[0].swapaxes(0, 1))  # (members, rows, columns)
-        decoded[part] = rows.mean(axis=0)[: part.stop - part.start]
+        outputs = engine.decode(block[0].swapaxes(0, 1))  # (members, rows, outputs)
+        decoded[part] = expected(spec, outputs).mean(axis=0)[: part.stop - part.start]
 
     for_each_block(engine, block_rows(spec, 1), work, z.astype(np.float32))
     return decoded
@@ -246,15 +247,20 @@ def draw_rows(
     if components is None:
         components = np.zeros((spec.members, 1, 2 * spec.latent), dtype=np.float32)
     z = draw_codes(components, n, rng).astype(np.float32)
-    rows = np.empty((n, spec.columns))
+    outputs = np.empty((n, spec.outputs))
     engine = open_engine(spec, weights)
 
     def work(part: slice, block: list[NDArray[Any]]) -> None:
-        means = engine.decode(block[0].swapaxes(0, 1))  # (members, rows, columns)
+        made = engine.decode(block[0].swapaxes(0, 1))  # (members, rows, outputs)
         here = member[part]
-        rows[part] = means[here, np.arange(len(here))]
+        outputs[part] = made[here, np.arange(len(here))]
 
     for_each_block(engine, block_rows(spec, 1), work, z)
-    arrays = spec.unpack(weights)
-    parameters = {name: arrays[name][member] for name in spec.family.start}
-    return spec.family.draw(rng, rows, parameters)
+    arrays, family = spec.unpack(weights), spec.family
+    parameters = {name: arrays[name][member] for name in family.parameters}
+    return family.draw(rng, family.parts(outputs), parameters)
+
+
+def expected(spec: NetworkSpec, outputs: Array) -> Array:
+    """Rows that a decoder expects, by what it makes, (..., outputs): (..., columns)."""
+    return spec.family.mean(PLAIN, spec.family.parts(outputs))

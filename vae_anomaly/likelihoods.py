@@ -21,6 +21,7 @@ Tensor = Any
 
 FUNCTIONS = SimpleNamespace(
     exp=ops.exp,
+    expm1=ops.expm1,
     lgamma=tf.math.lgamma,  # Keras has none
     log=ops.log,
     log1p=ops.log1p,
@@ -28,6 +29,7 @@ FUNCTIONS = SimpleNamespace(
     sigmoid=ops.sigmoid,
     softplus=ops.softplus,
     square=ops.square,
+    where=ops.where,
 )
 """What `densities` needs, on tensors."""
 
@@ -48,19 +50,20 @@ class Likelihood(keras.layers.Layer):
         self.parameters = {
             name: self.add_weight(
                 shape=(members, 1, columns),
-                initializer=keras.initializers.Constant(start),
+                initializer=keras.initializers.Constant(family.start.get(name, 0.0)),
+                trainable=name in family.start,
                 name=name,
             )
-            for name, start in family.start.items()
+            for name in family.parameters
         }
 
     def log_prob(self, x: Tensor, outputs: Tensor) -> Tensor:
-        """Log p(x|z) of every cell, in the type of x: (members, draws, n, columns)."""
+        """Log p(x|z) of every cell, in the type of x: (members, draws, n, columns).
+
+        Takes what the decoder makes: (members, draws, n, outputs).
+        """
         parameters = {
             name: ops.cast(value, x.dtype)[:, None] for name, value in self.parameters.items()
         }
-        return self.family.log_density(FUNCTIONS, x, ops.cast(outputs, x.dtype), parameters)
-
-    def mean(self, outputs: Tensor) -> Tensor:
-        """Return the expected rows."""
-        return self.family.mean(FUNCTIONS, outputs)
+        parts = self.family.parts(ops.cast(outputs, x.dtype))
+        return self.family.log_density(FUNCTIONS, x, parts, parameters)

@@ -193,6 +193,11 @@ def network_spec(
         batch_norm=architecture == "conv_bn",
         own=own,
     )
+    if own is not None and spec.family.n_outputs > 1:
+        raise ParameterError(
+            f"likelihood={spec.likelihood!r} asks the decoder for {spec.family.n_outputs} numbers "
+            f"a column, and networks of your own make one. Choose another likelihood."
+        )
     if not spec.n_trainable:
         raise ParameterError(
             "Every weight of the encoder and the decoder is frozen, and the likelihood has none: "

@@ -295,7 +295,7 @@ class Training:
             spec, plan.optimizer, trimmed=trimmed, xla=pays_to_compile(spec, plan)
         )
         self._held_out_loss = compiled_held_out_loss(spec, trimmed=trimmed)
-        self.weights = tf.constant(build_vae(spec).initial_weights(rng))
+        self.weights = tf.constant(build_vae(spec).initial_weights(rng, rows.given))
         self._seed = int(rng.randint(2**31 - 1))
         self._bits = np.random.SFC64(self._seed)
         self._draws = np.random.Generator(self._bits)  # ten times as fast as a RandomState

@@ -8,7 +8,7 @@ compiled function serves every detector of the same shape.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -125,12 +125,15 @@ class VAE(keras.Model):
         """Networks side by side."""
         return int(self.weights[0].shape[0])
 
-    def initial_weights(self, rng: np.random.RandomState) -> NDArray[np.float32]:
+    def initial_weights(
+        self, rng: np.random.RandomState, given: Mapping[str, NDArray[Any]] | None = None
+    ) -> NDArray[np.float32]:
         """Draw starting weights, (members, n_weights): Glorot uniform kernels.
 
-        All others have the value of their variable, to which nothing else is
-        ever assigned: zero for biases, one for the factors of a normalisation,
-        and that of the user's model for the weights of one.
+        What is `given`, by `Family.measure`, takes its place; all others have the
+        value of their variable, to which nothing else is ever assigned: zero for
+        biases, one for the factors of a normalisation, and that of the user's model
+        for the weights of one.
         Glorot and Bengio, "Understanding the difficulty of training deep
         feedforward neural networks", AISTATS 2010.
         """
@@ -141,6 +144,8 @@ class VAE(keras.Model):
                 reach = np.prod(shape[1:-2])  # of a convolution: its window
                 bound = np.sqrt(6.0 / (reach * (shape[-2] + shape[-1])))
                 start = rng.uniform(-bound, bound, size=shape)
+            elif given is not None and variable.name in given:
+                start = np.broadcast_to(given[variable.name], shape)
             else:
                 start = variable.numpy()
             parts.append(start.reshape(shape[0], -1))
@@ -209,13 +214,15 @@ def build_vae(spec: NetworkSpec) -> VAE:
         encoder = OwnEncoder(spec.members, spec.own)
         decoder = OwnDecoder(spec.members, spec.own)
     elif spec.image is None:
-        dense = (spec.members, spec.columns, spec.hidden, spec.latent)
-        encoder, decoder = dense_encoder(*dense), dense_decoder(*dense)
+        inner = (spec.hidden, spec.latent)
+        encoder = dense_encoder(spec.members, spec.columns, *inner)
+        decoder = dense_decoder(spec.members, spec.outputs, *inner)
     else:
         plan = ConvPlan.for_image(spec.image)
         normalised = {"batch_norm": spec.batch_norm}
         encoder = ConvEncoder(spec.members, plan, spec.hidden, spec.latent, **normalised)
-        decoder = ConvDecoder(spec.members, plan, spec.latent, **normalised)
+        n_outputs = spec.family.n_outputs
+        decoder = ConvDecoder(spec.members, plan, spec.latent, n_outputs=n_outputs, **normalised)
     return VAE(
         encoder,
         decoder,

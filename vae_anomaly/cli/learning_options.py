@@ -16,7 +16,10 @@ __all__ = ["learning_options"]
 
 # What likelihoods, networks, training and sources.decoding offer; they cost the import of
 # TensorFlow. A test compares them.
-LIKELIHOOD_NAMES = ("gaussian", "student_t", "bernoulli")
+LIKELIHOOD_NAMES = (
+    *("gaussian", "heteroscedastic", "student_t"),
+    *("discretized_logistic", "bernoulli"),
+)
 ARCHITECTURE_NAMES = ("auto", "dense", "conv", "conv_bn")
 OPTIMIZER_NAMES = ("adam", "rmsprop")
 PRIOR_NAMES = ("aggregated", "normal")
@@ -114,7 +117,9 @@ LEARNING = (
         type=click.Choice(LIKELIHOOD_NAMES),
         default="gaussian",
         show_default=True,
-        help="Distribution of a column; student_t for outliers, bernoulli for values in [0, 1].",
+        help="Distribution of a column; heteroscedastic for noise that differs from row to row, "
+        "student_t for outliers, discretized_logistic for counts and codes, bernoulli for values "
+        "in [0, 1].",
     ),
     click.option(
         "--beta",

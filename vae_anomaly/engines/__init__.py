@@ -39,13 +39,13 @@ class Engine(Protocol):
         """
 
     def posterior(self, x: Weights) -> tuple[Array, Array, Array]:
-        """Means and log-variances of q(z|x), (members, n, latent), and rows rebuilt from the means.
+        """Means and log-variances of q(z|x), (members, n, latent), and the decoded means.
 
-        The rows, (members, n, columns), are the expected ones.
+        Those are as the decoder makes them, (members, n, outputs).
         """
 
     def decode(self, z: Weights) -> Array:
-        """Decode codes, (members, n, latent), to expected rows, (members, n, columns)."""
+        """Decode codes, (members, n, latent): (members, n, outputs)."""
 
 
 def needs_tensorflow(spec: NetworkSpec) -> bool:

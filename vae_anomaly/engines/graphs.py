@@ -75,6 +75,12 @@ class Symbol:
         ends = [self.graph.as_name(np.array([i]), "int64") for i in (start, end, axis)]
         return Symbol(self.graph, self.graph.node("Slice", [self.name, *ends]), self.dtype)
 
+    def every(self, count: int, start: int) -> Symbol:
+        """Cut out every so many-th of the last axis."""
+        ends = [start, np.iinfo(np.int64).max, -1, count]
+        names = [self.graph.as_name(np.array([i]), "int64") for i in ends]
+        return Symbol(self.graph, self.graph.node("Slice", [self.name, *names]), self.dtype)
+
     def columns(self, chosen: NDArray[np.intp]) -> Symbol:
         """Take some columns."""
         numbers = self.graph.as_name(chosen, "int64")
@@ -153,15 +159,23 @@ def _softplus(x: Symbol) -> Symbol:
     return x.apply("Max", 0.0) + tail.apply("Log")
 
 
+def _logaddexp(x: Any, y: Any) -> Any:
+    if not isinstance(x, Symbol):
+        return np.logaddexp(x, y)
+    return x.apply("Max", y) + ((-(x - y).apply("Abs")).apply("Exp") + 1.0).apply("Log")
+
+
 GRAPH = SimpleNamespace(
     exp=lambda x: x.apply("Exp") if isinstance(x, Symbol) else np.exp(x),
+    expm1=np.expm1,
     lgamma=PLAIN.lgamma,
     log=np.log,
     log1p=lambda x: (x + 1.0).apply("Log"),
-    logaddexp=np.logaddexp,
+    logaddexp=_logaddexp,
     sigmoid=lambda x: x.apply("Sigmoid") if isinstance(x, Symbol) else PLAIN.sigmoid(x),
     square=lambda x: x * x,
     softplus=_softplus,
+    where=np.where,
 )
 """What `densities` needs, on symbols; of arrays, which become constants, NumPy's."""
 
@@ -222,7 +236,7 @@ class Networks:
         return both.taken(0, latent), log_variance.apply("Min", MAX_LOG_VARIANCE)
 
     def decode(self, member: int, z: Symbol) -> Symbol:
-        """Parameters of p(x|z), (n, columns), float32."""
+        """Parameters of p(x|z), (n, outputs), float32."""
         if self.plan is not None:
             return self._grown(member, z)
         for i in range(len(self.spec.hidden)):
@@ -232,13 +246,19 @@ class Networks:
     def log_likelihood(self, member: int, target: Symbol, outputs: Symbol) -> Symbol:
         """Log p(x|z) of every cell, (n, columns), float64."""
         parameters = {
-            name: self.arrays[name][member].astype(np.float64) for name in self.spec.family.start
+            name: self.arrays[name][member].astype(np.float64)
+            for name in self.spec.family.parameters
         }
-        return self.spec.family.log_density(GRAPH, target, outputs.cast("float64"), parameters)
+        return self.spec.family.log_density(GRAPH, target, self._parts(outputs), parameters)
 
     def expected(self, outputs: Symbol) -> Symbol:
-        """Mean of p(x|z), float64."""
-        return self.spec.family.mean(GRAPH, outputs.cast("float64"))
+        """Mean of p(x|z), (n, columns), float64."""
+        return self.spec.family.mean(GRAPH, self._parts(outputs))
+
+    def _parts(self, outputs: Symbol) -> list[Symbol]:
+        """See `Family.parts`; in float64."""
+        count, outputs = self.spec.family.n_outputs, outputs.cast("float64")
+        return [outputs] if count == 1 else [outputs.every(count, i) for i in range(count)]
 
     # ------------------------------------------------------------------------------- layers
 
@@ -279,4 +299,4 @@ class Networks:
             x = x.apply("Relu").taken(0, height, axis=2).taken(0, width, axis=3)
         kernel, bias = self._filters(member, "decoder_out")
         x = x.apply("ConvTranspose", kernel, bias, pads=[1, 1, 1, 1])
-        return x.apply("Transpose", perm=[0, 2, 3, 1]).reshape(-1, plan.pixels)
+        return x.apply("Transpose", perm=[0, 2, 3, 1]).reshape(-1, self.spec.outputs)

@@ -39,7 +39,7 @@ class NumpyEngine:
         self.decoder = _layers(arrays, "decoder", len(spec.hidden))
         self.family = spec.family
         self.parameters = {
-            name: arrays[name].astype(np.float64)[..., None] for name in self.family.start
+            name: arrays[name].astype(np.float64)[..., None] for name in self.family.parameters
         }
 
     @contextmanager
@@ -64,15 +64,14 @@ class NumpyEngine:
         return error, mean.swapaxes(1, 2), log_variance.swapaxes(1, 2)
 
     def posterior(self, x: Weights) -> tuple[Array, Array, Array]:
-        """Codes, and rows rebuilt from their means."""
+        """Codes, and what the decoder makes of their means."""
         codes = [part.swapaxes(1, 2) for part in self._encode(x)]
         mean, log_variance = (part.astype(np.float64) for part in codes)
         return mean, log_variance, self.decode(codes[0])
 
     def decode(self, z: Weights) -> Array:
-        """Decode codes to expected rows."""
-        outputs = _forward(self.decoder, z.swapaxes(1, 2)).swapaxes(1, 2).astype(np.float64)
-        return self.family.mean(PLAIN, outputs)
+        """Decode codes."""
+        return _forward(self.decoder, z.swapaxes(1, 2)).swapaxes(1, 2).astype(np.float64)
 
     def _encode(self, x: Weights) -> tuple[Weights, Weights]:
         mean, log_variance = np.split(_forward(self.encoder, x.T[None]), 2, axis=1)
@@ -80,8 +79,9 @@ class NumpyEngine:
 
     def _log_density(self, target: Array, outputs: Weights) -> Array:
         """Log p(x|z), averaged over members: (columns, n)."""
-        outputs = outputs.astype(np.float64)
-        return self.family.log_density(PLAIN, target, outputs, self.parameters).mean(axis=0)
+        parts = self.family.parts(outputs.astype(np.float64).swapaxes(1, 2))
+        parts = [part.swapaxes(1, 2) for part in parts]
+        return self.family.log_density(PLAIN, target, parts, self.parameters).mean(axis=0)
 
 
 def _layers(arrays: Mapping[str, Weights], part: str, hidden: int) -> Layers:

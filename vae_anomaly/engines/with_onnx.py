@@ -47,15 +47,15 @@ class OnnxEngine:
         return error, np.stack(codes[::2]), np.stack(codes[1::2])
 
     def posterior(self, x: Weights) -> tuple[Array, Array, Array]:
-        """Codes, and rows rebuilt from their means."""
+        """Codes, and what the decoder makes of their means."""
         parts = self._posterior.run(None, {"x": x})
-        mean, log_variance, rebuilt = (np.stack(parts[i::3]).astype(np.float64) for i in range(3))
-        return mean, log_variance, rebuilt
+        mean, log_variance, outputs = (np.stack(parts[i::3]).astype(np.float64) for i in range(3))
+        return mean, log_variance, outputs
 
     def decode(self, z: Weights) -> Array:
-        """Decode codes to expected rows."""
+        """Decode codes."""
         named = {f"z{member}": np.ascontiguousarray(codes) for member, codes in enumerate(z)}
-        return np.stack(self._decoder.run(None, named))
+        return np.stack(self._decoder.run(None, named)).astype(np.float64)
 
     def _session(self, build: Callable[[Networks], Any]) -> Any:
         model = build(Networks(Graph(), self.spec, self.weights))
@@ -83,11 +83,10 @@ class OnnxEngine:
             named: dict[str, Any] = {}
             for member in range(self.spec.members):
                 mean, log_variance = networks.encode(member, x)
-                rebuilt = networks.expected(networks.decode(member, mean))
                 named |= {
                     f"mean{member}": mean,
                     f"log_variance{member}": log_variance,
-                    f"rebuilt{member}": rebuilt,
+                    f"outputs{member}": networks.decode(member, mean),
                 }
             return networks.graph.finished(named)
 
@@ -99,7 +98,7 @@ class OnnxEngine:
             named = {}
             for member in range(self.spec.members):
                 z = networks.graph.input(f"z{member}", "n", self.spec.latent)
-                named[f"x{member}"] = networks.expected(networks.decode(member, z))
+                named[f"outputs{member}"] = networks.decode(member, z)
             return networks.graph.finished(named)
 
         return self._session(build)

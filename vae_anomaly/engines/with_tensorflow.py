@@ -47,12 +47,12 @@ class TensorFlowEngine:
         return error.numpy(), mean.numpy(), log_variance.numpy()
 
     def posterior(self, x: Weights) -> tuple[Array, Array, Array]:
-        """Codes, and rows rebuilt from their means."""
-        mean, log_variance, rebuilt = _compiled_posterior(self.spec)(self.weights, x)
-        return mean.numpy(), log_variance.numpy(), rebuilt.numpy()
+        """Codes, and what the decoder makes of their means."""
+        mean, log_variance, outputs = _compiled_posterior(self.spec)(self.weights, x)
+        return mean.numpy(), log_variance.numpy(), outputs.numpy()
 
     def decode(self, z: Weights) -> Array:
-        """Decode codes to expected rows."""
+        """Decode codes."""
         return _compiled_decoder(self.spec)(self.weights, z).numpy()
 
 
@@ -100,8 +100,8 @@ def _compiled_posterior(spec: NetworkSpec) -> Callable[..., Any]:
     def posterior(weights: Tensor, x: Tensor) -> Any:
         with vae.holding(weights):
             mean, log_variance = vae.encode(_for_members(vae, x))
-            rebuilt = vae.likelihood.mean(vae.decode(mean))
-        return [tf.cast(result, tf.float64) for result in (mean, log_variance, rebuilt)]
+            outputs = vae.decode(mean)
+        return [tf.cast(result, tf.float64) for result in (mean, log_variance, outputs)]
 
     return posterior
 
@@ -114,6 +114,6 @@ def _compiled_decoder(spec: NetworkSpec) -> Callable[..., Any]:
     @tf.function(input_signature=[_weights_type(spec), codes])
     def decode(weights: Tensor, z: Tensor) -> Any:
         with vae.holding(weights):
-            return tf.cast(vae.likelihood.mean(vae.decode(z)), tf.float64)
+            return tf.cast(vae.decode(z), tf.float64)
 
     return decode

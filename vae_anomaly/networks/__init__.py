@@ -116,6 +116,11 @@ class NetworkSpec:
     own: OwnNetworks | None = None
 
     @property
+    def outputs(self) -> int:
+        """Numbers that a decoder makes for a row."""
+        return self.columns * self.family.n_outputs
+
+    @property
     def family(self) -> Family:
         """Family of p(x|z)."""
         return FAMILIES[self.likelihood](self.variance)
@@ -147,25 +152,27 @@ class NetworkSpec:
             shapes |= _conv_shapes(
                 "decoder_conv", grown, transposed=True, batch_norm=self.batch_norm
             )
-            shapes["decoder_out.kernel"] = (3, 3, channels[0], channels[1])
-            shapes["decoder_out.bias"] = (channels[0],)
+            made = channels[0] * self.family.n_outputs
+            shapes["decoder_out.kernel"] = (3, 3, made, channels[1])
+            shapes["decoder_out.bias"] = (made,)
         else:
             shapes |= _dense_shapes("encoder", [self.columns, *self.hidden, 2 * self.latent])
-            shapes |= _dense_shapes("decoder", [self.latent, *self.hidden[::-1], self.columns])
+            shapes |= _dense_shapes("decoder", [self.latent, *self.hidden[::-1], self.outputs])
         return shapes | dict.fromkeys(self.family.start, (self.columns,))
 
     def _state_shapes(self) -> dict[str, tuple[int, ...]]:
+        shapes: dict[str, tuple[int, ...]] = {}
         if self.own is not None:
-            return self.own.shapes(trainable=False)
-        if self.image is None or not self.batch_norm:
-            return {}
-        filters = ConvPlan.for_image(self.image).filters
-        return {
-            f"{name}_conv_{i}.{moving}": (channels,)
-            for name, order in (("encoder", filters), ("decoder", filters[::-1]))
-            for i, channels in enumerate(order)
-            for moving in ("moving_mean", "moving_variance")
-        }
+            shapes = self.own.shapes(trainable=False)
+        elif self.image is not None and self.batch_norm:
+            filters = ConvPlan.for_image(self.image).filters
+            shapes = {
+                f"{name}_conv_{i}.{moving}": (channels,)
+                for name, order in (("encoder", filters), ("decoder", filters[::-1]))
+                for i, channels in enumerate(order)
+                for moving in ("moving_mean", "moving_variance")
+            }
+        return shapes | dict.fromkeys(self.family.given, (self.columns,))
 
     def unpack(self, weights: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Cut a weight matrix into named arrays, (members, *shape) each."""

@@ -170,13 +170,23 @@ class ConvEncoder(keras.layers.Layer):
 
 
 class ConvDecoder(keras.layers.Layer):
-    """Codes (members, n, latent) to parameters of p(x|z), (members, n, pixels)."""
+    """Codes (members, n, latent) to parameters of p(x|z), (members, n, outputs).
+
+    There are `n_outputs` for each number of a picture, side by side.
+    """
 
     def __init__(
-        self, members: int, plan: ConvPlan, latent: int, *, batch_norm: bool = False
+        self,
+        members: int,
+        plan: ConvPlan,
+        latent: int,
+        *,
+        n_outputs: int = 1,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__(dtype="float32", name="decoder")
-        self.members, self.plan = members, plan
+        self.members, self.outputs = members, n_outputs * plan.pixels
+        self.plan = plan
         self.grow = MemberDense(members, plan.flat, "relu", name="decoder_0")
         self.grow.build((members, None, latent))
         filters = plan.filters[::-1]
@@ -189,7 +199,7 @@ class ConvDecoder(keras.layers.Layer):
         self.out = MemberConv(
             members,
             filters[-1],
-            plan.sizes[0][2],
+            n_outputs * plan.sizes[0][2],
             stride=1,
             transposed=True,
             activation=None,
@@ -205,4 +215,4 @@ class ConvDecoder(keras.layers.Layer):
         ):
             # An odd side was rounded up on its way down.
             x = layer(x, training=training)[:, :, :height, :width]
-        return ops.reshape(self.out(x), (self.members, -1, self.plan.pixels))
+        return ops.reshape(self.out(x), (self.members, -1, self.outputs))

@@ -63,9 +63,9 @@ def dense_encoder(members: int, columns: int, hidden: Sequence[int], latent: int
     return model
 
 
-def dense_decoder(members: int, columns: int, hidden: Sequence[int], latent: int) -> keras.Model:
-    """Codes (members, n, latent) to parameters of p(x|z) (members, n, columns)."""
-    layers = _stack(members, tuple(reversed(hidden)), columns, "decoder")
+def dense_decoder(members: int, outputs: int, hidden: Sequence[int], latent: int) -> keras.Model:
+    """Codes (members, n, latent) to parameters of p(x|z) (members, n, outputs)."""
+    layers = _stack(members, tuple(reversed(hidden)), outputs, "decoder")
     model = keras.Sequential(layers, name="decoder")
     model.build((members, None, latent))
     return model
