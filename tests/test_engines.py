@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from threadpoolctl import threadpool_info
 
-from vae_anomaly.engines import Engine, open_engine
+from vae_anomaly.engines import Engine, open_engine, preferring, with_tensorflow
 from vae_anomaly.engines.with_numpy import NumpyEngine
 from vae_anomaly.engines.with_tensorflow import TensorFlowEngine
-from vae_anomaly.inference import draw_rows, for_each_block
+from vae_anomaly.inference import draw_rows, elbo_terms, for_each_block
 from vae_anomaly.networks import NetworkSpec
 from vae_anomaly.vae import build_vae
 
@@ -102,6 +104,42 @@ def test_bernoulli_draws_are_zeros_and_ones() -> None:
     drawn = draw_rows(spec, weights, 100_000, np.random.RandomState(0))
     assert set(np.unique(drawn)) == {0.0, 1.0}
     assert drawn.mean() == pytest.approx(1 / (1 + np.exp(-0.7)), abs=0.005)
+
+
+def test_a_gpu_gets_more_rows_at_a_time_and_nothing_but_rounding_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    weights = build_vae(LEARNED).initial_weights(np.random.RandomState(0))
+    rows = np.random.RandomState(1).normal(size=(5000, COLUMNS))
+    found: list[int] = []
+    terms = TensorFlowEngine.terms
+
+    def counted(self: TensorFlowEngine, noise: Any, x: Any, target: Any) -> Any:
+        found.append(len(x))
+        return terms(self, noise, x, target)
+
+    monkeypatch.setattr(TensorFlowEngine, "terms", counted)
+    noise = np.ones((1, LATENT), dtype=np.float32)
+    with preferring("tensorflow"):
+        few = elbo_terms(LEARNED, weights, noise, rows, rows)
+        monkeypatch.setattr(with_tensorflow, "has_gpu", lambda: True)
+        many = elbo_terms(LEARNED, weights, noise, rows, rows)
+    assert found == [256] * 20 + [4096] * 2
+    np.testing.assert_allclose(many.reconstruction, few.reconstruction, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(many.kl, few.kl, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_tensorflow_multiplies_whole_numbers_while_it_scores(before: bool) -> None:
+    settings = tf.config.experimental
+    at_first = settings.tensor_float_32_execution_enabled()
+    settings.enable_tensor_float_32_execution(before)
+    try:
+        with TensorFlowEngine(LEARNED, constant(LEARNED)).running():
+            assert not settings.tensor_float_32_execution_enabled()
+        assert settings.tensor_float_32_execution_enabled() is before
+    finally:
+        settings.enable_tensor_float_32_execution(at_first)
 
 
 def test_a_large_fixed_variance_has_a_logarithm() -> None:

@@ -7,7 +7,7 @@ import sys
 
 from vae_anomaly.exceptions import VAEAnomalyError
 
-__all__ = ["keras"]
+__all__ = ["has_gpu", "keras"]
 
 _chosen = os.environ.get("KERAS_BACKEND") or "tensorflow"
 if "keras" in sys.modules or _chosen == "tensorflow":
@@ -20,3 +20,10 @@ if _chosen != "tensorflow":
         f"VAEDetector runs Keras on TensorFlow, but Keras is set to run on {_chosen!r}. Unset "
         f"KERAS_BACKEND, or set it to 'tensorflow', before Keras is imported."
     )
+
+
+def has_gpu() -> bool:
+    """Tell whether TensorFlow sees a GPU."""
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))

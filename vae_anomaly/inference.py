@@ -47,15 +47,18 @@ N_IMPORTANCE_DRAWS = 64
 """Of the importance-weighted bound, in opposite pairs."""
 
 
-def block_rows(spec: NetworkSpec, draws: int) -> int:
-    """Rows in a block: a power of two, fewer for wide networks, whatever the data."""
+def block_rows(spec: NetworkSpec, draws: int, breadth: int = 1) -> int:
+    """Rows in a block: a power of two, fewer for wide networks, whatever the data.
+
+    So many times as many, `breadth`, where an engine has use for them.
+    """
     widest = max((spec.outputs, *spec.hidden))
     if spec.own is not None:
         widest *= OWN_BREADTH
     if spec.image is not None:
         widest = max(prod(size) for size in ConvPlan.for_image(spec.image).sizes)
     cells = spec.members * draws * widest
-    rows = min(MAX_BLOCK_ROWS, max(1, MAX_BLOCK_CELLS // cells))
+    rows = min(breadth * MAX_BLOCK_ROWS, max(1, breadth * MAX_BLOCK_CELLS // cells))
     return 1 << (rows.bit_length() - 1)
 
 
@@ -117,7 +120,8 @@ def elbo_terms(
     RowTerms
     """
     out = RowTerms(np.empty(target.shape), np.empty(len(x)))
-    engine, rows = open_engine(spec, weights), block_rows(spec, len(noise))
+    engine = open_engine(spec, weights)
+    rows = block_rows(spec, len(noise), engine.breadth)
 
     def score(part: slice, block: list[NDArray[Any]]) -> None:
         error, mean, log_variance = engine.terms(noise, *block)
@@ -153,7 +157,7 @@ def importance_weighted_bound(
         mixed = np.logaddexp.reduce(ratios, axis=0) - np.log(len(draws))
         bound[part] = mixed[: part.stop - part.start]
 
-    for_each_block(engine, block_rows(spec, 1), weigh, x.astype(np.float32), target)
+    for_each_block(engine, block_rows(spec, 1, engine.breadth), weigh, x.astype(np.float32), target)
     return bound
 
 
@@ -187,6 +191,7 @@ def beside_exemplars(
             compared = exemplars.score(points, left_out)[:, None]
         out[part] = compared[: part.stop - part.start]
 
+    # Products with exemplars are NumPy's, which has no use for more rows.
     for_each_block(engine, block_rows(spec, 1), compare, x.astype(np.float32), target)
     return out
 
@@ -213,7 +218,7 @@ def posterior(spec: NetworkSpec, weights: Weights, x: Array) -> tuple[Array, Arr
         log_variance[part] = spreads.swapaxes(0, 1)[:taken]
         rebuilt[part] = expected(spec, outputs).mean(axis=0)[:taken]
 
-    for_each_block(engine, block_rows(spec, 1), encode, x.astype(np.float32))
+    for_each_block(engine, block_rows(spec, 1, engine.breadth), encode, x.astype(np.float32))
     return mean, log_variance, rebuilt
 
 
@@ -226,7 +231,7 @@ def decode_members(spec: NetworkSpec, weights: Weights, z: Array) -> Array:
         outputs = engine.decode(block[0].swapaxes(0, 1))  # (members, rows, outputs)
         decoded[part] = expected(spec, outputs).mean(axis=0)[: part.stop - part.start]
 
-    for_each_block(engine, block_rows(spec, 1), work, z.astype(np.float32))
+    for_each_block(engine, block_rows(spec, 1, engine.breadth), work, z.astype(np.float32))
     return decoded
 
 
@@ -255,7 +260,7 @@ def draw_rows(
         here = member[part]
         outputs[part] = made[here, np.arange(len(here))]
 
-    for_each_block(engine, block_rows(spec, 1), work, z)
+    for_each_block(engine, block_rows(spec, 1, engine.breadth), work, z)
     arrays, family = spec.unpack(weights), spec.family
     parameters = {name: arrays[name][member] for name in family.parameters}
     return family.draw(rng, family.parts(outputs), parameters)

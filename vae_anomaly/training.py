@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vae_anomaly._backend import keras
+from vae_anomaly._backend import has_gpu, keras
 from vae_anomaly.checkpointing import (
     Keeper,
     Snapshot,
@@ -188,11 +188,7 @@ def pays_to_compile(spec: NetworkSpec, plan: Plan) -> bool:
     the user's own and devices other than the CPU may not go through it.
     """
     dense = spec.image is None and spec.own is None
-    return (
-        dense
-        and plan.max_steps >= MIN_COMPILED_STEPS
-        and not tf.config.list_physical_devices("GPU")
-    )
+    return dense and plan.max_steps >= MIN_COMPILED_STEPS and not has_gpu()
 
 
 @built_once

@@ -49,6 +49,7 @@ def common(command: Command) -> Any:
     def run(*args: Any, quiet: bool, debug: bool, **kwargs: Any) -> Any:
         # TensorFlow reads these when it is imported, later than this.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # others use the GPU as well
         os.environ["KERAS_BACKEND"] = "tensorflow"
         import logging
 

@@ -28,6 +28,10 @@ Weights = NDArray[np.float32]
 class Engine(Protocol):
     """Forward passes of the networks of one detector. Inputs float32, results float64."""
 
+    @property
+    def breadth(self) -> int:
+        """How many times as many rows as a processor it has use for in a call."""
+
     def running(self) -> AbstractContextManager[int]:
         """Prepare for some calls, and say how many may run at a time."""
 

@@ -32,6 +32,8 @@ class NumpyEngine:
     weights : ndarray of shape (members, n_weights)
     """
 
+    breadth = 1
+
     def __init__(self, spec: NetworkSpec, weights: Weights) -> None:
         self.spec = spec
         arrays = spec.unpack(weights)

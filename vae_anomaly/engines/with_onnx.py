@@ -29,6 +29,8 @@ class OnnxEngine:
     weights : ndarray of shape (members, n_weights)
     """
 
+    breadth = 1
+
     def __init__(self, spec: NetworkSpec, weights: Weights) -> None:
         self.spec, self.weights = spec, weights
         self._terms: dict[bytes, Any] = {}

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from vae_anomaly._backend import has_gpu
 from vae_anomaly.networks import NetworkSpec, built_once
 from vae_anomaly.vae import VAE, build_vae
 
@@ -22,6 +23,9 @@ __all__ = ["TensorFlowEngine"]
 Tensor = Any
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
+
+GPU_BREADTH = 16
+"""Rows in a call to a GPU, as a multiple of those in a call to a processor."""
 
 
 class TensorFlowEngine:
@@ -36,10 +40,25 @@ class TensorFlowEngine:
     def __init__(self, spec: NetworkSpec, weights: Weights) -> None:
         self.spec, self.weights = spec, tf.constant(weights)
 
+    @property
+    def breadth(self) -> int:
+        """A GPU wants many rows at a time."""
+        return GPU_BREADTH if has_gpu() else 1
+
     @contextmanager
     def running(self) -> Iterator[int]:
-        """One call keeps all cores busy."""
-        yield 1
+        """One call keeps all cores busy, or a GPU.
+
+        GPUs round what they multiply to ten bits unless they are told not to, which
+        is enough for gradients and not for scores.
+        """
+        settings = tf.config.experimental
+        before = settings.tensor_float_32_execution_enabled()
+        settings.enable_tensor_float_32_execution(False)
+        try:
+            yield 1
+        finally:
+            settings.enable_tensor_float_32_execution(before)
 
     def terms(self, noise: Weights, x: Weights, target: Array) -> tuple[Array, Weights, Weights]:
         """Reconstruction error, and codes."""
