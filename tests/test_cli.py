@@ -242,7 +242,7 @@ def test_a_memory_limit_that_is_too_low_is_refused_with_the_lowest_that_is_not(v
     assert code == 2
     assert err.startswith(
         "error: --memory-limit of 0.3 GB is too little to learn from 10,000 rows of 30 columns: "
-        "TensorFlow alone takes about 1 GB. Give at least 1.2"
+        "before the first of them 1.18 GB are taken, by TensorFlow about 1 GB. Give at least 1.2"
     )
     least = re.search(r"at least ([\d.]+GB)", err)[1]
     assert rows_within(bytes_of(least), columns=30, members=2) >= LEAST_ROWS
@@ -262,6 +262,16 @@ def test_sizes_that_cannot(vae, text):
     code, _, err = vae("fit", NORMAL, "-o", "m.vae", f"--memory-limit={text}")
     assert code == 2
     assert f"expected a size such as 2GB, 1.5GiB or 900MB, got {text!r}." in err
+
+
+def test_no_memory_at_all_is_no_limit_and_long_codes_count(vae, tmp_path):
+    code, _, err = vae("fit", NORMAL, "-o", "m.vae", "--memory-limit", "0.0GB")
+    assert code == 2
+    assert "expected more than nothing, such as 2GB, got '0.0GB'." in err
+    options = ("--memory-limit", "2GB", "--latent-dim", 1024, "--members", 4)
+    code, _, err = vae("fit", NORMAL, "-o", tmp_path / "m.vae", *options)
+    assert code == 2
+    assert "before the first of them 3.96 GB are taken" in err
 
 
 def test_fit_warns_when_the_rate_is_too_fine(vae, tmp_path):

@@ -442,7 +442,7 @@ def train(
 
 def steps_at_once(spec: NetworkSpec, plan: Plan) -> int:
     """Tell for how many steps there is memory in one call: a divisor of a round's, if of many."""
-    cells = spec.members * plan.batch_size * spec.columns
+    cells = spec.members * plan.batch_size * max(spec.columns, spec.latent)
     most = max(1, min(plan.round_steps, plan.max_steps, MAX_BLOCK_CELLS // cells))
     if plan.max_steps <= plan.round_steps:
         return most

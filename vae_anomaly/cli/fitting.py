@@ -16,7 +16,7 @@ from vae_anomaly.cli.exits import Exit
 from vae_anomaly.cli.limiting import rows_within
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.schema import TableSchema
-from vae_anomaly.settings import DENSE_MEMBERS
+from vae_anomaly.settings import DENSE_MEMBERS, LATENT_DIM
 from vae_anomaly.sources import CellError, TableSource, open_table
 from vae_anomaly.sources.base import listed, shown
 from vae_anomaly.sources.sampling import RowSample
@@ -64,7 +64,12 @@ def fit_table(
         _refuse_text(table, schema.names)
         count, most = len(schema.names), None
         if memory_limit is not None:
-            most = rows_within(memory_limit, count, parameters["n_members"] or DENSE_MEMBERS)
+            most = rows_within(
+                memory_limit,
+                count,
+                parameters["n_members"] or DENSE_MEMBERS,
+                parameters["latent_dim"] or LATENT_DIM,
+            )
         sample = RowSample(count, most, parameters["random_state"])
         rows = _training_rows(table, schema, sample)
     pa.default_memory_pool().release_unused()

@@ -57,7 +57,10 @@ def bytes_of(text: str) -> int:
         )
     number, unit, binary = found.groups()
     step = 1024 if binary else 1000
-    return int(float(number) * step ** (1 + "KMGT".index(unit.upper())))
+    size = int(float(number) * step ** (1 + "KMGT".index(unit.upper())))
+    if size == 0:
+        raise click.BadParameter(f"expected more than nothing, such as 2GB, got {text!r}.")
+    return size
 
 
 def checkpoint_in(folder: str) -> Checkpoint:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from vae_anomaly.exceptions import ParameterError
+from vae_anomaly.settings import DENSE_MEMBERS, LATENT_DIM
 
 __all__ = ["LEAST_ROWS", "memory_of_fit", "rows_within"]
 
@@ -21,25 +22,29 @@ OF_AN_ORDER = 40
 OF_A_COLUMN = 1e6
 """Bytes for each column: training looks back on 10,000 rows."""
 
+OF_A_CODE = 0.7e6
+"""Bytes for each latent dimension of a network, for the same reason; `STARTED` has the usual."""
+
 LEAST_ROWS = 10_000
 """Fewer are not worth a limit: below it, it is TensorFlow that takes the memory."""
 
 
-def memory_of_fit(rows: int, columns: int, members: int) -> float:
+def memory_of_fit(rows: int, columns: int, members: int, latent: int = LATENT_DIM) -> float:
     """Bytes that a fit takes at its peak, at most, the whole process included."""
+    more_codes = max(0, members * latent - DENSE_MEMBERS * LATENT_DIM)
     of_a_row = OF_A_NUMBER * columns + OF_AN_ORDER * members
-    return STARTED + OF_A_COLUMN * columns + of_a_row * rows
+    return STARTED + OF_A_COLUMN * columns + OF_A_CODE * more_codes + of_a_row * rows
 
 
-def rows_within(limit: int, columns: int, members: int) -> int:
+def rows_within(limit: int, columns: int, members: int, latent: int = LATENT_DIM) -> int:
     """Tell how many rows a fit may learn from for its peak to stay below a limit.
 
     Parameters
     ----------
     limit : int
         In bytes.
-    columns, members : int
-        Columns of a row; networks side by side.
+    columns, members, latent : int
+        Columns of a row; networks side by side; latent dimensions of each.
 
     Returns
     -------
@@ -55,13 +60,15 @@ def rows_within(limit: int, columns: int, members: int) -> int:
     >>> rows_within(2_000_000_000, columns=20, members=4)
     471590
     """
-    fixed = memory_of_fit(0, columns, members)
-    rows = int((limit - fixed) / (memory_of_fit(1, columns, members) - fixed))
+    fixed, one, least = (
+        memory_of_fit(rows, columns, members, latent) for rows in (0, 1, LEAST_ROWS)
+    )
+    rows = int((limit - fixed) / (one - fixed))
     if rows < LEAST_ROWS:
-        least = math.ceil(memory_of_fit(LEAST_ROWS, columns, members) / 1e7) / 100
         raise ParameterError(
             f"--memory-limit of {limit / 1e9:.3g} GB is too little to learn from {LEAST_ROWS:,} "
-            f"rows of {columns} column{'s' * (columns > 1)}: TensorFlow alone takes about 1 GB. "
-            f"Give at least {least:g}GB."
+            f"rows of {columns} column{'s' * (columns > 1)}: before the first of them "
+            f"{fixed / 1e9:.2f} GB are taken, by TensorFlow about 1 GB. "
+            f"Give at least {math.ceil(least / 1e7) / 100:g}GB."
         )
     return rows
