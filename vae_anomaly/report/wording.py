@@ -371,6 +371,7 @@ def describe_model(detector: VAEDetector) -> tuple[tuple[str, str], ...]:
     return (
         ("score", score_for(detector)),
         ("likelihood", likelihood),
+        ("prior", "N(0, I)" if detector.prior_ is None else "codes of training rows"),
         ("KL weight (beta)", f"{detector.beta:g}"),
         ("members", f"{spec.members:,}"),
         ("latent dimensions", f"{spec.latent:,}"),
@@ -382,6 +383,7 @@ def describe_model(detector: VAEDetector) -> tuple[tuple[str, str], ...]:
             else [
                 ("network", _network_words(spec)),
                 ("pictures", pixels(detector.image_shape_)),
+                ("smoothing", f"{detector.smoothing_:.2g} pixels"),
             ]
         ),
     )
