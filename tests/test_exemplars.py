@@ -41,23 +41,42 @@ def test_energies_are_half_squared_distances_in_units_of_reaches() -> None:
     np.testing.assert_allclose(result, energies(EXEMPLARS, FRESH), rtol=1e-5, atol=1e-5)
 
 
-def test_the_score_is_minus_the_log_of_the_mean_kernel() -> None:
-    expected = np.log(60) - logsumexp(-energies(EXEMPLARS, FRESH), axis=0)
+def score(energy: np.ndarray, m: int, neighbours: int = N_NEIGHBOURS) -> np.ndarray:
+    """What the energies of exemplars that count, (some of m, n), come to."""
+    nearest = np.sort(energy, axis=0)[:neighbours].mean(axis=0)
+    return 0.5 * (np.log(m) - logsumexp(-energy, axis=0) + nearest)
+
+
+def test_the_score_is_the_mean_of_a_mean_kernel_and_of_neighbours() -> None:
+    expected = score(energies(EXEMPLARS, FRESH), 60)
     np.testing.assert_allclose(EXEMPLARS.score(FRESH), expected, rtol=1e-5)
 
 
-def test_the_score_is_an_energy_and_a_divergence() -> None:
+@pytest.mark.parametrize("m", [7, 16, 17, 200, 513, 1100])
+def test_the_nearest_are_found_wherever_they_are(m: int) -> None:
+    rng = np.random.RandomState(m)
+    exemplars = Exemplars(
+        rng.normal(size=(m, 3)).astype(np.float32), rng.uniform(0.5, 2.0, size=m).astype(np.float32)
+    )
+    new = rng.normal(scale=2, size=(40, 3)).astype(np.float32)
+    expected = score(energies(exemplars, new), m)
+    np.testing.assert_allclose(exemplars.score(new), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_score_is_made_of_energies_and_a_divergence() -> None:
     energy = energies(EXEMPLARS, FRESH)
     r = np.exp(-energy - logsumexp(-energy, axis=0))
     divergence = rel_entr(r, 1 / 60).sum(axis=0)
-    np.testing.assert_allclose(
-        EXEMPLARS.score(FRESH), (r * energy).sum(axis=0) + divergence, rtol=1e-5
-    )
+    even = (energy.argsort(axis=0).argsort(axis=0) < N_NEIGHBOURS) / N_NEIGHBOURS
+    expected = 0.5 * (((r + even) * energy).sum(axis=0) + divergence)
+    np.testing.assert_allclose(EXEMPLARS.score(FRESH), expected, rtol=1e-5)
 
 
 def test_columns_get_the_mean_of_what_they_add_to_energies() -> None:
     energy = energies(EXEMPLARS, FRESH)
-    r = np.exp(-energy - logsumexp(-energy, axis=0)) / EXEMPLARS.reach[:, None]
+    r = np.exp(-energy - logsumexp(-energy, axis=0))
+    even = (energy.argsort(axis=0).argsort(axis=0) < N_NEIGHBOURS) / N_NEIGHBOURS
+    r = 0.5 * (r + even) / EXEMPLARS.reach[:, None]
     squares = 0.5 * (FRESH[None] - POINTS[:, None].astype(float)) ** 2  # (m, n, d)
     expected = np.einsum("mn,mnd->nd", r, squares)
     result = EXEMPLARS.attribute(FRESH, 7)
@@ -83,19 +102,19 @@ def test_an_exemplar_is_scored_as_if_it_were_a_fresh_row() -> None:
     scores = EXEMPLARS.score(POINTS[:5])
     for i in range(5):
         others = np.delete(energies(EXEMPLARS, POINTS[i : i + 1]), i, axis=0)
-        assert scores[i] == pytest.approx(np.log(60) - logsumexp(-others), rel=1e-4)
+        assert scores[i] == pytest.approx(score(others, 60)[0], rel=1e-4)
 
 
 def test_a_row_that_occurs_twice_finds_its_twin() -> None:
     twins = Exemplars.of(np.concatenate([POINTS, POINTS[:1]]))
     others = energies(twins, POINTS[:1])[1:]  # the last is the twin, at no distance
-    assert twins.score(POINTS[:1]) == pytest.approx(np.log(61) - logsumexp(-others), rel=1e-4)
+    assert twins.score(POINTS[:1]) == pytest.approx(score(others, 61), rel=1e-4)
 
 
 def test_rows_that_are_all_alike_have_kernels_of_the_floor() -> None:
     alike = Exemplars.of(np.tile(POINTS[:1], (8, 1)))
     np.testing.assert_allclose(alike.reach, np.sqrt(FLOOR), rtol=1e-3)
-    assert alike.score(POINTS[:1]) == pytest.approx(np.log(8 / 7), abs=1e-3)
+    assert alike.score(POINTS[:1]) == pytest.approx(0.5 * np.log(8 / 7), abs=1e-3)
 
 
 def test_two_points_are_enough() -> None:
@@ -213,20 +232,31 @@ def test_joined_points_are_exemplars_that_shape_no_reach() -> None:
 def test_a_joined_row_leaves_itself_out_and_then_one_like_it() -> None:
     twins = Exemplars.of(POINTS, np.concatenate([FRESH[:1], FRESH[:1]]))
     others = energies(twins, FRESH[:1])[:60]
-    assert twins.score(FRESH[:1], 2) == pytest.approx(np.log(62) - logsumexp(-others), rel=1e-4)
+    assert twins.score(FRESH[:1], 2) == pytest.approx(score(others, 62), rel=1e-4)
 
 
 def test_neighbours_that_are_doubted_do_not_vouch() -> None:
     doubting = Exemplars(POINTS, EXEMPLARS.reach, doubted=2)
     kept = np.sort(energies(EXEMPLARS, FRESH), axis=0)[2:]
-    expected = np.log(60) - logsumexp(-kept, axis=0)
-    np.testing.assert_allclose(doubting.score(FRESH), expected, rtol=1e-5)
+    np.testing.assert_allclose(doubting.score(FRESH), score(kept, 60), rtol=1e-5)
     own = np.sort(energies(EXEMPLARS, POINTS[:5]), axis=0)[3:]  # the row itself goes before them
-    np.testing.assert_allclose(
-        doubting.score(POINTS[:5]), np.log(60) - logsumexp(-own, axis=0), rtol=1e-4
-    )
-    few = Exemplars(POINTS[:3], EXEMPLARS.reach[:3], doubted=2)
-    assert np.isfinite(few.score(np.concatenate([POINTS[:3], FRESH]))).all()
+    np.testing.assert_allclose(doubting.score(POINTS[:5]), score(own, 60), rtol=1e-4)
+
+
+@pytest.mark.parametrize("doubted", [0, 1, 2, 16])
+@pytest.mark.parametrize("m", [2, 3, 4, 6, 9])
+def test_few_exemplars_leave_as_many_neighbours_to_each_row(m: int, doubted: int) -> None:
+    few = Exemplars(POINTS[:m], EXEMPLARS.reach[:m], doubted)
+    others = max(1, m - 2)
+    doubts = min(doubted, others - 1)
+    believed = min(N_NEIGHBOURS, others - doubts)
+    assert few.believed == (doubts, believed)
+    kept = np.sort(energies(few, FRESH), axis=0)[doubts:]
+    np.testing.assert_allclose(few.score(FRESH), score(kept, m, believed), rtol=1e-4)
+    own = np.sort(energies(few, POINTS[:m]), axis=0)[1 + doubts :]
+    for left_out in (1, 2):
+        result = few.score(POINTS[:m], left_out)
+        np.testing.assert_allclose(result, score(own, m, believed), rtol=1e-4)
 
 
 @pytest.mark.parametrize("few_values", [False, True])

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly.densities import gaussian_kl
 from vae_anomaly.exceptions import ParameterError
-from vae_anomaly.exemplars import SAME
+from vae_anomaly.exemplars import NOWHERE, SAME
 from vae_anomaly.files import atomic_write
 from vae_anomaly.pictures import smooth
 from vae_anomaly.priors import mixture_coefficients
@@ -21,9 +21,6 @@ from vae_anomaly.settings import score_for
 __all__ = ["export_onnx"]
 
 SCORES = ("exemplar", "elbo", "reconstruction", "kl")
-
-NOWHERE = 1e30
-"""Energy of an exemplar that is left out."""
 
 
 def export_onnx(detector: Any, path: str | os.PathLike[str]) -> None:
@@ -127,11 +124,14 @@ def _beside_exemplars(detector: Any, networks: Any, seen: Any, target: Any) -> A
     energy = halves + 0.5 * (kept**2).sum(axis=1) - place.apply("MatMul", kept.T)
     energy = energy.apply("Max", 0.0) / reach
     energy = energy + energy.where_least(SAME, NOWHERE, len(points))
-    for _ in range(min(reference.doubted, len(points) - 2)):
+    doubted, neighbours = reference.exemplars.believed
+    for _ in range(doubted):
         energy = energy + energy.where_least(NOWHERE, NOWHERE, len(points))
-    least = energy.apply("ReduceMin", axes=[-1], keepdims=1)
-    near = (least - energy).apply("Exp").sum()
-    return least.reshape(-1) - near.apply("Log") + np.log(len(points))
+    few = energy.least(neighbours)
+    nearest = few.taken(0, 1)
+    near = (nearest - energy).apply("Exp").sum()
+    least = nearest.reshape(-1) - near.apply("Log") + np.log(len(points))
+    return (least + few.sum() * (1.0 / neighbours)) * 0.5
 
 
 def _bend(z: Any) -> Any:

@@ -46,7 +46,7 @@ class Terms(Protocol):
 
     @property
     def exemplar(self) -> Array:
-        """Minus the log of the mean kernel of training rows, (n,)."""
+        """Distance from the nearest training rows, (n,)."""
 
     @property
     def exemplar_columns(self) -> Array:
@@ -136,7 +136,7 @@ class Exemplar(Score):
         return _with_rest(terms.exemplar_columns, terms.exemplar)
 
     def total(self, terms: Terms) -> Array:
-        """Evaluate the log of the mean kernel."""
+        """Evaluate the distance."""
         return terms.exemplar
 
 

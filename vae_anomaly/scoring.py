@@ -240,7 +240,7 @@ class MeasuredTerms:
 
     @cached_property
     def exemplar(self) -> Array:
-        """Minus the log of the mean kernel of training rows."""
+        """Distance from the nearest training rows."""
         return self._outlying.sum(axis=1) + self._beside_exemplars(attributed=False)[:, 0]
 
     @cached_property

@@ -97,6 +97,12 @@ class Symbol:
         name = graph.node("And", [chosen, within])
         return Symbol(graph, name, "bool").cast(self.dtype) * value
 
+    def least(self, count: int) -> Symbol:
+        """Take so many of the least numbers of each row, ascending."""
+        many = self.graph.as_name(np.array([count]), "int64")
+        name = self.graph.node("TopK", [self.name, many], n_outputs=2, axis=-1, largest=0)
+        return Symbol(self.graph, name, self.dtype)
+
     def sum(self) -> Symbol:
         """Sum over the last axis."""
         axes = self.graph.as_name(np.array([-1]), "int64")
@@ -127,11 +133,13 @@ class Graph:
         self._constants.append(numpy_helper.from_array(array.reshape(shape), name))
         return name
 
-    def node(self, kind: str, inputs: list[str], **attributes: Any) -> str:
-        """Add an operation, and name what comes out of it."""
+    def node(self, kind: str, inputs: list[str], *, n_outputs: int = 1, **attributes: Any) -> str:
+        """Add an operation, and name what comes out of it, of several outputs the first."""
         name = f"t{len(self._nodes)}"
+        others = [f"{name}_{i}" for i in range(1, n_outputs)]
         # Named, since older onnxruntimes make names from these, and want no two alike.
-        self._nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
+        node = helper.make_node(kind, inputs, [name, *others], name=name, **attributes)
+        self._nodes.append(node)
         return name
 
     def finished(self, outputs: Mapping[str, Symbol], rank: int = 2) -> Any:
