@@ -142,6 +142,23 @@ def test_tensorflow_multiplies_whole_numbers_while_it_scores(before: bool) -> No
         settings.enable_tensor_float_32_execution(at_first)
 
 
+def test_scorers_that_overlap_give_the_setting_back_when_the_last_is_done() -> None:
+    settings = tf.config.experimental
+    at_first = settings.tensor_float_32_execution_enabled()
+    settings.enable_tensor_float_32_execution(True)
+    try:
+        engine = TensorFlowEngine(LEARNED, constant(LEARNED))
+        first, second = engine.running(), engine.running()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert not settings.tensor_float_32_execution_enabled()
+        second.__exit__(None, None, None)
+        assert settings.tensor_float_32_execution_enabled()
+    finally:
+        settings.enable_tensor_float_32_execution(at_first)
+
+
 def test_a_large_fixed_variance_has_a_logarithm() -> None:
     spec = NetworkSpec(1, 1, (), 1, "gaussian", variance=1e39)
     noise, row = np.zeros((1, 1), dtype=np.float32), np.zeros((1, 1))

@@ -129,6 +129,30 @@ def test_scores_rise_and_stay_finite_far_out() -> None:
     assert (np.diff(scores) > 0).all()
 
 
+@pytest.mark.parametrize("far", [3e4, 1e6, 1e9, 1e16])
+def test_exemplars_far_from_the_others_have_scores_that_are_no_less_than_zero(far: float) -> None:
+    points = RNG.normal(size=(200, 4)).astype(np.float32)
+    points[:6] += far
+    exemplars = Exemplars.of(points)
+    near = points[:6] + RNG.normal(size=(6, 4)).astype(np.float32)
+    for rows in (near, points, FRESH[:, :4]):
+        scores = exemplars.score(rows)
+        assert np.isfinite(scores).all()
+        assert (scores >= 0).all()
+        assert np.isfinite(exemplars.attribute(rows, 4)).all()
+
+
+@pytest.mark.parametrize("variance", [1e-30, 1e-28, 1e-10])
+def test_units_as_small_as_they_may_be_score_and_explain(variance: float) -> None:
+    rows = np.random.RandomState(0).randint(0, 4, (60, 3)).astype(float)
+    options = {"variance": variance, "max_steps": 20, "random_state": 0}
+    detector = VAEDetector(**options, contamination=0.1).fit(rows)
+    scores = detector.score_samples([[0, 1, 2], [50, 0, 0], [1e300, 0, 0]])
+    assert np.isfinite(scores).all()
+    assert (np.diff(scores) < 0).all()
+    assert np.isfinite(detector.explain(rows)).all(axis=None)
+
+
 def test_wide_rows_leave_room_for_fewer_exemplars() -> None:
     assert most_exemplars(50) == MAX_EXEMPLARS
     assert most_exemplars(1000) == MAX_CELLS // 1000

@@ -18,6 +18,7 @@ from vae_anomaly.families import (
     StudentT,
 )
 from vae_anomaly.likelihoods import Likelihood
+from vae_anomaly.scaling import unbend
 
 RNG = np.random.RandomState(0)
 
@@ -166,6 +167,14 @@ def test_bernoulli_log_prob_matches_scipy_on_coins_and_the_log_loss_between() ->
     grey = RNG.uniform(size=logits.shape)
     result = ops.convert_to_numpy(likelihood.log_prob(grey, logits))
     np.testing.assert_allclose(result, grey * np.log(p) + (1 - grey) * np.log1p(-p), rtol=1e-9)
+
+
+def test_values_drawn_beyond_the_knee_lie_on_the_lattice_as_well() -> None:
+    parameters = {"log_variance": np.log(9.0), "step": 4.2, "origin": 0.0}
+    drawn = DiscretizedLogistic().draw(RNG, (np.full((1000, 1), 8.2),), parameters)
+    on = unbend(drawn) / 4.2
+    np.testing.assert_allclose(on, on.round(), atol=1e-9)
+    assert on.max() > 2.5  # of a knee at 8 deviations
 
 
 @pytest.mark.parametrize("name", FAMILIES)

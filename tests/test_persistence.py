@@ -19,7 +19,15 @@ from safetensors.numpy import load_file
 from sklearn.exceptions import NotFittedError
 
 import vae_anomaly
-from vae_anomaly import DataError, ParameterError, VAEDetector, inspect, load, save
+from vae_anomaly import (
+    DataError,
+    ModelFileError,
+    ParameterError,
+    VAEDetector,
+    inspect,
+    load,
+    save,
+)
 from vae_anomaly.container import MODEL, write_container
 
 
@@ -86,6 +94,26 @@ def test_every_kind_of_detector_comes_back(
     save(again, tmp_path / "n.vae")
     if not isinstance(parameters.get("random_state"), np.random.RandomState):
         assert (tmp_path / "n.vae").read_bytes() == (tmp_path / "m.vae").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("log_variance", 2000.0, "its columns have variances out of range"),
+        ("step", -1.0, "a column has a step that is negative"),
+    ],
+)
+def test_parameters_of_a_likelihood_are_checked(name, value, sentence, tmp_path: Path) -> None:
+    X = np.random.RandomState(0).randint(5, size=(60, 2)).astype(float)
+    options = {"likelihood": "discretized_logistic", "max_steps": 5, "threshold": 0.0}
+    detector = VAEDetector(**options, random_state=0).fit(X)
+    arrays = detector.network_spec_.unpack(detector.weights_)
+    assert (arrays["step"] > 0).all()
+    arrays[name] = np.full_like(arrays[name], value)
+    detector.weights_ = detector.network_spec_.pack(arrays)
+    save(detector, tmp_path / "m.vae")
+    with pytest.raises(ModelFileError, match=sentence):
+        load(tmp_path / "m.vae")
 
 
 def test_columns_are_checked_by_name_after_reload(model: Path) -> None:

@@ -113,7 +113,7 @@ class VAEDetector(
         "bernoulli" is the log loss for values in [0, 1]; columns that leave the
         interval in training are first scaled into it by their minimum and maximum.
     variance : float or None, default=None
-        Variance of the Gaussian, in squared standard deviations of the column.
+        Variance of "gaussian", in squared standard deviations of the column.
         None learns one for each column. With 0.5 the reconstruction error is
         the sum of squared errors, plus a constant.
     prior : {"aggregated", "normal"}, default="aggregated"
@@ -225,7 +225,7 @@ class VAEDetector(
     training is always 0. It makes means and log-variances of the code: two outputs
     of shape (n, latent), others after them are ignored, or one of (n, 2 latent).
     The decoder takes (n, latent) and makes what the encoder takes, flattened or not:
-    means of the Gaussian or Student t, or logits of the Bernoulli.
+    means, or logits of the Bernoulli; not twice as many, as "heteroscedastic" asks for.
 
     Every member starts from the weights that the models have when `fit` is called;
     layers with ``trainable=False`` stay as they are. The models themselves are

@@ -47,9 +47,6 @@ GROUP = 16
 PART = 32 * GROUP
 """Exemplars that are worked on at a time: their energies stay in a core's own cache."""
 
-NOWHERE = 1e30
-"""Energy of an exemplar that is none, or does not count."""
-
 SAME = 1e-6
 """Energy, in nats, up to which an exemplar is taken to be the row itself."""
 
@@ -128,34 +125,29 @@ class Exemplars:
 
     @cached_property
     def _coefficients(self) -> Weights:
-        """Write energies as a polynomial in a point, its half square and 1: (groups, d + 2).
-
-        The last of the groups is filled up with exemplars that are `NOWHERE`.
-        """
-        m, d = self.points.shape
+        """Write energies as a polynomial in a point, its half square and 1: (m, d + 2)."""
         kept = self.points - self._center
-        coefficients = np.zeros((-(-m // GROUP) * GROUP, d + 2), dtype=np.float32)
-        coefficients[:m] = np.column_stack([-kept, np.ones(m), 0.5 * (kept**2).sum(axis=1)])
-        coefficients[:m] /= self.reach[:, None]
-        coefficients[m:, -1] = NOWHERE
-        return coefficients
+        square = 0.5 * (kept**2).sum(axis=1)
+        polynomial = np.column_stack([-kept, np.ones_like(square), square])
+        return (polynomial / self.reach[:, None]).astype(np.float32)
 
     def _energies(self, points: Weights) -> Weights:
-        """See `energies`: with the last group filled up, and a rim."""
-        n, d = points.shape
+        """See `energies`: with a rim, and infinite ones that fill up the last group."""
+        (n, d), m = points.shape, len(self.points)
         lifted = np.zeros((d + 2, n + 2 * RIM), dtype=np.float32)
         lifted[:d, RIM:-RIM] = (points - self._center).T
         lifted[d] = 0.5 * (lifted[:d] ** 2).sum(axis=0)
         lifted[d + 1] = 1.0
-        energy = np.empty((len(self._coefficients), n + 2 * RIM), dtype=np.float32)
-        for part in _parts(energy):
-            np.matmul(self._coefficients[part], lifted, out=energy[part])
+        energy = np.empty((-(-m // GROUP) * GROUP, n + 2 * RIM), dtype=np.float32)
+        energy[m:] = np.inf
+        for part in _parts(self._coefficients):
+            np.matmul(self._coefficients[part], lifted, out=energy[:m][part])
         return energy
 
     def energies(self, points: Weights) -> Weights:
         """Half the squared distances of points, (n, d), in units of reaches: (m, n).
 
-        Where they are zero they may be less, by rounding.
+        Of points far from the centre small ones may come out less than zero, by rounding.
         """
         return self._energies(points)[: len(self.points), RIM:-RIM]
 
@@ -176,11 +168,12 @@ class Exemplars:
         any other row. After them go those that are `doubted`.
         """
         energy, few, _ = self._of_others(points, left_out)
-        nearest = np.pad(few[:, 0], RIM)
+        nearest = np.pad(few[:, 0], RIM)  # of all, so that no kernel is above 1
         near: Array = np.zeros(len(nearest))
         for part in _parts(energy):
             kernel = np.subtract(nearest, energy[part], out=energy[part])
             near += np.exp(kernel, out=kernel).sum(axis=0)
+        few = np.maximum(few, 0.0)
         least = few[:, 0] + np.log(len(self.points) / near[RIM:-RIM])
         return 0.5 * (least + few.mean(axis=1, dtype=np.float64))
 
@@ -210,6 +203,7 @@ class Exemplars:
         doubted, neighbours = self.believed
         energy = self._energies(points)
         few, index = _least(energy, min(m, doubted + neighbours + 2))
+        index = np.minimum(index, m - 1)  # where energies are infinite, as those that fill up
         scale = 1.0 + ((points - self._center) ** 2).sum(axis=1)
         for i in np.flatnonzero(few[:, 0] <= ROUNDING * scale):
             apart = 0.5 * ((points[i] - self.points[index[i]]) ** 2).sum(axis=1)
@@ -219,7 +213,7 @@ class Exemplars:
             few[i], index[i] = few[i, order], index[i, order]
         energy[index[:, :doubted], RIM + np.arange(len(points))[:, None]] = np.inf
         kept = slice(doubted, doubted + neighbours)
-        return energy, np.maximum(few[:, kept], 0.0), index[:, kept]
+        return energy, few[:, kept], index[:, kept]
 
 
 def _parts(energy: Weights) -> Iterator[slice]:

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly.densities import gaussian_kl
 from vae_anomaly.exceptions import ParameterError
-from vae_anomaly.exemplars import NOWHERE, SAME
+from vae_anomaly.exemplars import SAME
 from vae_anomaly.files import atomic_write
 from vae_anomaly.pictures import smooth
 from vae_anomaly.priors import mixture_coefficients
@@ -21,6 +21,9 @@ from vae_anomaly.settings import score_for
 __all__ = ["export_onnx"]
 
 SCORES = ("exemplar", "elbo", "reconstruction", "kl")
+
+NOWHERE = 1e300
+"""Energy of an exemplar that does not count."""
 
 
 def export_onnx(detector: Any, path: str | os.PathLike[str]) -> None:

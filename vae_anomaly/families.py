@@ -1,7 +1,7 @@
 """Families of p(x|z), the distribution of a row given its latent code.
 
-A family says what it learns beside the decoder, and evaluates log p(x|z) column by
-column, in nats. It knows no library of its own: `ops` is `keras.ops` in training,
+A family says what it learns or measures beside the decoder, and evaluates log p(x|z)
+column by column, in nats. It knows no library of its own: `ops` is `keras.ops` in training,
 `densities.PLAIN` where rows are scored, or writes an ONNX graph. So each formula
 stands in one place.
 """
@@ -25,7 +25,7 @@ from vae_anomaly.densities import (
     logistic_log_mass,
     student_t_log_density,
 )
-from vae_anomaly.scaling import KNEE
+from vae_anomaly.scaling import KNEE, bend, unbend
 
 __all__ = [
     "FAMILIES",
@@ -55,7 +55,7 @@ FINEST = 1e-3
 """Steps are told from a continuous column down to this part of its range."""
 
 EVEN = 0.01
-"""How far off a lattice values may lie, in units of the finest step: they were rounded once."""
+"""How far from a step a gap between values may be, in units of the finest: they are rounded."""
 
 
 class Family(ABC):
@@ -227,9 +227,10 @@ class DiscretizedLogistic(Family):
 
     A column whose values in training lie on a lattice, no finer than `FINEST` of their
     range, gets the mass that a logistic distribution around the decoder's output has on
-    the step around a value; any other column its density. The scale is learned for each
-    column. So a column that can be predicted exactly has a bound without a floor,
-    and surprises cost in proportion to how far out they are, not to its square.
+    the step around a value; any other column its density. Values beyond the knee of
+    `scaling` do not count in that. The scale is learned for each column. So a value that
+    is certain costs nothing, whatever the scale, and surprises cost in proportion to how
+    far out they are, not to its square.
     Salimans et al., "PixelCNN++" (:arxiv:`1701.05517`), section 2.1.
     """
 
@@ -252,13 +253,13 @@ class DiscretizedLogistic(Family):
         return logistic_log_mass(ops, x, outputs[0], log_scale, parameters["step"])
 
     def draw(self, rng: np.random.RandomState, outputs: Outputs, parameters: Parameters) -> Array:
-        """See `Family`; drawn values lie on the lattice."""
+        """See `Family`; drawn values lie on the lattice, as float32 knows it."""
         scale, shape = np.exp(self._log_scale(PLAIN, parameters)), outputs[0].shape
         drawn = outputs[0] + scale * rng.logistic(size=shape)
         step, origin = (np.broadcast_to(parameters[name], shape) for name in self.given)
         steps = step > 0
-        on = np.rint((drawn[steps] - origin[steps]) / step[steps])
-        drawn[steps] = origin[steps] + on * step[steps]
+        on = np.rint((unbend(drawn[steps]) - origin[steps]) / step[steps])
+        drawn[steps] = bend(origin[steps] + on * step[steps])
         return drawn
 
     def unit(self, means: Array, residual: Array, parameters: Parameters) -> Array:

@@ -1,4 +1,4 @@
-"""The decoder's last layer: it holds what a family of p(x|z) learns beside the networks.
+"""The decoder's last layer: it holds the parameters that a family of p(x|z) has beside it.
 
 The same formulas train the networks in float32 and score rows in float64.
 """

@@ -69,6 +69,7 @@ OWN = "own"
 MAX_DOUBTED = 16  # each costs a pass over all distances
 MAX_HIDDEN_LAYERS = 64
 MAX_ROUNDS = 100_000
+MAX_LEARNED_LOG_VARIANCE = 1000.0
 
 
 BOUNDS = {
@@ -194,6 +195,10 @@ def check_arrays(name: str, arrays: dict[str, NDArray[Any]], config: dict[str, A
     for key, values in arrays.items():
         if key.endswith(".moving_variance") and (values <= 0).any():
             raise refuse(name, f"the variances {key!r} are not all positive")
+    if (np.abs(arrays.get("log_variance", 0.0)) > MAX_LEARNED_LOG_VARIANCE).any():
+        raise refuse(name, "its columns have variances out of range")
+    if (np.asarray(arrays.get("step", 0.0)) < 0).any():
+        raise refuse(name, "a column has a step that is negative")
     if "prior" in arrays:
         log_variance = np.split(arrays["prior"], 2, axis=-1)[1]
         if (np.abs(log_variance) > MAX_LOG_VARIANCE).any():

@@ -29,8 +29,11 @@ Array = NDArray[np.float64]
 LATENT = "latent_code"
 """The part of a score that belongs to no column."""
 
-PIECE_CELLS = 2**20
-"""Numbers that are scored at a time, so that memory is used again and need not be found anew."""
+PIECE_ROWS, PIECE_CELLS = 4096, 2**20
+"""Rows and numbers that are scored at a time, at least: memory is used again, not found anew.
+
+Blocks of rows, whose sizes are powers of two, fill a piece of so many whatever runs them.
+"""
 
 
 class ScoringMixin:
@@ -60,7 +63,8 @@ class ScoringMixin:
 
     def _anomaly_scores(self, rows: Array) -> Array:
         """Anomaly scores of prepared rows, (n,)."""
-        score, size = SCORES[score_for(self)], max(256, PIECE_CELLS // rows.shape[1])
+        score = SCORES[score_for(self)]
+        size = PIECE_ROWS * -(-PIECE_CELLS // (PIECE_ROWS * rows.shape[1]))
         out = np.empty(len(rows))
         for start in range(0, len(rows), size):
             part = slice(start, start + size)

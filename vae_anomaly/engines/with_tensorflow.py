@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,35 @@ Weights = NDArray[np.float32]
 
 GPU_BREADTH = 16
 """Rows in a call to a GPU, as a multiple of those in a call to a processor."""
+
+
+class _WholeFloat32:
+    """Let GPUs multiply with all digits while anybody is inside; the setting is the process's.
+
+    They round what they multiply to ten bits unless they are told not to, which is
+    enough for gradients and not for scores.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside = 0
+        self._before = False
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._before = tf.config.experimental.tensor_float_32_execution_enabled()
+                tf.config.experimental.enable_tensor_float_32_execution(False)
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                tf.config.experimental.enable_tensor_float_32_execution(self._before)
+
+
+WHOLE_FLOAT32 = _WholeFloat32()
 
 
 class TensorFlowEngine:
@@ -47,18 +77,9 @@ class TensorFlowEngine:
 
     @contextmanager
     def running(self) -> Iterator[int]:
-        """One call keeps all cores busy, or a GPU.
-
-        GPUs round what they multiply to ten bits unless they are told not to, which
-        is enough for gradients and not for scores.
-        """
-        settings = tf.config.experimental
-        before = settings.tensor_float_32_execution_enabled()
-        settings.enable_tensor_float_32_execution(False)
-        try:
+        """One call keeps all cores busy, or a GPU."""
+        with WHOLE_FLOAT32:
             yield 1
-        finally:
-            settings.enable_tensor_float_32_execution(before)
 
     def terms(self, noise: Weights, x: Weights, target: Array) -> tuple[Array, Weights, Weights]:
         """Reconstruction error, and codes."""

@@ -128,7 +128,8 @@ class NetworkSpec:
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every weight of one member, in the model's order.
 
-        First those that gradients train, then the state that moves beside them.
+        First those that gradients train, then the state: what moves beside them, and
+        what a family measures.
 
         Examples
         --------
@@ -196,7 +197,7 @@ class NetworkSpec:
 
     @property
     def n_state(self) -> int:
-        """Numbers of one member that move without a gradient: the others."""
+        """Numbers of one member without a gradient: the others."""
         return sum(prod(shape) for shape in self._state_shapes().values())
 
     @property
