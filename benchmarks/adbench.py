@@ -170,7 +170,7 @@ def describe(results: pd.DataFrame) -> str:
     versions = [f"{p} {version(p)}" for p in PACKAGES]
     seeds = ", ".join(str(seed) for seed in sorted(results["seed"].unique()))
     lines = [
-        "# ADBench",
+        "# Detection on tables",
         f"{date.today()}, seeds {seeds}. {platform.python_implementation()} "
         f"{platform.python_version()}, {', '.join(versions)}, {os.cpu_count()} cores.",
         "p: Wilcoxon's signed-rank test over tables, two-sided.",
