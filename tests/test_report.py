@@ -297,7 +297,7 @@ def test_parameters_choose_what_is_told(fitted: VAEDetector) -> None:
     assert report.threshold == Threshold(7.5, "threshold", None)
     assert ("likelihood", "gaussian, variance of 0.5") in report.model
     assert ("training steps", "20") in report.model
-    assert ("prior", "codes of training rows") in report.model
+    assert ("prior", "codes seen in training") in report.model
     assert "of 1 latent dimension " in render_page(report)
 
 

@@ -371,7 +371,7 @@ def describe_model(detector: VAEDetector) -> tuple[tuple[str, str], ...]:
     return (
         ("score", score_for(detector)),
         ("likelihood", likelihood),
-        ("prior", "N(0, I)" if detector.prior_ is None else "codes of training rows"),
+        ("prior", "N(0, I)" if detector.prior_ is None else "codes seen in training"),
         ("KL weight (beta)", f"{detector.beta:g}"),
         ("members", f"{spec.members:,}"),
         ("latent dimensions", f"{spec.latent:,}"),
