@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import cache
 from threading import Lock
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["ONE_THREAD", "RIM"]
+__all__ = ["ONE_THREAD", "RIM", "ForAll"]
 
 RIM = 16
 """Columns put around the rows in a product, and cut off again.
@@ -31,28 +32,47 @@ def _take_control() -> None:
             clear(force=True)
 
 
-class _OneThread:
-    """Hold products to one thread while anybody is inside; the setting is the process's."""
+class ForAll(ABC):
+    """A setting of the whole process, made when the first comes in and unmade by the last out."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._inside = 0
-        self._limit: Any = None
 
     def __enter__(self) -> None:
         with self._lock:
             if self._inside == 0:
-                _take_control()
-                self._limit = _blas().limit(limits=1, user_api="blas")
+                self.make()
             self._inside += 1
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
-                _take_control()
-                self._limit.restore_original_limits()
-                _take_control()  # and hand it on: the next to limit may be another thread
+                self.unmake()
+
+    @abstractmethod
+    def make(self) -> None:
+        """Change the setting, and remember what it was."""
+
+    @abstractmethod
+    def unmake(self) -> None:
+        """Put back what it was."""
+
+
+class _OneThread(ForAll):
+    """Hold products to one thread."""
+
+    _limit: Any = None
+
+    def make(self) -> None:
+        _take_control()
+        self._limit = _blas().limit(limits=1, user_api="blas")
+
+    def unmake(self) -> None:
+        _take_control()
+        self._limit.restore_original_limits()
+        _take_control()  # and hand it on: the next to limit may be another thread
 
 
 ONE_THREAD = _OneThread()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._backend import has_gpu
 from vae_anomaly.networks import NetworkSpec, built_once
+from vae_anomaly.threads import ForAll
 from vae_anomaly.vae import VAE, build_vae
 
 __all__ = ["TensorFlowEngine"]
@@ -29,30 +29,21 @@ GPU_BREADTH = 16
 """Rows in a call to a GPU, as a multiple of those in a call to a processor."""
 
 
-class _WholeFloat32:
-    """Let GPUs multiply with all digits while anybody is inside; the setting is the process's.
+class _WholeFloat32(ForAll):
+    """Let GPUs multiply with all digits.
 
     They round what they multiply to ten bits unless they are told not to, which is
     enough for gradients and not for scores.
     """
 
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._inside = 0
-        self._before = False
+    _before = False
 
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                self._before = tf.config.experimental.tensor_float_32_execution_enabled()
-                tf.config.experimental.enable_tensor_float_32_execution(False)
-            self._inside += 1
+    def make(self) -> None:
+        self._before = tf.config.experimental.tensor_float_32_execution_enabled()
+        tf.config.experimental.enable_tensor_float_32_execution(False)
 
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                tf.config.experimental.enable_tensor_float_32_execution(self._before)
+    def unmake(self) -> None:
+        tf.config.experimental.enable_tensor_float_32_execution(self._before)
 
 
 WHOLE_FLOAT32 = _WholeFloat32()
