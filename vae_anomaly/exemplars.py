@@ -3,17 +3,16 @@
 A VAE gives every row two sets of coordinates: its code, in standard deviations
 of q(z|x), and what the decoder leaves unexplained of it, in standard deviations
 of p(x|z). Together they lose nothing of the row, and each unit is one that
-noise alone would make. A row is compared with training rows by kernels in these
-coordinates, wider where training rows lie far apart. All have the height one, so
-that a wide kernel costs nothing: what comes out is a distance from the nearest
-rows, in nats, and not the log of a density. Half of it asks how many rows are
-close, the other half how far the nearest five are on average, so that one
-training row, or one that occurs many times, is not believed by itself.
+noise alone would make. A row is compared with the nearest training rows by kernels
+in these coordinates, wider where training rows lie far apart. All have the height
+one, so that a wide kernel costs nothing: what comes out is a distance from the
+nearest rows, in nats, and not the log of a density. Half of it asks how many of
+sixteen are close, the other half how far five are on average, so that one training
+row, or one that occurs many times, is not believed by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -35,16 +34,19 @@ MAX_CELLS = 2**21
 N_NEIGHBOURS = 5
 """By whom the reach of an exemplar is measured, and between whom a row is divided."""
 
+N_KERNELS = 16
+"""Nearest exemplars whose kernels count: how crowded it is further away tells little."""
+
 FLOOR = 0.1
 """Added to the squares of reaches, whose median is 1: duplicates have none of their own."""
 
 WIDEST = 3.0
 """Greatest reach: a stray row among those of training is not to swallow what is around it."""
 
-GROUP = 16
+GROUP = 32
 """Exemplars of which only the nearest is looked at, until the nearest groups are known."""
 
-PART = 32 * GROUP
+PART = 8 * GROUP
 """Exemplars that are worked on at a time: their energies stay in a core's own cache."""
 
 SAME = 1e-6
@@ -117,7 +119,7 @@ class Exemplars:
         """
         others = max(1, len(self.points) - 2)
         doubted = min(self.doubted, others - 1)
-        return doubted, min(N_NEIGHBOURS, others - doubted)
+        return doubted, min(N_KERNELS, others - doubted)
 
     @cached_property
     def _center(self) -> Weights:
@@ -131,35 +133,16 @@ class Exemplars:
         polynomial = np.column_stack([-kept, np.ones_like(square), square])
         return (polynomial / self.reach[:, None]).astype(np.float32)
 
-    def _energies(self, points: Weights) -> Weights:
-        """See `energies`: with a rim, and infinite ones that fill up the last group."""
-        (n, d), m = points.shape, len(self.points)
-        lifted = np.zeros((d + 2, n + 2 * RIM), dtype=np.float32)
-        lifted[:d, RIM:-RIM] = (points - self._center).T
-        lifted[d] = 0.5 * (lifted[:d] ** 2).sum(axis=0)
-        lifted[d + 1] = 1.0
-        energy = np.empty((-(-m // GROUP) * GROUP, n + 2 * RIM), dtype=np.float32)
-        energy[m:] = np.inf
-        for part in _parts(self._coefficients):
-            np.matmul(self._coefficients[part], lifted, out=energy[:m][part])
-        return energy
-
-    def energies(self, points: Weights) -> Weights:
-        """Half the squared distances of points, (n, d), in units of reaches: (m, n).
-
-        Of points far from the centre small ones may come out less than zero, by rounding.
-        """
-        return self._energies(points)[: len(self.points), RIM:-RIM]
-
     def score(self, points: Weights, left_out: int = 1) -> Array:
         """Tell how far points, (n, d), are from exemplars, in nats: (n,).
 
-        With the energy E_i of exemplar i, ``sum_i r_i E_i + KL(r || 1/m)`` is the
-        reconstruction error and KL divergence of an ELBO whose latent variables are
-        the exemplar and the code, for any distribution r over exemplars. The score is
-        the mean of two: of its least value, ``-log(1/m sum_i exp(-E_i))`` by the
+        With the energy E_i of exemplar i, half its squared distance in units of its
+        reach, ``sum_i r_i E_i + KL(r || 1/k)`` is the reconstruction error and KL
+        divergence of an ELBO whose latent variables are which of the k nearest
+        exemplars it is and the code, for any distribution r over those. The score is
+        the mean of two: of its least value, ``-log(1/k sum_i exp(-E_i))`` by the
         variational formula of log-sum-exp, and of its energy where r is spread evenly
-        over the five nearest. The first counts how many exemplars are close; the
+        over the nearest five. The first counts how many exemplars are close; the
         second believes none of them by itself.
 
         An exemplar at the very point is taken for the row itself and left out, so that
@@ -167,75 +150,114 @@ class Exemplars:
         many are: of points that are exemplars for certain, itself and then one as of
         any other row. After them go those that are `doubted`.
         """
-        energy, few, _ = self._of_others(points, left_out)
-        nearest = np.pad(few[:, 0], RIM)  # of all, so that no kernel is above 1
-        near: Array = np.zeros(len(nearest))
-        for part in _parts(energy):
-            kernel = np.subtract(nearest, energy[part], out=energy[part])
-            near += np.exp(kernel, out=kernel).sum(axis=0)
-        few = np.maximum(few, 0.0)
-        least = few[:, 0] + np.log(len(self.points) / near[RIM:-RIM])
-        return 0.5 * (least + few.mean(axis=1, dtype=np.float64))
+        energy, _ = self._candidates(points, left_out)
+        doubted, believed = self.believed
+        last = doubted + believed
+        least = np.partition(energy, last - 1, axis=1)[:, :last]
+        few = _rounded(np.sort(least, axis=1)[:, doubted:])
+        soft = few[:, 0] - np.log(_kernels(few).mean(axis=1))
+        return 0.5 * (soft + few[:, :N_NEIGHBOURS].mean(axis=1))
 
     def attribute(self, points: Weights, columns: int) -> Array:
         """Split the scores of points: (n, columns) of what their residuals add.
 
         Energies are averaged over exemplars with the two distributions r of `score`.
         """
-        energy, few, index = self._of_others(points, 1)
-        m, n = len(self.points), len(points)
-        weight = np.exp(few[:, 0] - energy[:m, RIM:-RIM]).astype(np.float64)
-        weight *= 0.5 / weight.sum(axis=0)
-        weight[index, np.arange(n)[:, None]] += 0.5 / index.shape[1]
-        weight /= self.reach[:, None]  # (m, n)
-        residual = self.points[:, :columns].astype(np.float64)
-        new = points[:, :columns].astype(np.float64)
-        mixed = new**2 * weight.sum(axis=0)[:, None] - 2 * new * (weight.T @ residual)
-        return 0.5 * np.maximum(mixed + weight.T @ residual**2, 0.0)
+        energy, groups = self._candidates(points, left_out=1)
+        doubted, believed = self.believed
+        place = _places_of_least(energy, doubted + believed)[:, doubted:]
+        weight = _kernels(_rounded(np.take_along_axis(energy, place, axis=1)))
+        weight *= 0.5 / weight.sum(axis=1, keepdims=True)
+        weight[:, :N_NEIGHBOURS] += 0.5 / min(N_NEIGHBOURS, believed)
+        shares = np.zeros((len(points), columns))
+        for w, i in zip(weight.T, _exemplars_at(groups, place).T, strict=True):
+            apart = points[:, :columns].astype(np.float64) - self.points[i, :columns]
+            shares += (0.5 * w / self.reach[i])[:, None] * apart**2
+        return shares
 
-    def _of_others(self, points: Weights, left_out: int) -> tuple[Weights, Weights, Indices]:
-        """Energies as `_energies` gives them, infinite for exemplars that do not count.
+    def _candidates(self, points: Weights, left_out: int) -> tuple[Weights, Indices]:
+        """Energies of groups of exemplars among which are the nearest that count, (n, ...).
 
-        And those of the nearest that do, ascending, and which they are: (n, neighbours).
+        And which groups, (n, ...). Exemplars that do not count have infinite energies.
         """
-        m = len(self.points)
-        left_out = min(left_out, m - 1)
-        doubted, neighbours = self.believed
-        energy = self._energies(points)
-        few, index = _least(energy, min(m, doubted + neighbours + 2))
-        index = np.minimum(index, m - 1)  # where energies are infinite, as those that fill up
-        scale = 1.0 + ((points - self._center) ** 2).sum(axis=1)
-        for i in np.flatnonzero(few[:, 0] <= ROUNDING * scale):
-            apart = 0.5 * ((points[i] - self.points[index[i]]) ** 2).sum(axis=1)
-            few[i, np.flatnonzero(apart <= SAME * self.reach[index[i]])[:left_out]] = np.inf
-            energy[index[i], RIM + i] = few[i]
-            order = few[i].argsort(kind="stable")
-            few[i], index[i] = few[i, order], index[i, order]
-        energy[index[:, :doubted], RIM + np.arange(len(points))[:, None]] = np.inf
-        kept = slice(doubted, doubted + neighbours)
-        return energy, few[:, kept], index[:, kept]
+        doubted, believed = self.believed
+        count = min(len(self.points), doubted + believed + 2)
+        lifted = self._lift(points)
+        energy, least = self._energies(lifted)
+        least = np.ascontiguousarray(least[:, RIM:-RIM].T)  # (n, groups)
+        n, groups = least.shape
+        nearest = np.argpartition(least, min(count, groups) - 1, axis=1)[:, :count]
+        some = energy[nearest, :, np.arange(RIM, RIM + n)[:, None]].reshape(n, -1)
+
+        scale = 1.0 + 2.0 * lifted[-2, RIM:-RIM]
+        at_one = least.min(axis=1) <= ROUNDING * scale  # or so it seems
+        if at_one.any():
+            place = _places_of_least(some[at_one], count)
+            index = _exemplars_at(nearest[at_one], place)
+            itself = self._are_themselves(points[at_one], index, left_out)
+            some[np.flatnonzero(at_one)[:, None], place] += np.where(itself, np.inf, 0.0)
+        return some, nearest
+
+    def _are_themselves(self, points: Weights, index: Indices, left_out: int) -> NDArray[np.bool_]:
+        """Tell which of these exemplars, (n, k), are the points that they are near: (n, k).
+
+        At most so many, the first, and never all of them.
+        """
+        itself = np.zeros(index.shape, dtype=bool)
+        left = np.full(len(points), min(left_out, len(self.points) - 1))
+        for j, other in enumerate(index.T):
+            apart = 0.5 * ((points - self.points[other]) ** 2).sum(axis=1)
+            itself[:, j] = (apart <= SAME * self.reach[other]) & (left > 0)
+            left -= itself[:, j]
+        return itself
+
+    def _lift(self, points: Weights) -> Weights:
+        """Put points, (n, d), beside their half squares and 1, with a rim: (d + 2, n + ...)."""
+        n, d = points.shape
+        lifted = np.zeros((d + 2, n + 2 * RIM), dtype=np.float32)
+        lifted[:d, RIM:-RIM] = (points - self._center).T
+        lifted[d] = 0.5 * (lifted[:d] ** 2).sum(axis=0)
+        lifted[d + 1] = 1.0
+        return lifted
+
+    def _energies(self, lifted: Weights) -> tuple[Weights, Weights]:
+        """Energies of points, (groups, GROUP, n + ...), and their least in each group.
+
+        Small ones of points far from the centre may come out less than zero, by rounding.
+        """
+        m, width = len(self.points), lifted.shape[1]
+        groups = -(-m // GROUP)
+        energy = np.empty((groups * GROUP, width), dtype=np.float32)
+        energy[m:] = np.inf  # those that fill up the last group
+        least = np.empty((groups, width), dtype=np.float32)
+        grouped = energy.reshape(groups, GROUP, width)
+        for start in range(0, m, PART):
+            part, its = slice(start, start + PART), slice(start // GROUP, (start + PART) // GROUP)
+            np.matmul(self._coefficients[part], lifted, out=energy[:m][part])
+            grouped[its].min(axis=1, out=least[its])
+        return grouped, least
 
 
-def _parts(energy: Weights) -> Iterator[slice]:
-    """Cut exemplars, (m, ...), into parts to work on."""
-    return (slice(start, start + PART) for start in range(0, len(energy), PART))
+def _places_of_least(energy: Weights, count: int) -> Indices:
+    """Where in each row of energies the least are, ascending: (n, count)."""
+    place = np.argpartition(energy, count - 1, axis=1)[:, :count]
+    order = np.take_along_axis(energy, place, axis=1).argsort(axis=1, kind="stable")
+    return np.take_along_axis(place, order, axis=1)
 
 
-def _least(energy: Weights, count: int) -> tuple[Weights, Indices]:
-    """Find the least energies of each point, and whose they are: ascending, (n, count).
+def _exemplars_at(groups: Indices, place: Indices) -> Indices:
+    """Whose the energies of some groups, (n, ...), are, by their places in a row: (n, k)."""
+    return np.take_along_axis(groups, place // GROUP, axis=1) * GROUP + place % GROUP
 
-    They are in the groups with the least minima, of which there are as many at most.
-    """
-    width = energy.shape[1]
-    least = energy.reshape(-1, GROUP, width).min(axis=1)[:, RIM:-RIM].T
-    groups = np.argpartition(least, min(count, least.shape[1]) - 1, axis=1)[:, :count]
-    inside = (groups[:, :, None] * GROUP + np.arange(GROUP)).reshape(len(groups), -1)
-    some = energy[inside, np.arange(RIM, width - RIM)[:, None]]
-    chosen = np.argpartition(some, count - 1, axis=1)[:, :count]
-    few = np.take_along_axis(some, chosen, axis=1)
-    order = few.argsort(axis=1, kind="stable")
-    index = np.take_along_axis(inside, np.take_along_axis(chosen, order, axis=1), axis=1)
-    return np.take_along_axis(few, order, axis=1), index
+
+def _rounded(energy: Weights) -> Array:
+    """Energies, none of which is less than zero by rounding, for sums."""
+    return np.maximum(energy, 0.0).astype(np.float64)
+
+
+def _kernels(energy: Array) -> Array:
+    """Kernels, relative to that of the nearest: of ascending energies, none is above 1."""
+    return np.exp(energy[:, :1] - energy)
 
 
 def _mean_energy(distances: Weights) -> Weights:

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly.densities import gaussian_kl
 from vae_anomaly.exceptions import ParameterError
-from vae_anomaly.exemplars import SAME
+from vae_anomaly.exemplars import N_NEIGHBOURS, SAME
 from vae_anomaly.files import atomic_write
 from vae_anomaly.pictures import smooth
 from vae_anomaly.priors import mixture_coefficients
@@ -21,9 +21,6 @@ from vae_anomaly.settings import score_for
 __all__ = ["export_onnx"]
 
 SCORES = ("exemplar", "elbo", "reconstruction", "kl")
-
-NOWHERE = 1e300
-"""Energy of an exemplar that does not count."""
 
 
 def export_onnx(detector: Any, path: str | os.PathLike[str]) -> None:
@@ -126,15 +123,15 @@ def _beside_exemplars(detector: Any, networks: Any, seen: Any, target: Any) -> A
     halves = (place * place).sum().reshape(-1, 1) * 0.5
     energy = halves + 0.5 * (kept**2).sum(axis=1) - place.apply("MatMul", kept.T)
     energy = energy.apply("Max", 0.0) / reach
-    energy = energy + energy.where_least(SAME, NOWHERE, len(points))
-    doubted, neighbours = reference.exemplars.believed
-    for _ in range(doubted):
-        energy = energy + energy.where_least(NOWHERE, NOWHERE, len(points))
-    few = energy.least(neighbours)
+    doubted, believed = reference.exemplars.believed
+    few = energy.least(doubted + believed + 1)
+    itself = few.taken(0, 1).at_most(SAME)
+    few = few.taken(1, doubted + believed + 1) * itself + few.taken(0, -1) * (1.0 - itself)
+    few = few.taken(doubted, doubted + believed)
     nearest = few.taken(0, 1)
-    near = (nearest - energy).apply("Exp").sum()
-    least = nearest.reshape(-1) - near.apply("Log") + np.log(len(points))
-    return (least + few.sum() * (1.0 / neighbours)) * 0.5
+    kernels = (nearest - few).apply("Exp").sum() * (1.0 / believed)
+    five = few.taken(0, N_NEIGHBOURS).sum() * (1.0 / min(N_NEIGHBOURS, believed))
+    return (nearest.reshape(-1) - kernels.apply("Log") + five) * 0.5
 
 
 def _bend(z: Any) -> Any:

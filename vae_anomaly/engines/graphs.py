@@ -87,15 +87,10 @@ class Symbol:
         name = self.graph.node("Gather", [self.name, numbers], axis=1)
         return Symbol(self.graph, name, self.dtype)
 
-    def where_least(self, limit: float, value: float, size: int) -> Symbol:
-        """Put `value` at the least of each row of so many numbers, up to a limit, and else 0."""
-        graph = self.graph
-        least = graph.node("ArgMin", [self.name], axis=-1, keepdims=1)
-        chosen = graph.node("Equal", [least, graph.as_name(np.arange(size), "int64")])
-        small = self.apply("ReduceMin", axes=[-1], keepdims=1)
-        within = graph.node("LessOrEqual", [small.name, graph.as_name(limit, self.dtype)])
-        name = graph.node("And", [chosen, within])
-        return Symbol(graph, name, "bool").cast(self.dtype) * value
+    def at_most(self, limit: float) -> Symbol:
+        """Put 1 where numbers are within a limit, and else 0."""
+        names = [self.name, self.graph.as_name(limit, self.dtype)]
+        return Symbol(self.graph, self.graph.node("LessOrEqual", names), "bool").cast(self.dtype)
 
     def least(self, count: int) -> Symbol:
         """Take so many of the least numbers of each row, ascending."""
