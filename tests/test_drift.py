@@ -54,7 +54,7 @@ def test_many_rows_are_tested_by_the_limit(
 
 @pytest.mark.parametrize("rate", [1e-6, 0.001, 0.05, 0.1])
 @pytest.mark.parametrize(
-    ("n", "calibrating"), [(1, 199), (1, 5000), (2, 2000), (5, 20), (20, 99), (300, 99)]
+    ("n", "calibrating"), [(1, 199), (1, 5000), (2, 2000), (5, 20), (10, 19), (20, 99), (300, 99)]
 )
 def test_a_first_look_overlooks_no_difference(
     fitted: VAEDetector, n: int, calibrating: int, rate: float
