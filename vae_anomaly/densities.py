@@ -12,7 +12,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, gammaln
 
 __all__ = [
     "MAX_LOG_VARIANCE",
@@ -41,15 +40,28 @@ UNUSED_NATS = 0.01
 MIN_VARIANCE = 1e-4
 """Floor of learned variances, without which a column that can be predicted has no bound."""
 
+
+def _lgamma(x: Any) -> Any:
+    from scipy.special import gammaln  # later: its import takes as long as that of NumPy twice
+
+    return gammaln(x)
+
+
+def _sigmoid(x: Any) -> Any:
+    from scipy.special import expit
+
+    return expit(x)
+
+
 PLAIN = SimpleNamespace(
     exp=np.exp,
     expm1=np.expm1,
-    lgamma=gammaln,
+    lgamma=_lgamma,
     log=np.log,
     log1p=np.log1p,
     square=np.square,
     logaddexp=np.logaddexp,
-    sigmoid=expit,
+    sigmoid=_sigmoid,
     softplus=lambda x: np.logaddexp(0.0, x),
     where=np.where,
 )
