@@ -50,8 +50,9 @@ def bend(z: Array) -> Array:
     >>> bend(np.array([-3.0, 8.0, 1e300])).round(1).tolist()
     [-3.0, 8.0, 698.8]
     """
-    excess = np.maximum(np.abs(z) - KNEE, 0.0)
-    return np.where(excess > 0, np.sign(z) * (KNEE + np.log1p(excess)), z)
+    bent, far = z.copy(), np.abs(z) > KNEE
+    bent[far] = np.sign(z[far]) * (KNEE + np.log1p(np.abs(z[far]) - KNEE))
+    return bent
 
 
 def unbend(bent: Array) -> Array:
@@ -62,7 +63,9 @@ def unbend(bent: Array) -> Array:
 
 def bend_log_jacobian(z: Array) -> Array:
     """Minus the log-derivative of `bend`: what a density of ``z`` pays, in nats."""
-    return np.log1p(np.maximum(np.abs(z) - KNEE, 0.0))
+    nats, far = np.zeros_like(z), np.abs(z) > KNEE
+    nats[far] = np.log1p(np.abs(z[far]) - KNEE)
+    return nats
 
 
 @dataclass(frozen=True, eq=False)
