@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from threadpoolctl import threadpool_info
 from vae_anomaly.engines import Engine, open_engine, preferring, with_tensorflow
 from vae_anomaly.engines.with_numpy import NumpyEngine
 from vae_anomaly.engines.with_tensorflow import TensorFlowEngine
-from vae_anomaly.inference import draw_rows, elbo_terms, for_each_block
+from vae_anomaly.inference import draw_rows, elbo_terms, for_each_block, for_each_piece
 from vae_anomaly.networks import NetworkSpec
+from vae_anomaly.threads import in_parallel
 from vae_anomaly.vae import build_vae
 
 N, COLUMNS, LATENT = 40, 7, 3
@@ -209,3 +211,28 @@ def test_what_has_not_begun_is_dropped_after_a_failure() -> None:
     with pytest.raises(MemoryError):
         for_each_block(engine, 1, work, np.zeros((500, 1)))
     assert len(done) < 400
+
+
+@pytest.mark.parametrize("n", [0, 1, 256, 257, 1000, 5000])
+def test_pieces_are_whole_blocks_and_all_of_the_rows(n: int, monkeypatch) -> None:
+    monkeypatch.setattr("vae_anomaly.inference.PIECE_CELLS", 3000)
+    parts: list[slice] = []
+    for_each_piece(LEARNED, constant(LEARNED), (n, 5), parts.append)
+    parts.sort(key=lambda part: part.start)
+    assert [i for part in parts for i in range(n)[part]] == list(range(n))
+    assert all((part.stop - part.start) % 256 == 0 for part in parts)
+    assert all((part.stop - part.start) * 5 <= 3000 + 256 * 5 for part in parts)
+
+
+def test_work_in_parallel_is_not_divided_again() -> None:
+    places: list[list[int]] = []
+
+    def outer(_: int) -> None:
+        own = [get_ident()]
+        in_parallel(lambda _: own.append(get_ident()), range(3), 2)
+        places.append(own)
+
+    in_parallel(outer, range(4), 2)
+    assert len(places) == 4
+    assert all(own == own[:1] * 4 for own in places)
+    assert all(own[0] != get_ident() for own in places)

@@ -8,7 +8,6 @@ there are, to the last bit.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from math import prod
 from typing import Any
 
@@ -21,7 +20,7 @@ from vae_anomaly.networks import ConvPlan, NetworkSpec
 from vae_anomaly.priors import draw_codes, kl_from_prior
 from vae_anomaly.reference import Reference
 from vae_anomaly.scores import RowTerms
-from vae_anomaly.threads import ONE_THREAD
+from vae_anomaly.threads import ONE_THREAD, in_parallel
 
 __all__ = [
     "beside_exemplars",
@@ -29,6 +28,7 @@ __all__ = [
     "decode_members",
     "draw_rows",
     "elbo_terms",
+    "for_each_piece",
     "importance_weighted_bound",
     "posterior",
 ]
@@ -39,6 +39,9 @@ Weights = NDArray[np.float32]
 MAX_BLOCK_ROWS = 256
 """OpenBLAS divides products of more than about 300 columns, and rounds differently at the seams."""
 MAX_BLOCK_CELLS = 2**22
+
+PIECE_CELLS = 2**20
+"""Numbers in the pieces of a table that are worked on at a time."""
 
 OWN_BREADTH = 8
 """Numbers in the widest layer of a user's network for each input: a guess that bounds memory."""
@@ -78,20 +81,27 @@ def for_each_block(
     engine: Engine, rows: int, work: Callable[[slice, list[NDArray[Any]]], None], *arrays: Any
 ) -> None:
     """Do `work` on every block, several at a time if the engine uses but one core for one."""
-    blocks = padded_blocks(rows, *arrays)
     # Whatever runs the networks, products with exemplars are NumPy's.
     with ONE_THREAD, engine.running() as threads:
-        if threads == 1 or len(arrays[0]) <= rows:
-            for part, block in blocks:
-                work(part, block)
-            return
-        with ThreadPoolExecutor(threads) as pool:
-            try:
-                for done in [pool.submit(work, part, block) for part, block in blocks]:
-                    done.result()
-            except BaseException:  # an interrupt as well: what has not begun need not
-                pool.shutdown(cancel_futures=True)
-                raise
+        blocks = padded_blocks(rows, *arrays)
+        in_parallel(lambda block: work(*block), blocks, 1 if len(arrays[0]) <= rows else threads)
+
+
+def for_each_piece(
+    spec: NetworkSpec, weights: Weights, shape: tuple[int, int], work: Callable[[slice], None]
+) -> None:
+    """Do `work` on pieces of so many rows and columns, whole blocks each, as `for_each_block`.
+
+    Not all rows at once: memory is used again, not found anew. And what is done
+    beside the networks is done on all cores as well.
+    """
+    n, columns = shape
+    engine = open_engine(spec, weights)
+    with ONE_THREAD, engine.running() as threads:
+        block = engine.breadth * MAX_BLOCK_ROWS
+        count = threads * max(1, -(-n * columns // PIECE_CELLS))
+        size = block * max(1, -(-n // (block * count)))
+        in_parallel(work, (slice(i, i + size) for i in range(0, n, size)), threads)
 
 
 def elbo_terms(

@@ -29,12 +29,6 @@ Array = NDArray[np.float64]
 LATENT = "latent_code"
 """The part of a score that belongs to no column."""
 
-PIECE_ROWS, PIECE_CELLS = 4096, 2**20
-"""Rows and numbers that are scored at a time, at least: memory is used again, not found anew.
-
-Blocks of rows, whose sizes are powers of two, fill a piece of so many whatever runs them.
-"""
-
 
 class ScoringMixin:
     """The scoring side of `VAEDetector`."""
@@ -63,12 +57,15 @@ class ScoringMixin:
 
     def _anomaly_scores(self, rows: Array) -> Array:
         """Anomaly scores of prepared rows, (n,)."""
+        from vae_anomaly.inference import for_each_piece
+
         score = SCORES[score_for(self)]
-        size = PIECE_ROWS * -(-PIECE_CELLS // (PIECE_ROWS * rows.shape[1]))
         out = np.empty(len(rows))
-        for start in range(0, len(rows), size):
-            part = slice(start, start + size)
+
+        def fill(part: slice) -> None:
             out[part] = score.total(MeasuredTerms(self, rows[part]))
+
+        for_each_piece(self.network_spec_, self.weights_, rows.shape, fill)
         return out
 
     def _contributions(self, rows: Array) -> Array:

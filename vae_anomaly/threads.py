@@ -1,15 +1,19 @@
-"""Matrix products that round alike on any number of cores, and every row of them alike."""
+"""Work on many cores, and matrix products that round alike on any number of them."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from threading import Lock
-from typing import Any
+from threading import Lock, local
+from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["ONE_THREAD", "RIM", "ForAll"]
+__all__ = ["ONE_THREAD", "RIM", "ForAll", "in_parallel"]
+
+Task = TypeVar("Task")
 
 RIM = 16
 """Columns put around the rows in a product, and cut off again.
@@ -76,3 +80,35 @@ class _OneThread(ForAll):
 
 
 ONE_THREAD = _OneThread()
+
+
+_here = local()
+
+
+def _work_here() -> None:
+    _here.is_worker = True
+
+
+def in_parallel(work: Callable[[Task], object], tasks: Iterable[Task], threads: int) -> None:
+    """Do work on tasks, so many at a time; in turn where it is itself part of such work.
+
+    What fails, fails here, and what has not begun by then is dropped.
+
+    Examples
+    --------
+    >>> squares = [0, 0, 0]
+    >>> in_parallel(lambda i: squares.__setitem__(i, i * i), range(3), threads=2)
+    >>> squares
+    [0, 1, 4]
+    """
+    if threads == 1 or getattr(_here, "is_worker", False):
+        for task in tasks:
+            work(task)
+        return
+    with ThreadPoolExecutor(threads, initializer=_work_here) as pool:
+        try:
+            for done in [pool.submit(work, task) for task in tasks]:
+                done.result()
+        except BaseException:  # an interrupt as well
+            pool.shutdown(cancel_futures=True)
+            raise
