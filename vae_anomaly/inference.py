@@ -83,8 +83,7 @@ def for_each_block(
     """Do `work` on every block, several at a time if the engine uses but one core for one."""
     # Whatever runs the networks, products with exemplars are NumPy's.
     with ONE_THREAD, engine.running() as threads:
-        blocks = padded_blocks(rows, *arrays)
-        in_parallel(lambda block: work(*block), blocks, 1 if len(arrays[0]) <= rows else threads)
+        in_parallel(lambda block: work(*block), padded_blocks(rows, *arrays), threads)
 
 
 def for_each_piece(

@@ -90,7 +90,7 @@ def _work_here() -> None:
 
 
 def in_parallel(work: Callable[[Task], object], tasks: Iterable[Task], threads: int) -> None:
-    """Do work on tasks, so many at a time; in turn where it is itself part of such work.
+    """Do work on tasks, so many at a time; in turn within such work, and a single one here.
 
     What fails, fails here, and what has not begun by then is dropped.
 
@@ -101,13 +101,14 @@ def in_parallel(work: Callable[[Task], object], tasks: Iterable[Task], threads: 
     >>> squares
     [0, 1, 4]
     """
-    if threads == 1 or getattr(_here, "is_worker", False):
-        for task in tasks:
+    waiting = list(tasks)
+    if min(threads, len(waiting)) <= 1 or getattr(_here, "is_worker", False):
+        for task in waiting:
             work(task)
         return
     with ThreadPoolExecutor(threads, initializer=_work_here) as pool:
         try:
-            for done in [pool.submit(work, task) for task in tasks]:
+            for done in [pool.submit(work, task) for task in waiting]:
                 done.result()
         except BaseException:  # an interrupt as well
             pool.shutdown(cancel_futures=True)
