@@ -220,8 +220,8 @@ def test_summary_says_it_in_plain_words(report: ReportData) -> None:
     assert f"above the threshold of {nats(report.threshold.value)} nats" in first
     assert "59 calibration rows: at most 5 % of fresh normal rows" in threshold
     share = 0.05 * 200 / report.n_flagged
-    few = f"At most {percent(share)} of those flagged are expected to be false: so many would"
-    assert batch.startswith(few if share < 1 else "All of those flagged may be false: as many would")
+    some = f"At most {percent(share)} of those flagged are expected to be false: so many"
+    assert batch.startswith(some if share < 1 else "All of those flagged may be false: as many")
     assert recall.startswith(f"Of 30 anomalies, {c.found} are found")
     assert f"a precision of {percent(c.precision.value)} (95 % interval" in precision
     assert re.match(
