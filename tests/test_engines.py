@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from threading import get_ident
+from threading import Barrier, get_ident
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from vae_anomaly.engines.with_numpy import NumpyEngine
 from vae_anomaly.engines.with_tensorflow import TensorFlowEngine
 from vae_anomaly.inference import draw_rows, elbo_terms, for_each_block, for_each_piece
 from vae_anomaly.networks import NetworkSpec
-from vae_anomaly.threads import in_parallel
+from vae_anomaly.threads import in_parallel, unlocked_cached_property
 from vae_anomaly.vae import build_vae
 
 N, COLUMNS, LATENT = 40, 7, 3
@@ -236,3 +236,16 @@ def test_work_in_parallel_is_not_divided_again() -> None:
     assert len(places) == 4
     assert all(own == own[:1] * 4 for own in places)
     assert all(own[0] != get_ident() for own in places)
+
+
+def test_properties_of_two_objects_are_evaluated_at_a_time() -> None:
+    both = Barrier(2, timeout=20)
+
+    class Thing:
+        @unlocked_cached_property
+        def part(self) -> int:
+            return both.wait()
+
+    things = [Thing(), Thing()]
+    in_parallel(lambda thing: thing.part, things, 2)
+    assert sorted(thing.part for thing in things) == [0, 1]

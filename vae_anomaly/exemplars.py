@@ -153,8 +153,8 @@ class Exemplars:
         energy, _ = self._candidates(points, left_out)
         doubted, believed = self.believed
         last = doubted + believed
-        least = np.partition(energy, last - 1, axis=1)[:, :last]
-        few = _rounded(np.sort(least, axis=1)[:, doubted:])
+        energy.partition(last - 1, axis=1)
+        few = _rounded(np.sort(energy[:, :last], axis=1)[:, doubted:])
         soft = few[:, 0] - np.log(_kernels(few).mean(axis=1))
         return 0.5 * (soft + few[:, :N_NEIGHBOURS].mean(axis=1))
 
@@ -184,7 +184,7 @@ class Exemplars:
         count = min(len(self.points), doubted + believed + 2)
         lifted = self._lift(points)
         energy, least = self._energies(lifted)
-        least = np.ascontiguousarray(least[:, RIM:-RIM].T)  # (n, groups)
+        least = np.ascontiguousarray(least.T)  # (n, groups)
         n, groups = least.shape
         nearest = np.argpartition(least, min(count, groups) - 1, axis=1)[:, :count]
         some = energy[nearest, :, np.arange(RIM, RIM + n)[:, None]].reshape(n, -1)
@@ -221,7 +221,7 @@ class Exemplars:
         return lifted
 
     def _energies(self, lifted: Weights) -> tuple[Weights, Weights]:
-        """Energies of points, (groups, GROUP, n + ...), and their least in each group.
+        """Energies of points, (groups, GROUP, n + ...), and the least in groups, (groups, n).
 
         Small ones of points far from the centre may come out less than zero, by rounding.
         """
@@ -229,12 +229,12 @@ class Exemplars:
         groups = -(-m // GROUP)
         energy = np.empty((groups * GROUP, width), dtype=np.float32)
         energy[m:] = np.inf  # those that fill up the last group
-        least = np.empty((groups, width), dtype=np.float32)
+        least = np.empty((groups, width - 2 * RIM), dtype=np.float32)
         grouped = energy.reshape(groups, GROUP, width)
         for start in range(0, m, PART):
             part, its = slice(start, start + PART), slice(start // GROUP, (start + PART) // GROUP)
             np.matmul(self._coefficients[part], lifted, out=energy[:m][part])
-            grouped[its].min(axis=1, out=least[its])
+            grouped[its, :, RIM:-RIM].min(axis=1, out=least[its])
         return grouped, least
 
 

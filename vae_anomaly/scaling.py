@@ -181,8 +181,9 @@ class Columns:
         """
         z = self.standardize(rows)
         if likelihood != "bernoulli":
-            beyond = np.where(self.varies, 0.0, z)
-            return 0.5 * bend(beyond) ** 2 + bend_log_jacobian(z)
+            nats, constant = bend_log_jacobian(z), ~self.varies
+            nats[:, constant] += 0.5 * bend(z[:, constant]) ** 2
+            return nats
         low, span = self.unit_interval
         nearest = np.clip(np.clip(rows, -LARGEST, LARGEST), low, low + span)
         beyond = np.where(self.varies, z - self.standardize(nearest), z)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.pictures import as_rows, check_shape, smooth
 from vae_anomaly.scores import SCORES, RowTerms
 from vae_anomaly.settings import column_names, score_for
+from vae_anomaly.threads import unlocked_cached_property
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -211,7 +211,7 @@ class MeasuredTerms:
         """Mean contributions to minus the ELBO of training rows."""
         return self._detector.reference_.typical
 
-    @cached_property
+    @unlocked_cached_property
     def elbo(self) -> RowTerms:
         """Halves of minus the ELBO."""
         from vae_anomaly.inference import elbo_terms
@@ -226,7 +226,7 @@ class MeasuredTerms:
         )
         return RowTerms(self._whole(parts.reconstruction), parts.kl)
 
-    @cached_property
+    @unlocked_cached_property
     def importance_weighted(self) -> Array:
         """Minus the importance-weighted bound."""
         from vae_anomaly.inference import importance_weighted_bound
@@ -239,17 +239,17 @@ class MeasuredTerms:
         )
         return self._outlying.sum(axis=1) - bound
 
-    @cached_property
+    @unlocked_cached_property
     def exemplar(self) -> Array:
         """Distance from the nearest training rows."""
         return self._outlying.sum(axis=1) + self._beside_exemplars(attributed=False)[:, 0]
 
-    @cached_property
+    @unlocked_cached_property
     def exemplar_columns(self) -> Array:
         """What the columns add to `exemplar`."""
         return self._whole(self._beside_exemplars(attributed=True))
 
-    @cached_property
+    @unlocked_cached_property
     def latent_distance(self) -> Array:
         """Half the squared Mahalanobis distance of the code."""
         from vae_anomaly.inference import posterior
@@ -260,12 +260,12 @@ class MeasuredTerms:
         )
         return detector.reference_.latent_distance(mean)
 
-    @cached_property
+    @unlocked_cached_property
     def _seen_and_explained(self) -> tuple[Array, Array]:
         detector = self._detector
         return detector.columns_.input_and_target(self._rows, detector.network_spec_.likelihood)
 
-    @cached_property
+    @unlocked_cached_property
     def _outlying(self) -> Array:
         return self._detector.columns_.outlying(self._rows, self._detector.network_spec_.likelihood)
 

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from threading import Lock, local
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["ONE_THREAD", "RIM", "ForAll", "in_parallel"]
+__all__ = ["ONE_THREAD", "RIM", "ForAll", "in_parallel", "unlocked_cached_property"]
 
 Task = TypeVar("Task")
+Value = TypeVar("Value")
 
 RIM = 16
 """Columns put around the rows in a product, and cut off again.
@@ -113,3 +114,19 @@ def in_parallel(work: Callable[[Task], object], tasks: Iterable[Task], threads: 
         except BaseException:  # an interrupt as well
             pool.shutdown(cancel_futures=True)
             raise
+
+
+class unlocked_cached_property(Generic[Value]):  # noqa: N801 - as `functools.cached_property`
+    """As `functools.cached_property`, which before Python 3.12 makes all objects wait for one.
+
+    Of the same object two threads may evaluate it, to the same value.
+    """
+
+    def __init__(self, evaluate: Callable[[Any], Value]) -> None:
+        self._evaluate = evaluate
+        self.__doc__ = evaluate.__doc__
+
+    def __get__(self, owner: Any, _: type) -> Value:
+        """Evaluate; the value then stands before this among the attributes of `owner`."""
+        value = owner.__dict__[self._evaluate.__name__] = self._evaluate(owner)
+        return value
