@@ -46,9 +46,6 @@ WIDEST = 3.0
 GROUP = 32
 """Exemplars of which only the nearest is looked at, until the nearest groups are known."""
 
-PART = 8 * GROUP
-"""Exemplars that are worked on at a time: their energies stay in a core's own cache."""
-
 SAME = 1e-6
 """Energy, in nats, up to which an exemplar is taken to be the row itself."""
 
@@ -225,17 +222,12 @@ class Exemplars:
 
         Small ones of points far from the centre may come out less than zero, by rounding.
         """
-        m, width = len(self.points), lifted.shape[1]
-        groups = -(-m // GROUP)
-        energy = np.empty((groups * GROUP, width), dtype=np.float32)
-        energy[m:] = np.inf  # those that fill up the last group
-        least = np.empty((groups, width - 2 * RIM), dtype=np.float32)
-        grouped = energy.reshape(groups, GROUP, width)
-        for start in range(0, m, PART):
-            part, its = slice(start, start + PART), slice(start // GROUP, (start + PART) // GROUP)
-            np.matmul(self._coefficients[part], lifted, out=energy[:m][part])
-            grouped[its, :, RIM:-RIM].min(axis=1, out=least[its])
-        return grouped, least
+        m = len(self.points)
+        energy = np.empty((-(-m // GROUP), GROUP, lifted.shape[1]), dtype=np.float32)
+        flat = energy.reshape(-1, lifted.shape[1])
+        np.matmul(self._coefficients, lifted, out=flat[:m])
+        flat[m:] = np.inf  # those that fill up the last group
+        return energy, energy[:, :, RIM:-RIM].min(axis=1)
 
 
 def _places_of_least(energy: Weights, count: int) -> Indices:
