@@ -51,7 +51,7 @@ Thresholds = tuple[np.ndarray, list[float], int]
 def ours(train: np.ndarray, test: np.ndarray, seed: int) -> tuple[list[Thresholds], Any]:
     """Fit once, or for each rate where rows are few; the first is the default, for 1 %."""
     from vae_anomaly import VAEDetector
-    from vae_anomaly.thresholds import false_alarm_threshold
+    from vae_anomaly.stats.thresholds import false_alarm_threshold
 
     found = []
     for rate in RATES[: 1 if len(train) >= FEW_ROWS else None]:

@@ -2,7 +2,7 @@
 
     python benchmarks/fashion_mnist.py --data ../shared/data/images/fashion_mnist
 
-Trains on 6,000 pictures of the class, tests on the 10,000 test pictures, and
+Trains on 6,000 images of the class, tests on the 10,000 test images, and
 prints AUROC beside PCA, isolation forest, one-class SVM and kNN on the same
 pixels. Labels score the result and choose nothing.
 """
@@ -30,8 +30,8 @@ from sklearn.svm import OneClassSVM
 Scorer = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def flat(pictures: np.ndarray) -> np.ndarray:
-    return pictures.reshape(len(pictures), -1) / 255.0
+def flat(images: np.ndarray) -> np.ndarray:
+    return images.reshape(len(images), -1) / 255.0
 
 
 def ours(train: np.ndarray, test: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
     python benchmarks/latent_plane.py --data ../shared/data/images/fashion_mnist
 
-Two convolutional networks learn the same pictures with the same seed, a
+Two convolutional networks learn the same images with the same seed, a
 Bernoulli likelihood summed over pixels and two latent dimensions; only the
 weight of the KL divergence differs. The classes colour the codes and nothing
 else: none is an anomaly, and neither network sees them.
@@ -21,8 +21,8 @@ import numpy as np
 from fashion_mnist import read
 
 from vae_anomaly import VAEDetector
-from vae_anomaly.history import History
 from vae_anomaly.report import build_image_report, write_report
+from vae_anomaly.training.history import History
 
 CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
@@ -30,7 +30,7 @@ CLASSES = (
 )
 
 
-def fit(pictures: np.ndarray, beta: float, max_steps: int) -> VAEDetector:
+def fit(images: np.ndarray, beta: float, max_steps: int) -> VAEDetector:
     """Train one of the two, saying now and then how it goes."""
     start = time.perf_counter()
 
@@ -48,19 +48,19 @@ def fit(pictures: np.ndarray, beta: float, max_steps: int) -> VAEDetector:
         latent_dim=2,
         likelihood="bernoulli",
         beta=beta,
-        # With Adam beta 10 collapsed at the start: every picture got N(0, I) itself for a code.
+        # With Adam beta 10 collapsed at the start: every image got N(0, I) itself for a code.
         optimizer="rmsprop",
         max_steps=max_steps,
         random_state=0,
         callback=tell,
-    ).fit(pictures)
+    ).fit(images)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the idx files")
-    parser.add_argument("--train", type=int, default=20_000, help="pictures to learn from")
-    parser.add_argument("--test", type=int, default=2_000, help="pictures to report on")
+    parser.add_argument("--train", type=int, default=20_000, help="images to learn from")
+    parser.add_argument("--test", type=int, default=2_000, help="images to report on")
     parser.add_argument("--max-steps", type=int, default=1_500)
     parser.add_argument("--out", type=Path, default=Path("reports/fashion_mnist"))
     options = parser.parse_args()
@@ -72,7 +72,7 @@ def main() -> None:
     report = build_image_report(
         detector,
         test,
-        names=[f"test picture {i}" for i in range(1, len(test) + 1)],
+        names=[f"test image {i}" for i in range(1, len(test) + 1)],
         kinds=kinds,
         compare=other,
         title="Ten classes on a latent plane",

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from vae_anomaly.cli.learning_options import bytes_of
-from vae_anomaly.cli.limiting import LEAST_ROWS, memory_of_fit, rows_within
+from vae_anomaly.cli.limiting import MIN_ROWS, memory_of_fit, rows_within
 
 MEMBERS = 4
 MAX_TEST_ROWS = 20_000
@@ -36,7 +36,7 @@ PEAKS = (
     (400, "2.5GB", ()),
     (1000, "4GB", ()),
 )
-"""Columns, limit and further options."""
+"""ColumnScaler, limit and further options."""
 
 
 def fit(data: Path, model: Path, *options: str) -> float:
@@ -59,10 +59,10 @@ def quality(path: Path, seed: int) -> tuple[float, float] | None:
         X, y = table["X"].astype(float), table["y"].astype(int)
     normal = np.random.RandomState(seed).permutation(np.flatnonzero(y == 0))
     train, rest = np.split(normal, [len(normal) // 2])
-    if len(train) < 2 * LEAST_ROWS:
+    if len(train) < 2 * MIN_ROWS:
         return None
     test = np.concatenate([rest[:MAX_TEST_ROWS], np.flatnonzero(y == 1)])
-    limit = f"{memory_of_fit(LEAST_ROWS, X.shape[1], MEMBERS) / 1e3 + 1:.0f}kB"
+    limit = f"{memory_of_fit(MIN_ROWS, X.shape[1], MEMBERS) / 1e3 + 1:.0f}kB"
     with tempfile.TemporaryDirectory() as name:
         data, model = Path(name) / "normal.csv", Path(name) / "m.vae"
         names = [f"x{i}" for i in range(X.shape[1])]
@@ -86,7 +86,7 @@ def points_lost(folders: list[Path], seeds: list[int]) -> float:
             rows.append(found)
             print(
                 f"  {path.stem:12s} seed {seed}: AUROC {found[0]:.4f} with all rows, "
-                f"{found[1]:.4f} with {LEAST_ROWS:,}",
+                f"{found[1]:.4f} with {MIN_ROWS:,}",
                 flush=True,
             )
     everything, some = np.mean(rows, axis=0)

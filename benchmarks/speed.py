@@ -106,9 +106,9 @@ def fit(arguments: argparse.Namespace) -> None:
     """Rows x epochs a second, compiled, against PyOD's VAE and the bare products."""
     from pyod.models.vae import VAE
 
-    from vae_anomaly.feeding import TrainingRows
-    from vae_anomaly.networks import NetworkSpec
-    from vae_anomaly.training import Plan, train
+    from vae_anomaly.networks.spec import NetworkSpec
+    from vae_anomaly.training.batches import InMemoryData
+    from vae_anomaly.training.loop import Plan, train
 
     hidden, latent, epochs = (128, 64, 32), 2, 3
     rows = table(20_000).astype(np.float32)
@@ -118,7 +118,7 @@ def fit(arguments: argparse.Namespace) -> None:
     def ours(batch: int, steps: int) -> None:
         # max_steps is that of a long fit, which compiles; it is told to end before.
         plan = Plan(batch_size=batch, max_steps=10**6, patience=10**6)
-        data, rng = TrainingRows(rows, rows), np.random.RandomState(0)
+        data, rng = InMemoryData(rows, rows), np.random.RandomState(0)
         train(spec, data, plan, rng, lambda history: history.step[-1] >= steps)
 
     def theirs(batch: int, count: int) -> Work:

@@ -28,7 +28,7 @@ from vae_anomaly.cli.learning_options import (
     PRIOR_NAMES,
     bytes_of,
 )
-from vae_anomaly.cli.limiting import LEAST_ROWS, memory_of_fit, rows_within
+from vae_anomaly.cli.limiting import MIN_ROWS, memory_of_fit, rows_within
 from vae_anomaly.cli.options import SCORE_NAMES
 
 DATA = Path(__file__).parent.parent / "data"
@@ -102,13 +102,13 @@ def test_every_option_is_explained():
 
 
 def test_choices_are_those_of_the_library():
-    from vae_anomaly import settings
-    from vae_anomaly.families import FAMILIES
-    from vae_anomaly.scores import SCORES
-    from vae_anomaly.training import OPTIMIZERS
+    from vae_anomaly.model import parameters as settings
+    from vae_anomaly.stats.likelihoods import LIKELIHOODS
+    from vae_anomaly.stats.scores import SCORES
+    from vae_anomaly.training.optimizers import OPTIMIZERS
 
     assert ("auto", *SCORES) == SCORE_NAMES
-    assert set(LIKELIHOOD_NAMES) == set(FAMILIES)
+    assert set(LIKELIHOOD_NAMES) == set(LIKELIHOODS)
     assert set(PRIOR_NAMES) == set(settings.PRIORS)
     assert set(OPTIMIZER_NAMES) == set(settings.OPTIMIZERS) == set(OPTIMIZERS)
 
@@ -204,11 +204,11 @@ def test_fit_hands_its_options_on(vae, tmp_path):
 
 def least_limit(columns):
     """The lowest --memory-limit for two networks, as an option."""
-    return f"{memory_of_fit(LEAST_ROWS, columns, members=2) / 1e3 + 1:.0f}kB"
+    return f"{memory_of_fit(MIN_ROWS, columns, members=2) / 1e3 + 1:.0f}kB"
 
 
 def test_fit_learns_from_as_many_rows_as_the_memory_allows(vae, tmp_path):
-    X = np.random.RandomState(0).normal(size=(LEAST_ROWS + 2000, 2))
+    X = np.random.RandomState(0).normal(size=(MIN_ROWS + 2000, 2))
     table = pd.DataFrame(X, columns=["a", "b"])
     table.to_csv(tmp_path / "t.csv", index=False)
     table.to_parquet(tmp_path / "t.parquet")
@@ -217,7 +217,7 @@ def test_fit_learns_from_as_many_rows_as_the_memory_allows(vae, tmp_path):
     code, out, err = vae("fit", tmp_path / "t.csv", "-o", models[0], *options)
     assert (code, out) == (0, "")
     count = int(re.search(r"learning from ([\d,]+) of 12,000 rows", err)[1].replace(",", ""))
-    assert LEAST_ROWS <= count < LEAST_ROWS + 2000
+    assert MIN_ROWS <= count < MIN_ROWS + 2000
     assert f"fitting on {count:,} rows of 2 columns" in err
     vae("fit", tmp_path / "t.parquet", "-o", models[1], *options)
     _, _, err = vae("fit", tmp_path / "t.csv", "-o", models[2], *options[:-1], "1.5GB")
@@ -229,7 +229,7 @@ def test_fit_learns_from_as_many_rows_as_the_memory_allows(vae, tmp_path):
 
 
 def test_rows_that_are_not_learned_from_are_checked_as_well(vae, tmp_path):
-    sound = "\n".join(["a,b", *(f"{i % 7},{i % 5}" for i in range(2 * LEAST_ROWS))])
+    sound = "\n".join(["a,b", *(f"{i % 7},{i % 5}" for i in range(2 * MIN_ROWS))])
     (tmp_path / "t.csv").write_text(f"{sound}\n1,oops\n")
     options = ("-o", tmp_path / "m.vae", "--members", 2, "--memory-limit", least_limit(2))
     code, _, err = vae("fit", tmp_path / "t.csv", *options)
@@ -245,7 +245,7 @@ def test_a_memory_limit_that_is_too_low_is_refused_with_the_lowest_that_is_not(v
         "before the first of them 1.18 GB are taken, by TensorFlow about 1 GB. Give at least 1.2"
     )
     least = re.search(r"at least ([\d.]+GB)", err)[1]
-    assert rows_within(bytes_of(least), columns=30, members=2) >= LEAST_ROWS
+    assert rows_within(bytes_of(least), columns=30, members=2) >= MIN_ROWS
     assert not (tmp_path / "m.vae").exists()
 
 

@@ -18,7 +18,7 @@ import pytest
 import vae_anomaly
 from vae_anomaly.cli import run
 from vae_anomaly.cli.exits import Exit, code_after
-from vae_anomaly.scoring import ScoringMixin
+from vae_anomaly.model.terms import ScoringMixin
 
 DATA = Path(__file__).parent.parent / "data"
 OLD = b"old output\n"
@@ -205,7 +205,7 @@ CASES = [
         "fit report -o out.vae",
         b"",
         3,
-        "report holds no pictures: no PNG, JPEG, BMP, TIFF, WebP or GIF files, in it "
+        "report holds no images: no PNG, JPEG, BMP, TIFF, WebP or GIF files, in it "
         "or in its subfolders.",
     ),
     ("fit good.csv -o no/out.vae", b"", 5, "Cannot write no/out.vae: there is no directory 'no'."),

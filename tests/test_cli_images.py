@@ -1,4 +1,4 @@
-"""The commands on folders of pictures."""
+"""The commands on folders of images."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ import vae_anomaly
 from vae_anomaly.cli import run
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.learning_options import ARCHITECTURE_NAMES, RESIZE_NAMES
+from vae_anomaly.data.image.schema import ImageSchema
+from vae_anomaly.data.image.source import open_images
 from vae_anomaly.report.images import prior_fit
-from vae_anomaly.schema import ImageSchema
-from vae_anomaly.sources import open_pictures
 
 DATA = Path(__file__).parent.parent / "data"
 FAST = ("--max-steps", "30", "--false-alarm-rate", "0.1")
@@ -38,7 +38,7 @@ def draw(path, seed, *, flaw=False):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A data set in the MVTec layout, and a model of its good pictures."""
+    """A data set in the MVTec layout, and a model of its good images."""
     root = tmp_path_factory.mktemp("images") / "plate"
     for i in range(60):
         draw(root / f"train/good/{i:02}.png", i)
@@ -86,8 +86,8 @@ def table(path):
 
 
 def test_choices_are_those_of_the_library():
-    from vae_anomaly.networks import ARCHITECTURES
-    from vae_anomaly.sources.decoding import RESIZES
+    from vae_anomaly.data.image.decoder import RESIZES
+    from vae_anomaly.networks.spec import ARCHITECTURES
 
     assert set(ARCHITECTURE_NAMES) == {"auto", *ARCHITECTURES}
     assert RESIZE_NAMES == RESIZES
@@ -100,16 +100,16 @@ def test_fit_says_what_it_learned(place, vae):
     )
     assert (code, out) == (0, "")
     assert lines[0] == "note: plate: a data set in parts: train is used"
-    assert lines[1] == "training on 60 pictures of 6 x 8 pixels, grey, letterboxed"
+    assert lines[1] == "training on 60 images of 6 x 8 pixels, grey, letterboxed"
     assert lines[-1] == "model: m.vae"
-    assert "from 9 pictures held out of training" in lines[-2]
+    assert "from 9 images held out of training" in lines[-2]
     code, out, _ = vae("inspect m.vae")
     assert code == 0
     assert "architecture=dense" in out
-    assert out.splitlines()[-1] == "pictures     6 x 8 pixels, grey, letterboxed"
+    assert out.splitlines()[-1] == "images     6 x 8 pixels, grey, letterboxed"
 
 
-def test_score_has_a_line_for_each_picture(place, vae):
+def test_score_has_a_line_for_each_image(place, vae):
     code, _, lines = vae("score plate.vae plate/test -o s.csv")
     assert code == 0
     rows = table(place / "s.csv")
@@ -124,7 +124,7 @@ def test_score_has_a_line_for_each_picture(place, vae):
     ).tolist()
     flags = [row["is_anomaly"] == "1" for row in rows]
     assert flags == (detector.predict(pixels) == -1).tolist()
-    assert lines[0].startswith(f"{sum(flags)} of 16 pictures are anomalies, above ")
+    assert lines[0].startswith(f"{sum(flags)} of 16 images are anomalies, above ")
     assert lines[1] == "scores: s.csv"
 
 
@@ -208,7 +208,7 @@ def test_arrays_bring_their_labels(place, vae):
     assert code == 3
     assert lines == [
         "error: y in a.npz holds an array of shape (15,). Expected one label for each of the 16 "
-        "pictures: shape (16,)."
+        "images: shape (16,)."
     ]
     assert not (place / "new").exists()
     assert vae("score plate.vae a.npz -o s.csv")[0] == 0  # which has no use for labels
@@ -220,7 +220,7 @@ def test_fit_warns_of_anomalies_among_what_it_learns(place, vae):
     code, _, lines = vae("fit mixed.npz -o mixed.vae --max-steps 5 --contamination 0.1")
     assert code == 0
     assert lines[0] == (
-        "warning: 3 of 20 pictures are labelled as anomalies, and are learned as if they were "
+        "warning: 3 of 20 images are labelled as anomalies, and are learned as if they were "
         "normal. Leave them out of the file."
     )
 
@@ -230,9 +230,9 @@ def test_a_twin_with_another_beta_is_compared(place, vae):
     line = "evaluate plate.vae plate -o report --compare-beta 0 --training plate"
     code, out, lines = vae(line)
     assert (code, out) == (6, "")
-    assert "training a twin with beta 0 on 59 pictures" in lines
+    assert "training a twin with beta 0 on 59 images" in lines
     assert lines[-2:] == [
-        "skipped 1 of 60 pictures for the twin:",
+        "skipped 1 of 60 images for the twin:",
         "  train/good/07.png: it is empty",
     ]
     (said,) = (line for line in lines if line.startswith("The energy distance"))
@@ -249,7 +249,7 @@ def test_a_twin_with_another_beta_is_compared(place, vae):
 
     # The same again by hand: the twin has all that the model has, but for beta.
     model = vae_anomaly.load("plate.vae")
-    source = open_pictures("plate", fitting=True)
+    source = open_images("plate", fitting=True)
     twin = clone(model).set_params(beta=0.0).fit(ImageSchema(12, 16, 1).read(source)[0])
     good = np.stack([np.asarray(Image.open(f"plate/test/good/{i}.png")) for i in range(8)])
     for detector in (model, twin):
@@ -261,7 +261,7 @@ def test_a_model_made_in_python_takes_folders(place, vae):
     assert vae("score plate.vae plate/test -o a.csv")[0] == 0
     assert vae("score bare.vae plate/test -o b.csv")[0] == 0
     assert (place / "a.csv").read_bytes() == (place / "b.csv").read_bytes()
-    assert vae("inspect bare.vae")[1].splitlines()[-1] == "pictures     12 x 16 x 1"
+    assert vae("inspect bare.vae")[1].splitlines()[-1] == "images     12 x 16 x 1"
 
 
 def test_progress_tells_the_speed_and_the_time_left(capsys, monkeypatch):
@@ -281,16 +281,16 @@ def test_progress_as_a_bar_tells_the_speed(capsys, monkeypatch):
     assert "images/s" in capsys.readouterr().err
 
 
-# ---------------------------------------------------------------------- broken pictures
+# ---------------------------------------------------------------------- broken images
 
 
-def test_broken_pictures_are_named_and_the_exit_code_is_6(place, vae):
+def test_broken_images_are_named_and_the_exit_code_is_6(place, vae):
     (place / "plate/test/good/1.png").write_bytes(b"")
     whole = (place / "plate/test/good/2.png").read_bytes()
     (place / "plate/test/good/=2\n.png").write_bytes(whole[:-30])
     code, _, lines = vae("score plate.vae plate/test -o s.csv")
     assert code == 6
-    assert lines[-3] == "skipped 2 of 17 pictures:"
+    assert lines[-3] == "skipped 2 of 17 images:"
     assert lines[-2] == "  good/1.png: it is empty"
     assert lines[-1].startswith(r"  'good/=2\n.png': damaged (")
     rows = table(place / "s.csv")
@@ -301,17 +301,17 @@ def test_broken_pictures_are_named_and_the_exit_code_is_6(place, vae):
 
     code, _, lines = vae("evaluate plate.vae plate/test -o report")
     assert code == 6
-    assert lines[-3] == "skipped 2 of 17 pictures:"
+    assert lines[-3] == "skipped 2 of 17 images:"
     assert "it is empty" in (place / "report/report.html").read_text()
 
 
-def test_fit_goes_on_without_broken_pictures(place, vae):
+def test_fit_goes_on_without_broken_images(place, vae):
     for i in range(12):
         (place / f"plate/train/good/{i:02}.png").write_bytes(b"")
     code, _, lines = vae("fit plate -o m.vae --max-steps 2 --false-alarm-rate 0.2")
     assert code == 6
-    assert lines[1] == "training on 48 pictures of 12 x 16 pixels, grey, stretched"
-    assert "skipped 12 of 60 pictures:" in lines
+    assert lines[1] == "training on 48 images of 12 x 16 pixels, grey, stretched"
+    assert "skipped 12 of 60 images:" in lines
     assert lines[-1] == "  and 2 more"
 
 
@@ -334,43 +334,43 @@ def test_a_broken_mask_is_noted(place, vae):
 # --------------------------------------------------------------------------- refused
 
 TOGETHER = (
-    "--compare-beta and --training go together: a weight of the KL divergence, and the pictures "
+    "--compare-beta and --training go together: a weight of the KL divergence, and the images "
     "that MODEL was fitted on. Give both, or none of them."
 )
 
 REFUSED = [
-    ("fit empty -o out", 3, "empty holds no pictures: no PNG, JPEG, BMP, TIFF, WebP or GIF files"),
-    ("score plate.vae empty -o out", 3, "empty holds no pictures"),
-    ("fit one -o out", 3, "one: 1 of 1 pictures can be read. Expected at least 2 to learn from."),
-    ("fit bad -o out", 3, "bad: none of 1 pictures can be read. The first: bad/a.png: it is"),
-    ("evaluate plate.vae bad -o out", 3, "bad: none of 1 pictures can be read. The first, a.png"),
+    ("fit empty -o out", 3, "empty holds no images: no PNG, JPEG, BMP, TIFF, WebP or GIF files"),
+    ("score plate.vae empty -o out", 3, "empty holds no images"),
+    ("fit one -o out", 3, "one: 1 of 1 images can be read. Expected at least 2 to learn from."),
+    ("fit bad -o out", 3, "bad: none of 1 images can be read. The first: bad/a.png: it is"),
+    ("evaluate plate.vae bad -o out", 3, "bad: none of 1 images can be read. The first, a.png"),
     ("fit bad -o out --strict", 3, "bad: none of 1"),
-    ("score plate.vae bad -o out --strict", 3, "bad/a.png: it is empty. Replace the picture or"),
+    ("score plate.vae bad -o out --strict", 3, "bad/a.png: it is empty. Replace the image or"),
     ("evaluate plate.vae bad -o out --strict", 3, "bad/a.png: it is empty."),
     ("fit missing -o out", 5, "Cannot read missing: there is no such file. Check the path."),
     ("score plate.vae missing -o out", 5, "Cannot read missing: there is no such file."),
     (
         "score plate.vae t.csv -o out",
         3,
-        "t.csv is a table, but the model was fitted on pictures. Give it a folder of pictures, or",
+        "t.csv is a table, but the model was fitted on images. Give it a folder of images, or",
     ),
     ("evaluate plate.vae t.csv -o out", 3, "t.csv is a table, but the model was fitted on"),
     (
         "score t.vae plate -o out",
         3,
-        "plate holds pictures, but the model t.vae was fitted on a table. Give it a table, or fit",
+        "plate holds images, but the model t.vae was fitted on a table. Give it a table, or fit",
     ),
-    ("evaluate t.vae plate -o out", 3, "plate holds pictures, but the model t.vae was fitted on"),
-    ("fit plate -o out --ignore a", 2, "--ignore is for tables; plate holds pictures."),
-    ("fit plate -o out --id-column a", 2, "--id-column is for tables; plate holds pictures."),
+    ("evaluate t.vae plate -o out", 3, "plate holds images, but the model t.vae was fitted on"),
+    ("fit plate -o out --ignore a", 2, "--ignore is for tables; plate holds images."),
+    ("fit plate -o out --id-column a", 2, "--id-column is for tables; plate holds images."),
     ("score plate.vae plate -o out --explain 2", 2, "--explain is for tables; plate holds"),
     ("evaluate plate.vae plate -o out --label-column a", 2, "--label-column is for tables; plate"),
-    ("fit t.csv -o out --image-size 9", 2, "--image-size is for pictures; t.csv does not hold"),
-    ("fit t.csv -o out --resize stretch", 2, "--resize is for pictures; t.csv does not hold any."),
-    ("evaluate t.vae t.csv -o out --strict", 2, "--strict is for pictures; t.csv does not hold"),
+    ("fit t.csv -o out --image-size 9", 2, "--image-size is for images; t.csv does not hold"),
+    ("fit t.csv -o out --resize stretch", 2, "--resize is for images; t.csv does not hold any."),
+    ("evaluate t.vae t.csv -o out --strict", 2, "--strict is for images; t.csv does not hold"),
     ("fit plate -o out --image-size 9x", 2, "expected a height and a width, such as 48x64, or one"),
     ("fit plate -o out --image-size 0", 2, "image_size must be 1 to 2048 pixels. Got (0, 0)."),
-    ("evaluate plate.vae plate -o plate/report", 2, "The report would lie among the pictures in"),
+    ("evaluate plate.vae plate -o plate/report", 2, "The report would lie among the images in"),
     ("evaluate plate.vae plate -o out --compare-beta 0", 2, TOGETHER),
     ("evaluate plate.vae plate -o out --training plate", 2, TOGETHER),
     (
@@ -387,16 +387,16 @@ REFUSED = [
     (
         "evaluate plate.vae one -o plate/report --compare-beta 0 --training plate",
         2,
-        "The report would lie among the pictures in plate. Choose another output.",
+        "The report would lie among the images in plate. Choose another output.",
     ),
     (
         "evaluate t.vae t.csv -o out --compare-beta 0 --training plate",
         2,
-        "--compare-beta is for pictures; t.csv does not hold any.",
+        "--compare-beta is for images; t.csv does not hold any.",
     ),
-    ("evaluate t.vae t.csv -o out --training plate", 2, "--training is for pictures; t.csv does"),
-    ("evaluate plate.vae plate -o out --normal-label x", 3, "no subfolder with pictures is called"),
-    ("score plate.vae labels -o out", 3, "labels holds an array of shape (3,). Expected pictures"),
+    ("evaluate t.vae t.csv -o out --training plate", 2, "--training is for images; t.csv does"),
+    ("evaluate plate.vae plate -o out --normal-label x", 3, "no subfolder with images is called"),
+    ("score plate.vae labels -o out", 3, "labels holds an array of shape (3,). Expected images"),
 ]
 
 

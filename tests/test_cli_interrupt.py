@@ -19,8 +19,8 @@ from vae_anomaly.cli.finishing import finishing
 ROOT = Path(__file__).parent.parent
 # A learning rate at which nothing improves fast, and so nothing stops early.
 SLOW = ("--max-steps", "1000000", "--learning-rate", "1e-6", "--latent-dim", "2")
-TABLE, PICTURES = "normal.csv", "pictures.npy"
-BEGINS = {TABLE: "fitting on", PICTURES: "training on"}
+TABLE, IMAGES = "normal.csv", "images.npy"
+BEGINS = {TABLE: "fitting on", IMAGES: "training on"}
 
 
 def read_until(process, start):
@@ -33,10 +33,10 @@ def read_until(process, start):
 
 @pytest.fixture
 def place(tmp_path):
-    """A folder with a table and an array of pictures, and nothing else."""
+    """A folder with a table and an array of images, and nothing else."""
     (tmp_path / TABLE).write_bytes((ROOT / "data" / TABLE).read_bytes())
     pixels = np.random.RandomState(0).randint(256, size=(120, 8, 8), dtype=np.uint8)
-    np.save(tmp_path / PICTURES, pixels)
+    np.save(tmp_path / IMAGES, pixels)
     return tmp_path
 
 
@@ -70,7 +70,7 @@ def files(place):
     return sorted(path.name for path in place.iterdir())
 
 
-@pytest.mark.parametrize("data", [TABLE, PICTURES])
+@pytest.mark.parametrize("data", [TABLE, IMAGES])
 def test_the_best_weights_so_far_are_kept_if_asked(place, fit, data):
     process = fit(data, "--keep-partial")
     process.send_signal(signal.SIGINT)
@@ -89,28 +89,28 @@ def test_the_best_weights_so_far_are_kept_if_asked(place, fit, data):
     assert lines[-1] == "model: out.vae"
     assert len(detector.calibration_scores_) > 0  # a threshold was chosen as ever
     assert any(line.startswith("threshold: ") for line in lines)
-    assert files(place) == sorted([TABLE, PICTURES, "out.vae"])
+    assert files(place) == sorted([TABLE, IMAGES, "out.vae"])
 
 
-@pytest.mark.parametrize("data", [TABLE, PICTURES])
+@pytest.mark.parametrize("data", [TABLE, IMAGES])
 def test_nothing_is_kept_if_not_asked(place, fit, data):
     process = fit(data)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err.splitlines()[-1]) == (130, "interrupted")
     assert "Traceback" not in err
-    assert files(place) == sorted([TABLE, PICTURES])
+    assert files(place) == sorted([TABLE, IMAGES])
 
 
 def test_a_second_interrupt_stops_at_once_and_leaves_nothing(place, fit):
     # Steps that take long: the second signal comes before the round ends.
-    process = fit(PICTURES, "--keep-partial", "--architecture", "conv", "--members", "8")
+    process = fit(IMAGES, "--keep-partial", "--architecture", "conv", "--members", "8")
     process.send_signal(signal.SIGINT)
     read_until(process, "ending after this round")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "interrupted\n")
-    assert files(place) == sorted([TABLE, PICTURES])
+    assert files(place) == sorted([TABLE, IMAGES])
 
 
 def test_the_first_is_noted_and_the_second_heard():
@@ -158,4 +158,4 @@ def test_before_training_there_is_nothing_to_keep(place):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, b"interrupted\n")
-    assert files(place) == sorted([TABLE, PICTURES])
+    assert files(place) == sorted([TABLE, IMAGES])

@@ -191,7 +191,7 @@ def test_recalibration_is_refused_in_a_sentence(place, vae):
     assert vae("recalibrate m.vae normal.csv -o new.vae --strict")[0] == 2
 
 
-def test_pictures_are_recalibrated_and_batched_as_rows_are(place, vae):
+def test_images_are_recalibrated_and_batched_as_rows_are(place, vae):
     rng = np.random.RandomState(0)
     for name, low in (("good", 0), ("new", 40), ("odd", 200)):
         (place / name).mkdir()
@@ -202,16 +202,16 @@ def test_pictures_are_recalibrated_and_batched_as_rows_are(place, vae):
     assert vae(f"fit good -o p.vae {options}")[0] == 0
     code, _, err = vae("recalibrate p.vae new -o new.vae")
     assert code == 0
-    assert "of these 30 pictures" in err
+    assert "of these 30 images" in err
     assert vae_anomaly.inspect("new.vae")["images"] == vae_anomaly.inspect("p.vae")["images"]
-    (place / "new" / "bad.png").write_bytes(b"no picture")
+    (place / "new" / "bad.png").write_bytes(b"no image")
     code, _, err = vae("score new.vae new -o s.csv --fdr 0.2 --p-values")
     assert code == 6
     scored = pd.read_csv("s.csv")
     assert list(scored.columns) == ["file", "anomaly_score", "p_value", "is_anomaly", "status"]
     assert scored.loc[scored["file"] == "bad.png", "p_value"].isna().all()
     code, _, err = vae("score new.vae odd -o s.csv")
-    assert "warning: as a whole, the scores of these 30 pictures are not those of normal" in err
+    assert "warning: as a whole, the scores of these 30 images are not those of normal" in err
 
 
 # -------------------------------------------------------------------- thresholds by labels

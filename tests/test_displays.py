@@ -16,10 +16,10 @@ from sklearn.decomposition import PCA
 from vae_anomaly import VAEDetector
 from vae_anomaly.displays import (
     ContributionDisplay,
+    ImageGridDisplay,
     LatentDisplay,
     LatentGridDisplay,
     LatentUseDisplay,
-    PictureGridDisplay,
     ReconstructionDisplay,
     ScoreDisplay,
     TrainingCurveDisplay,
@@ -27,7 +27,7 @@ from vae_anomaly.displays import (
 from vae_anomaly.displays.data import MAX_POINTS, shown_rows
 from vae_anomaly.displays.drawing import KIND_COLORS, Stretch, legible
 from vae_anomaly.displays.painting import GREY_WEIGHTS, as_rgb, heat, overlay, shrink, tile
-from vae_anomaly.history import History
+from vae_anomaly.training.history import History
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -221,7 +221,7 @@ def test_the_prior_is_outlined_where_the_plane_is_that_of_the_codes() -> None:
     assert not LatentDisplay(np.zeros((3, 2)), axis_names=("a", "b")).plot().ax_.lines
 
 
-# ------------------------------------------------------------------------------- pictures
+# ------------------------------------------------------------------------------- images
 
 
 class Painter:
@@ -243,7 +243,7 @@ class Painter:
 
 
 @pytest.mark.parametrize(
-    ("pictures", "expected"),
+    ("images", "expected"),
     [
         (np.array([[[0, 255]]], dtype=np.uint8), [[0, 0, 0], [255, 255, 255]]),
         (np.array([[[0.5, 2.0]]]), [[128, 128, 128], [255, 255, 255]]),
@@ -251,14 +251,14 @@ class Painter:
         (np.array([[[[1.0, 0.0]]]]), [[128, 128, 128]]),  # neither grey nor colour
     ],
 )
-def test_pictures_become_bytes(pictures: np.ndarray, expected: list[list[int]]) -> None:
-    high = 255.0 if pictures.dtype == np.uint8 else 1.0
-    shown = as_rgb(pictures, 0.0, high)
+def test_images_become_bytes(images: np.ndarray, expected: list[list[int]]) -> None:
+    high = 255.0 if images.dtype == np.uint8 else 1.0
+    shown = as_rgb(images, 0.0, high)
     assert shown.dtype == np.uint8
     np.testing.assert_array_equal(shown[0, 0], expected)
 
 
-def test_shrinking_averages_and_leaves_small_pictures_alone() -> None:
+def test_shrinking_averages_and_leaves_small_images_alone() -> None:
     small = np.zeros((2, 96, 5))
     assert shrink(small) is small
     wide = np.tile(np.array([0.0, 10.0]), (1, 96, 96))  # (1, 96, 192)
@@ -277,19 +277,19 @@ def test_maps_show_nothing_at_zero_and_get_lighter() -> None:
 
 
 def test_tiles_keep_every_pixel() -> None:
-    pictures = np.random.RandomState(0).randint(255, size=(5, 10, 20, 3), dtype=np.uint8)
-    tiled, x, y = tile(pictures, 3)
+    images = np.random.RandomState(0).randint(255, size=(5, 10, 20, 3), dtype=np.uint8)
+    tiled, x, y = tile(images, 3)
     assert tiled.shape == (21, 62, 3)
-    np.testing.assert_array_equal(tiled[11:, 21:41], pictures[4])
+    np.testing.assert_array_equal(tiled[11:, 21:41], images[4])
     assert (x.tolist(), y.tolist()) == ([9.5, 30.5, 51.5], [4.5, 15.5])
     assert (tiled[11:, 42:] == 255).all()
 
 
-def test_reconstructions_stand_beside_their_pictures() -> None:
+def test_reconstructions_stand_beside_their_images() -> None:
     X = np.random.RandomState(0).randint(256, size=(12, 9, 9), dtype=np.uint8)
     display = ReconstructionDisplay.from_estimator(Painter(), X, names=[*HOSTILE, "a", "b"])
     display.figure_.canvas.draw()
-    np.testing.assert_array_equal(display.pictures[..., 0], X)
+    np.testing.assert_array_equal(display.images[..., 0], X)
     assert not display.reconstructions.any()
     np.testing.assert_allclose(display.maps, X / 255)
     assert display.top <= 1.0
@@ -312,10 +312,10 @@ def test_the_latent_plane_is_that_of_the_most_used_dimensions() -> None:
     assert display.dimensions == (1, 3)
     assert display.ax_.get_xlabel() == "latent dimension 2"
     expected = np.round(255 * (display.values + 3) / 6)
-    np.testing.assert_allclose(display.pictures[2, :, 0, 0, 0], expected)
-    np.testing.assert_allclose(display.pictures[:, 2, 3, 0, 0], expected)
+    np.testing.assert_allclose(display.images[2, :, 0, 0, 0], expected)
+    np.testing.assert_allclose(display.images[:, 2, 3, 0, 0], expected)
     first_drawn = display.ax_.images[0].get_array()[3, 0, 0]
-    assert first_drawn == display.pictures[-1, 0, 3, 0, 0]  # upwards, as axes go
+    assert first_drawn == display.images[-1, 0, 3, 0, 0]  # upwards, as axes go
 
 
 def test_a_single_latent_dimension_is_a_row() -> None:
@@ -327,15 +327,15 @@ def test_a_single_latent_dimension_is_a_row() -> None:
 
     display = LatentGridDisplay.from_estimator(Line(), 7)
     display.figure_.canvas.draw()
-    assert display.pictures.shape == (1, 7, 4, 4, 3)
-    assert np.diff(display.pictures[0, :, 0, 0, 0].astype(int)).min() > 0
+    assert display.images.shape == (1, 7, 4, 4, 3)
+    assert np.diff(display.images[0, :, 0, 0, 0].astype(int)).min() > 0
 
 
 def test_samples_are_laid_out() -> None:
-    display = PictureGridDisplay.from_estimator(Painter(), 7, columns=3)
-    assert display.pictures.shape == (7, 6, 4, 3)
-    same = PictureGridDisplay.measure(Painter().sample(7, 0))
-    np.testing.assert_array_equal(display.pictures, same.pictures)
+    display = ImageGridDisplay.from_estimator(Painter(), 7, columns=3)
+    assert display.images.shape == (7, 6, 4, 3)
+    same = ImageGridDisplay.measure(Painter().sample(7, 0))
+    np.testing.assert_array_equal(display.images, same.images)
 
 
 # ---------------------------------------------------------------------------------- model

@@ -8,16 +8,8 @@ import pytest
 from conftest import make_rows
 from scipy import stats
 
-from vae_anomaly import (
-    DataError,
-    DriftWatch,
-    ParameterError,
-    VAEDetector,
-    load,
-    recalibrate,
-    save,
-)
-from vae_anomaly.thresholds import TooFewCalibrationRowsWarning
+from vae_anomaly import DataError, DriftWatch, ParameterError, VAEDetector, load, recalibrate, save
+from vae_anomaly.stats.thresholds import TooFewCalibrationRowsWarning
 
 
 @pytest.mark.parametrize("decimals", [8, 0])
@@ -45,7 +37,7 @@ def test_many_rows_are_tested_by_the_limit(
     scores = np.random.RandomState(0).choice(fitted.calibration_scores_, 3000) + 0.1
     rows = make_rows(3000).to_numpy()
     exact = DriftWatch(fitted).add(rows, scores).result()
-    monkeypatch.setattr("vae_anomaly.drift.EXACT_PAIRS", 10)
+    monkeypatch.setattr("vae_anomaly.model.drift.EXACT_PAIRS", 10)
     limit = DriftWatch(fitted).add(rows, scores).result()
     expected = stats.ks_2samp(fitted.calibration_scores_, scores, method="asymp")
     assert limit.p_value == pytest.approx(expected.pvalue, rel=1e-9)
@@ -117,10 +109,10 @@ def test_a_batch_may_come_in_parts(fitted: VAEDetector) -> None:
     assert parts.movements[0].column == whole.movements[0].column == "t"
 
 
-def test_pictures_have_no_columns_to_name() -> None:
-    pictures = np.random.RandomState(0).uniform(size=(60, 4, 4))
+def test_images_have_no_columns_to_name() -> None:
+    images = np.random.RandomState(0).uniform(size=(60, 4, 4))
     detector = VAEDetector(max_steps=20, n_members=1, false_alarm_rate=0.1, random_state=0)
-    found = DriftWatch(detector.fit(pictures)).add(pictures[:20] * 9).result()
+    found = DriftWatch(detector.fit(images)).add(images[:20] * 9).result()
     assert found.is_drift
     assert found.movements == ()
 

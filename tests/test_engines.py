@@ -13,13 +13,13 @@ import pytest
 import tensorflow as tf
 from threadpoolctl import threadpool_info
 
-from vae_anomaly.engines import Engine, open_engine, preferring, with_tensorflow
-from vae_anomaly.engines.with_numpy import NumpyEngine
-from vae_anomaly.engines.with_tensorflow import TensorFlowEngine
-from vae_anomaly.inference import draw_rows, elbo_terms, for_each_block, for_each_piece
-from vae_anomaly.networks import NetworkSpec
-from vae_anomaly.threads import in_parallel, unlocked_cached_property
-from vae_anomaly.vae import build_vae
+from vae_anomaly._threads import in_parallel, unlocked_cached_property
+from vae_anomaly.inference.engines import Engine, open_engine, preferring, with_tensorflow
+from vae_anomaly.inference.numpy_engine import NumpyEngine
+from vae_anomaly.inference.passes import draw_rows, elbo_terms, for_each_batch, for_each_chunk
+from vae_anomaly.inference.tensorflow_engine import TensorFlowEngine
+from vae_anomaly.networks.spec import NetworkSpec
+from vae_anomaly.networks.vae import build_vae
 
 N, COLUMNS, LATENT = 40, 7, 3
 LEARNED = NetworkSpec(2, COLUMNS, (16, 8), LATENT, "gaussian")
@@ -209,15 +209,15 @@ def test_what_has_not_begun_is_dropped_after_a_failure() -> None:
 
     engine = NumpyEngine(LEARNED, constant(LEARNED))
     with pytest.raises(MemoryError):
-        for_each_block(engine, 1, work, np.zeros((500, 1)))
+        for_each_batch(engine, 1, work, np.zeros((500, 1)))
     assert len(done) < 400
 
 
 @pytest.mark.parametrize("n", [0, 1, 256, 257, 1000, 5000])
 def test_pieces_are_whole_blocks_and_all_of_the_rows(n: int, monkeypatch) -> None:
-    monkeypatch.setattr("vae_anomaly.inference.PIECE_CELLS", 3000)
+    monkeypatch.setattr("vae_anomaly.inference.passes.CHUNK_CELLS", 3000)
     parts: list[slice] = []
-    for_each_piece(LEARNED, constant(LEARNED), (n, 5), parts.append)
+    for_each_chunk(LEARNED, constant(LEARNED), (n, 5), parts.append)
     parts.sort(key=lambda part: part.start)
     assert [i for part in parts for i in range(n)[part]] == list(range(n))
     assert all((part.stop - part.start) % 256 == 0 for part in parts)

@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from vae_anomaly import DataError, DivergenceError, ParameterError, VAEDetector
-from vae_anomaly.history import History
+from vae_anomaly.training.history import History
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 

@@ -31,7 +31,7 @@ EXPECTED_FAILED_CHECKS: dict[str, str] = {}
 
 # The checks fit on as few as ten rows, which cannot calibrate a rate of 0.01 and says so.
 pytestmark = pytest.mark.filterwarnings(
-    "ignore::vae_anomaly.thresholds.TooFewCalibrationRowsWarning"
+    "ignore::vae_anomaly.stats.thresholds.TooFewCalibrationRowsWarning"
 )
 
 

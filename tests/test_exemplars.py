@@ -12,18 +12,18 @@ from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 from vae_anomaly import VAEDetector, load, save
-from vae_anomaly.estimator import DOUBTED
-from vae_anomaly.exemplars import (
+from vae_anomaly.estimator import N_SKIPPED_NEIGHBORS
+from vae_anomaly.stats.exemplars import (
     FLOOR,
+    MAX_BANDWIDTH,
     MAX_CELLS,
     MAX_EXEMPLARS,
     N_KERNELS,
-    N_NEIGHBOURS,
-    WIDEST,
+    N_NEIGHBORS,
     Exemplars,
-    most_exemplars,
+    max_exemplars,
 )
-from vae_anomaly.thresholds import TooFewCalibrationRowsWarning
+from vae_anomaly.stats.thresholds import TooFewCalibrationRowsWarning
 
 RNG = np.random.RandomState(0)
 POINTS = RNG.normal(size=(60, 7)).astype(np.float32)
@@ -40,7 +40,7 @@ def score(energy: np.ndarray, believed: int = N_KERNELS) -> np.ndarray:
     """What the energies of exemplars that count, (some of m, n), come to."""
     nearest = np.sort(energy, axis=0)[:believed]
     kernel = logsumexp(-nearest, axis=0) - np.log(len(nearest))
-    return 0.5 * (nearest[:N_NEIGHBOURS].mean(axis=0) - kernel)
+    return 0.5 * (nearest[:N_NEIGHBORS].mean(axis=0) - kernel)
 
 
 def test_the_score_is_the_mean_of_a_mean_kernel_and_of_neighbours() -> None:
@@ -63,7 +63,7 @@ def distributions(energy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Over exemplars, (m, n): by the kernels of those that count, and even over the nearest."""
     rank = energy.argsort(axis=0).argsort(axis=0)
     kernel = np.where(rank < N_KERNELS, np.exp(-energy), 0.0)
-    return kernel / kernel.sum(axis=0), (rank < N_NEIGHBOURS) / N_NEIGHBOURS
+    return kernel / kernel.sum(axis=0), (rank < N_NEIGHBORS) / N_NEIGHBORS
 
 
 def test_the_score_is_made_of_energies_and_a_divergence() -> None:
@@ -86,7 +86,7 @@ def test_columns_get_the_mean_of_what_they_add_to_energies() -> None:
 
 
 def test_reaches_are_roots_of_mean_energies_of_neighbours() -> None:
-    distances, _ = NearestNeighbors(n_neighbors=N_NEIGHBOURS).fit(POINTS).kneighbors()
+    distances, _ = NearestNeighbors(n_neighbors=N_NEIGHBORS).fit(POINTS).kneighbors()
     spacing = 0.5 * (distances**2).mean(axis=1)
     expected = np.sqrt(spacing / np.median(spacing) + FLOOR)
     np.testing.assert_allclose(Exemplars.of(POINTS).reach, expected, rtol=1e-4)
@@ -94,8 +94,8 @@ def test_reaches_are_roots_of_mean_energies_of_neighbours() -> None:
 
 def test_a_stray_point_reaches_no_further_than_the_widest() -> None:
     stray = Exemplars.of(np.concatenate([POINTS, 1e4 * POINTS[:1]]))
-    assert stray.reach[-1] == WIDEST
-    assert stray.reach[:-1].max() < WIDEST
+    assert stray.reach[-1] == MAX_BANDWIDTH
+    assert stray.reach[:-1].max() < MAX_BANDWIDTH
 
 
 def test_an_exemplar_is_scored_as_if_it_were_a_fresh_row() -> None:
@@ -154,9 +154,9 @@ def test_units_as_small_as_they_may_be_score_and_explain(variance: float) -> Non
 
 
 def test_wide_rows_leave_room_for_fewer_exemplars() -> None:
-    assert most_exemplars(50) == MAX_EXEMPLARS
-    assert most_exemplars(1000) == MAX_CELLS // 1000
-    assert most_exemplars(10 * MAX_CELLS) == 2
+    assert max_exemplars(50) == MAX_EXEMPLARS
+    assert max_exemplars(1000) == MAX_CELLS // 1000
+    assert max_exemplars(10 * MAX_CELLS) == 2
 
 
 def test_clusters_are_found_that_the_elbo_has_not_learned_yet() -> None:
@@ -228,7 +228,7 @@ def test_rows_that_contamination_tells_of_do_not_vouch_for_others() -> None:
     told = VAEDetector(contamination=0.1, max_steps=300, random_state=0)
     told.fit(np.concatenate([normal, odd]))
     assert len(told.reference_.points) == 360
-    assert told.reference_.doubted == DOUBTED
+    assert told.reference_.doubted == N_SKIPPED_NEIGHBORS
     untold = VAEDetector(threshold=0.0, max_steps=300, random_state=0)
     untold.fit(np.concatenate([normal, odd]))
     assert len(untold.reference_.points) == 400
@@ -245,11 +245,11 @@ def test_joined_points_are_exemplars_that_shape_no_reach() -> None:
     alone, both = Exemplars.of(POINTS), Exemplars.of(POINTS, FRESH)
     np.testing.assert_array_equal(both.points, np.concatenate([POINTS, FRESH]))
     np.testing.assert_allclose(both.reach[:60], alone.reach, rtol=1e-6)
-    distances, _ = NearestNeighbors(n_neighbors=N_NEIGHBOURS).fit(POINTS).kneighbors(FRESH)
-    own, _ = NearestNeighbors(n_neighbors=N_NEIGHBOURS).fit(POINTS).kneighbors()
+    distances, _ = NearestNeighbors(n_neighbors=N_NEIGHBORS).fit(POINTS).kneighbors(FRESH)
+    own, _ = NearestNeighbors(n_neighbors=N_NEIGHBORS).fit(POINTS).kneighbors()
     spacing = (distances**2).mean(axis=1) / np.median((own**2).mean(axis=1))
     np.testing.assert_allclose(
-        both.reach[60:], np.minimum(np.sqrt(spacing + FLOOR), WIDEST), rtol=1e-4
+        both.reach[60:], np.minimum(np.sqrt(spacing + FLOOR), MAX_BANDWIDTH), rtol=1e-4
     )
 
 
@@ -278,8 +278,8 @@ def test_few_exemplars_leave_as_many_neighbours_to_each_row(m: int, doubted: int
     kept = np.sort(energies(few, FRESH), axis=0)[doubts:]
     np.testing.assert_allclose(few.score(FRESH), score(kept, believed), rtol=1e-4)
     own = np.sort(energies(few, POINTS[:m]), axis=0)[1 + doubts :]
-    for left_out in (1, 2):
-        result = few.score(POINTS[:m], left_out)
+    for n_left_out in (1, 2):
+        result = few.score(POINTS[:m], n_left_out)
         np.testing.assert_allclose(result, score(own, believed), rtol=1e-4)
 
 

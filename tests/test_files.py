@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from vae_anomaly.exceptions import OutputError
-from vae_anomaly.files import STALE_SECONDS, atomic_write, check_writable
+from vae_anomaly.storage.atomic import STALE_SECONDS, atomic_write, check_writable
 
 needs_a_plain_user = pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 
@@ -223,7 +223,7 @@ def test_a_writer_at_work_is_left_alone(target):
 
 
 def test_without_locks_age_decides(target, monkeypatch):
-    monkeypatch.setattr("vae_anomaly.files.fcntl", None)
+    monkeypatch.setattr("vae_anomaly.storage.atomic.fcntl", None)
     young = stale(target, seconds=60)
     with atomic_write(target) as file:
         file.write(b"new")
@@ -238,7 +238,7 @@ def test_without_locks_age_decides(target, monkeypatch):
 def test_a_process_killed_while_writing_leaves_the_old_file(target):
     code = (
         "import sys, time\n"
-        "from vae_anomaly.files import atomic_write\n"
+        "from vae_anomaly.storage.atomic import atomic_write\n"
         "with atomic_write(sys.argv[1]) as file:\n"
         "    file.write(b'half'); file.flush(); print('ready', flush=True); time.sleep(60)\n"
     )

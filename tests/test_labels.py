@@ -1,4 +1,4 @@
-"""Labels of arrays of pictures: where they are looked for, and what they mean."""
+"""Labels of arrays of images: where they are looked for, and what they mean."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import struct
 
 import numpy as np
 import pytest
-from pictures import RAMP
+from images import RAMP
 
 from vae_anomaly import DataError
-from vae_anomaly.schema import anomalous_folders
-from vae_anomaly.sources import open_pictures
+from vae_anomaly.data.image.schema import anomalous_folders
+from vae_anomaly.data.image.source import open_images
 
-PICTURES = np.stack([RAMP] * 4)
+IMAGES = np.stack([RAMP] * 4)
 
 
 def npz(folder, **arrays):
     path = folder / "a.npz"
-    np.savez(path, X=PICTURES, **arrays)
+    np.savez(path, X=IMAGES, **arrays)
     return path
 
 
@@ -31,7 +31,7 @@ def idx(path, values):
 
 
 def flags(path, normal=()):
-    labels = anomalous_folders(open_pictures(path), normal=normal)
+    labels = anomalous_folders(open_images(path), normal=normal)
     return None if labels is None else labels.tolist()
 
 
@@ -49,7 +49,7 @@ def flags(path, normal=()):
 def test_zero_is_normal_and_one_is_not(tmp_path, name, values):
     path = npz(tmp_path, **{name: values})
     assert flags(path) == [False, True, True, False]
-    source = open_pictures(path)
+    source = open_images(path)
     assert source.labels.origin == f"{name} in {source.name}"
     assert len(set(source.kinds)) == 2
     assert flags(path, normal=[source.kinds[1]]) == [True, False, False, True]
@@ -62,12 +62,12 @@ def test_all_of_one_label_is_known_too(tmp_path, value, anomalous):
 
 def test_classes_need_a_word_on_what_is_normal(tmp_path):
     path = npz(tmp_path, labels=np.array([3, 0, 7, 0]))
-    assert open_pictures(path).kinds == ["3", "0", "7", "0"]
+    assert open_images(path).kinds == ["3", "0", "7", "0"]
     assert flags(path) is None
     assert flags(path, normal=["0"]) == [True, False, True, False]
     assert flags(path, normal=["0", "7"]) == [True, False, False, False]
     with pytest.raises(
-        DataError, match=r"a\.npz: no picture has the normal label '8'\. The labels are '0', '3'"
+        DataError, match=r"a\.npz: no image has the normal label '8'\. The labels are '0', '3'"
     ):
         flags(path, normal=["8"])
 
@@ -83,10 +83,10 @@ def test_words_may_say_what_is_normal(tmp_path):
 @pytest.mark.parametrize("labels_end", ["", ".gz"])
 @pytest.mark.parametrize("dot", ["-", "."])
 def test_an_idx_file_has_its_labels_beside_it(tmp_path, end, labels_end, dot):
-    path = idx(tmp_path / f"t10k-images{dot}idx3-ubyte{end}", PICTURES)
-    assert open_pictures(path).kinds is None
+    path = idx(tmp_path / f"t10k-images{dot}idx3-ubyte{end}", IMAGES)
+    assert open_images(path).kinds is None
     beside = idx(tmp_path / f"t10k-labels{dot}idx1-ubyte{labels_end}", [0, 9, 1, 0])
-    source = open_pictures(path)
+    source = open_images(path)
     assert source.kinds == ["0", "9", "1", "0"]
     assert source.labels.origin.endswith(beside.name)
     assert flags(path) is None
@@ -94,17 +94,17 @@ def test_an_idx_file_has_its_labels_beside_it(tmp_path, end, labels_end, dot):
 
 
 def test_two_classes_of_an_idx_file_are_classes(tmp_path):
-    path = idx(tmp_path / "t10k-images-idx3-ubyte", PICTURES)
+    path = idx(tmp_path / "t10k-images-idx3-ubyte", IMAGES)
     idx(tmp_path / "t10k-labels-idx1-ubyte", [0, 1, 1, 0])
     assert flags(path) is None
 
 
 def test_other_names_are_no_labels(tmp_path):
-    assert open_pictures(npz(tmp_path, target=np.arange(4))).kinds is None
+    assert open_images(npz(tmp_path, target=np.arange(4))).kinds is None
     idx(tmp_path / "labels-idx1-ubyte", [0, 1, 1, 0])
-    assert open_pictures(idx(tmp_path / "pictures", PICTURES)).kinds is None
-    np.savez(tmp_path / "y.npz", y=PICTURES)  # the pictures themselves are called so
-    assert open_pictures(tmp_path / "y.npz").kinds is None
+    assert open_images(idx(tmp_path / "images", IMAGES)).kinds is None
+    np.savez(tmp_path / "y.npz", y=IMAGES)  # the images themselves are called so
+    assert open_images(tmp_path / "y.npz").kinds is None
 
 
 @pytest.mark.parametrize(
@@ -113,14 +113,14 @@ def test_other_names_are_no_labels(tmp_path):
         (
             np.zeros(5),
             r"y in .*a\.npz holds an array of shape \(5,\)\. Expected one label for each of the 4 "
-            r"pictures: shape \(4,\)\.",
+            r"images: shape \(4,\)\.",
         ),
         (np.zeros((4, 2)), r"y in .*a\.npz holds an array of shape \(4, 2\)\. Expected one label"),
         (
             np.array([0, np.nan, 1, 0]),
-            r"y in .*a\.npz, picture 2: expected a label, got nan\. Fill it in or remove the",
+            r"y in .*a\.npz, image 2: expected a label, got nan\. Fill it in or remove the",
         ),
-        (np.array(["good", "", "x", "y"]), "picture 2 has an empty label. Fill it in or remove"),
+        (np.array(["good", "", "x", "y"]), "image 2 has an empty label. Fill it in or remove"),
         (np.array([b"a"] * 4), r"y in .*a\.npz holds '\|S1', expected numbers or text: labels\."),
         (np.array(["x" * 257] * 4), "holds text of 257 characters. Expected labels, of at most"),
         (np.array([0, 1, 1, None]), r"y in .*a\.npz holds 'object', expected numbers or text"),
@@ -129,13 +129,13 @@ def test_other_names_are_no_labels(tmp_path):
 )
 def test_what_cannot_be_labels_is_refused(tmp_path, values, sentence):
     path = npz(tmp_path, y=values)
-    open_pictures(path)  # only whoever asks for labels is told
+    open_images(path)  # only whoever asks for labels is told
     with pytest.raises(DataError, match=sentence):
         flags(path)
 
 
 def test_damaged_labels_are_refused(tmp_path):
-    path = idx(tmp_path / "t10k-images-idx3-ubyte", PICTURES)
+    path = idx(tmp_path / "t10k-images-idx3-ubyte", IMAGES)
     beside = idx(tmp_path / "t10k-labels-idx1-ubyte", [0, 1, 1, 0])
     whole = beside.read_bytes()
     beside.write_bytes(whole[:-1])

@@ -7,26 +7,26 @@ import pytest
 from keras import ops
 from scipy import integrate, stats
 
-from vae_anomaly.densities import MIN_VARIANCE, PLAIN, floored_log_variance, gaussian_kl
-from vae_anomaly.families import (
-    FAMILIES,
+from vae_anomaly.networks.likelihood_layer import LikelihoodLayer
+from vae_anomaly.stats.densities import MIN_VARIANCE, floored_log_variance, gaussian_kl, numpy_ops
+from vae_anomaly.stats.likelihoods import (
+    LIKELIHOODS,
     Bernoulli,
     DiscretizedLogistic,
-    Family,
     Gaussian,
     HeteroscedasticGaussian,
+    Likelihood,
     StudentT,
 )
-from vae_anomaly.likelihoods import Likelihood
-from vae_anomaly.scaling import unbend
+from vae_anomaly.stats.soft_clip import inverse_soft_clip
 
 RNG = np.random.RandomState(0)
 
 
-def of_family(family: Family, **learned: np.ndarray) -> Likelihood:
+def of_family(family: Likelihood, **learned: np.ndarray) -> LikelihoodLayer:
     """Make the layer for parameters of shape (members, 1, columns)."""
     members, _, columns = next(iter(learned.values()), np.empty((1, 1, 4))).shape
-    likelihood = Likelihood(family, members, columns)
+    likelihood = LikelihoodLayer(family, members, columns)
     for name, values in learned.items():
         likelihood.parameters[name].assign(values)
     return likelihood
@@ -36,7 +36,7 @@ def of_family(family: Family, **learned: np.ndarray) -> Likelihood:
 def test_gaussian_kl_is_the_integral_that_defines_it(mean: float, log_variance: float) -> None:
     q, p = stats.norm(mean, np.exp(log_variance / 2)), stats.norm()
     expected, _ = integrate.quad(lambda z: q.pdf(z) * (q.logpdf(z) - p.logpdf(z)), -15, 15)
-    assert float(gaussian_kl(PLAIN, np.array(mean), np.array(log_variance))) == pytest.approx(
+    assert float(gaussian_kl(numpy_ops, np.array(mean), np.array(log_variance))) == pytest.approx(
         expected
     )
 
@@ -72,7 +72,7 @@ def test_heteroscedastic_log_prob_matches_scipy(dtype: str) -> None:
     x, mean, raw = RNG.normal(size=(3, 2, 2, 5, 4, 3)).astype(dtype)
     outputs = np.stack([mean, raw], axis=-1).reshape(*x.shape[:-1], 6)  # side by side
 
-    likelihood = Likelihood(HeteroscedasticGaussian(), members=2, columns=3)
+    likelihood = LikelihoodLayer(HeteroscedasticGaussian(), members=2, columns=3)
     result = ops.convert_to_numpy(likelihood.log_prob(x, outputs))
 
     deviation = np.sqrt(np.exp(raw) + MIN_VARIANCE)
@@ -101,7 +101,7 @@ def test_discretized_logistic_log_prob_matches_scipy(dtype: str) -> None:
 def test_a_step_far_out_costs_its_distance_and_one_that_is_certain_nothing() -> None:
     parameters = {"log_variance": np.log(1e-12), "step": 1.0, "origin": 0.0}
     x, mean = np.array([0.0, 1000.0]), (np.zeros(2),)
-    result = DiscretizedLogistic().log_density(PLAIN, x, mean, parameters)
+    result = DiscretizedLogistic().log_prob(numpy_ops, x, mean, parameters)
     scale = 0.01 * np.sqrt(3) / np.pi
     np.testing.assert_allclose(result, [0.0, -999.5 / scale], atol=1e-12)
 
@@ -136,15 +136,15 @@ def test_values_drawn_of_a_lattice_lie_on_it_as_often_as_they_should() -> None:
     values, counts = np.unique(drawn, return_counts=True)
     np.testing.assert_allclose((values - 0.25) / step % 1, 0.0, atol=1e-9)
     mass = np.exp(
-        DiscretizedLogistic().log_density(
-            PLAIN, values, (0.4,), {**parameters, "log_variance": 0.0}
+        DiscretizedLogistic().log_prob(
+            numpy_ops, values, (0.4,), {**parameters, "log_variance": 0.0}
         )
     )
     np.testing.assert_allclose(counts / n, mass, atol=0.005)
 
 
 def test_fixed_variance_of_one_half_is_the_squared_error() -> None:
-    likelihood = Likelihood(Gaussian(variance=0.5), members=1, columns=2)
+    likelihood = LikelihoodLayer(Gaussian(variance=0.5), members=1, columns=2)
     x, outputs = RNG.normal(size=(2, 1, 1, 6, 2))
     result = -ops.convert_to_numpy(likelihood.log_prob(x, outputs))
     np.testing.assert_allclose(result, (x - outputs) ** 2 + 0.5 * np.log(np.pi), rtol=1e-6)
@@ -152,7 +152,7 @@ def test_fixed_variance_of_one_half_is_the_squared_error() -> None:
 
 
 def test_learned_variance_has_a_floor() -> None:
-    assert np.exp(floored_log_variance(PLAIN, -1e4)) == pytest.approx(1e-4, rel=1e-4)
+    assert np.exp(floored_log_variance(numpy_ops, -1e4)) == pytest.approx(1e-4, rel=1e-4)
 
 
 def test_bernoulli_log_prob_matches_scipy_on_coins_and_the_log_loss_between() -> None:
@@ -172,23 +172,23 @@ def test_bernoulli_log_prob_matches_scipy_on_coins_and_the_log_loss_between() ->
 def test_values_drawn_beyond_the_knee_lie_on_the_lattice_as_well() -> None:
     parameters = {"log_variance": np.log(9.0), "step": 4.2, "origin": 0.0}
     drawn = DiscretizedLogistic().draw(RNG, (np.full((1000, 1), 8.2),), parameters)
-    on = unbend(drawn) / 4.2
+    on = inverse_soft_clip(drawn) / 4.2
     np.testing.assert_allclose(on, on.round(), atol=1e-9)
     assert on.max() > 2.5  # of a knee at 8 deviations
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", LIKELIHOODS)
 def test_what_is_drawn_has_the_deviation_that_is_told(name: str) -> None:
-    family = FAMILIES[name]()
+    family = LIKELIHOODS[name]()
     outputs = [np.tile([0.1, 0.5, 0.8], (100_000, 1))]
     outputs += [np.zeros_like(outputs[0])] * (family.n_outputs - 1)
-    means = family.mean(PLAIN, outputs)
-    start = dict.fromkeys(family.given, 0.0) | dict(family.start)
+    means = family.mean(numpy_ops, outputs)
+    start = dict.fromkeys(family.fixed_parameters, 0.0) | dict(family.learned_parameters)
     parameters = {key: np.full_like(means, value) for key, value in start.items()}
-    drawn = family.draw(RNG, outputs, parameters)
+    drawn = family.sample(RNG, outputs, parameters)
     few = {key: value[:2] for key, value in parameters.items()}
     np.testing.assert_allclose(drawn.mean(axis=0), means[0], atol=0.02)
-    unit = family.unit(means, drawn - means, few)
+    unit = family.residual_scale(means, drawn - means, few)
     np.testing.assert_allclose(drawn.std(axis=0), unit, rtol=0.02)
 
 
@@ -196,7 +196,7 @@ def test_units_are_averaged_over_members_as_squared_errors_weigh_them() -> None:
     means, raw = np.zeros((5, 2)), np.log([[0.25, 1.0], [1.0, 1.0]])
     for family in (Gaussian(), DiscretizedLogistic()):
         np.testing.assert_allclose(
-            family.unit(means, means, {"log_variance": raw}), [1 / 1.5, 1.0], rtol=1e-3
+            family.residual_scale(means, means, {"log_variance": raw}), [1 / 1.5, 1.0], rtol=1e-3
         )
     np.testing.assert_allclose(Gaussian(variance=0.25).unit(means, means, {}), 0.5)
     coins = np.array([[0.5, 0.2, 0.0], [0.5, 0.4, 0.0]])

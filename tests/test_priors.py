@@ -7,13 +7,13 @@ import pytest
 from scipy import integrate, stats
 
 from vae_anomaly import VAEDetector
-from vae_anomaly.priors import (
+from vae_anomaly.stats.priors import (
     MAX_COMPONENTS,
     NORMAL_SHARE,
     as_components,
     draw_codes,
     kl_from_prior,
-    some_rows,
+    subsample,
 )
 
 RNG = np.random.RandomState(0)
@@ -138,10 +138,10 @@ def test_the_prior_enters_the_score_and_nothing_else() -> None:
 def test_the_prior_does_not_follow_the_order_of_rows() -> None:
     period = np.arange(1024) % 4  # what every fourth row would miss
     rows = np.eye(4)[period] + 0.01 * RNG.normal(size=(1024, 4))
-    taken = some_rows(np.column_stack([rows, period]), 256, np.random.RandomState(0))
+    taken = subsample(np.column_stack([rows, period]), 256, np.random.RandomState(0))
     assert len(taken) == 256
     assert (np.bincount(taken[:, -1].astype(int)) > 40).all()
-    np.testing.assert_array_equal(some_rows(rows, 5000, RNG), rows)
+    np.testing.assert_array_equal(subsample(rows, 5000, RNG), rows)
 
 
 def test_components_as_thin_as_needles_are_summed_all_the_same() -> None:

@@ -23,7 +23,7 @@ from vae_anomaly.displays import LatentDisplay, ScoreDisplay
 from vae_anomaly.report import ReportData, build_report, collect, intervals, render, write_report
 from vae_anomaly.report.data import Reason, Threshold
 from vae_anomaly.report.intervals import areas, rate
-from vae_anomaly.report.render import PICTURES, draw_pictures, render_page
+from vae_anomaly.report.render import FIGURES, draw_figures, render_page
 from vae_anomaly.report.wording import nats, number, percent, summarize
 
 HOSTILE = [
@@ -60,8 +60,8 @@ def report(fitted: VAEDetector, mixed: tuple[pd.DataFrame, np.ndarray]) -> Repor
 
 
 @pytest.fixture(scope="module")
-def pictures(report: ReportData) -> dict[str, bytes]:
-    return draw_pictures(report)
+def images(report: ReportData) -> dict[str, bytes]:
+    return draw_figures(report)
 
 
 # ------------------------------------------------------------------------------- intervals
@@ -405,21 +405,21 @@ def check_page(page: str) -> Page:
     return parsed
 
 
-def test_the_page_is_self_contained(report: ReportData, pictures: dict[str, bytes]) -> None:
-    page = render_page(report, pictures)
+def test_the_page_is_self_contained(report: ReportData, images: dict[str, bytes]) -> None:
+    page = render_page(report, images)
     assert page.startswith('<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n')
     parsed = check_page(page)
-    assert len(parsed.values("img", "src")) == len(PICTURES)
+    assert len(parsed.values("img", "src")) == len(FIGURES)
     for word in ("m.vae", "d.csv", "AUROC", "latent code", report.summary[0]):
         assert word in parsed.text.replace("\u00a0", " ")
     assert "created" not in parsed.text
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda t: ascii(t[:20]))
-def test_hostile_text_stays_text(report: ReportData, pictures: dict[str, bytes], text: str) -> None:
+def test_hostile_text_stays_text(report: ReportData, images: dict[str, bytes], text: str) -> None:
     top = replace(report.top[0], row_id=text, reasons=(Reason(text, 1.0, 2.0, 3.0),))
     hostile = replace(report, title=text, model_name=text, data_name=text, created=text, top=(top,))
-    page = render_page(hostile, pictures)
+    page = render_page(hostile, images)
     page.encode("utf-8")
     parsed = check_page(page)
     assert len(page) - sum(map(len, parsed.values("img", "src"))) < 50_000
@@ -436,25 +436,25 @@ def test_hostile_columns_pass_from_table_to_page() -> None:
     assert any(name in parsed.text for name in names)
 
 
-def test_write_report_writes_the_page_and_its_pictures(
-    report: ReportData, pictures: dict[str, bytes], tmp_path: Path
+def test_write_report_writes_the_page_and_its_images(
+    report: ReportData, images: dict[str, bytes], tmp_path: Path
 ) -> None:
     folder = tmp_path / "new" / "report"
     page = write_report(report, folder)
     assert page == folder / "report.html"
     assert {path.name for path in folder.iterdir()} == {
         "report.html",
-        *(f"{name}.png" for name in PICTURES),
+        *(f"{name}.png" for name in FIGURES),
     }
-    for name in PICTURES:
+    for name in FIGURES:
         content = (folder / f"{name}.png").read_bytes()
         assert content.startswith(b"\x89PNG\r\n\x1a\n")
-        assert content == pictures[name]  # drawn twice, equal to the last bit
+        assert content == images[name]  # drawn twice, equal to the last bit
     assert str(tmp_path) not in page.read_text("utf-8")
     assert page.stat().st_size < 2_000_000
 
 
-def test_pictures_of_an_earlier_report_go(
+def test_images_of_an_earlier_report_go(
     fitted: VAEDetector, report: ReportData, tmp_path: Path
 ) -> None:
     write_report(report, tmp_path)
@@ -490,10 +490,10 @@ def test_the_page_stays_small_for_many_rows(report: ReportData) -> None:
 
 
 def test_drawing_ignores_and_keeps_the_settings_of_the_caller(
-    report: ReportData, pictures: dict[str, bytes]
+    report: ReportData, images: dict[str, bytes]
 ) -> None:
     import matplotlib as mpl
 
     with mpl.rc_context({"font.size": 30, "axes.facecolor": "red"}):
-        assert draw_pictures(report)["training"] == pictures["training"]
+        assert draw_figures(report)["training"] == images["training"]
         assert mpl.rcParams["font.size"] == 30

@@ -22,7 +22,7 @@ from vae_anomaly import DataError, VAEDetector
 from vae_anomaly.displays import CalibrationDisplay, PValueDisplay
 from vae_anomaly.report import Criteria, ReportData, build_report, write_report
 from vae_anomaly.report.choices import choose_thresholds, discovery, measure_steps
-from vae_anomaly.report.render import draw_pictures, render_page
+from vae_anomaly.report.render import draw_figures, render_page
 from vae_anomaly.report.wording import nats, percent, summarize
 
 SCORES = st.lists(st.tuples(st.integers(0, 8), st.booleans()), min_size=2, max_size=25)
@@ -94,7 +94,7 @@ def test_thresholds_lie_between_scores_however_close() -> None:
 
 def test_choices_are_told_beside_the_models_own(fitted: VAEDetector, report: ReportData) -> None:
     assert report.threshold.value == -fitted.offset_
-    page = render_page(report, draw_pictures(report))
+    page = render_page(report, draw_figures(report))
     for choice in report.choices:
         assert f'<td class="n">{nats(choice.threshold)}</td>' in page
     said = [line for line in report.summary if line.startswith("Chosen by these labels (")]

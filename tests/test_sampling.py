@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from vae_anomaly.sources.sampling import RowSample
+from vae_anomaly.data.sampling import RowSample
 
 
 def sampled(rows, most, seed=0, batch=7):

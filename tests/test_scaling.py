@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize
 
-from vae_anomaly.scaling import KNEE, Columns, bend, bend_log_jacobian, unbend
+from vae_anomaly.data.scaling import ColumnScaler
+from vae_anomaly.stats.soft_clip import (
+    CLIP_THRESHOLD,
+    inverse_soft_clip,
+    soft_clip,
+    soft_clip_log_jacobian,
+)
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -16,27 +22,27 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 @given(st.lists(finite, min_size=2, max_size=20))
 def test_bend_is_finite_odd_and_never_falls(values: list[float]) -> None:
     z = np.sort(np.clip(values, -1e300, 1e300))
-    bent = bend(z)
+    bent = soft_clip(z)
     assert np.isfinite(bent).all()
     assert (np.diff(bent) >= 0).all()
-    np.testing.assert_array_equal(bend(-z), -bent)
+    np.testing.assert_array_equal(soft_clip(-z), -bent)
 
 
 @given(st.floats(-1e15, 1e15))
 def test_unbend_undoes_bend(z: float) -> None:
-    again = unbend(bend(np.array([z])))[0]
+    again = inverse_soft_clip(soft_clip(np.array([z])))[0]
     assert again == pytest.approx(z, rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize("z", [-1e6, -9.0, -3.0, 0.5, 7.99, 8.01, 100.0])
 def test_bend_log_jacobian_is_minus_the_log_of_the_slope(z: float) -> None:
-    slope = optimize.approx_fprime([z], lambda x: bend(x)[0], 1e-6 * max(1, abs(z)))[0]
-    assert bend_log_jacobian(np.array([z]))[0] == pytest.approx(-np.log(slope), abs=1e-4)
+    slope = optimize.approx_fprime([z], lambda x: soft_clip(x)[0], 1e-6 * max(1, abs(z)))[0]
+    assert soft_clip_log_jacobian(np.array([z]))[0] == pytest.approx(-np.log(slope), abs=1e-4)
 
 
 def test_moments_are_those_of_numpy() -> None:
     rows = np.random.RandomState(0).normal(3, 2, size=(500, 4))
-    columns = Columns.from_rows(rows)
+    columns = ColumnScaler.from_rows(rows)
     np.testing.assert_allclose(columns.center, rows.mean(axis=0))
     np.testing.assert_allclose(columns.scale, rows.std(axis=0))
     np.testing.assert_array_equal(columns.low, rows.min(axis=0))
@@ -45,9 +51,9 @@ def test_moments_are_those_of_numpy() -> None:
 @pytest.mark.parametrize("wild", [1e30, -1e300, 1.7e308])
 def test_one_wild_cell_does_not_flatten_its_column(wild: float) -> None:
     rows = np.random.RandomState(0).normal(size=(500, 2))
-    calm = Columns.from_rows(rows)
+    calm = ColumnScaler.from_rows(rows)
     rows[0, 0] = wild
-    columns = Columns.from_rows(rows)
+    columns = ColumnScaler.from_rows(rows)
     assert columns.scale[0] == pytest.approx(calm.scale[0], rel=0.2)
     assert np.isfinite(columns.network_input(rows)).all()
 
@@ -55,23 +61,23 @@ def test_one_wild_cell_does_not_flatten_its_column(wild: float) -> None:
 def test_one_wild_cell_does_not_flatten_a_column_of_mostly_zeros() -> None:
     rng = np.random.RandomState(0)
     rows = np.where(rng.uniform(size=(500, 1)) < 0.8, 0.0, rng.normal(10, 2, size=(500, 1)))
-    calm = Columns.from_rows(rows)
+    calm = ColumnScaler.from_rows(rows)
     rows[0] = 1e30
-    assert Columns.from_rows(rows).scale[0] < 2 * calm.scale[0]
+    assert ColumnScaler.from_rows(rows).scale[0] < 2 * calm.scale[0]
     flags = (np.arange(500) % 100 == 0).astype(float)[:, None]
-    assert Columns.from_rows(flags).scale[0] == pytest.approx(flags.std())
+    assert ColumnScaler.from_rows(flags).scale[0] == pytest.approx(flags.std())
 
 
 def test_a_column_far_from_zero_keeps_its_digits() -> None:
     rows = np.random.RandomState(0).normal(size=(500, 1)).round(3)
-    near = Columns.from_rows(rows).network_input(rows)
-    far = Columns.from_rows(rows + 1e8).network_input(rows + 1e8)
+    near = ColumnScaler.from_rows(rows).network_input(rows)
+    far = ColumnScaler.from_rows(rows + 1e8).network_input(rows + 1e8)
     np.testing.assert_allclose(far, near, atol=1e-6)
 
 
 def test_a_constant_column_stays_out_of_the_network_but_counts() -> None:
     rows = np.column_stack([np.arange(99.0), np.full(99, 20.0)])
-    columns = Columns.from_rows(rows)
+    columns = ColumnScaler.from_rows(rows)
     assert columns.varies.tolist() == [True, False]
     assert columns.network_input(rows).shape == (99, 1)
     # One pseudo-row a unit (20) away among 100 rows: a deviation of 20 / sqrt(100) = 2.
@@ -82,7 +88,7 @@ def test_a_constant_column_stays_out_of_the_network_but_counts() -> None:
 
 def test_bernoulli_targets_leave_the_unit_interval_alone_and_scale_others() -> None:
     rows = np.array([[0.2, -5.0], [0.9, 5.0], [0.5, 0.0]])
-    columns = Columns.from_rows(rows)
+    columns = ColumnScaler.from_rows(rows)
     _, target = columns.input_and_target(rows, "bernoulli")
     np.testing.assert_allclose(target, [[0.2, 0.0], [0.9, 1.0], [0.5, 0.5]])
     np.testing.assert_allclose(columns.from_target(target, "bernoulli"), rows)
@@ -98,15 +104,19 @@ def test_bernoulli_targets_leave_the_unit_interval_alone_and_scale_others() -> N
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=9))
 def test_gaussian_targets_come_back(values: list[float]) -> None:
-    columns = Columns.from_rows(np.array([[0.0, 3.0], [2.0, 3.0], [5.0, 3.0]]))
+    columns = ColumnScaler.from_rows(np.array([[0.0, 3.0], [2.0, 3.0], [5.0, 3.0]]))
     rows = np.column_stack([values, np.full(len(values), 3.0)])
     again = columns.from_target(columns.network_input(rows), "gaussian")
     np.testing.assert_allclose(again, rows, rtol=1e-6, atol=1e-9)
 
 
 def test_the_knee_is_where_the_line_ends() -> None:
-    np.testing.assert_array_equal(bend(np.array([KNEE, -KNEE])), [KNEE, -KNEE])
-    assert bend(np.array([KNEE + 1e-6]))[0] == pytest.approx(KNEE + 1e-6, abs=1e-11)
+    np.testing.assert_array_equal(
+        soft_clip(np.array([CLIP_THRESHOLD, -CLIP_THRESHOLD])), [CLIP_THRESHOLD, -CLIP_THRESHOLD]
+    )
+    assert soft_clip(np.array([CLIP_THRESHOLD + 1e-6]))[0] == pytest.approx(
+        CLIP_THRESHOLD + 1e-6, abs=1e-11
+    )
 
 
 def test_numbers_of_which_a_half_would_vanish_are_zeros() -> None:
@@ -114,7 +124,7 @@ def test_numbers_of_which_a_half_would_vanish_are_zeros() -> None:
     rows = np.array(
         [[0.0, least, 1.0], [least, least, 2.0], [least, least, 3.0], [least, -least, 4.0]]
     )
-    columns = Columns.from_rows(rows)
+    columns = ColumnScaler.from_rows(rows)
     assert columns.varies.tolist() == [False, False, True]
     assert (columns.low[:2] == 0).all()
     assert np.isfinite(columns.network_input(rows)).all()

@@ -4,8 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from vae_anomaly.data.labels import NORMAL_LABELS, anomalous
+from vae_anomaly.data.table.schema import TableSchema
 from vae_anomaly.exceptions import DataError
-from vae_anomaly.schema import NORMAL_LABELS, TableSchema, anomalous
 
 
 def scoring(header, features=("flow", "pressure"), **options):

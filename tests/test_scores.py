@@ -11,7 +11,7 @@ from sklearn.covariance import LedoitWolf
 
 from vae_anomaly import VAEDetector, load, save
 from vae_anomaly.exceptions import ParameterError
-from vae_anomaly.scores import SCORES
+from vae_anomaly.stats.scores import SCORES
 
 RNG = np.random.RandomState(0)
 ROWS = RNG.normal(size=(200, 3))
@@ -99,14 +99,14 @@ def test_latent_distance_is_that_of_a_normal_distribution() -> None:
     np.testing.assert_allclose(result, expected, rtol=1e-6)
 
 
-def test_auto_is_exemplar_for_rows_and_elbo_for_pictures(detector: VAEDetector) -> None:
+def test_auto_is_exemplar_for_rows_and_elbo_for_images(detector: VAEDetector) -> None:
     np.testing.assert_array_equal(
         -detector.score_samples(FRESH), detector.scores(FRESH)["exemplar"]
     )
-    pictures = RNG.uniform(size=(30, 6, 6))
-    of_pictures = VAEDetector(**QUICK, threshold=0.0).fit(pictures)
+    images = RNG.uniform(size=(30, 6, 6))
+    of_images = VAEDetector(**QUICK, threshold=0.0).fit(images)
     np.testing.assert_array_equal(
-        -of_pictures.score_samples(pictures), of_pictures.scores(pictures)["elbo"]
+        -of_images.score_samples(images), of_images.scores(images)["elbo"]
     )
 
 

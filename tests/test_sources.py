@@ -11,9 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from vae_anomaly.sources import base, delimited
 
+from vae_anomaly.data.table.files import open_table
+from vae_anomaly.data.table.source import CellError
 from vae_anomaly.exceptions import DataError
-from vae_anomaly.sources import CellError, base, delimited, open_table
 
 
 @pytest.fixture
@@ -446,7 +448,7 @@ def test_a_parquet_file_is_never_in_memory_as_a_whole(tmp_path, groups):
 
 def test_a_csv_file_is_never_in_memory_as_a_whole_case_40(tmp_path, monkeypatch):
     """Some dozens of blocks are, those that are read ahead."""
-    monkeypatch.setattr("vae_anomaly.sources.delimited.BLOCK_BYTES", 2**16)
+    monkeypatch.setattr("vae_anomaly.data.table.csv_table.BLOCK_BYTES", 2**16)
     line = b",".join([b"1.25"] * 20) + b"\n"
     path = tmp_path / "long.csv"
     path.write_bytes(b",".join(b"c%d" % i for i in range(20)) + b"\n" + line * 300_000)  # 30 MB

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from vae_anomaly.thresholds import (
+from vae_anomaly.stats.thresholds import (
     TooFewCalibrationRowsWarning,
     calibration_size,
     choose_calibration_rows,
@@ -132,7 +132,7 @@ def test_p_values_of_normal_rows_are_valid_and_smoothed_ones_uniform() -> None:
 
 
 @given(SCORES, SCORES, RATES)
-@pytest.mark.filterwarnings("ignore::vae_anomaly.thresholds.TooFewCalibrationRowsWarning")
+@pytest.mark.filterwarnings("ignore::vae_anomaly.stats.thresholds.TooFewCalibrationRowsWarning")
 def test_rows_above_the_threshold_are_those_of_small_p_values(
     calibration: list[int], rows: list[int], rate: float
 ) -> None:
@@ -147,7 +147,7 @@ def test_rows_above_the_threshold_are_those_of_small_p_values(
 
 
 @given(SCORES, SCORES, RATES)
-@pytest.mark.filterwarnings("ignore::vae_anomaly.thresholds.TooFewCalibrationRowsWarning")
+@pytest.mark.filterwarnings("ignore::vae_anomaly.stats.thresholds.TooFewCalibrationRowsWarning")
 def test_false_discovery_threshold_is_benjamini_and_hochbergs(
     calibration: list[int], rows: list[int], fdr: float
 ) -> None:
@@ -157,7 +157,7 @@ def test_false_discovery_threshold_is_benjamini_and_hochbergs(
     np.testing.assert_array_equal(flagged, adjusted <= fdr + 1e-9)
 
 
-@pytest.mark.filterwarnings("ignore::vae_anomaly.thresholds.TooFewCalibrationRowsWarning")
+@pytest.mark.filterwarnings("ignore::vae_anomaly.stats.thresholds.TooFewCalibrationRowsWarning")
 def test_the_share_of_false_discoveries_is_kept_with_one_shared_calibration_set() -> None:
     rng = np.random.RandomState(0)
     fdr, normal, strange, repeats = 0.2, 80, 20, 2000

@@ -9,23 +9,21 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from vae_anomaly import training
-from vae_anomaly.feeding import TrainingRows
-from vae_anomaly.inference import elbo_terms
-from vae_anomaly.networks import NetworkSpec
-from vae_anomaly.training import (
-    OPTIMIZERS,
-    Adam,
+from vae_anomaly.inference.passes import elbo_terms
+from vae_anomaly.networks.spec import NetworkSpec
+from vae_anomaly.networks.vae import ElboTerms
+from vae_anomaly.training import loop as training
+from vae_anomaly.training.batches import InMemoryData
+from vae_anomaly.training.loop import (
     Best,
     Plan,
-    RMSprop,
     clipped,
     losses_of_members,
     pays_to_compile,
     steps_at_once,
     train,
 )
-from vae_anomaly.vae import ElboTerms
+from vae_anomaly.training.optimizers import OPTIMIZERS, Adam, RMSprop
 
 
 @pytest.mark.parametrize(
@@ -55,7 +53,7 @@ def test_every_optimizer_learns(optimizer: str) -> None:
     line = (rng.normal(size=(300, 1)) * [1.0, -1.0, 0.5]).astype(np.float32)
     spec = NetworkSpec(2, 3, (16,), 1, "gaussian")
     plan = Plan(optimizer=optimizer, learning_rate=1e-2, max_steps=300)
-    _, history = train(spec, TrainingRows(line, line), plan, rng)
+    _, history = train(spec, InMemoryData(line, line), plan, rng)
     # Whoever has not found the line needs the entropy of each column by itself.
     entropy = 3 * 0.5 * np.log(2 * np.pi * np.e) + np.log(0.5)
     assert history.held_out[-1] < entropy - 1.0
@@ -86,7 +84,7 @@ def test_what_contamination_tells_of_is_not_learned() -> None:
     left = {}
     for contamination in (None, 0.3):
         plan = Plan(learning_rate=1e-2, max_steps=600, patience=60, contamination=contamination)
-        weights, _ = train(spec, TrainingRows(rows, rows), plan, np.random.RandomState(0))
+        weights, _ = train(spec, InMemoryData(rows, rows), plan, np.random.RandomState(0))
         error = elbo_terms(spec, weights, noise, rows, rows).reconstruction.sum(axis=1)
         left[contamination] = error[280:].mean() - error[:280].mean()
     assert left[0.3] > 1.5 * left[None]
@@ -103,17 +101,17 @@ def test_the_best_weights_of_each_member_are_kept() -> None:
     best = Best(tf.zeros((2, 1)))
     best = best.or_better(tf.constant([[1.0], [1.0]]), np.array([5.0, 5.0], dtype=np.float32))
     best = best.or_better(tf.constant([[2.0], [2.0]]), np.array([4.0, 6.0], dtype=np.float32))
-    assert best.rounds_ago == 0
+    assert best.intervals_since_best == 0
     best = best.or_better(tf.constant([[3.0], [3.0]]), np.array([np.nan, 7.0], dtype=np.float32))
-    assert best.rounds_ago == 1
+    assert best.intervals_since_best == 1
     assert best.weights.numpy().ravel().tolist() == [2.0, 1.0]
 
 
 def test_training_stops_when_held_out_rows_no_longer_gain() -> None:
     noise = np.random.RandomState(0).normal(size=(60, 5)).astype(np.float32)
     spec = NetworkSpec(2, 5, (64,), 4, "gaussian")
-    plan = Plan(max_steps=20_000, round_steps=50, patience=4, learning_rate=3e-3)
-    _, history = train(spec, TrainingRows(noise, noise), plan, np.random.RandomState(0))
+    plan = Plan(max_steps=20_000, validation_interval=50, patience=4, learning_rate=3e-3)
+    _, history = train(spec, InMemoryData(noise, noise), plan, np.random.RandomState(0))
     assert history.step[-1] < plan.max_steps
     assert len(history.held_out) == len(history.loss)
     assert int(np.argmin(history.held_out)) < len(history.loss) - plan.patience
@@ -125,7 +123,7 @@ def test_training_learns_the_variance_of_noise() -> None:
     noise = (0.3 * rng.normal(size=(4000, 2))).astype(np.float32)
     spec = NetworkSpec(1, 2, (8,), 1, "gaussian")
     plan = Plan(learning_rate=1e-2, max_steps=1500)
-    weights, history = train(spec, TrainingRows(noise, noise), plan, rng)
+    weights, history = train(spec, InMemoryData(noise, noise), plan, rng)
     entropy = 2 * 0.5 * np.log(2 * np.pi * np.e * 0.3**2)
     assert history.held_out[-1] == pytest.approx(entropy, abs=0.1)
     variance = np.exp(spec.unpack(weights)["log_variance"])
@@ -134,7 +132,7 @@ def test_training_learns_the_variance_of_noise() -> None:
 
 def test_compiling_changes_what_is_learned_by_rounding_alone(monkeypatch) -> None:
     rows = np.random.RandomState(0).normal(size=(200, 3)).astype(np.float32)
-    spec, data, plan = NetworkSpec(2, 3, (8,), 2, "gaussian"), TrainingRows(rows, rows), Plan()
+    spec, data, plan = NetworkSpec(2, 3, (8,), 2, "gaussian"), InMemoryData(rows, rows), Plan()
 
     def fit(least: int) -> tuple[np.ndarray, list[float]]:
         monkeypatch.setattr(training, "MIN_COMPILED_STEPS", least)
@@ -156,23 +154,25 @@ def test_only_small_products_that_are_often_repeated_are_compiled() -> None:
     assert not pays_to_compile(replace(dense, image=(5, 4, 1)), Plan())
 
 
-@pytest.mark.parametrize("round_steps", [1, 20, 100])
-def test_how_many_steps_go_into_one_call_changes_nothing(monkeypatch, round_steps: int) -> None:
+@pytest.mark.parametrize("validation_interval", [1, 20, 100])
+def test_how_many_steps_go_into_one_call_changes_nothing(
+    monkeypatch, validation_interval: int
+) -> None:
     rows = np.random.RandomState(0).normal(size=(90, 3)).astype(np.float32)
     spec, plan = NetworkSpec(1, 3, (4,), 2, "gaussian"), Plan(max_steps=250, batch_size=16)
 
     def fit() -> np.ndarray:
-        return train(spec, TrainingRows(rows, rows), plan, np.random.RandomState(0))[0]
+        return train(spec, InMemoryData(rows, rows), plan, np.random.RandomState(0))[0]
 
     whole = fit()
-    monkeypatch.setattr(training, "MAX_BLOCK_CELLS", round_steps * 16 * 3)
-    assert steps_at_once(spec, plan) == round_steps
+    monkeypatch.setattr(training, "MAX_BATCH_CELLS", validation_interval * 16 * 3)
+    assert steps_at_once(spec, plan) == validation_interval
     np.testing.assert_array_equal(fit(), whole)
 
 
 def test_a_callback_that_returns_true_ends_training_with_the_best_weights() -> None:
     rows = np.random.RandomState(0).normal(size=(200, 3)).astype(np.float32)
-    spec, data = NetworkSpec(2, 3, (8,), 2, "gaussian"), TrainingRows(rows, rows)
+    spec, data = NetworkSpec(2, 3, (8,), 2, "gaussian"), InMemoryData(rows, rows)
     plan = Plan(max_steps=1900, learning_rate=0.05, patience=100)
 
     def fit(end: int) -> tuple[np.ndarray, list[int]]:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vae_anomaly.inference import elbo_terms
-from vae_anomaly.networks import NetworkSpec
-from vae_anomaly.vae import build_vae
+from vae_anomaly.inference.passes import elbo_terms
+from vae_anomaly.networks.spec import NetworkSpec
+from vae_anomaly.networks.vae import build_vae
 
 RNG = np.random.RandomState(0)
 COLUMNS, LATENT, VARIANCE = 5, 2, 0.3

@@ -13,10 +13,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from vae_anomaly._version import __version__ as __version__
+
 if TYPE_CHECKING:
-    from vae_anomaly.checkpointing import Checkpoint
-    from vae_anomaly.convergence import UnusedLatentWarning
-    from vae_anomaly.drift import DriftWatch
     from vae_anomaly.estimator import VAEDetector
     from vae_anomaly.exceptions import (
         CheckpointError,
@@ -27,27 +26,29 @@ if TYPE_CHECKING:
         ParameterError,
         VAEAnomalyError,
     )
-    from vae_anomaly.exporting import export_onnx
+    from vae_anomaly.model.drift import DriftWatch
+    from vae_anomaly.model.onnx_export import export_onnx
     from vae_anomaly.persistence import inspect, load, save
     from vae_anomaly.recalibration import recalibrate
-    from vae_anomaly.thresholds import TooFewCalibrationRowsWarning
+    from vae_anomaly.stats.thresholds import TooFewCalibrationRowsWarning
+    from vae_anomaly.training.checkpoint import Checkpoint
+    from vae_anomaly.training.collapse import UnusedLatentWarning
 
-__version__ = "0.1.0"
 
 _HOMES = {
-    "Checkpoint": "checkpointing",
+    "Checkpoint": "training.checkpoint",
     "CheckpointError": "exceptions",
     "DataError": "exceptions",
     "DivergenceError": "exceptions",
-    "DriftWatch": "drift",
+    "DriftWatch": "model.drift",
     "ModelFileError": "exceptions",
     "OutputError": "exceptions",
     "ParameterError": "exceptions",
-    "TooFewCalibrationRowsWarning": "thresholds",
-    "UnusedLatentWarning": "convergence",
+    "TooFewCalibrationRowsWarning": "stats.thresholds",
+    "UnusedLatentWarning": "training.collapse",
     "VAEAnomalyError": "exceptions",
     "VAEDetector": "estimator",
-    "export_onnx": "exporting",
+    "export_onnx": "model.onnx_export",
     "inspect": "persistence",
     "load": "persistence",
     "recalibrate": "recalibration",

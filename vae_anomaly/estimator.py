@@ -18,23 +18,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
 from vae_anomaly._parameters import check_parameters
-from vae_anomaly.checkpointing import Checkpoint, keeper_for
-from vae_anomaly.convergence import warn_if_unused
-from vae_anomaly.decisions import DecisionMixin
-from vae_anomaly.densities import PLAIN, gaussian_kl
+from vae_anomaly.data.image.pixels import ImageShape, as_rows, moved, smooth
+from vae_anomaly.data.scaling import ColumnScaler
 from vae_anomaly.exceptions import DataError, ParameterError
-from vae_anomaly.exemplars import most_exemplars
-from vae_anomaly.feeding import TrainingRows
-from vae_anomaly.generative import GenerativeMixin
-from vae_anomaly.history import History
-from vae_anomaly.networks.own import OwnNetworks
-from vae_anomaly.pictures import ImageShape, as_rows, moved, smooth
-from vae_anomaly.priors import MAX_COMPONENTS, as_components, some_rows
-from vae_anomaly.reference import Reference, Seen
-from vae_anomaly.scaling import Columns
-from vae_anomaly.scores import SCORES
-from vae_anomaly.scoring import MeasuredTerms, ScoringMixin
-from vae_anomaly.settings import (
+from vae_anomaly.model.calibration import DecisionMixin
+from vae_anomaly.model.generation import GenerativeMixin
+from vae_anomaly.model.parameters import (
     RULES,
     architecture_for,
     check_channels,
@@ -45,20 +34,31 @@ from vae_anomaly.settings import (
     shift_for,
     smoothing_for,
 )
-from vae_anomaly.thresholds import (
+from vae_anomaly.model.reference import EncodedRows, Reference
+from vae_anomaly.model.terms import MeasuredTerms, ScoringMixin
+from vae_anomaly.networks.custom import CustomNetworks
+from vae_anomaly.stats.densities import gaussian_kl, numpy_ops
+from vae_anomaly.stats.exemplars import max_exemplars
+from vae_anomaly.stats.priors import MAX_COMPONENTS, as_components, subsample
+from vae_anomaly.stats.scores import SCORES
+from vae_anomaly.stats.thresholds import (
     choose_calibration_rows,
     contamination_threshold,
     false_alarm_threshold,
 )
+from vae_anomaly.training.batches import InMemoryData
+from vae_anomaly.training.checkpoint import Checkpoint, checkpointer_for
+from vae_anomaly.training.collapse import warn_if_unused
+from vae_anomaly.training.history import History
 
 __all__ = ["VAEDetector"]
 
 Array = NDArray[np.float64]
 
-LEAST_TRIMMED_ROWS = 10
+MIN_TRIMMED_ROWS = 10
 """Training rows below which all are exemplars, whatever `contamination` says."""
 
-DOUBTED = 2
+N_SKIPPED_NEIGHBORS = 2
 """Nearest training rows that do not vouch where some are known to be anomalies."""
 
 MAX_LATENT_ROWS = 10_000
@@ -79,7 +79,7 @@ class VAEDetector(
     Learns from rows that are (almost) all normal. The anomaly score of a row is
     its reconstruction error plus the divergence of its code, in nats of the
     standardised columns: of rows beside the training rows that are most alike, of
-    pictures minus the ELBO; `score_type` says more.
+    images minus the ELBO; `score_type` says more.
 
     Parameters
     ----------
@@ -90,20 +90,20 @@ class VAEDetector(
         "dense". Or an encoder and a decoder of your own, see Notes.
     latent_dim : int or None, default=None
         Latent dimensions. Those that the data do not need go unused. None is 32
-        for rows and 8 for pictures. Networks of your own have theirs, and this is
+        for rows and 8 for images. Networks of your own have theirs, and this is
         ignored.
     hidden_units : tuple of int or None, default=None
         Sizes of the encoder's dense hidden layers, after any convolutions; a
         dense decoder mirrors them. None is (128, 64), (16,) for "conv", and
         (20,) for "conv_bn".
     smoothing : float or None, default=None
-        Standard deviation, in pixels, of the Gaussian that smooths pictures
+        Standard deviation, in pixels, of the Gaussian that smooths images
         before they are learned or scored. None is 1/28 of their longer side for
         "dense", else 0.
     shift : float or None, default=None
-        Pixels by which training pictures are moved up, down, left and right, as
-        further pictures to learn from. None is 1/28 of the longer side for
-        "dense", unless the pictures are very many, else 0.
+        Pixels by which training images are moved up, down, left and right, as
+        further images to learn from. None is 1/28 of the longer side for
+        "dense", unless the images are very many, else 0.
     likelihood : str, default="gaussian"
         Distribution of a column given the latent code. "gaussian" has one variance a
         column, "heteroscedastic" a variance that the decoder tells anew for each
@@ -129,8 +129,8 @@ class VAEDetector(
     score_type : str, default="auto"
         What `score_samples` is minus of: "exemplar", "elbo",
         "importance_weighted", "reconstruction", "kl", "typicality" or
-        "latent_distance"; see `vae_anomaly.scores`. "auto" is "exemplar" for rows
-        and "elbo" for pictures.
+        "latent_distance"; see `vae_anomaly.stats.scores`. "auto" is "exemplar" for rows
+        and "elbo" for images.
     n_draws : int, default=2
         Latent draws over which the ELBO is averaged: corners of a cube, in
         opposite pairs. They are drawn once, in `fit`: scores are deterministic.
@@ -184,12 +184,12 @@ class VAEDetector(
     prior_ : ndarray of shape (n_members, m, 2 * latent_dim) or None
         Means and log-variances of the components of an aggregated prior.
     image_shape_ : tuple of (height, width, channels) or None
-        Of the pictures that it was fitted on, if it was.
+        Of the images that it was fitted on, if it was.
     smoothing_ : float
-        Pixels by which pictures are smoothed; 0 for rows.
+        Pixels by which images are smoothed; 0 for rows.
     picture_scale_ : float
-        255 if it was fitted on pictures of 8 bits, else 1.
-    columns_ : Columns
+        255 if it was fitted on images of 8 bits, else 1.
+    columns_ : ColumnScaler
         Centre, scale and range of each column.
     network_spec_ : NetworkSpec
         Shape of the networks.
@@ -215,13 +215,13 @@ class VAEDetector(
     with probability ``floor((n + 1) false_alarm_rate) / (n + 1)``, and n is chosen so
     that this is the rate itself; below ``1 / false_alarm_rate - 1`` rows it is
     ``1 / (n + 1)``, and `fit` warns. The probability is over the draw of calibration
-    rows as well: `vae_anomaly.thresholds.false_alarm_interval` says how far from it
+    rows as well: `vae_anomaly.stats.thresholds.false_alarm_interval` says how far from it
     one draw may lie [3]_. While there is room, calibration rows are also exemplars of
     the score, each for all others: the probability is then a hair below the one said.
 
     ``architecture=(encoder, decoder)`` takes functional or Sequential Keras models
     with one input. The encoder takes rows, (n, columns), or any shape of as many
-    numbers, or pictures as they are; standardised, and a column that was constant in
+    numbers, or images as they are; standardised, and a column that was constant in
     training is always 0. It makes means and log-variances of the code: two outputs
     of shape (n, latent), others after them are ignored, or one of (n, 2 latent).
     The decoder takes (n, latent) and makes what the encoder takes, flattened or not:
@@ -266,8 +266,8 @@ class VAEDetector(
     >>> decoder = keras.Sequential(
     ...     [keras.Input((2,)), keras.layers.Dense(32, "relu"), keras.layers.Dense(3)]
     ... )
-    >>> own = VAEDetector(architecture=(encoder, decoder), max_steps=100, random_state=0).fit(X)
-    >>> own.transform(X).shape  # two latent dimensions
+    >>> custom = VAEDetector(architecture=(encoder, decoder), max_steps=100, random_state=0).fit(X)
+    >>> custom.transform(X).shape  # two latent dimensions
     (500, 2)
     """
 
@@ -331,7 +331,7 @@ class VAEDetector(
         ----------
         X : array-like of shape (n_samples, n_features)
             Normal rows; a few strange ones among them do little harm. Or
-            pictures, (n_samples, height, width) or (..., channels).
+            images, (n_samples, height, width) or (..., channels).
         y : object
             Ignored.
 
@@ -352,7 +352,7 @@ class VAEDetector(
         OutputError
             If the checkpoint cannot be written.
         """
-        from vae_anomaly.training import Plan, train
+        from vae_anomaly.training.loop import Plan, train
 
         check_parameters(self, RULES)
         if self.contamination is not None and self.threshold is not None:
@@ -383,76 +383,80 @@ class VAEDetector(
                 f"All {rows.shape[1]} columns are constant in the {len(learned)} training rows: "
                 f"there is nothing to learn. Expected at least one column that varies."
             )
-        own = None
+        custom = None
         if architecture_for(self, given.shape) == "own":
-            own = OwnNetworks.of(self.architecture, columns.varies, given.shape)
-        spec = network_spec(self, int(columns.varies.sum()), given.shape, own)
+            custom = CustomNetworks.of(self.architecture, columns.varies, given.shape)
+        spec = network_spec(self, int(columns.varies.sum()), given.shape, custom)
         versions: Iterable[Array] = [learned]
         if given.shape is not None:
             versions = moved(learned, given.shape, shift_for(self, given.shape, learned.size))
-        data = TrainingRows.of(versions, columns, self.likelihood)
-        keeper = keeper_for(self, rows, given.shape)
-        self.weights_, self.history_ = train(spec, data, Plan.of(self), rng, self.callback, keeper)
+        data = InMemoryData.of(versions, columns, self.likelihood)
+        checkpointer = checkpointer_for(self, rows, given.shape)
+        self.weights_, self.history_ = train(
+            spec, data, Plan.of(self), rng, self.callback, checkpointer
+        )
 
         self.columns_, self.network_spec_ = columns, spec
         self.image_shape_, self.picture_scale_ = given.shape, given.scale
         self.noise_ = scoring_noise(spec, self.n_draws, rng)
         calibration = rows[calibrates]
         # Where there is room, rows that calibrate are exemplars as well, each for the others.
-        room = most_exemplars(spec.columns + spec.members * spec.latent)
+        room = max_exemplars(spec.columns + spec.members * spec.latent)
         vouching = len(calibration) > 0 and len(rows) <= room
-        self._look_back(
-            some_rows(learned, MAX_LATENT_ROWS, rng), calibration if vouching else None, rng
+        self._build_reference(
+            subsample(learned, MAX_LATENT_ROWS, rng), calibration if vouching else None, rng
         )
         self._choose_threshold(learned, calibration, vouching=vouching)
-        if keeper is not None:
-            keeper.done()
+        if checkpointer is not None:
+            checkpointer.done()
         warn_if_unused(self.latent_kl_, columns=spec.columns, steps=self.history_.step[-1])
         return self
 
-    def _measure(self, learned: Array, image: ImageShape | None) -> Columns:
+    def _measure(self, learned: Array, image: ImageShape | None) -> ColumnScaler:
         if image is None:
-            return Columns.from_rows(learned)
-        columns = Columns.from_pixels(learned, image[2])
+            return ColumnScaler.from_rows(learned)
+        columns = ColumnScaler.from_pixels(learned, image[2])
         check_channels(architecture_for(self, image), columns.varies[: image[2]])
         return columns
 
-    def _look_back(self, rows: Array, joined: Array | None, rng: np.random.RandomState) -> None:
+    def _build_reference(
+        self, rows: Array, joined: Array | None, rng: np.random.RandomState
+    ) -> None:
         """See training rows as the networks do: what prior and scores compare others with."""
         spec, arrays = self.network_spec_, self.network_spec_.unpack(self.weights_)
         seen, rebuilt = self._seen(rows)
-        self.latent_kl_ = gaussian_kl(PLAIN, seen.mean, seen.log_variance).mean(axis=0)
+        self.latent_kl_ = gaussian_kl(numpy_ops, seen.mean, seen.log_variance).mean(axis=0)
         self.prior_, clean = None, np.ones(len(rows), dtype=bool)
-        if self.contamination is not None and len(rows) >= LEAST_TRIMMED_ROWS:
+        if self.contamination is not None and len(rows) >= MIN_TRIMMED_ROWS:
             # Strange rows would vouch for those like them; the networks average them away.
             strangeness = SCORES["elbo"].total(MeasuredTerms(self, rows))
             clean = strangeness <= np.quantile(strangeness, 1 - self.contamination)
         seen = seen.only(clean)
         if has_aggregated_prior(self):
             codes = np.stack([seen.mean, seen.log_variance], axis=1)
-            self.prior_ = as_components(*some_rows(codes, MAX_COMPONENTS, rng).swapaxes(0, 1))
+            self.prior_ = as_components(*subsample(codes, MAX_COMPONENTS, rng).swapaxes(0, 1))
         typical = SCORES["elbo"].contributions(MeasuredTerms(self, rows[clean])).mean(axis=0)
         self.reference_ = Reference.of(
             seen,
             None if joined is None else self._seen(joined)[0],
-            spec.family.unit(rebuilt, seen.residual, arrays),
+            spec.family.residual_scale(rebuilt, seen.residual, arrays),
             typical,
             self.beta,
             rng,
-            doubted=0 if self.contamination is None else DOUBTED,
+            doubted=0 if self.contamination is None else N_SKIPPED_NEIGHBORS,
         )
 
-    def _seen(self, rows: Array) -> tuple[Seen, Array]:
+    def _seen(self, rows: Array) -> tuple[EncodedRows, Array]:
         """Encode rows, and decode what was encoded: (n, columns)."""
-        from vae_anomaly.inference import posterior
+        from vae_anomaly.inference.passes import posterior
 
         x, target = self.columns_.input_and_target(rows, self.network_spec_.likelihood)
         mean, log_variance, rebuilt = posterior(self.network_spec_, self.weights_, x)
-        return Seen(mean, log_variance, target - rebuilt), rebuilt
+        return EncodedRows(mean, log_variance, target - rebuilt), rebuilt
 
     def _choose_threshold(self, learned: Array, calibration: Array, *, vouching: bool) -> None:
         # A row that is an exemplar leaves itself out, and then what a fresh row would.
-        terms = MeasuredTerms(self, calibration, left_out=2 if vouching else 1)
+        terms = MeasuredTerms(self, calibration, n_left_out=2 if vouching else 1)
         self.calibration_scores_ = np.sort(SCORES[score_for(self)].total(terms))
         if self.threshold is not None:
             threshold = float(self.threshold)
@@ -477,7 +481,7 @@ class VAEDetector(
         -------
         ndarray of shape (n_samples, n_members * latent_dim)
         """
-        from vae_anomaly.inference import posterior
+        from vae_anomaly.inference.passes import posterior
 
         x = self.columns_.network_input(self._validated(X))
         mean, _, _ = posterior(self.network_spec_, self.weights_, x)

@@ -1,7 +1,7 @@
 """Save and load fitted detectors: settings and arrays, and no code.
 
 The networks are rebuilt by this package from a few checked numbers, never from
-what a file says a network is. See `vae_anomaly.container` for the bytes.
+what a file says a network is. See `vae_anomaly.storage.container` for the bytes.
 """
 
 from __future__ import annotations
@@ -14,25 +14,31 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-import vae_anomaly
 from vae_anomaly._parameters import check_parameters
-from vae_anomaly.container import Layout, UnopenedFile, open_container, refuse, write_container
+from vae_anomaly._version import __version__
+from vae_anomaly.data.image.schema import ImageSchema
+from vae_anomaly.data.scaling import ColumnScaler
 from vae_anomaly.exceptions import DataError, ParameterError
-from vae_anomaly.history import History
-from vae_anomaly.manifest import OWN, PARAMETER_TYPES, check_arrays, check_config
-from vae_anomaly.networks import NetworkSpec
-from vae_anomaly.networks.own import OwnNetworks, is_pair
-from vae_anomaly.reference import Reference
-from vae_anomaly.scaling import Columns
-from vae_anomaly.schema import ImageSchema
-from vae_anomaly.scoring import Scorer, ScoringMixin
-from vae_anomaly.settings import (
+from vae_anomaly.model.file_schema import OWN, PARAMETER_TYPES, check_arrays, check_config
+from vae_anomaly.model.parameters import (
     RULES,
     column_names,
     has_aggregated_prior,
     network_spec,
     smoothing_for,
 )
+from vae_anomaly.model.reference import Reference
+from vae_anomaly.model.terms import Scorer, ScoringMixin
+from vae_anomaly.networks.custom import CustomNetworks, is_pair
+from vae_anomaly.networks.spec import NetworkSpec
+from vae_anomaly.storage.container import (
+    Layout,
+    UnopenedFile,
+    open_container,
+    refuse,
+    write_container,
+)
+from vae_anomaly.training.history import History
 
 if TYPE_CHECKING:
     from vae_anomaly.estimator import VAEDetector
@@ -55,7 +61,7 @@ def save(detector: VAEDetector, path: str | Path, images: ImageSchema | None = N
         holds up to 4,096 rows, of training and calibration, as the networks see them:
         they can be recovered, so share the file as you would share those.
     images : ImageSchema, optional
-        How pictures were prepared, for whoever prepares others to be scored.
+        How images were prepared, for whoever prepares others to be scored.
 
     Returns
     -------
@@ -88,7 +94,7 @@ def save(detector: VAEDetector, path: str | Path, images: ImageSchema | None = N
     if names is not None and len(set(names)) != len(names):
         raise DataError("Two columns share a name. Rename one of them and fit again.")
     config = {
-        "created_with": {"vae_anomaly": vae_anomaly.__version__},
+        "created_with": {"vae_anomaly": __version__},
         "feature_names": None if names is None else list(names),
         "history": asdict(detector.history_),
         "image_shape": None if detector.image_shape_ is None else list(detector.image_shape_),
@@ -100,13 +106,14 @@ def save(detector: VAEDetector, path: str | Path, images: ImageSchema | None = N
         "n_exemplars": len(detector.reference_.points),
         "n_features": detector.n_features_in_,
         "n_varying": spec.columns,
-        "networks": None if spec.own is None else spec.own.as_plain(),
+        "networks": None if spec.custom is None else spec.custom.as_plain(),
         "offset": detector.offset_,
         "parameters": _plain_parameters(detector),
         "picture_scale": detector.picture_scale_,
     }
     arrays: dict[str, tuple[str, NDArray[Any]]] = {
-        f"columns.{field.name}": ("F64", getattr(columns, field.name)) for field in fields(Columns)
+        f"columns.{field.name}": ("F64", getattr(columns, field.name))
+        for field in fields(ColumnScaler)
     }
     arrays["calibration_scores"] = ("F64", detector.calibration_scores_)
     arrays["latent_kl"] = ("F64", detector.latent_kl_)
@@ -173,7 +180,7 @@ def load_scorer(path: str | Path) -> Scorer:
 
 
 def load_with_images(path: str | Path) -> tuple[VAEDetector, ImageSchema | None]:
-    """Read a detector, and how pictures are to be prepared for it, as `load` does."""
+    """Read a detector, and how images are to be prepared for it, as `load` does."""
     from vae_anomaly.estimator import VAEDetector
 
     file = open_container(path)
@@ -251,18 +258,18 @@ def _plain_parameters(detector: VAEDetector) -> dict[str, Any]:
 def _asks_for(detector: VAEDetector, spec: NetworkSpec) -> bool:
     """Whether the parameters of a detector still are those of its networks."""
     asked = detector.architecture
-    if isinstance(asked, str) != (spec.own is None):
+    if isinstance(asked, str) != (spec.custom is None):
         return False
-    if spec.own is not None and (spec.own.encoder, spec.own.decoder) != tuple(asked):
+    if spec.custom is not None and (spec.custom.encoder, spec.custom.decoder) != tuple(asked):
         return False
     if detector.smoothing_ != smoothing_for(detector, detector.image_shape_):
         return False
-    return network_spec(detector, spec.columns, detector.image_shape_, spec.own) == spec
+    return network_spec(detector, spec.columns, detector.image_shape_, spec.custom) == spec
 
 
-def _own_networks(
+def _custom_networks(
     name: str, config: dict[str, Any], networks: Any, *, described: bool
-) -> OwnNetworks | None:
+) -> CustomNetworks | None:
     """Describe the user's own networks, after a look at whether they are given where needed."""
     architecture = config["parameters"]["architecture"]
     if (config["networks"] is None) != (architecture != OWN):
@@ -280,7 +287,7 @@ def _own_networks(
     if architecture != OWN:
         return None
     try:
-        return OwnNetworks.from_plain(config["networks"])
+        return CustomNetworks.from_plain(config["networks"])
     except ParameterError as error:
         raise refuse(name, str(error).rstrip(".")) from None
 
@@ -291,9 +298,9 @@ def _restore(
     """Check a file and build its detector; one that is only `described` may lack networks."""
     config = file.config
     check_config(file.name, config)
-    own = _own_networks(file.name, config, networks, described=described)
+    custom = _custom_networks(file.name, config, networks, described=described)
     parameters = dict(config["parameters"])
-    if own is not None:
+    if custom is not None:
         # Only a detector that is described, and goes no further, lacks its networks.
         parameters["architecture"] = "auto" if networks is None else networks
     if parameters["hidden_units"] is not None:
@@ -308,7 +315,7 @@ def _restore(
 
     image = None if config["image_shape"] is None else tuple(config["image_shape"])
     try:
-        spec = network_spec(detector, config["n_varying"], image, own)
+        spec = network_spec(detector, config["n_varying"], image, custom)
         detector.smoothing_ = smoothing_for(detector, image)
     except ParameterError as error:
         raise refuse(file.name, str(error).rstrip(".")) from None
@@ -323,10 +330,12 @@ def _restore(
         """Copy an array, to let go of the file's bytes."""
         return _native(arrays[key].copy())
 
-    detector.columns_ = Columns(*(kept(f"columns.{field.name}") for field in fields(Columns)))
-    if own is not None and networks is not None:
-        given = OwnNetworks.of(networks, detector.columns_.varies, image)
-        spec = replace(spec, own=given.like(own))
+    detector.columns_ = ColumnScaler(
+        *(kept(f"columns.{field.name}") for field in fields(ColumnScaler))
+    )
+    if custom is not None and networks is not None:
+        given = CustomNetworks.of(networks, detector.columns_.varies, image)
+        spec = replace(spec, custom=given.like(custom))
     detector.calibration_scores_ = kept("calibration_scores")
     detector.latent_kl_, detector.noise_ = kept("latent_kl"), kept("noise")
     detector.prior_ = kept("prior") if has_aggregated_prior(detector) else None
@@ -348,7 +357,7 @@ def _restore(
 def _layout(detector: VAEDetector, spec: NetworkSpec, config: dict[str, Any]) -> Layout:
     """Types and shapes of all arrays."""
     columns = ("F64", (config["n_features"],))
-    layout: Layout = {f"columns.{field.name}": columns for field in fields(Columns)}
+    layout: Layout = {f"columns.{field.name}": columns for field in fields(ColumnScaler)}
     layout["calibration_scores"] = ("F64", (config["n_calibration"],))
     layout["latent_kl"] = ("F64", (spec.members, spec.latent))
     if has_aggregated_prior(detector):

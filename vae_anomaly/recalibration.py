@@ -10,8 +10,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly._parameters import check_parameters
 from vae_anomaly.estimator import VAEDetector
-from vae_anomaly.settings import RULES
-from vae_anomaly.thresholds import false_alarm_threshold
+from vae_anomaly.model.parameters import RULES
+from vae_anomaly.stats.thresholds import false_alarm_threshold
 
 __all__ = ["recalibrate"]
 

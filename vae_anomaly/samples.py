@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_anomaly.files import atomic_write
+from vae_anomaly.storage.atomic import atomic_write
 
 __all__ = ["write_samples"]
 

@@ -15,7 +15,7 @@ import pytest
 
 from vae_anomaly import VAEDetector, save
 from vae_anomaly.cli import run
-from vae_anomaly.schema import ImageSchema
+from vae_anomaly.data.image.schema import ImageSchema
 
 OLD = b"old output\n"
 
@@ -36,7 +36,7 @@ class Outcome(NamedTuple):
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
-    """Models of two columns by name, of two by place, and of pictures of 12 x 16 pixels."""
+    """Models of two columns by name, of two by place, and of images of 12 x 16 pixels."""
     folder = tmp_path_factory.mktemp("models")
     options = {"max_steps": 20, "n_members": 2, "contamination": 0.1, "random_state": 0}
     rng = np.random.RandomState(0)
@@ -45,8 +45,8 @@ def models(tmp_path_factory):
     table = pd.DataFrame(rows, columns=["flow", "pressure"])
     save(VAEDetector(**options).fit(table), folder / "flow.vae")
     save(VAEDetector(**options).fit(rows), folder / "by_place.vae")
-    pictures = rng.randint(100, 156, size=(40, 12, 16, 1), dtype=np.uint8)
-    save(VAEDetector(**options).fit(pictures), folder / "plate.vae", ImageSchema(12, 16, 1))
+    images = rng.randint(100, 156, size=(40, 12, 16, 1), dtype=np.uint8)
+    save(VAEDetector(**options).fit(images), folder / "plate.vae", ImageSchema(12, 16, 1))
     return folder
 
 

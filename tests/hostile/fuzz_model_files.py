@@ -74,8 +74,9 @@ def by_coverage(target: Target, runs: int, seed: int) -> None:
     """Load inputs that libFuzzer chooses by what they reach; ends the process."""
     import atheris
 
-    with atheris.instrument_imports(include=["vae_anomaly.container", "vae_anomaly.persistence"]):
-        import vae_anomaly.container
+    with atheris.instrument_imports(
+        include=["vae_anomaly.storage.container", "vae_anomaly.persistence"]
+    ):
         import vae_anomaly.persistence  # noqa: F401
     from hostile.mutation import mutated
 

@@ -104,7 +104,7 @@ def kill_writers(target: Path, ways: list[Operation], kills: int, rng: random.Ra
 def kill_reporters(folder: Path, kills: int, rng: random.Random) -> int:
     """Kill so many writers of reports; tell how many left a temporary file.
 
-    Pictures are drawn once, and then written again and again, so that most kills
+    Images are drawn once, and then written again and again, so that most kills
     come while something is written.
     """
     from vae_anomaly.cli import run
@@ -119,9 +119,9 @@ def kill_reporters(folder: Path, kills: int, rng: random.Random) -> int:
     assert contents[0]["report.html"] != contents[1]["report.html"]
 
     def write(version: dict[str, bytes]) -> None:
-        pictures = {Path(name).stem: version[name] for name in version if name.endswith(".png")}
-        render.draw_pictures = lambda report: pictures
-        render.render_page = lambda report, pictures: version["report.html"].decode()
+        images = {Path(name).stem: version[name] for name in version if name.endswith(".png")}
+        render.draw_images = lambda report: images
+        render.render_page = lambda report, images: version["report.html"].decode()
         render.write_report(None, target)
 
     left = 0

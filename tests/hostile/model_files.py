@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from vae_anomaly import VAEDetector
-from vae_anomaly.container import _digest, canonical
+from vae_anomaly.storage.container import _digest, canonical
 
 
 def small_detector() -> VAEDetector:
@@ -31,7 +31,7 @@ def small_detectors() -> dict[str, VAEDetector]:
     """One of each kind that a file can hold, as small as can be."""
     rng = np.random.RandomState(0)
     tiny = {"latent_dim": 1, "n_draws": 2, "max_steps": 5, "random_state": 0}
-    rows, pictures = rng.normal(size=(12, 3)), rng.randint(256, size=(6, 4, 4, 1), dtype=np.uint8)
+    rows, images = rng.normal(size=(12, 3)), rng.randint(256, size=(6, 4, 4, 1), dtype=np.uint8)
     return {
         "by_name": small_detector(),
         "by_place": VAEDetector(
@@ -40,9 +40,9 @@ def small_detectors() -> dict[str, VAEDetector]:
         "bernoulli": VAEDetector(
             **tiny, hidden_units=(2,), n_members=1, threshold=3.0, likelihood="bernoulli"
         ).fit(rows),
-        "pictures": VAEDetector(
+        "images": VAEDetector(
             **tiny, hidden_units=(2,), n_members=1, contamination=0.2, beta=0, variance=0.5
-        ).fit(pictures),
+        ).fit(images),
     }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hostile.model_files import build, parts
-from vae_anomaly.container import canonical
+from vae_anomaly.storage.container import canonical
 
 NASTY: tuple[Any, ...] = (
     *(0, 1, -1, 2, 3, 7, 255, 2**31, 2**53 + 1, 2**63, 10**30, -(2**63)),

@@ -137,7 +137,7 @@ def test_a_report_on_a_table_runs_nothing_and_asks_for_nothing(tmp_path, canary)
     check(tmp_path / "report" / "report.html", tmp_path / "profile", canary)
 
 
-def test_a_report_on_pictures_runs_nothing_and_asks_for_nothing(place, canary):
+def test_a_report_on_images_runs_nothing_and_asks_for_nothing(place, canary):
     from PIL import Image
 
     for i, text in enumerate(payloads(canary.address)):

@@ -7,9 +7,9 @@ import pytest
 
 from hostile.faults import ERRORS, FaultLoop
 from vae_anomaly import Checkpoint, load, save
-from vae_anomaly.checkpointing import Keeper, Snapshot
 from vae_anomaly.cli import run
-from vae_anomaly.files import atomic_write
+from vae_anomaly.storage.atomic import atomic_write
+from vae_anomaly.training.checkpoint import Checkpointer, Snapshot
 
 OPERATIONS = {
     "checkpoint": "fit.checkpoint",
@@ -41,8 +41,8 @@ def loop(place, request, capsys):
 
     def checkpoint() -> bool:
         arrays = {"weights": np.ones((2, 300), np.float32)}
-        keeper = Keeper(Checkpoint(folder), {"rows": "those"}, removes=False)
-        keeper.keep(Snapshot(arrays, np.zeros((1, 3)), 0, (1, 2, 3, 4, 0, 0)))
+        checkpointer = Checkpointer(Checkpoint(folder), {"rows": "those"}, removes=False)
+        checkpointer.keep(Snapshot(arrays, np.zeros((1, 3)), 0, (1, 2, 3, 4, 0, 0)))
         return True
 
     by_name = {"checkpoint": checkpoint, "save": save_model, "write": write}

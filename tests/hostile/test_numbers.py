@@ -97,7 +97,7 @@ def test_any_finite_rows_can_be_learned_or_it_is_said_why_not(tmp_path_factory, 
     sign=st.sampled_from([-1.0, 1.0]),
 )
 def test_what_leaves_the_data_is_strange_and_far_out_stranger_still(detectors, start, column, sign):
-    """Not at each step of the way: the networks may bend a little. But from end to end."""
+    """Not at each step of the way: the networks may soft_clip a little. But from end to end."""
     detector = detectors[0]
     scale, center = detector.columns_.scale, detector.columns_.center
     rows = np.tile(start * scale + center, (40, 1))

@@ -17,16 +17,16 @@ from vae_anomaly.cli.exits import Exit, code_after
 
 ROOT = Path(__file__).parent.parent.parent
 SCORE = "score flow.vae good.csv -o out.csv"
-SAME = "The output {} is also an input. Choose another output."
+SELF_MATCH_TOLERANCE = "The output {} is also an input. Choose another output."
 REPLACES = "The report would replace {}, which is an input. Choose another output."
 LONG = "x" * 300
 
 REFUSED = {
-    "81 the input": ("score flow.vae good.csv -o good.csv", 2, SAME.format("good.csv")),
-    "81 the input, hard link": ("score flow.vae good.csv -o hard.csv", 2, SAME.format("hard.csv")),
-    "81 the input, soft link": ("score flow.vae good.csv -o soft.csv", 2, SAME.format("soft.csv")),
-    "81 the model": ("score flow.vae good.csv -o model.csv", 2, SAME.format("model.csv")),
-    "81 fit onto its input": ("fit good.csv -o hard.csv", 2, SAME.format("hard.csv")),
+    "81 the input": ("score flow.vae good.csv -o good.csv", 2, SELF_MATCH_TOLERANCE.format("good.csv")),
+    "81 the input, hard link": ("score flow.vae good.csv -o hard.csv", 2, SELF_MATCH_TOLERANCE.format("hard.csv")),
+    "81 the input, soft link": ("score flow.vae good.csv -o soft.csv", 2, SELF_MATCH_TOLERANCE.format("soft.csv")),
+    "81 the model": ("score flow.vae good.csv -o model.csv", 2, SELF_MATCH_TOLERANCE.format("model.csv")),
+    "81 fit onto its input": ("fit good.csv -o hard.csv", 2, SELF_MATCH_TOLERANCE.format("hard.csv")),
     "81 the report, a model": (
         "evaluate report/report.html good.csv -o report",
         *(2, REPLACES.format("report/report.html")),
@@ -65,9 +65,9 @@ def test_refused_before_any_work(place, vae, case):
 
 def test_what_a_report_may_replace_is_what_it_may_bring():
     from vae_anomaly.cli.checks import REPORT_FILES
-    from vae_anomaly.report.render import IMAGE_PICTURES, PICTURES
+    from vae_anomaly.report.render import IMAGE_IMAGES, IMAGES
 
-    assert set(REPORT_FILES) == {"report.html", *(f"{n}.png" for n in PICTURES + IMAGE_PICTURES)}
+    assert set(REPORT_FILES) == {"report.html", *(f"{n}.png" for n in IMAGES + IMAGE_IMAGES)}
 
 
 def test_an_output_that_is_there_is_replaced_whole_case_80(place, vae):
@@ -75,7 +75,7 @@ def test_an_output_that_is_there_is_replaced_whole_case_80(place, vae):
     assert Path("out.csv").read_text().startswith("row,anomaly_score,is_anomaly\n1,")
 
 
-def test_a_report_removes_no_pictures_that_are_not_from_a_report(place, vae):
+def test_a_report_removes_no_images_that_are_not_from_a_report(place, vae):
     Path("report").mkdir()
     Path("report/samples.png").write_bytes(b"mine")
     assert vae("evaluate flow.vae good.csv -o report").code == 0

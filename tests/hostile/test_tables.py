@@ -138,9 +138,9 @@ REFUSED = {
     "45 links in a circle": (b"", "score flow.vae loop -o out.csv", 5,
                              "Cannot read loop: its symbolic links go round in circles."),
     "45 long name": (b"", f"score flow.vae {'x' * 300} -o out.csv", 5, f"Cannot read {'x' * 300}: its"),
-    "45 directory": (b"", "score flow.vae folder -o out.csv", 3, "folder holds pictures, but the mode"),
-    "46 picture": (b"\x89PNG\r\n\x1a\n" + bytes(9), SCORE, 3, "t.csv holds pictures, but the model "
-                   "flow.vae was fitted on a table. Give it a table, or fit a model on pictures."),
+    "45 directory": (b"", "score flow.vae folder -o out.csv", 3, "folder holds images, but the mode"),
+    "46 image": (b"\x89PNG\r\n\x1a\n" + bytes(9), SCORE, 3, "t.csv holds images, but the model "
+                   "flow.vae was fitted on a table. Give it a table, or fit a model on images."),
     "46 program": (b"\x7fELF\x02\x01\x01\0\0", SCORE, 3, "t.csv, line 1: a NUL byte. This is not a"),
     "46 pickle": (b"\x80\x04\x95", SCORE, 3, "t.csv, line 1: the byte 0x80 is not UTF-8 text."),
     "46 workbook": (b"PK\x03\x04\x14\0", SCORE, 3, "t.csv looks like a zip archive or an Excel workb"),
@@ -310,8 +310,9 @@ def test_a_file_that_changes_while_it_is_read_cases_43_44(place, vae, monkeypatc
     many = {"flow": np.arange(9000.0), "pressure": np.arange(9000.0)}
     whole = parquet(many, row_group_size=1000) if kind == "parquet" else H + b"10,20\n" * 9000
     (place / "t.csv").write_bytes(whole)
-    from vae_anomaly.cli import scoring
     from vae_anomaly.sources import base
+
+    from vae_anomaly.cli import scoring
 
     # Batches are read ahead of those that are scored; what was read whole cannot change.
     monkeypatch.setattr(base, "MAX_BATCH_ROWS", 1000)
@@ -355,7 +356,7 @@ def test_columns_that_only_count_are_pointed_out_case_47(place, vae):
 
 def test_a_row_group_is_read_in_parts_cases_52_56(tmp_path):
     """A few bytes of run lengths stand for as many rows as one likes."""
-    from vae_anomaly.sources import open_table
+    from vae_anomaly.data.table.files import open_table
 
     pq.write_table(pa.table({"a": pa.array(np.zeros(3_000_000))}), tmp_path / "t.parquet")
     assert (tmp_path / "t.parquet").stat().st_size < 20_000

@@ -140,13 +140,13 @@ def numbers(examples: int) -> str:
 def cases() -> str:
     """Count the kinds of files that `make test` tries."""
     from hostile.model_files import HOSTILE
+    from hostile.test_image_folders import BAD
     from hostile.test_outputs import ENVIRONMENTS
     from hostile.test_outputs import REFUSED as OUTPUTS
-    from hostile.test_picture_folders import BAD
     from hostile.test_tables import ACCEPTED, REFUSED
 
     data = len(REFUSED) + len(ACCEPTED) + len(BAD) + len(OUTPUTS) + len(ENVIRONMENTS)
-    return f"{len(HOSTILE)} hostile model files, {data} tables, pictures, outputs, environments"
+    return f"{len(HOSTILE)} hostile model files, {data} tables, images, outputs, environments"
 
 
 def processor_seconds() -> float:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from vae_anomaly.cli.exits import NoRoomError
-from vae_anomaly.files import check_writable
+from vae_anomaly.storage.atomic import check_writable
 
 try:
     import resource
@@ -87,26 +87,26 @@ def _is_same(target: Path, path: str) -> bool:
     return path != "-" and target.is_file() and Path(path).exists() and target.samefile(path)
 
 
-def check_kind(data: str, *, of_tables: Mapping[str, Any], of_pictures: Mapping[str, Any]) -> bool:
-    """Tell pictures from tables, and refuse options that are for the other kind.
+def check_kind(data: str, *, of_tables: Mapping[str, Any], of_images: Mapping[str, Any]) -> bool:
+    """Tell images from tables, and refuse options that are for the other kind.
 
     Parameters
     ----------
     data : str
         What is to be read.
-    of_tables, of_pictures : mapping of str to object
+    of_tables, of_images : mapping of str to object
         Options that one of them alone has, and what was given for them.
 
     Returns
     -------
     bool
-        True for pictures.
+        True for images.
     """
-    from vae_anomaly.sources import holds_pictures
+    from vae_anomaly.data.image.source import holds_images
 
-    pictures = data != "-" and holds_pictures(data)
-    for option, value in (of_tables if pictures else of_pictures).items():
+    images = data != "-" and holds_images(data)
+    for option, value in (of_tables if images else of_images).items():
         if value:
-            kinds = ("tables", "holds pictures") if pictures else ("pictures", "does not hold any")
+            kinds = ("tables", "holds images") if images else ("images", "does not hold any")
             raise click.UsageError(f"{option} is for {kinds[0]}; {data} {kinds[1]}.")
-    return pictures
+    return images

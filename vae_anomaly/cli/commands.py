@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-import vae_anomaly
+from vae_anomaly._version import __version__
 from vae_anomaly.cli.checks import check_kind
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.learning_options import learning_options
@@ -19,7 +19,7 @@ from vae_anomaly.cli.options import (
     INPUT,
     P_VALUES,
     SCORE_NAMES,
-    STRICT_PICTURES,
+    STRICT_IMAGES,
     common,
     examples,
     labelled_thresholds,
@@ -31,16 +31,16 @@ __all__ = ["cli"]
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 2 wrong usage, 3 input data refused, 4 model or checkpoint "
-    "refused, 5 files or memory, 6 done but some pictures were skipped, 130 interrupted, 141 "
+    "refused, 5 files or memory, 6 done but some images were skipped, 130 interrupted, 141 "
     "closed pipe, 143 terminated, 1 a bug.",
 )
-@click.version_option(vae_anomaly.__version__, message="%(prog)s %(version)s")
+@click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
-    r"""Find anomalies in tables and pictures with a variational autoencoder.
+    r"""Find anomalies in tables and images with a variational autoencoder.
 
-    Fit it on rows or pictures that are (almost) all normal, then score new
+    Fit it on rows or images that are (almost) all normal, then score new
     ones. Tables are CSV files with a line of column names, or Parquet;
-    pictures are files in a folder. To see it work:
+    images are files in a folder. To see it work:
 
     \b
       vae-anomaly demo
@@ -48,7 +48,7 @@ def cli() -> None:
 
 
 @cli.command(
-    short_help="Learn what normal rows or pictures look like.",
+    short_help="Learn what normal rows or images look like.",
     epilog=examples(
         "vae-anomaly fit normal.csv -o pump.vae --ignore site",
         "vae-anomaly fit photos/good -o part.vae --image-size 48x64",
@@ -76,7 +76,7 @@ def fit(
     """Learn from DATA what is normal, and write a MODEL.
 
     DATA is a CSV or Parquet table of numbers, or - for CSV on standard input,
-    or a folder of pictures. A few strange ones in it do little harm. Of a
+    or a folder of images. A few strange ones in it do little harm. Of a
     folder with a subfolder called good, normal or ok, only that is used.
     """
     if parameters["contamination"] is not None and false_alarm_rate is not None:
@@ -93,7 +93,7 @@ def fit(
             "--id-column": id_column,
             "--memory-limit": memory_limit,
         },
-        of_pictures={
+        of_images={
             "--image-size": image_size,
             "--resize": resize,
             "--smoothing": parameters["smoothing"],
@@ -101,10 +101,10 @@ def fit(
             "--strict": strict,
         },
     ):
-        from vae_anomaly.cli.pictures import fit_pictures
+        from vae_anomaly.cli.images import fit_images
 
         parameters |= {"image_size": image_size, "resize": resize or "stretch", "strict": strict}
-        return fit_pictures(console, data, output, **parameters)
+        return fit_images(console, data, output, **parameters)
     from vae_anomaly.cli.fitting import fit_table
 
     without = ignore if id_column is None else (*ignore, id_column)
@@ -113,7 +113,7 @@ def fit(
 
 
 @cli.command(
-    short_help="Score the rows of a table, or pictures.",
+    short_help="Score the rows of a table, or images.",
     epilog=examples(
         "vae-anomaly score pump.vae today.csv -o scores.csv --explain 3",
         "vae-anomaly score part.vae photos/today -o scores.csv",
@@ -150,7 +150,7 @@ def fit(
 @click.option(
     "--strict",
     is_flag=True,
-    help="Refuse columns that the model does not know, and pictures that cannot be read.",
+    help="Refuse columns that the model does not know, and images that cannot be read.",
 )
 @P_VALUES
 @FDR
@@ -164,7 +164,7 @@ def score(
     engine: str,
     **options: Any,
 ) -> int | None:
-    """Score the rows or pictures of DATA with a fitted MODEL.
+    """Score the rows or images of DATA with a fitted MODEL.
 
     DATA is a CSV or Parquet table with the columns of training, in any order,
     or - for CSV on standard input. OUT has a row for each row of DATA: its id
@@ -175,20 +175,20 @@ def score(
     column, and reason_1, contribution_1 and so on: the columns that add most,
     and how much. A warning says if the rows as a whole look unlike normal ones.
 
-    Or DATA is a folder of pictures. OUT then has a row for each: file,
-    anomaly_score, is_anomaly, and status, which is ok or says why the picture
+    Or DATA is a folder of images. OUT then has a row for each: file,
+    anomaly_score, is_anomaly, and status, which is ok or says why the image
     could not be read.
     """
-    pictures = check_kind(
-        data, of_tables={"--id-column": id_column, "--explain": explain}, of_pictures={}
+    images = check_kind(
+        data, of_tables={"--id-column": id_column, "--explain": explain}, of_images={}
     )
-    from vae_anomaly.engines import preferring
+    from vae_anomaly.inference.engines import preferring
 
     with preferring(engine):
-        if pictures:
-            from vae_anomaly.cli.pictures import score_pictures
+        if images:
+            from vae_anomaly.cli.images import score_images
 
-            return score_pictures(console, data=data, **options)
+            return score_images(console, data=data, **options)
         from vae_anomaly.cli.scoring import score_table
 
         score_table(console, data=data, id_column=id_column, explain=explain, **options)
@@ -196,7 +196,7 @@ def score(
 
 
 @cli.command(
-    short_help="Report how well a model does on a table or on pictures.",
+    short_help="Report how well a model does on a table or on images.",
     epilog=examples(
         "vae-anomaly evaluate pump.vae labelled.csv --label-column fault -o reports/pump",
         "vae-anomaly evaluate part.vae photos/test -o reports/part",
@@ -215,7 +215,7 @@ def score(
     multiple=True,
     metavar="VALUE",
     help="Label of normal rows; may be repeated.  [default: 0, false, no, normal, good, ok, "
-    "negative or benign, in any case]  Or subfolder or label of normal pictures.  [default: good, "
+    "negative or benign, in any case]  Or subfolder or label of normal images.  [default: good, "
     "normal or ok]",
 )
 @ID_COLUMN
@@ -225,22 +225,22 @@ def score(
     type=click.IntRange(1, 100),
     default=10,
     show_default=True,
-    help="Strangest rows or pictures to show.",
+    help="Strangest rows or images to show.",
 )
 @click.option(
     "--compare-beta",
     type=click.FloatRange(0),
     metavar="BETA",
-    help="Compare the latent codes of pictures with those of a twin of MODEL, fitted with this "
+    help="Compare the latent codes of images with those of a twin of MODEL, fitted with this "
     "weight of the KL divergence on --training.",
 )
 @click.option(
     "--training",
     type=INPUT,
     metavar="DATA",
-    help="Pictures that MODEL was fitted on; the twin learns from them.",
+    help="Images that MODEL was fitted on; the twin learns from them.",
 )
-@click.option("--strict", is_flag=True, help=STRICT_PICTURES)
+@click.option("--strict", is_flag=True, help=STRICT_IMAGES)
 @labelled_thresholds
 @common
 def evaluate(
@@ -257,7 +257,7 @@ def evaluate(
 
     With --label-column the report measures how well the model tells normal
     rows from anomalies; any label that is not a normal one marks an anomaly.
-    Of a folder of pictures the subfolders are the labels: good, normal or ok,
+    Of a folder of images the subfolders are the labels: good, normal or ok,
     and the rest anomalies. A data set in the MVTec layout brings its masks.
     Of an array the labels are y, label or labels in the same npz archive (1
     is an anomaly), or the file of labels beside an idx file.
@@ -269,7 +269,7 @@ def evaluate(
     if check_kind(
         data,
         of_tables={"--label-column": label_column, "--id-column": id_column},
-        of_pictures={
+        of_images={
             "--compare-beta": compare_beta is not None,
             "--training": training,
             "--strict": strict,
@@ -278,12 +278,12 @@ def evaluate(
         if (compare_beta is None) != (training is None):
             raise click.UsageError(
                 "--compare-beta and --training go together: a weight of the KL divergence, and the "
-                "pictures that MODEL was fitted on. Give both, or none of them."
+                "images that MODEL was fitted on. Give both, or none of them."
             )
-        from vae_anomaly.cli.pictures import evaluate_pictures
+        from vae_anomaly.cli.images import evaluate_images
 
         options |= {"compare_beta": compare_beta, "training": training, "strict": strict}
-        return evaluate_pictures(console, data=data, **options)
+        return evaluate_images(console, data=data, **options)
     if options["normal_label"] and label_column is None:
         raise click.UsageError("--normal-label needs --label-column.")
     if label_column is None and (asked := next(filter(options.get, CRITERIA), None)):
@@ -295,25 +295,25 @@ def evaluate(
 
 
 @cli.command(
-    short_help="Take a model's threshold from normal rows or pictures of today.",
+    short_help="Take a model's threshold from normal rows or images of today.",
     epilog=examples("vae-anomaly recalibrate pump.vae normal-in-may.csv -o pump-may.vae"),
 )
 @click.argument("model", type=INPUT)
 @click.argument("data", type=INPUT)
 @click.option("-o", "--output", required=True, metavar="NEW", help="Model file to write.")
 @FALSE_ALARM_RATE
-@click.option("--strict", is_flag=True, help=STRICT_PICTURES)
+@click.option("--strict", is_flag=True, help=STRICT_IMAGES)
 @common
 def recalibrate(console: Console, data: str, strict: bool, **options: Any) -> int | None:
     """Write a NEW model with the threshold and p-values that DATA asks for.
 
-    DATA holds recent normal rows, or pictures, that MODEL was not trained on.
+    DATA holds recent normal rows, or images, that MODEL was not trained on.
     Nothing is trained: scores stay what they are, and MODEL as it is.
     """
-    from vae_anomaly.cli.recalibrating import recalibrate_on_pictures, recalibrate_on_table
+    from vae_anomaly.cli.recalibrating import recalibrate_on_images, recalibrate_on_table
 
-    if check_kind(data, of_tables={}, of_pictures={"--strict": strict}):
-        return recalibrate_on_pictures(console, data=data, strict=strict, **options)
+    if check_kind(data, of_tables={}, of_images={"--strict": strict}):
+        return recalibrate_on_images(console, data=data, strict=strict, **options)
     recalibrate_on_table(console, data=data, **options)
     return None
 
@@ -322,7 +322,7 @@ def recalibrate(console: Console, data: str, strict: bool, **options: Any) -> in
 @click.argument("model", type=INPUT)
 @common
 def inspect(console: Console, model: str) -> None:
-    """Describe a MODEL file: its settings, threshold, and columns or pictures.
+    """Describe a MODEL file: its settings, threshold, and columns or images.
 
     Nothing in the file is executed.
     """
@@ -341,7 +341,7 @@ def inspect(console: Console, model: str) -> None:
 def export(console: Console, model: str, output: str) -> None:
     """Write a MODEL as an ONNX graph, from rows in their own units to anomaly_score.
 
-    Its input, rows, are float64 columns in the order of training; of pictures
+    Its input, rows, are float64 columns in the order of training; of images
     the pixels, flattened. What is beyond the metadata's threshold is an anomaly.
     """
     from vae_anomaly.cli.exporting import export_model

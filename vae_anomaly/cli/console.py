@@ -60,7 +60,7 @@ class Console:
 
     def start_engine(self, detector: Any) -> None:
         """Start TensorFlow if the networks of a fitted detector run in it."""
-        from vae_anomaly.engines import needs_tensorflow
+        from vae_anomaly.inference.engines import needs_tensorflow
 
         if needs_tensorflow(detector.network_spec_):
             self.start_tensorflow()
@@ -71,7 +71,7 @@ class Console:
         It takes seconds, so that this comes after all that may refuse a
         command. What its C++ side logs this early obeys no setting.
         """
-        if "vae_anomaly.training" in sys.modules:
+        if "vae_anomaly.training.loop" in sys.modules:
             return
         check_room_for_tensorflow()
         waits = not self.quiet and sys.stderr.isatty()
@@ -80,8 +80,8 @@ class Console:
         with nullcontext() if self.debug else _muted_stderr():
             import tensorflow as tf
 
-            import vae_anomaly.inference
-            import vae_anomaly.training  # noqa: F401 - brings Keras and what else takes time
+            import vae_anomaly.inference.passes
+            import vae_anomaly.training.loop  # noqa: F401 - brings Keras and what else takes time
 
             tf.constant(0.0)
         if waits:

@@ -9,8 +9,8 @@ from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.fitting import fit_table
 from vae_anomaly.cli.reporting import evaluate_table
 from vae_anomaly.cli.scoring import score_table
-from vae_anomaly.files import output_error
 from vae_anomaly.samples import write_samples
+from vae_anomaly.storage.atomic import output_error
 
 __all__ = ["run_demo"]
 

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from vae_anomaly._text import MAX_VALUE_LENGTH, display_name, shown
+from vae_anomaly.data.image.schema import ImageSchema
 from vae_anomaly.persistence import inspect
-from vae_anomaly.schema import ImageSchema
-from vae_anomaly.sources.base import LONGEST_VALUE, display_name, shown
 
 __all__ = ["describe_model"]
 
 
-def _own_networks(networks: dict[str, Any] | None) -> Iterator[str]:
+def _custom_networks(networks: dict[str, Any] | None) -> Iterator[str]:
     """Describe networks of the user's own, which only Python can give back."""
     if networks is not None:
         yield (
@@ -45,21 +45,21 @@ def describe_model(path: str) -> str:
         f"written by   {made_by}",
         f"settings     {settings}",
         f"weights      {facts['weights']:,}",
-        *_own_networks(facts["networks"]),
+        *_custom_networks(facts["networks"]),
         f"training     {facts['steps']:,} steps, {facts['loss']}",
         f"threshold    {facts['threshold']:.6g} nats{origin}",
     ]
     if facts["image_shape"] is not None:
         height, width, channels = facts["image_shape"]
         schema = facts["images"]
-        pictures = f"{height} x {width} x {channels}" if schema is None else ImageSchema(**schema)
-        return "\n".join([*lines, f"pictures     {pictures}"])
+        images = f"{height} x {width} x {channels}" if schema is None else ImageSchema(**schema)
+        return "\n".join([*lines, f"images     {images}"])
     lines += [f"columns      {len(columns)}", ""]
     cells = [("name", "mean", "deviation", "low", "high", "")]
     for column in columns:
         mean, deviation, low, high = (f"{column[key]:.6g}" for key in cells[0][1:5])
         name = column["name"]
-        if not name.isprintable() or len(name) > LONGEST_VALUE:
+        if not name.isprintable() or len(name) > MAX_VALUE_LENGTH:
             name = shown(name)
         note = "constant" if column["constant"] else ""
         cells.append((name, mean, deviation, low, high, note))

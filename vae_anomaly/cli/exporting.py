@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vae_anomaly.cli.checks import check_output
 from vae_anomaly.cli.console import Console
-from vae_anomaly.exporting import export_onnx
+from vae_anomaly.model.onnx_export import export_onnx
 from vae_anomaly.persistence import load
 
 __all__ = ["export_model"]

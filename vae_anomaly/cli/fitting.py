@@ -10,17 +10,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from vae_anomaly._text import listed, shown
 from vae_anomaly.cli.checks import check_output, check_room_for_tensorflow
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.exits import Exit
 from vae_anomaly.cli.limiting import rows_within
+from vae_anomaly.data.sampling import RowSample
+from vae_anomaly.data.table.files import open_table
+from vae_anomaly.data.table.schema import TableSchema
+from vae_anomaly.data.table.source import CellError, TableSource
 from vae_anomaly.exceptions import DataError
-from vae_anomaly.schema import TableSchema
-from vae_anomaly.settings import DENSE_MEMBERS, LATENT_DIM
-from vae_anomaly.sources import CellError, TableSource, open_table
-from vae_anomaly.sources.base import listed, shown
-from vae_anomaly.sources.sampling import RowSample
-from vae_anomaly.thresholds import false_alarm_interval
+from vae_anomaly.model.parameters import DENSE_MEMBERS, LATENT_DIM
+from vae_anomaly.stats.thresholds import false_alarm_interval
 
 __all__ = ["fit_table", "threshold_origin"]
 
@@ -162,7 +163,7 @@ def _summary(detector: Any, schema: TableSchema, seconds: float) -> Iterator[str
 
 
 def threshold_origin(detector: Any, unit: str) -> str:
-    """Say where the threshold of a detector comes from; `unit` is "rows" or "pictures"."""
+    """Say where the threshold of a detector comes from; `unit` is "rows" or "images"."""
     if detector.threshold is not None:
         return "set by hand"
     if detector.contamination is not None:

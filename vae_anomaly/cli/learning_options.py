@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vae_anomaly.cli.options import SCORE_NAMES, STRICT_PICTURES, Command
+from vae_anomaly.cli.options import SCORE_NAMES, STRICT_IMAGES, Command
 
 if TYPE_CHECKING:
-    from vae_anomaly.checkpointing import Checkpoint
+    from vae_anomaly.training.checkpoint import Checkpoint
 
 __all__ = ["learning_options"]
 
@@ -36,7 +36,7 @@ def image_size_of(text: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[-1])
 
 
-LONGEST_SIZE = 40
+MAX_SIZE_LENGTH = 40
 """Characters: more are no size."""
 
 SIZE = re.compile(r"(\d+\.?\d*|\.\d+) ?([KMGT])(I?)B", re.ASCII | re.IGNORECASE)
@@ -51,9 +51,9 @@ def bytes_of(text: str) -> int:
     (1500000000, 536870912)
     """
     found = SIZE.fullmatch(text.strip())
-    if found is None or len(text) > LONGEST_SIZE:
+    if found is None or len(text) > MAX_SIZE_LENGTH:
         raise click.BadParameter(
-            f"expected a size such as 2GB, 1.5GiB or 900MB, got {text[:LONGEST_SIZE]!r}."
+            f"expected a size such as 2GB, 1.5GiB or 900MB, got {text[:MAX_SIZE_LENGTH]!r}."
         )
     number, unit, binary = found.groups()
     step = 1024 if binary else 1000
@@ -65,7 +65,7 @@ def bytes_of(text: str) -> int:
 
 def checkpoint_in(folder: str) -> Checkpoint:
     """Take a directory for a checkpoint, if it can be written to."""
-    from vae_anomaly.checkpointing import Checkpoint
+    from vae_anomaly.training.checkpoint import Checkpoint
 
     checkpoint = Checkpoint(folder)
     checkpoint.check()
@@ -83,14 +83,14 @@ LEARNING = (
         "--image-size",
         type=image_size_of,
         metavar="HxW|N",
-        help="Pixels that pictures are brought to.  [default: their median size, within 32]",
+        help="Pixels that images are brought to.  [default: their median size, within 32]",
     ),
     click.option(
         "--resize",
         type=click.Choice(RESIZE_NAMES),
         help="How; letterbox keeps the proportions.  [default: stretch]",
     ),
-    click.option("--strict", is_flag=True, help=STRICT_PICTURES),
+    click.option("--strict", is_flag=True, help=STRICT_IMAGES),
     click.option(
         "--false-alarm-rate",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -106,14 +106,14 @@ LEARNING = (
         type=click.Choice(SCORE_NAMES),
         default="auto",
         show_default=True,
-        help="What the anomaly score is; auto is exemplar for tables, elbo for pictures.",
+        help="What the anomaly score is; auto is exemplar for tables, elbo for images.",
     ),
     click.option(
         "--architecture",
         type=click.Choice(ARCHITECTURE_NAMES),
         default="auto",
         show_default=True,
-        help="Kind of network; conv and conv_bn are for pictures.",
+        help="Kind of network; conv and conv_bn are for images.",
     ),
     click.option(
         "--likelihood",
@@ -135,13 +135,13 @@ LEARNING = (
         "--smoothing",
         type=click.FloatRange(0),
         metavar="PIXELS",
-        help="Smooth pictures by so much.  [default: 1/28 of their longer side; 0 for conv]",
+        help="Smooth images by so much.  [default: 1/28 of their longer side; 0 for conv]",
     ),
     click.option(
         "--shift",
         type=click.FloatRange(0),
         metavar="PIXELS",
-        help="Learn from pictures moved by so much as well.  [default: as --smoothing]",
+        help="Learn from images moved by so much as well.  [default: as --smoothing]",
     ),
     click.option(
         "--prior",
@@ -153,7 +153,7 @@ LEARNING = (
     click.option(
         "--latent-dim",
         type=click.IntRange(1),
-        help="Latent dimensions; those not needed go unused.  [default: 32, for pictures 8]",
+        help="Latent dimensions; those not needed go unused.  [default: 32, for images 8]",
     ),
     click.option(
         "--members",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from vae_anomaly.exceptions import ParameterError
-from vae_anomaly.settings import DENSE_MEMBERS, LATENT_DIM
+from vae_anomaly.model.parameters import DENSE_MEMBERS, LATENT_DIM
 
-__all__ = ["LEAST_ROWS", "memory_of_fit", "rows_within"]
+__all__ = ["MIN_ROWS", "memory_of_fit", "rows_within"]
 
 # Measured as the peak of whole commands, and rounded up: `benchmarks/memory_limit.py`.
 STARTED = 1.15e9
@@ -25,7 +25,7 @@ OF_A_COLUMN = 1e6
 OF_A_CODE = 0.7e6
 """Bytes for each latent dimension of a network, for the same reason; `STARTED` has the usual."""
 
-LEAST_ROWS = 10_000
+MIN_ROWS = 10_000
 """Fewer are not worth a limit: below it, it is TensorFlow that takes the memory."""
 
 
@@ -53,20 +53,18 @@ def rows_within(limit: int, columns: int, members: int, latent: int = LATENT_DIM
     Raises
     ------
     ParameterError
-        If they are fewer than `LEAST_ROWS`.
+        If they are fewer than `MIN_ROWS`.
 
     Examples
     --------
     >>> rows_within(2_000_000_000, columns=20, members=4)
     471590
     """
-    fixed, one, least = (
-        memory_of_fit(rows, columns, members, latent) for rows in (0, 1, LEAST_ROWS)
-    )
+    fixed, one, least = (memory_of_fit(rows, columns, members, latent) for rows in (0, 1, MIN_ROWS))
     rows = int((limit - fixed) / (one - fixed))
-    if rows < LEAST_ROWS:
+    if rows < MIN_ROWS:
         raise ParameterError(
-            f"--memory-limit of {limit / 1e9:.3g} GB is too little to learn from {LEAST_ROWS:,} "
+            f"--memory-limit of {limit / 1e9:.3g} GB is too little to learn from {MIN_ROWS:,} "
             f"rows of {columns} column{'s' * (columns > 1)}: before the first of them "
             f"{fixed / 1e9:.2f} GB are taken, by TensorFlow about 1 GB. "
             f"Give at least {math.ceil(least / 1e7) / 100:g}GB."

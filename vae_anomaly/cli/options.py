@@ -21,7 +21,7 @@ __all__ = [
     "INPUT",
     "P_VALUES",
     "SCORE_NAMES",
-    "STRICT_PICTURES",
+    "STRICT_IMAGES",
     "common",
     "examples",
     "labelled_thresholds",
@@ -77,7 +77,7 @@ SCORE_NAMES = (
 ID_COLUMN = click.option(
     "--id-column", metavar="NAME", help="Column that identifies a row; it is not scored."
 )
-STRICT_PICTURES = "Refuse pictures that cannot be read; else they are passed over, and named."
+STRICT_IMAGES = "Refuse images that cannot be read; else they are passed over, and named."
 
 SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 

@@ -10,15 +10,15 @@ from vae_anomaly.cli.checks import check_output
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.exits import Exit
 from vae_anomaly.cli.fitting import threshold_origin
-from vae_anomaly.cli.pictures import model_of_pictures, read_pictures
+from vae_anomaly.cli.images import model_of_images, read_images
 from vae_anomaly.cli.scoring import scoring_schema
+from vae_anomaly.data.image.schema import ImageSchema
+from vae_anomaly.data.table.files import open_table
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.persistence import load, save
 from vae_anomaly.recalibration import recalibrate
-from vae_anomaly.schema import ImageSchema
-from vae_anomaly.sources import open_table
 
-__all__ = ["recalibrate_on_pictures", "recalibrate_on_table"]
+__all__ = ["recalibrate_on_images", "recalibrate_on_table"]
 
 
 def recalibrate_on_table(
@@ -54,7 +54,7 @@ def recalibrate_on_table(
     _write(console, detector, rows, output, "rows", false_alarm_rate)
 
 
-def recalibrate_on_pictures(
+def recalibrate_on_images(
     console: Console,
     model: str,
     data: str,
@@ -63,27 +63,27 @@ def recalibrate_on_pictures(
     false_alarm_rate: float | None = None,
     strict: bool = False,
 ) -> Exit:
-    """Write a model anew, with the threshold that some pictures ask for.
+    """Write a model anew, with the threshold that some images ask for.
 
     Parameters
     ----------
     console : Console
     model, data, output : str
-        Model file and folder or file of normal pictures to read, model file to write.
+        Model file and folder or file of normal images to read, model file to write.
     false_alarm_rate : float, optional
         By default that of the model.
     strict : bool, default=False
-        Refuse pictures that cannot be read.
+        Refuse images that cannot be read.
 
     Returns
     -------
     Exit
     """
     check_output(output, data, model)
-    detector, schema = model_of_pictures(model, data)
-    pixels, code = read_pictures(console, data, schema, strict=strict)
+    detector, schema = model_of_images(model, data)
+    pixels, code = read_images(console, data, schema, strict=strict)
     console.start_engine(detector)
-    _write(console, detector, pixels, output, "pictures", false_alarm_rate, schema)
+    _write(console, detector, pixels, output, "images", false_alarm_rate, schema)
     return code
 
 

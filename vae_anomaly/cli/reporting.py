@@ -11,10 +11,10 @@ import numpy as np
 from vae_anomaly.cli.checks import check_directory
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.scoring import scoring_schema
+from vae_anomaly.data.labels import anomalous
+from vae_anomaly.data.table.files import open_table
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.persistence import load
-from vae_anomaly.schema import anomalous
-from vae_anomaly.sources import open_table
 
 __all__ = ["evaluate_table"]
 

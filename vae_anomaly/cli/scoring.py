@@ -10,28 +10,23 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from vae_anomaly._text import listed, shown
 from vae_anomaly.cli.checks import check_output
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.overlapping import overlapping
 from vae_anomaly.cli.watching import Watch, check_p_values, for_batch, verdict
 from vae_anomaly.cli.writing import check_format, column_of, score_writer
-from vae_anomaly.drift import some_of
+from vae_anomaly.data.table.files import open_table
+from vae_anomaly.data.table.schema import TableSchema
+from vae_anomaly.data.table.source import TableSource
 from vae_anomaly.exceptions import DataError
+from vae_anomaly.model.drift import some_of
+from vae_anomaly.model.parameters import score_for
+from vae_anomaly.model.terms import LATENT
 from vae_anomaly.persistence import load_scorer
-from vae_anomaly.schema import TableSchema
-from vae_anomaly.scoring import LATENT
-from vae_anomaly.settings import score_for
-from vae_anomaly.sources import TableSource, open_table
-from vae_anomaly.sources.base import listed, shown
-from vae_anomaly.thresholds import conformal_p_values
+from vae_anomaly.stats.thresholds import conformal_p_values
 
-__all__ = [
-    "choose_score",
-    "further_columns",
-    "further_scores",
-    "score_table",
-    "scoring_schema",
-]
+__all__ = ["choose_score", "further_columns", "further_scores", "score_table", "scoring_schema"]
 
 ROW = "row"
 
@@ -45,7 +40,7 @@ class Scored(NamedTuple):
     table: pa.RecordBatch
     scores: NDArray[np.float64]
     strange: int
-    some_rows: NDArray[np.float64]  # for the watch
+    subsample: NDArray[np.float64]  # for the watch
 
 
 def score_table(
@@ -120,7 +115,7 @@ def score_table(
             parts = _numbered(table.batches(schema.names, keep))
             for _, scored in overlapping(score_batch, parts):
                 write(scored.table)
-                watch.add(scored.some_rows, scored.scores)
+                watch.add(scored.subsample, scored.scores)
                 rows += len(scored.scores)
                 strange += scored.strange
                 update(rows)
@@ -170,8 +165,8 @@ def scoring_schema(
     """
     if detector.image_shape_ is not None:
         raise DataError(
-            f"{table.name} is a table, but the model was fitted on pictures. Give it a folder of "
-            f"pictures, or fit a model on a table."
+            f"{table.name} is a table, but the model was fitted on images. Give it a folder of "
+            f"images, or fit a model on a table."
         )
     features = getattr(detector, "feature_names_in_", None)
     features = None if features is None else [str(name) for name in features]

@@ -13,14 +13,14 @@ import click
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.exits import Exit, say, stop_if_told
 from vae_anomaly.cli.finishing import finishing
-from vae_anomaly.history import History
+from vae_anomaly.data.image.schema import ImageSchema
 from vae_anomaly.persistence import save
-from vae_anomaly.schema import ImageSchema
+from vae_anomaly.training.history import History
 
 __all__ = ["fit_and_save", "train"]
 
 UNIT = "images"
-"""What the speed on pictures is counted in."""
+"""What the speed on images is counted in."""
 
 ENDING = "ending after this round of training; Ctrl-C again stops at once and leaves nothing"
 
@@ -41,7 +41,7 @@ def fit_and_save(
     console : Console
     detector : VAEDetector
     X : DataFrame or ndarray
-        Rows, or pictures with `schema`.
+        Rows, or images with `schema`.
     output : str
         Model file to write.
     schema : ImageSchema, optional

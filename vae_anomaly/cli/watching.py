@@ -10,11 +10,11 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._text import shown
 from vae_anomaly.cli.console import Console
-from vae_anomaly.decisions import calibration_of
-from vae_anomaly.drift import Drift, DriftWatch
-from vae_anomaly.sources.base import shown
-from vae_anomaly.thresholds import false_discovery_threshold, ranks_among
+from vae_anomaly.model.calibration import calibration_of
+from vae_anomaly.model.drift import Drift, DriftWatch
+from vae_anomaly.stats.thresholds import false_discovery_threshold, ranks_among
 
 __all__ = ["Watch", "check_p_values", "for_batch", "verdict"]
 

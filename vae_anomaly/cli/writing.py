@@ -19,8 +19,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from vae_anomaly.files import atomic_write, output_error
-from vae_anomaly.sources.base import is_number
+from vae_anomaly.data.cells import is_number
+from vae_anomaly.storage.atomic import atomic_write, output_error
 
 __all__ = ["check_format", "column_of", "score_writer"]
 

@@ -9,16 +9,8 @@ precision-recall use scikit-learn's `RocCurveDisplay` and
 
 from vae_anomaly.displays.calibration import CalibrationDisplay, PValueDisplay
 from vae_anomaly.displays.data import LatentDisplay, ScoreDisplay
-from vae_anomaly.displays.model import (
-    ContributionDisplay,
-    LatentUseDisplay,
-    TrainingCurveDisplay,
-)
-from vae_anomaly.displays.pictures import (
-    LatentGridDisplay,
-    PictureGridDisplay,
-    ReconstructionDisplay,
-)
+from vae_anomaly.displays.images import ImageGridDisplay, LatentGridDisplay, ReconstructionDisplay
+from vae_anomaly.displays.model import ContributionDisplay, LatentUseDisplay, TrainingCurveDisplay
 
 __all__ = [
     "CalibrationDisplay",
@@ -27,7 +19,7 @@ __all__ = [
     "LatentGridDisplay",
     "LatentUseDisplay",
     "PValueDisplay",
-    "PictureGridDisplay",
+    "ImageGridDisplay",
     "ReconstructionDisplay",
     "ScoreDisplay",
     "TrainingCurveDisplay",

@@ -9,16 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import betabinom
 
 from vae_anomaly.displays.data import ANOMALIES, by_label
-from vae_anomaly.displays.drawing import (
-    BLUE,
-    GREY,
-    INK,
-    ORANGE,
-    Display,
-    own_axes,
-    tidy,
-)
-from vae_anomaly.thresholds import conformal_p_values, ranks_among
+from vae_anomaly.displays.drawing import BLUE, GREY, INK, ORANGE, Display, own_axes, tidy
+from vae_anomaly.stats.thresholds import conformal_p_values, ranks_among
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +31,7 @@ class CalibrationDisplay(Display):
     band at each nominal rate with 95 % probability: rows flagged of N follow a
     beta-binomial distribution, for the rate of a threshold from n calibration
     rows is itself a draw from a beta distribution
-    (`vae_anomaly.thresholds.false_alarm_interval`).
+    (`vae_anomaly.stats.thresholds.false_alarm_interval`).
 
     Parameters
     ----------

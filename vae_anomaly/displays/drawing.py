@@ -27,13 +27,13 @@ KIND_COLORS = (
 )
 """For kinds of anomalies, the most frequent first; after Okabe and Ito."""
 
-LONGEST_TEXT = 120
+MAX_TEXT_LENGTH = 120
 
 LEGEND_WIDTH = 56
 """Characters that fit side by side above the narrowest axes of a report."""
 
 
-def legible(text: object, most: int = LONGEST_TEXT) -> str:
+def legible(text: object, most: int = MAX_TEXT_LENGTH) -> str:
     r"""Make text from data safe to show: nothing hidden, nothing reordered, not too long.
 
     Control characters, lone surrogates, and marks that reorder or hide text are
@@ -71,7 +71,7 @@ def _visible(character: str) -> str:
 class Stretch:
     """An axis that is linear around `center` and logarithmic further out than `width`.
 
-    Scores of 1e6 and differences of 1 then fit in one picture.
+    Scores of 1e6 and differences of 1 then fit in one image.
 
     Examples
     --------

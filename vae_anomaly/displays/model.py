@@ -21,7 +21,7 @@ from vae_anomaly.displays.drawing import (
     tidy,
 )
 from vae_anomaly.estimator import VAEDetector
-from vae_anomaly.history import History
+from vae_anomaly.training.history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -156,7 +156,7 @@ class ContributionDisplay(Display):
     Parameters
     ----------
     names : sequence of str
-        Columns, and last the latent code.
+        ColumnScaler, and last the latent code.
     contributions : array-like of shape (n_names,)
         In nats; their sum is the anomaly score.
     top : int, default=10

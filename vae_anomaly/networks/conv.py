@@ -10,9 +10,9 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from vae_anomaly._backend import keras
-from vae_anomaly.networks import ConvPlan
+from vae_anomaly.networks.backend import keras
 from vae_anomaly.networks.dense import MemberDense
+from vae_anomaly.networks.spec import ConvPlan
 
 __all__ = ["ConvDecoder", "ConvEncoder", "MemberBatchNorm", "MemberConv"]
 
@@ -38,7 +38,7 @@ class MemberBatchNorm(keras.layers.Layer):
 
     MOMENTUM = 0.99
     EPSILON = 1e-3
-    LEAST_VARIANCE = 1e-12
+    MIN_MOVING_VARIANCE = 1e-12
     """Of a channel that is constant: the moving variance is to stay a positive float32."""
 
     def __init__(self, members: int, channels: int, *, name: str) -> None:
@@ -66,7 +66,7 @@ class MemberBatchNorm(keras.layers.Layer):
             mean, variance = ops.moments(x, axes=tuple(between))
             self.moving_mean.assign(self._moved(self.moving_mean, mean))
             moved = self._moved(self.moving_variance, variance)
-            self.moving_variance.assign(ops.maximum(moved, self.LEAST_VARIANCE))
+            self.moving_variance.assign(ops.maximum(moved, self.MIN_MOVING_VARIANCE))
         factor = self.gamma * ops.rsqrt(variance + self.EPSILON)
         return x * spread(factor) + spread(self.beta - mean * factor)
 
@@ -172,7 +172,7 @@ class ConvEncoder(keras.layers.Layer):
 class ConvDecoder(keras.layers.Layer):
     """Codes (members, n, latent) to parameters of p(x|z), (members, n, outputs).
 
-    There are `n_outputs` for each number of a picture, side by side.
+    There are `n_outputs` for each number of an image, side by side.
     """
 
     def __init__(

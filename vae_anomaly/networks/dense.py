@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vae_anomaly._backend import keras
+from vae_anomaly.networks.backend import keras
 
 __all__ = ["MemberDense", "dense_decoder", "dense_encoder"]
 

@@ -1,7 +1,7 @@
-"""A report on how a detector does on a table or on pictures: collected, then rendered.
+"""A report on how a detector does on a table or on images: collected, then rendered.
 
 `build_report` and `build_image_report` fill dataclasses that know no markup;
-`write_report` turns them into one page that needs nothing else, with its pictures beside it.
+`write_report` turns them into one page that needs nothing else, with its images beside it.
 """
 
 from vae_anomaly.report.choices import Criteria

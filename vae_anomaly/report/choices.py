@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.report.data import Choice, Confusion, Discovery, Steps
 from vae_anomaly.report.intervals import rate
-from vae_anomaly.thresholds import (
+from vae_anomaly.stats.thresholds import (
     TooFewCalibrationRowsWarning,
     false_discovery_threshold,
     ranks_among,

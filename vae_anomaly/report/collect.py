@@ -34,16 +34,7 @@ from vae_anomaly.report.choices import (
     discovery,
     measure_steps,
 )
-from vae_anomaly.report.data import (
-    Choice,
-    Curve,
-    Group,
-    Reason,
-    ReportData,
-    Threshold,
-    Top,
-    TopRow,
-)
+from vae_anomaly.report.data import Choice, Curve, Group, Reason, ReportData, Threshold, Top, TopRow
 from vae_anomaly.report.intervals import areas
 from vae_anomaly.report.wording import describe_model, summarize
 
@@ -53,7 +44,7 @@ __all__ = [
     "describe_scores",
     "described",
     "score_rows",
-    "strangest_first",
+    "most_anomalous_first",
 ]
 
 Array = NDArray[np.float64]
@@ -286,7 +277,7 @@ def _thinned(x: Array, y: Array) -> tuple[Array, Array]:
     return x[kept], y[kept]
 
 
-def strangest_first(scored: Scored, top: int) -> NDArray[np.intp]:
+def most_anomalous_first(scored: Scored, top: int) -> NDArray[np.intp]:
     """Choose the strangest rows, not too many to show."""
     return np.argsort(-scored.scores, kind="stable")[: np.clip(top, 0, MAX_TOP)]
 
@@ -309,7 +300,7 @@ def _top_rows(
     top: int,
     reasons: int,
 ) -> tuple[TopRow, ...]:
-    rows = strangest_first(scored, top)
+    rows = most_anomalous_first(scored, top)
     if not len(rows):
         return ()
     shown = take(X, rows)

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from vae_anomaly.displays import (
     CalibrationDisplay,
+    ImageGridDisplay,
     LatentDisplay,
     LatentGridDisplay,
     LatentUseDisplay,
-    PictureGridDisplay,
     PValueDisplay,
     ReconstructionDisplay,
     ScoreDisplay,
@@ -36,7 +36,7 @@ __all__ = [
     "ReportData",
     "Steps",
     "Threshold",
-    "TopPicture",
+    "TopImage",
     "TopRow",
 ]
 
@@ -238,8 +238,8 @@ class TopRow(Top):
 
 
 @dataclass(frozen=True)
-class TopPicture(Top):
-    """One of the strangest or most normal pictures.
+class TopImage(Top):
+    """One of the strangest or most normal images.
 
     Attributes
     ----------
@@ -255,15 +255,15 @@ class TopPicture(Top):
 
 @dataclass(frozen=True, eq=False)
 class Gallery:
-    """Some pictures, and what is shown of each."""
+    """Some images, and what is shown of each."""
 
-    pictures: tuple[TopPicture, ...]
+    images: tuple[TopImage, ...]
     display: ReconstructionDisplay
 
 
 @dataclass(frozen=True)
 class Kind:
-    """Pictures of one kind, and how well they are told from normal ones.
+    """Images of one kind, and how well they are told from normal ones.
 
     Attributes
     ----------
@@ -272,7 +272,7 @@ class Kind:
     is_normal : bool or None
         None without labels.
     auroc : Estimate or None
-        Of its anomalies against all normal pictures.
+        Of its anomalies against all normal images.
     """
 
     name: str
@@ -292,14 +292,14 @@ class PixelArea:
         AUROC over pixels.
     n_used, n_pixels : int
         Pixels it comes from, and pixels there are.
-    n_pictures : int
-        Pictures that they belong to.
+    n_images : int
+        Images that they belong to.
     """
 
     value: float
     n_used: int
     n_pixels: int
-    n_pictures: int
+    n_images: int
 
 
 @dataclass(frozen=True)
@@ -340,7 +340,7 @@ class LatentComparison:
 
 @dataclass(frozen=True, eq=False)
 class ImageFindings:
-    """What only a report on pictures says.
+    """What only a report on images says.
 
     Attributes
     ----------
@@ -351,9 +351,9 @@ class ImageFindings:
     n_members : int
         Each has a latent space of its own: the two below are of the first.
     latent_grid : LatentGridDisplay
-    samples : PictureGridDisplay
-    interpolation : PictureGridDisplay or None
-        From one normal picture to another, both at the ends.
+    samples : ImageGridDisplay
+    interpolation : ImageGridDisplay or None
+        From one normal image to another, both at the ends.
     kinds : tuple of Kind
     n_kinds : int
         How many there are, of which `kinds` may be the first.
@@ -371,8 +371,8 @@ class ImageFindings:
     strangest: Gallery | None
     normal: Gallery | None
     latent_grid: LatentGridDisplay
-    samples: PictureGridDisplay
-    interpolation: PictureGridDisplay | None
+    samples: ImageGridDisplay
+    interpolation: ImageGridDisplay | None
     kinds: tuple[Kind, ...]
     n_kinds: int
     pixels: PixelArea | None
@@ -402,7 +402,7 @@ class ReportData:
     roc, precision_recall : Curve or None
         None without labels of both kinds.
     scores, latent, training, latent_use : displays
-        What the pictures show.
+        What the images show.
     top : tuple of TopRow
         The strangest rows, the strangest first.
     model : tuple of (str, str)
@@ -450,4 +450,4 @@ class ReportData:
     @property
     def unit(self) -> str:
         """What a row is called."""
-        return "row" if self.images is None else "picture"
+        return "row" if self.images is None else "image"

@@ -1,6 +1,6 @@
-"""From a detector and pictures to the values of a report: no markup here, and no clock.
+"""From a detector and images to the values of a report: no markup here, and no clock.
 
-Beyond the pictures themselves, memory holds a score and a label for each, and
+Beyond the images themselves, memory holds a score and a label for each, and
 of the few that are shown no more than 96 x 96 pixels.
 """
 
@@ -18,24 +18,23 @@ from scipy.spatial.distance import cdist, pdist
 from sklearn.metrics import roc_auc_score
 
 from vae_anomaly.displays import (
+    ImageGridDisplay,
     LatentDisplay,
     LatentGridDisplay,
-    PictureGridDisplay,
     ReconstructionDisplay,
 )
 from vae_anomaly.displays.data import by_kind
 from vae_anomaly.displays.painting import as_rgb, shrink, value_range
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.exceptions import DataError
-from vae_anomaly.priors import draw_codes
 from vae_anomaly.report.choices import Criteria
 from vae_anomaly.report.collect import (
     CHUNK_CELLS,
     Scored,
     describe_scores,
     described,
+    most_anomalous_first,
     score_rows,
-    strangest_first,
 )
 from vae_anomaly.report.data import (
     Gallery,
@@ -45,10 +44,11 @@ from vae_anomaly.report.data import (
     PixelArea,
     PriorFit,
     ReportData,
-    TopPicture,
+    TopImage,
 )
 from vae_anomaly.report.intervals import areas
 from vae_anomaly.report.wording import summarize
+from vae_anomaly.stats.priors import draw_codes
 
 __all__ = ["build_image_report", "pixel_area", "prior_fit"]
 
@@ -62,12 +62,12 @@ MAX_PIXELS = 2_000_000
 MAX_CODES = 2000
 N_SAMPLES, N_STEPS = 40, 8
 ENDS = 500
-"""Most normal pictures among which the two ends of an interpolation are looked for."""
+"""Most normal images among which the two ends of an interpolation are looked for."""
 
 
 def build_image_report(
     detector: VAEDetector,
-    pictures: ArrayLike,
+    images: ArrayLike,
     labels: ArrayLike | None = None,
     *,
     names: Sequence[str],
@@ -82,23 +82,23 @@ def build_image_report(
     created: str | None = None,
     criteria: Criteria | None = None,
 ) -> ReportData:
-    """Find out how a detector does on pictures.
+    """Find out how a detector does on images.
 
     Parameters
     ----------
     detector : VAEDetector
-        Fitted on pictures.
-    pictures : array-like of shape (n, height, width) or (n, height, width, channels)
-        Pictures to score, of the size that the detector was fitted on.
+        Fitted on images.
+    images : array-like of shape (n, height, width) or (n, height, width, channels)
+        Images to score, of the size that the detector was fitted on.
     labels : array-like of bool of shape (n,), optional
         True for anomalies.
     names : sequence of str of shape (n,)
-        What pictures are called; leave out paths that are nobody's business.
+        What images are called; leave out paths that are nobody's business.
     kinds : sequence of str of shape (n,), optional
-        What each picture shows, such as "good" or "scratch".
+        What each image shows, such as "good" or "scratch".
     masks : sequence of shape (n,) of ndarray of bool of shape (height, width), optional
-        Where pictures are strange, at the detector's size. None for a normal
-        picture is an empty mask, for another that nobody knows.
+        Where images are strange, at the detector's size. None for a normal
+        image is an empty mask, for another that nobody knows.
     skipped : iterable of (str, str)
         Files that were left out, and why. 100 are shown, all are counted.
     compare : VAEDetector, optional
@@ -107,7 +107,7 @@ def build_image_report(
     model_name, data_name : str, optional
         Shown as they are.
     top : int, default=10
-        Strangest pictures to show, 100 at most: the page stays small.
+        Strangest images to show, 100 at most: the page stays small.
     created : str, optional
         Time to show. Without it equal inputs give equal reports.
     criteria : Criteria, optional
@@ -120,24 +120,24 @@ def build_image_report(
     Raises
     ------
     DataError
-        If the detector was not fitted on pictures, labels are not booleans, or
-        labels, names, kinds or masks do not match the pictures, or other thresholds
+        If the detector was not fitted on images, labels are not booleans, or
+        labels, names, kinds or masks do not match the images, or other thresholds
         are asked for without labels of both kinds.
     """
-    X = np.asarray(pictures)
+    X = np.asarray(images)
     if detector.image_shape_ is None or X.ndim not in (3, 4):
         raise DataError(
-            "A report on pictures needs a detector fitted on pictures, and an array of shape "
+            "A report on images needs a detector fitted on images, and an array of shape "
             "(n, height, width) or (n, height, width, channels). For rows there is build_report."
         )
     for what, given in (("names", names), ("kinds", kinds), ("masks", masks)):
         if given is not None and len(given) != len(X):
             raise DataError(
-                f"{what} must have one entry for each of the {len(X)} pictures. "
+                f"{what} must have one entry for each of the {len(X)} images. "
                 f"Got {len(given)} instead."
             )
     scored = score_rows(detector, X, labels)
-    report = describe_scores(detector, X, scored, kinds=kinds, unit="picture", criteria=criteria)
+    report = describe_scores(detector, X, scored, kinds=kinds, unit="image", criteria=criteria)
     values = value_range(X)
     strangest, normal = _galleries(detector, X, scored, names, kinds, masks, top, values)
     skipped = iter(skipped)
@@ -169,13 +169,13 @@ def build_image_report(
 
 
 def _painted_values(detector: VAEDetector, X: NDArray[Any]) -> Values:
-    """Tell which values are black and white in pictures of the model's own."""
+    """Tell which values are black and white in images of the model's own."""
     if detector.picture_scale_ != 1:
         return 0.0, detector.picture_scale_
     return (0.0, 1.0) if X.dtype == np.uint8 else value_range(X)
 
 
-# --------------------------------------------------------------------------- single pictures
+# --------------------------------------------------------------------------- single images
 
 
 def _galleries(
@@ -188,8 +188,8 @@ def _galleries(
     top: int,
     values: Values,
 ) -> tuple[Gallery | None, Gallery | None]:
-    """Show the strangest pictures and the most normal, on one scale of colours."""
-    strangest = strangest_first(scored, top)
+    """Show the strangest images and the most normal, on one scale of colours."""
+    strangest = most_anomalous_first(scored, top)
     normal = np.argsort(scored.scores, kind="stable")[: min(MAX_NORMAL, len(strangest))]
     galleries: list[Gallery | None] = [None, None]
     scale: float | None = None
@@ -209,7 +209,7 @@ def _galleries(
         scale = shown.top
         galleries[place] = Gallery(
             tuple(
-                TopPicture(
+                TopImage(
                     **vars(described(scored, names, row)),
                     kind=None if kinds is None else str(kinds[row]),
                     reconstruction=float(part.sum()),
@@ -236,7 +236,7 @@ def _checked_mask(mask: ArrayLike, size: tuple[int, ...]) -> Flags:
     array = np.asarray(mask, dtype=bool)
     if array.shape != tuple(size):
         raise DataError(
-            f"masks must have the size of the pictures, {size[0]} x {size[1]}. "
+            f"masks must have the size of the images, {size[0]} x {size[1]}. "
             f"Got shape {array.shape} instead."
         )
     return array
@@ -266,7 +266,7 @@ def pixel_area(
 ) -> PixelArea | None:
     """Compare contributions with masks, pixel by pixel.
 
-    Of more than two million pixels as many are drawn from each picture, the
+    Of more than two million pixels as many are drawn from each image, the
     same ones every time.
 
     Parameters
@@ -314,7 +314,7 @@ def _latent_grid(detector: VAEDetector, X: NDArray[Any]) -> LatentGridDisplay:
     return LatentGridDisplay.measure(detector, values=_painted_values(detector, X))
 
 
-def _samples(detector: VAEDetector, X: NDArray[Any]) -> PictureGridDisplay:
+def _samples(detector: VAEDetector, X: NDArray[Any]) -> ImageGridDisplay:
     """Paint what the prior holds in the first member: expectations, without noise of pixels."""
     rng, components = np.random.RandomState(0), detector.prior_
     if components is None:
@@ -322,13 +322,13 @@ def _samples(detector: VAEDetector, X: NDArray[Any]) -> PictureGridDisplay:
     else:
         codes = draw_codes(components, N_SAMPLES, rng)[:, 0]
     drawn = detector.decode(codes, member=0)
-    return PictureGridDisplay.measure(drawn, values=_painted_values(detector, X))
+    return ImageGridDisplay.measure(drawn, values=_painted_values(detector, X))
 
 
 def _interpolation(
     detector: VAEDetector, X: NDArray[Any], scored: Scored
-) -> PictureGridDisplay | None:
-    """Go from the most normal picture to the one, of the most normal, that is least like it."""
+) -> ImageGridDisplay | None:
+    """Go from the most normal image to the one, of the most normal, that is least like it."""
     order = np.argsort(scored.scores, kind="stable")
     if scored.labels is not None:
         order = order[~scored.labels[order]]
@@ -340,7 +340,7 @@ def _interpolation(
     painted = detector.interpolate(ends[0], ends[1], N_STEPS)
     first, last = as_rgb(ends, *value_range(X))
     between = as_rgb(painted, *_painted_values(detector, X))
-    return PictureGridDisplay(
+    return ImageGridDisplay(
         shrink(np.concatenate([first[None], between, last[None]])), columns=N_STEPS + 2
     )
 
@@ -354,17 +354,17 @@ def _comparison(
 ) -> LatentComparison:
     if other.image_shape_ != detector.image_shape_:
         raise DataError(
-            f"Detectors to compare must be fitted on pictures of one shape. Got "
+            f"Detectors to compare must be fitted on images of one shape. Got "
             f"{detector.image_shape_} and {other.image_shape_}."
         )
     normal = X if scored.labels is None else X[~scored.labels]
     some = (normal if len(normal) else X)[:MAX_CODES]
     own, others = (
-        # Codes of one picture in several members depend on each other: one member's are looked at.
+        # Codes of one image in several members depend on each other: one member's are looked at.
         prior_fit(each.transform(some)[:, : each.network_spec_.latent], each.beta)
         for each in (detector, other)
     )
-    latent = LatentDisplay.measure(other, X, scored.labels, kinds=kinds, unit="picture")
+    latent = LatentDisplay.measure(other, X, scored.labels, kinds=kinds, unit="image")
     return LatentComparison(own, others, latent, _latent_grid(other, X))
 
 

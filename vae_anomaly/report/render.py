@@ -1,6 +1,6 @@
-"""From the values of a report to a page and its pictures: knows no model.
+"""From the values of a report to a page and its images: knows no model.
 
-The page needs nothing but itself: style inline, pictures as data, one script
+The page needs nothing but itself: style inline, figures as data, one script
 inline that moves the threshold, and a content security policy that knows both
 by their hashes and would refuse anything else. Text from
 outside goes through `legible`, and everything through Jinja's escaping.
@@ -24,41 +24,33 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from vae_anomaly.displays import LatentDisplay, PictureGridDisplay, ReconstructionDisplay
+from vae_anomaly.displays import ImageGridDisplay, LatentDisplay, ReconstructionDisplay
 from vae_anomaly.displays.drawing import BLUE, GREY, INK, legible, tidy
+from vae_anomaly.displays.images import MAX_ROWS
 from vae_anomaly.displays.painting import heat
-from vae_anomaly.displays.pictures import MAX_ROWS
-from vae_anomaly.files import atomic_write, output_error
 from vae_anomaly.report.data import Curve, Gallery, ImageFindings, ReportData, Steps
-from vae_anomaly.report.wording import (
-    latent_sentence,
-    nats,
-    number,
-    percent,
-    pixels,
-    span,
-    tiles,
-)
+from vae_anomaly.report.wording import latent_sentence, nats, number, percent, pixels, span, tiles
+from vae_anomaly.storage.atomic import atomic_write, output_error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["IMAGE_PICTURES", "PICTURES", "draw_pictures", "render_page", "write_report"]
+__all__ = ["IMAGE_FIGURES", "FIGURES", "draw_figures", "render_page", "write_report"]
 
 TEMPLATES = Path(__file__).with_name("templates")
 INLINE = ("style.css", "threshold.js")
 
-PICTURES = (
+FIGURES = (
     *("scores", "roc", "precision_recall", "latent", "training", "latent_use"),
     *("calibration", "p_values"),
 )
-"""Names of the pictures there may be, without ``.png``."""
+"""Names of the figures there may be, without ``.png``."""
 
-IMAGE_PICTURES = (
+IMAGE_FIGURES = (
     *("strangest", "normal", "latent_grid", "samples", "interpolation"),
     *("latent_compared", "latent_grid_compared"),
 )
-"""Names of those that a report on pictures may have besides."""
+"""Names of those that a report on figures may have besides."""
 
 TINY = 48
 """Pixels of the longer side up to which a thumbnail is kept exactly."""
@@ -77,9 +69,9 @@ STYLE: dict[Any, Any] = {
 
 
 def write_report(report: ReportData, directory: str | os.PathLike[str]) -> Path:
-    """Write ``report.html`` and its pictures into a directory.
+    """Write ``report.html`` and its figures into a directory.
 
-    Each file appears whole or not at all, the page last. Pictures of an earlier
+    Each file appears whole or not at all, the page last. Images of an earlier
     report that this one does not have are removed.
 
     Parameters
@@ -99,17 +91,17 @@ def write_report(report: ReportData, directory: str | os.PathLike[str]) -> Path:
         If a file cannot be written.
     """
     folder = Path(directory)
-    pictures = draw_pictures(report)
-    page = render_page(report, pictures)
+    figures = draw_figures(report)
+    page = render_page(report, figures)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / "report.html").exists():  # else they are somebody's own
-            for name in (*PICTURES, *IMAGE_PICTURES):
-                if name not in pictures:
+            for name in (*FIGURES, *IMAGE_FIGURES):
+                if name not in figures:
                     (folder / f"{name}.png").unlink(missing_ok=True)
     except OSError as cause:
         raise output_error(folder, cause) from cause
-    for name, content in pictures.items():
+    for name, content in figures.items():
         with atomic_write(folder / f"{name}.png") as file:
             file.write(content)
     target = folder / "report.html"
@@ -118,20 +110,20 @@ def write_report(report: ReportData, directory: str | os.PathLike[str]) -> Path:
     return target
 
 
-def render_page(report: ReportData, pictures: dict[str, bytes] | None = None) -> str:
+def render_page(report: ReportData, figures: dict[str, bytes] | None = None) -> str:
     """Render the page as one string of HTML.
 
     Parameters
     ----------
     report : ReportData
-    pictures : dict of str to bytes, optional
-        PNG by name, as `draw_pictures` makes them; drawn if not given.
+    figures : dict of str to bytes, optional
+        PNG by name, as `draw_figures` makes them; drawn if not given.
 
     Returns
     -------
     str
     """
-    pictures = draw_pictures(report) if pictures is None else pictures
+    figures = draw_figures(report) if figures is None else figures
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -146,7 +138,7 @@ def render_page(report: ReportData, pictures: dict[str, bytes] | None = None) ->
         report=report,
         tiles=tiles(report),
         latent_sentence=latent_sentence(report),
-        pictures={name: _picture(content) for name, content in pictures.items()},
+        figures={name: _figure(content) for name, content in figures.items()},
         inline={name: Markup(text) for name, text in inline.items()},  # noqa: S704 - files of ours
         hashes={name: _hash(text) for name, text in inline.items()},
         steps=_as_json(report.steps),
@@ -165,16 +157,16 @@ def _as_json(steps: Steps) -> str:
 
 
 def _thumbnails(gallery: Gallery) -> list[list[dict[str, str]]]:
-    """Embed what is shown of each picture, side by side."""
+    """Embed what is shown of each image, side by side."""
     columns = gallery.display.columns()
     return [
         [{"name": name, "src": _thumbnail(column[i])} for name, column in columns.items()]
-        for i in range(len(gallery.pictures))
+        for i in range(len(gallery.images))
     ]
 
 
 def _thumbnail(rgb: NDArray[np.uint8]) -> str:
-    """Embed a small picture: exactly if it is tiny, else as a JPEG, so that a page stays small."""
+    """Embed a small image: exactly if it is tiny, else as a JPEG, so that a page stays small."""
     from PIL import Image
 
     kind, options = ("png", {}) if max(rgb.shape) <= TINY else ("jpeg", {"quality": 85})
@@ -189,7 +181,7 @@ def _scale(gallery: Gallery) -> str:
     return _thumbnail(strip[None])
 
 
-def _picture(png: bytes) -> dict[str, object]:
+def _figure(png: bytes) -> dict[str, object]:
     """Embed a PNG: its address, and its size in CSS pixels, from its header."""
     width, height = (int.from_bytes(png[i : i + 4], "big") for i in (16, 20))
     return {
@@ -199,7 +191,7 @@ def _picture(png: bytes) -> dict[str, object]:
     }
 
 
-def draw_pictures(report: ReportData) -> dict[str, bytes]:
+def draw_figures(report: ReportData) -> dict[str, bytes]:
     """Draw what the report has as PNG; equal reports give equal bytes."""
     drawn = {
         "scores": _png(report.scores.plot, WIDE),
@@ -242,21 +234,21 @@ def _scatter_size(shown: LatentDisplay) -> tuple[float, float]:
     return SQUARE if shown.kinds is None else PLANE
 
 
-def _grid_size(shown: PictureGridDisplay) -> tuple[float, float]:
-    """Fit the height of a figure to the pictures in it."""
-    n, height, width, _ = shown.pictures.shape
+def _grid_size(shown: ImageGridDisplay) -> tuple[float, float]:
+    """Fit the height of a figure to the figures in it."""
+    n, height, width, _ = shown.images.shape
     columns = min(shown.columns, n)
     return WIDE[0], max(0.5, -(-n // columns) * height * WIDE[0] / (columns * width))
 
 
 def _gallery_size(shown: ReconstructionDisplay) -> tuple[float, float]:
-    n, height, width = min(len(shown.pictures), MAX_ROWS), *shown.pictures.shape[1:3]
+    n, height, width = min(len(shown.images), MAX_ROWS), *shown.images.shape[1:3]
     across = 1.5 * len(shown.columns())
     return across + 2.8, max(2.5, 0.6 + n * 1.5 * height / width)
 
 
 def _png(draw: Callable[[Axes], Any], size: tuple[float, float]) -> bytes:
-    """Draw one picture, untouched by the settings and figures of whoever calls."""
+    """Draw one image, untouched by the settings and figures of whoever calls."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from vae_anomaly.displays.drawing import legible
 from vae_anomaly.estimator import VAEDetector
-from vae_anomaly.networks import NetworkSpec
+from vae_anomaly.model.parameters import score_for
+from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.report.data import (
     Choice,
     Confusion,
@@ -16,7 +17,6 @@ from vae_anomaly.report.data import (
     LatentComparison,
     ReportData,
 )
-from vae_anomaly.settings import score_for
 
 __all__ = [
     "Tile",
@@ -78,7 +78,7 @@ def number(value: float, digits: int = 6) -> str:
 
 
 def pixels(shape: tuple[int, int, int]) -> str:
-    """Write the size of a picture: width, height, and what it is made of.
+    """Write the size of an image: width, height, and what it is made of.
 
     Examples
     --------
@@ -162,7 +162,7 @@ def _about_images(report: ReportData) -> list[str]:
     if len(judged) > 1 and judged[0].auroc is not None:
         sentences.append(
             f"Of {len(judged):,} kinds of anomalies, “{legible(judged[0].name, 40)}” is the "
-            f"hardest to tell from normal pictures: an AUROC of {area(judged[0].auroc)}."
+            f"hardest to tell from normal images: an AUROC of {area(judged[0].auroc)}."
         )
     if found.pixels is not None:
         used, there = found.pixels.n_used, found.pixels.n_pixels
@@ -170,7 +170,7 @@ def _about_images(report: ReportData) -> list[str]:
         sentences.append(
             f"The chance that a masked pixel adds more to its score than an unmasked one is "
             f"{found.pixels.value:.3f}: the pixel AUROC, of {of} from "
-            f"{counted(found.pixels.n_pictures, 'picture')}. Pixels of a picture depend on each "
+            f"{counted(found.pixels.n_images, 'image')}. Pixels of an image depend on each "
             f"other, so no interval is given."
         )
     if found.comparison is not None:
@@ -354,7 +354,7 @@ def _area_tile(label: str, estimate: Estimate) -> Tile:
 
 
 def _network_words(spec: NetworkSpec) -> str:
-    if spec.own is not None:
+    if spec.custom is not None:
         return "own Keras models"
     if spec.image is None:
         return "dense"
@@ -382,7 +382,7 @@ def describe_model(detector: VAEDetector) -> tuple[tuple[str, str], ...]:
             if detector.image_shape_ is None
             else [
                 ("network", _network_words(spec)),
-                ("pictures", pixels(detector.image_shape_)),
+                ("images", pixels(detector.image_shape_)),
                 ("smoothing", f"{detector.smoothing_:.2g} pixels"),
             ]
         ),

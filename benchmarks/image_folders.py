@@ -1,0 +1,140 @@
+"""Folders of photographs through the command line, beside kNN and PCA on the same pixels.
+
+    python benchmarks/image_folders.py --data ../shared/data/images
+
+Unzips solar cells (ELPV), battery welds and toy aliens, sorts them into folders
+as a user would, and runs `vae-anomaly fit`, `score` and `evaluate` on these. kNN
+and PCA see the images at the size that the model states. Labels score the
+result and choose nothing.
+
+- solar cells: half of the sound ones train; the other half and the defective test
+- battery welds: the split they come with, without test images that train as well
+- aliens: half of the normal ones train; the other half and the anomalies test
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from fashion_mnist import knn, pca
+from sklearn.metrics import roc_auc_score
+
+from vae_anomaly.data.image.source import open_images
+from vae_anomaly.persistence import load_with_images
+
+
+def halve(images: list[Path], out: Path, seed: int) -> None:
+    """Move normal images to train and test, at random."""
+    order = np.random.RandomState(seed).permutation(len(images))
+    for place, i in enumerate(order):
+        part = "train/good" if place < len(images) // 2 else "test/good"
+        (out / part).mkdir(parents=True, exist_ok=True)
+        images[i].rename(out / part / images[i].name)
+
+
+def solar_cells(archive: Path, out: Path, seed: int) -> None:
+    """Sort cells by their probability of being defective: 0 or 1."""
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(out)
+    (out / "test/defective").mkdir(parents=True)
+    sound = []
+    with next(out.rglob("labels.csv")).open() as lines:
+        for row in csv.DictReader(lines):
+            image = next(out.rglob(Path(next(iter(row.values()))).name))
+            if float(row["defect_probability"]) > 0.5:
+                image.rename(out / "test/defective" / image.name)
+            else:
+                sound.append(image)
+    halve(sound, out, seed)
+
+
+def battery_welds(archive: Path, out: Path, seed: int) -> None:
+    """Take the MVTec layout as it is, less the test images that are in train as well."""
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(out)
+    known = {path.read_bytes() for path in (out / "train").rglob("*.png")}
+    for path in (out / "test/good").iterdir():
+        if path.read_bytes() in known:
+            path.unlink()
+
+
+def aliens(archive: Path, out: Path, seed: int) -> None:
+    """Halve the normal ones."""
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(out)
+    halve(sorted((out / "normal").iterdir()), out, seed)
+    (out / "anomaly").rename(out / "test/anomaly")
+
+
+SETS: dict[str, tuple[str, Callable[[Path, Path, int], None]]] = {
+    "solar cells": ("elpv_mono.zip", solar_cells),
+    "battery welds": ("battery_weld.zip", battery_welds),
+    "aliens": ("aliens.zip", aliens),
+}
+
+
+def command(*arguments: object) -> float:
+    """Run vae-anomaly; return the seconds that it took."""
+    start = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "vae_anomaly", *map(str, arguments)], check=True, capture_output=True
+    )
+    return time.perf_counter() - start
+
+
+def measure(folder: Path, seed: int, options: list[str]) -> dict[str, float]:
+    """AUROC of our scores and of two others' on the images of a folder."""
+    model, scores = folder / "model.vae", folder / "scores.csv"
+    train, test = folder / "train/good", folder / "test"
+    fit = command("fit", train, "-o", model, "--random-state", seed, *options)
+    scoring = command("score", model, test, "-o", scores)
+    command("evaluate", model, test, "-o", folder / "report")
+    table = pd.read_csv(scores)
+    labels = ~table["file"].str.startswith("good")
+
+    _, schema = load_with_images(model)
+    seen, tested = (schema.read(open_images(path))[0] for path in (train, test))
+    return {
+        "ours": roc_auc_score(labels, table["anomaly_score"]),
+        "knn": roc_auc_score(labels, knn(seen, tested)),
+        "pca": roc_auc_score(labels, pca(seen, tested)),
+        "train": len(seen),
+        "test": len(tested),
+        "fit_seconds": fit,
+        "score_seconds": scoring,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of the zip files")
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, help="write every result to this CSV")
+    options, others = parser.parse_known_args()
+    rows = []
+    for name in options.sets:
+        archive, prepare = SETS[name]
+        for seed in options.seeds:
+            with tempfile.TemporaryDirectory() as folder:
+                prepare(options.data / archive, Path(folder), seed)
+                rows.append({"set": name, "seed": seed} | measure(Path(folder), seed, others))
+            print(pd.DataFrame(rows[-1:]).round(4).to_string(index=False), flush=True)
+    results = pd.DataFrame(rows)
+    print(results.groupby("set").mean().drop(columns="seed").round(4))
+    if options.out:
+        results.to_csv(options.out, index=False, float_format="%.4f")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,283 @@
+"""Images of every mode and format, and what is broken."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from images import COLOURS, RAMP, COLOUR_8x16, GREY_8x16, read, save
+from PIL import Image
+
+from vae_anomaly import DataError
+from vae_anomaly.data.image.decoder import GREY
+from vae_anomaly.data.image.schema import ImageSchema
+from vae_anomaly.data.image.source import open_images
+
+# Pillow warns of what it can do without; an image is read or not, whatever the filter.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+
+SUFFIXES = {"PNG": "png", "JPEG": "jpg", "BMP": "bmp", "TIFF": "tif", "WEBP": "webp", "GIF": "gif"}
+
+
+def png(width, height, chunks=()):
+    """A PNG of which everything but the size may be a lie."""
+
+    def chunk(kind, data):
+        body = kind + data
+        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    body = b"".join(chunk(kind, data) for kind, data in chunks)
+    return b"\x89PNG\r\n\x1a\n" + header + body + chunk(b"IEND", b"")
+
+
+def encoded(pixels, form):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, form)
+    return buffer.getvalue()
+
+
+# ------------------------------------------------------------------- formats and modes
+
+
+@pytest.mark.parametrize("form", SUFFIXES)
+def test_formats(tmp_path, form):
+    pixels, source = read(save(tmp_path / f"a.{SUFFIXES[form]}", COLOURS, form).parent)
+    lossless = form in ("PNG", "BMP", "TIFF")
+    assert abs(pixels[0].astype(int) - COLOURS).max() <= (0 if lossless else 80)
+    assert (source.names, source.skipped, source.kinds) == (["a." + SUFFIXES[form]], [], None)
+
+
+@pytest.mark.parametrize("form", SUFFIXES)
+def test_the_content_decides_and_not_the_suffix(tmp_path, form):
+    save(tmp_path / "wrong.jpeg", RAMP, form)
+    save(tmp_path / "none", RAMP, form)
+    (tmp_path / "notes").write_text("BMW and II* are no images")
+    pixels, source = read(tmp_path, GREY_8x16)
+    assert source.names == ["none", "wrong.jpeg"]
+    assert source.notes == ("1 other file passed over",)
+    assert np.array_equal(pixels[0], pixels[1])
+    assert abs(pixels[0, :, :, 0].astype(int) - RAMP).max() < 16
+
+
+MODES = {
+    "1": (Image.fromarray(RAMP > 127), np.where(RAMP > 127, 255, 0)),
+    "L": (Image.fromarray(RAMP), RAMP),
+    "P": (Image.fromarray(COLOURS).quantize(16), None),
+    "RGB": (Image.fromarray(COLOURS), COLOURS),
+    "I;16": (Image.fromarray(RAMP.astype(np.uint16) * 257), RAMP),
+    "I": (Image.fromarray(RAMP.astype(np.int32) * 257), RAMP),
+    "F, to 1": (Image.fromarray(RAMP.astype(np.float32) / 255), RAMP),
+    "F, to 255": (Image.fromarray(RAMP.astype(np.float32)), RAMP),
+    "CMYK": (Image.fromarray(COLOURS).convert("CMYK"), COLOURS),
+    "LAB": (Image.fromarray(COLOURS).convert("LAB"), None),
+    "YCbCr": (Image.fromarray(COLOURS).convert("YCbCr"), None),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_modes(tmp_path, mode):
+    image, expected = MODES[mode]
+    form = "TIFF" if mode[0] in "FCY" or mode in ("I", "LAB") else "PNG"
+    pixels, source = read(save(tmp_path / "a.x", image, form).parent)
+    assert source.skipped == []
+    if expected is None:
+        assert abs(pixels[0].astype(int) - COLOURS).max() < 20
+    else:
+        assert np.array_equal(pixels[0], np.broadcast_to(np.atleast_3d(expected), (8, 16, 3)))
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path):
+    values = np.linspace(0, 65_535, 128).reshape(8, 16).astype(np.uint16)
+    save(tmp_path / "a.png", values)
+    save(tmp_path / "b.tif", values)
+    save(tmp_path / "dark.png", values // 300)
+    pixels, _ = read(tmp_path, GREY_8x16)
+    assert np.array_equal(pixels[0, :, :, 0], np.rint(values / 257))
+    assert np.array_equal(pixels[0], pixels[1])
+    assert pixels[2].max() == 1
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_what_is_transparent_lies_on_mid_grey(tmp_path, mode):
+    if mode == "P":
+        image = Image.fromarray(RAMP).convert("P")
+        image.info["transparency"] = 0
+        clear, shown = RAMP == 0, RAMP
+    else:
+        alpha = np.where(RAMP < 128, 0, 255).astype(np.uint8)
+        planes = [RAMP] * (3 if mode == "RGBA" else 1)
+        image = Image.fromarray(np.stack([*planes, alpha], axis=2))
+        clear, shown = alpha == 0, RAMP
+    assert image.mode == mode
+    pixels, _ = read(save(tmp_path / "a.png", image).parent, GREY_8x16)
+    assert np.array_equal(pixels[0, :, :, 0], np.where(clear, GREY, shown))
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_exif_rotation_is_applied(tmp_path, turn):
+    stored = {
+        1: RAMP[::, ::],
+        2: RAMP[:, ::-1],
+        3: RAMP[::-1, ::-1],
+        4: RAMP[::-1],
+        5: RAMP.T,
+        6: np.rot90(RAMP, 1),
+        7: np.rot90(RAMP, 2).T,
+        8: np.rot90(RAMP, -1),
+    }[turn]
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    for name in ("a.png", "a.tif"):
+        save(tmp_path / name, np.ascontiguousarray(stored), exif=exif)
+    pixels, source = read(tmp_path, GREY_8x16)
+    assert np.array_equal(pixels[0, :, :, 0], RAMP)
+    assert np.array_equal(pixels[1, :, :, 0], RAMP)
+    assert source.look() == ((8, 16), True)
+
+
+def test_a_broken_exif_block_does_not_hide_the_image(tmp_path):
+    save(tmp_path / "a.jpg", RAMP, exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    _, source = read(tmp_path)
+    assert source.skipped == []
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_of_animations_the_first_frame_is_taken(tmp_path, form):
+    frames = [Image.fromarray(RAMP), Image.fromarray(255 - RAMP)]
+    options = {"lossless": True} if form == "WEBP" else {}
+    path = tmp_path / "a.png"
+    frames[0].save(path, form, save_all=True, append_images=frames[1:], **options)
+    pixels, source = read(tmp_path, GREY_8x16)
+    assert abs(pixels[0, :, :, 0].astype(int) - RAMP).max() <= 2
+    assert source.animated == ["a.png"]
+
+
+def test_large_jpegs_are_read_at_a_fraction_and_look_the_same(tmp_path):
+    smooth = np.linspace(0, 255, 1600).astype(np.uint8)
+    save(tmp_path / "a.jpg", np.tile(smooth, (1200, 1)), quality=95)
+    save(tmp_path / "a.png", np.tile(smooth, (1200, 1)))
+    pixels, source = read(tmp_path, GREY_8x16)
+    assert abs(pixels[0].astype(int) - pixels[1]).max() <= 4
+    assert source.look() == ((1200, 1600), True)
+
+
+# ------------------------------------------------------------------------ what is broken
+
+SOUND = encoded(np.random.RandomState(0).randint(0, 256, (40, 40, 3), np.uint8), "PNG")
+SOUND_JPEG = encoded(np.random.RandomState(0).randint(0, 256, (40, 40, 3), np.uint8), "JPEG")
+ONLY = "expected PNG, JPEG, BMP, TIFF, WebP or GIF"
+
+BROKEN = {
+    "empty.png": (b"", "it is empty"),
+    "text.png": (b"This is no image.", f"not an image that we know, {ONLY}"),
+    "noise.jpg": (bytes(range(1, 200)), f"not an image that we know, {ONLY}"),
+    "cut.png": (SOUND[: len(SOUND) // 2], "damaged (image file is truncated"),
+    "cut.jpg": (SOUND_JPEG[: len(SOUND_JPEG) // 2], "damaged (image file is truncated"),
+    "cut.gif": (encoded(RAMP, "GIF")[:30], "damaged"),
+    "cut.bmp": (encoded(COLOURS, "BMP")[:100], "damaged (image file is truncated"),
+    "cut.tif": (encoded(COLOURS, "TIFF")[:60], "damaged"),
+    "cut.webp": (encoded(COLOURS, "WEBP")[:40], "damaged"),
+    "head.png": (SOUND[:12], "damaged, its header cannot be understood"),
+    "flipped.png": (SOUND[:60] + bytes([SOUND[60] ^ 1]) + SOUND[61:], "damaged ("),
+    "nothing.png": (png(0, 0), "damaged, its header cannot be understood"),
+    "bare.png": (png(9, 9), "damaged"),
+    "bomb.png": (png(6000, 5000), "too large, 6000 x 5000 pixels: at most 25 million are read"),
+    "huge.png": (png(2**31 - 1, 2**31 - 1), "too large, as its header says: at most 25"),
+    "text_bomb.png": (
+        png(4, 4, [(b"zTXt", b"k\0\0" + zlib.compress(b"x" * 2_000_000))]),
+        "damaged (Decompressed data too large",
+    ),
+    "a.svg": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', f"an SVG drawing, {ONLY}"),
+    "a.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", f"an EPS drawing, {ONLY}"),
+    "eps.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", f"an EPS drawing, {ONLY}"),
+    "a.pdf": (b"%PDF-1.7\n", f"a PDF document, {ONLY}"),
+    "a.mp4": (b"\0\0\0\x18ftypmp42\0\0\0\0", f"a HEIC or AVIF image, or a video, {ONLY}"),
+    "a.heic": (b"\0\0\0\x18ftypheic\0\0\0\0", f"a HEIC or AVIF image, or a video, {ONLY}"),
+    "a.psd": (b"8BPS\0\1", f"a Photoshop file, {ONLY}"),
+    "zip.png": (b"PK\x03\x04\x14\0", f"a zip archive, {ONLY}"),
+    "a.ppm": (b"P6 2 2 255\n" + bytes(12), f"not an image that we know, {ONLY}"),
+}
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """A folder of broken images, and one sound one in their middle."""
+    for name, (data, _) in BROKEN.items():
+        (tmp_path / name).write_bytes(data)
+    values = np.full((8, 16), np.nan, np.float32)
+    save(tmp_path / "nan.tif", values)
+    save(tmp_path / "far.tif", np.full((8, 16), 1e9, np.float32))
+    save(tmp_path / "negative.tif", np.full((8, 16), -1, np.int32))
+    (tmp_path / "many.png").write_bytes(SOUND)
+    return tmp_path
+
+
+def test_broken_images_are_passed_over_and_named(broken):
+    pixels, source = read(broken)
+    reasons = dict(source.skipped)
+    assert len(pixels) == 1
+    assert len(reasons) == len(source) - 1 == len(BROKEN) + 3
+    assert source.names == sorted(source.names)
+    for name, (_, reason) in BROKEN.items():
+        assert reasons[name].startswith(reason), (name, reasons[name])
+    assert reasons["nan.tif"].startswith("damaged (values from nan to nan, expected 0 to 1")
+    assert reasons["far.tif"].startswith("damaged (values from 1e+09 to 1e+09, expected")
+    assert reasons["negative.tif"].startswith("damaged (values from -1 to -1, expected")
+
+
+def test_batches_say_which_images_are_missing(broken):
+    source = open_images(broken)
+    (batch,) = source.batches(COLOUR_8x16)
+    (found,) = batch.positions
+    assert source.names[found] == "many.png"
+    assert set(batch.faults) == set(range(len(source))) - {found}
+    assert (batch.start, batch.stop, len(batch.pixels)) == (0, len(source), 1)
+
+
+def test_strict_stops_at_the_first(broken):
+    with pytest.raises(DataError) as error:
+        read(broken, strict=True)
+    assert str(error.value) == (
+        f"{broken / 'a.eps'}: an EPS drawing, {ONLY}. Replace the image or remove it."
+    )
+
+
+def test_a_folder_of_broken_images_alone_has_no_size(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"none of 1 images can be read. The first: .*a.png: it"):
+        ImageSchema.measure(open_images(tmp_path))
+
+
+def test_every_cut_and_flip_of_a_image_is_read_or_named(tmp_path):
+    rng = np.random.RandomState(0)
+    for form, suffix in SUFFIXES.items():
+        whole = encoded(COLOURS, form)
+        for i in range(12):
+            data = bytearray(whole)
+            data[rng.randint(len(data))] ^= 1 << rng.randint(8)
+            (tmp_path / f"flip{i}.{suffix}").write_bytes(data)
+            (tmp_path / f"cut{i}.{suffix}").write_bytes(whole[: rng.randint(len(whole))])
+    pixels, source = read(tmp_path)
+    assert len(pixels) + len(source.skipped) == len(source) == 144
+    assert len(source.skipped) > 60
+
+
+def test_a_image_that_goes_away_is_named(tmp_path):
+    for name in "abc":
+        save(tmp_path / f"{name}.png", RAMP)
+    source = open_images(tmp_path)
+    (tmp_path / "b.png").unlink()
+    pixels, positions = GREY_8x16.read(source)
+    assert (len(pixels), positions.tolist()) == (2, [0, 2])
+    assert source.skipped == [("b.png", "there is no such file any more")]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_image_that_may_not_be_read_is_named(tmp_path):
+    save(tmp_path / "a.png", RAMP).chmod(0)
+    assert read(tmp_path)[1].skipped == [("a.png", "no permission to read it")]

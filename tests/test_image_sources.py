@@ -1,0 +1,351 @@
+"""Folders and arrays of images: which files, what sizes, and what subfolders mean."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import struct
+import sys
+import threading
+
+import numpy as np
+import pytest
+from images import COLOURS, RAMP, GREY_8x16, read, save
+from PIL import Image
+
+from vae_anomaly import DataError, ParameterError
+from vae_anomaly.data.image.decoder import GREY, is_image
+from vae_anomaly.data.image.schema import ImageSchema, anomalous_folders
+from vae_anomaly.data.image.source import holds_images, open_images
+
+ASCII_NAMES_ONLY = sys.platform in ("darwin", "win32")
+
+# ------------------------------------------------------------------------- which files
+
+
+def test_folders_are_searched_through_in_order(tmp_path):
+    for name in ("b/2.png", "a.png", "b/1.PNG", "b/c/3.png", "z.png"):
+        save(tmp_path / name, RAMP, "PNG")
+    source = open_images(tmp_path)
+    assert source.names == ["a.png", "b/1.PNG", "b/2.png", "b/c/3.png", "z.png"]
+    assert source.kinds == ["", "b", "b", "b", ""]
+
+
+def test_what_systems_leave_behind_is_passed_over(tmp_path):
+    save(tmp_path / "a.png", RAMP)
+    for name in (".a.png", "._a.png", ".git/b.png", "__MACOSX/c.png"):
+        save(tmp_path / name, RAMP)
+    for name in ("Thumbs.db", "desktop.ini", "labels.csv", "README"):
+        (tmp_path / name).write_text("text")
+    source = open_images(tmp_path)
+    assert source.names == ["a.png"]
+    assert source.notes == ("2 other files passed over",)
+
+
+def test_links_do_not_lead_out_of_the_folder_nor_in_circles(tmp_path):
+    folder = tmp_path / "in"
+    save(folder / "a.png", RAMP)
+    save(tmp_path / "out" / "b.png", RAMP)
+    (folder / "inside.png").symlink_to("a.png")
+    (folder / "outside.png").symlink_to("../out/b.png")
+    (folder / "dangling.png").symlink_to("nowhere.png")
+    (folder / "loop.png").symlink_to("loop.png")
+    (folder / "circle").symlink_to(folder)
+    (folder / "away").symlink_to(tmp_path / "out")
+    assert open_images(folder).names == ["a.png", "inside.png"]
+    (tmp_path / "link").symlink_to(folder)
+    assert open_images(tmp_path / "link").names == ["a.png", "inside.png"]
+
+
+def test_pipes_are_not_read(tmp_path):
+    save(tmp_path / "a.png", RAMP)
+    os.mkfifo(tmp_path / "pipe.png")
+    assert open_images(tmp_path).names == ["a.png"]
+    assert not holds_images(tmp_path / "pipe.png")
+
+
+@pytest.mark.skipif(ASCII_NAMES_ONLY, reason="file names are Unicode there")
+def test_names_of_every_kind(tmp_path):
+    names = ["=cmd.png", 'a,"b".png', "new\nline.png", "esc\x1b[31m.png", "\u00e9.png"]
+    for name in (*names, "\udcff.png"):
+        save(tmp_path / name, RAMP)
+    pixels, source = read(tmp_path, GREY_8x16)
+    assert len(pixels) == 6
+    assert sorted(source.names) == sorted([*names, "\\xff.png"])
+    "\n".join(source.names).encode()
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    (tmp_path / "text.txt").write_text("text")
+    with pytest.raises(DataError, match="holds no images: no PNG, JPEG, BMP"):
+        open_images(tmp_path)
+
+
+def test_what_holds_images(tmp_path):
+    assert holds_images(tmp_path)
+    assert holds_images(save(tmp_path / "a.csv", RAMP, "PNG"))
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    assert not holds_images(tmp_path / "t.csv")
+    assert not holds_images(tmp_path / "missing")
+    assert not is_image(b"BMI,height\n")
+
+
+def test_order_and_memory_with_more_images_than_a_batch(tmp_path):
+    for i in range(300):
+        save(tmp_path / f"{i:03}.png", np.full((4, 4), i % 256, np.uint8))
+    source = open_images(tmp_path)
+    batches = list(source.batches(ImageSchema(4, 4, 1)))
+    assert [len(batch.pixels) for batch in batches] == [256, 44]
+    values = np.concatenate([batch.pixels[:, 0, 0, 0] for batch in batches])
+    assert values.tolist() == [i % 256 for i in range(300)]
+    again = source.batches(ImageSchema(4, 4, 1))
+    next(again)
+    again.close()
+    assert not [t for t in threading.enumerate() if t.name.startswith("images")]
+
+
+# -------------------------------------------------------------------------------- sizes
+
+
+def test_size_and_colours_are_measured(tmp_path):
+    for i, side in enumerate((100, 200, 900)):
+        save(tmp_path / f"{i}.png", np.zeros((side, 2 * side), np.uint8))
+    source = open_images(tmp_path)
+    assert ImageSchema.measure(source) == ImageSchema(16, 32, 1, "stretch")
+    save(tmp_path / "c.png", COLOURS)
+    source = open_images(tmp_path)
+    assert ImageSchema.measure(source, 20, "letterbox") == ImageSchema(20, 20, 3, "letterbox")
+    assert ImageSchema.measure(source, (5, 7)) == ImageSchema(5, 7, 3)
+    with pytest.raises(ParameterError, match=r"image_size must be 1 to 2048 pixels. Got \(0, 9\)"):
+        ImageSchema.measure(source, (0, 9))
+    with pytest.raises(ParameterError, match="resize must be one of stretch, letterbox"):
+        ImageSchema.measure(source, resize="crop")
+
+
+def test_small_and_narrow_images_are_measured(tmp_path):
+    save(tmp_path / "a.png", RAMP)
+    assert ImageSchema.measure(open_images(tmp_path)) == GREY_8x16
+    save(tmp_path / "long" / "a.png", np.zeros((1, 100_000), np.uint8))
+    source = open_images(tmp_path / "long")
+    assert ImageSchema.measure(source) == ImageSchema(1, 32, 1)
+    save(tmp_path / "dot" / "a.png", np.full((1, 1), 9, np.uint8))
+    pixels, _ = read(tmp_path / "dot", ImageSchema(3, 3, 3))
+    assert (pixels == 9).all()
+
+
+def test_letterboxing_keeps_the_proportions(tmp_path):
+    save(tmp_path / "wide.png", np.zeros((10, 20), np.uint8))
+    save(tmp_path / "high.png", np.full((20, 10), 255, np.uint8))
+    pixels, _ = read(tmp_path, ImageSchema(8, 8, 3, "letterbox"))
+    high, wide = pixels
+    assert (wide[2:6] == 0).all()
+    assert (np.delete(wide, range(2, 6), axis=0) == GREY).all()
+    assert (high[:, 2:6] == 255).all()
+    assert (np.delete(high, range(2, 6), axis=1) == GREY).all()
+
+
+# ----------------------------------------------------------------- what subfolders mean
+
+
+@pytest.fixture
+def mvtec(tmp_path):
+    """A data set in the MVTec layout."""
+    root = tmp_path / "bottle"
+    for name in ("train/good/0", "train/good/1", "test/good/0", "test/hole/0", "test/hole/1"):
+        save(root / f"{name}.png", RAMP)
+    save(root / "test/crack/0.jpg", RAMP)
+    half = np.zeros((16, 32), np.uint8)
+    half[:, :16] = 1
+    save(root / "ground_truth/hole/0_mask.png", half)
+    save(root / "ground_truth/crack/0.png", Image.fromarray(half * 255).convert("1"))
+    (root / "license.txt").write_text("text")
+    return root
+
+
+def test_a_data_set_in_parts(mvtec):
+    fitting, scoring = open_images(mvtec, fitting=True), open_images(mvtec)
+    assert fitting.names == ["train/good/0.png", "train/good/1.png"]
+    assert fitting.notes == ("a data set in parts: train is used",)
+    assert scoring.names == [
+        *("test/crack/0.jpg", "test/good/0.png"),
+        *("test/hole/0.png", "test/hole/1.png"),
+    ]
+    assert scoring.kinds == ["crack", "good", "hole", "hole"]
+    assert anomalous_folders(scoring).tolist() == [True, False, True, True]
+    assert open_images(mvtec / "test", fitting=True).names == ["good/0.png"]
+
+
+@pytest.mark.parametrize("part", ["", "test"])
+def test_masks_are_found_by_name_and_resized(mvtec, part):
+    source = open_images(mvtec / part)
+    assert source.has_masks
+    masks = [source.mask(i, GREY_8x16) for i in range(4)]
+    assert masks[1] is None
+    assert masks[3] is None
+    for mask in (masks[0], masks[2]):
+        assert mask.dtype == bool
+        assert np.array_equal(mask, np.broadcast_to(np.arange(16) < 8, (8, 16)))
+    letterboxed = source.mask(2, ImageSchema(16, 16, 1, "letterbox"))
+    assert (letterboxed.sum(), letterboxed[4:12, :8].all()) == (64, True)
+
+
+def test_masks_of_every_kind(mvtec):
+    marked = RAMP > 127
+    palette = Image.fromarray(marked.astype(np.uint8)).convert("P")
+    palette.putpalette([0, 0, 0, 255, 0, 0])
+    source = open_images(mvtec)
+    for image, form in (
+        (Image.fromarray(RAMP * marked).convert("RGB"), "JPEG"),
+        (Image.fromarray(marked.astype(np.uint16)), "PNG"),
+        (palette, "PNG"),
+    ):
+        save(
+            mvtec / "ground_truth/hole/0_mask.png",
+            image,
+            form,
+            **{"quality": 100} if form == "JPEG" else {},
+        )
+        assert np.array_equal(source.mask(2, GREY_8x16), marked), form
+    (mvtec / "ground_truth/hole/0_mask.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"0_mask\.png: it is empty"):
+        source.mask(2, GREY_8x16)
+
+
+def test_fitting_takes_normal_subfolders_where_there_are_any(tmp_path):
+    for name in ("Good/a.png", "scratch/b.png", "dent/c.png", "d.png"):
+        save(tmp_path / name, RAMP)
+    source = open_images(tmp_path, fitting=True)
+    assert source.names == ["Good/a.png"]
+    assert source.notes == ("only 'Good' is used: 1 of 4 images",)
+
+
+def test_labels_from_subfolders(tmp_path):
+    for name in ("OK/a.png", "bad/b.png"):
+        save(tmp_path / name, RAMP)
+    source = open_images(tmp_path)
+    assert anomalous_folders(source).tolist() == [False, True]
+    assert anomalous_folders(source, normal=["bad"]).tolist() == [True, False]
+    with pytest.raises(DataError, match=r"called 'fine'. Its subfolders are 'OK', 'bad'."):
+        anomalous_folders(source, normal=["fine"])
+    save(tmp_path / "stray.png", RAMP)
+    with pytest.raises(DataError, match=r"'stray\.png' lies beside the subfolders"):
+        anomalous_folders(open_images(tmp_path))
+
+
+def test_subfolders_without_a_normal_one_are_no_labels(tmp_path):
+    save(tmp_path / "monday/a.png", RAMP)
+    source = open_images(tmp_path, fitting=True)
+    assert source.names == ["monday/a.png"]
+    assert anomalous_folders(source) is None
+    with pytest.raises(DataError, match=r"called 'x'\. It has none"):
+        anomalous_folders(open_images(tmp_path / "monday"), normal=["x"])
+
+
+# ------------------------------------------------------------------------------- arrays
+
+
+def idx(array, code=8):
+    head = bytes([0, 0, code, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    return head + array.tobytes()
+
+
+THREE = np.stack([RAMP, RAMP[::-1, ::-1], 255 - RAMP])
+
+
+def test_idx_files(tmp_path):
+    (tmp_path / "a-idx3-ubyte").write_bytes(idx(THREE))
+    (tmp_path / "a-idx3-ubyte.gz").write_bytes(gzip.compress(idx(THREE)))
+    for path in tmp_path.iterdir():
+        assert holds_images(path)
+        pixels, source = read(path, GREY_8x16)
+        assert np.array_equal(pixels[..., 0], THREE)
+        assert source.names[0:2] == ["1", "2"]
+        assert (len(source), source.names[-1], source.kinds) == (3, "3", None)
+        assert ImageSchema.measure(source) == GREY_8x16
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        THREE,
+        THREE[..., np.newaxis],
+        THREE.astype(np.uint16) * 257,
+        THREE.astype(np.int64),
+        THREE / 255,
+        THREE.astype(np.float32),
+    ],
+    ids=lambda a: f"{a.dtype}-{a.ndim}",
+)
+def test_numpy_files(tmp_path, array):
+    np.save(tmp_path / "a.npy", array)
+    np.savez(tmp_path / "first.npz", array)
+    np.savez_compressed(tmp_path / "X.npz", labels=np.zeros(3), X=array)
+    for path in tmp_path.iterdir():
+        assert holds_images(path)
+        assert np.array_equal(read(path, GREY_8x16)[0][..., 0], THREE)
+
+
+def test_arrays_are_resized_and_coloured(tmp_path):
+    np.save(tmp_path / "a.npy", np.stack([COLOURS] * 2))
+    source = open_images(tmp_path / "a.npy")
+    assert ImageSchema.measure(source, 4) == ImageSchema(4, 4, 3)
+    assert ImageSchema(4, 4, 1).read(source)[0].shape == (2, 4, 4, 1)
+    np.save(tmp_path / "b.npy", np.zeros((2, 5, 5, 4), np.uint8))
+    assert (read(tmp_path / "b.npy")[0] == GREY).all()
+
+
+class Evil:
+    def __reduce__(self):
+        return (os.abort, ())
+
+
+REFUSED_ARRAYS = {
+    "labels": (idx(np.arange(3, dtype=np.uint8)), r"an array of shape \(3,\)\. Expected images"),
+    "none": (idx(THREE[:0]), "holds no images"),
+    "short": (idx(THREE)[:-1], "ends after 2 of 3 images. Copy it again"),
+    "boast": (b"\0\0\x08\x03" + b"\xff" * 12, "at most 25 million are read"),
+    "many": (b"\0\0\x08\x03\xff\xff\xff\xff" + struct.pack(">II", 8, 16), "is cut off"),
+    "packed": (gzip.compress(idx(THREE))[:-20], "is damaged|is cut off|ends after"),
+    "many_packed": (gzip.compress(b"\0\0\x08\x03\0\xff\0\0\0\0\1\0\0\0\1\0"), "is cut off"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_ARRAYS)
+def test_refused_idx_files(tmp_path, case):
+    data, message = REFUSED_ARRAYS[case]
+    (tmp_path / "a").write_bytes(data)
+    with pytest.raises(DataError, match=message):
+        read(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((3, 4)), r"an array of shape \(3, 4\)"),
+        (np.zeros((3, 3, 8, 8)), "with 1, 3 or 4 channels"),
+        (np.array([Evil()], dtype=object), "holds '?object'?, expected numbers"),
+        (np.zeros((3, 4, 5)).T, "Fortran"),
+        (np.full((3, 4, 5), np.nan), "values from nan to nan"),
+        (np.full((3, 4, 5), -1), "values from -1 to -1, expected 0 to 1, 255 or 65535"),
+    ],
+    ids=["table", "channels first", "pickle", "fortran", "nan", "negative"],
+)
+def test_refused_numpy_files(tmp_path, array, message):
+    np.save(tmp_path / "a.npy", array, allow_pickle=True)
+    with pytest.raises(DataError, match=message):
+        read(tmp_path / "a.npy")
+
+
+def test_damaged_numpy_files(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, X=np.random.RandomState(0).randint(0, 256, (9, 8, 16), np.uint8))
+    whole, rng = path.read_bytes(), np.random.RandomState(0)
+    for _ in range(60):
+        data = bytearray(whole)
+        data[rng.randint(len(data))] ^= 1 << rng.randint(8)
+        path.write_bytes(data[: rng.choice([len(data), rng.randint(len(data))])])
+        try:
+            pixels, source = read(path)
+            assert len(pixels) + len(source.skipped) == len(source)
+        except DataError:
+            continue

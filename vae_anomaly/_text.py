@@ -1,0 +1,44 @@
+"""Text for messages: quoted values, lists of names, file names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["MAX_LISTED", "MAX_VALUE_LENGTH", "display_name", "listed", "shown"]
+
+MAX_VALUE_LENGTH = 40
+
+
+MAX_LISTED = 10
+
+
+def shown(value: object) -> str:
+    """Quote a value from a file: control characters escaped, cut to 40 characters.
+
+    Examples
+    --------
+    >>> shown("n/a"), shown("x" * 50)
+    ("'n/a'", "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...'")
+    """
+    text = repr(value)
+    return text if len(text) <= MAX_VALUE_LENGTH else f"{text[: MAX_VALUE_LENGTH - 4]}...{text[-1]}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """List names in a sentence, the first ten of them.
+
+    Examples
+    --------
+    >>> listed(["flow", "pressure"])
+    "'flow', 'pressure'"
+    """
+    text = ", ".join(shown(name) for name in names[:MAX_LISTED])
+    rest = len(names) - MAX_LISTED
+    return f"{text} and {rest} more" if rest > 0 else text
+
+
+def display_name(path: Path) -> str:
+    """Name a file in messages: as given, control characters escaped."""
+    text = str(path)
+    return text if text.isprintable() else repr(text)

@@ -1,0 +1,1 @@
+"""Data sources and their encoding for the networks."""

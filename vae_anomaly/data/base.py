@@ -1,0 +1,238 @@
+"""Contracts for kinds of data: a modality opens sources and fits encoders.
+
+::
+
+    path -> Modality.open -> Source -> Batch(records, keys, faults)
+         -> Encoder.encode -> Encoded(inputs, targets, observed, penalty) -> network -> scores
+         -> Reducer -> rows of the result
+
+Tables and images are two implementations. No other room names a modality.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_anomaly.stats.likelihoods import Block
+
+__all__ = [
+    "ArrayTypes",
+    "Batch",
+    "Defaults",
+    "Encoded",
+    "Encoder",
+    "EncoderState",
+    "Modality",
+    "OneRowEach",
+    "Reducer",
+    "Rows",
+    "Source",
+]
+
+Array = NDArray[np.float64]
+
+ArrayTypes = dict[str, tuple[str, tuple[int, ...]]]
+"""Name -> (dtype, shape) of arrays in a file."""
+
+
+class Encoded(NamedTuple):
+    """Records as the networks take them."""
+
+    inputs: Array  # (n, n_inputs), what the encoder network sees
+    targets: Array  # (n, n_targets), what the likelihoods explain
+    penalty: Array  # (n, n_features), nats that no likelihood sees
+    observed: NDArray[np.bool_] | None = None  # (n, n_features); None where all are
+
+
+class Batch(NamedTuple):
+    """Consecutive records of a source."""
+
+    start: int  # position of the first key in the source
+    keys: Any  # what names each row of the result: an Arrow array of length m
+    records: Any  # the n <= m readable records, as `Encoder.encode` takes them
+    positions: NDArray[np.int64] | None = None  # of the records among the keys; None where n == m
+    faults: Mapping[int, str] = {}  # position among the keys -> why that record is not readable
+    extra: Mapping[str, Any] = {}  # further columns that were asked for, of length m
+
+
+class Source(Protocol):
+    """Records on disk or in memory, readable as often as needed; a context manager.
+
+    Attributes
+    ----------
+    name : str
+        Name of the source in messages.
+    n_records : int or None
+        Number of records, if it is known without reading them.
+    key_name, key_type : str, pyarrow.DataType
+        Name and type of the column that holds the keys.
+    notes : sequence of str
+        Facts to report before reading.
+    """
+
+    name: str
+    n_records: int | None
+    key_name: str
+    notes: Sequence[str]
+
+    @property
+    def key_type(self) -> Any: ...
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the records in order, in bounded memory."""
+
+    def check(self) -> int | None:
+        """Read everything once and count the records, where an output cannot be taken back."""
+
+    def close(self) -> None:
+        """Close files that the source opened."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+class EncoderState(NamedTuple):
+    """Contents of an encoder for a model file: plain settings and arrays."""
+
+    settings: dict[str, Any]
+    arrays: dict[str, Array]
+
+
+class Encoder(Protocol):
+    """Fitted description of the data: records to network inputs and back.
+
+    Attributes
+    ----------
+    modality : str
+        Name in the registry.
+    features : tuple of str
+        What contributions to a score belong to.
+    blocks : tuple of Block
+        Which targets each likelihood explains, and which features they belong to.
+    n_inputs : int
+    grid : tuple of (height, width, channels) or None
+        Shape of the inputs for convolutions; None for a plain vector.
+    """
+
+    modality: ClassVar[str]
+
+    @property
+    def features(self) -> tuple[str, ...]: ...
+
+    @property
+    def blocks(self) -> tuple[Block, ...]: ...
+
+    @property
+    def n_inputs(self) -> int: ...
+
+    @property
+    def grid(self) -> tuple[int, int, int] | None: ...
+
+    def encode(self, records: Any) -> Encoded:
+        """Encode records."""
+
+    def decode(self, targets: Array) -> Any:
+        """Return the records that targets stand for, in the units of the data."""
+
+    def to_state(self) -> EncoderState:
+        """Return what a model file stores."""
+
+    @classmethod
+    def array_types(cls, settings: Mapping[str, Any]) -> ArrayTypes:
+        """Check settings from a file, and return the types and shapes of the arrays they imply.
+
+        Raises
+        ------
+        ValueError
+            If the settings are not sound.
+        """
+
+    @classmethod
+    def from_state(cls, state: EncoderState) -> Self:
+        """Build the encoder that `to_state` described.
+
+        Raises
+        ------
+        ValueError
+            If the arrays are not sound.
+        """
+
+
+class Rows(NamedTuple):
+    """Rows of the result that are ready."""
+
+    keys: Any
+    scores: Array
+    contributions: Array | None
+
+
+class Reducer(Protocol):
+    """Scores of records to rows of the result; may keep state from batch to batch."""
+
+    def add(self, rows: Rows) -> Rows:
+        """Take the scores of the next records, and return the rows that are ready."""
+
+    def finish(self) -> Rows | None:
+        """Return the remaining rows."""
+
+
+class OneRowEach:
+    """Reducer of modalities whose records are the rows of the result."""
+
+    def add(self, rows: Rows) -> Rows:
+        """Return the rows as they are."""
+        return rows
+
+    def finish(self) -> None:
+        """Return nothing: no row is kept back."""
+
+
+class Defaults(NamedTuple):
+    """Parameters of a detector that depend on the modality where the user gave none."""
+
+    latent_dim: int
+    score_type: str
+
+
+class Modality(Protocol):
+    """A kind of data. Stateless; the registry knows it by name.
+
+    Attributes
+    ----------
+    name, unit : str
+        Name in the registry; name of one record in messages.
+    options : mapping of str to str
+        Command-line options that only this modality takes: keyword -> flag.
+    defaults : Defaults
+    encoder : type
+        Class of its encoders.
+    """
+
+    name: str
+    unit: str
+    options: Mapping[str, str]
+    defaults: Defaults
+    encoder: type[Encoder]
+
+    def accepts(self, path: str) -> bool:
+        """Return whether a path holds data of this modality, by its content."""
+
+    def accepts_array(self, X: Any) -> bool:
+        """Return whether an array-like in memory is of this modality."""
+
+    def matrix(self, X: Any) -> Any:
+        """Return array-like data as a matrix, one record a row, for scikit-learn to validate."""
+
+    def fit(self, records: Any, X: Any, parameters: Any) -> Encoder:
+        """Fit the encoder to training records, the validated matrix of X."""
+
+    def augmented(self, encoder: Encoder, records: Any, parameters: Any) -> Iterator[Encoded]:
+        """Yield the encoded training records, and further versions to learn from."""
+
+    def reducer(self, encoder: Encoder) -> Reducer:
+        """Return a new reducer for one source."""

@@ -1,0 +1,250 @@
+"""Arrays of images in a file, idx or NumPy's, read a block at a time. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from vae_anomaly._text import shown
+from vae_anomaly.data.image.decoder import MAX_PIXELS
+from vae_anomaly.exceptions import DataError
+
+__all__ = [
+    "DAMAGE",
+    "ArrayFile",
+    "check_bytes",
+    "damaged",
+    "holds_array",
+    "read_header",
+    "unpacked",
+]
+
+IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+
+GZIP, ZIP, NPY = b"\x1f\x8b", b"PK\x03\x04", b"\x93NUMPY"
+
+BLOCK_BYTES = 2**23
+
+MAX_DEFLATE_RATIO = 1032
+"""Bytes that one byte can unpack to."""
+
+DAMAGE = (
+    *(EOFError, KeyError, OSError, OverflowError, RuntimeError, ValueError),
+    *(struct.error, zipfile.BadZipFile, zlib.error),
+)
+"""What the readers of archives and headers raise for bytes that make no sense."""
+
+
+def holds_array(path: Path) -> bool:
+    """Tell from its content whether a regular file is an idx, npy or npz file."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    if start.startswith(ZIP):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+        except (OSError, zipfile.BadZipFile):
+            return path.suffix.lower() == ".npz"
+        return bool(names) and all(name.endswith(".npy") for name in names)
+    if start.startswith(GZIP):
+        try:
+            with gzip.open(path) as unpacked:
+                start = unpacked.read(4)
+        except DAMAGE:
+            return False
+    return start.startswith(NPY) or _is_idx(start)
+
+
+def _is_idx(start: bytes) -> bool:
+    return len(start) >= 4 and start[:2] == b"\0\0" and start[2] in IDX_TYPES and 1 <= start[3] <= 4
+
+
+@dataclass(frozen=True)
+class ArrayFile:
+    """An array of images in a file.
+
+    Attributes
+    ----------
+    path : Path
+    name : str
+        What messages call it.
+    member : str or None
+        Name of the array in an npz archive.
+    dtype : numpy.dtype
+    shape : tuple of int
+        (n, height, width) or (n, height, width, channels).
+    """
+
+    path: Path
+    name: str
+    member: str | None
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    @classmethod
+    def open(cls, path: Path, name: str) -> ArrayFile:
+        """Read the header of a file.
+
+        Raises
+        ------
+        DataError
+            If it holds no images, or fewer bytes than it says.
+        """
+        try:
+            member = _member(path, name)
+            with unpacked(path, member) as file:
+                dtype, shape = read_header(file, name)
+                _check_shape(name, shape)
+                check_bytes(path, member, name, prod(shape) * dtype.itemsize)
+        except DataError:
+            raise
+        except DAMAGE as cause:
+            raise damaged(name, cause) from cause
+        return cls(path, name, member, dtype, shape)
+
+    def blocks(self, most: int) -> Iterator[NDArray[Any]]:
+        """Yield the images, at most so many at a time, as they are stored.
+
+        Raises
+        ------
+        DataError
+            If the file is damaged.
+        """
+        size = prod(self.shape[1:]) * self.dtype.itemsize
+        rows = max(1, min(most, BLOCK_BYTES // max(1, size)))
+        try:
+            with unpacked(self.path, self.member) as file:
+                read_header(file, self.name)
+                for start in range(0, self.shape[0], rows):
+                    count = min(rows, self.shape[0] - start)
+                    data = file.read(count * size)
+                    if len(data) < count * size:
+                        raise DataError(
+                            f"{self.name} ends after {start + len(data) // size:,} of "
+                            f"{self.shape[0]:,} images. Copy it again."
+                        )
+                    yield np.frombuffer(data, self.dtype).reshape(count, *self.shape[1:])
+        except DataError:
+            raise
+        except DAMAGE as cause:
+            raise damaged(self.name, cause) from cause
+
+    def limits(self) -> tuple[float, float]:
+        """Find the smallest and the largest value, NaN if one is."""
+        if self.dtype == np.uint8:
+            return 0.0, 255.0
+        ends = [(block.min(), block.max()) for block in self.blocks(2**20)]
+        return float(np.min([low for low, _ in ends])), float(np.max([high for _, high in ends]))
+
+
+def damaged(name: str, cause: Exception) -> Exception:
+    """Turn one of `DAMAGE` into a sentence, unless it is about the disk."""
+    if isinstance(cause, OSError) and cause.errno not in (None, errno.EINVAL):
+        # The disk, not the content; to seek to a place that cannot be is the content's fault.
+        return cause
+    words = " ".join(str(cause).split())[:100].rstrip(".")
+    return DataError(f"{name} is damaged: {words or type(cause).__name__}. Copy it again.")
+
+
+def _member(path: Path, name: str) -> str | None:
+    """Choose the array of an npz archive: X, or else the first; None for other files."""
+    with path.open("rb") as file:
+        if not file.read(4).startswith(ZIP):
+            return None
+    with zipfile.ZipFile(path) as archive:
+        members = [member for member in archive.namelist() if member.endswith(".npy")]
+    if not members:
+        raise DataError(f"{name} holds no array.")
+    return "X.npy" if "X.npy" in members else members[0]
+
+
+@contextmanager
+def unpacked(path: Path, member: str | None) -> Iterator[IO[bytes]]:
+    """Open what may be compressed."""
+    with ExitStack() as stack:
+        if member is not None:
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            yield stack.enter_context(archive.open(member))
+            return
+        file: IO[bytes] = stack.enter_context(path.open("rb"))
+        if file.read(2) == GZIP:
+            file = cast("IO[bytes]", stack.enter_context(gzip.open(path)))
+        file.seek(0)
+        yield file
+
+
+def read_header(
+    file: IO[bytes], name: str, *, kinds: str = "biuf", what: str = "numbers: pixels"
+) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Read the header and leave the file where the values begin.
+
+    Parameters
+    ----------
+    file : file
+    name : str
+        What messages call it.
+    kinds : str, default="biuf"
+        Kinds of dtypes that are wanted.
+    what : str, default="numbers: pixels"
+        They, in words.
+    """
+    start = file.read(4)
+    if _is_idx(start):
+        shape = struct.unpack(f">{start[3]}I", file.read(4 * start[3]))
+        return np.dtype(IDX_TYPES[start[2]]), shape
+    rest = file.read(4)
+    if not (start + rest).startswith(NPY):
+        raise DataError(f"{name} holds no idx or NumPy array.")
+    if rest[2] not in (1, 2):
+        raise DataError(f"{name}: version {rest[2]} of NumPy's format is not read. Save it again.")
+    read = npy.read_array_header_1_0 if rest[2] == 1 else npy.read_array_header_2_0
+    shape, by_columns, dtype = read(file)
+    if dtype.kind not in kinds:
+        raise DataError(f"{name} holds {shown(str(dtype))}, expected {what}.")
+    if by_columns:
+        raise DataError(f"{name} is stored in Fortran's order. Save numpy.ascontiguousarray of it.")
+    return dtype, shape
+
+
+def _check_shape(name: str, shape: tuple[int, ...]) -> None:
+    """Refuse an array that is not one of images."""
+    images = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3, 4))
+    if not images:
+        raise DataError(
+            f"{name} holds an array of shape {shape}. Expected images: (n, height, width), or "
+            f"(n, height, width, channels) with 1, 3 or 4 channels."
+        )
+    if 0 in shape:
+        raise DataError(f"{name} holds no images: its array has the shape {shape}.")
+    if shape[1] * shape[2] > MAX_PIXELS:
+        raise DataError(
+            f"{name} holds images of {shape[1]} x {shape[2]} pixels: "
+            f"at most {MAX_PIXELS // 1_000_000} million are read."
+        )
+
+
+def check_bytes(path: Path, member: str | None, name: str, wanted: int) -> None:
+    """Refuse a file that cannot hold what its header says."""
+    if member is not None:
+        with zipfile.ZipFile(path) as archive:
+            facts = archive.getinfo(member)
+        most = min(facts.file_size, MAX_DEFLATE_RATIO * facts.compress_size)
+    else:
+        with path.open("rb") as file:
+            packed = file.read(2) == GZIP
+        most = path.stat().st_size * (MAX_DEFLATE_RATIO if packed else 1)
+    if wanted > most:
+        raise DataError(f"{name} is cut off: its header promises more than it can hold.")

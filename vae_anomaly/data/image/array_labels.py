@@ -1,0 +1,152 @@
+"""What each image of an array shows: an array beside it in the archive, or a file beside its own.
+
+An npz archive may hold ``y``, ``label`` or ``labels``; the idx file
+``t10k-images-idx3-ubyte`` has its labels in ``t10k-labels-idx1-ubyte``.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_anomaly._text import display_name
+from vae_anomaly.data.image.array_file import (
+    DAMAGE,
+    ArrayFile,
+    check_bytes,
+    damaged,
+    read_header,
+    unpacked,
+)
+from vae_anomaly.exceptions import DataError
+
+__all__ = ["Labels", "read_labels"]
+
+MEMBERS = ("y.npy", "label.npy", "labels.npy")
+
+IDX_NAME = re.compile(r"(.*)images([-.])idx3-ubyte(\.gz)?", re.IGNORECASE | re.DOTALL)
+
+MAX_LABEL_BYTES = 1024
+"""Of one label: more is text that somebody wrote about the image, or an attack."""
+
+LAST_CHARACTER = 0x10FFFF
+
+TWO = ("0", "1"), ("False", "True")
+"""Labels of an archive that mean normal and anomalous, as y does for scikit-learn's users."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels of an array of images.
+
+    Attributes
+    ----------
+    origin : str
+        Where they are from, for messages.
+    texts : list of str
+        One for each image.
+    normal : tuple of str
+        Those that mean normal without anybody saying so; none if it is for words to tell.
+    """
+
+    origin: str
+    texts: list[str]
+    normal: tuple[str, ...] = ()
+
+
+def read_labels(array: ArrayFile) -> Labels | None:
+    """Find and read the labels of an array of images.
+
+    Parameters
+    ----------
+    array : ArrayFile
+
+    Returns
+    -------
+    Labels or None
+        None if there are none.
+
+    Raises
+    ------
+    DataError
+        If they are not one for each image, not numbers or text, or damaged.
+    """
+    if array.member is not None:
+        with zipfile.ZipFile(array.path) as archive:
+            there = set(archive.namelist()) - {array.member}
+        member = next((name for name in MEMBERS if name in there), None)
+        if member is None:
+            return None
+        origin = f"{member.removesuffix('.npy')} in {array.name}"
+        texts = _read(array.path, member, origin, array)
+        two = next((pair for pair in TWO if set(texts) <= set(pair)), None)
+        return Labels(origin, texts, () if two is None else two[:1])
+    path = _beside(array.path)
+    if path is None:
+        return None
+    origin = display_name(path)
+    return Labels(origin, _read(path, None, origin, array))
+
+
+def _beside(path: Path) -> Path | None:
+    """Find the idx file of labels that belongs to one of images."""
+    name = IDX_NAME.fullmatch(path.name)
+    if name is None:
+        return None
+    start, dot, end = name.groups()
+    ends = (end or "", "" if end else ".gz")
+    paths = [path.with_name(f"{start}labels{dot}idx1-ubyte{suffix}") for suffix in ends]
+    return next((beside for beside in paths if beside.is_file()), None)
+
+
+def _read(path: Path, member: str | None, origin: str, array: ArrayFile) -> list[str]:
+    """Read labels as text, whole numbers without a point."""
+    n = array.shape[0]
+    try:
+        with unpacked(path, member) as file:
+            dtype, shape = read_header(file, origin, kinds="biufU", what="numbers or text: labels")
+            if shape not in ((n,), (n, 1)):
+                raise DataError(
+                    f"{origin} holds an array of shape {shape}. Expected one label for each of the "
+                    f"{n:,} images: shape ({n},)."
+                )
+            if dtype.itemsize > MAX_LABEL_BYTES:
+                raise DataError(
+                    f"{origin} holds text of {dtype.itemsize // 4:,} characters. Expected labels, "
+                    f"of at most {MAX_LABEL_BYTES // 4}."
+                )
+            size = prod(shape) * dtype.itemsize
+            check_bytes(path, member, origin, size)
+            data = file.read(size)
+        if len(data) < size:
+            raise DataError(f"{origin} is cut off. Copy it again.")
+        return _texts(np.frombuffer(data, dtype).reshape(-1), origin)
+    except DataError:
+        raise
+    except DAMAGE as cause:
+        raise damaged(origin, cause) from cause
+
+
+def _texts(values: NDArray[np.generic], origin: str) -> list[str]:
+    if values.dtype.kind == "f":
+        numbers = values.astype(np.float64)
+        missing = ~np.isfinite(numbers)
+        if missing.any():
+            raise DataError(
+                f"{origin}, image {int(np.argmax(missing)) + 1}: expected a label, got "
+                f"{numbers[missing][0]:g}. Fill it in or remove the image."
+            )
+        # Beyond, doubles skip integers, and then outgrow them.
+        if ((numbers == np.floor(numbers)) & (np.abs(numbers) < 2**53)).all():
+            values = numbers.astype(np.int64)
+    if values.dtype.kind == "U":
+        points = values.view(np.dtype(np.uint32).newbyteorder(values.dtype.byteorder))
+        if ((points > LAST_CHARACTER) | ((points >= 0xD800) & (points < 0xE000))).any():
+            raise DataError(f"{origin} is damaged: not all of it is text. Copy it again.")
+    return [str(value) for value in values.tolist()]

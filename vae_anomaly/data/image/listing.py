@@ -1,0 +1,138 @@
+"""Which files of a folder are images, and what its subfolders mean."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from vae_anomaly._text import listed
+from vae_anomaly.data.image.decoder import is_image
+
+__all__ = ["Listing", "list_images"]
+
+IMAGES = (
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib"),
+    *(".tif", ".tiff", ".webp", ".gif"),
+)
+"""Suffixes of what ought to be an image that we read: if it is none, it is named."""
+
+UNREAD = (
+    *(".svg", ".eps", ".ps", ".pdf", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".psd", ".ico"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".raw", ".dng", ".cr2", ".nef"),
+    *(".mp4", ".avi", ".mov", ".mkv", ".webm"),
+)
+"""Suffixes of images that we do not read: named too, lest anybody think they were scored."""
+
+LEFT_BEHIND = ("thumbs.db", "desktop.ini", "__macosx")
+
+MASKS = "ground_truth"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Images in a folder.
+
+    Attributes
+    ----------
+    files : list of str
+        Their paths inside the folder, with "/" and in order.
+    part : str
+        The subfolder that all of them are in: "train", "test", or "" for none.
+    masks : Path or None
+        The folder with images of what is wrong.
+    notes : tuple of str
+        What was left out.
+    """
+
+    files: list[str]
+    part: str = ""
+    masks: Path | None = None
+    notes: tuple[str, ...] = field(default=())
+
+    def within_part(self, file: str) -> str:
+        """Take the part off the path of an image."""
+        return file.removeprefix(f"{self.part}/") if self.part else file
+
+    def kind(self, file: str) -> str:
+        """Tell the subfolder of an image; "" if it is in none."""
+        folder, slash, _ = self.within_part(file).partition("/")
+        return folder if slash else ""
+
+    def only(self, kinds: Sequence[str]) -> Listing:
+        """Keep the images in subfolders of certain names, if there are any."""
+        counts = Counter(self.kind(file) for file in self.files)
+        kept = [kind for kind in counts if kind.casefold() in kinds]
+        if not kept or len(kept) == len(counts):
+            return self
+        files = [file for file in self.files if self.kind(file) in kept]
+        note = f"only {listed(kept)} is used: {len(files):,} of {len(self.files):,} images"
+        return replace(self, files=files, notes=(*self.notes, note))
+
+
+def list_images(folder: Path, part: str = "") -> Listing:
+    """List the images of a folder and its subfolders.
+
+    Parameters
+    ----------
+    folder : Path
+    part : {"", "train", "test"}
+        What to take of a data set that comes in parts.
+
+    Returns
+    -------
+    Listing
+    """
+    root = folder.resolve()
+    in_parts = (folder / "train").is_dir() and (folder / "test").is_dir()
+    part = part if in_parts else ""
+    masks = (root if in_parts else root.parent) / MASKS
+    files, others = [], 0
+    for file, is_one in _walk(folder / part, root, f"{part}/" if part else ""):
+        if is_one:
+            files.append(file)
+        else:
+            others += 1
+    notes = [f"a data set in parts: {part} is used"] if part else []
+    if others:
+        notes.append(f"{others:,} other file{'s' * (others > 1)} passed over")
+    return Listing(files, part, masks if masks.is_dir() else None, tuple(notes))
+
+
+def _walk(folder: Path, root: Path, prefix: str) -> Iterator[tuple[str, bool]]:
+    """Yield the visible files below a folder, in order, and whether each is to be an image."""
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        path = f"{prefix}{entry.name}"
+        if entry.name.startswith(".") or entry.name.casefold() in LEFT_BEHIND:
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            if path != MASKS:
+                yield from _walk(Path(entry.path), root, f"{path}/")
+        else:
+            yield path, _is_regular(entry, root) and _ought_to_be_image(Path(entry.path))
+
+
+def _is_regular(entry: os.DirEntry[str], root: Path) -> bool:
+    """Tell a file from pipes and devices, and from links that lead out of the folder."""
+    if not entry.is_symlink():
+        return entry.is_file(follow_symlinks=False)
+    try:
+        target = Path(entry.path).resolve(strict=True)
+    except (OSError, RuntimeError):  # a dangling link; one that goes round in circles
+        return False
+    return target.is_file() and target.is_relative_to(root)
+
+
+def _ought_to_be_image(path: Path) -> bool:
+    """Go by the suffix; where it says nothing, by the content."""
+    if path.suffix.lower() in IMAGES + UNREAD:
+        return True
+    try:
+        with path.open("rb") as file:
+            return is_image(file.read(16))
+    except OSError:
+        return False

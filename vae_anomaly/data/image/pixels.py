@@ -1,0 +1,139 @@
+"""Images as rows of pixels, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_anomaly.exceptions import DataError
+from vae_anomaly.stats.soft_clip import LARGEST
+
+__all__ = ["ImageShape", "Rows", "as_images", "as_rows", "check_shape", "moved", "smooth"]
+
+ImageShape = tuple[int, int, int]
+"""Height, width, channels."""
+
+
+class Rows(NamedTuple):
+    """What a detector works on, whatever it was given."""
+
+    values: Any  # (n, columns), or whatever is not images, untouched
+    shape: ImageShape | None  # None where it was not images
+    scale: float  # what pixel values were divided by
+
+
+def as_rows(X: Any) -> Rows:
+    """Flatten images; hand on everything else as it is.
+
+    Parameters
+    ----------
+    X : array-like
+        Images are arrays (n, height, width) or (n, height, width, channels).
+        Values of 8 bits are divided by 255.
+
+    Returns
+    -------
+    Rows
+
+    Examples
+    --------
+    >>> rows = as_rows(np.full((5, 28, 28), 255, dtype=np.uint8))
+    >>> rows.values.shape, rows.shape, rows.scale, float(rows.values.max())
+    ((5, 784), (28, 28, 1), 255.0, 1.0)
+    """
+    if len(getattr(X, "shape", ())) not in (3, 4):
+        return Rows(X, None, 1.0)
+    images = np.asarray(X)
+    height, width, channels = (*images.shape[1:], 1)[:3]
+    scale = 255.0 if images.dtype == np.uint8 else 1.0
+    values = images.reshape(len(images), height * width * channels)
+    return Rows(values / scale if scale != 1 else values, (height, width, channels), scale)
+
+
+def as_images(rows: NDArray[np.float64], shape: ImageShape, scale: float = 1.0) -> Any:
+    """Undo `as_rows`: (n, height, width), or (n, height, width, channels) for colour."""
+    height, width, channels = shape
+    full = (len(rows), height, width) + ((channels,) if channels > 1 else ())
+    return rows.reshape(full) * scale
+
+
+def smooth(rows: NDArray[np.float64], shape: ImageShape, deviation: float) -> NDArray[np.float64]:
+    """Convolve images, each channel by itself, with a Gaussian.
+
+    What is strange about an image is seldom a single pixel: without the finest
+    grain, neighbours support each other.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, columns)
+        Flattened images.
+    shape : tuple of (height, width, channels)
+    deviation : float
+        Of the Gaussian, in pixels; 0 leaves the images as they are. Beyond
+        their border images are mirrored.
+
+    Returns
+    -------
+    ndarray of shape (n, columns)
+    """
+    if not deviation:
+        return rows
+    from scipy.ndimage import gaussian_filter
+
+    images = np.clip(rows, -LARGEST, LARGEST).reshape(len(rows), *shape)
+    smoothed = gaussian_filter(images, (0, deviation, deviation, 0))
+    # Means never leave the range, but their rounding may: white would be more than 1.
+    low, high = images.min(axis=(1, 2), keepdims=True), images.max(axis=(1, 2), keepdims=True)
+    return np.clip(smoothed, low, high).reshape(rows.shape)
+
+
+def moved(
+    rows: NDArray[np.float64], shape: ImageShape, pixels: float
+) -> Iterator[NDArray[np.float64]]:
+    """Yield images as they are, and then moved down, up, right and left.
+
+    A camera is never twice in the same place; where images are few, this is
+    learned from their moved copies.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, columns)
+        Flattened images.
+    shape : tuple of (height, width, channels)
+    pixels : float
+        How far; 0 yields them once. What comes in at a border repeats it.
+
+    Yields
+    ------
+    ndarray of shape (n, columns)
+    """
+    yield rows
+    if not pixels:
+        return
+    from scipy.ndimage import shift
+
+    images = rows.reshape(len(rows), *shape)
+    for down, right in ((pixels, 0), (-pixels, 0), (0, pixels), (0, -pixels)):
+        yield shift(images, (0, down, right, 0), order=1, mode="nearest").reshape(rows.shape)
+
+
+def check_shape(shape: ImageShape | None, expected: ImageShape | None) -> None:
+    """Refuse images that are not of the shape that a detector was fitted on.
+
+    Raises
+    ------
+    DataError
+    """
+    if shape is None or shape == expected:
+        return
+    wanted = "rows of numbers" if expected is None else f"images of {_spelled(expected)}"
+    raise DataError(
+        f"Expected {wanted}, as in training, got images of {_spelled(shape)}. Resize them."
+    )
+
+
+def _spelled(shape: ImageShape) -> str:
+    return " x ".join(str(side) for side in shape)

@@ -1,0 +1,108 @@
+"""From a path, or "-", to the source that can read it. The content decides, not the suffix."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import BinaryIO
+
+from vae_anomaly._text import display_name
+from vae_anomaly.data.table.csv_table import CsvTable
+from vae_anomaly.data.table.parquet_table import ParquetTable
+from vae_anomaly.data.table.source import TableSource
+from vae_anomaly.exceptions import DataError
+from vae_anomaly.storage.atomic import output_error
+
+__all__ = ["open_table"]
+
+PARQUET = b"PAR1"
+
+FOREIGN = {
+    b"\x1f\x8b": "a gzip archive. Unpack it first, or pipe it in: gzip -dc FILE | ...",
+    b"BZh": "a bzip2 archive. Unpack it first, or pipe it in: bzip2 -dc FILE | ...",
+    b"\xfd7zXZ": "an xz archive. Unpack it first, or pipe it in: xz -dc FILE | ...",
+    b"\x28\xb5\x2f\xfd": "a zstd archive. Unpack it first, or pipe it in: zstd -dc FILE | ...",
+    b"PK\x03\x04": "a zip archive or an Excel workbook. Unpack it, or export it as CSV.",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook. Export it as CSV.",
+    b"\x89PNG": "a PNG image. Expected a CSV or Parquet table.",
+    b"\xff\xd8\xff": "a JPEG image. Expected a CSV or Parquet table.",
+    b"%PDF": "a PDF document. Expected a CSV or Parquet table.",
+    b"PARE": "an encrypted Parquet file. Decrypt it first.",
+    b"ARROW1": "an Arrow or Feather file. Save it as Parquet or CSV.",
+    b"\x89HDF": "an HDF5 file. Save it as Parquet or CSV.",
+}
+
+
+def open_table(path: str | Path, *, stdin: BinaryIO | None = None) -> TableSource:
+    r"""Open a CSV or Parquet table.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file, or "-" for standard input. What is not a regular file, such as
+        a pipe, is copied to a temporary file, so that it can be read twice.
+    stdin : binary file, optional
+        Stands in for standard input.
+
+    Returns
+    -------
+    TableSource
+        A context manager; leaving it removes the temporary copy.
+
+    Raises
+    ------
+    DataError
+        If it is no table that we can read.
+    OSError
+        If it cannot be opened.
+
+    Examples
+    --------
+    >>> path = Path(tempfile.mkdtemp()) / "pump.csv"
+    >>> _ = path.write_text("flow,pressure\n1,20\n2,30\n")
+    >>> with open_table(path) as table:
+    ...     print(table.columns, table.check(["pressure"]))
+    ('flow', 'pressure') 2
+    """
+    if str(path) == "-":
+        copy = _spooled(stdin or sys.stdin.buffer, "standard input")
+        return _source(Path(copy.name), "standard input", copy)
+    path = Path(path)
+    with path.open("rb") as file:
+        if path.is_file():
+            return _source(path, display_name(path), None)
+        copy = _spooled(file, str(path))
+    return _source(Path(copy.name), display_name(path), copy)
+
+
+def _spooled(stream: BinaryIO, name: str) -> tempfile._TemporaryFileWrapper[bytes]:
+    copy = tempfile.NamedTemporaryFile(prefix="vae-anomaly-")  # noqa: SIM115 - the source closes it
+    try:
+        shutil.copyfileobj(stream, copy)
+        copy.flush()
+    except OSError as cause:
+        copy.close()
+        raise output_error(f"a copy of {name} in {tempfile.gettempdir()}", cause) from cause
+    return copy
+
+
+def _source(
+    path: Path, name: str, copy: tempfile._TemporaryFileWrapper[bytes] | None
+) -> TableSource:
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+        for magic, words in FOREIGN.items():
+            if start.startswith(magic):
+                raise DataError(f"{name} looks like {words}")
+        if start.startswith(PARQUET):
+            return ParquetTable(path, name, copy)
+        if path.suffix.lower() in (".parquet", ".pq"):
+            raise DataError(f"{name} is not a Parquet file, in spite of its name.")
+        return CsvTable(path, name, copy)
+    except BaseException:
+        if copy is not None:
+            copy.close()
+        raise

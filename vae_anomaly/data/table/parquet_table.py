@@ -1,0 +1,144 @@
+"""Parquet tables, a batch of rows at a time, page checksums verified where there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from vae_anomaly._text import shown
+from vae_anomaly.data.table.source import (
+    CellError,
+    TableSource,
+    check_header,
+    check_unchanged,
+    openable,
+    rows_of_batch,
+    state_of,
+)
+from vae_anomaly.exceptions import DataError
+
+__all__ = ["ParquetTable"]
+
+BUFFER_BYTES = 2**16
+"""Of each column."""
+
+
+class ParquetTable(TableSource):
+    """A Parquet file.
+
+    Whole numbers, floats, decimals and booleans (as 0 and 1) are numbers;
+    everything else, dates included, is not.
+
+    Parameters
+    ----------
+    path : Path
+    name : str
+        What messages call it.
+    copy : file, optional
+        Closed together with the table.
+    """
+
+    def __init__(self, path: Path, name: str, copy: IO[bytes] | None = None) -> None:
+        self.path, self.name, self._copy = path, name, copy
+        self._state = state_of(path)
+        with self._file() as file:
+            schema, self.rows = file.schema_arrow, file.metadata.num_rows
+        self.columns = tuple(schema.names)
+        check_header(name, self.columns)
+        self._types = dict(zip(schema.names, schema.types, strict=True))
+
+    def _file(self) -> pq.ParquetFile:
+        try:
+            # Columns are read as they are needed. By default pyarrow keeps in memory what it has
+            # read of a file, and a whole row group where a file may have but one.
+            return pq.ParquetFile(
+                openable(self.path),
+                page_checksum_verification=True,
+                pre_buffer=False,
+                buffer_size=BUFFER_BYTES,
+            )
+        except (pa.ArrowException, OSError) as cause:
+            raise self._unsound(cause) from cause
+
+    def _unsound(self, cause: Exception) -> Exception:
+        if isinstance(cause, OSError) and cause.errno is not None:  # the disk, not the content
+            return OSError(cause.errno, cause.strerror, str(self.path))
+        check_unchanged(self.path, self._state)
+        words = str(cause).splitlines()[0].rstrip(".")
+        return DataError(f"{self.name} is not a sound Parquet file: {words}. Write it again.")
+
+    def text_columns(self) -> dict[str, str]:
+        """Find columns whose type is not a number's; name -> the type."""
+        return {
+            name: str(kind) for name, kind in self._types.items() if not _is_numeric(_plain(kind))
+        }
+
+    def type_of(self, column: str) -> pa.DataType:
+        """Tell the type of a column."""
+        return self._types[column]
+
+    def batches(self, numbers: Sequence[str], keep: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+        """Yield the rows; see `TableSource.batches`."""
+        for name in numbers:
+            if not _is_numeric(_plain(self._types[name])):
+                raise DataError(
+                    f"{self.name}, column {shown(name)}: expected numbers, "
+                    f"got the type {self._types[name]}. Convert the column."
+                )
+        wanted = [*numbers, *keep]
+        rows = 0
+        with self._file() as file:
+            parts = file.iter_batches(batch_size=rows_of_batch(len(wanted)), columns=wanted)
+            while (batch := self._next(parts)) is not None:
+                arrays = [self._numbers(batch.column(name), name, rows) for name in numbers]
+                arrays += [batch.column(name) for name in keep]
+                rows += batch.num_rows
+                yield pa.RecordBatch.from_arrays(arrays, names=wanted)
+        check_unchanged(self.path, self._state)
+
+    def _next(self, parts: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
+        try:
+            return next(parts, None)
+        except (pa.ArrowException, OSError) as cause:
+            raise self._unsound(cause) from cause
+
+    def _numbers(self, array: Any, name: str, rows_before: int) -> Any:
+        if pa.types.is_dictionary(array.type):
+            array = array.dictionary_decode()
+        if pa.types.is_boolean(array.type):
+            array = array.cast(pa.uint8())
+        floats = array.cast(pa.float64(), safe=False)
+        good = pc.fill_null(pc.is_finite(floats), False)
+        if not pc.all(good, min_count=0).as_py():
+            i = int(np.argmin(good.to_numpy(zero_copy_only=False)))
+            value = array[i].as_py()
+            if isinstance(value, np.generic):  # what some versions make of a half
+                value = value.item()
+            raise CellError(f"{self.name}, row {rows_before + i + 1}", name, value)
+        return floats
+
+    def close(self) -> None:
+        """Remove the temporary copy, if there is one."""
+        if self._copy is not None:
+            self._copy.close()
+
+
+def _plain(kind: Any) -> Any:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _is_numeric(kind: Any) -> bool:
+    types = pa.types
+    return bool(
+        types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_decimal(kind)
+        or types.is_boolean(kind)
+        or types.is_null(kind)
+    )

@@ -1,0 +1,1 @@
+"""Forward passes and the engines that run them."""

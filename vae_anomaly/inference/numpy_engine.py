@@ -1,0 +1,116 @@
+"""Dense networks in NumPy. See `Engine` for what the methods take and return.
+
+Inside, rows are the last axis, and a rim of zeros surrounds them: see `threads.PADDING`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_anomaly._threads import PADDING, SINGLE_THREAD
+from vae_anomaly.networks.spec import NetworkSpec
+from vae_anomaly.stats.densities import MAX_LOG_VARIANCE, numpy_ops
+
+__all__ = ["NumpyEngine"]
+
+Array = NDArray[np.float64]
+Weights = NDArray[np.float32]
+Layers = list[Weights]
+
+
+class NumpyEngine:
+    """Forward passes of dense networks.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+    weights : ndarray of shape (members, n_weights)
+    """
+
+    breadth = 1
+
+    def __init__(self, spec: NetworkSpec, weights: Weights) -> None:
+        self.spec = spec
+        arrays = spec.unpack(weights)
+        self.encoder = _layers(arrays, "encoder", len(spec.hidden))
+        self.decoder = _layers(arrays, "decoder", len(spec.hidden))
+        self.family = spec.family
+        self.parameters = {
+            name: arrays[name].astype(np.float64)[..., None] for name in self.family.parameters
+        }
+
+    @contextmanager
+    def running(self) -> Iterator[int]:
+        """Take a core for each call.
+
+        Products so small are not worth dividing, and divided ones round
+        differently on other numbers of cores.
+        """
+        with SINGLE_THREAD:
+            yield joblib.cpu_count()
+
+    def terms(self, noise: Weights, x: Weights, target: Array) -> tuple[Array, Weights, Weights]:
+        """Reconstruction error, and codes."""
+        mean, log_variance = self._encode(x)  # (members, latent, n)
+        deviation = 0.0 if self.spec.noiseless else np.exp(0.5 * log_variance)
+        likelihood = np.zeros(target.T.shape)
+        for draw in noise:
+            outputs = _forward(self.decoder, mean + deviation * draw[:, None])
+            likelihood += self._log_density(target.T, outputs)
+        error = -likelihood.T / len(noise)
+        return error, mean.swapaxes(1, 2), log_variance.swapaxes(1, 2)
+
+    def posterior(self, x: Weights) -> tuple[Array, Array, Array]:
+        """Codes, and what the decoder makes of their means."""
+        codes = [part.swapaxes(1, 2) for part in self._encode(x)]
+        mean, log_variance = (part.astype(np.float64) for part in codes)
+        return mean, log_variance, self.decode(codes[0])
+
+    def decode(self, z: Weights) -> Array:
+        """Decode codes."""
+        return _forward(self.decoder, z.swapaxes(1, 2)).swapaxes(1, 2).astype(np.float64)
+
+    def _encode(self, x: Weights) -> tuple[Weights, Weights]:
+        mean, log_variance = np.split(_forward(self.encoder, x.T[None]), 2, axis=1)
+        return mean, np.clip(log_variance, -MAX_LOG_VARIANCE, MAX_LOG_VARIANCE)
+
+    def _log_density(self, target: Array, outputs: Weights) -> Array:
+        """Log p(x|z), averaged over members: (columns, n)."""
+        parts = self.family.parts(outputs.astype(np.float64).swapaxes(1, 2))
+        parts = [part.swapaxes(1, 2) for part in parts]
+        return self.family.log_prob(numpy_ops, target, parts, self.parameters).mean(axis=0)
+
+
+def _layers(arrays: Mapping[str, Weights], part: str, hidden: int) -> Layers:
+    """Take the matrices of dense layers, each with its bias as a last column.
+
+    All but the last have one more row, which hands on the 1 that the bias is
+    multiplied by: a product is then all there is to do.
+    """
+    layers = []
+    for i in (*range(hidden), "out"):
+        kernel, bias = arrays[f"{part}_{i}.kernel"], arrays[f"{part}_{i}.bias"]
+        layer = np.concatenate([kernel, bias[:, None]], axis=1).swapaxes(1, 2)
+        if i != "out":
+            layer = np.pad(layer, [(0, 0), (0, 1), (0, 0)])
+            layer[:, -1, -1] = 1.0
+        layers.append(np.ascontiguousarray(layer))
+    return layers
+
+
+def _forward(layers: Layers, x: Weights) -> Weights:
+    """Run (members, inputs, n) through dense layers, with rectifiers between them."""
+    members, inputs, n = x.shape
+    framed = np.zeros((members, inputs + 1, n + 2 * PADDING), dtype=np.float32)
+    framed[:, :-1, PADDING:-PADDING] = x
+    framed[:, -1] = 1.0
+    for i, layer in enumerate(layers):
+        if i > 0:
+            np.maximum(framed, 0.0, out=framed)
+        framed = layer @ framed
+    return framed[..., PADDING:-PADDING]

@@ -1,0 +1,305 @@
+"""Networks as ONNX graphs, built from the weights of a detector; Keras has no part in it.
+
+A `Symbol` stands for a tensor of the graph and computes as arrays do, so that
+the formulas of `densities` write themselves into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from vae_anomaly.exceptions import ParameterError
+from vae_anomaly.networks.spec import ConvPlan, NetworkSpec
+from vae_anomaly.stats.densities import MAX_LOG_VARIANCE, numpy_ops
+
+__all__ = ["onnx_ops", "Graph", "Networks", "Symbol"]
+
+OPSET = 17
+TYPES = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
+
+BATCH_NORM_EPSILON = 1e-3
+"""That of `networks.conv.MemberBatchNorm`."""
+
+
+class Symbol:
+    """A tensor of a graph. What it is combined with may be an array or a number."""
+
+    def __init__(self, graph: Graph, name: str, dtype: str) -> None:
+        self.graph, self.name, self.dtype = graph, name, dtype
+
+    def apply(self, kind: str, *others: Any, **attributes: Any) -> Symbol:
+        """Add an operation on this and others of its type."""
+        names = [self.name, *(self.graph.as_name(other, self.dtype) for other in others)]
+        return Symbol(self.graph, self.graph.node(kind, names, **attributes), self.dtype)
+
+    def __add__(self, other: Any) -> Symbol:
+        return self.apply("Add", other)
+
+    def __sub__(self, other: Any) -> Symbol:
+        return self.apply("Sub", other)
+
+    def __mul__(self, other: Any) -> Symbol:
+        return self.apply("Mul", other)
+
+    def __rsub__(self, other: Any) -> Symbol:
+        return self * -1.0 + other
+
+    def __neg__(self) -> Symbol:
+        return self.apply("Neg")
+
+    def __truediv__(self, other: Any) -> Symbol:
+        return self.apply("Div", other)
+
+    __radd__, __rmul__ = __add__, __mul__
+    __array_ufunc__ = None  # an array on the left leaves the sum to us
+
+    def cast(self, dtype: str) -> Symbol:
+        """Turn into another type."""
+        name = self.graph.node("Cast", [self.name], to=TYPES[dtype])
+        return Symbol(self.graph, name, dtype)
+
+    def reshape(self, *shape: int) -> Symbol:
+        """Give another shape; -1 is the number of rows."""
+        sizes = self.graph.as_name(np.array(shape, dtype=np.int64), "int64")
+        return Symbol(self.graph, self.graph.node("Reshape", [self.name, sizes]), self.dtype)
+
+    def taken(self, start: int, end: int, axis: int = -1) -> Symbol:
+        """Cut out part of an axis."""
+        ends = [self.graph.as_name(np.array([i]), "int64") for i in (start, end, axis)]
+        return Symbol(self.graph, self.graph.node("Slice", [self.name, *ends]), self.dtype)
+
+    def every(self, count: int, start: int) -> Symbol:
+        """Cut out every so many-th of the last axis."""
+        ends = [start, np.iinfo(np.int64).max, -1, count]
+        names = [self.graph.as_name(np.array([i]), "int64") for i in ends]
+        return Symbol(self.graph, self.graph.node("Slice", [self.name, *names]), self.dtype)
+
+    def columns(self, chosen: NDArray[np.intp]) -> Symbol:
+        """Take some columns."""
+        numbers = self.graph.as_name(chosen, "int64")
+        name = self.graph.node("Gather", [self.name, numbers], axis=1)
+        return Symbol(self.graph, name, self.dtype)
+
+    def at_most(self, limit: float) -> Symbol:
+        """Put 1 where numbers are within a limit, and else 0."""
+        names = [self.name, self.graph.as_name(limit, self.dtype)]
+        return Symbol(self.graph, self.graph.node("LessOrEqual", names), "bool").cast(self.dtype)
+
+    def least(self, count: int) -> Symbol:
+        """Take so many of the least numbers of each row, ascending."""
+        many = self.graph.as_name(np.array([count]), "int64")
+        name = self.graph.node("TopK", [self.name, many], n_outputs=2, axis=-1, largest=0)
+        return Symbol(self.graph, name, self.dtype)
+
+    def sum(self) -> Symbol:
+        """Sum over the last axis."""
+        axes = self.graph.as_name(np.array([-1]), "int64")
+        name = self.graph.node("ReduceSum", [self.name, axes], keepdims=0)
+        return Symbol(self.graph, name, self.dtype)
+
+
+class Graph:
+    """An ONNX graph in the making."""
+
+    def __init__(self) -> None:
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
+        self._inputs: list[Any] = []
+
+    def input(self, name: str, *shape: int | str, dtype: str = "float32") -> Symbol:
+        """Add an input."""
+        self._inputs.append(helper.make_tensor_value_info(name, TYPES[dtype], shape))
+        return Symbol(self, name, dtype)
+
+    def as_name(self, value: Any, dtype: str) -> str:
+        """Name a symbol, or a constant."""
+        if isinstance(value, Symbol):
+            return value.name
+        name = f"c{len(self._constants)}"
+        array = np.ascontiguousarray(np.asarray(value, dtype=dtype))
+        shape = np.shape(value)
+        self._constants.append(numpy_helper.from_array(array.reshape(shape), name))
+        return name
+
+    def node(self, kind: str, inputs: list[str], *, n_outputs: int = 1, **attributes: Any) -> str:
+        """Add an operation, and name what comes out of it, of several outputs the first."""
+        name = f"t{len(self._nodes)}"
+        others = [f"{name}_{i}" for i in range(1, n_outputs)]
+        # Named, since older onnxruntimes make names from these, and want no two alike.
+        node = helper.make_node(kind, inputs, [name, *others], name=name, **attributes)
+        self._nodes.append(node)
+        return name
+
+    def finished(self, outputs: Mapping[str, Symbol], rank: int = 2) -> Any:
+        """Make a checked ONNX model of it, with outputs by these names, of so many axes."""
+        ends, shape = [], ["n", *[None] * (rank - 1)]
+        for name, symbol in outputs.items():
+            self._nodes.append(helper.make_node("Identity", [symbol.name], [name]))
+            ends.append(helper.make_tensor_value_info(name, TYPES[symbol.dtype], shape))
+        graph = helper.make_graph(
+            self._nodes, "vae_anomaly", self._inputs, ends, initializer=self._constants
+        )
+        model = helper.make_model(
+            graph,
+            producer_name="vae-anomaly",
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=8,
+        )
+        onnx.checker.check_model(model)
+        return model
+
+
+def _softplus(x: Symbol) -> Symbol:
+    """Log of 1 + exp(x); the runtime's own works in float32."""
+    tail = (-x.apply("Abs")).apply("Exp") + 1.0
+    return x.apply("Max", 0.0) + tail.apply("Log")
+
+
+def _logaddexp(x: Any, y: Any) -> Any:
+    if not isinstance(x, Symbol):
+        return np.logaddexp(x, y)
+    return x.apply("Max", y) + ((-(x - y).apply("Abs")).apply("Exp") + 1.0).apply("Log")
+
+
+onnx_ops = SimpleNamespace(
+    exp=lambda x: x.apply("Exp") if isinstance(x, Symbol) else np.exp(x),
+    expm1=np.expm1,
+    lgamma=numpy_ops.lgamma,
+    log=np.log,
+    log1p=lambda x: (x + 1.0).apply("Log"),
+    logaddexp=_logaddexp,
+    sigmoid=lambda x: x.apply("Sigmoid") if isinstance(x, Symbol) else numpy_ops.sigmoid(x),
+    square=lambda x: x * x,
+    softplus=_softplus,
+    where=np.where,
+)
+"""What `densities` needs, on symbols; of arrays, which become constants, NumPy's."""
+
+
+class Networks:
+    """Encoders, decoders and likelihood of the members of a detector, in a graph.
+
+    Parameters
+    ----------
+    graph : Graph
+    spec : NetworkSpec
+    weights : ndarray of shape (members, n_weights)
+
+    Raises
+    ------
+    ParameterError
+        For networks of the user's own.
+    """
+
+    def __init__(self, graph: Graph, spec: NetworkSpec, weights: NDArray[np.float32]) -> None:
+        if spec.custom is not None:
+            raise ParameterError(
+                "Networks of your own cannot be turned into an ONNX graph here: Keras can, by "
+                "encoder.export(path, format='onnx')."
+            )
+        self.graph, self.spec, self.arrays = graph, spec, spec.unpack(weights)
+        self.plan = None if spec.image is None else ConvPlan.for_image(spec.image)
+
+    def terms(
+        self, noise: NDArray[np.float32], x: Symbol, target: Symbol
+    ) -> tuple[Symbol, list[tuple[Symbol, Symbol]]]:
+        """Reconstruction error, (n, columns), a mean over members and draws; codes of each member.
+
+        Takes rows in float32 and what is to be explained in float64.
+        """
+        codes = [self.encode(member, x) for member in range(self.spec.members)]
+        likelihoods = []
+        for member, (mean, log_variance) in enumerate(codes):
+            for draw in noise:
+                z = mean
+                if not self.spec.noiseless:
+                    z = mean + (log_variance * 0.5).apply("Exp") * draw
+                outputs = self.decode(member, z)
+                likelihoods.append(self.log_likelihood(member, target, outputs))
+        return likelihoods[0].apply("Sum", *likelihoods[1:]) * (-1.0 / len(likelihoods)), codes
+
+    # ----------------------------------------------------------------- rows to codes and back
+
+    def encode(self, member: int, x: Symbol) -> tuple[Symbol, Symbol]:
+        """Mean and log-variance of q(z|x), (n, latent) each, float32."""
+        latent = self.spec.latent
+        if self.plan is not None:
+            x = self._convolved(member, x)
+        for i in range(len(self.spec.hidden)):
+            x = self._dense(member, f"encoder_{i}", x).apply("Relu")
+        both = self._dense(member, "encoder_out", x)
+        log_variance = both.taken(latent, 2 * latent).apply("Max", -MAX_LOG_VARIANCE)
+        return both.taken(0, latent), log_variance.apply("Min", MAX_LOG_VARIANCE)
+
+    def decode(self, member: int, z: Symbol) -> Symbol:
+        """Parameters of p(x|z), (n, outputs), float32."""
+        if self.plan is not None:
+            return self._grown(member, z)
+        for i in range(len(self.spec.hidden)):
+            z = self._dense(member, f"decoder_{i}", z).apply("Relu")
+        return self._dense(member, "decoder_out", z)
+
+    def log_likelihood(self, member: int, target: Symbol, outputs: Symbol) -> Symbol:
+        """Log p(x|z) of every cell, (n, columns), float64."""
+        parameters = {
+            name: self.arrays[name][member].astype(np.float64)
+            for name in self.spec.family.parameters
+        }
+        return self.spec.family.log_prob(onnx_ops, target, self._parts(outputs), parameters)
+
+    def expected(self, outputs: Symbol) -> Symbol:
+        """Mean of p(x|z), (n, columns), float64."""
+        return self.spec.family.mean(onnx_ops, self._parts(outputs))
+
+    def _parts(self, outputs: Symbol) -> list[Symbol]:
+        """See `Likelihood.parts`; in float64."""
+        count, outputs = self.spec.family.n_outputs, outputs.cast("float64")
+        return [outputs] if count == 1 else [outputs.every(count, i) for i in range(count)]
+
+    # ------------------------------------------------------------------------------- layers
+
+    def _dense(self, member: int, name: str, x: Symbol) -> Symbol:
+        kernel, bias = (self.arrays[f"{name}.{part}"][member] for part in ("kernel", "bias"))
+        return x.apply("Gemm", kernel, bias)
+
+    def _filters(self, member: int, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Kernel in ONNX' order and bias, with the normalisation multiplied in."""
+
+        def get(part: str) -> NDArray[np.float64]:
+            return self.arrays[f"{name}.{part}"][member].astype(np.float64)
+
+        # Inputs and outputs stand the other way round in both, and in transposed ones both do.
+        kernel, bias = get("kernel").transpose(3, 2, 0, 1), get("bias")
+        if f"{name}.gamma" in self.arrays:
+            factor = get("gamma") / np.sqrt(get("moving_variance") + BATCH_NORM_EPSILON)
+            bias = (bias - get("moving_mean")) * factor + get("beta")
+            outputs = 0 if name.startswith("encoder") else 1
+            kernel = kernel * np.expand_dims(factor, [i for i in range(4) if i != outputs])
+        return kernel, bias
+
+    def _convolved(self, member: int, x: Symbol) -> Symbol:
+        plan = self.plan or ConvPlan(())
+        x = x.reshape(-1, *plan.sizes[0]).apply("Transpose", perm=[0, 3, 1, 2])
+        for i in range(len(plan.filters)):
+            kernel, bias = self._filters(member, f"encoder_conv_{i}")
+            x = x.apply("Conv", kernel, bias, strides=[2, 2], auto_pad="SAME_UPPER").apply("Relu")
+        return x.apply("Transpose", perm=[0, 2, 3, 1]).reshape(-1, plan.flat)
+
+    def _grown(self, member: int, z: Symbol) -> Symbol:
+        plan = self.plan or ConvPlan(())
+        x = self._dense(member, "decoder_0", z).apply("Relu").reshape(-1, *plan.sizes[-1])
+        x = x.apply("Transpose", perm=[0, 3, 1, 2])
+        for i, (height, width, _) in enumerate(plan.sizes[-2::-1]):
+            kernel, bias = self._filters(member, f"decoder_conv_{i}")
+            x = x.apply("ConvTranspose", kernel, bias, strides=[2, 2], pads=[0, 0, 1, 1])
+            x = x.apply("Relu").taken(0, height, axis=2).taken(0, width, axis=3)
+        kernel, bias = self._filters(member, "decoder_out")
+        x = x.apply("ConvTranspose", kernel, bias, pads=[1, 1, 1, 1])
+        return x.apply("Transpose", perm=[0, 2, 3, 1]).reshape(-1, self.spec.outputs)

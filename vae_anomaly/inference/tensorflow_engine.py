@@ -1,0 +1,150 @@
+"""Any network in TensorFlow. See `Engine` for what the methods take and return.
+
+Compiled functions are kept per network shape, not per detector; weights are
+arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from vae_anomaly._threads import ProcessWideSetting
+from vae_anomaly.networks.backend import has_gpu
+from vae_anomaly.networks.spec import NetworkSpec, cached_by_spec
+from vae_anomaly.networks.vae import VAE, build_vae
+
+__all__ = ["TensorFlowEngine"]
+
+Tensor = Any
+Array = NDArray[np.float64]
+Weights = NDArray[np.float32]
+
+GPU_BREADTH = 16
+"""Rows in a call to a GPU, as a multiple of those in a call to a processor."""
+
+
+class _WholeFloat32(ProcessWideSetting):
+    """Let GPUs multiply with all digits.
+
+    They round what they multiply to ten bits unless they are told not to, which is
+    enough for gradients and not for scores.
+    """
+
+    _before = False
+
+    def make(self) -> None:
+        self._before = tf.config.experimental.tensor_float_32_execution_enabled()
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+
+    def unmake(self) -> None:
+        tf.config.experimental.enable_tensor_float_32_execution(self._before)
+
+
+WHOLE_FLOAT32 = _WholeFloat32()
+
+
+class TensorFlowEngine:
+    """Forward passes of networks of any kind.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+    weights : ndarray of shape (members, n_weights)
+    """
+
+    def __init__(self, spec: NetworkSpec, weights: Weights) -> None:
+        self.spec, self.weights = spec, tf.constant(weights)
+
+    @property
+    def breadth(self) -> int:
+        """A GPU wants many rows at a time."""
+        return GPU_BREADTH if has_gpu() else 1
+
+    @contextmanager
+    def running(self) -> Iterator[int]:
+        """One call keeps all cores busy, or a GPU."""
+        with WHOLE_FLOAT32:
+            yield 1
+
+    def terms(self, noise: Weights, x: Weights, target: Array) -> tuple[Array, Weights, Weights]:
+        """Reconstruction error, and codes."""
+        error, mean, log_variance = _compiled_terms(self.spec)(self.weights, noise, x, target)
+        return error.numpy(), mean.numpy(), log_variance.numpy()
+
+    def posterior(self, x: Weights) -> tuple[Array, Array, Array]:
+        """Codes, and what the decoder makes of their means."""
+        mean, log_variance, outputs = _compiled_posterior(self.spec)(self.weights, x)
+        return mean.numpy(), log_variance.numpy(), outputs.numpy()
+
+    def decode(self, z: Weights) -> Array:
+        """Decode codes."""
+        return _compiled_decoder(self.spec)(self.weights, z).numpy()
+
+
+def _for_members(vae: VAE, x: Tensor) -> Tensor:
+    """Show the same rows to every member: (n, ...) to (members, n, ...)."""
+    return tf.tile(x[None], [vae.members] + [1] * len(x.shape))
+
+
+def _weights_type(spec: NetworkSpec) -> Any:
+    return tf.TensorSpec([spec.members, spec.n_weights], tf.float32)
+
+
+def _rows_type(spec: NetworkSpec, dtype: Any = tf.float32) -> Any:
+    return tf.TensorSpec([None, spec.columns], dtype)
+
+
+@cached_by_spec
+def _compiled_terms(spec: NetworkSpec) -> Callable[..., Any]:
+    vae = build_vae(spec)
+    noise = tf.TensorSpec([None, spec.latent], tf.float32)
+
+    # Types are spelled out, so that each function is traced once.
+    @tf.function(
+        input_signature=[
+            *(_weights_type(spec), noise, _rows_type(spec)),
+            _rows_type(spec, tf.float64),
+        ]
+    )
+    def terms(weights: Tensor, noise: Tensor, x: Tensor, target: Tensor) -> Any:
+        with vae.with_weights(weights):
+            mean, log_variance = vae.encode(_for_members(vae, x))
+            likelihood = vae.log_likelihood(
+                _for_members(vae, target), mean, log_variance, noise[None, :, None]
+            )
+        return -tf.reduce_mean(likelihood, axis=[0, 1]), mean, log_variance
+
+    return terms
+
+
+@cached_by_spec
+def _compiled_posterior(spec: NetworkSpec) -> Callable[..., Any]:
+    vae = build_vae(spec)
+
+    @tf.function(input_signature=[_weights_type(spec), _rows_type(spec)])
+    def posterior(weights: Tensor, x: Tensor) -> Any:
+        with vae.with_weights(weights):
+            mean, log_variance = vae.encode(_for_members(vae, x))
+            outputs = vae.decode(mean)
+        return [tf.cast(result, tf.float64) for result in (mean, log_variance, outputs)]
+
+    return posterior
+
+
+@cached_by_spec
+def _compiled_decoder(spec: NetworkSpec) -> Callable[..., Any]:
+    vae = build_vae(spec)
+    codes = tf.TensorSpec([spec.members, None, spec.latent], tf.float32)
+
+    @tf.function(input_signature=[_weights_type(spec), codes])
+    def decode(weights: Tensor, z: Tensor) -> Any:
+        with vae.with_weights(weights):
+            return tf.cast(vae.decode(z), tf.float64)
+
+    return decode

@@ -1,0 +1,251 @@
+"""Networks by kind of data, and the plain description from which they are built.
+
+`NetworkSpec` knows no Keras: it is what a model file stores, what compiled
+functions are cached by, and what says which weights there must be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, wraps
+from itertools import pairwise
+from math import prod
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_anomaly.networks.custom import CustomNetworks
+from vae_anomaly.stats.likelihoods import LIKELIHOODS, Likelihood
+
+__all__ = ["ARCHITECTURES", "ConvPlan", "NetworkSpec", "cached_by_spec"]
+
+ARCHITECTURES = ("dense", "conv", "conv_bn")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+MIN_SIDE = 8
+"""Convolutions halve an image until its longer side is at most this."""
+
+FIRST_FILTERS, MAX_FILTERS = 32, 128
+
+
+@dataclass(frozen=True)
+class ConvPlan:
+    """Sizes of a convolutional encoder, which its decoder mirrors.
+
+    Attributes
+    ----------
+    sizes : tuple of (height, width, channels)
+        Of the image, and after each convolution.
+
+    Examples
+    --------
+    >>> ConvPlan.for_image((28, 28, 1)).sizes
+    ((28, 28, 1), (14, 14, 32), (7, 7, 64))
+    """
+
+    sizes: tuple[tuple[int, int, int], ...]
+
+    @classmethod
+    def for_image(cls, shape: tuple[int, int, int]) -> ConvPlan:
+        """Halve until the longer side is small, doubling the filters; at least once."""
+        sizes, filters = [shape], FIRST_FILTERS
+        while len(sizes) == 1 or max(sizes[-1][:2]) > MIN_SIDE:
+            height, width, _ = sizes[-1]
+            sizes.append(((height + 1) // 2, (width + 1) // 2, filters))
+            filters = min(2 * filters, MAX_FILTERS)
+        return cls(tuple(sizes))
+
+    @property
+    def filters(self) -> tuple[int, ...]:
+        """Channels after each convolution."""
+        return tuple(channels for _, _, channels in self.sizes[1:])
+
+    @property
+    def pixels(self) -> int:
+        """Numbers in an image."""
+        return prod(self.sizes[0])
+
+    @property
+    def flat(self) -> int:
+        """Numbers after the last convolution."""
+        return prod(self.sizes[-1])
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """All that determines the shape of a VAE.
+
+    Parameters
+    ----------
+    members : int
+        Networks side by side.
+    columns : int
+        Inputs, and outputs, of each.
+    hidden : tuple of int
+        Units of the encoder's hidden layers; the decoder mirrors them.
+    latent : int
+        Latent dimensions.
+    likelihood : str
+        Name of the family of p(x|z), in `families.LIKELIHOODS`.
+    variance : float or None
+        Fixed variance of the Gaussian; None when it is learned.
+    noiseless : bool
+        True for an autoencoder: posterior means are decoded, not samples.
+    image : tuple of (height, width, channels) or None
+        None for dense networks; else rows are images, flattened, for
+        convolutional ones, and `hidden` comes after the convolutions.
+    batch_norm : bool
+        Whether the outputs of the inner convolutions are normalised.
+    custom : CustomNetworks or None
+        Networks of the user's own, in place of all of these.
+    """
+
+    members: int
+    columns: int
+    hidden: tuple[int, ...]
+    latent: int
+    likelihood: str
+    variance: float | None = None
+    noiseless: bool = False
+    image: tuple[int, int, int] | None = None
+    batch_norm: bool = False
+    custom: CustomNetworks | None = None
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that a decoder makes for a row."""
+        return self.columns * self.family.n_outputs
+
+    @property
+    def family(self) -> Likelihood:
+        """Likelihood of p(x|z)."""
+        return LIKELIHOODS[self.likelihood](self.variance)
+
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every weight of one member, in the model's order.
+
+        First those that gradients train, then the state: what moves beside them, and
+        what a family measures.
+
+        Examples
+        --------
+        >>> NetworkSpec(1, 3, (4,), 2, "gaussian").weight_shapes()["encoder_0.kernel"]
+        (3, 4)
+        """
+        return self._trainable_shapes() | self._state_shapes()
+
+    def _trainable_shapes(self) -> dict[str, tuple[int, ...]]:
+        shapes: dict[str, tuple[int, ...]] = {}
+        if self.custom is not None:
+            shapes |= self.custom.shapes(trainable=True)
+        elif self.image is not None:
+            plan = ConvPlan.for_image(self.image)
+            channels = [plan.sizes[0][2], *plan.filters]
+            shapes |= _conv_shapes("encoder_conv", channels, batch_norm=self.batch_norm)
+            shapes |= _dense_shapes("encoder", [plan.flat, *self.hidden, 2 * self.latent])
+            # The decoder's first layer is its only dense one, and so is called 0, not out.
+            shapes |= {"decoder_0.kernel": (self.latent, plan.flat), "decoder_0.bias": (plan.flat,)}
+            grown = [plan.filters[-1], *reversed(plan.filters)]
+            shapes |= _conv_shapes(
+                "decoder_conv", grown, transposed=True, batch_norm=self.batch_norm
+            )
+            made = channels[0] * self.family.n_outputs
+            shapes["decoder_out.kernel"] = (3, 3, made, channels[1])
+            shapes["decoder_out.bias"] = (made,)
+        else:
+            shapes |= _dense_shapes("encoder", [self.columns, *self.hidden, 2 * self.latent])
+            shapes |= _dense_shapes("decoder", [self.latent, *self.hidden[::-1], self.outputs])
+        return shapes | dict.fromkeys(self.family.learned_parameters, (self.columns,))
+
+    def _state_shapes(self) -> dict[str, tuple[int, ...]]:
+        shapes: dict[str, tuple[int, ...]] = {}
+        if self.custom is not None:
+            shapes = self.custom.shapes(trainable=False)
+        elif self.image is not None and self.batch_norm:
+            filters = ConvPlan.for_image(self.image).filters
+            shapes = {
+                f"{name}_conv_{i}.{moving}": (channels,)
+                for name, order in (("encoder", filters), ("decoder", filters[::-1]))
+                for i, channels in enumerate(order)
+                for moving in ("moving_mean", "moving_variance")
+            }
+        return shapes | dict.fromkeys(self.family.fixed_parameters, (self.columns,))
+
+    def unpack(self, weights: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Cut a weight matrix into named arrays, (members, *shape) each."""
+        shapes = self.weight_shapes()
+        ends = np.cumsum([prod(shape) for shape in shapes.values()])
+        parts = np.split(weights, ends[:-1], axis=1)
+        return {
+            name: part.reshape(self.members, *shape)
+            for (name, shape), part in zip(shapes.items(), parts, strict=True)
+        }
+
+    def pack(self, arrays: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Undo `unpack`: (members, n_weights)."""
+        parts = [arrays[name].reshape(self.members, -1) for name in self.weight_shapes()]
+        return np.concatenate(parts, axis=1)
+
+    @property
+    def n_trainable(self) -> int:
+        """Weights of one member that gradients train: the first ones."""
+        return sum(prod(shape) for shape in self._trainable_shapes().values())
+
+    @property
+    def n_state(self) -> int:
+        """Numbers of one member without a gradient: the others."""
+        return sum(prod(shape) for shape in self._state_shapes().values())
+
+    @property
+    def n_weights(self) -> int:
+        """Weights of one member, state included."""
+        return self.n_trainable + self.n_state
+
+
+def cached_by_spec(
+    build: Callable[Concatenate[NetworkSpec, P], T],
+) -> Callable[Concatenate[NetworkSpec, P], T]:
+    """Keep what a function makes of a spec.
+
+    As long as the process lives, within reason; what is made of the user's own
+    networks goes with them.
+    """
+    shared: Callable[..., T] = lru_cache(maxsize=64)(build)
+
+    @wraps(build)
+    def once(spec: NetworkSpec, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        if spec.custom is None:
+            return shared(spec, *args, **kwargs)
+        made: dict[Any, T] = spec.custom.compiled
+        key = (build, spec, *args, *kwargs.items())
+        if key not in made:
+            made[key] = build(spec, *args, **kwargs)
+        return made[key]
+
+    return once
+
+
+def _dense_shapes(name: str, sizes: list[int]) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    last = len(sizes) - 2
+    for i, (inputs, units) in enumerate(pairwise(sizes)):
+        layer = f"{name}_{'out' if i == last else i}"
+        shapes |= {f"{layer}.kernel": (inputs, units), f"{layer}.bias": (units,)}
+    return shapes
+
+
+def _conv_shapes(
+    name: str, channels: list[int], *, transposed: bool = False, batch_norm: bool = False
+) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for i, (inputs, filters) in enumerate(pairwise(channels)):
+        # Keras' order: a transposed convolution has its outputs before its inputs.
+        ends = (filters, inputs) if transposed else (inputs, filters)
+        shapes |= {f"{name}_{i}.kernel": (3, 3, *ends), f"{name}_{i}.bias": (filters,)}
+        if batch_norm:
+            shapes |= {f"{name}_{i}.gamma": (filters,), f"{name}_{i}.beta": (filters,)}
+    return shapes

@@ -1,0 +1,1 @@
+"""Formulas: densities, likelihoods, priors, scores and thresholds."""
