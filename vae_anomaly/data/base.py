@@ -68,19 +68,27 @@ class Source(Protocol):
         Name of the source in messages.
     n_records : int or None
         Number of records, if it is known without reading them.
-    key_name, key_type : str, pyarrow.DataType
-        Name and type of the column that holds the keys.
+    key_name : str
+        Name of the column that holds the keys.
     notes : sequence of str
         Facts to report before reading.
+    skipped : sequence of (str, str)
+        Records that were not readable in the last reading, and the reasons.
     """
 
     name: str
     n_records: int | None
     key_name: str
     notes: Sequence[str]
+    skipped: Sequence[tuple[str, str]]
 
     @property
-    def key_type(self) -> Any: ...
+    def key_type(self) -> Any:
+        """Arrow type of the keys."""
+
+    @property
+    def labels(self) -> NDArray[np.bool_] | None:
+        """True for anomalies, one for each readable record of a complete reading, or None."""
 
     def batches(self) -> Iterator[Batch]:
         """Yield the records in order, in bounded memory."""
@@ -122,16 +130,20 @@ class Encoder(Protocol):
     modality: ClassVar[str]
 
     @property
-    def features(self) -> tuple[str, ...]: ...
+    def features(self) -> tuple[str, ...]:
+        """Names of what contributions to a score belong to."""
 
     @property
-    def blocks(self) -> tuple[Block, ...]: ...
+    def blocks(self) -> tuple[Block, ...]:
+        """Targets of each likelihood."""
 
     @property
-    def n_inputs(self) -> int: ...
+    def n_inputs(self) -> int:
+        """Inputs of the encoder network."""
 
     @property
-    def grid(self) -> tuple[int, int, int] | None: ...
+    def grid(self) -> tuple[int, int, int] | None:
+        """Shape of the inputs for convolutions."""
 
     def encode(self, records: Any) -> Encoded:
         """Encode records."""
@@ -221,6 +233,29 @@ class Modality(Protocol):
 
     def accepts(self, path: str) -> bool:
         """Return whether a path holds data of this modality, by its content."""
+
+    def open(
+        self, path: str, encoder: Encoder | None = None, *, fitting: bool = False, **options: Any
+    ) -> Source:
+        """Open a source; a fitted encoder brings the settings for scoring.
+
+        Parameters
+        ----------
+        path : str
+            "-" is standard input.
+        encoder : Encoder, optional
+        fitting : bool, default=False
+            Whether the records are to be learned.
+        **options
+            Those of the modality.
+
+        Raises
+        ------
+        DataError
+            If the path holds no sound data of this modality.
+        OSError
+            If it cannot be read.
+        """
 
     def accepts_array(self, X: Any) -> bool:
         """Return whether an array-like in memory is of this modality."""
