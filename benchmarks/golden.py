@@ -8,9 +8,8 @@ DIR gets for each fit an archive of what the detector tells and its model file, 
 commands their tables, models and exit codes.
 
 `compare` makes the same in a temporary directory and prints a line for each array, table and
-model file. It exits with 1 if an array or a table differs or is missing. Model files are
-listed as well, but count only with `--files`. `--only` takes words: fits and commands whose
-name, such as table, conv_grey or commands, has none of them are left out.
+model file. It exits with 1 if an array or a table differs or is missing; model files count
+only with `--files`. `--only table conv commands` takes what has one of the words in its name.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -38,33 +37,20 @@ from vae_anomaly import DriftWatch, VAEDetector, load, recalibrate, save
 
 METHODS = "score_samples decision_function predict scores explain transform reconstruct score"
 ATTRIBUTES = "offset_ calibration_scores_ latent_kl_"
-TABLES = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+READ = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+Case = tuple[dict[str, Any], Any, Any, Any]
+"""Parameters of a detector, and rows to learn from, to score, and to recalibrate on."""
 
 
-class Case(NamedTuple):
-    """A fit: parameters of the detector, rows to learn from, to score, and to recalibrate on."""
-
-    parameters: dict[str, Any]
-    train: Any
-    test: Any
-    today: Any
-
-
-def table(n: int, seed: int) -> pd.DataFrame:
-    """Return rows around a plane, with a count, a share and a column that is constant."""
+def table(n: int, seed: int, *, strange: bool = False) -> pd.DataFrame:
+    """Return rows around a plane, a count, a share and a constant; the first may be strange."""
     rng = np.random.RandomState(seed)
-    plane = np.random.RandomState(9).normal(size=(2, 4))
+    plane = np.array([[1.0, -2.0, 0.5, 0.0], [0.3, 1.0, -1.0, 2.0]])
     rows = rng.normal(size=(n, 2)) @ plane + 0.3 * rng.normal(size=(n, 4))
-    frame = pd.DataFrame(rows, columns=["a", "b", "c", "d"])
-    return frame.assign(count=rng.poisson(3, size=n), share=rng.uniform(size=n), constant=7.0)
-
-
-def test_table() -> pd.DataFrame:
-    """Return rows to score, some strange: far off, extreme, off the lattice, not constant."""
-    frame = table(40, seed=1).set_index(np.arange(100, 140)).astype(float)
-    strange = {"a": 6.0, "b": 1e12, "count": 2.5, "constant": 8.0, "share": -0.5}
-    for place, (column, value) in enumerate(strange.items()):
-        frame.loc[100 + place, column] = value
+    frame = pd.DataFrame(rows, columns=list("abcd"))
+    frame = frame.assign(count=1.0 * rng.poisson(3, size=n), share=rng.uniform(size=n), same=7.0)
+    for column, value in enumerate((6.0, 1e12, -3.0, 0.0, 2.5, -0.5, 8.0) if strange else ()):
+        frame.iloc[column, column] = value
     return frame
 
 
@@ -82,22 +68,20 @@ def pictures(n: int, side: int, channels: int, seed: int, odd: int = 0) -> np.nd
 
 def own_networks() -> tuple[Any, Any]:
     """Return an encoder and a decoder of the user's own, always with the same weights."""
-    layers = keras.layers
     keras.utils.set_random_seed(0)
-    x = keras.Input((7,))
+    layers, x = keras.layers, keras.Input((7,))
     h = layers.Dropout(0.1)(layers.BatchNormalization()(layers.Dense(16, "relu")(x)))
-    encoder = keras.Model(x, [layers.Dense(2)(h), layers.Dense(2)(h)])
     decoder = keras.Sequential([keras.Input((2,)), layers.Dense(16, "relu"), layers.Dense(7)])
-    return encoder, decoder
+    return keras.Model(x, [layers.Dense(2)(h), layers.Dense(2)(h)]), decoder
 
 
 def cases(folder: Path) -> Iterator[tuple[str, Case]]:
     """Return the fits with their names; a checkpoint lies in a folder."""
-    train, test, today = table(300, seed=0), test_table(), table(150, seed=2)
+    train, test, today = table(300, seed=0), table(40, seed=1, strange=True), table(150, seed=2)
     train.iloc[0, 0] = 1e6
     bare = (part.to_numpy() for part in (train, test, today))
-    yield "array", Case({"prior": "normal", "score_type": "importance_weighted"}, *bare)
-    yield "calibrated", Case({"false_alarm_rate": 0.05}, table(700, seed=3), test, today)
+    yield "array", ({"prior": "normal", "score_type": "importance_weighted"}, *bare)
+    yield "calibrated", ({"false_alarm_rate": 0.05}, table(700, seed=3), test, today)
     for name, parameters in {
         "table": {},
         "own": {"architecture": own_networks(), "n_members": 2},
@@ -110,7 +94,7 @@ def cases(folder: Path) -> Iterator[tuple[str, Case]]:
         "rmsprop": {"optimizer": "rmsprop", "contamination": 0.05, "batch_size": 64},
         "checkpoint": {"checkpoint": str(folder), "n_draws": 3},
     }.items():
-        yield name, Case(parameters, train, test, today)
+        yield name, (parameters, train, test, today)
     conv, conv_bn = ({"architecture": name, "n_members": 1} for name in ("conv", "conv_bn"))
     for name, parameters, *shape in (
         ("dense_28", {"n_members": 2}, 28, 1),
@@ -120,34 +104,32 @@ def cases(folder: Path) -> Iterator[tuple[str, Case]]:
         ("conv_bn_colour", conv_bn | {"smoothing": 0.5}, 12, 3),
     ):
         parts = pictures(150, *shape, seed=0), pictures(12, *shape, seed=1, odd=4)
-        yield name, Case(parameters, *parts, pictures(60, *shape, seed=2))
+        yield name, (parameters, *parts, pictures(60, *shape, seed=2))
 
 
 def told(case: Case, model: Path) -> dict[str, Any]:
     """Write the model file of a fit, and return all that the detector tells."""
-    test, quick = case.test, {"max_steps": 200, "random_state": 0}
-    detector = VAEDetector(**(quick | case.parameters)).fit(case.train)
+    parameters, train, test, today = case
+    detector = VAEDetector(**({"max_steps": 200, "random_state": 0} | parameters)).fit(train)
     save(detector, model)
-    own = case.parameters.get("architecture")
+    own = parameters.get("architecture")
     loaded = load(model, networks=own if isinstance(own, tuple) else None)
     arrays = {name: getattr(detector, name)(test) for name in METHODS.split()}
     arrays |= {name: getattr(detector, name) for name in ATTRIBUTES.split()}
     arrays |= {
-        f"{name}_columns": np.array(arrays[name].columns, str) for name in ("scores", "explain")
-    }
-    arrays |= {
-        "score_samples_train": detector.score_samples(case.train),
+        "scores_columns": arrays["scores"].columns.astype(str).tolist(),
+        "explain_columns": arrays["explain"].columns.tolist(),
+        "score_samples_train": detector.score_samples(train),
         "names_out": detector.get_feature_names_out().astype(str),
         "sample": detector.sample(5, random_state=0),
         "score_samples_loaded": loaded.score_samples(test),
-        "predict_loaded": loaded.predict(test),
-        "offset_recalibrated": recalibrate(detector, case.today, false_alarm_rate=0.1).offset_,
+        "offset_recalibrated": recalibrate(detector, today, false_alarm_rate=0.1).offset_,
     }
     if len(detector.calibration_scores_):
-        drift = DriftWatch(detector).add(case.today).result()
-        arrays["p_values"] = detector.p_values(test)
-        arrays["flag_batch"] = detector.flag_batch(test, fdr=0.2)
+        drift = DriftWatch(detector).add(today).result()
         arrays["drift"] = [drift.statistic, drift.p_value, drift.n_rows]
+        arrays["p_values"] = detector.p_values(test)
+        arrays["flag_batch"] = detector.flag_batch(test)
     if np.ndim(test) > 2:
         arrays["contribution_maps"], arrays["contribution_kl"] = detector.contribution_maps(test)
     return arrays
@@ -155,8 +137,8 @@ def told(case: Case, model: Path) -> dict[str, Any]:
 
 def write_data(folder: Path) -> dict[str, tuple[str, str, list[str]]]:
     """Write what commands read; return its suffix, where to learn from, and how to evaluate."""
-    labelled = test_table().assign(id=[f"r{i}" for i in range(40)], label=0)
-    labelled.iloc[:5, -1] = 1
+    labelled = table(40, seed=1, strange=True).assign(id=[f"r{i}" for i in range(40)], label=0)
+    labelled.iloc[:7, -1] = 1
     for name, frame in {"train": table(400, seed=0), "labelled": labelled}.items():
         frame.to_csv(folder / f"{name}.csv", index=False)
         frame.to_parquet(folder / f"{name}.parquet", index=False)
@@ -164,8 +146,8 @@ def write_data(folder: Path) -> dict[str, tuple[str, str, list[str]]]:
         (folder / where).mkdir(parents=True)
         for i, value in enumerate(pictures(n, 16, 1, seed=n, odd=odd)):
             Image.fromarray(value).save(folder / where / f"{i:03d}.png")
-    of_tables = ["--id-column", "id", "--label-column", "label"]
-    tables = {kind: (f".{kind}", f".{kind}", of_tables) for kind in ("csv", "parquet")}
+    labels = ["--id-column", "id", "--label-column", "label"]
+    tables = {"csv": (".csv", ".csv", labels), "parquet": (".parquet", ".parquet", labels)}
     return tables | {"pictures": ("", ".csv", [])}
 
 
@@ -173,8 +155,7 @@ def write_commands(folder: Path) -> None:
     """Write what commands make of a CSV and a Parquet table and of a folder of pictures."""
     folder.mkdir()
     home = str(Path(vae_anomaly.__file__).parents[1])
-    options = {"env": os.environ | {"PYTHONPATH": home}, "stderr": subprocess.PIPE, "text": True}
-    codes = {}
+    codes, environment = {}, os.environ | {"PYTHONPATH": home}
     with tempfile.TemporaryDirectory() as read:
         for kind, (suffix, ends, labels) in write_data(Path(read)).items():
             out, train, test = folder.resolve() / kind, f"train{suffix}", f"labelled{suffix}"
@@ -188,15 +169,12 @@ def write_commands(folder: Path) -> None:
                 "recalibrate": [model, train, "-o", f"{out}_recalibrated.vae"],
             }.items():
                 line = [sys.executable, "-m", "vae_anomaly", step.split("_")[0], *words, "-q"]
-                done = subprocess.run(line, cwd=read, **options)
-                codes[f"{kind}_{step}"] = done.returncode
-                if done.returncode:
-                    print(f"{kind} {step}: exit {done.returncode}, {done.stderr.strip()}")
+                codes[f"{kind}_{step}"] = subprocess.call(line, cwd=read, env=environment)
     np.savez(folder / "exit_codes.npz", **codes)
 
 
-def write(folder: Path, only: Sequence[str]) -> None:
-    """Write a golden set into a folder that is not there yet."""
+def write(folder: Path, only: Sequence[str]) -> int:
+    """Write a golden set into a folder that is not there yet, and return 0."""
     folder.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as kept:
         for name, case in cases(Path(kept)):
@@ -204,18 +182,20 @@ def write(folder: Path, only: Sequence[str]) -> None:
                 np.savez(folder / f"{name}.npz", **told(case, folder / f"{name}.vae"))
     if any(word in "commands" for word in only):
         write_commands(folder / "commands")
+    return 0
 
 
 def arrays_of(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of an archive or the columns of a table; of a model file nothing."""
+    """Return the arrays of an archive, else the bytes of a file and the columns of a table."""
+    if not path.exists():
+        return {}
     if path.suffix == ".npz":
-        with np.load(path) as archive:
-            return dict(archive)
-    frame = TABLES[path.suffix](path) if path.suffix in TABLES else pd.DataFrame()
-    return {
-        str(name): np.array(column if column.dtype.kind in "biuf" else column.astype(str).tolist())
-        for name, column in frame.items()
-    }
+        return dict(np.load(path))
+    arrays = {"bytes": np.frombuffer(path.read_bytes(), np.uint8)}
+    for name, column in READ[path.suffix](path).items() if path.suffix in READ else ():
+        numbers = column.dtype.kind in "biuf"
+        arrays[name] = np.array(column if numbers else column.astype(str).tolist())
+    return arrays
 
 
 def difference(old: np.ndarray | None, new: np.ndarray | None) -> str:
@@ -226,25 +206,10 @@ def difference(old: np.ndarray | None, new: np.ndarray | None) -> str:
         return f"differs: {old.dtype} {old.shape}, now {new.dtype} {new.shape}"
     if old.tobytes() == new.tobytes():
         return ""
-    if old.dtype.kind not in "iuf":
+    if old.dtype.kind not in "if":
         return f"differs in {np.count_nonzero(old != new)} of {old.size}"
-    gap, size = np.abs(old - new.astype(float)), np.maximum(np.abs(old), np.abs(new))
-    most = np.nanmax(gap / np.maximum(size, np.finfo(float).tiny))
-    return f"differs by max abs {np.nanmax(gap):.3g}, max rel {most:.3g}"
-
-
-def differences(old: Path, new: Path) -> Iterator[tuple[str, str]]:
-    """Return for each thing in two files its name, and how it differs, if it does."""
-    if not (old.exists() and new.exists()):
-        yield "", f"is only {'in the golden set' if old.exists() else 'made now'}"
-        return
-    same = old.read_bytes() == new.read_bytes()
-    if old.suffix != ".npz":
-        yield "", "" if same else "differs in its bytes"
-    if old.suffix == ".npz" or not same:
-        before, now = arrays_of(old), arrays_of(new)
-        for name in before | now:
-            yield f" {name}", difference(before.get(name), now.get(name))
+    gap, size = np.abs(old - new), np.maximum(np.abs(old), np.abs(new)) + 1e-300
+    return f"differs by max abs {np.nanmax(gap):.3g}, max rel {np.nanmax(gap / size):.3g}"
 
 
 def compare(golden: Path, only: Sequence[str], *, files: bool) -> int:
@@ -256,9 +221,11 @@ def compare(golden: Path, only: Sequence[str], *, files: bool) -> int:
         paths = {p.relative_to(root) for root in (golden, today) for p in root.rglob("*.*")}
         for path in sorted(p for p in paths if any(word in p.parts[0] for word in only)):
             kind = {".npz": "array", ".vae": "model file"}.get(path.suffix, "table")
-            for name, words in differences(golden / path, today / path):
+            before, now = arrays_of(golden / path), arrays_of(today / path)
+            for name in before | now:
+                words = difference(before.get(name), now.get(name))
                 wrong[kind] += bool(words)
-                print(f"{kind} {path}{name}: {words or 'identical'}")
+                print(f"{kind} {path} {name}: {words or 'identical'}")
     print(*(f"{kind}s that differ: {count}" for kind, count in wrong.items()), sep=", ")
     return int(wrong["array"] + wrong["table"] + files * wrong["model file"] > 0)
 
@@ -273,10 +240,9 @@ def main() -> int:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     print(Path(vae_anomaly.__file__).parent, flush=True)
-    if options.what == "compare":
-        return compare(options.folder, options.only, files=options.files)
-    write(options.folder, options.only)
-    return 0
+    if options.what == "write":
+        return write(options.folder, options.only)
+    return compare(options.folder, options.only, files=options.files)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,11 @@ from vae_anomaly.training import loop as training
 from vae_anomaly.training.batches import InMemoryData
 from vae_anomaly.training.loop import (
     Best,
-    Plan,
+    TrainingConfig,
     clipped,
     losses_of_members,
     pays_to_compile,
-    steps_at_once,
+    steps_per_call,
     train,
 )
 from vae_anomaly.training.optimizers import OPTIMIZERS, Adam, RMSprop
@@ -52,8 +52,8 @@ def test_every_optimizer_learns(optimizer: str) -> None:
     rng = np.random.RandomState(0)
     line = (rng.normal(size=(300, 1)) * [1.0, -1.0, 0.5]).astype(np.float32)
     spec = NetworkSpec(2, 3, (16,), 1, "gaussian")
-    plan = Plan(optimizer=optimizer, learning_rate=1e-2, max_steps=300)
-    _, history = train(spec, InMemoryData(line, line), plan, rng)
+    config = TrainingConfig(optimizer=optimizer, learning_rate=1e-2, max_steps=300)
+    _, history = train(spec, InMemoryData(line, line), config, rng)
     # Whoever has not found the line needs the entropy of each column by itself.
     entropy = 3 * 0.5 * np.log(2 * np.pi * np.e) + np.log(0.5)
     assert history.held_out[-1] < entropy - 1.0
@@ -83,8 +83,8 @@ def test_what_contamination_tells_of_is_not_learned() -> None:
     noise = np.zeros((1, 1), dtype=np.float32)
     left = {}
     for contamination in (None, 0.3):
-        plan = Plan(learning_rate=1e-2, max_steps=600, patience=60, contamination=contamination)
-        weights, _ = train(spec, InMemoryData(rows, rows), plan, np.random.RandomState(0))
+        config = TrainingConfig(learning_rate=1e-2, max_steps=600, patience=60, contamination=contamination)
+        weights, _ = train(spec, InMemoryData(rows, rows), config, np.random.RandomState(0))
         error = elbo_terms(spec, weights, noise, rows, rows).reconstruction.sum(axis=1)
         left[contamination] = error[280:].mean() - error[:280].mean()
     assert left[0.3] > 1.5 * left[None]
@@ -110,11 +110,11 @@ def test_the_best_weights_of_each_member_are_kept() -> None:
 def test_training_stops_when_held_out_rows_no_longer_gain() -> None:
     noise = np.random.RandomState(0).normal(size=(60, 5)).astype(np.float32)
     spec = NetworkSpec(2, 5, (64,), 4, "gaussian")
-    plan = Plan(max_steps=20_000, validation_interval=50, patience=4, learning_rate=3e-3)
-    _, history = train(spec, InMemoryData(noise, noise), plan, np.random.RandomState(0))
-    assert history.step[-1] < plan.max_steps
+    config = TrainingConfig(max_steps=20_000, validation_interval=50, patience=4, learning_rate=3e-3)
+    _, history = train(spec, InMemoryData(noise, noise), config, np.random.RandomState(0))
+    assert history.step[-1] < config.max_steps
     assert len(history.held_out) == len(history.loss)
-    assert int(np.argmin(history.held_out)) < len(history.loss) - plan.patience
+    assert int(np.argmin(history.held_out)) < len(history.loss) - config.patience
 
 
 def test_training_learns_the_variance_of_noise() -> None:
@@ -122,8 +122,8 @@ def test_training_learns_the_variance_of_noise() -> None:
     rng = np.random.RandomState(0)
     noise = (0.3 * rng.normal(size=(4000, 2))).astype(np.float32)
     spec = NetworkSpec(1, 2, (8,), 1, "gaussian")
-    plan = Plan(learning_rate=1e-2, max_steps=1500)
-    weights, history = train(spec, InMemoryData(noise, noise), plan, rng)
+    config = TrainingConfig(learning_rate=1e-2, max_steps=1500)
+    weights, history = train(spec, InMemoryData(noise, noise), config, rng)
     entropy = 2 * 0.5 * np.log(2 * np.pi * np.e * 0.3**2)
     assert history.held_out[-1] == pytest.approx(entropy, abs=0.1)
     variance = np.exp(spec.unpack(weights)["log_variance"])
@@ -132,26 +132,26 @@ def test_training_learns_the_variance_of_noise() -> None:
 
 def test_compiling_changes_what_is_learned_by_rounding_alone(monkeypatch) -> None:
     rows = np.random.RandomState(0).normal(size=(200, 3)).astype(np.float32)
-    spec, data, plan = NetworkSpec(2, 3, (8,), 2, "gaussian"), InMemoryData(rows, rows), Plan()
+    spec, data, config = NetworkSpec(2, 3, (8,), 2, "gaussian"), InMemoryData(rows, rows), TrainingConfig()
 
     def fit(least: int) -> tuple[np.ndarray, list[float]]:
         monkeypatch.setattr(training, "MIN_COMPILED_STEPS", least)
-        assert pays_to_compile(spec, plan) == (plan.max_steps >= least)
+        assert pays_to_compile(spec, config) == (config.max_steps >= least)
         weights, history = train(
-            spec, data, plan, np.random.RandomState(0), lambda history: history.step[-1] == 200
+            spec, data, config, np.random.RandomState(0), lambda history: history.step[-1] == 200
         )
         return weights, history.loss
 
-    (plain, losses), (compiled, again) = fit(plan.max_steps + 1), fit(plan.max_steps)
+    (plain, losses), (compiled, again) = fit(config.max_steps + 1), fit(config.max_steps)
     np.testing.assert_allclose(compiled, plain, atol=1e-3)
     np.testing.assert_allclose(again, losses, rtol=1e-4)
 
 
 def test_only_small_products_that_are_often_repeated_are_compiled() -> None:
     dense = NetworkSpec(4, 20, (128, 64), 8, "gaussian")
-    assert pays_to_compile(dense, Plan())
-    assert not pays_to_compile(dense, Plan(max_steps=500))
-    assert not pays_to_compile(replace(dense, image=(5, 4, 1)), Plan())
+    assert pays_to_compile(dense, TrainingConfig())
+    assert not pays_to_compile(dense, TrainingConfig(max_steps=500))
+    assert not pays_to_compile(replace(dense, image=(5, 4, 1)), TrainingConfig())
 
 
 @pytest.mark.parametrize("validation_interval", [1, 20, 100])
@@ -159,30 +159,30 @@ def test_how_many_steps_go_into_one_call_changes_nothing(
     monkeypatch, validation_interval: int
 ) -> None:
     rows = np.random.RandomState(0).normal(size=(90, 3)).astype(np.float32)
-    spec, plan = NetworkSpec(1, 3, (4,), 2, "gaussian"), Plan(max_steps=250, batch_size=16)
+    spec, config = NetworkSpec(1, 3, (4,), 2, "gaussian"), TrainingConfig(max_steps=250, batch_size=16)
 
     def fit() -> np.ndarray:
-        return train(spec, InMemoryData(rows, rows), plan, np.random.RandomState(0))[0]
+        return train(spec, InMemoryData(rows, rows), config, np.random.RandomState(0))[0]
 
     whole = fit()
     monkeypatch.setattr(training, "MAX_BATCH_CELLS", validation_interval * 16 * 3)
-    assert steps_at_once(spec, plan) == validation_interval
+    assert steps_per_call(spec, config) == validation_interval
     np.testing.assert_array_equal(fit(), whole)
 
 
 def test_a_callback_that_returns_true_ends_training_with_the_best_weights() -> None:
     rows = np.random.RandomState(0).normal(size=(200, 3)).astype(np.float32)
     spec, data = NetworkSpec(2, 3, (8,), 2, "gaussian"), InMemoryData(rows, rows)
-    plan = Plan(max_steps=1900, learning_rate=0.05, patience=100)
+    config = TrainingConfig(max_steps=1900, learning_rate=0.05, patience=100)
 
     def fit(end: int) -> tuple[np.ndarray, list[int]]:
         told = lambda history: history.step[-1] == end  # noqa: E731
-        weights, history = train(spec, data, plan, np.random.RandomState(0), told)
+        weights, history = train(spec, data, config, np.random.RandomState(0), told)
         return weights, history.step
 
     kept, steps = fit(300)
     assert steps == [100, 200, 300]
     best, _ = train(
-        spec, data, replace(plan, max_steps=300), np.random.RandomState(0), lambda _: None
+        spec, data, replace(config, max_steps=300), np.random.RandomState(0), lambda _: None
     )
     np.testing.assert_array_equal(kept, best)

@@ -22,6 +22,7 @@ from vae_anomaly.stats.likelihoods import Block
 __all__ = [
     "ArrayTypes",
     "Batch",
+    "DataParameters",
     "Defaults",
     "Encoded",
     "Encoder",
@@ -46,6 +47,10 @@ class Encoded(NamedTuple):
     targets: Array  # (n, n_targets), what the likelihoods explain
     penalty: Array  # (n, n_features), nats that no likelihood sees
     observed: NDArray[np.bool_] | None = None  # (n, n_features); None where all are
+
+    def only(self, chosen: NDArray[np.bool_]) -> Encoded:
+        """Return some of the records."""
+        return Encoded(*(None if part is None else part[chosen] for part in self))
 
 
 class Batch(NamedTuple):
@@ -138,6 +143,10 @@ class Encoder(Protocol):
         """Targets of each likelihood."""
 
     @property
+    def explained(self) -> NDArray[np.intp]:
+        """Features of the blocks, in the order of the targets."""
+
+    @property
     def n_inputs(self) -> int:
         """Inputs of the encoder network."""
 
@@ -211,6 +220,15 @@ class Defaults(NamedTuple):
     score_type: str
 
 
+class DataParameters(Protocol):
+    """Parameters of a detector that concern its encoder."""
+
+    architecture: Any
+    likelihood: str
+    smoothing: float | None
+    shift: float | None
+
+
 class Modality(Protocol):
     """A kind of data. Stateless; the registry knows it by name.
 
@@ -263,11 +281,36 @@ class Modality(Protocol):
     def matrix(self, X: Any) -> Any:
         """Return array-like data as a matrix, one record a row, for scikit-learn to validate."""
 
-    def fit(self, records: Any, X: Any, parameters: Any) -> Encoder:
-        """Fit the encoder to training records, the validated matrix of X."""
+    def fit(
+        self, records: Array, X: Any, names: Sequence[str] | None, parameters: DataParameters
+    ) -> Encoder:
+        """Fit the encoder to training records.
 
-    def augmented(self, encoder: Encoder, records: Any, parameters: Any) -> Iterator[Encoded]:
+        Parameters
+        ----------
+        records : ndarray of shape (n, n_columns)
+            Rows of the validated matrix of X.
+        X : array-like
+            All data as given, for shapes and types.
+        names : sequence of str or None
+            Names of the columns of the matrix, if it has any.
+        parameters : DataParameters
+
+        Raises
+        ------
+        ParameterError
+            If parameters do not fit the data.
+        DataError
+            If the data do not fit the parameters.
+        """
+
+    def augmented(
+        self, encoder: Encoder, records: Array, parameters: DataParameters
+    ) -> Iterator[Encoded]:
         """Yield the encoded training records, and further versions to learn from."""
+
+    def bind(self, encoder: Encoder, source: Source) -> Encoder:
+        """Return the encoder with the settings of the source that it was fitted on."""
 
     def reducer(self, encoder: Encoder) -> Reducer:
         """Return a new reducer for one source."""

@@ -1,10 +1,7 @@
-"""Columns in their own units <-> standardised columns in which a VAE is at home.
+"""Scaling of columns: rows in their own units to standardised columns and back.
 
-Each column is centred, scaled, and beyond `CLIP_THRESHOLD` standard deviations bent into
-a logarithm, so that every finite double becomes a number a float32 network can
-digest. The soft_clip is a change of variables, and the densities pay for it: a
-score in nats adds the log-Jacobian, the `tail`, so that it stays minus the log
-of a density of the standardised column and keeps rising up to 1e300.
+Each column is centred, scaled and soft-clipped, so that every finite double becomes a
+number that a float32 network can digest.
 """
 
 from __future__ import annotations
@@ -14,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly.data.base import Encoded
+from vae_anomaly.stats.likelihoods import Block
 from vae_anomaly.stats.soft_clip import (
     LARGEST,
     inverse_soft_clip,
@@ -27,16 +26,16 @@ Array = NDArray[np.float64]
 
 
 OUTLYING = 10.0
-"""Robust standard deviations beyond which a training value does not shape its column's scale."""
+"""Robust standard deviations to which training values are clipped before a column is scaled."""
 
 
 SMALLEST = 1e-300
-"""Smaller magnitudes are taken for zero in training: parts of them would vanish."""
+"""Smaller magnitudes count as zero in training: fractions of them would underflow."""
 
 
 @dataclass(frozen=True, eq=False)
 class ColumnScaler:
-    """What training saw of each column: enough to turn rows into network inputs and back.
+    """Centre, scale and range of each column in training.
 
     Attributes
     ----------
@@ -47,10 +46,10 @@ class ColumnScaler:
 
     Examples
     --------
-    >>> columns = ColumnScaler.from_rows(np.array([[0.0, 7.0], [2.0, 7.0], [4.0, 7.0]]))
-    >>> columns.varies.tolist()
+    >>> scaler = ColumnScaler.from_rows(np.array([[0.0, 7.0], [2.0, 7.0], [4.0, 7.0]]))
+    >>> scaler.varies.tolist()
     [True, False]
-    >>> columns.network_input(np.array([[2.0, 7.0]])).tolist()
+    >>> scaler.encode(np.array([[2.0, 7.0]]), "gaussian").inputs.tolist()
     [[0.0]]
     """
 
@@ -116,59 +115,52 @@ class ColumnScaler:
         return self.low < self.high
 
     def standardize(self, rows: Array) -> Array:
-        """Count standard deviations from the centre, not yet bent: (n, n_columns)."""
+        """Return distances from the centre in standard deviations, not clipped: (n, n_columns)."""
         rows = np.clip(rows, -LARGEST, LARGEST)
         with np.errstate(over="ignore"):  # the clip that follows takes care of infinity
             z = (rows - self.center) / self.scale
         return np.clip(z, -LARGEST, LARGEST)
 
-    def network_input(self, rows: Array) -> Array:
-        """Turn rows into what the encoder sees: (n, n_varying)."""
-        return soft_clip(self.standardize(rows)[:, self.varies])
+    def encode(self, rows: Array, likelihood: str) -> Encoded:
+        """Encode rows: soft-clipped standardised columns, one target for each that varies.
 
-    def input_and_target(self, rows: Array, likelihood: str) -> tuple[Array, Array]:
-        """Turn rows into what the encoder sees and what the likelihood explains.
-
-        Both (n, n_varying), and the same array but for the Bernoulli.
+        The targets of the Bernoulli are the columns scaled into [0, 1]. The penalty of a
+        column is the log-Jacobian of the soft clip, for the Bernoulli the distance from
+        the unit interval under a normal tail; that of a constant column is its whole
+        deviation under a normal tail.
         """
-        seen = self.network_input(rows)
+        z, varies = self.standardize(rows), self.varies
+        inputs = soft_clip(z[:, varies])
         if likelihood != "bernoulli":
-            return seen, seen
+            penalty = soft_clip_log_jacobian(z)
+            penalty[:, ~varies] += 0.5 * soft_clip(z[:, ~varies]) ** 2
+            return Encoded(inputs, inputs, penalty)
         low, span = self.unit_interval
-        unit = np.clip((np.clip(rows, -LARGEST, LARGEST) - low) / span, 0.0, 1.0)
-        return seen, unit[:, self.varies]
+        clipped = np.clip(rows, -LARGEST, LARGEST)
+        unit = np.clip((clipped - low) / span, 0.0, 1.0)
+        nearest = np.clip(clipped, low, low + span)
+        beyond = np.where(varies, z - self.standardize(nearest), z)
+        penalty = 0.5 * soft_clip(beyond) ** 2 + soft_clip_log_jacobian(beyond)
+        return Encoded(inputs, unit[:, varies], penalty)
 
-    def outlying(self, rows: Array, likelihood: str) -> Array:
-        """Cost in nats of what the likelihood does not see: (n, n_columns).
-
-        For the Bernoulli the distance from the unit interval under a normal
-        tail, for others the log-Jacobian of the soft_clip; for a constant
-        column its whole deviation under a normal tail.
-        """
-        z = self.standardize(rows)
-        if likelihood != "bernoulli":
-            nats, constant = soft_clip_log_jacobian(z), ~self.varies
-            nats[:, constant] += 0.5 * soft_clip(z[:, constant]) ** 2
-            return nats
-        low, span = self.unit_interval
-        nearest = np.clip(np.clip(rows, -LARGEST, LARGEST), low, low + span)
-        beyond = np.where(self.varies, z - self.standardize(nearest), z)
-        return 0.5 * soft_clip(beyond) ** 2 + soft_clip_log_jacobian(beyond)
-
-    def from_target(self, target: Array, likelihood: str) -> Array:
-        """Turn what the likelihood explains back into rows: (n, n_columns)."""
-        rows = np.tile(self.center, (len(target), 1))
+    def decode(self, targets: Array, likelihood: str) -> Array:
+        """Return the rows that targets stand for: (n, n_columns)."""
+        rows = np.tile(self.center, (len(targets), 1))
         if likelihood != "bernoulli":
             z = np.zeros_like(rows)
-            z[:, self.varies] = inverse_soft_clip(target)
+            z[:, self.varies] = inverse_soft_clip(targets)
             return np.clip(rows + z * self.scale, -LARGEST, LARGEST)
         low, span = self.unit_interval
-        rows[:, self.varies] = low[self.varies] + target * span[self.varies]
+        rows[:, self.varies] = low[self.varies] + targets * span[self.varies]
         return rows
+
+    def blocks(self, likelihood: str) -> tuple[Block, ...]:
+        """Return one block: a target for each column that varies."""
+        return (Block(likelihood, tuple(np.flatnonzero(self.varies).tolist())),)
 
     @property
     def unit_interval(self) -> tuple[Array, Array]:
-        """Start and length of what the Bernoulli takes for [0, 1]: itself where it holds all."""
+        """Start and length of the interval that the Bernoulli uses as [0, 1]: itself if it holds all."""
         inside = (self.low >= 0) & (self.high <= 1)
         span = np.where(self.low < self.high, self.high - self.low, 1.0)
         return np.where(inside, 0.0, self.low), np.where(inside, 1.0, span)

@@ -1,15 +1,14 @@
-"""Where forward passes run: NumPy for dense networks, TensorFlow for all others, or ONNX Runtime.
+"""Engines for forward passes: NumPy for dense networks, TensorFlow for all others, ONNX Runtime.
 
-An engine holds the weights of one detector and works on blocks of rows. Dense
-networks are a handful of matrix products, for which NumPy needs neither
-TensorFlow's seconds of import nor its memory.
+An engine holds the weights of one network and works on batches of rows. Dense networks
+are a few matrix products, for which NumPy needs neither TensorFlow's seconds of import
+nor its memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.networks.spec import NetworkSpec
 
-__all__ = ["ENGINES", "Engine", "needs_tensorflow", "open_engine", "preferring"]
+__all__ = ["ENGINES", "Codes", "Engine", "engine_for", "open_engine"]
 
 ENGINES = ("auto", "numpy", "onnx", "tensorflow")
 
@@ -25,39 +24,49 @@ Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
 
 
+class Codes(NamedTuple):
+    """Parameters of q(z|x) of every member."""
+
+    mean: Weights  # (members, n, latent)
+    log_variance: Weights  # (members, n, latent)
+
+
 class Engine(Protocol):
-    """Forward passes of the networks of one detector. Inputs float32, results float64."""
+    """Forward passes of one network. Inputs are float32."""
 
     @property
     def breadth(self) -> int:
-        """How many times as many rows as a processor it has use for in a call."""
+        """Rows of an efficient call, as a multiple of those on a processor."""
 
     def running(self) -> AbstractContextManager[int]:
-        """Prepare for some calls, and say how many may run at a time."""
+        """Prepare for several calls, and return how many may run at the same time."""
 
-    def terms(self, noise: Weights, x: Weights, target: Array) -> tuple[Array, Weights, Weights]:
-        """Reconstruction error, a mean over members and draws, and the codes.
-
-        Takes noise (draws, latent), x and target (n, columns); returns the error
-        (n, columns), and means and log-variances of q(z|x), (members, n, latent).
-        """
-
-    def posterior(self, x: Weights) -> tuple[Array, Array, Array]:
-        """Means and log-variances of q(z|x), (members, n, latent), and the decoded means.
-
-        Those are as the decoder makes them, (members, n, outputs).
-        """
+    def encode(self, x: Weights) -> Codes:
+        """Encode inputs, (n, inputs)."""
 
     def decode(self, z: Weights) -> Array:
         """Decode codes, (members, n, latent): (members, n, outputs)."""
 
+    def reconstruction_error(self, codes: Codes, noise: Weights, target: Array) -> Array:
+        """Return -log p(x|z), a mean over members and draws z ~ q(z|x): (n, columns), in nats.
 
-def needs_tensorflow(spec: NetworkSpec) -> bool:
-    """Tell whether forward passes of networks of a shape run in TensorFlow."""
-    return _engine_for(spec, _preferred) == "tensorflow"
+        Parameters
+        ----------
+        codes : Codes
+        noise : ndarray of shape (draws, latent)
+            Standard normal.
+        target : ndarray of shape (n, columns)
+        """
 
 
-def _engine_for(spec: NetworkSpec, name: str) -> str:
+def engine_for(spec: NetworkSpec, name: str = "auto") -> str:
+    """Return the name of the engine that runs networks of a shape; "auto" depends on it alone.
+
+    Raises
+    ------
+    ParameterError
+        If the engine does not run such networks.
+    """
     dense = spec.image is None and spec.custom is None
     if name == "auto":
         return "numpy" if dense else "tensorflow"
@@ -68,19 +77,17 @@ def _engine_for(spec: NetworkSpec, name: str) -> str:
     return name
 
 
-def open_engine(spec: NetworkSpec, weights: Weights, name: str | None = None) -> Engine:
-    """Choose the engine for networks of a shape, and give it their weights, (members, n_weights).
+def open_engine(spec: NetworkSpec, weights: Weights, name: str = "auto") -> Engine:
+    """Open an engine with weights, (members, n_weights).
 
-    A detector's engine depends on its shape alone, so that its scores do not
-    depend on where they are made; unless somebody names another, here or with
-    `preferring`.
+    Scores of different engines agree to a relative 1e-5.
 
     Raises
     ------
     ParameterError
-        If the engine cannot run such networks, or is not installed.
+        If the engine does not run such networks, or is not installed.
     """
-    name = _engine_for(spec, name or _preferred)
+    name = engine_for(spec, name)
     if name == "numpy":
         from vae_anomaly.inference.numpy_engine import NumpyEngine
 
@@ -98,21 +105,3 @@ def open_engine(spec: NetworkSpec, weights: Weights, name: str | None = None) ->
     from vae_anomaly.inference.tensorflow_engine import TensorFlowEngine
 
     return TensorFlowEngine(spec, weights)
-
-
-_preferred = "auto"
-
-
-@contextmanager
-def preferring(name: str) -> Iterator[None]:
-    """Run forward passes on an engine, one of `ENGINES`, inside a ``with`` block.
-
-    In all threads: it is for programs, such as the command line. Scores of
-    engines agree to a relative 1e-5.
-    """
-    global _preferred
-    before, _preferred = _preferred, name
-    try:
-        yield
-    finally:
-        _preferred = before

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._threads import PADDING, SINGLE_THREAD
+from vae_anomaly.inference.engines import Codes
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.stats.densities import MAX_LOG_VARIANCE, numpy_ops
 
@@ -54,32 +55,27 @@ class NumpyEngine:
         with SINGLE_THREAD:
             yield joblib.cpu_count()
 
-    def terms(self, noise: Weights, x: Weights, target: Array) -> tuple[Array, Weights, Weights]:
-        """Reconstruction error, and codes."""
-        mean, log_variance = self._encode(x)  # (members, latent, n)
-        deviation = 0.0 if self.spec.noiseless else np.exp(0.5 * log_variance)
-        likelihood = np.zeros(target.T.shape)
-        for draw in noise:
-            outputs = _forward(self.decoder, mean + deviation * draw[:, None])
-            likelihood += self._log_density(target.T, outputs)
-        error = -likelihood.T / len(noise)
-        return error, mean.swapaxes(1, 2), log_variance.swapaxes(1, 2)
-
-    def posterior(self, x: Weights) -> tuple[Array, Array, Array]:
-        """Codes, and what the decoder makes of their means."""
-        codes = [part.swapaxes(1, 2) for part in self._encode(x)]
-        mean, log_variance = (part.astype(np.float64) for part in codes)
-        return mean, log_variance, self.decode(codes[0])
+    def encode(self, x: Weights) -> Codes:
+        """Encode inputs."""
+        mean, log_variance = np.split(_forward(self.encoder, x.T[None]), 2, axis=1)
+        log_variance = np.clip(log_variance, -MAX_LOG_VARIANCE, MAX_LOG_VARIANCE)
+        return Codes(mean.swapaxes(1, 2), log_variance.swapaxes(1, 2))
 
     def decode(self, z: Weights) -> Array:
         """Decode codes."""
         return _forward(self.decoder, z.swapaxes(1, 2)).swapaxes(1, 2).astype(np.float64)
 
-    def _encode(self, x: Weights) -> tuple[Weights, Weights]:
-        mean, log_variance = np.split(_forward(self.encoder, x.T[None]), 2, axis=1)
-        return mean, np.clip(log_variance, -MAX_LOG_VARIANCE, MAX_LOG_VARIANCE)
+    def reconstruction_error(self, codes: Codes, noise: Weights, target: Array) -> Array:
+        """Average -log p(x|z) over members and draws."""
+        mean, log_variance = (part.swapaxes(1, 2) for part in codes)  # (members, latent, n)
+        deviation = 0.0 if self.spec.noiseless else np.exp(0.5 * log_variance)
+        likelihood = np.zeros(target.T.shape)
+        for draw in noise:
+            outputs = _forward(self.decoder, mean + deviation * draw[:, None])
+            likelihood += self._log_prob(target.T, outputs)
+        return -likelihood.T / len(noise)
 
-    def _log_density(self, target: Array, outputs: Weights) -> Array:
+    def _log_prob(self, target: Array, outputs: Weights) -> Array:
         """Log p(x|z), averaged over members: (columns, n)."""
         parts = self.family.parts(outputs.astype(np.float64).swapaxes(1, 2))
         parts = [part.swapaxes(1, 2) for part in parts]

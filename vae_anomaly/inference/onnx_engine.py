@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from vae_anomaly.inference.engines import Codes
 from vae_anomaly.inference.onnx_graph import Graph, Networks
 from vae_anomaly.networks.spec import NetworkSpec
 
@@ -33,31 +34,33 @@ class OnnxEngine:
 
     def __init__(self, spec: NetworkSpec, weights: Weights) -> None:
         self.spec, self.weights = spec, weights
-        self._terms: dict[bytes, Any] = {}
+        self._errors: dict[bytes, Any] = {}
 
     @contextmanager
     def running(self) -> Iterator[int]:
         """One call keeps all cores busy."""
         yield 1
 
-    def terms(self, noise: Weights, x: Weights, target: Array) -> tuple[Array, Weights, Weights]:
-        """Reconstruction error, and codes."""
-        key = noise.tobytes()  # drawn once for a detector, and so part of the graph
-        if key not in self._terms:
-            self._terms[key] = self._session(lambda networks: self._terms_graph(networks, noise))
-        error, *codes = self._terms[key].run(None, {"x": x, "target": target})
-        return error, np.stack(codes[::2]), np.stack(codes[1::2])
-
-    def posterior(self, x: Weights) -> tuple[Array, Array, Array]:
-        """Codes, and what the decoder makes of their means."""
-        parts = self._posterior.run(None, {"x": x})
-        mean, log_variance, outputs = (np.stack(parts[i::3]).astype(np.float64) for i in range(3))
-        return mean, log_variance, outputs
+    def encode(self, x: Weights) -> Codes:
+        """Encode inputs."""
+        parts = self._encoder.run(None, {"x": x})
+        return Codes(np.stack(parts[::2]), np.stack(parts[1::2]))
 
     def decode(self, z: Weights) -> Array:
         """Decode codes."""
         named = {f"z{member}": np.ascontiguousarray(codes) for member, codes in enumerate(z)}
         return np.stack(self._decoder.run(None, named)).astype(np.float64)
+
+    def reconstruction_error(self, codes: Codes, noise: Weights, target: Array) -> Array:
+        """Average -log p(x|z) over members and draws."""
+        key = noise.tobytes()  # drawn once for a model, and so part of the graph
+        if key not in self._errors:
+            self._errors[key] = self._session(lambda networks: self._error_graph(networks, noise))
+        named = {"target": target}
+        for member, (mean, log_variance) in enumerate(zip(*codes, strict=True)):
+            named[f"mean{member}"] = np.ascontiguousarray(mean)
+            named[f"log_variance{member}"] = np.ascontiguousarray(log_variance)
+        return self._errors[key].run(None, named)[0]
 
     def _session(self, build: Callable[[Networks], Any]) -> Any:
         model = build(Networks(Graph(), self.spec, self.weights))
@@ -67,29 +70,26 @@ class OnnxEngine:
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
 
-    def _terms_graph(self, networks: Networks, noise: Weights) -> Any:
-        x = networks.graph.input("x", "n", self.spec.columns)
+    def _error_graph(self, networks: Networks, noise: Weights) -> Any:
         target = networks.graph.input("target", "n", self.spec.columns, dtype="float64")
-        error, codes = networks.terms(noise, x, target)
-        named = {
-            f"{name}{member}": part
-            for member, code in enumerate(codes)
-            for name, part in zip(("mean", "log_variance"), code, strict=True)
-        }
-        return networks.graph.finished({"error": error} | named)
+        codes = [
+            (
+                networks.graph.input(f"mean{member}", "n", self.spec.latent),
+                networks.graph.input(f"log_variance{member}", "n", self.spec.latent),
+            )
+            for member in range(self.spec.members)
+        ]
+        error = networks.reconstruction_error(codes, noise, target)
+        return networks.graph.finished({"error": error})
 
     @cached_property
-    def _posterior(self) -> Any:
+    def _encoder(self) -> Any:
         def build(networks: Networks) -> Any:
             x = networks.graph.input("x", "n", self.spec.columns)
             named: dict[str, Any] = {}
             for member in range(self.spec.members):
                 mean, log_variance = networks.encode(member, x)
-                named |= {
-                    f"mean{member}": mean,
-                    f"log_variance{member}": log_variance,
-                    f"outputs{member}": networks.decode(member, mean),
-                }
+                named |= {f"mean{member}": mean, f"log_variance{member}": log_variance}
             return networks.graph.finished(named)
 
         return self._session(build)

@@ -207,14 +207,13 @@ class Networks:
         self.graph, self.spec, self.arrays = graph, spec, spec.unpack(weights)
         self.plan = None if spec.image is None else ConvPlan.for_image(spec.image)
 
-    def terms(
-        self, noise: NDArray[np.float32], x: Symbol, target: Symbol
-    ) -> tuple[Symbol, list[tuple[Symbol, Symbol]]]:
-        """Reconstruction error, (n, columns), a mean over members and draws; codes of each member.
+    def reconstruction_error(
+        self, codes: list[tuple[Symbol, Symbol]], noise: NDArray[np.float32], target: Symbol
+    ) -> Symbol:
+        """Return -log p(x|z), (n, columns), a mean over members and draws.
 
-        Takes rows in float32 and what is to be explained in float64.
+        Takes the codes of each member in float32 and targets in float64.
         """
-        codes = [self.encode(member, x) for member in range(self.spec.members)]
         likelihoods = []
         for member, (mean, log_variance) in enumerate(codes):
             for draw in noise:
@@ -223,7 +222,7 @@ class Networks:
                     z = mean + (log_variance * 0.5).apply("Exp") * draw
                 outputs = self.decode(member, z)
                 likelihoods.append(self.log_likelihood(member, target, outputs))
-        return likelihoods[0].apply("Sum", *likelihoods[1:]) * (-1.0 / len(likelihoods)), codes
+        return likelihoods[0].apply("Sum", *likelihoods[1:]) * (-1.0 / len(likelihoods))
 
     # ----------------------------------------------------------------- rows to codes and back
 

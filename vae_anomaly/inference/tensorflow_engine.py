@@ -15,6 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from vae_anomaly._threads import ProcessWideSetting
+from vae_anomaly.inference.engines import Codes
 from vae_anomaly.networks.backend import has_gpu
 from vae_anomaly.networks.spec import NetworkSpec, cached_by_spec
 from vae_anomaly.networks.vae import VAE, build_vae
@@ -72,19 +73,17 @@ class TensorFlowEngine:
         with WHOLE_FLOAT32:
             yield 1
 
-    def terms(self, noise: Weights, x: Weights, target: Array) -> tuple[Array, Weights, Weights]:
-        """Reconstruction error, and codes."""
-        error, mean, log_variance = _compiled_terms(self.spec)(self.weights, noise, x, target)
-        return error.numpy(), mean.numpy(), log_variance.numpy()
-
-    def posterior(self, x: Weights) -> tuple[Array, Array, Array]:
-        """Codes, and what the decoder makes of their means."""
-        mean, log_variance, outputs = _compiled_posterior(self.spec)(self.weights, x)
-        return mean.numpy(), log_variance.numpy(), outputs.numpy()
+    def encode(self, x: Weights) -> Codes:
+        """Encode inputs."""
+        return Codes(*(part.numpy() for part in _compiled_encoder(self.spec)(self.weights, x)))
 
     def decode(self, z: Weights) -> Array:
         """Decode codes."""
         return _compiled_decoder(self.spec)(self.weights, z).numpy()
+
+    def reconstruction_error(self, codes: Codes, noise: Weights, target: Array) -> Array:
+        """Average -log p(x|z) over members and draws."""
+        return _compiled_error(self.spec)(self.weights, *codes, noise, target).numpy()
 
 
 def _for_members(vae: VAE, x: Tensor) -> Tensor:
@@ -100,49 +99,51 @@ def _rows_type(spec: NetworkSpec, dtype: Any = tf.float32) -> Any:
     return tf.TensorSpec([None, spec.columns], dtype)
 
 
+def _codes_type(spec: NetworkSpec) -> Any:
+    return tf.TensorSpec([spec.members, None, spec.latent], tf.float32)
+
+
 @cached_by_spec
-def _compiled_terms(spec: NetworkSpec) -> Callable[..., Any]:
+def _compiled_encoder(spec: NetworkSpec) -> Callable[..., Any]:
+    vae = build_vae(spec)
+
+    # Types are spelled out, so that each function is traced once.
+    @tf.function(input_signature=[_weights_type(spec), _rows_type(spec)])
+    def encode(weights: Tensor, x: Tensor) -> Any:
+        with vae.with_weights(weights):
+            return vae.encode(_for_members(vae, x))
+
+    return encode
+
+
+@cached_by_spec
+def _compiled_error(spec: NetworkSpec) -> Callable[..., Any]:
     vae = build_vae(spec)
     noise = tf.TensorSpec([None, spec.latent], tf.float32)
 
-    # Types are spelled out, so that each function is traced once.
     @tf.function(
         input_signature=[
-            *(_weights_type(spec), noise, _rows_type(spec)),
+            *(_weights_type(spec), _codes_type(spec), _codes_type(spec), noise),
             _rows_type(spec, tf.float64),
         ]
     )
-    def terms(weights: Tensor, noise: Tensor, x: Tensor, target: Tensor) -> Any:
+    def reconstruction_error(
+        weights: Tensor, mean: Tensor, log_variance: Tensor, noise: Tensor, target: Tensor
+    ) -> Any:
         with vae.with_weights(weights):
-            mean, log_variance = vae.encode(_for_members(vae, x))
             likelihood = vae.log_likelihood(
                 _for_members(vae, target), mean, log_variance, noise[None, :, None]
             )
-        return -tf.reduce_mean(likelihood, axis=[0, 1]), mean, log_variance
+        return -tf.reduce_mean(likelihood, axis=[0, 1])
 
-    return terms
-
-
-@cached_by_spec
-def _compiled_posterior(spec: NetworkSpec) -> Callable[..., Any]:
-    vae = build_vae(spec)
-
-    @tf.function(input_signature=[_weights_type(spec), _rows_type(spec)])
-    def posterior(weights: Tensor, x: Tensor) -> Any:
-        with vae.with_weights(weights):
-            mean, log_variance = vae.encode(_for_members(vae, x))
-            outputs = vae.decode(mean)
-        return [tf.cast(result, tf.float64) for result in (mean, log_variance, outputs)]
-
-    return posterior
+    return reconstruction_error
 
 
 @cached_by_spec
 def _compiled_decoder(spec: NetworkSpec) -> Callable[..., Any]:
     vae = build_vae(spec)
-    codes = tf.TensorSpec([spec.members, None, spec.latent], tf.float32)
 
-    @tf.function(input_signature=[_weights_type(spec), codes])
+    @tf.function(input_signature=[_weights_type(spec), _codes_type(spec)])
     def decode(weights: Tensor, z: Tensor) -> Any:
         with vae.with_weights(weights):
             return tf.cast(vae.decode(z), tf.float64)

@@ -1,4 +1,4 @@
-"""What scores compare a row with: the training rows, as the networks came to see them."""
+"""Reference for scores: training rows as the networks encode them."""
 
 from __future__ import annotations
 
@@ -9,46 +9,56 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly.data.base import Encoded
+from vae_anomaly.inference.network import Network
 from vae_anomaly.stats.densities import UNUSED_NATS, gaussian_kl, numpy_ops
 from vae_anomaly.stats.exemplars import Exemplars, max_exemplars
 from vae_anomaly.stats.priors import subsample
 
-__all__ = ["UNITS", "Reference", "EncodedRows"]
+__all__ = ["UNIT_RANGE", "EncodedRows", "Reference"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
 
-UNITS = (1e-15, 1e30)
-"""Range of units, so that float32 holds squares of what is counted in them."""
+UNIT_RANGE = (1e-15, 1e30)
+"""Bounds of coordinate units, so that float32 holds the squares of coordinates."""
 
 
 class EncodedRows(NamedTuple):
-    """Rows, as the networks see them."""
+    """Rows as the networks encode and reconstruct them."""
 
     mean: Array  # of q(z|x), (n, members, latent)
     log_variance: Array  # of q(z|x), (n, members, latent)
-    residual: Array  # what is left of rows without their reconstructions, (n, columns)
+    expected: Array  # reconstructed targets, (n, columns)
+    residual: Array  # targets minus the expected ones, (n, columns)
+
+    @classmethod
+    def of(cls, network: Network, encoded: Encoded) -> EncodedRows:
+        """Run the networks on encoded records."""
+        mean, log_variance = network.encode(encoded.inputs)
+        expected = network.decode(mean)
+        return cls(mean, log_variance, expected, encoded.targets - expected)
 
     def only(self, chosen: NDArray[np.bool_]) -> EncodedRows:
-        """Leave the others out."""
+        """Return some of the rows."""
         return EncodedRows(*(part[chosen] for part in self))
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Training rows in the networks' coordinates.
+    """Training rows in the coordinates of the networks.
 
     Attributes
     ----------
     code_unit : ndarray of shape (members, latent)
         Standard deviations of q(z|x), averaged over training rows, times
         ``sqrt(members / beta)``: squared distances are averaged over members and
-        weighed as the KL divergence is. 0 where a dimension is not used, and so
-        makes no difference; everywhere with a `beta` of 0.
+        weighted as the KL divergence is. 0 for dimensions that are not used, and so do
+        not count; all are 0 with a `beta` of 0.
     residual_unit : ndarray of shape (columns,)
         Standard deviations of p(x|z).
-    points, reach, doubted : ndarray of shape (m, d), ndarray of shape (m,) and int
-        See `Exemplars`. Of codes the dimensions that have a unit.
+    points, bandwidth, n_skipped_neighbors : ndarray of shape (m, d), (m,), and int
+        See `Exemplars`. Of codes only the dimensions with a unit.
     code_center : ndarray of shape (members, latent)
         Mean codes.
     code_precision : ndarray of shape (members, latent, latent)
@@ -62,65 +72,67 @@ class Reference:
     code_unit: Weights
     residual_unit: Weights
     points: Weights
-    reach: Weights
+    bandwidth: Weights
     code_center: Array
     code_precision: Array
     typical: Array
-    doubted: int = 0
+    n_skipped_neighbors: int = 0
 
     @classmethod
-    def of(
+    def fit(
         cls,
-        seen: EncodedRows,
-        joined: EncodedRows | None,
+        rows: EncodedRows,
+        calibration: EncodedRows | None,
         unit: Array,
         typical: Array,
         beta: float,
         rng: np.random.RandomState,
-        doubted: int = 0,
+        n_skipped_neighbors: int = 0,
     ) -> Reference:
-        """Keep what scores need of training rows.
+        """Summarise training rows.
 
         Parameters
         ----------
-        seen : EncodedRows
+        rows : EncodedRows
             Training rows.
-        joined : EncodedRows or None
-            Rows that become exemplars as well and shape nothing else.
+        calibration : EncodedRows or None
+            Rows that become exemplars as well and determine nothing else.
         unit : ndarray of shape (columns,)
             Standard deviations of p(x|z).
         typical : ndarray of shape (n_features + 1,)
         beta : float
             Weight of squared distances between codes.
         rng : RandomState
-            Which rows to keep.
-        doubted : int
+            Source of the subsample that is kept.
+        n_skipped_neighbors : int
             See `Exemplars`.
         """
         from sklearn.covariance import LedoitWolf
 
-        mean, members = seen.mean, seen.mean.shape[1]
-        spread = [LedoitWolf().fit(mean[:, j]) for j in range(members)]
-        deviation = np.exp(0.5 * seen.log_variance).mean(axis=0)
-        used = gaussian_kl(numpy_ops, mean, seen.log_variance).mean(axis=0) >= UNUSED_NATS
-        of_code = np.clip(deviation * np.sqrt(members / beta), *UNITS) if beta > 0 else 0.0
+        mean, members = rows.mean, rows.mean.shape[1]
+        covariances = [LedoitWolf().fit(mean[:, j]) for j in range(members)]
+        deviation = np.exp(0.5 * rows.log_variance).mean(axis=0)
+        used = gaussian_kl(numpy_ops, mean, rows.log_variance).mean(axis=0) >= UNUSED_NATS
+        code_unit = np.clip(deviation * np.sqrt(members / beta), *UNIT_RANGE) if beta > 0 else 0.0
         reference = cls(
-            code_unit=np.where(used, of_code, 0.0).astype(np.float32),
-            residual_unit=np.clip(unit, *UNITS).astype(np.float32),
+            code_unit=np.where(used, code_unit, 0.0).astype(np.float32),
+            residual_unit=np.clip(unit, *UNIT_RANGE).astype(np.float32),
             points=np.empty((0, 0), dtype=np.float32),
-            reach=np.empty(0, dtype=np.float32),
-            code_center=np.stack([one.location_ for one in spread]),
-            code_precision=np.stack([one.precision_ for one in spread]),
+            bandwidth=np.empty(0, dtype=np.float32),
+            code_center=np.stack([one.location_ for one in covariances]),
+            code_precision=np.stack([one.precision_ for one in covariances]),
             typical=typical,
-            doubted=doubted,
+            n_skipped_neighbors=n_skipped_neighbors,
         )
         d = len(unit) + int(used.sum())
         kept = subsample(np.arange(len(mean)), max_exemplars(d), rng)
-        exemplars = Exemplars.of(
-            reference.locate(mean[kept], seen.residual[kept]),
-            None if joined is None else reference.locate(joined.mean, joined.residual),
+        exemplars = Exemplars.fit(
+            reference.locate(mean[kept], rows.residual[kept]),
+            None
+            if calibration is None
+            else reference.locate(calibration.mean, calibration.residual),
         )
-        return replace(reference, points=exemplars.points, reach=exemplars.reach)
+        return replace(reference, points=exemplars.points, bandwidth=exemplars.bandwidth)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out of pickles what can be computed again."""
@@ -128,18 +140,18 @@ class Reference:
 
     @cached_property
     def exemplars(self) -> Exemplars:
-        """The training rows that are kept."""
-        return Exemplars(self.points, self.reach, self.doubted)
+        """Training rows that scores compare with."""
+        return Exemplars(self.points, self.bandwidth, self.n_skipped_neighbors)
 
     def locate(self, mean: Array, residual: Array) -> Weights:
-        """Give codes (n, members, latent) and residuals (n, columns) their coordinates: (n, d)."""
+        """Return the coordinates of codes (n, members, latent) and residuals (n, columns): (n, d)."""
         used = self.code_unit > 0
         points = [residual / self.residual_unit, mean[:, used] / self.code_unit[used]]
-        # In the order in which a file gives them back: sums round by it.
+        # In the memory order that a file restores: rounding of sums depends on it.
         return np.concatenate(points, axis=1).astype(np.float32, order="C")
 
     def latent_distance(self, mean: Array) -> Array:
-        """Half the squared Mahalanobis distance of codes, averaged over members: (n,)."""
+        """Return half the squared Mahalanobis distance of codes, a mean over members: (n,)."""
         away = mean - self.code_center
         squares = np.einsum("nml,mlk,nmk->n", away, self.code_precision, away)
         return 0.5 * squares / mean.shape[1]

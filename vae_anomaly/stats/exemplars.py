@@ -1,14 +1,13 @@
-"""How strange a row is beside single training rows, in the networks' own coordinates.
+"""Distance of a row from the nearest training rows, in coordinates of the networks.
 
-A VAE gives every row two sets of coordinates: its code, in standard deviations
-of q(z|x), and what the decoder leaves unexplained of it, in standard deviations
-of p(x|z). Together they lose nothing of the row, and each unit is one that
-noise alone would make. A row is compared with the nearest training rows by kernels
-in these coordinates, wider where training rows lie far apart. All have the height
-one, so that a wide kernel costs nothing: what comes out is a distance from the
-nearest rows, in nats, and not the log of a density. Half of it asks how many of
-sixteen are close, the other half how far five are on average, so that one training
-row, or one that occurs many times, is not believed by itself.
+A VAE gives every row two sets of coordinates: its code, in standard deviations of
+q(z|x), and the residual of its reconstruction, in standard deviations of p(x|z). The two
+determine the row, and their unit is the noise of the model. Exemplars are training rows
+in these coordinates. Each has a Gaussian kernel, wider where training rows are sparse.
+Kernels have the height one, so that a wide one costs nothing: the result is a distance
+in nats, not the log of a density. Half of it averages kernels over the sixteen nearest
+exemplars, the other half energies over the five nearest, so that one training row, or
+one that occurs many times, is no sufficient support by itself.
 """
 
 from __future__ import annotations
@@ -29,35 +28,35 @@ Indices = NDArray[np.intp]
 
 MAX_EXEMPLARS = 4096
 MAX_CELLS = 2**21
-"""Numbers that exemplars may consist of: fewer of them are kept of wide rows."""
+"""Numbers in all exemplars: fewer are kept of wide rows."""
 
 N_NEIGHBORS = 5
-"""By whom the reach of an exemplar is measured, and between whom a row is divided."""
+"""Neighbours that determine a bandwidth, and over which the second half of a score averages."""
 
 N_KERNELS = 16
-"""Nearest exemplars whose kernels count: how crowded it is further away tells little."""
+"""Nearest exemplars whose kernels count."""
 
-FLOOR = 0.1
-"""Added to the squares of reaches, whose median is 1: duplicates have none of their own."""
+MIN_SQUARED_BANDWIDTH = 0.1
+"""Added to squared bandwidths, whose median is 1: duplicates would have a bandwidth of 0."""
 
 MAX_BANDWIDTH = 3.0
-"""Greatest reach: a stray row among those of training is not to swallow what is around it."""
+"""A stray training row must not cover everything around it."""
 
 GROUP = 32
-"""Exemplars of which only the nearest is looked at, until the nearest groups are known."""
+"""Exemplars in a group: the search for the nearest compares groups by their nearest member."""
 
 SELF_MATCH_TOLERANCE = 1e-6
-"""Energy, in nats, up to which an exemplar is taken to be the row itself."""
+"""Energy, in nats, up to which an exemplar counts as the row itself."""
 
 ROUNDING = 1e-5
-"""Relative error of an energy, generously: distances that may be zero are measured exactly.
+"""Upper bound of the relative error of an energy: distances that may be zero are computed exactly.
 
-Of points a thousand units from the centre energies are known to a tenth of a nat.
+A thousand units from the centre, energies are accurate to a tenth of a nat.
 """
 
 
 def max_exemplars(dimensions: int) -> int:
-    """Tell how many training rows of so many coordinates to keep at most."""
+    """Return the maximum number of exemplars with so many coordinates."""
     return min(MAX_EXEMPLARS, max(2, MAX_CELLS // dimensions))
 
 
@@ -69,30 +68,29 @@ class Exemplars:
     ----------
     points : ndarray of shape (m, d)
         Their coordinates, those of the residual first.
-    reach : ndarray of shape (m,)
-        Width of each one's kernel: variances are multiplied by it.
-    doubted : int
-        How many of those nearest to a row are not believed: anomalies among the
-        training rows would vouch for others like them.
+    bandwidth : ndarray of shape (m,)
+        Factor of the variances of each kernel.
+    n_skipped_neighbors : int
+        Nearest exemplars that give no support: anomalies among the training rows would
+        support others like them.
     """
 
     points: Weights
-    reach: Weights
-    doubted: int = 0
+    bandwidth: Weights
+    n_skipped_neighbors: int = 0
 
     @classmethod
-    def of(cls, points: Weights, joined: Weights | None = None) -> Exemplars:
-        """Measure how far apart points lie.
+    def fit(cls, points: Weights, calibration: Weights | None = None) -> Exemplars:
+        """Measure bandwidths from the distances between points.
 
-        The square of a reach is the mean energy, half the squared distance, of
-        the five nearest other points, relative to its median: kernels widen with
-        the root of the distance to neighbours, as in "self-tuning" affinities
-        (Zelnik-Manor and Perona, "Self-tuning spectral clustering", NIPS 2004;
-        Abramson, "On bandwidth variation in kernel estimates",
-        :doi:`10.1214/aos/1176345986`), but not beyond `MAX_BANDWIDTH`.
+        A squared bandwidth is the mean energy, half the squared distance, of the five
+        nearest other points, relative to its median: kernels widen with the root of the
+        distance to neighbours, as in "self-tuning" affinities (Zelnik-Manor and Perona,
+        "Self-tuning spectral clustering", NIPS 2004; Abramson, "On bandwidth variation
+        in kernel estimates", :doi:`10.1214/aos/1176345986`), up to `MAX_BANDWIDTH`.
 
-        Points that are `joined` are exemplars as well. Their reaches are measured
-        from the others alone, so that each depends on nothing but its own place.
+        Calibration points are exemplars as well. Their bandwidths come from the other
+        points alone, so that each depends on nothing but its own position.
         """
         from sklearn.neighbors import NearestNeighbors
 
@@ -102,21 +100,22 @@ class Exemplars:
             spacing = _mean_energy(nearest.kneighbors()[0])
             apart = spacing[spacing > SELF_MATCH_TOLERANCE]
             typical = np.median(apart) if len(apart) else 1.0
-            if joined is not None and len(joined):
-                spacing = np.append(spacing, _mean_energy(nearest.kneighbors(joined)[0]))
-                points = np.concatenate([points, joined])
-        reach = np.minimum(np.sqrt(spacing / typical + FLOOR), MAX_BANDWIDTH)
-        return cls(points, reach.astype(np.float32))
+            if calibration is not None and len(calibration):
+                spacing = np.append(spacing, _mean_energy(nearest.kneighbors(calibration)[0]))
+                points = np.concatenate([points, calibration])
+        bandwidth = np.minimum(np.sqrt(spacing / typical + MIN_SQUARED_BANDWIDTH), MAX_BANDWIDTH)
+        return cls(points, bandwidth.astype(np.float32))
 
     @property
-    def believed(self) -> tuple[int, int]:
-        """How many of the nearest exemplars are doubted, and how many after them believed.
+    def support(self) -> tuple[int, int]:
+        """Numbers of nearest exemplars that are skipped, and of those used after them.
 
-        As many for rows that leave out two as for others: their scores are compared.
+        The same for rows that leave out two exemplars as for others: their scores are
+        compared.
         """
         others = max(1, len(self.points) - 2)
-        doubted = min(self.doubted, others - 1)
-        return doubted, min(N_KERNELS, others - doubted)
+        skipped = min(self.n_skipped_neighbors, others - 1)
+        return skipped, min(N_KERNELS, others - skipped)
 
     @cached_property
     def _center(self) -> Weights:
@@ -124,61 +123,59 @@ class Exemplars:
 
     @cached_property
     def _coefficients(self) -> Weights:
-        """Write energies as a polynomial in a point, its half square and 1: (m, d + 2)."""
+        """Coefficients of energies as polynomials in a point, its half square and 1: (m, d + 2)."""
         kept = self.points - self._center
         square = 0.5 * (kept**2).sum(axis=1)
         polynomial = np.column_stack([-kept, np.ones_like(square), square])
-        return (polynomial / self.reach[:, None]).astype(np.float32)
+        return (polynomial / self.bandwidth[:, None]).astype(np.float32)
 
     def score(self, points: Weights, n_left_out: int = 1) -> Array:
-        """Tell how far points, (n, d), are from exemplars, in nats: (n,).
+        """Compute the distance of points, (n, d), from the exemplars, in nats: (n,).
 
-        With the energy E_i of exemplar i, half its squared distance in units of its
-        reach, ``sum_i r_i E_i + KL(r || 1/k)`` is the reconstruction error and KL
-        divergence of an ELBO whose latent variables are which of the k nearest
-        exemplars it is and the code, for any distribution r over those. The score is
-        the mean of two: of its least value, ``-log(1/k sum_i exp(-E_i))`` by the
-        variational formula of log-sum-exp, and of its energy where r is spread evenly
-        over the nearest five. The first counts how many exemplars are close; the
-        second believes none of them by itself.
+        With the energy E_i of exemplar i, half its squared distance divided by its
+        bandwidth, ``sum_i r_i E_i + KL(r || 1/k)`` is the reconstruction error and KL
+        divergence of an ELBO whose latent variables are the index of one of the k nearest
+        exemplars and the code, for any distribution r over those. The score is the mean
+        of two values: of the least one, ``-log(1/k sum_i exp(-E_i))`` by the variational
+        formula of log-sum-exp, and of the energy where r is uniform over the nearest five.
 
-        An exemplar at the very point is taken for the row itself and left out, so that
-        training rows get the scores that fresh ones would. With `n_left_out` up to so
-        many are: of points that are exemplars for certain, itself and then one as of
-        any other row. After them go those that are `doubted`.
+        An exemplar at the very point counts as the row itself and is left out, so that
+        training rows get the scores that fresh ones would get. `n_left_out` is the maximum
+        number of them: two for points that are certainly exemplars, themselves and one
+        more as for any other row.
         """
         energy, _ = self._candidates(points, n_left_out)
-        doubted, believed = self.believed
-        last = doubted + believed
+        skipped, used = self.support
+        last = skipped + used
         energy.partition(last - 1, axis=1)
-        few = _rounded(np.sort(energy[:, :last], axis=1)[:, doubted:])
-        soft = few[:, 0] - np.log(_kernels(few).mean(axis=1))
-        return 0.5 * (soft + few[:, :N_NEIGHBORS].mean(axis=1))
+        return _score_of(_nonnegative(np.sort(energy[:, :last], axis=1)[:, skipped:]))
 
-    def attribute(self, points: Weights, columns: int) -> Array:
-        """Split the scores of points: (n, columns) of what their residuals add.
+    def explain(self, points: Weights, columns: int) -> tuple[Array, Array]:
+        """Compute scores, (n,), and the contributions of residuals to them, (n, columns).
 
-        Energies are averaged over exemplars with the two distributions r of `score`.
+        Contributions average energies over exemplars with the two distributions r of
+        `score`.
         """
         energy, groups = self._candidates(points, n_left_out=1)
-        doubted, believed = self.believed
-        place = _places_of_least(energy, doubted + believed)[:, doubted:]
-        weight = _kernels(_rounded(np.take_along_axis(energy, place, axis=1)))
+        skipped, used = self.support
+        place = _places_of_least(energy, skipped + used)[:, skipped:]
+        few = _nonnegative(np.take_along_axis(energy, place, axis=1))
+        weight = _kernels(few)
         weight *= 0.5 / weight.sum(axis=1, keepdims=True)
-        weight[:, :N_NEIGHBORS] += 0.5 / min(N_NEIGHBORS, believed)
+        weight[:, :N_NEIGHBORS] += 0.5 / min(N_NEIGHBORS, used)
         shares = np.zeros((len(points), columns))
         for w, i in zip(weight.T, _exemplars_at(groups, place).T, strict=True):
             apart = points[:, :columns].astype(np.float64) - self.points[i, :columns]
-            shares += (0.5 * w / self.reach[i])[:, None] * apart**2
-        return shares
+            shares += (0.5 * w / self.bandwidth[i])[:, None] * apart**2
+        return _score_of(few), shares
 
     def _candidates(self, points: Weights, n_left_out: int) -> tuple[Weights, Indices]:
-        """Energies of groups of exemplars among which are the nearest that count, (n, ...).
+        """Return energies of groups of exemplars that hold the nearest ones, and the groups.
 
-        And which groups, (n, ...). Exemplars that do not count have infinite energies.
+        Both (n, ...). Exemplars that are left out have infinite energies.
         """
-        doubted, believed = self.believed
-        count = min(len(self.points), doubted + believed + 2)
+        skipped, used = self.support
+        count = min(len(self.points), skipped + used + 2)
         lifted = self._lift(points)
         energy, least = self._energies(lifted)
         least = np.ascontiguousarray(least.T)  # (n, groups)
@@ -187,31 +184,29 @@ class Exemplars:
         some = energy[nearest, :, np.arange(PADDING, PADDING + n)[:, None]].reshape(n, -1)
 
         scale = 1.0 + 2.0 * lifted[-2, PADDING:-PADDING]
-        at_one = least.min(axis=1) <= ROUNDING * scale  # or so it seems
-        if at_one.any():
-            place = _places_of_least(some[at_one], count)
-            index = _exemplars_at(nearest[at_one], place)
-            itself = self._are_themselves(points[at_one], index, n_left_out)
-            some[np.flatnonzero(at_one)[:, None], place] += np.where(itself, np.inf, 0.0)
+        close = least.min(axis=1) <= ROUNDING * scale  # up to rounding
+        if close.any():
+            place = _places_of_least(some[close], count)
+            index = _exemplars_at(nearest[close], place)
+            is_self = self._matches_self(points[close], index, n_left_out)
+            some[np.flatnonzero(close)[:, None], place] += np.where(is_self, np.inf, 0.0)
         return some, nearest
 
-    def _are_themselves(
-        self, points: Weights, index: Indices, n_left_out: int
-    ) -> NDArray[np.bool_]:
-        """Tell which of these exemplars, (n, k), are the points that they are near: (n, k).
+    def _matches_self(self, points: Weights, index: Indices, n_left_out: int) -> NDArray[np.bool_]:
+        """Return which of these exemplars, (n, k), count as the points themselves: (n, k).
 
-        At most so many, the first, and never all of them.
+        At most the first `n_left_out`, and never all exemplars.
         """
-        itself = np.zeros(index.shape, dtype=bool)
+        is_self = np.zeros(index.shape, dtype=bool)
         left = np.full(len(points), min(n_left_out, len(self.points) - 1))
         for j, other in enumerate(index.T):
             apart = 0.5 * ((points - self.points[other]) ** 2).sum(axis=1)
-            itself[:, j] = (apart <= SELF_MATCH_TOLERANCE * self.reach[other]) & (left > 0)
-            left -= itself[:, j]
-        return itself
+            is_self[:, j] = (apart <= SELF_MATCH_TOLERANCE * self.bandwidth[other]) & (left > 0)
+            left -= is_self[:, j]
+        return is_self
 
     def _lift(self, points: Weights) -> Weights:
-        """Put points, (n, d), beside their half squares and 1, with a rim: (d + 2, n + ...)."""
+        """Return points, (n, d), with their half squares and 1, padded: (d + 2, n + ...)."""
         n, d = points.shape
         lifted = np.zeros((d + 2, n + 2 * PADDING), dtype=np.float32)
         lifted[:d, PADDING:-PADDING] = (points - self._center).T
@@ -220,40 +215,46 @@ class Exemplars:
         return lifted
 
     def _energies(self, lifted: Weights) -> tuple[Weights, Weights]:
-        """Energies of points, (groups, GROUP, n + ...), and the least in groups, (groups, n).
+        """Return energies of points, (groups, GROUP, n + ...), and the least of groups, (groups, n).
 
-        Small ones of points far from the centre may come out less than zero, by rounding.
+        Rounding may make small ones of points far from the centre negative.
         """
         m = len(self.points)
         energy = np.empty((-(-m // GROUP), GROUP, lifted.shape[1]), dtype=np.float32)
         flat = energy.reshape(-1, lifted.shape[1])
         np.matmul(self._coefficients, lifted, out=flat[:m])
-        flat[m:] = np.inf  # those that fill up the last group
+        flat[m:] = np.inf  # padding of the last group
         return energy, energy[:, :, PADDING:-PADDING].min(axis=1)
 
 
 def _places_of_least(energy: Weights, count: int) -> Indices:
-    """Where in each row of energies the least are, ascending: (n, count)."""
+    """Return the positions of the least energies of each row, ascending: (n, count)."""
     place = np.argpartition(energy, count - 1, axis=1)[:, :count]
     order = np.take_along_axis(energy, place, axis=1).argsort(axis=1, kind="stable")
     return np.take_along_axis(place, order, axis=1)
 
 
 def _exemplars_at(groups: Indices, place: Indices) -> Indices:
-    """Whose the energies of some groups, (n, ...), are, by their places in a row: (n, k)."""
+    """Return the exemplars at positions in rows of energies of groups: (n, k)."""
     return np.take_along_axis(groups, place // GROUP, axis=1) * GROUP + place % GROUP
 
 
-def _rounded(energy: Weights) -> Array:
-    """Energies, none of which is less than zero by rounding, for sums."""
+def _score_of(energy: Array) -> Array:
+    """Return the scores of ascending energies, (n, used): (n,)."""
+    soft = energy[:, 0] - np.log(_kernels(energy).mean(axis=1))
+    return 0.5 * (soft + energy[:, :N_NEIGHBORS].mean(axis=1))
+
+
+def _nonnegative(energy: Weights) -> Array:
+    """Return energies in float64, without those that rounding made negative."""
     return np.maximum(energy, 0.0).astype(np.float64)
 
 
 def _kernels(energy: Array) -> Array:
-    """Kernels, relative to that of the nearest: of ascending energies, none is above 1."""
+    """Return kernels of ascending energies, relative to that of the nearest."""
     return np.exp(energy[:, :1] - energy)
 
 
 def _mean_energy(distances: Weights) -> Weights:
-    """Half the squared distances to neighbours, (n, k), averaged: (n,)."""
+    """Return half the squared distances to neighbours, (n, k), averaged: (n,)."""
     return 0.5 * (distances**2).mean(axis=1)

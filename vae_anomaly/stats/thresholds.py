@@ -114,7 +114,7 @@ def contamination_threshold(training_scores: Array, contamination: float) -> flo
     return -float(np.percentile(-training_scores, 100.0 * contamination))
 
 
-def false_alarm_threshold(calibration_scores: Array, rate: float) -> float:
+def false_alarm_threshold(calibration_scores: Array, rate: float, *, stacklevel: int = 2) -> float:
     """Threshold that a fresh normal row exceeds with probability at most `rate`.
 
     With n calibration rows, exchangeable with the fresh one and unseen in
@@ -131,6 +131,8 @@ def false_alarm_threshold(calibration_scores: Array, rate: float) -> float:
         Anomaly scores of normal rows that the model was not trained on.
     rate : float in (0, 1)
         False-alarm rate, the share of normal rows that may be flagged.
+    stacklevel : int, default=2
+        Of the warning.
 
     Returns
     -------
@@ -156,7 +158,7 @@ def false_alarm_threshold(calibration_scores: Array, rate: float) -> float:
             f"rows, there are {n}: rows as strange as the strangest of them are flagged, a rate of "
             f"about {1 / (n + 1):.2g}. Fit on more rows or ask for a higher rate.",
             TooFewCalibrationRowsWarning,
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
         return float(np.nextafter(np.max(calibration_scores), -np.inf))
     return float(np.sort(calibration_scores)[n - beyond])
@@ -234,7 +236,9 @@ def conformal_p_values(
     return np.asarray((above + rng.uniform(size=len(scores)) * (1 + at_least - above)) / (n + 1))
 
 
-def false_discovery_threshold(calibration_scores: Array, ranks: Counts, fdr: float) -> float:
+def false_discovery_threshold(
+    calibration_scores: Array, ranks: Counts, fdr: float, *, stacklevel: int = 2
+) -> float:
     """Threshold by which at most `fdr` of the flagged rows of a batch are expected to be normal.
 
     The procedure of Benjamini and Hochberg on conformal p-values. That they
@@ -284,7 +288,7 @@ def false_discovery_threshold(calibration_scores: Array, ranks: Counts, fdr: flo
                 f"than all {n:,} calibration rows: to flag so few of so many takes at least "
                 f"{least:,} calibration rows. Calibrate on more rows, or ask for a higher fdr.",
                 TooFewCalibrationRowsWarning,
-                stacklevel=3,
+                stacklevel=stacklevel,
             )
         return math.inf
     last = int(np.flatnonzero(rejects)[-1])

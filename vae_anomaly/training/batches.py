@@ -1,4 +1,4 @@
-"""Where training rows come from: for each network in an order of its own, some steps at a time."""
+"""Batches of training data: for each member in an order of its own."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly.data.scaling import ColumnScaler
+from vae_anomaly.data.base import Encoded
 from vae_anomaly.stats.likelihoods import LIKELIHOODS
 
 __all__ = [
-    "Block",
+    "Batch",
     "BatchStream",
-    "TrainingData",
     "InMemoryData",
+    "TrainingData",
     "shuffled_batches",
     "validation_size",
 ]
@@ -27,77 +27,75 @@ Values = NDArray[np.float32]
 
 VALIDATION_SHARE = 0.1
 MAX_VALIDATION_ROWS = 2000
-"""Rows that a member is stopped by instead of learning from them; others learn from them."""
+"""Validation rows of a member, for early stopping; the other members train on them."""
 
 
 def validation_size(n: int) -> int:
-    """Tell how many of n rows a member watches."""
+    """Return the number of validation rows of a member, of n rows."""
     return min(MAX_VALIDATION_ROWS, int(VALIDATION_SHARE * n))
 
 
-class Block(NamedTuple):
-    """Some rows for each member: what the encoder sees, and what the likelihood explains."""
+class Batch(NamedTuple):
+    """Rows for each member."""
 
-    x: Values  # (..., members, rows, columns)
-    target: Values  # of this shape as well; the same array where the two are alike
+    x: Values  # (..., members, rows, inputs)
+    target: Values  # (..., members, rows, targets); the same array where both are equal
 
 
 class BatchStream(NamedTuple):
-    """What a training gets to see."""
+    """Validation rows and an endless stream of training batches."""
 
-    held_out: Block  # (members, k, columns)
-    watches: bool  # whether nobody learns from what is held out for it
-    blocks: Iterator[Block]  # (steps, members, batch, columns) each, without end
-    unseen: Iterator[object] | None = None  # each takes the next block away without making it
+    held_out: Batch  # (members, k, ...)
+    validates: bool  # False where the held-out rows are training rows as well
+    batches: Iterator[Batch]  # (steps, members, batch, ...) each
+    skipped: Iterator[object] | None = None  # consumes the next batch without building it
 
     def skip(self, count: int) -> None:
-        """Pass over so many blocks."""
-        deque(islice(self.unseen or self.blocks, count), maxlen=0)
+        """Consume some batches."""
+        deque(islice(self.skipped or self.batches, count), maxlen=0)
 
 
 class TrainingData(Protocol):
-    """Rows to learn from, in memory or not."""
+    """Rows for training, in memory or not."""
 
     @property
-    def given(self) -> Mapping[str, NDArray[np.float64]]:
-        """What `Likelihood.estimate` found in them."""
+    def fixed_parameters(self) -> Mapping[str, NDArray[np.float64]]:
+        """Parameters that `Likelihood.estimate` found in the rows."""
 
-    def feed(
+    def stream(
         self, members: int, batch_size: int, steps: int, rng: np.random.RandomState
     ) -> BatchStream:
-        """Deal the rows out, batches for so many steps at a time."""
+        """Return a stream of batches for `steps` gradient steps each."""
 
 
 class InMemoryData(NamedTuple):
-    """Rows to learn from, in memory."""
+    """Rows for training, in memory."""
 
-    x: Values  # (versions n, columns), what the encoder sees
-    target: Values  # (versions n, columns), what the likelihood explains
-    versions: int = 1  # of each row: i, i + n, i + 2 n and so on are one
-    given: Mapping[str, NDArray[np.float64]] = {}  # what `Likelihood.estimate` found
+    x: Values  # (versions n, inputs)
+    target: Values  # (versions n, targets)
+    versions: int = 1  # of each row: i, i + n, i + 2 n and so on are versions of one row
+    fixed_parameters: Mapping[str, NDArray[np.float64]] = {}
 
     @classmethod
-    def of(
-        cls, versions: Iterable[NDArray[np.float64]], columns: ColumnScaler, likelihood: str
-    ) -> Self:
-        """Prepare versions of the same rows, (n, all columns) each."""
-        seen: list[Values] = []
-        explained: list[Values] = []
-        given: Mapping[str, NDArray[np.float64]] | None = None
-        for rows in versions:
-            inputs, target = columns.input_and_target(rows, likelihood)
-            if given is None:
-                given = LIKELIHOODS[likelihood]().estimate(target)
-            seen.append(inputs.astype(np.float32))
-            explained.append(seen[-1] if target is inputs else target.astype(np.float32))
-        x = np.concatenate(seen)
-        same = explained[0] is seen[0]
-        return cls(x, x if same else np.concatenate(explained), len(seen), given or {})
+    def of(cls, versions: Iterable[Encoded], likelihood: str) -> Self:
+        """Take versions of the same encoded records."""
+        inputs: list[Values] = []
+        targets: list[Values] = []
+        fixed: Mapping[str, NDArray[np.float64]] | None = None
+        for encoded in versions:
+            if fixed is None:
+                fixed = LIKELIHOODS[likelihood]().estimate(encoded.targets)
+            inputs.append(encoded.inputs.astype(np.float32))
+            same = encoded.targets is encoded.inputs
+            targets.append(inputs[-1] if same else encoded.targets.astype(np.float32))
+        x = np.concatenate(inputs)
+        same = targets[0] is inputs[0]
+        return cls(x, x if same else np.concatenate(targets), len(inputs), fixed or {})
 
     def divide(self, members: int, rng: np.random.RandomState) -> tuple[Rows, Rows]:
-        """Rows that each member learns from, and k that it watches: (members, ...) both.
+        """Return the training and the k validation rows of each member: (members, ...) both.
 
-        Of the rows that it watches it learns from no version, and watches the first.
+        A member trains on no version of its validation rows, and validates on the first.
         """
         n = len(self.x) // self.versions
         k = validation_size(n)
@@ -105,27 +103,27 @@ class InMemoryData(NamedTuple):
         learned = [orders[:, k:] + n * version for version in range(self.versions)]
         return np.concatenate(learned, axis=1), orders[:, :k]
 
-    def feed(
+    def stream(
         self, members: int, batch_size: int, steps: int, rng: np.random.RandomState
     ) -> BatchStream:
         """See `TrainingData`."""
-        learned, watched = self.divide(members, rng)
-        batches = shuffled_batches(learned, batch_size, rng)
-        # With fewer than ten rows there are none to spare, but weights must be looked at.
-        held_out = self._taken(watched if watched.size else learned)
-        blocks = (self._taken(np.stack([*islice(batches, steps)])) for _ in repeat(None))
-        unseen = (deque(islice(batches, steps), maxlen=0) for _ in repeat(None))
-        return BatchStream(held_out, watched.size > 0, blocks, unseen)
+        learned, validation = self.divide(members, rng)
+        numbers = shuffled_batches(learned, batch_size, rng)
+        # Fewer than ten rows leave none for validation, but a loss is needed.
+        held_out = self._taken(validation if validation.size else learned)
+        batches = (self._taken(np.stack([*islice(numbers, steps)])) for _ in repeat(None))
+        skipped = (deque(islice(numbers, steps), maxlen=0) for _ in repeat(None))
+        return BatchStream(held_out, validation.size > 0, batches, skipped)
 
-    def _taken(self, rows: NDArray[np.integer]) -> Block:
+    def _taken(self, rows: NDArray[np.integer]) -> Batch:
         x = self.x[rows]
-        return Block(x, x if self.target is self.x else self.target[rows])
+        return Batch(x, x if self.target is self.x else self.target[rows])
 
 
 def shuffled_batches(
     learned: Rows, batch_size: int, rng: np.random.RandomState
 ) -> Iterator[NDArray[np.int32]]:
-    """Yield row numbers for ever, (members, batch): each member's rows in a new order each epoch.
+    """Yield row numbers without end, (members, batch), reshuffled for each member and epoch.
 
     Batches run across the ends of epochs, so that none is short.
     """

@@ -1,8 +1,8 @@
-"""The training loop: gradient steps in the graph, decisions between them in Python.
+"""Training loop: gradient steps in the graph, decisions between them in Python.
 
-One *round* is a hundred gradient steps, in a single TensorFlow call where their
-rows fit into one block. After each, the loop notes the losses, looks at held-out
-rows where there are any, tells whoever is watching, and decides whether to go on.
+A validation interval is a hundred gradient steps, in a single TensorFlow call where their
+rows fit into one batch. After each interval the loop records the losses, validates, calls
+the callback, and decides whether to stop.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vae_anomaly.exceptions import DivergenceError
 from vae_anomaly.networks.backend import has_gpu, keras
 from vae_anomaly.networks.spec import NetworkSpec, cached_by_spec
 from vae_anomaly.networks.vae import ElboTerms, build_vae
-from vae_anomaly.training.batches import Block, TrainingData
+from vae_anomaly.training.batches import Batch, TrainingData
 from vae_anomaly.training.checkpoint import (
     Checkpointer,
     Snapshot,
@@ -29,24 +29,24 @@ from vae_anomaly.training.checkpoint import (
 from vae_anomaly.training.history import History
 from vae_anomaly.training.optimizers import OPTIMIZERS
 
-__all__ = ["Plan", "train"]
+__all__ = ["TrainingConfig", "train"]
 
 ops = keras.ops
 
 Tensor = Any
 CLIP_NORM = 5.0
-"""Length to which the gradient of a member is shortened."""
+"""Norm to which the gradient of each member is clipped."""
 
 MAX_BATCH_CELLS = 2**22
-"""Numbers in the rows of one TensorFlow call, for memory's sake."""
+"""Numbers in the rows of one TensorFlow call, which bounds its memory."""
 
 MIN_COMPILED_STEPS = 2000
-"""XLA takes two seconds to compile a step, and saves about one in a thousand steps."""
+"""Steps from which XLA pays off: it compiles for two seconds and saves one in a thousand steps."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How to train: those parameters of a `VAEDetector` that the loop needs, and its own."""
+class TrainingConfig:
+    """Parameters of a `VAEDetector` that the loop needs, and its own."""
 
     beta: float = 1.0
     optimizer: str = "adam"
@@ -59,20 +59,20 @@ class Plan:
 
     @classmethod
     def of(cls, detector: Any) -> Self:
-        """Take what a detector has a parameter for."""
+        """Build the configuration from the parameters of a detector."""
         names = [field.name for field in fields(cls) if hasattr(detector, field.name)]
         return cls(**{name: getattr(detector, name) for name in names})
 
 
 class Best(NamedTuple):
-    """Weights of each member when it did best on the rows that it is stopped by."""
+    """Weights of each member with its lowest validation loss."""
 
     weights: Tensor  # (members, n_weights)
     losses: Any = np.inf  # (members,)
     intervals_since_best: int = 0
 
     def or_better(self, weights: Tensor, losses: NDArray[np.float32]) -> Best:
-        """Keep the better of old and new, member by member."""
+        """Return the better of old and new weights, member by member."""
         better = losses < self.losses
         return Best(
             tf.where(better[:, None], weights, self.weights),
@@ -82,15 +82,14 @@ class Best(NamedTuple):
 
 
 def clipped(gradient: Tensor) -> Tensor:
-    """Shorten gradients, (members, n_weights), member by member: none disturbs another."""
+    """Clip gradients, (members, n_weights), by the norm of each member."""
     return tf.clip_by_norm(gradient, CLIP_NORM, axes=[1])
 
 
 def losses_of_members(terms: ElboTerms, beta: Tensor, trimmed: float = 0.0) -> Tensor:
     """Mean over rows of loss, reconstruction error and KL: (3, members), in nats.
 
-    Rows with the greatest losses, this share of them, are left out: those that the
-    network would have to be bent for (Shen and Sanghavi, "Learning with bad training
+    The share `trimmed` of rows with the greatest losses is left out (Shen and Sanghavi, "Learning with bad training
     data via iterative trimmed loss minimization", ICML 2019, :arxiv:`1810.11874`).
     """
     if not trimmed:
@@ -108,26 +107,26 @@ def losses_of_members(terms: ElboTerms, beta: Tensor, trimmed: float = 0.0) -> T
     return ops.stack([reconstruction + beta * kl, reconstruction, kl])
 
 
-def pays_to_compile(spec: NetworkSpec, plan: Plan) -> bool:
-    """Tell whether XLA is worth its time: for small products that are repeated very often.
+def pays_to_compile(spec: NetworkSpec, config: TrainingConfig) -> bool:
+    """Return whether XLA saves time: for small products that are repeated very often.
 
-    It depends on what is asked for alone, not on how fast things go, so that
-    the same call trains the same weights. Convolutions gain nothing; layers of
-    the user's own and devices other than the CPU may not go through it.
+    It depends on the parameters alone, not on measured speed, so that the same call
+    trains the same weights. Convolutions gain nothing; custom layers and devices other
+    than the CPU may not compile.
     """
     dense = spec.image is None and spec.custom is None
-    return dense and plan.max_steps >= MIN_COMPILED_STEPS and not has_gpu()
+    return dense and config.max_steps >= MIN_COMPILED_STEPS and not has_gpu()
 
 
 @cached_by_spec
 def compiled_steps(
     spec: NetworkSpec, optimizer: str, *, trimmed: float, xla: bool
 ) -> Callable[..., Any]:
-    """Many gradient steps as one TensorFlow function."""
+    """Build a TensorFlow function of many gradient steps."""
     vae = build_vae(spec)
     rows = tf.TensorSpec([None, spec.members, None, spec.columns], tf.float32)
     number = tf.TensorSpec([], tf.float32)
-    # Of what has no gradient, such as moving statistics, no moments are kept.
+    # State without a gradient, such as moving statistics, has no moments.
     zeros = tf.zeros([spec.members, spec.n_trainable])
     before = OPTIMIZERS[optimizer](0.0).start(zeros)
 
@@ -152,7 +151,7 @@ def compiled_steps(
         target: Tensor,
         noise: Tensor,  # (at least steps, members, batch, latent)
         steps: Tensor,
-        seed: Tensor,  # (2,), of layers that draw in the first step; the next count on
+        seed: Tensor,  # (2,), of random layers in the first step; later steps count up
         beta: Tensor,
         learning_rate: Tensor,
     ) -> Any:
@@ -182,7 +181,7 @@ def compiled_steps(
 
 @cached_by_spec
 def compiled_held_out_loss(spec: NetworkSpec, *, trimmed: float) -> Callable[..., Any]:
-    """Losses of the members on rows that they do not learn from: (members,)."""
+    """Build a TensorFlow function of the validation losses of the members: (members,)."""
     vae = build_vae(spec)
     weights = tf.TensorSpec([spec.members, spec.n_weights], tf.float32)
     number = tf.TensorSpec([], tf.float32)
@@ -200,54 +199,58 @@ def compiled_held_out_loss(spec: NetworkSpec, *, trimmed: float) -> Callable[...
 
 
 class Training:
-    """Weights on their way, round by round.
+    """State of a training, one validation interval after another.
 
     Parameters
     ----------
     spec : NetworkSpec
     rows : TrainingData
-    plan : Plan
+    config : TrainingConfig
     rng : RandomState
     """
 
     def __init__(
-        self, spec: NetworkSpec, rows: TrainingData, plan: Plan, rng: np.random.RandomState
+        self,
+        spec: NetworkSpec,
+        rows: TrainingData,
+        config: TrainingConfig,
+        rng: np.random.RandomState,
     ) -> None:
-        self.plan, self.latent = plan, spec.latent
-        trimmed = plan.contamination or 0.0
+        self.config, self.latent = config, spec.latent
+        trimmed = config.contamination or 0.0
         self._take_steps = compiled_steps(
-            spec, plan.optimizer, trimmed=trimmed, xla=pays_to_compile(spec, plan)
+            spec, config.optimizer, trimmed=trimmed, xla=pays_to_compile(spec, config)
         )
         self._held_out_loss = compiled_held_out_loss(spec, trimmed=trimmed)
-        self.weights = tf.constant(build_vae(spec).initial_weights(rng, rows.given))
+        self.weights = tf.constant(build_vae(spec).initial_weights(rng, rows.fixed_parameters))
         self._seed = int(rng.randint(2**31 - 1))
         self._bits = np.random.SFC64(self._seed)
         self._draws = np.random.Generator(self._bits)  # ten times as fast as a RandomState
-        self._rates = [tf.constant(v, tf.float32) for v in (plan.beta, plan.learning_rate)]
-        rule = OPTIMIZERS[plan.optimizer](self._rates[1])
+        self._rates = [tf.constant(v, tf.float32) for v in (config.beta, config.learning_rate)]
+        rule = OPTIMIZERS[config.optimizer](self._rates[1])
         self.moments = rule.start(self.weights[:, : spec.n_trainable])
-        self._at_once = steps_at_once(spec, plan)
-        self._feed = rows.feed(spec.members, plan.batch_size, self._at_once, rng)
-        self._held_out = as_tensors(self._feed.held_out)
-        shape = (1, 1, self._feed.held_out.x.shape[1], spec.latent)
-        self._watching_noise = rng.standard_normal(shape).astype(np.float32)
+        self._steps_per_call = steps_per_call(spec, config)
+        self._stream = rows.stream(spec.members, config.batch_size, self._steps_per_call, rng)
+        self._held_out = as_tensors(self._stream.held_out)
+        shape = (1, 1, self._stream.held_out.x.shape[1], spec.latent)
+        self._validation_noise = rng.standard_normal(shape).astype(np.float32)
         self.best, self.history = Best(self.weights), History()
 
     @property
     def is_over(self) -> bool:
-        """Whether there is nothing more to gain, or no step left."""
+        """Whether the patience or the steps are used up."""
         steps = self.history.step
-        ended = bool(steps) and steps[-1] >= self.plan.max_steps
-        return ended or self.best.intervals_since_best >= self.plan.patience
+        ended = bool(steps) and steps[-1] >= self.config.max_steps
+        return ended or self.best.intervals_since_best >= self.config.patience
 
-    def look(self) -> NDArray[np.float32]:
-        """Losses of the members on held-out rows, with the weights as they are."""
+    def validate(self) -> NDArray[np.float32]:
+        """Compute the validation losses of the members with the current weights."""
         beta, _ = self._rates
-        loss = self._held_out_loss(self.weights, *self._held_out, self._watching_noise, beta)
+        loss = self._held_out_loss(self.weights, *self._held_out, self._validation_noise, beta)
         return loss.numpy()
 
     def run_interval(self) -> None:
-        """Take the steps of a round, and note what they came to.
+        """Take the gradient steps of one validation interval, and record their losses.
 
         Raises
         ------
@@ -255,39 +258,42 @@ class Training:
             If a loss is no longer a finite number.
         """
         start = self.history.step[-1] if self.history.step else 0
-        end, losses = min(start + self.plan.validation_interval, self.plan.max_steps), tf.zeros(3)
-        for first in range(start, end, self._at_once):
-            steps, block = min(self._at_once, end - first), next(self._feed.blocks)
-            shape = (*block.x.shape[:-1], self.latent)
+        end, losses = (
+            min(start + self.config.validation_interval, self.config.max_steps),
+            tf.zeros(3),
+        )
+        for first in range(start, end, self._steps_per_call):
+            steps, batch = min(self._steps_per_call, end - first), next(self._stream.batches)
+            shape = (*batch.x.shape[:-1], self.latent)
             noise = self._draws.standard_normal(shape, dtype=np.float32)
-            given = (*as_tensors(block), noise, steps, tf.constant([self._seed, first]))
+            arguments = (*as_tensors(batch), noise, steps, tf.constant([self._seed, first]))
             self.weights, self.moments, more = self._take_steps(
-                self.weights, self.moments, *given, *self._rates
+                self.weights, self.moments, *arguments, *self._rates
             )
             losses += more
         loss, reconstruction, kl = (float(value) / (end - start) for value in losses.numpy())
-        # The losses of training are from before its last step; these see the weights as they are.
-        now = self.look()
+        # Training losses precede the last step; validation losses use the current weights.
+        now = self.validate()
         if not np.isfinite([loss, *now]).all():
             raise DivergenceError(
                 f"Training diverged: after {end} steps the loss is not a finite number. Lower "
-                f"learning_rate (it is {self.plan.learning_rate:g}), or look for extreme values "
+                f"learning_rate (it is {self.config.learning_rate:g}), or look for extreme values "
                 f"in the training rows."
             )
         self.history.add(end, loss, reconstruction, kl)
-        if self._feed.watches:
+        if self._stream.validates:
             self.history.held_out.append(float(now.mean()))
             self.best = self.best.or_better(self.weights, now)
         else:
             self.best = Best(self.weights)
 
     def snapshot(self) -> Snapshot:
-        """Put what training goes on from into arrays."""
+        """Return the state that a checkpoint stores."""
         arrays = {"weights": self.weights.numpy()}
         arrays |= {f"moments.{k}": v.numpy() for k, v in self.moments._asdict().items()}
         history = self.history
         columns = [history.loss, history.reconstruction, history.kl]
-        if self._feed.watches:
+        if self._stream.validates:
             best = np.broadcast_to(np.float32(self.best.losses), len(arrays["weights"]))
             arrays |= {"best": self.best.weights.numpy(), "best_losses": best}
             columns.append(history.held_out)
@@ -295,15 +301,15 @@ class Training:
         return Snapshot(arrays, losses, self.best.intervals_since_best, generator_state(self._bits))
 
     def resume(self, checkpointer: Checkpointer) -> None:
-        """Go on from what was kept, if anything was.
+        """Restore the state of a checkpoint, if there is one.
 
         Raises
         ------
         CheckpointError
-            If that is damaged, or of another fit.
+            If it is damaged, or of another fit.
         """
-        most_rounds = -(-self.plan.max_steps // self.plan.validation_interval)
-        kept = checkpointer.find(self.snapshot(), float(self.look().mean()), most_rounds)
+        max_intervals = -(-self.config.max_steps // self.config.validation_interval)
+        kept = checkpointer.find(self.snapshot(), float(self.validate().mean()), max_intervals)
         if kept is None:
             return
         tensors = {name: tf.constant(array) for name, array in kept.arrays.items()}
@@ -312,22 +318,22 @@ class Training:
             *(tensors[f"moments.{name}"] for name in self.moments._fields)
         )
         self.best = Best(self.weights)
-        if self._feed.watches:
+        if self._stream.validates:
             self.best = Best(tensors["best"], kept.arrays["best_losses"], kept.intervals_since_best)
         ends = range(1, len(kept.losses) + 1)
-        steps = [min(end * self.plan.validation_interval, self.plan.max_steps) for end in ends]
+        steps = [min(end * self.config.validation_interval, self.config.max_steps) for end in ends]
         self.history = History(steps, *kept.losses.T.tolist())
         set_generator_state(self._bits, kept.generator)
-        rounds = np.diff([0, *steps])
-        self._feed.skip(int(np.ceil(rounds / self._at_once).sum()))
+        intervals = np.diff([0, *steps])
+        self._stream.skip(int(np.ceil(intervals / self._steps_per_call).sum()))
 
 
 def train(
     spec: NetworkSpec,
     rows: TrainingData,
-    plan: Plan,
+    config: TrainingConfig,
     rng: np.random.RandomState,
-    on_round: Callable[[History], object] | None = None,
+    on_interval: Callable[[History], object] | None = None,
     checkpointer: Checkpointer | None = None,
 ) -> tuple[NDArray[np.float32], History]:
     """Fit the weights of all members.
@@ -336,13 +342,13 @@ def train(
     ----------
     spec : NetworkSpec
     rows : TrainingData
-    plan : Plan
+    config : TrainingConfig
     rng : RandomState
         Source of the starting weights, the order of rows and the noise.
-    on_round : callable, optional
-        Called with the history so far after each round; training ends if it returns True.
+    on_interval : callable, optional
+        Called with the history after each validation interval; True stops training.
     checkpointer : Checkpointer, optional
-        Keeps how far training is, and knows how far it was.
+        Writes checkpoints, and finds that of an interrupted fit.
 
     Returns
     -------
@@ -354,30 +360,30 @@ def train(
     DivergenceError
         If a loss is no longer a finite number.
     CheckpointError
-        If what was kept is damaged, or of another fit.
+        If the checkpoint is damaged, or of another fit.
     """
-    training = Training(spec, rows, plan, rng)
+    training = Training(spec, rows, config, rng)
     if checkpointer is not None:
         training.resume(checkpointer)
     while not training.is_over:
         training.run_interval()
         if checkpointer is not None and (checkpointer.is_due or training.is_over):
             checkpointer.keep(training.snapshot())
-        if on_round is not None and on_round(training.history):
+        if on_interval is not None and on_interval(training.history):
             break
     return training.best.weights.numpy(), training.history
 
 
-def steps_at_once(spec: NetworkSpec, plan: Plan) -> int:
-    """Tell for how many steps there is memory in one call: a divisor of a round's, if of many."""
-    cells = spec.members * plan.batch_size * max(spec.columns, spec.latent)
-    most = max(1, min(plan.validation_interval, plan.max_steps, MAX_BATCH_CELLS // cells))
-    if plan.max_steps <= plan.validation_interval:
-        return most
-    return max(steps for steps in range(1, most + 1) if plan.validation_interval % steps == 0)
+def steps_per_call(spec: NetworkSpec, config: TrainingConfig) -> int:
+    """Return the steps of one call that fit into memory: a divisor of those of an interval."""
+    cells = spec.members * config.batch_size * max(spec.columns, spec.latent)
+    limit = max(1, min(config.validation_interval, config.max_steps, MAX_BATCH_CELLS // cells))
+    if config.max_steps <= config.validation_interval:
+        return limit
+    return max(steps for steps in range(1, limit + 1) if config.validation_interval % steps == 0)
 
 
-def as_tensors(block: Block) -> tuple[Tensor, Tensor]:
-    """Hand a block to TensorFlow, once where its two halves are one."""
-    x = tf.constant(block.x)
-    return x, x if block.target is block.x else tf.constant(block.target)
+def as_tensors(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Convert a batch to tensors, to one tensor where inputs and targets are equal."""
+    x = tf.constant(batch.x)
+    return x, x if batch.target is batch.x else tf.constant(batch.target)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.stats.soft_clip import LARGEST
 
-__all__ = ["ImageShape", "Rows", "as_images", "as_rows", "check_shape", "moved", "smooth"]
+__all__ = ["ImageShape", "Rows", "as_images", "as_rows", "check_shape", "shift_augmented", "smooth"]
 
 ImageShape = tuple[int, int, int]
 """Height, width, channels."""
@@ -90,7 +90,7 @@ def smooth(rows: NDArray[np.float64], shape: ImageShape, deviation: float) -> ND
     return np.clip(smoothed, low, high).reshape(rows.shape)
 
 
-def moved(
+def shift_augmented(
     rows: NDArray[np.float64], shape: ImageShape, pixels: float
 ) -> Iterator[NDArray[np.float64]]:
     """Yield images as they are, and then moved down, up, right and left.

@@ -1,0 +1,161 @@
+"""Encoder of images: smoothed pixels, each channel standardised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_anomaly.data.base import DataParameters, Encoded
+from vae_anomaly.data.image.pixels import ImageShape, as_images, as_rows, shift_augmented, smooth
+from vae_anomaly.data.scaling import ColumnScaler
+from vae_anomaly.exceptions import DataError, ParameterError
+from vae_anomaly.stats.likelihoods import Block
+
+__all__ = ["ImageEncoder", "shift_for", "smoothing_for"]
+
+Array = NDArray[np.float64]
+
+SMOOTHING_SHARE = 1 / 28
+"""Default smoothing, as a share of the longer side: one pixel of Fashion-MNIST."""
+
+MAX_SHIFTED_CELLS = 25_000_000
+"""Numbers in training images up to which shifted copies are learned by default."""
+
+
+def _smooths_by_default(parameters: DataParameters) -> bool:
+    """Return whether networks are dense: convolutions smooth by themselves."""
+    return isinstance(parameters.architecture, str) and parameters.architecture in ("auto", "dense")
+
+
+def _checked(name: str, pixels: float, shape: ImageShape) -> float:
+    if pixels > max(shape[:2]):
+        raise ParameterError(
+            f"{name} must not be more pixels than the images have, {max(shape[:2])}. "
+            f"Got {pixels!r} instead."
+        )
+    return pixels
+
+
+def smoothing_for(parameters: DataParameters, shape: ImageShape) -> float:
+    """Return the smoothing of images, in pixels."""
+    if parameters.smoothing is not None:
+        return _checked("smoothing", parameters.smoothing, shape)
+    return SMOOTHING_SHARE * max(shape[:2]) if _smooths_by_default(parameters) else 0.0
+
+
+def shift_for(parameters: DataParameters, shape: ImageShape, cells: int) -> float:
+    """Return the shift of training images, of so many numbers in all, in pixels."""
+    if parameters.shift is not None:
+        return _checked("shift", parameters.shift, shape)
+    few = cells <= MAX_SHIFTED_CELLS and _smooths_by_default(parameters)
+    return SMOOTHING_SHARE * max(shape[:2]) if few else 0.0
+
+
+def _check_channels(architecture: object, varies: NDArray[np.bool_]) -> None:
+    """Refuse convolutions where only some channels vary."""
+    constant = np.flatnonzero(~varies)
+    if architecture in ("conv", "conv_bn") and 0 < len(constant) < len(varies):
+        raise DataError(
+            f"Channel {constant[0]} of the images has one value throughout the training "
+            f"images. Expected channels that vary, which architecture={architecture!r} "
+            f"needs. Leave the channel out, or choose 'dense'."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ImageEncoder:
+    """Images of one shape; see `data.base.Encoder`.
+
+    Attributes
+    ----------
+    shape : tuple of (height, width, channels)
+    pixel_scale : float
+        255 if the training images had 8 bits, else 1.
+    smoothing : float
+        Standard deviation, in pixels, of the Gaussian that smooths images.
+    scaler : ColumnScaler
+        Of flattened images.
+    likelihood : str
+        Of all pixels.
+    resize : str or None
+        How image files are brought to this shape; None if images came as arrays.
+    """
+
+    modality: ClassVar[str] = "image"
+
+    shape: ImageShape
+    pixel_scale: float
+    smoothing: float
+    scaler: ColumnScaler
+    likelihood: str
+    resize: str | None = None
+
+    @classmethod
+    def fit(cls, records: Array, X: Any, parameters: DataParameters) -> ImageEncoder:
+        """Measure training images, the rows `records` of the flattened ones in X.
+
+        Raises
+        ------
+        ParameterError
+            If the smoothing is larger than the images.
+        DataError
+            If convolutions meet a constant channel.
+        """
+        given = as_rows(X[:1])
+        if given.shape is None:
+            raise DataError(f"Expected images, (n, height, width[, channels]), got {X.shape}.")
+        smoothing, channels = smoothing_for(parameters, given.shape), given.shape[2]
+        scaler = ColumnScaler.from_pixels(smooth(records, given.shape, smoothing), channels)
+        architecture = parameters.architecture
+        _check_channels(
+            architecture if isinstance(architecture, str) else None, scaler.varies[:channels]
+        )
+        return cls(given.shape, given.scale, smoothing, scaler, parameters.likelihood)
+
+    @property
+    def grid(self) -> ImageShape:
+        """Height, width and channels."""
+        return self.shape
+
+    @cached_property
+    def features(self) -> tuple[str, ...]:
+        """Numbers of the flattened images: x0, x1, ..."""
+        return tuple(f"x{i}" for i in range(len(self.scaler.center)))
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """One block: a target for each number of an image."""
+        return self.scaler.blocks(self.likelihood)
+
+    @cached_property
+    def explained(self) -> NDArray[np.intp]:
+        """Numbers of an image that vary."""
+        return np.flatnonzero(self.scaler.varies)
+
+    @property
+    def n_inputs(self) -> int:
+        """Numbers of an image that vary."""
+        return len(self.explained)
+
+    def encode(self, records: Any) -> Encoded:
+        """Encode images, (n, height, width[, channels]), or flattened ones, already scaled."""
+        return self.scaler.encode(self._smoothed(records), self.likelihood)
+
+    def encode_shifted(self, records: Any, pixels: float) -> Iterator[Encoded]:
+        """Yield encoded images, and their copies that are shifted by some pixels."""
+        for rows in shift_augmented(self._smoothed(records), self.shape, pixels):
+            yield self.scaler.encode(rows, self.likelihood)
+
+    def decode(self, targets: Array) -> Any:
+        """Return the images that targets stand for, in the units of the training images."""
+        return as_images(self.scaler.decode(targets, self.likelihood), self.shape, self.pixel_scale)
+
+    def _smoothed(self, records: Any) -> Array:
+        """Flatten, scale and smooth: (n, n_features)."""
+        rows = np.asarray(as_rows(records).values, dtype=np.float64)
+        return smooth(rows, self.shape, self.smoothing)

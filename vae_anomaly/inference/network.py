@@ -1,0 +1,196 @@
+"""Trained network: structure and weights in one object, run in batches of one fixed shape.
+
+Float32 products round differently for different shapes, so the last batch is padded:
+the result of a row then depends neither on the other rows nor on their number, to the
+last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_anomaly._threads import SINGLE_THREAD, in_parallel
+from vae_anomaly.inference.engines import Engine, engine_for, open_engine
+from vae_anomaly.networks.spec import ConvPlan, NetworkSpec
+from vae_anomaly.stats.densities import numpy_ops
+from vae_anomaly.stats.priors import draw_codes
+
+__all__ = ["Network", "padded_batches"]
+
+Array = NDArray[np.float64]
+Weights = NDArray[np.float32]
+Work = Callable[[slice, list[NDArray[Any]]], None]
+
+MAX_BATCH_ROWS = 256
+"""OpenBLAS divides products of more than about 300 columns, and rounds differently at the seams."""
+
+MAX_BATCH_CELLS = 2**22
+"""Numbers in the widest layer of a batch, over members and draws."""
+
+CHUNK_CELLS = 2**20
+"""Numbers in the records of a chunk, the unit of parallel work."""
+
+CUSTOM_BREADTH = 8
+"""Assumed width of the widest layer of a custom network, as a multiple of its inputs."""
+
+
+def padded_batches(rows: int, *arrays: NDArray[Any]) -> Iterator[tuple[slice, list[NDArray[Any]]]]:
+    """Yield batches of `rows` rows of arrays of equal length, the last padded with zeros."""
+    n = len(arrays[0])
+    for start in range(0, n, rows):
+        part = slice(start, min(start + rows, n))
+        missing = rows - (part.stop - start)
+        batch = [a[part] for a in arrays]
+        if missing:
+            batch = [np.pad(a, [(0, missing)] + [(0, 0)] * (a.ndim - 1)) for a in batch]
+        yield part, batch
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Encoders, decoders and likelihoods of all members.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+        Structure.
+    weights : ndarray of shape (members, n_weights)
+    engine_name : str, default="auto"
+        One of `engines.ENGINES`. "auto" depends on the structure alone, so that scores
+        do not depend on where they are computed.
+    """
+
+    spec: NetworkSpec
+    weights: Weights
+    engine_name: str = "auto"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the open engine out of pickles."""
+        return {"spec": self.spec, "weights": self.weights, "engine_name": self.engine_name}
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine, opened once.
+
+        Raises
+        ------
+        ParameterError
+            If the engine does not run such networks, or is not installed.
+        """
+        return open_engine(self.spec, self.weights, self.engine_name)
+
+    @property
+    def needs_tensorflow(self) -> bool:
+        """Whether forward passes run in TensorFlow."""
+        return engine_for(self.spec, self.engine_name) == "tensorflow"
+
+    def with_engine(self, name: str) -> Network:
+        """Return the network on another engine."""
+        return self if name == self.engine_name else replace(self, engine_name=name)
+
+    def member(self, index: int) -> Network:
+        """Return the network of one member."""
+        weights = self.weights[index : index + 1]
+        return Network(replace(self.spec, members=1), weights, self.engine_name)
+
+    # ------------------------------------------------------------------------------- batches
+
+    def batch_rows(self, draws: int = 1, *, wide: bool = True) -> int:
+        """Return the rows of a batch: a power of two, fewer for wide networks, whatever the data.
+
+        With `wide` as many as the engine is efficient with.
+        """
+        spec, breadth = self.spec, self.engine.breadth if wide else 1
+        widest = max((spec.outputs, *spec.hidden))
+        if spec.custom is not None:
+            widest *= CUSTOM_BREADTH
+        if spec.image is not None:
+            widest = max(prod(size) for size in ConvPlan.for_image(spec.image).sizes)
+        cells = spec.members * draws * widest
+        rows = min(breadth * MAX_BATCH_ROWS, max(1, breadth * MAX_BATCH_CELLS // cells))
+        return 1 << (rows.bit_length() - 1)
+
+    def for_each_batch(self, rows: int, work: Work, *arrays: Any) -> None:
+        """Run `work` on every padded batch, several at a time if the engine uses one core each."""
+        # Whatever runs the network, products with exemplars are NumPy's.
+        with SINGLE_THREAD, self.engine.running() as threads:
+            in_parallel(lambda batch: work(*batch), padded_batches(rows, *arrays), threads)
+
+    def for_each_chunk(self, n: int, width: int, work: Callable[[slice], None]) -> None:
+        """Run `work` on chunks of n records of some width, whole batches each, in parallel.
+
+        Memory is bounded, and work beside the network runs on all cores as well.
+        """
+        with SINGLE_THREAD, self.engine.running() as threads:
+            batch = self.engine.breadth * MAX_BATCH_ROWS
+            count = threads * max(1, -(-n * width // CHUNK_CELLS))
+            size = batch * max(1, -(-n // (batch * count)))
+            in_parallel(work, (slice(i, i + size) for i in range(0, n, size)), threads)
+
+    # -------------------------------------------------------------------- passes over many rows
+
+    def encode(self, x: Array) -> tuple[Array, Array]:
+        """Return means and log-variances of q(z|x): (n, members, latent) both."""
+        shape = (len(x), self.spec.members, self.spec.latent)
+        mean, log_variance = np.empty(shape), np.empty(shape)
+
+        def work(part: slice, batch: list[NDArray[Any]]) -> None:
+            codes = self.engine.encode(*batch)
+            taken = part.stop - part.start
+            mean[part] = codes.mean.swapaxes(0, 1)[:taken]
+            log_variance[part] = codes.log_variance.swapaxes(0, 1)[:taken]
+
+        self.for_each_batch(self.batch_rows(), work, x.astype(np.float32))
+        return mean, log_variance
+
+    def decode(self, z: Array) -> Array:
+        """Return the expected targets of codes (n, members, latent), a mean over members."""
+        decoded = np.empty((len(z), self.spec.columns))
+
+        def work(part: slice, batch: list[NDArray[Any]]) -> None:
+            outputs = self.engine.decode(batch[0].swapaxes(0, 1))  # (members, rows, outputs)
+            decoded[part] = self.expected(outputs)[: part.stop - part.start]
+
+        self.for_each_batch(self.batch_rows(), work, z.astype(np.float32))
+        return decoded
+
+    def sample(
+        self, n: int, rng: np.random.RandomState, components: Weights | None = None
+    ) -> Array:
+        """Draw targets: a member, z ~ p(z), x ~ p(x|z); (n, columns).
+
+        `components` are those of the prior; without them it is N(0, I).
+        """
+        spec = self.spec
+        member = rng.randint(spec.members, size=n)
+        if components is None:
+            components = np.zeros((spec.members, 1, 2 * spec.latent), dtype=np.float32)
+        z = draw_codes(components, n, rng).astype(np.float32)
+        outputs = np.empty((n, spec.outputs))
+
+        def work(part: slice, batch: list[NDArray[Any]]) -> None:
+            made = self.engine.decode(batch[0].swapaxes(0, 1))  # (members, rows, outputs)
+            here = member[part]
+            outputs[part] = made[here, np.arange(len(here))]
+
+        self.for_each_batch(self.batch_rows(), work, z)
+        arrays, family = spec.unpack(self.weights), spec.family
+        parameters = {name: arrays[name][member] for name in family.parameters}
+        return family.sample(rng, family.parts(outputs), parameters)
+
+    def expected(self, outputs: Array) -> Array:
+        """Return the mean of p(x|z) over members: (members, n, outputs) to (n, columns)."""
+        family = self.spec.family
+        return family.mean(numpy_ops, family.parts(outputs)).mean(axis=0)
+
+    def residual_scale(self, expected: Array, residual: Array) -> Array:
+        """Return standard deviations of p(x|z), averaged over members or rows: (columns,)."""
+        arrays = self.spec.unpack(self.weights)
+        return self.spec.family.residual_scale(expected, residual, arrays)

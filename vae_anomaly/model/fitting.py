@@ -1,0 +1,233 @@
+"""Fitting of a model: encoder, networks, reference and calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_anomaly.data.base import DataParameters, Encoded, Encoder, Modality
+from vae_anomaly.exceptions import DataError
+from vae_anomaly.inference.network import Network
+from vae_anomaly.model.calibration import Calibration
+from vae_anomaly.model.model import Model, resolved_score
+from vae_anomaly.model.parameters import (
+    NetworkParameters,
+    has_aggregated_prior,
+    network_spec,
+    scoring_noise,
+)
+from vae_anomaly.model.reference import EncodedRows, Reference
+from vae_anomaly.model.terms import ModelTerms, elbo_terms
+from vae_anomaly.networks.custom import CustomNetworks
+from vae_anomaly.networks.spec import NetworkSpec
+from vae_anomaly.stats.densities import gaussian_kl, numpy_ops
+from vae_anomaly.stats.exemplars import max_exemplars
+from vae_anomaly.stats.priors import MAX_COMPONENTS, as_components, subsample
+from vae_anomaly.stats.scores import SCORES
+from vae_anomaly.stats.thresholds import choose_calibration_rows
+from vae_anomaly.training.batches import InMemoryData
+from vae_anomaly.training.checkpoint import Checkpointer
+from vae_anomaly.training.history import History
+
+__all__ = ["FitParameters", "TrainingRecords", "fit_model"]
+
+Array = NDArray[np.float64]
+Weights = NDArray[np.float32]
+
+MIN_TRIMMED_ROWS = 10
+"""Training rows below which all are exemplars, whatever `contamination` is."""
+
+N_SKIPPED_NEIGHBORS = 2
+"""Nearest training rows that give no support where some of them are known to be anomalies."""
+
+MAX_LATENT_ROWS = 10_000
+"""Size of the subsample of training rows that summarises the latent dimensions."""
+
+
+class FitParameters(NetworkParameters, DataParameters, Protocol):
+    """Parameters of a detector that `fit_model` uses."""
+
+    architecture: Any
+    likelihood: str
+    score_type: str
+    n_draws: int
+    optimizer: str
+    learning_rate: float
+    batch_size: int
+    max_steps: int
+    patience: int
+    false_alarm_rate: float
+    contamination: float | None
+    threshold: float | None
+    callback: Callable[[History], object] | None
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return all parameters by name."""
+
+
+class TrainingRecords(NamedTuple):
+    """Records to fit a model to."""
+
+    matrix: Array  # validated, (n, n_columns)
+    given: Any  # as it came, for shapes and types
+    names: Sequence[str] | None  # of the columns
+
+
+def fit_model(
+    modality: Modality,
+    records: TrainingRecords,
+    parameters: FitParameters,
+    rng: np.random.RandomState,
+    checkpointer: Checkpointer | None = None,
+) -> Model:
+    """Fit a model.
+
+    Raises
+    ------
+    ParameterError
+        If parameters do not fit the data.
+    DataError
+        If no column varies, or there is but one row to learn from.
+    DivergenceError, CheckpointError, OutputError
+        As `training.loop.train`.
+    """
+    matrix = records.matrix
+    calibrates = np.zeros(len(matrix), dtype=bool)
+    if parameters.contamination is None and parameters.threshold is None:
+        calibrates = choose_calibration_rows(len(matrix), parameters.false_alarm_rate, rng)
+    learned, calibration = matrix[~calibrates], matrix[calibrates]
+    if len(learned) < 2:
+        raise DataError(
+            f"Expected at least 2 rows to learn from, got {len(learned)}; {len(calibration)} "
+            f"of {len(matrix)} calibrates. Bring more rows."
+        )
+    encoder = modality.fit(learned, records.given, records.names, parameters)
+    spec = _spec(encoder, parameters, modality.defaults.latent_dim, len(learned))
+    data = InMemoryData.of(modality.augmented(encoder, learned, parameters), parameters.likelihood)
+    network, history = _train(spec, data, parameters, rng, checkpointer)
+    noise = scoring_noise(spec, parameters.n_draws, rng)
+
+    # Where there is room, calibration rows are exemplars as well, each for all others.
+    room = max_exemplars(spec.columns + spec.members * spec.latent)
+    supports = len(calibration) > 0 and len(matrix) <= room
+    encoded = encoder.encode(subsample(learned, MAX_LATENT_ROWS, rng))
+    rows = EncodedRows.of(network, encoded)
+    further = EncodedRows.of(network, encoder.encode(calibration)) if supports else None
+    builder = _ReferenceBuilder(encoder, network, noise, parameters)
+    prior, reference = builder.build(encoded, rows, further, rng)
+    model = Model(
+        encoder=encoder,
+        network=network,
+        parameters=_settings(parameters),
+        score_type=resolved_score(parameters.score_type, encoder),
+        beta=parameters.beta,
+        noise=noise,
+        prior=prior,
+        reference=reference,
+        calibration=Calibration.fixed(np.inf),
+        latent_kl=gaussian_kl(numpy_ops, rows.mean, rows.log_variance).mean(axis=0),
+        history=history,
+    )
+    calibrated = _calibrate(model, learned, calibration, parameters, supports=supports)
+    return replace(model, calibration=calibrated)
+
+
+def _settings(parameters: FitParameters) -> Mapping[str, Any]:
+    """Return the parameters without the hooks, which hold no state of the fit."""
+    given = parameters.get_params(deep=False)
+    return {name: value for name, value in given.items() if name not in ("callback", "checkpoint")}
+
+
+def _spec(
+    encoder: Encoder, parameters: FitParameters, default_latent: int, n_rows: int
+) -> NetworkSpec:
+    """Describe the networks for an encoder."""
+    if not encoder.n_inputs:
+        raise DataError(
+            f"All {len(encoder.features)} columns are constant in the {n_rows} training rows: "
+            f"there is nothing to learn. Expected at least one column that varies."
+        )
+    custom = None
+    if not isinstance(parameters.architecture, str):
+        varies = np.isin(np.arange(len(encoder.features)), encoder.explained)
+        custom = CustomNetworks.of(parameters.architecture, varies, encoder.grid)
+    return network_spec(parameters, encoder.n_inputs, encoder.grid, default_latent, custom)
+
+
+def _train(
+    spec: NetworkSpec,
+    data: InMemoryData,
+    parameters: FitParameters,
+    rng: np.random.RandomState,
+    checkpointer: Checkpointer | None,
+) -> tuple[Network, History]:
+    from vae_anomaly.training.loop import TrainingConfig, train
+
+    config = TrainingConfig.of(parameters)
+    weights, history = train(spec, data, config, rng, parameters.callback, checkpointer)
+    return Network(spec, weights), history
+
+
+class _ReferenceBuilder(NamedTuple):
+    """Prior and reference of a model from its training rows."""
+
+    encoder: Encoder
+    network: Network
+    noise: Weights
+    parameters: FitParameters
+
+    def build(
+        self,
+        encoded: Encoded,
+        rows: EncodedRows,
+        calibration: EncodedRows | None,
+        rng: np.random.RandomState,
+    ) -> tuple[Weights | None, Reference]:
+        """Build both from encoded training rows; calibration rows become exemplars only."""
+        contamination, clean = self.parameters.contamination, np.ones(len(rows.mean), dtype=bool)
+        if contamination is not None and len(clean) >= MIN_TRIMMED_ROWS:
+            # Anomalous rows would support others like them; the networks average them away.
+            anomaly = self._elbo(encoded, None).sum(axis=1)
+            clean = anomaly <= np.quantile(anomaly, 1 - contamination)
+        expected, rows = rows.expected, rows.only(clean)
+        unit = self.network.residual_scale(expected, rows.residual)
+        prior = None
+        if has_aggregated_prior(self.parameters):
+            codes = np.stack([rows.mean, rows.log_variance], axis=1)
+            prior = as_components(*subsample(codes, MAX_COMPONENTS, rng).swapaxes(0, 1))
+        typical = self._elbo(encoded.only(clean), prior).mean(axis=0)
+        reference = Reference.fit(
+            rows,
+            calibration,
+            unit,
+            typical,
+            self.parameters.beta,
+            rng,
+            n_skipped_neighbors=0 if contamination is None else N_SKIPPED_NEIGHBORS,
+        )
+        return prior, reference
+
+    def _elbo(self, encoded: Encoded, prior: Weights | None) -> Array:
+        """Contributions to minus the ELBO: (n, n_features + 1)."""
+        terms = elbo_terms(self.network, self.encoder, encoded, self.noise, prior)
+        return np.column_stack([terms.reconstruction, self.parameters.beta * terms.kl])
+
+
+def _calibrate(
+    model: Model, learned: Array, calibration: Array, parameters: FitParameters, *, supports: bool
+) -> Calibration:
+    """Choose the threshold as the parameters say."""
+    if parameters.threshold is not None:
+        return Calibration.fixed(float(parameters.threshold))
+    if parameters.contamination is not None:
+        scores = model.anomaly_scores(learned)
+        return Calibration.from_training(scores, parameters.contamination)
+    # A row that is an exemplar leaves itself out, and then one as a fresh row would.
+    encoded = model.encoder.encode(calibration)
+    terms = ModelTerms(model, encoded, n_left_out=2 if supports else 1)
+    scores = SCORES[model.score_type].total(terms)
+    return Calibration.from_normal(scores, parameters.false_alarm_rate, stacklevel=5)
