@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from vae_anomaly.sources import base, delimited
+from vae_anomaly.data.table import csv_reader, reader
 
 from vae_anomaly.data.table.files import open_table
-from vae_anomaly.data.table.source import CellError
+from vae_anomaly.data.table.reader import CellError
 from vae_anomaly.exceptions import DataError
 
 
@@ -99,13 +99,13 @@ def test_text_in_unused_columns_does_not_matter(table):
 
 
 def test_batches_are_bounded(table, monkeypatch):
-    monkeypatch.setattr(base, "MAX_BATCH_ROWS", 100)
+    monkeypatch.setattr(reader, "MAX_BATCH_ROWS", 100)
     rows = 1000
     source = table("a,b\n" + "".join(f"{i},{i / 7}\n" for i in range(rows)))
     sizes = [batch.num_rows for batch in source.batches(["a", "b"])]
     assert max(sizes) <= 100
     assert sum(sizes) == rows
-    assert base.rows_of_batch(10**6) == 4
+    assert reader.rows_of_batch(10**6) == 4
 
 
 # ------------------------------------------------------------------------ refused CSV
@@ -251,7 +251,7 @@ def test_text_columns_are_told_by_their_first_rows(table):
 
 
 def test_an_encoding_error_beyond_the_first_block(table, monkeypatch):
-    monkeypatch.setattr(delimited, "BLOCK_BYTES", 16)
+    monkeypatch.setattr(csv_reader, "BLOCK_BYTES", 16)
     good = table("a,b\n" + "1,é\n" * 20)
     assert good.check(["a"]) == 20
     for rows in (20, 20_000):
@@ -376,7 +376,7 @@ def test_parquet_numbers_of_every_type(parquet):
     ],
 )
 def test_parquet_cells_that_are_no_numbers(parquet, monkeypatch, value, words):
-    monkeypatch.setattr(base, "MAX_BATCH_ROWS", 2)
+    monkeypatch.setattr(reader, "MAX_BATCH_ROWS", 2)
     source = parquet({"a": [1.0, 2.0, 3.0, value], "b": [1, 2, 3, 4]})
     message = refusal(source.check, ["b", "a"])
     assert message == f"{source.name}, row 4, column 'a': {words} {ADVICE}"
@@ -448,7 +448,7 @@ def test_a_parquet_file_is_never_in_memory_as_a_whole(tmp_path, groups):
 
 def test_a_csv_file_is_never_in_memory_as_a_whole_case_40(tmp_path, monkeypatch):
     """Some dozens of blocks are, those that are read ahead."""
-    monkeypatch.setattr("vae_anomaly.data.table.csv_table.BLOCK_BYTES", 2**16)
+    monkeypatch.setattr("vae_anomaly.data.table.csv_reader.BLOCK_BYTES", 2**16)
     line = b",".join([b"1.25"] * 20) + b"\n"
     path = tmp_path / "long.csv"
     path.write_bytes(b",".join(b"c%d" % i for i in range(20)) + b"\n" + line * 300_000)  # 30 MB

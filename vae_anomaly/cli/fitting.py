@@ -18,7 +18,7 @@ from vae_anomaly.cli.limiting import rows_within
 from vae_anomaly.data.sampling import RowSample
 from vae_anomaly.data.table.files import open_table
 from vae_anomaly.data.table.schema import TableSchema
-from vae_anomaly.data.table.source import CellError, TableSource
+from vae_anomaly.data.table.reader import CellError, TableReader
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.model.parameters import DENSE_MEMBERS, LATENT_DIM
 from vae_anomaly.stats.thresholds import false_alarm_interval
@@ -96,7 +96,7 @@ def fit_table(
     return code
 
 
-def _refuse_text(table: TableSource, names: Sequence[str]) -> None:
+def _refuse_text(table: TableReader, names: Sequence[str]) -> None:
     """Refuse columns of text, all at once, before anything else is read."""
     texts = {name: text for name, text in table.text_columns().items() if name in names}
     if texts:
@@ -115,7 +115,7 @@ def _ignoring(names: Sequence[str]) -> str:
 
 
 def _training_rows(
-    table: TableSource, schema: TableSchema, sample: RowSample
+    table: TableReader, schema: TableSchema, sample: RowSample
 ) -> NDArray[np.float64]:
     """Read and check all rows of a table, and keep a sample."""
     try:

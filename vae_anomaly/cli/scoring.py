@@ -18,7 +18,7 @@ from vae_anomaly.cli.watching import Watch, check_p_values, for_batch, verdict
 from vae_anomaly.cli.writing import check_format, column_of, score_writer
 from vae_anomaly.data.table.files import open_table
 from vae_anomaly.data.table.schema import TableSchema
-from vae_anomaly.data.table.source import TableSource
+from vae_anomaly.data.table.reader import TableReader
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.model.drift import some_of
 from vae_anomaly.model.parameters import score_for
@@ -153,7 +153,7 @@ def further_scores(detector: Any, rows: Any, columns: pa.Schema) -> list[Any]:
 
 def scoring_schema(
     console: Console,
-    table: TableSource,
+    table: TableReader,
     detector: Any,
     roles: Sequence[str | None],
     *,
@@ -193,7 +193,7 @@ def scoring_schema(
 
 
 def _output_schema(
-    table: TableSource,
+    table: TableReader,
     id_column: str | None,
     schema: TableSchema,
     explain: int | None,

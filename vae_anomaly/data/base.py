@@ -1,4 +1,4 @@
-"""Contracts for kinds of data: a modality opens sources and fits encoders.
+"""Contracts for modalities: a modality opens sources and fits encoders.
 
 ::
 
@@ -12,12 +12,16 @@ Tables and images are two implementations. No other room names a modality.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly.exceptions import DataError
 from vae_anomaly.stats.likelihoods import Block
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = [
     "ArrayTypes",
@@ -29,12 +33,16 @@ __all__ = [
     "EncoderState",
     "Modality",
     "OneRowEach",
+    "Records",
     "Reducer",
     "Rows",
     "Source",
 ]
 
 Array = NDArray[np.float64]
+
+Records: TypeAlias = Any
+"""Records as `Encoder.encode` of their modality takes them; an array, most often."""
 
 ArrayTypes = dict[str, tuple[str, tuple[int, ...]]]
 """Name -> (dtype, shape) of arrays in a file."""
@@ -57,15 +65,17 @@ class Batch(NamedTuple):
     """Consecutive records of a source."""
 
     start: int  # position of the first key in the source
-    keys: Any  # what names each row of the result: an Arrow array of length m
-    records: Any  # the n <= m readable records, as `Encoder.encode` takes them
+    keys: pa.Array  # names of the rows of the result, of length m
+    records: Records  # the n <= m readable records
     positions: NDArray[np.int64] | None = None  # of the records among the keys; None where n == m
     faults: Mapping[int, str] = {}  # position among the keys -> why that record is not readable
-    extra: Mapping[str, Any] = {}  # further columns that were asked for, of length m
 
 
 class Source(Protocol):
     """Records on disk or in memory, readable as often as needed; a context manager.
+
+    A subclass needs a name and `batches`; the rest has defaults. Lines to report are whole
+    lines, such as "note: plate: 2 other files passed over".
 
     Attributes
     ----------
@@ -76,37 +86,81 @@ class Source(Protocol):
     key_name : str
         Name of the column that holds the keys.
     notes : sequence of str
-        Facts to report before reading.
+        Lines to report before reading.
     skipped : sequence of (str, str)
         Records that were not readable in the last reading, and the reasons.
     """
 
     name: str
-    n_records: int | None
-    key_name: str
-    notes: Sequence[str]
-    skipped: Sequence[tuple[str, str]]
+    n_records: int | None = None
+    key_name: str = "row"
+    notes: Sequence[str] = ()
+    skipped: Sequence[tuple[str, str]] = ()
 
     @property
-    def key_type(self) -> Any:
+    def key_type(self) -> pa.DataType:
         """Arrow type of the keys."""
+        import pyarrow as pa
+
+        return pa.int64()
+
+    @property
+    def record_shape(self) -> tuple[int, ...]:
+        """Shape of one record: (n_features,) or (height, width, channels)."""
+        raise NotImplementedError
+
+    @property
+    def description(self) -> str:
+        """Description of one record, as in "12 rows of 3 columns": "3 columns"."""
+        raise NotImplementedError
 
     @property
     def labels(self) -> NDArray[np.bool_] | None:
         """True for anomalies, one for each readable record of a complete reading, or None."""
+        return None
 
     def batches(self) -> Iterator[Batch]:
         """Yield the records in order, in bounded memory."""
+        raise NotImplementedError
 
-    def check(self) -> int | None:
-        """Read everything once and count the records, where an output cannot be taken back."""
+    def check(self) -> int:
+        """Read everything once and count the keys, where an output cannot be taken back."""
+        return sum(len(batch.keys) for batch in self.batches())
+
+    def require(self, count: int, minimum: int, need: str) -> None:
+        """Raise if a reading gave fewer records than needed; `need` is the sentence that says so.
+
+        Raises
+        ------
+        DataError
+        """
+        if count < minimum:
+            raise DataError(f"{self.name} holds {count} records. {need}")
+
+    def reading_notes(self) -> Sequence[str]:
+        """Return lines to report after a reading."""
+        return ()
+
+    def training_notes(self, records: Records) -> Sequence[str]:
+        """Return lines to report about records that are to be learned, after a reading."""
+        return ()
+
+    def training_data(self, records: Records) -> Records:
+        """Return records as `VAEDetector.fit` takes them: with the names of the features."""
+        return records
+
+    def fit_notes(self, encoder: Encoder) -> Sequence[str]:
+        """Return lines to report about a fit to the records of this source."""
+        return ()
 
     def close(self) -> None:
         """Close files that the source opened."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
-    def __exit__(self, *error: object) -> None: ...
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
 class EncoderState(NamedTuple):
@@ -230,12 +284,14 @@ class DataParameters(Protocol):
 
 
 class Modality(Protocol):
-    """A kind of data. Stateless; the registry knows it by name.
+    """A type of data. Stateless; the registry knows it by name.
 
     Attributes
     ----------
     name, unit : str
         Name in the registry; name of one record in messages.
+    contents : str
+        What a path of this modality holds, in messages: "a table", "images".
     options : mapping of str to str
         Command-line options that only this modality takes: keyword -> flag.
     defaults : Defaults
@@ -245,15 +301,25 @@ class Modality(Protocol):
 
     name: str
     unit: str
+    contents: str
     options: Mapping[str, str]
     defaults: Defaults
     encoder: type[Encoder]
 
     def accepts(self, path: str) -> bool:
-        """Return whether a path holds data of this modality, by its content."""
+        """Return whether a path holds data of this modality, by its content.
+
+        False where there is nothing, or no regular file or directory.
+        """
 
     def open(
-        self, path: str, encoder: Encoder | None = None, *, fitting: bool = False, **options: Any
+        self,
+        path: str,
+        encoder: Encoder | None = None,
+        *,
+        fitting: bool = False,
+        labelled: bool = False,
+        **options: Any,
     ) -> Source:
         """Open a source; a fitted encoder brings the settings for scoring.
 
@@ -263,22 +329,25 @@ class Modality(Protocol):
             "-" is standard input.
         encoder : Encoder, optional
         fitting : bool, default=False
-            Whether the records are to be learned.
+            Whether the records are to be learned, or to calibrate: they are normal.
+        labelled : bool, default=False
+            Whether labels that the data bring are wanted: `labels` is None without. They are
+            checked at once where that needs no reading of the records.
         **options
             Those of the modality.
 
         Raises
         ------
         DataError
-            If the path holds no sound data of this modality.
+            If the path holds no sound data of this modality, or the encoder is of another one.
         OSError
             If it cannot be read.
         """
 
-    def accepts_array(self, X: Any) -> bool:
+    def accepts_array(self, X: Records) -> bool:
         """Return whether an array-like in memory is of this modality."""
 
-    def matrix(self, X: Any) -> Any:
+    def matrix(self, X: Records) -> Records:
         """Return array-like data as a matrix, one record a row, for scikit-learn to validate."""
 
     def fit(

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vae_anomaly._text import display_name
-from vae_anomaly.data.table.csv_table import CsvTable
-from vae_anomaly.data.table.parquet_table import ParquetTable
-from vae_anomaly.data.table.source import TableSource
+from vae_anomaly.data.table.csv_reader import CsvReader
+from vae_anomaly.data.table.parquet_reader import ParquetReader
+from vae_anomaly.data.table.reader import TableReader
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.storage.atomic import output_error
 
@@ -35,7 +35,7 @@ FOREIGN = {
 }
 
 
-def open_table(path: str | Path, *, stdin: BinaryIO | None = None) -> TableSource:
+def open_table(path: str | Path, *, stdin: BinaryIO | None = None) -> TableReader:
     r"""Open a CSV or Parquet table.
 
     Parameters
@@ -48,7 +48,7 @@ def open_table(path: str | Path, *, stdin: BinaryIO | None = None) -> TableSourc
 
     Returns
     -------
-    TableSource
+    TableReader
         A context manager; leaving it removes the temporary copy.
 
     Raises
@@ -90,7 +90,7 @@ def _spooled(stream: BinaryIO, name: str) -> tempfile._TemporaryFileWrapper[byte
 
 def _source(
     path: Path, name: str, copy: tempfile._TemporaryFileWrapper[bytes] | None
-) -> TableSource:
+) -> TableReader:
     try:
         with path.open("rb") as file:
             start = file.read(8)
@@ -98,10 +98,10 @@ def _source(
             if start.startswith(magic):
                 raise DataError(f"{name} looks like {words}")
         if start.startswith(PARQUET):
-            return ParquetTable(path, name, copy)
+            return ParquetReader(path, name, copy)
         if path.suffix.lower() in (".parquet", ".pq"):
             raise DataError(f"{name} is not a Parquet file, in spite of its name.")
-        return CsvTable(path, name, copy)
+        return CsvReader(path, name, copy)
     except BaseException:
         if copy is not None:
             copy.close()

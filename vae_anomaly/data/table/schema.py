@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly.data.table.source import floats_of
+from vae_anomaly.data.table.reader import floats_of
 from vae_anomaly.exceptions import DataError
 
 if TYPE_CHECKING:

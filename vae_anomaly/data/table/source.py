@@ -1,195 +1,295 @@
-"""What a table is to the rest of the package, and the words for a bad cell."""
+"""Tables as a source: a reader, and the columns that are features."""
 
 from __future__ import annotations
 
-import errno
-import os
-import re
-from abc import ABC, abstractmethod
-from collections import Counter
+import shlex
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from contextlib import ExitStack
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from vae_anomaly._text import listed, shown
-from vae_anomaly.data.cells import NUMBER
-from vae_anomaly.exceptions import DataError
+from vae_anomaly.data.base import Array, Batch, Encoder, Records, Source
+from vae_anomaly.data.labels import anomalous
+from vae_anomaly.data.table.columns import ColumnSelection, select_for_fitting, select_for_scoring
+from vae_anomaly.data.table.encoder import TableEncoder
+from vae_anomaly.data.table.reader import CellError, TableReader, floats_of
+from vae_anomaly.exceptions import DataError, ParameterError
 
-__all__ = [
-    "CellError",
-    "TableSource",
-    "check_header",
-    "check_unchanged",
-    "floats_of",
-    "openable",
-    "rows_of_batch",
-    "state_of",
-]
+__all__ = ["TableSource", "open_source"]
+
+MIN_COUNTING_ROWS = 10
+"""Rows from which on a column that only increases is reported as a counter."""
 
 
-MAX_BATCH_ROWS = 65_536
-MAX_BATCH_CELLS = 2**22
+class TableSource(Source):
+    """A table whose features are read as float64.
 
-NOT_FINITE = re.compile(r"[ \t]*[+-]?inf(inity)?[ \t]*", re.IGNORECASE)
-
-
-class CellError(DataError):
-    """A cell that is not a finite number.
-
-    Attributes
+    Parameters
     ----------
-    fact : str
-        Where it is and what it holds, without what to do about it.
-    column : str
+    reader : TableReader
+        Closed together with the source.
+    columns : ColumnSelection
+    id_column : str, optional
+        Column of the keys; by default rows are numbered from 1.
+    label_column : str, optional
+        Column of the labels.
+    normal_label : sequence of str
+        Labels of normal rows; see `vae_anomaly.data.labels.anomalous`.
+    unfitted : bool, default=False
+        Whether an encoder is still to be fitted: the user may leave columns out.
     """
 
-    def __init__(self, where: str, column: str, value: Any) -> None:
-        wanted, got = "number", shown(value)
-        if value is None:
-            got = "a missing value"
-        elif isinstance(value, str) and not value.strip():
-            got = "an empty cell"
-        elif NUMBER.fullmatch(str(value)) or NOT_FINITE.fullmatch(str(value)):
-            wanted = "finite number"
-        self.fact = f"{where}, column {shown(column)}: expected a {wanted}, got {got}."
-        self.column = column
-        super().__init__(f"{self.fact} Correct the cell or remove the row.")
+    def __init__(
+        self,
+        reader: TableReader,
+        columns: ColumnSelection,
+        *,
+        id_column: str | None = None,
+        label_column: str | None = None,
+        normal_label: Sequence[str] = (),
+        unfitted: bool = False,
+    ) -> None:
+        self.name, self.n_records = reader.name, reader.rows
+        self.columns = columns
+        self._reader, self._unfitted = reader, unfitted
+        self._id_column, self._label_column = id_column, label_column
+        self._normal_label = normal_label
+        self._keep = tuple(
+            dict.fromkeys(name for name in (label_column, id_column) if name is not None)
+        )
+        self._labels: NDArray[np.bool_] | None = None
+        self.key_name = "row" if id_column is None else id_column
+        if columns.unused and not unfitted:
+            self.notes = (
+                f"note: {self.name}: the model does not know {listed(columns.unused)}; ignored",
+            )
 
+    @property
+    def key_type(self) -> pa.DataType:
+        """Arrow type of the keys: that of the identifiers, or int64."""
+        return pa.int64() if self._id_column is None else self._reader.type_of(self._id_column)
 
-class TableSource(ABC):
-    """A table that can be read in batches, as often as needed.
+    @property
+    def record_shape(self) -> tuple[int, ...]:
+        """Number of features."""
+        return (len(self.columns.features),)
 
-    Attributes
-    ----------
-    name : str
-        What messages call it.
-    columns : tuple of str
-        Names of its columns; no two are equal.
-    rows : int or None
-        How many there are, if that is known without reading them.
-    """
+    @property
+    def description(self) -> str:
+        """Number of columns, in words."""
+        count = len(self.columns.features)
+        return f"{count} column{'s' * (count > 1)}"
 
-    name: str
-    columns: tuple[str, ...]
-    rows: int | None = None
+    @property
+    def labels(self) -> NDArray[np.bool_] | None:
+        """True for anomalies, one for each row, after a complete reading with a label column."""
+        return self._labels
 
-    @abstractmethod
-    def batches(self, numbers: Sequence[str], keep: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
-        """Yield the rows, some at a time.
-
-        Parameters
-        ----------
-        numbers : sequence of str
-            Columns that are read as float64. All their values are finite.
-        keep : sequence of str
-            Columns that are passed on as they are.
+    def batches(self) -> Iterator[Batch]:
+        """Yield the rows, features as float64.
 
         Yields
         ------
-        RecordBatch
-            With the columns `numbers` and `keep`, in this order.
+        Batch
 
         Raises
         ------
         CellError
-            For the first cell of `numbers` that is not a finite number.
+            For the first cell of a feature that is not a finite number.
         DataError
-            If the file is not a sound table.
+            If the file is not a sound table, or labels are missing or ambiguous.
         """
+        self._labels, labels, start = None, [], 0
+        try:
+            for batch in self._reader.batches(self.columns.features, self._keep):
+                if self._label_column is not None:
+                    labels += batch.column(self._label_column).to_pylist()
+                yield Batch(start, self._keys(batch, start), self._matrix(batch))
+                start += batch.num_rows
+        except CellError as error:
+            if not self._unfitted:
+                raise
+            raise DataError(
+                f"{error.fact} Correct the cell, or leave the column out with "
+                f"{_ignore_options([error.column])}."
+            ) from error
+        if self._label_column is not None:
+            self._labels = anomalous(
+                labels, table=self.name, column=self._label_column, normal=self._normal_label
+            )
 
-    @abstractmethod
-    def text_columns(self) -> dict[str, str]:
-        """Find columns that hold text, by type or first rows; name -> an example of it."""
+    def _keys(self, batch: pa.RecordBatch, start: int) -> pa.Array:
+        if self._id_column is not None:
+            return batch.column(self._id_column)
+        numbers = np.arange(start + 1, start + batch.num_rows + 1, dtype=np.int64)
+        # As `pyarrow.array` does, which imports pandas.
+        return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
 
-    @abstractmethod
-    def type_of(self, column: str) -> pa.DataType:
-        """Tell the type with which a column in `keep` is passed on."""
+    def _matrix(self, batch: pa.RecordBatch) -> Array:
+        rows = np.empty((batch.num_rows, len(self.columns.features)))
+        for i, name in enumerate(self.columns.features):
+            rows[:, i] = floats_of(batch.column(name))
+        return rows
 
-    def check(self, numbers: Sequence[str], keep: Sequence[str] = ()) -> int:
-        """Read the whole table, keep nothing, and count its rows.
+    def check(self) -> int:
+        """Read the whole table once and count its rows."""
+        return self._reader.check(self.columns.features, self._keep)
 
-        Raises
-        ------
-        DataError
-            As `batches` would.
-        """
-        return sum(batch.num_rows for batch in self.batches(numbers, keep))
+    def require(self, count: int, minimum: int, need: str) -> None:
+        """Raise if the table has too few rows; see `Source.require`."""
+        if count < minimum:
+            number = "no" if minimum == 1 else str(count)
+            raise DataError(
+                f"{self.name} has {number} row{'' if count == 1 else 's'} below its column names. "
+                f"{need}"
+            )
 
-    def close(self) -> None:  # noqa: B027 - most tables hold nothing
-        """Let go of files that the source made for itself."""
+    def training_notes(self, records: Records) -> Sequence[str]:
+        """Return a warning about columns that count up, before an encoder is fitted to them."""
+        if not self._unfitted:
+            return ()
+        counting = counting_columns(records)
+        names = [name for name, c in zip(self.columns.features, counting, strict=True) if c]
+        if not names:
+            return ()
+        return (
+            f"warning: {listed(names)} only counts up from row to row. If it is an identifier or "
+            f"a time, leave it out with {_ignore_options(names)}.",
+        )
 
-    def __enter__(self) -> Self:
-        return self
+    def training_data(self, records: Records) -> Records:
+        """Return rows with the names of their columns: a DataFrame that shares their memory."""
+        import pandas as pd
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
+        return pd.DataFrame(records, columns=list(self.columns.features), copy=False)
+
+    def fit_notes(self, encoder: Encoder) -> Sequence[str]:
+        """Return lines about columns that were left out, and about constant ones."""
+        notes = []
+        if self.columns.unused:
+            notes.append(f"left out: {listed(self.columns.unused)}")
+        if isinstance(encoder, TableEncoder) and not encoder.scaler.varies.all():
+            constant = [encoder.features[i] for i in np.flatnonzero(~encoder.scaler.varies)]
+            notes.append(
+                f"constant in training, any other value will count as anomalous: {listed(constant)}"
+            )
+        return notes
+
+    def close(self) -> None:
+        """Close the reader, which removes its temporary copy."""
+        self._reader.close()
 
 
-def check_header(name: str, columns: Sequence[str]) -> None:
-    """Refuse a table without columns, or with two of one name.
+def counting_columns(rows: Array) -> NDArray[np.bool_]:
+    """Return which columns hold whole numbers that increase from row to row.
+
+    None does where there are fewer than `MIN_COUNTING_ROWS`.
+    """
+    if len(rows) < MIN_COUNTING_ROWS:
+        return np.zeros(rows.shape[1], dtype=bool)
+    increases = (np.diff(rows, axis=0) > 0).all(axis=0)
+    whole: NDArray[np.bool_] = (rows == np.floor(rows)).all(axis=0)
+    return increases & whole
+
+
+def open_source(
+    reader: TableReader,
+    encoder: TableEncoder | None = None,
+    *,
+    ignore: Sequence[str] = (),
+    id_column: str | None = None,
+    label_column: str | None = None,
+    normal_label: Sequence[str] = (),
+    strict: bool = False,
+) -> TableSource:
+    """Match the columns of a table to an encoder, or select those to fit one to.
+
+    Parameters
+    ----------
+    reader : TableReader
+        Closed if the table is refused.
+    encoder : TableEncoder, optional
+    ignore : sequence of str
+        Columns to leave out, without an encoder.
+    id_column, label_column : str, optional
+        Columns of the keys and of the labels; without an encoder they are left out.
+    normal_label : sequence of str
+        Labels of normal rows.
+    strict : bool, default=False
+        Refuse columns that the encoder does not know.
+
+    Returns
+    -------
+    TableSource
 
     Raises
     ------
     DataError
+        If columns are missing, hold text, or are unknown and `strict`.
+    ParameterError
+        If the encoder knows a column that is to be the identifier or the label.
     """
-    if not columns:
-        raise DataError(f"{name} has no columns. Expected a table with named columns.")
-    twice = [column for column, times in Counter(columns).items() if times > 1]
-    if twice:
-        raise DataError(
-            f"{name} has more than one column called {listed(twice)}. "
-            f"Rename them: columns are told apart by name."
-        )
-
-
-def state_of(path: Path) -> tuple[int, int]:
-    """Size and time of the last change of a file."""
-    status = os.stat(str(path))  # noqa: PTH116 - errors then have the name as text
-    return status.st_size, status.st_mtime_ns
-
-
-def check_unchanged(path: Path, before: tuple[int, int]) -> None:
-    """Refuse a file that somebody wrote to while it was read: half of each is neither.
-
-    Raises
-    ------
-    OSError
-    """
-    if state_of(path) != before:
-        words = "it changed while it was read. Make a copy that nobody writes to, and read that"
-        raise OSError(errno.ESTALE, words, str(path))
-
-
-def openable(path: Path) -> str | pa.PythonFile:
-    """Name a file for pyarrow, which takes only names in UTF-8, or open it."""
-    text = str(path)
-    return (
-        text
-        if text.isascii() or text == text.encode(errors="replace").decode()
-        else pa.PythonFile(path.open("rb"))
+    roles = [name for name in (label_column, id_column) if name is not None]
+    with ExitStack() as stack:
+        stack.callback(reader.close)
+        if encoder is None:
+            ignored = [*ignore, *roles]
+            columns = select_for_fitting(reader.name, reader.columns, ignored=ignored)
+            _refuse_text(reader, columns.features)
+            stack.pop_all()
+            return TableSource(reader, columns, unfitted=True)
+        columns = _matched(reader, encoder, roles, strict=strict)
+        stack.pop_all()
+    return TableSource(
+        reader,
+        columns,
+        id_column=id_column,
+        label_column=label_column,
+        normal_label=normal_label,
     )
 
 
-def floats_of(column: pa.Array) -> NDArray[np.float64]:
-    """Look at a column of float64 without missing values: (n,).
+def _matched(
+    reader: TableReader, encoder: TableEncoder, roles: Sequence[str], *, strict: bool
+) -> ColumnSelection:
+    for name in roles:
+        if encoder.names is not None and name in encoder.names:
+            raise ParameterError(
+                f"The model was fitted on column {shown(name)}: it cannot be the label or the "
+                f"identifier as well."
+            )
+    columns = select_for_scoring(
+        reader.name,
+        reader.columns,
+        names=encoder.names,
+        n_features=len(encoder.features),
+        roles=roles,
+    )
+    if columns.unused and strict:
+        raise DataError(
+            f"{reader.name}: the model does not know {listed(columns.unused)}. Remove what is "
+            f"extra, or score without --strict."
+        )
+    return columns
 
-    `pyarrow.Array.to_numpy` would do, but imports pandas, which takes longer than the rest of
-    scoring a small table.
-    """
-    _, data = column.buffers()
-    return np.frombuffer(data or b"", np.float64)[column.offset :][: len(column)]
+
+def _refuse_text(reader: TableReader, names: Sequence[str]) -> None:
+    """Raise if columns hold text, for all of them, before anything else is read."""
+    texts = {name: text for name, text in reader.text_columns().items() if name in names}
+    if not texts:
+        return
+    some = list(texts)[:10]
+    words = "column holds" if len(texts) == 1 else f"{len(texts)} columns hold"
+    examples = ", ".join(f"{shown(name)} ({shown(texts[name])})" for name in some)
+    raise DataError(
+        f"{reader.name}: {words} no numbers: {examples}. Leave "
+        f"{'it' if len(texts) == 1 else 'them'} out with {_ignore_options(some)}."
+    )
 
 
-def rows_of_batch(columns: int) -> int:
-    """Rows in a batch: fewer for wide tables."""
-    return max(1, min(MAX_BATCH_ROWS, MAX_BATCH_CELLS // max(1, columns)))
+def _ignore_options(names: Sequence[str]) -> str:
+    """Return the command-line options that leave columns out."""
+    return " ".join(f"--ignore {shlex.quote(name)}" for name in names)

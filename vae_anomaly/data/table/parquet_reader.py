@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vae_anomaly._text import shown
-from vae_anomaly.data.table.source import (
+from vae_anomaly.data.table.reader import (
     CellError,
-    TableSource,
+    TableReader,
     check_header,
     check_unchanged,
     openable,
@@ -23,13 +23,13 @@ from vae_anomaly.data.table.source import (
 )
 from vae_anomaly.exceptions import DataError
 
-__all__ = ["ParquetTable"]
+__all__ = ["ParquetReader"]
 
 BUFFER_BYTES = 2**16
 """Of each column."""
 
 
-class ParquetTable(TableSource):
+class ParquetReader(TableReader):
     """A Parquet file.
 
     Whole numbers, floats, decimals and booleans (as 0 and 1) are numbers;
@@ -84,7 +84,7 @@ class ParquetTable(TableSource):
         return self._types[column]
 
     def batches(self, numbers: Sequence[str], keep: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
-        """Yield the rows; see `TableSource.batches`."""
+        """Yield the rows; see `TableReader.batches`."""
         for name in numbers:
             if not _is_numeric(_plain(self._types[name])):
                 raise DataError(

@@ -23,9 +23,9 @@ import pyarrow.csv as pa_csv
 
 from vae_anomaly._text import shown
 from vae_anomaly.data.cells import MISSING, is_number
-from vae_anomaly.data.table.source import (
+from vae_anomaly.data.table.reader import (
     CellError,
-    TableSource,
+    TableReader,
     check_header,
     check_unchanged,
     openable,
@@ -34,7 +34,7 @@ from vae_anomaly.data.table.source import (
 )
 from vae_anomaly.exceptions import DataError
 
-__all__ = ["CsvTable"]
+__all__ = ["CsvReader"]
 
 BLOCK_BYTES = 2**22
 SAMPLE_ROWS = 100
@@ -56,7 +56,7 @@ class Record(NamedTuple):
     fields: list[str]
 
 
-class CsvTable(TableSource):
+class CsvReader(TableReader):
     """A comma-separated file in UTF-8, with a line of column names.
 
     A byte-order mark, quoted fields, any line ends and blank lines are taken
@@ -83,7 +83,7 @@ class CsvTable(TableSource):
     # ------------------------------------------------------------------ the fast way
 
     def batches(self, numbers: Sequence[str], keep: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
-        """Yield the rows; see `TableSource.batches`."""
+        """Yield the rows; see `TableReader.batches`."""
         if self._has_quotes and not self._checked:
             self._find_fault(numbers=())
         self._checked = True

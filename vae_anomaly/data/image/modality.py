@@ -1,0 +1,123 @@
+"""Images as a modality."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from vae_anomaly._text import display_name
+from vae_anomaly.data.base import (
+    Array,
+    DataParameters,
+    Defaults,
+    Encoded,
+    Encoder,
+    Modality,
+    OneRowEach,
+    Records,
+    Source,
+)
+from vae_anomaly.data.image.array_file import holds_array
+from vae_anomaly.data.image.encoder import ImageEncoder, shift_for
+from vae_anomaly.data.image.pixels import as_rows
+from vae_anomaly.data.image.signatures import SIGNATURE_BYTES, is_image
+from vae_anomaly.data.registry import check_modality
+
+__all__ = ["MODALITY", "Images"]
+
+
+class Images:
+    """Images of one shape: folders, files, and arrays of them."""
+
+    name = "image"
+    unit = "image"
+    contents = "images"
+    options: Mapping[str, str] = {
+        "image_size": "--image-size",
+        "resize": "--resize",
+        "smoothing": "--smoothing",
+        "shift": "--shift",
+        "strict": "--strict",
+        "compare_beta": "--compare-beta",
+        "training": "--training",
+    }
+    defaults = Defaults(latent_dim=8, score_type="elbo")
+    encoder: type[Encoder] = ImageEncoder
+
+    def accepts(self, path: str) -> bool:
+        """Return whether a path is a folder, an image or an array of images."""
+        place = Path(path)
+        if place.is_dir():
+            return True
+        if not place.is_file():
+            return False
+        with place.open("rb") as file:
+            start = file.read(SIGNATURE_BYTES)
+        return is_image(start) or holds_array(place)
+
+    def open(
+        self,
+        path: str,
+        encoder: Encoder | None = None,
+        *,
+        fitting: bool = False,
+        labelled: bool = False,
+        **options: Any,
+    ) -> Source:
+        """Open a folder of images, an image, or an array of images; see `Modality.open`.
+
+        Parameters
+        ----------
+        path : str
+        encoder : ImageEncoder, optional
+            Images are brought to its shape. Without one, their size is measured.
+        fitting : bool, default=False
+            Read only normal images where subfolders say which are, and of a data set with
+            ``train`` and ``test`` the former.
+        labelled : bool, default=False
+            Read labels, from subfolders or from beside an array.
+        **options
+            Those of `vae_anomaly.data.image.source.open_source`: image_size, resize, strict,
+            normal_label.
+        """
+        check_modality(display_name(Path(path)), self, encoder)
+        # Pillow is imported only where there are images to read.
+        from vae_anomaly.data.image.source import open_source
+
+        fitted = cast("ImageEncoder | None", encoder)
+        return open_source(path, fitted, fitting=fitting, labelled=labelled, **options)
+
+    def accepts_array(self, X: Records) -> bool:
+        """Return whether an array is (n, height, width) or (n, height, width, channels)."""
+        return len(getattr(X, "shape", ())) in (3, 4)
+
+    def matrix(self, X: Records) -> Records:
+        """Return images as rows of numbers, those of 8 bits divided by 255."""
+        return as_rows(X).values
+
+    def fit(
+        self, records: Array, X: Records, names: Sequence[str] | None, parameters: DataParameters
+    ) -> Encoder:
+        """Measure the pixels of training images."""
+        return ImageEncoder.fit(records, X, parameters)
+
+    def augmented(
+        self, encoder: Encoder, records: Array, parameters: DataParameters
+    ) -> Iterator[Encoded]:
+        """Yield the encoded training images, and shifted copies of them."""
+        fitted = cast("ImageEncoder", encoder)
+        shift = shift_for(parameters, fitted.shape, records.size)
+        return fitted.encode_shifted(records, shift)
+
+    def bind(self, encoder: Encoder, source: Source) -> Encoder:
+        """Return the encoder with the way in which the source resizes images."""
+        return replace(cast("ImageEncoder", encoder), resize=source.layout.resize)
+
+    def reducer(self, encoder: Encoder) -> OneRowEach:
+        """Return a reducer that keeps every row."""
+        return OneRowEach()
+
+
+MODALITY: Modality = Images()

@@ -1,0 +1,120 @@
+"""Tables as a modality."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from vae_anomaly.data.base import (
+    Array,
+    DataParameters,
+    Defaults,
+    Encoded,
+    Encoder,
+    Modality,
+    OneRowEach,
+    Records,
+    Source,
+)
+from vae_anomaly.data.registry import check_modality
+from vae_anomaly.data.table.encoder import TableEncoder
+from vae_anomaly.exceptions import DataError
+
+__all__ = ["MODALITY", "Tables"]
+
+SAMPLE_BYTES = 4096
+"""Bytes at the start of a file of which none is NUL in a text file."""
+
+
+class Tables:
+    """Tables of numbers: CSV and Parquet files, matrices and data frames."""
+
+    name = "table"
+    unit = "row"
+    contents = "a table"
+    options: Mapping[str, str] = {
+        "ignore": "--ignore",
+        "id_column": "--id-column",
+        "label_column": "--label-column",
+        "explain": "--explain",
+        "memory_limit": "--memory-limit",
+    }
+    defaults = Defaults(latent_dim=32, score_type="exemplar")
+    encoder: type[Encoder] = TableEncoder
+
+    def accepts(self, path: str) -> bool:
+        """Return whether a path holds a table; see `Modality.accepts`."""
+        if path == "-":
+            return True
+        if not Path(path).is_file():
+            return False
+        with Path(path).open("rb") as file:
+            start = file.read(SAMPLE_BYTES)
+        return start.startswith(b"PAR1") or b"\0" not in start
+
+    def open(
+        self,
+        path: str,
+        encoder: Encoder | None = None,
+        *,
+        fitting: bool = False,
+        labelled: bool = False,
+        **options: Any,
+    ) -> Source:
+        """Open a CSV or Parquet table; see `Modality.open`.
+
+        Parameters
+        ----------
+        path : str
+        encoder : TableEncoder, optional
+            Columns are matched to its features, by name, or by position where it has no names.
+            Without one, all columns are features that are not left out.
+        fitting : bool, default=False
+        labelled : bool, default=False
+            Ignored: labels are wanted if there is a `label_column`.
+        **options
+            Those of `vae_anomaly.data.table.source.open_source`: ignore, id_column,
+            label_column, normal_label, strict.
+        """
+        from vae_anomaly.data.table.files import open_table
+        from vae_anomaly.data.table.source import open_source
+
+        reader = open_table(path)
+        try:
+            check_modality(reader.name, self, encoder)
+        except DataError:
+            reader.close()
+            raise
+        return open_source(reader, cast("TableEncoder | None", encoder), **options)
+
+    def accepts_array(self, X: Records) -> bool:
+        """Return whether an array-like has rows and columns."""
+        return len(getattr(X, "shape", ())) == 2
+
+    def matrix(self, X: Records) -> Records:
+        """Return the data as they are."""
+        return X
+
+    def fit(
+        self, records: Array, X: Records, names: Sequence[str] | None, parameters: DataParameters
+    ) -> Encoder:
+        """Measure the columns of training rows."""
+        return TableEncoder.fit(records, names, parameters)
+
+    def augmented(
+        self, encoder: Encoder, records: Array, parameters: DataParameters
+    ) -> Iterator[Encoded]:
+        """Yield the encoded training rows, and no further versions."""
+        yield encoder.encode(records)
+
+    def bind(self, encoder: Encoder, source: Source) -> Encoder:
+        """Return the encoder: a table has no further settings."""
+        return encoder
+
+    def reducer(self, encoder: Encoder) -> OneRowEach:
+        """Return a reducer that keeps every row."""
+        return OneRowEach()
+
+
+MODALITY: Modality = Tables()

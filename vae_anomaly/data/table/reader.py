@@ -1,0 +1,195 @@
+"""What a table is to the rest of the package, and the words for a bad cell."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vae_anomaly._text import listed, shown
+from vae_anomaly.data.cells import NUMBER
+from vae_anomaly.exceptions import DataError
+
+__all__ = [
+    "CellError",
+    "TableReader",
+    "check_header",
+    "check_unchanged",
+    "floats_of",
+    "openable",
+    "rows_of_batch",
+    "state_of",
+]
+
+
+MAX_BATCH_ROWS = 65_536
+MAX_BATCH_CELLS = 2**22
+
+NOT_FINITE = re.compile(r"[ \t]*[+-]?inf(inity)?[ \t]*", re.IGNORECASE)
+
+
+class CellError(DataError):
+    """A cell that is not a finite number.
+
+    Attributes
+    ----------
+    fact : str
+        Where it is and what it holds, without what to do about it.
+    column : str
+    """
+
+    def __init__(self, where: str, column: str, value: Any) -> None:
+        wanted, got = "number", shown(value)
+        if value is None:
+            got = "a missing value"
+        elif isinstance(value, str) and not value.strip():
+            got = "an empty cell"
+        elif NUMBER.fullmatch(str(value)) or NOT_FINITE.fullmatch(str(value)):
+            wanted = "finite number"
+        self.fact = f"{where}, column {shown(column)}: expected a {wanted}, got {got}."
+        self.column = column
+        super().__init__(f"{self.fact} Correct the cell or remove the row.")
+
+
+class TableReader(ABC):
+    """A table that can be read in batches, as often as needed.
+
+    Attributes
+    ----------
+    name : str
+        What messages call it.
+    columns : tuple of str
+        Names of its columns; no two are equal.
+    rows : int or None
+        How many there are, if that is known without reading them.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    rows: int | None = None
+
+    @abstractmethod
+    def batches(self, numbers: Sequence[str], keep: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+        """Yield the rows, some at a time.
+
+        Parameters
+        ----------
+        numbers : sequence of str
+            Columns that are read as float64. All their values are finite.
+        keep : sequence of str
+            Columns that are passed on as they are.
+
+        Yields
+        ------
+        RecordBatch
+            With the columns `numbers` and `keep`, in this order.
+
+        Raises
+        ------
+        CellError
+            For the first cell of `numbers` that is not a finite number.
+        DataError
+            If the file is not a sound table.
+        """
+
+    @abstractmethod
+    def text_columns(self) -> dict[str, str]:
+        """Find columns that hold text, by type or first rows; name -> an example of it."""
+
+    @abstractmethod
+    def type_of(self, column: str) -> pa.DataType:
+        """Tell the type with which a column in `keep` is passed on."""
+
+    def check(self, numbers: Sequence[str], keep: Sequence[str] = ()) -> int:
+        """Read the whole table, keep nothing, and count its rows.
+
+        Raises
+        ------
+        DataError
+            As `batches` would.
+        """
+        return sum(batch.num_rows for batch in self.batches(numbers, keep))
+
+    def close(self) -> None:  # noqa: B027 - most tables hold nothing
+        """Let go of files that the source made for itself."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def check_header(name: str, columns: Sequence[str]) -> None:
+    """Refuse a table without columns, or with two of one name.
+
+    Raises
+    ------
+    DataError
+    """
+    if not columns:
+        raise DataError(f"{name} has no columns. Expected a table with named columns.")
+    twice = [column for column, times in Counter(columns).items() if times > 1]
+    if twice:
+        raise DataError(
+            f"{name} has more than one column called {listed(twice)}. "
+            f"Rename them: columns are told apart by name."
+        )
+
+
+def state_of(path: Path) -> tuple[int, int]:
+    """Size and time of the last change of a file."""
+    status = os.stat(str(path))  # noqa: PTH116 - errors then have the name as text
+    return status.st_size, status.st_mtime_ns
+
+
+def check_unchanged(path: Path, before: tuple[int, int]) -> None:
+    """Refuse a file that somebody wrote to while it was read: half of each is neither.
+
+    Raises
+    ------
+    OSError
+    """
+    if state_of(path) != before:
+        words = "it changed while it was read. Make a copy that nobody writes to, and read that"
+        raise OSError(errno.ESTALE, words, str(path))
+
+
+def openable(path: Path) -> str | pa.PythonFile:
+    """Name a file for pyarrow, which takes only names in UTF-8, or open it."""
+    text = str(path)
+    return (
+        text
+        if text.isascii() or text == text.encode(errors="replace").decode()
+        else pa.PythonFile(path.open("rb"))
+    )
+
+
+def floats_of(column: pa.Array) -> NDArray[np.float64]:
+    """Look at a column of float64 without missing values: (n,).
+
+    `pyarrow.Array.to_numpy` would do, but imports pandas, which takes longer than the rest of
+    scoring a small table.
+    """
+    _, data = column.buffers()
+    return np.frombuffer(data or b"", np.float64)[column.offset :][: len(column)]
+
+
+def rows_of_batch(columns: int) -> int:
+    """Rows in a batch: fewer for wide tables."""
+    return max(1, min(MAX_BATCH_ROWS, MAX_BATCH_CELLS // max(1, columns)))
