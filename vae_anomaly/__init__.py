@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     )
     from vae_anomaly.model.drift import DriftWatch
     from vae_anomaly.model.onnx_export import export_onnx
-    from vae_anomaly.persistence import inspect, load, save
-    from vae_anomaly.recalibration import recalibrate
+    from vae_anomaly.persistence import inspect, load, recalibrate, save
     from vae_anomaly.stats.thresholds import TooFewCalibrationRowsWarning
     from vae_anomaly.training.checkpoint import Checkpoint
     from vae_anomaly.training.collapse import UnusedLatentWarning
@@ -49,9 +48,9 @@ _HOMES = {
     "VAEAnomalyError": "exceptions",
     "VAEDetector": "estimator",
     "export_onnx": "model.onnx_export",
-    "inspect": "persistence",
+    "inspect": "model.file",
     "load": "persistence",
-    "recalibrate": "recalibration",
+    "recalibrate": "persistence",
     "save": "persistence",
 }
 

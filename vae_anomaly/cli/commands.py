@@ -182,16 +182,13 @@ def score(
     images = check_kind(
         data, of_tables={"--id-column": id_column, "--explain": explain}, of_images={}
     )
-    from vae_anomaly.inference.engines import preferring
+    if images:
+        from vae_anomaly.cli.images import score_images
 
-    with preferring(engine):
-        if images:
-            from vae_anomaly.cli.images import score_images
+        return score_images(console, data=data, engine=engine, **options)
+    from vae_anomaly.cli.scoring import score_table
 
-            return score_images(console, data=data, **options)
-        from vae_anomaly.cli.scoring import score_table
-
-        score_table(console, data=data, id_column=id_column, explain=explain, **options)
+    score_table(console, data=data, id_column=id_column, explain=explain, engine=engine, **options)
     return None
 
 

@@ -60,9 +60,7 @@ class Console:
 
     def start_engine(self, detector: Any) -> None:
         """Start TensorFlow if the networks of a fitted detector run in it."""
-        from vae_anomaly.inference.engines import needs_tensorflow
-
-        if needs_tensorflow(detector.network_spec_):
+        if detector.model_.network.needs_tensorflow:
             self.start_tensorflow()
 
     def start_tensorflow(self) -> None:
@@ -80,7 +78,6 @@ class Console:
         with nullcontext() if self.debug else _muted_stderr():
             import tensorflow as tf
 
-            import vae_anomaly.inference.passes
             import vae_anomaly.training.loop  # noqa: F401 - brings Keras and what else takes time
 
             tf.constant(0.0)

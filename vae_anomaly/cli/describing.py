@@ -8,7 +8,7 @@ from typing import Any
 
 from vae_anomaly._text import MAX_VALUE_LENGTH, display_name, shown
 from vae_anomaly.data.image.schema import ImageSchema
-from vae_anomaly.persistence import inspect
+from vae_anomaly.model.file import inspect
 
 __all__ = ["describe_model"]
 

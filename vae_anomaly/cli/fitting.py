@@ -14,13 +14,13 @@ from vae_anomaly._text import listed, shown
 from vae_anomaly.cli.checks import check_output, check_room_for_tensorflow
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.exits import Exit
-from vae_anomaly.cli.limiting import rows_within
+from vae_anomaly.cli.limiting import LATENT_DIM, rows_within
 from vae_anomaly.data.sampling import RowSample
 from vae_anomaly.data.table.files import open_table
-from vae_anomaly.data.table.schema import TableSchema
 from vae_anomaly.data.table.reader import CellError, TableReader
+from vae_anomaly.data.table.schema import TableSchema
 from vae_anomaly.exceptions import DataError
-from vae_anomaly.model.parameters import DENSE_MEMBERS, LATENT_DIM
+from vae_anomaly.model.parameters import DENSE_MEMBERS
 from vae_anomaly.stats.thresholds import false_alarm_interval
 
 __all__ = ["fit_table", "threshold_origin"]

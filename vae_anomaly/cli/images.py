@@ -23,7 +23,7 @@ from vae_anomaly.data.image.decoder import ImageError
 from vae_anomaly.data.image.schema import ImageSchema, anomalous_folders
 from vae_anomaly.data.image.source import NORMAL_FOLDERS, ImageBatch, ImageSource, open_images
 from vae_anomaly.exceptions import DataError
-from vae_anomaly.persistence import load_with_images
+from vae_anomaly.persistence import load
 from vae_anomaly.stats.thresholds import conformal_p_values
 
 __all__ = [
@@ -115,6 +115,7 @@ def score_images(
     strict: bool = False,
     fdr: float | None = None,
     p_values: bool = False,
+    engine: str = "auto",
 ) -> Exit:
     """Score images: a line each, those that cannot be read with the reason instead.
 
@@ -141,7 +142,7 @@ def score_images(
     check_format(output)
     check_output(output, data, model)
     detector, schema = model_of_images(model, data)
-    flags = choose_score(detector, score)
+    detector, flags = choose_score(detector, score, engine)
     check_p_values(detector, flags=flags, fdr=fdr, p_values=p_values)
     source = open_images(data, strict=strict)
     _say_notes(console, source)
@@ -304,7 +305,7 @@ def evaluate_images(
 
 def model_of_images(model: str, data: str) -> tuple[Any, ImageSchema]:
     """Read a model of images, and how it wants them."""
-    detector, schema = load_with_images(model)
+    detector = load(model)
     shape = detector.image_shape_
     if shape is None:
         raise DataError(
@@ -316,7 +317,8 @@ def model_of_images(model: str, data: str) -> tuple[Any, ImageSchema]:
             f"The model {model} was fitted on images of {shape[2]} channels. Files give 1 or 3: "
             f"score arrays in Python."
         )
-    return detector, schema or ImageSchema(*shape)
+    resize = detector.model_.encoder.resize
+    return detector, ImageSchema(*shape, *([] if resize is None else [resize]))
 
 
 def read_images(

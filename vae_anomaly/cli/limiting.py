@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 
 from vae_anomaly.exceptions import ParameterError
-from vae_anomaly.model.parameters import DENSE_MEMBERS, LATENT_DIM
+from vae_anomaly.model.parameters import DENSE_MEMBERS
+
+LATENT_DIM = 32
 
 __all__ = ["MIN_ROWS", "memory_of_fit", "rows_within"]
 

@@ -15,8 +15,7 @@ from vae_anomaly.cli.scoring import scoring_schema
 from vae_anomaly.data.image.schema import ImageSchema
 from vae_anomaly.data.table.files import open_table
 from vae_anomaly.exceptions import DataError
-from vae_anomaly.persistence import load, save
-from vae_anomaly.recalibration import recalibrate
+from vae_anomaly.persistence import load, recalibrate, save
 
 __all__ = ["recalibrate_on_images", "recalibrate_on_table"]
 
@@ -98,7 +97,7 @@ def _write(
 ) -> None:
     """Recalibrate, save, and say what the threshold was and is."""
     other = recalibrate(detector, rows, false_alarm_rate=rate)
-    save(other, output, schema)
+    save(other, output)
     flagged = int((other.calibration_scores_ > -detector.offset_).sum())
     console.say(
         f"the old threshold, {-detector.offset_:.4g} nats, flags {flagged:,} of these "

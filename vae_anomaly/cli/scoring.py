@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import click
@@ -17,13 +18,12 @@ from vae_anomaly.cli.overlapping import overlapping
 from vae_anomaly.cli.watching import Watch, check_p_values, for_batch, verdict
 from vae_anomaly.cli.writing import check_format, column_of, score_writer
 from vae_anomaly.data.table.files import open_table
-from vae_anomaly.data.table.schema import TableSchema
 from vae_anomaly.data.table.reader import TableReader
+from vae_anomaly.data.table.schema import TableSchema
 from vae_anomaly.exceptions import DataError
-from vae_anomaly.model.drift import some_of
-from vae_anomaly.model.parameters import score_for
-from vae_anomaly.model.terms import LATENT
-from vae_anomaly.persistence import load_scorer
+from vae_anomaly.model.drift import sample_slice
+from vae_anomaly.model.model import LATENT
+from vae_anomaly.persistence import load
 from vae_anomaly.stats.thresholds import conformal_p_values
 
 __all__ = ["choose_score", "further_columns", "further_scores", "score_table", "scoring_schema"]
@@ -56,6 +56,7 @@ def score_table(
     strict: bool = False,
     fdr: float | None = None,
     p_values: bool = False,
+    engine: str = "auto",
 ) -> None:
     """Score a table.
 
@@ -81,11 +82,11 @@ def score_table(
     """
     check_format(output)
     check_output(output, data, model)
-    detector = load_scorer(model)
-    flags = choose_score(detector, score)
-    if explain and score_for(detector) in WITHOUT_COLUMNS:
+    detector, flags = choose_score(load(model), score, engine)
+    if explain and detector.model_.score_type in WITHOUT_COLUMNS:
         raise click.UsageError(
-            f"--explain needs a score with a part for each column; {score_for(detector)} has none."
+            f"--explain needs a score with a part for each column; {detector.model_.score_type} "
+            f"has none."
         )
     check_p_values(detector, flags=flags, fdr=fdr, p_values=p_values)
     with open_table(data) as table:
@@ -130,12 +131,13 @@ def score_table(
         console.say(f"scores: {output}")
 
 
-def choose_score(detector: Any, score: str | None) -> bool:
-    """Have a detector give a score, and tell whether its threshold is one of it."""
-    own = score_for(detector)
+def choose_score(detector: Any, score: str | None, engine: str = "auto") -> tuple[Any, bool]:
+    """Return the detector with another score, and whether its threshold is one of it."""
+    model = detector.model_.with_engine(engine)
+    own = score is None or score == model.score_type
     if score is not None:
-        detector.score_type = score
-    return score_for(detector) == own
+        model = replace(model, score_type=score)
+    return type(detector).from_model(model), own
 
 
 def further_columns(also: Sequence[str]) -> list[tuple[str, pa.DataType]]:
@@ -225,7 +227,8 @@ def _output_schema(
 
 
 def _scores(detector: Any, schema: TableSchema, batch: Any) -> Any:
-    return -detector.score_samples(schema.matrix(batch))
+    rows = schema.matrix(batch)
+    return -detector.score_samples(schema.frame(rows) if schema.named else rows)
 
 
 def _numbered(batches: Iterable[Any]) -> Iterator[tuple[int, Any]]:
@@ -242,6 +245,7 @@ def _scored_batch(
     """Score some rows and lay out the result as `columns` says."""
     rows = schema.matrix(batch)
     reasons = sum(name.startswith("reason_") for name in columns.names[1:])
+    rows = schema.frame(rows) if schema.named else rows
     scores = -detector.score_samples(rows)
     if columns.names[0] in batch.schema.names:
         identifiers = batch.column(columns.names[0])
@@ -270,5 +274,5 @@ def _scored_batch(
         pa.RecordBatch.from_arrays([identifiers, *ready], schema=columns),
         scores,
         int(np.count_nonzero(strange)),
-        rows[some_of(len(rows))],
+        np.asarray(rows)[sample_slice(len(rows))],
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,12 @@ def fit_and_save(
         train(console, detector, X, unit="" if schema is None else UNIT, end=told)
         seconds = time.monotonic() - start
         stop_if_told()  # a second one, if it came where Python had to ignore it
-        save(detector, output, schema)
+        if schema is not None:
+            encoder = replace(detector.model_.encoder, resize=schema.resize)
+            detector.model_ = replace(detector.model_, encoder=encoder)
+        detector.checkpoint = None
+        save(detector, output)
+        detector.checkpoint = checkpoint
         interrupted = told()
         if checkpoint is not None and not interrupted:
             checkpoint.remove()

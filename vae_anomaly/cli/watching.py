@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from vae_anomaly._text import shown
 from vae_anomaly.cli.console import Console
-from vae_anomaly.model.calibration import calibration_of
 from vae_anomaly.model.drift import Drift, DriftWatch
-from vae_anomaly.stats.thresholds import false_discovery_threshold, ranks_among
+from vae_anomaly.stats.thresholds import ranks_among
 
 __all__ = ["Watch", "check_p_values", "for_batch", "verdict"]
 
@@ -45,7 +44,7 @@ def check_p_values(detector: Any, *, flags: bool, **asked: Any) -> None:
                 f"{option} goes with the score that the model was fitted with: there are "
                 f"calibration rows of that one. Leave --score out."
             )
-        calibration_of(detector, option)
+        detector.model_.calibration.require(option)
 
 
 def for_batch(detector: Any, fdr: float, scores: Iterable[Array]) -> Any:
@@ -54,9 +53,9 @@ def for_batch(detector: Any, fdr: float, scores: Iterable[Array]) -> Any:
     ranks = np.zeros(len(calibration) + 1, dtype=np.int64)
     for part in scores:
         ranks += np.bincount(ranks_among(calibration, part), minlength=len(ranks))
-    other = copy(detector)
-    other.offset_ = -false_discovery_threshold(calibration, ranks, fdr)
-    return other
+    model = detector.model_
+    calibrated = model.calibration.with_fdr(ranks, fdr)
+    return type(detector).from_model(replace(model, calibration=calibrated))
 
 
 def verdict(detector: Any, strange: int, count: int, unit: str, fdr: float | None) -> str:

@@ -58,7 +58,13 @@ class Encoded(NamedTuple):
 
     def only(self, chosen: NDArray[np.bool_]) -> Encoded:
         """Return some of the records."""
-        return Encoded(*(None if part is None else part[chosen] for part in self))
+        inputs, targets, penalty, observed = self
+        return Encoded(
+            inputs[chosen],
+            targets[chosen],
+            penalty[chosen],
+            None if observed is None else observed[chosen],
+        )
 
 
 class Batch(NamedTuple):
@@ -189,6 +195,10 @@ class Encoder(Protocol):
     modality: ClassVar[str]
 
     @property
+    def names(self) -> tuple[str, ...] | None:
+        """Names of the features, where the training data had names."""
+
+    @property
     def features(self) -> tuple[str, ...]:
         """Names of what contributions to a score belong to."""
 
@@ -211,8 +221,20 @@ class Encoder(Protocol):
     def encode(self, records: Any) -> Encoded:
         """Encode records."""
 
-    def decode(self, targets: Array) -> Any:
-        """Return the records that targets stand for, in the units of the data."""
+    def decode(self, targets: Array, like: Records = None) -> Records:
+        """Return the records that targets stand for, in the units and form of the training data.
+
+        With `like` in its units and form.
+        """
+
+    def in_graph(self, rows: Any) -> tuple[Any, Any, Any]:
+        """Add `encode` to an ONNX graph: inputs, targets and penalty of a symbolic matrix."""
+
+    def standardized(self, records: Records) -> Array | None:
+        """Return the features in standard deviations of the training data, (n, n_features).
+
+        None if single features mean nothing by themselves.
+        """
 
     def to_state(self) -> EncoderState:
         """Return what a model file stores."""
@@ -346,6 +368,14 @@ class Modality(Protocol):
 
     def accepts_array(self, X: Records) -> bool:
         """Return whether an array-like in memory is of this modality."""
+
+    def check_array(self, X: Records, encoder: Encoder) -> None:
+        """Refuse an array-like whose shape is not that of the training data.
+
+        Raises
+        ------
+        DataError
+        """
 
     def matrix(self, X: Records) -> Records:
         """Return array-like data as a matrix, one record a row, for scikit-learn to validate."""

@@ -7,7 +7,14 @@ from importlib import import_module
 from vae_anomaly.data.base import Encoder, Modality, Records
 from vae_anomaly.exceptions import DataError
 
-__all__ = ["DEFAULT", "MODALITIES", "check_modality", "modality", "modality_of", "modality_of_array"]
+__all__ = [
+    "DEFAULT",
+    "MODALITIES",
+    "check_modality",
+    "modality",
+    "modality_of",
+    "modality_of_array",
+]
 
 MODALITIES = {
     "table": "vae_anomaly.data.table.modality",

@@ -7,6 +7,7 @@ number that a float32 network can digest.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from vae_anomaly.data.base import Encoded
 from vae_anomaly.stats.likelihoods import Block
 from vae_anomaly.stats.soft_clip import (
+    CLIP_THRESHOLD,
     LARGEST,
     inverse_soft_clip,
     soft_clip,
@@ -23,6 +25,9 @@ from vae_anomaly.stats.soft_clip import (
 __all__ = ["ColumnScaler"]
 
 Array = NDArray[np.float64]
+
+Symbol = Any
+"""A tensor of an ONNX graph, see `inference.onnx_graph.Symbol`."""
 
 
 OUTLYING = 10.0
@@ -143,6 +148,26 @@ class ColumnScaler:
         penalty = 0.5 * soft_clip(beyond) ** 2 + soft_clip_log_jacobian(beyond)
         return Encoded(inputs, unit[:, varies], penalty)
 
+    def in_graph(self, rows: Symbol, likelihood: str) -> tuple[Symbol, Symbol, Symbol]:
+        """Add `encode` to an ONNX graph: inputs, targets and penalty."""
+        rows = rows.apply("Max", -LARGEST).apply("Min", LARGEST)
+        z, varies = self._standardized_symbol(rows), np.flatnonzero(self.varies)
+        inputs = _soft_clip_symbol(z.columns(varies))
+        if likelihood != "bernoulli":
+            constant = _soft_clip_symbol(z * ~self.varies)
+            return inputs, inputs, constant * constant * 0.5 + _log_jacobian_symbol(z)
+        low, span = self.unit_interval
+        targets = ((rows - low) / span).apply("Max", 0.0).apply("Min", 1.0).columns(varies)
+        nearest = self._standardized_symbol(rows.apply("Max", low).apply("Min", low + span))
+        beyond = z - nearest * self.varies
+        clipped = _soft_clip_symbol(beyond)
+        return inputs, targets, clipped * clipped * 0.5 + _log_jacobian_symbol(beyond)
+
+    def _standardized_symbol(self, rows: Symbol) -> Symbol:
+        """See `standardize`."""
+        z = (rows - self.center) / self.scale
+        return z.apply("Max", -LARGEST).apply("Min", LARGEST)
+
     def decode(self, targets: Array, likelihood: str) -> Array:
         """Return the rows that targets stand for: (n, n_columns)."""
         rows = np.tile(self.center, (len(targets), 1))
@@ -160,7 +185,18 @@ class ColumnScaler:
 
     @property
     def unit_interval(self) -> tuple[Array, Array]:
-        """Start and length of the interval that the Bernoulli uses as [0, 1]: itself if it holds all."""
+        """Start and length of the unit interval of the Bernoulli: [0, 1] if it holds all values."""
         inside = (self.low >= 0) & (self.high <= 1)
         span = np.where(self.low < self.high, self.high - self.low, 1.0)
         return np.where(inside, 0.0, self.low), np.where(inside, 1.0, span)
+
+
+def _soft_clip_symbol(z: Symbol) -> Symbol:
+    """See `stats.soft_clip.soft_clip`."""
+    inner = z.apply("Max", -CLIP_THRESHOLD).apply("Min", CLIP_THRESHOLD)
+    return inner + z.apply("Sign") * _log_jacobian_symbol(z)
+
+
+def _log_jacobian_symbol(z: Symbol) -> Symbol:
+    """See `stats.soft_clip.soft_clip_log_jacobian`."""
+    return ((z.apply("Abs") - CLIP_THRESHOLD).apply("Max", 0.0) + 1.0).apply("Log")

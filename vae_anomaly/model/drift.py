@@ -1,57 +1,59 @@
-"""Whether a batch, as a whole, still looks as normal rows did: drift, without labels."""
+"""Drift of a batch from normal records, without labels."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vae_anomaly._parameters import number
-from vae_anomaly.data.image.pixels import as_rows
+from vae_anomaly.data.registry import modality
 from vae_anomaly.exceptions import DataError, ParameterError
-from vae_anomaly.model.calibration import calibration_of
-from vae_anomaly.model.parameters import column_names
-from vae_anomaly.stats.soft_clip import soft_clip
+from vae_anomaly.model.model import Model
 
-if TYPE_CHECKING:
-    from vae_anomaly.estimator import VAEDetector
-
-__all__ = ["Drift", "DriftWatch", "Movement", "some_of"]
+__all__ = ["Drift", "DriftWatch", "Movement", "sample_slice"]
 
 Array = NDArray[np.float64]
 
 SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 
 DRIFT_RATE = 0.001
-"""Batches of fresh normal rows, in a thousand one, that are said to differ."""
+"""Share of batches of fresh normal rows in which drift is reported."""
 
 EXACT_PAIRS = 1_000_000
-"""Rows times calibration rows up to which the exact distribution takes but a moment."""
+"""Rows times calibration rows up to which the exact distribution is fast."""
 
 FEW_ROWS = 10
-DOUBTFUL, DOUBTFUL_OF_FEW = 0.003, 0.12
-"""p-values up to which a first look leaves the answer to the test; the second of few rows."""
+MAX_APPROXIMATE, MAX_APPROXIMATE_OF_FEW = 0.003, 0.12
+"""Approximate p-values up to which the exact test decides; the second is for few rows."""
 
-LOOKED_AT = 256
-"""Rows of each part of a batch in which the movement of columns is looked for."""
+MAX_SAMPLE_ROWS = 256
+"""Rows of each part of a batch from which the movement of features is estimated, about."""
 
 
-def some_of(n: int) -> slice:
-    """Choose a few hundred of n rows, evenly."""
-    return slice(None, None, max(1, n // LOOKED_AT))
+def sample_slice(n: int) -> slice:
+    """Return a slice of a few hundred of n rows, evenly spaced."""
+    return slice(None, None, max(1, n // MAX_SAMPLE_ROWS))
+
+
+class Fitted(Protocol):
+    """A fitted detector."""
+
+    model_: Model
 
 
 class Movement(NamedTuple):
-    """How a column of a batch differs from training.
+    """Difference of a feature between a batch and the training rows.
 
     Attributes
     ----------
     column : str
+        Name of the feature.
     shift : float
-        Of its mean, in standard deviations that the column had in training.
+        Shift of the mean, in standard deviations of the training rows.
     spread : float
-        Its standard deviation, in the same unit: 1 is as in training.
+        Standard deviation, in the same unit: 1 is as in training.
     """
 
     column: str
@@ -60,7 +62,7 @@ class Movement(NamedTuple):
 
 
 class Drift(NamedTuple):
-    """What a `DriftWatch` found.
+    """Result of a `DriftWatch`.
 
     Attributes
     ----------
@@ -70,10 +72,10 @@ class Drift(NamedTuple):
     p_value : float
         Probability of such a distance if the rows are all fresh normal ones.
     rate : float
-        At which p-value a batch is said to differ.
+        p-value up to which drift is reported.
     n_rows : int
     movements : tuple of Movement
-        Of the columns, those that moved most first; empty for images.
+        Movements of the features, the greatest first; empty for images.
     """
 
     statistic: float
@@ -94,20 +96,19 @@ class DriftWatch:
     The test is Kolmogorov and Smirnov's for two samples, the scores of the
     calibration rows and those of the batch; p-values of one batch share their
     calibration rows, so that a test for uniform ones would be wrong. If the rows of
-    the batch are fresh normal ones it says otherwise with probability `rate` at
-    most. That is exact for up to a million pairs of a row and a calibration row, but
-    for what `thresholds` says of calibration rows that vouch; for more of them the
-    limit distribution is used.
-    Anomalies are a difference too: a batch full of them is said to differ.
+    the batch are fresh normal ones it reports drift with probability `rate` at most.
+    That is exact for up to a million pairs of a row and a calibration row, except for
+    the effect of calibration rows that are exemplars (`stats.thresholds`); for more pairs the
+    limit distribution is used. Anomalies are a difference too.
 
     Memory does not grow with the batch.
 
     Parameters
     ----------
-    detector : VAEDetector
-        Fitted, with calibration rows.
+    fitted : VAEDetector or Model
+        With calibration rows.
     rate : float in (0, 1), default=0.001
-        Share of batches of fresh normal rows that may be said to differ.
+        Share of batches of fresh normal rows in which drift may be reported.
 
     Raises
     ------
@@ -128,44 +129,47 @@ class DriftWatch:
     (True, 'x0')
     """
 
-    def __init__(self, detector: VAEDetector, rate: float = DRIFT_RATE) -> None:
+    def __init__(self, fitted: Fitted | Model, rate: float = DRIFT_RATE) -> None:
         rule = number(0, 1, "()")
         if not rule.holds(rate):
             raise ParameterError(f"rate must be {rule.words}. Got {rate!r} instead.")
-        self._calibration = calibration_of(detector, "A drift watch")
-        self._detector, self.rate = detector, rate
+        self._model = fitted if isinstance(fitted, Model) else fitted.model_
+        self._calibration = self._model.calibration.require("A drift watch")
+        self.rate = rate
         self._known = self._count(self._calibration)
         self._batch = np.zeros_like(self._known)
-        width = detector.n_features_in_
-        self._looked_at, self._sum, self._squares = 0, np.zeros(width), np.zeros(width)
+        width = len(self._model.encoder.features)
+        self._n_sampled, self._sum, self._squares = 0, np.zeros(width), np.zeros(width)
 
     def add(self, X: ArrayLike, scores: ArrayLike | None = None) -> Self:
-        """Look at some rows of the batch.
+        """Add rows to the batch.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         scores : array-like, optional
-            Their anomaly scores, minus `score_samples`, where they are known. `X` may
-            then be some of the rows: columns are looked at in a few hundred alone.
+            Their anomaly scores, minus `score_samples`, if they are known. `X` may then
+            be a sample of the rows, for the movement of features.
 
         Returns
         -------
         self
         """
-        known = -self._detector.score_samples(X) if scores is None else np.asarray(scores)
-        self._batch += self._count(known)
-        if self._detector.image_shape_ is None:
-            rows = as_rows(X).values
-            some = np.asarray(rows, dtype=np.float64)[some_of(len(rows))]
-            z = soft_clip(self._detector.columns_.standardize(some))
-            self._looked_at += len(z)
-            self._sum += z.sum(axis=0)
-            self._squares += (z**2).sum(axis=0)
+        encoder = self._model.encoder
+        records = np.asarray(X)
+        if scores is None:
+            matrix = modality(encoder.modality).matrix(records)
+            scores = self._model.anomaly_scores(np.asarray(matrix, dtype=np.float64))
+        self._batch += self._count(np.asarray(scores))
+        features = encoder.standardized(records[sample_slice(len(records))])
+        if features is not None:
+            self._n_sampled += len(features)
+            self._sum += features.sum(axis=0)
+            self._squares += (features**2).sum(axis=0)
         return self
 
     def result(self) -> Drift:
-        """Say whether the batch differs, and what moved.
+        """Test the batch, and list the movements of features.
 
         Returns
         -------
@@ -180,9 +184,9 @@ class DriftWatch:
         return Drift(distance, self._p_value(distance, rows), self.rate, rows, self._movements())
 
     def may_differ(self) -> bool:
-        """Tell at little cost whether `result` could say that the batch differs.
+        """Return at little cost whether `result` could report drift.
 
-        By the first term of the limit distribution, corrected for few rows (Stephens, "EDF
+        Uses the first term of the limit distribution, corrected for few rows (Stephens, "EDF
         statistics for goodness of fit and some comparisons",
         :doi:`10.1080/01621459.1974.10480196`). From ten rows on its p-value is at most 1.4
         times an exact one of a thousandth or more, and 0.0003 where that is less; of one
@@ -192,11 +196,11 @@ class DriftWatch:
         n = len(self._calibration)
         root = np.sqrt(n * rows / (n + rows))
         p_value = 2 * np.exp(-2 * ((root + 0.12 + 0.11 / root) * distance) ** 2)
-        least = DOUBTFUL_OF_FEW if rows < FEW_ROWS else DOUBTFUL
+        least = MAX_APPROXIMATE_OF_FEW if rows < FEW_ROWS else MAX_APPROXIMATE
         return bool(p_value <= max(least, 3 * self.rate))
 
     def _distance(self) -> tuple[float, int]:
-        """Greatest distance between the two distribution functions, and the rows of the batch."""
+        """Return the greatest distance between the distribution functions, and the batch size."""
         rows = int(self._batch.sum())
         if not rows:
             raise DataError("Expected a batch of at least one row to compare, got none.")
@@ -206,7 +210,7 @@ class DriftWatch:
     def _count(self, scores: Array) -> NDArray[np.int64]:
         """Count scores between the calibration scores (even places) and at them (odd, if no ties).
 
-        The test looks at the order of all scores alone: their places have the same.
+        The test depends on the order of all scores alone, which the counts determine.
         """
         below, not_above = (np.searchsorted(self._calibration, scores, s) for s in SIDES)
         return np.bincount(below + not_above, minlength=2 * len(self._calibration) + 1)
@@ -222,15 +226,15 @@ class DriftWatch:
         return float(ks_2samp(*pair).pvalue)
 
     def _movements(self) -> tuple[Movement, ...]:
-        if not self._looked_at:
+        if not self._n_sampled:
             return ()
-        detector: Any = self._detector
-        mean = self._sum / self._looked_at
-        deviation = np.sqrt(np.maximum(self._squares / self._looked_at - mean**2, 0.0))
-        # How far two normal distributions lie apart by mean or by spread, whichever is more.
-        moved = np.maximum(np.abs(mean), np.abs(deviation - detector.columns_.varies))
-        names = column_names(detector)
+        mean = self._sum / self._n_sampled
+        deviation = np.sqrt(np.maximum(self._squares / self._n_sampled - mean**2, 0.0))
+        encoder = self._model.encoder
+        varies = np.isin(np.arange(len(mean)), encoder.explained)
+        # Distance of two normal distributions in mean or in spread, whichever is greater.
+        moved = np.maximum(np.abs(mean), np.abs(deviation - varies))
         return tuple(
-            Movement(names[i], float(mean[i]), float(deviation[i]))
+            Movement(encoder.features[i], float(mean[i]), float(deviation[i]))
             for i in np.argsort(-moved, kind="stable")
         )

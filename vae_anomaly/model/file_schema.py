@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly.data.image.schema import ImageSchema
-from vae_anomaly.model.reference import UNITS
+from vae_anomaly.model.reference import UNIT_RANGE
 from vae_anomaly.stats.densities import MAX_LOG_VARIANCE
-from vae_anomaly.stats.exemplars import FLOOR, MAX_BANDWIDTH, MAX_EXEMPLARS, max_exemplars
+from vae_anomaly.stats.exemplars import MIN_SQUARED_BANDWIDTH, MAX_BANDWIDTH, MAX_EXEMPLARS, max_exemplars
 from vae_anomaly.stats.priors import MAX_COMPONENTS
 from vae_anomaly.storage.container import refuse
 from vae_anomaly.training.history import History
@@ -73,10 +73,10 @@ MAX_LEARNED_LOG_VARIANCE = 1000.0
 
 
 BOUNDS = {
-    "reference.code_unit": (0.0, 1.01 * UNITS[1]),
-    "reference.residual_unit": (0.99 * UNITS[0], 1.01 * UNITS[1]),
+    "reference.code_unit": (0.0, 1.01 * UNIT_RANGE[1]),
+    "reference.residual_unit": (0.99 * UNIT_RANGE[0], 1.01 * UNIT_RANGE[1]),
     "reference.points": (-1e18, 1e18),
-    "reference.reach": (0.99 * FLOOR**0.5, MAX_BANDWIDTH),
+    "reference.reach": (0.99 * MIN_SQUARED_BANDWIDTH**0.5, MAX_BANDWIDTH),
 }
 """What scores can be computed with in float32."""
 
@@ -204,7 +204,7 @@ def check_arrays(name: str, arrays: dict[str, NDArray[Any]], config: dict[str, A
         if (np.abs(log_variance) > MAX_LOG_VARIANCE).any():
             raise refuse(name, "its prior has variances out of range")
     units = arrays["reference.code_unit"]
-    if (units > 0).sum() != config["n_coded"] or ((units > 0) & (units < 0.99 * UNITS[0])).any():
+    if (units > 0).sum() != config["n_coded"] or ((units > 0) & (units < 0.99 * UNIT_RANGE[0])).any():
         raise refuse(name, "the units of its codes are not as its settings say")
     kept, d = arrays["reference.points"].shape
     if kept > max_exemplars(d):

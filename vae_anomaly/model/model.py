@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly.data.base import Encoder
+from vae_anomaly.data.base import Encoder, Records
 from vae_anomaly.data.registry import modality
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.calibration import Calibration
@@ -92,7 +92,7 @@ class Model:
     # ------------------------------------------------------------------------------- scoring
 
     def evaluate(
-        self, records: Any, *, contributions: bool = False, also: Sequence[str] = ()
+        self, records: Records, *, contributions: bool = False, also: Sequence[str] = ()
     ) -> Evaluation:
         """Score records, in chunks on all cores.
 
@@ -127,42 +127,45 @@ class Model:
         self.network.for_each_chunk(n, width, work)
         return Evaluation(scores, shares, further)
 
-    def anomaly_scores(self, records: Any) -> Array:
+    def anomaly_scores(self, records: Records) -> Array:
         """Score records: (n,), in nats."""
         return self.evaluate(records).scores
 
-    def contributions(self, records: Any) -> Array:
+    def contributions(self, records: Records) -> Array:
         """Split scores by feature, and last the latent code: (n, n_features + 1)."""
         shares = self.evaluate(records, contributions=True).contributions
         return np.empty((0, 0)) if shares is None else shares
 
-    def mean_elbo(self, records: Any) -> float:
+    def mean_elbo(self, records: Records) -> float:
         """Average the ELBO over records, in nats."""
-        return -float(self.evaluate(records, also=("elbo",)).also["elbo"].mean())
+        return -float(replace(self, score_type="elbo").anomaly_scores(records).mean())
 
     # ------------------------------------------------------------------------ codes and back
 
-    def codes(self, records: Any) -> Array:
+    def codes(self, records: Records) -> Array:
         """Encode records: means of q(z|x), (n, members, latent)."""
         return self.network.encode(self.encoder.encode(records).inputs)[0]
 
-    def reconstruct(self, records: Any) -> Any:
-        """Reconstruct records from the means of q(z|x), in the units of the data."""
-        return self.encoder.decode(self.network.decode(self.codes(records)))
+    def reconstruct(self, records: Records, like: Records = None) -> Records:
+        """Reconstruct records from the means of q(z|x), in the units of the training data.
 
-    def decode(self, z: Array, member: int | None = None) -> Any:
+        With `like` in its units and form.
+        """
+        return self.encoder.decode(self.network.decode(self.codes(records)), like)
+
+    def decode(self, z: Array, member: int | None = None) -> Records:
         """Decode latent codes (n, latent) by all members, or by one."""
         network = self.network if member is None else self.network.member(member)
         codes = np.repeat(z[:, None], network.spec.members, axis=1)
         return self.encoder.decode(network.decode(codes))
 
-    def interpolate(self, ends: Any, steps: int) -> Any:
+    def interpolate(self, ends: Records, steps: int) -> Records:
         """Decode codes on the straight line between those of two records."""
         first, last = self.codes(ends)  # (members, latent) both
         along = np.linspace(0.0, 1.0, steps)[:, None, None]
         return self.encoder.decode(self.network.decode(first + along * (last - first)))
 
-    def sample(self, n: int, rng: np.random.RandomState) -> Any:
+    def sample(self, n: int, rng: np.random.RandomState) -> Records:
         """Draw records: z from the prior, x from p(x|z)."""
         return self.encoder.decode(self.network.sample(n, rng, self.prior))
 

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from vae_anomaly.displays.drawing import legible
 from vae_anomaly.estimator import VAEDetector
-from vae_anomaly.model.parameters import score_for
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.report.data import (
     Choice,
@@ -369,7 +368,7 @@ def describe_model(detector: VAEDetector) -> tuple[tuple[str, str], ...]:
         variance = "learned" if detector.variance is None else f"of {detector.variance:g}"
         likelihood += f", variance {variance}"
     return (
-        ("score", score_for(detector)),
+        ("score", detector.model_.score_type),
         ("likelihood", likelihood),
         ("prior", "N(0, I)" if detector.prior_ is None else "codes seen in training"),
         ("KL weight (beta)", f"{detector.beta:g}"),

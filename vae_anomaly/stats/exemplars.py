@@ -215,7 +215,7 @@ class Exemplars:
         return lifted
 
     def _energies(self, lifted: Weights) -> tuple[Weights, Weights]:
-        """Return energies of points, (groups, GROUP, n + ...), and the least of groups, (groups, n).
+        """Return energies, (groups, GROUP, n + ...), and the least of each group, (groups, n).
 
         Rounding may make small ones of points far from the centre negative.
         """

@@ -89,8 +89,9 @@ def clipped(gradient: Tensor) -> Tensor:
 def losses_of_members(terms: ElboTerms, beta: Tensor, trimmed: float = 0.0) -> Tensor:
     """Mean over rows of loss, reconstruction error and KL: (3, members), in nats.
 
-    The share `trimmed` of rows with the greatest losses is left out (Shen and Sanghavi, "Learning with bad training
-    data via iterative trimmed loss minimization", ICML 2019, :arxiv:`1810.11874`).
+    The share `trimmed` of rows with the greatest losses is left out (Shen and Sanghavi,
+    "Learning with bad training data via iterative trimmed loss minimization", ICML 2019,
+    :arxiv:`1810.11874`).
     """
     if not trimmed:
         reconstruction = -ops.mean(ops.sum(terms.log_likelihood, axis=-1), axis=(1, 2))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly.data.base import DataParameters, Encoded
+from vae_anomaly.data.base import DataParameters, Encoded, Records
 from vae_anomaly.data.image.pixels import ImageShape, as_images, as_rows, shift_augmented, smooth
-from vae_anomaly.data.scaling import ColumnScaler
+from vae_anomaly.data.scaling import ColumnScaler, Symbol
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.stats.likelihoods import Block
 
@@ -87,6 +87,7 @@ class ImageEncoder:
     """
 
     modality: ClassVar[str] = "image"
+    names: ClassVar[None] = None
 
     shape: ImageShape
     pixel_scale: float
@@ -96,7 +97,7 @@ class ImageEncoder:
     resize: str | None = None
 
     @classmethod
-    def fit(cls, records: Array, X: Any, parameters: DataParameters) -> ImageEncoder:
+    def fit(cls, records: Array, X: Records, parameters: DataParameters) -> ImageEncoder:
         """Measure training images, the rows `records` of the flattened ones in X.
 
         Raises
@@ -142,20 +143,46 @@ class ImageEncoder:
         """Numbers of an image that vary."""
         return len(self.explained)
 
-    def encode(self, records: Any) -> Encoded:
+    def encode(self, records: Records) -> Encoded:
         """Encode images, (n, height, width[, channels]), or flattened ones, already scaled."""
         return self.scaler.encode(self._smoothed(records), self.likelihood)
 
-    def encode_shifted(self, records: Any, pixels: float) -> Iterator[Encoded]:
+    def encode_shifted(self, records: Records, pixels: float) -> Iterator[Encoded]:
         """Yield encoded images, and their copies that are shifted by some pixels."""
         for rows in shift_augmented(self._smoothed(records), self.shape, pixels):
             yield self.scaler.encode(rows, self.likelihood)
 
-    def decode(self, targets: Array) -> Any:
-        """Return the images that targets stand for, in the units of the training images."""
-        return as_images(self.scaler.decode(targets, self.likelihood), self.shape, self.pixel_scale)
+    def decode(self, targets: Array, like: Records = None) -> Records:
+        """Return the images that targets stand for; flattened if `like` are flattened images."""
+        rows = self.scaler.decode(targets, self.likelihood)
+        if like is None:
+            return as_images(rows, self.shape, self.pixel_scale)
+        given = as_rows(like)
+        return rows if given.shape is None else as_images(rows, given.shape, given.scale)
 
-    def _smoothed(self, records: Any) -> Array:
+    def in_graph(self, rows: Symbol) -> tuple[Symbol, Symbol, Symbol]:
+        """Add `encode` of flattened images to an ONNX graph."""
+        rows = rows * (1.0 / self.pixel_scale)
+        return self.scaler.in_graph(self._smoothed_symbol(rows), self.likelihood)
+
+    def _smoothed_symbol(self, rows: Symbol) -> Symbol:
+        """Smooth along one side after the other; see `pixels.smooth`."""
+        if not self.smoothing:
+            return rows
+        height, width, channels = self.shape
+
+        def mixing(pixels: int) -> Array:
+            return smooth(np.eye(pixels), (pixels, 1, 1), self.smoothing)
+
+        x = rows.reshape(-1, height, width, channels)
+        x = x.apply("Transpose", perm=[0, 2, 3, 1]).apply("MatMul", mixing(height))
+        x = x.apply("Transpose", perm=[0, 3, 2, 1]).apply("MatMul", mixing(width))
+        return x.apply("Transpose", perm=[0, 1, 3, 2]).reshape(-1, height * width * channels)
+
+    def standardized(self, records: Records) -> None:
+        """Return None: a single pixel means nothing by itself."""
+
+    def _smoothed(self, records: Records) -> Array:
         """Flatten, scale and smooth: (n, n_features)."""
         rows = np.asarray(as_rows(records).values, dtype=np.float64)
         return smooth(rows, self.shape, self.smoothing)

@@ -10,9 +10,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly.data.base import DataParameters, Encoded
-from vae_anomaly.data.scaling import ColumnScaler
+from vae_anomaly.data.base import DataParameters, Encoded, Records
+from vae_anomaly.data.scaling import ColumnScaler, Symbol
 from vae_anomaly.stats.likelihoods import Block
+from vae_anomaly.stats.soft_clip import soft_clip
 
 __all__ = ["TableEncoder"]
 
@@ -71,6 +72,14 @@ class TableEncoder:
         """Encode rows, (n, n_features)."""
         return self.scaler.encode(records, self.likelihood)
 
-    def decode(self, targets: Array) -> Array:
+    def decode(self, targets: Array, like: Records = None) -> Array:
         """Return the rows that targets stand for: (n, n_features)."""
         return self.scaler.decode(targets, self.likelihood)
+
+    def in_graph(self, rows: Symbol) -> tuple[Symbol, Symbol, Symbol]:
+        """Add `encode` to an ONNX graph."""
+        return self.scaler.in_graph(rows, self.likelihood)
+
+    def standardized(self, records: Records) -> Array:
+        """Return the columns in standard deviations, soft-clipped: (n, n_features)."""
+        return soft_clip(self.scaler.standardize(np.asarray(records, dtype=np.float64)))

@@ -1,9 +1,9 @@
-"""`VAEDetector`: the scikit-learn contract around the VAE, thin."""
+"""`VAEDetector`: the scikit-learn contract around a fitted model."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -15,38 +15,16 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vae_anomaly._parameters import check_parameters
-from vae_anomaly.data.image.pixels import ImageShape, as_rows, moved, smooth
-from vae_anomaly.data.scaling import ColumnScaler
-from vae_anomaly.exceptions import DataError, ParameterError
-from vae_anomaly.model.calibration import DecisionMixin
-from vae_anomaly.model.generation import GenerativeMixin
-from vae_anomaly.model.parameters import (
-    RULES,
-    architecture_for,
-    check_channels,
-    has_aggregated_prior,
-    network_spec,
-    score_for,
-    scoring_noise,
-    shift_for,
-    smoothing_for,
-)
-from vae_anomaly.model.reference import EncodedRows, Reference
-from vae_anomaly.model.terms import MeasuredTerms, ScoringMixin
-from vae_anomaly.networks.custom import CustomNetworks
-from vae_anomaly.stats.densities import gaussian_kl, numpy_ops
-from vae_anomaly.stats.exemplars import max_exemplars
-from vae_anomaly.stats.priors import MAX_COMPONENTS, as_components, subsample
-from vae_anomaly.stats.scores import SCORES
-from vae_anomaly.stats.thresholds import (
-    choose_calibration_rows,
-    contamination_threshold,
-    false_alarm_threshold,
-)
-from vae_anomaly.training.batches import InMemoryData
+from vae_anomaly.data.registry import modality_of_array
+from vae_anomaly.estimator.generation import GenerativeMethods
+from vae_anomaly.estimator.scoring import ScoringMethods
+from vae_anomaly.exceptions import ParameterError
+from vae_anomaly.model.fitting import TrainingRecords, fit_model
+from vae_anomaly.model.model import Model
+from vae_anomaly.model.parameters import RULES
 from vae_anomaly.training.checkpoint import Checkpoint, checkpointer_for
 from vae_anomaly.training.collapse import warn_if_unused
 from vae_anomaly.training.history import History
@@ -55,20 +33,10 @@ __all__ = ["VAEDetector"]
 
 Array = NDArray[np.float64]
 
-MIN_TRIMMED_ROWS = 10
-"""Training rows below which all are exemplars, whatever `contamination` says."""
-
-N_SKIPPED_NEIGHBORS = 2
-"""Nearest training rows that do not vouch where some are known to be anomalies."""
-
-MAX_LATENT_ROWS = 10_000
-"""Training rows at random over which the use of the latent dimensions is averaged."""
-
 
 class VAEDetector(
-    ScoringMixin,
-    DecisionMixin,
-    GenerativeMixin,
+    ScoringMethods,
+    GenerativeMethods,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     OutlierMixin,
@@ -325,13 +293,13 @@ class VAEDetector(
     # ----------------------------------------------------------------------------- fitting
 
     def fit(self, X: ArrayLike, y: Any = None) -> Self:
-        """Learn what normal rows look like.
+        """Fit the model to normal records.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Normal rows; a few strange ones among them do little harm. Or
-            images, (n_samples, height, width) or (..., channels).
+            Normal rows; a few anomalies among them do little harm. Or images,
+            (n_samples, height, width) or (..., channels).
         y : object
             Ignored.
 
@@ -352,137 +320,50 @@ class VAEDetector(
         OutputError
             If the checkpoint cannot be written.
         """
-        from vae_anomaly.training.loop import Plan, train
-
         check_parameters(self, RULES)
         if self.contamination is not None and self.threshold is not None:
             raise ParameterError(
                 "contamination and threshold both choose the threshold. Set one of them to None."
             )
-        # What was learned before goes with the columns that it knew.
-        self.__dict__.pop("offset_", None)
-        given = as_rows(X)
-        rows = validate_data(self, given.values, dtype=np.float64, order="C", ensure_min_samples=2)
+        # An earlier model belongs to the columns that it was fitted on.
+        self.__dict__.pop("model_", None)
+        data = modality_of_array(X)
+        matrix = validate_data(
+            self, data.matrix(X), dtype=np.float64, order="C", ensure_min_samples=2
+        )
+        names = getattr(self, "feature_names_in_", None)
+        shape = getattr(X, "shape", matrix.shape)
+        checkpointer = checkpointer_for(self, matrix, shape)
         rng = check_random_state(self.random_state)
-        calibrates = np.zeros(len(rows), dtype=bool)
-        if self.contamination is None and self.threshold is None:
-            calibrates = choose_calibration_rows(len(rows), self.false_alarm_rate, rng)
-
-        self.smoothing_ = smoothing_for(self, given.shape)
-        if given.shape is not None:
-            rows = smooth(rows, given.shape, self.smoothing_)
-        learned = rows[~calibrates]
-        if len(learned) < 2:
-            raise DataError(
-                f"Expected at least 2 rows to learn from, got {len(learned)}; {calibrates.sum()} "
-                f"of {len(rows)} calibrates. Bring more rows."
-            )
-        columns = self._measure(learned, given.shape)
-        if not columns.varies.any():
-            raise DataError(
-                f"All {rows.shape[1]} columns are constant in the {len(learned)} training rows: "
-                f"there is nothing to learn. Expected at least one column that varies."
-            )
-        custom = None
-        if architecture_for(self, given.shape) == "own":
-            custom = CustomNetworks.of(self.architecture, columns.varies, given.shape)
-        spec = network_spec(self, int(columns.varies.sum()), given.shape, custom)
-        versions: Iterable[Array] = [learned]
-        if given.shape is not None:
-            versions = moved(learned, given.shape, shift_for(self, given.shape, learned.size))
-        data = InMemoryData.of(versions, columns, self.likelihood)
-        checkpointer = checkpointer_for(self, rows, given.shape)
-        self.weights_, self.history_ = train(
-            spec, data, Plan.of(self), rng, self.callback, checkpointer
-        )
-
-        self.columns_, self.network_spec_ = columns, spec
-        self.image_shape_, self.picture_scale_ = given.shape, given.scale
-        self.noise_ = scoring_noise(spec, self.n_draws, rng)
-        calibration = rows[calibrates]
-        # Where there is room, rows that calibrate are exemplars as well, each for the others.
-        room = max_exemplars(spec.columns + spec.members * spec.latent)
-        vouching = len(calibration) > 0 and len(rows) <= room
-        self._build_reference(
-            subsample(learned, MAX_LATENT_ROWS, rng), calibration if vouching else None, rng
-        )
-        self._choose_threshold(learned, calibration, vouching=vouching)
+        model = fit_model(data, TrainingRecords(matrix, X, names), self, rng, checkpointer)
+        self.model_ = model
         if checkpointer is not None:
             checkpointer.done()
-        warn_if_unused(self.latent_kl_, columns=spec.columns, steps=self.history_.step[-1])
+        columns, steps = model.network.spec.columns, model.history.step[-1]
+        warn_if_unused(model.latent_kl, columns=columns, steps=steps)
         return self
 
-    def _measure(self, learned: Array, image: ImageShape | None) -> ColumnScaler:
-        if image is None:
-            return ColumnScaler.from_rows(learned)
-        columns = ColumnScaler.from_pixels(learned, image[2])
-        check_channels(architecture_for(self, image), columns.varies[: image[2]])
-        return columns
-
-    def _build_reference(
-        self, rows: Array, joined: Array | None, rng: np.random.RandomState
-    ) -> None:
-        """See training rows as the networks do: what prior and scores compare others with."""
-        spec, arrays = self.network_spec_, self.network_spec_.unpack(self.weights_)
-        seen, rebuilt = self._seen(rows)
-        self.latent_kl_ = gaussian_kl(numpy_ops, seen.mean, seen.log_variance).mean(axis=0)
-        self.prior_, clean = None, np.ones(len(rows), dtype=bool)
-        if self.contamination is not None and len(rows) >= MIN_TRIMMED_ROWS:
-            # Strange rows would vouch for those like them; the networks average them away.
-            strangeness = SCORES["elbo"].total(MeasuredTerms(self, rows))
-            clean = strangeness <= np.quantile(strangeness, 1 - self.contamination)
-        seen = seen.only(clean)
-        if has_aggregated_prior(self):
-            codes = np.stack([seen.mean, seen.log_variance], axis=1)
-            self.prior_ = as_components(*subsample(codes, MAX_COMPONENTS, rng).swapaxes(0, 1))
-        typical = SCORES["elbo"].contributions(MeasuredTerms(self, rows[clean])).mean(axis=0)
-        self.reference_ = Reference.of(
-            seen,
-            None if joined is None else self._seen(joined)[0],
-            spec.family.residual_scale(rebuilt, seen.residual, arrays),
-            typical,
-            self.beta,
-            rng,
-            doubted=0 if self.contamination is None else N_SKIPPED_NEIGHBORS,
-        )
-
-    def _seen(self, rows: Array) -> tuple[EncodedRows, Array]:
-        """Encode rows, and decode what was encoded: (n, columns)."""
-        from vae_anomaly.inference.passes import posterior
-
-        x, target = self.columns_.input_and_target(rows, self.network_spec_.likelihood)
-        mean, log_variance, rebuilt = posterior(self.network_spec_, self.weights_, x)
-        return EncodedRows(mean, log_variance, target - rebuilt), rebuilt
-
-    def _choose_threshold(self, learned: Array, calibration: Array, *, vouching: bool) -> None:
-        # A row that is an exemplar leaves itself out, and then what a fresh row would.
-        terms = MeasuredTerms(self, calibration, n_left_out=2 if vouching else 1)
-        self.calibration_scores_ = np.sort(SCORES[score_for(self)].total(terms))
-        if self.threshold is not None:
-            threshold = float(self.threshold)
-        elif self.contamination is not None:
-            scores = self._anomaly_scores(learned)
-            threshold = contamination_threshold(scores, self.contamination)
-        else:
-            threshold = false_alarm_threshold(self.calibration_scores_, self.false_alarm_rate)
-        self.offset_ = -threshold
+    @classmethod
+    def from_model(cls, model: Model, **parameters: Any) -> Self:
+        """Wrap a fitted model; `parameters` replace those that it was fitted with."""
+        detector = cls(**{**model.parameters, **parameters})
+        detector.model_ = model
+        detector.n_features_in_ = len(model.encoder.features)
+        names = model.encoder.names
+        if names is not None:
+            detector.feature_names_in_ = np.asarray(names, dtype=object)
+        return detector
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "offset_")
+        return hasattr(self, "model_")
 
-    def transform(self, X: ArrayLike) -> Array:
-        """Encode rows: the means of q(z|x), those of all members side by side.
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.weights_.shape[0] * self.noise_.shape[1])
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_members * latent_dim)
-        """
-        from vae_anomaly.inference.passes import posterior
-
-        x = self.columns_.network_input(self._validated(X))
-        mean, _, _ = posterior(self.network_spec_, self.weights_, x)
-        return mean.reshape(len(mean), -1)
+    def _records(self, X: ArrayLike) -> Array:
+        """Validate data for the fitted model: (n_samples, n_features)."""
+        check_is_fitted(self)
+        data = modality_of_array(X)
+        data.check_array(X, self.model_.encoder)
+        return validate_data(self, data.matrix(X), dtype=np.float64, order="C", reset=False)

@@ -1,0 +1,156 @@
+"""Generative methods of a detector: codes, reconstructions, samples and maps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from vae_anomaly._parameters import integer
+from vae_anomaly.estimator.attributes import FittedAttributes
+from vae_anomaly.exceptions import DataError, ParameterError
+
+__all__ = ["GenerativeMethods"]
+
+Array = NDArray[np.float64]
+
+
+class GenerativeMethods(FittedAttributes):
+    """Methods that decode."""
+
+    def _records(self, X: ArrayLike) -> Array:
+        """Validate data for the fitted model: (n_samples, n_features)."""
+        raise NotImplementedError
+
+    def transform(self, X: ArrayLike) -> Array:
+        """Encode rows: the means of q(z|x), those of all members side by side.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_members * latent_dim)
+        """
+        codes = self.model_.codes(self._records(X))
+        return codes.reshape(len(codes), -1)
+
+    def reconstruct(self, X: ArrayLike) -> Array:
+        """Reconstruct rows from their codes: the values that the model expects.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), or that of the images
+            Means of p(x|z) at the posterior means, averaged over members, in the units
+            of X.
+        """
+        return self.model_.reconstruct(self._records(X), like=X)
+
+    def sample(
+        self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
+    ) -> Array:
+        """Draw new rows from the model: z from the prior, then x from p(x|z).
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        random_state : int, RandomState or None, default=None
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), or that of the images
+        """
+        check_is_fitted(self)
+        if not integer(1).holds(n_samples):
+            raise ParameterError(
+                f"n_samples must be {integer(1).words}. Got {n_samples!r} instead."
+            )
+        return self.model_.sample(n_samples, check_random_state(random_state))
+
+    def decode(self, z: ArrayLike, member: int | None = None) -> Any:
+        """Decode latent codes to expected rows.
+
+        Latent spaces of different members are unrelated: the same code means different
+        things to them.
+
+        Parameters
+        ----------
+        z : array-like of shape (n_samples, latent_dim)
+        member : int, optional
+            Index of the member that decodes; by default the mean over all.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features), or that of the images
+
+        Raises
+        ------
+        DataError
+            If the codes have another number of dimensions.
+        ParameterError
+            If there is no such member.
+        """
+        check_is_fitted(self)
+        spec = self.model_.network.spec
+        codes = np.asarray(z, dtype=np.float64)
+        if codes.ndim != 2 or codes.shape[1] != spec.latent:
+            raise DataError(
+                f"Expected codes of shape (n, {spec.latent}), got {codes.shape}. `transform` makes "
+                f"such codes for each member."
+            )
+        if member is not None and not (integer(0).holds(member) and member < spec.members):
+            raise ParameterError(
+                f"member must be None or an int from 0 to {spec.members - 1}, for the detector "
+                f"has {spec.members}. Got {member!r} instead."
+            )
+        return self.model_.decode(codes, member)
+
+    def interpolate(self, a: ArrayLike, b: ArrayLike, steps: int = 8) -> Any:
+        """Decode codes on the straight line between those of two rows or images.
+
+        Parameters
+        ----------
+        a, b : array-like of shape (n_features,), or images
+        steps : int, default=8
+            At least 2: the reconstructions of `a` and `b` are the ends.
+
+        Returns
+        -------
+        ndarray of shape (steps, n_features), or that of the images
+        """
+        ends = self._records(np.stack([np.asarray(a), np.asarray(b)]))
+        return self.model_.interpolate(ends, steps)
+
+    def contribution_maps(self, X: ArrayLike) -> tuple[Array, Array]:
+        """Split the anomaly scores of images by pixel.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width) or (..., channels)
+
+        Returns
+        -------
+        maps : ndarray of shape (n_samples, height, width)
+            Contributions in nats, channels summed.
+        kl : ndarray of shape (n_samples,)
+            Contribution of the latent code; with the sum of the map it is the score.
+
+        Raises
+        ------
+        DataError
+            If the detector was not fitted on images.
+        """
+        records = self._records(X)
+        if self.model_.encoder.grid is None:
+            raise DataError("contribution_maps is for images; for rows there is explain.")
+        parts = self.model_.contributions(records)
+        maps = parts[:, :-1].reshape(-1, *self.model_.encoder.grid).sum(axis=-1)
+        return maps, parts[:, -1]

@@ -1,0 +1,250 @@
+"""Scoring methods of a detector: scores, reasons, flags and p-values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from vae_anomaly._parameters import number
+from vae_anomaly.estimator.attributes import FittedAttributes
+from vae_anomaly.exceptions import ParameterError
+from vae_anomaly.model.model import LATENT
+from vae_anomaly.stats.scores import SCORES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ScoringMethods"]
+
+Array = NDArray[np.float64]
+
+
+class ScoringMethods(FittedAttributes):
+    """Methods that score."""
+
+    def _records(self, X: ArrayLike) -> Array:
+        """Validate data for the fitted model: (n_samples, n_features)."""
+        raise NotImplementedError
+
+    def score_samples(self, X: ArrayLike) -> Array:
+        """Score rows: higher is more normal.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Minus the anomaly score, in nats.
+        """
+        return -self.model_.anomaly_scores(self._records(X))
+
+    def scores(self, X: ArrayLike, score_types: Sequence[str] | None = None) -> pd.DataFrame:
+        """Compute several anomaly scores.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        score_types : sequence of str, optional
+            Names in `vae_anomaly.stats.scores.SCORES`; all by default.
+
+        Returns
+        -------
+        DataFrame of shape (n_samples, n_scores)
+            In nats: higher is more anomalous.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such score.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from vae_anomaly import VAEDetector
+        >>> X = np.random.RandomState(0).normal(size=(50, 3))
+        >>> detector = VAEDetector(contamination=0.1, max_steps=20, random_state=0).fit(X)
+        >>> detector.scores(X, ["elbo", "kl"]).columns.tolist()
+        ['elbo', 'kl']
+        """
+        import pandas as pd
+
+        names = list(SCORES) if score_types is None else list(score_types)
+        unknown = [name for name in names if name not in SCORES]
+        if unknown:
+            raise ParameterError(
+                f"score_types must be some of {', '.join(map(repr, SCORES))}. "
+                f"Got {unknown[0]!r} instead."
+            )
+        values = self.model_.evaluate(self._records(X), also=names).also
+        index = X.index if isinstance(X, pd.DataFrame) else None
+        return pd.DataFrame(values, columns=names, index=index)
+
+    def score(self, X: ArrayLike, y: Any = None) -> float:
+        """Average the ELBO over rows: how well the model fits them, whatever `score_type` is.
+
+        By it `GridSearchCV` and `cross_val_score` can compare models without
+        labels, if they share `beta`, `prior`, `likelihood` and `smoothing`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : object
+            Ignored.
+
+        Returns
+        -------
+        float
+            In nats a row.
+        """
+        return self.model_.mean_elbo(self._records(X))
+
+    def explain(self, X: ArrayLike) -> pd.DataFrame:
+        """Split the anomaly score of each row by feature.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        DataFrame of shape (n_samples, n_features + 1)
+            A column per feature and last "latent_code", in nats: what belongs to no
+            column, of the ELBO the KL divergence.
+            Each row sums to its anomaly score, minus `score_samples`.
+        """
+        import pandas as pd
+
+        contributions = self.model_.contributions(self._records(X))
+        index = X.index if isinstance(X, pd.DataFrame) else None
+        columns = [*self.model_.encoder.features, LATENT]
+        return pd.DataFrame(contributions, columns=columns, index=index)
+
+    # ---------------------------------------------------------------------------- decisions
+
+    def decision_function(self, X: ArrayLike) -> Array:
+        """Signed distance from the threshold in nats: negative for anomalies.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: ArrayLike) -> NDArray[np.int_]:
+        """Classify rows as anomalies or normal.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            -1 for anomalies, +1 for normal rows.
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def p_values(
+        self,
+        X: ArrayLike,
+        *,
+        smoothed: bool = False,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> Array:
+        """Compute conformal p-values: how anomalous rows are among normal ones.
+
+        A fresh normal row has a p-value of t or less with probability t at most,
+        whatever the data and however good the model; see
+        `vae_anomaly.stats.thresholds.conformal_p_values`. Training rows are not fresh.
+        `predict` flags rows whose p-value is at most `false_alarm_rate`, where there are
+        calibration rows enough for it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        smoothed : bool, default=False
+            Break ties with calibration rows, and those of a row with itself, at
+            random: p-values of fresh normal rows are then exactly uniform.
+        random_state : int, RandomState or None, default=None
+            Source of the ties.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Multiples of ``1 / (n + 1)``, or with `smoothed` any numbers, in [0, 1];
+            n is the number of calibration rows.
+
+        Raises
+        ------
+        ParameterError
+            If the detector has no calibration rows.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from vae_anomaly import VAEDetector
+        >>> X = np.random.RandomState(0).normal(size=(500, 3))
+        >>> detector = VAEDetector(max_steps=50, random_state=0).fit(X)
+        >>> len(detector.calibration_scores_)
+        99
+        >>> detector.p_values([[9, 9, 9]])
+        array([0.01])
+        """
+        check_is_fitted(self)
+        self.model_.calibration.require("p_values")
+        rng = check_random_state(random_state) if smoothed else None
+        return self.model_.calibration.p_values(-self.score_samples(X), rng)
+
+    def flag_batch(self, X: ArrayLike, fdr: float = 0.05) -> NDArray[np.int_]:
+        """Classify the rows of a batch and control the false-discovery rate.
+
+        `predict` bounds the share of normal rows that are flagged: of 10,000, at
+        1 %, a hundred. This bounds, in expectation, the share of flagged rows
+        that are normal, by the procedure of Benjamini and Hochberg on `p_values`;
+        see `vae_anomaly.stats.thresholds.false_discovery_threshold`. It assumes that
+        normal rows are fresh, and its threshold is for this batch alone: more anomalies
+        lower it.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        fdr : float in (0, 1), default=0.05
+            Share of flagged rows that may be normal.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            -1 for anomalies, +1 for normal rows, as from `predict`.
+
+        Raises
+        ------
+        ParameterError
+            If `fdr` is out of its range, or the detector has no calibration rows.
+
+        Warns
+        -----
+        TooFewCalibrationRowsWarning
+            If nothing is flagged because calibration rows are too few. To flag k
+            of N rows takes about ``N / (k fdr)`` of them.
+        """
+        check_is_fitted(self)
+        rule = number(0, 1, "()")
+        if not rule.holds(fdr):
+            raise ParameterError(f"fdr must be {rule.words}. Got {fdr!r} instead.")
+        calibration = self.model_.calibration
+        calibration.require("flag_batch")
+        scores = -self.score_samples(X)
+        return np.where(
+            calibration.with_fdr(calibration.rank_counts(scores), fdr).flags(scores), -1, 1
+        )
