@@ -1,433 +1,275 @@
-"""Images on disk as batches of pixels: folders, single files, arrays of images.
+"""Images as a source: a reader, and the layout that its images are brought to.
 
-An image that cannot be read is passed over, and named with the reason; the
-others keep their order. Threads decode a little ahead of whoever takes the
-batches, so that memory does not grow with the folder.
+An image that is not readable is skipped, and reported with the reason.
 """
 
 from __future__ import annotations
 
-import os
-import threading
-from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
-from pathlib import Path, PurePosixPath
-from typing import Any, overload
+from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_anomaly._text import display_name
-from vae_anomaly.data.image.array_file import ArrayFile, holds_array
-from vae_anomaly.data.image.array_labels import Labels, read_labels
-from vae_anomaly.data.image.decoder import (
-    FORMAT_NAMES,
-    Decoded,
-    ImageError,
-    Layout,
-    decode,
-    decode_mask,
-    is_image,
-    resized,
-    scale_to_bytes,
-)
-from vae_anomaly.data.image.listing import Listing, list_images
-from vae_anomaly.exceptions import DataError
+from vae_anomaly.data.base import Batch, Records, Source
+from vae_anomaly.data.image.decoder import Decoded, ImageError
+from vae_anomaly.data.image.encoder import ImageEncoder
+from vae_anomaly.data.image.files import open_images
+from vae_anomaly.data.image.labels import anomalous_images, label_notes
+from vae_anomaly.data.image.layout import RESIZES, Layout, chosen_layout
+from vae_anomaly.data.image.reader import ImageReader, ReadResult, images_per_batch
+from vae_anomaly.exceptions import DataError, ParameterError
 
-__all__ = ["NORMAL_FOLDERS", "ImageBatch", "ImageSource", "holds_images", "open_images"]
-
-NORMAL_FOLDERS = ("good", "normal", "ok")
-"""Names, in any case, of subfolders with normal images; all others hold anomalies."""
-
-MAX_BATCH_IMAGES = 256
-MAX_BATCH_BYTES = 2**24
-JOB_IMAGES = 16
-SAMPLE_IMAGES = 64
-
-SAMPLE_LAYOUT = Layout(64, 64, 3)
-
-Result = Decoded | ImageError
+__all__ = ["ImageSource", "Masks", "measured_layout", "open_source"]
 
 
-@dataclass(frozen=True)
-class ImageBatch:
-    """Some images of a source, in its order.
+class Masks(NamedTuple):
+    """Masks of anomalies.
 
     Attributes
     ----------
-    start, stop : int
-        The positions that the batch is about.
-    positions : ndarray of int
-        Of the images that could be read.
-    pixels : ndarray of uint8, shape (n, height, width, channels)
-        These images.
-    faults : dict of int to str
-        Positions of the others, and what is wrong with them.
+    values : list of (ndarray of bool, shape (height, width), or None), or None
+        One for each readable image, true where it is defective; None where there is no mask.
+    notes : list of str
+        Lines to report.
     """
 
-    start: int
-    stop: int
-    positions: NDArray[np.int64]
-    pixels: NDArray[np.uint8]
-    faults: dict[int, str]
+    values: list[NDArray[np.bool_] | None] | None
+    notes: list[str]
 
 
-class ImageSource(ABC):
-    """Images that can be read in batches, as often as needed.
+class ImageSource(Source):
+    """Images of one layout.
+
+    Parameters
+    ----------
+    reader : ImageReader
+    layout : Layout
+    strict : bool, default=False
+        Raise for the first image that is not readable.
+    flags : ndarray of bool, optional
+        True for anomalies, one for each image, readable or not.
+    notes : sequence of str
+        Lines to report before reading, after those of the reader.
 
     Attributes
     ----------
-    name : str
-        What messages call it.
-    names : sequence of str
-        Of the images: paths inside the folder, or numbers from 1.
-    notes : tuple of str
-        What a reader should know: what was left out, and why.
-    skipped : list of tuple
-        Names of the images that could not be read last time, and the reasons.
+    reader : ImageReader
+    layout : Layout
     animated : list of str
-        Names of those of which the first frame was taken.
-    strict : bool
-        Raise for the first image that cannot be read.
+        Names of images of which only the first frame was read in the last reading.
     """
 
-    name: str
-    names: Sequence[str]
-    notes: tuple[str, ...] = ()
-    strict: bool = False
+    key_name = "file"
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        reader: ImageReader,
+        layout: Layout,
+        *,
+        strict: bool = False,
+        flags: NDArray[np.bool_] | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.reader, self.layout = reader, layout
+        self.name, self.n_records = reader.name, len(reader.names)
+        self.notes = (*(f"note: {self.name}: {note}" for note in reader.notes), *notes)
         self.skipped: list[tuple[str, str]] = []
         self.animated: list[str] = []
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @property
-    def kinds(self) -> list[str] | None:
-        """What each image shows, "" where that is not known; None if it is for none.
-
-        Subfolders of a folder, labels of an array.
-
-        Raises
-        ------
-        DataError
-            If the labels of an array do not belong to its images, or are damaged.
-        """
-        return None
+        self._strict, self._flags = strict, flags
+        self._positions: NDArray[np.int64] | None = None
 
     @property
-    def labels(self) -> Labels | None:
-        """Where the kinds are from, if not from subfolders."""
-        return None
+    def key_type(self) -> pa.DataType:
+        """Arrow type of the keys: text."""
+        return pa.string()
 
-    @abstractmethod
-    def _read(self, positions: Sequence[int], layout: Layout) -> Generator[Result]:
-        """Read some images, ascending; those that cannot be read give the error."""
+    @property
+    def record_shape(self) -> tuple[int, ...]:
+        """Height, width and channels."""
+        return self.layout.shape
 
-    def batches(self, layout: Layout) -> Iterator[ImageBatch]:
-        """Yield the images, some at a time.
+    @property
+    def description(self) -> str:
+        """Layout, in words."""
+        return str(self.layout)
 
-        Parameters
-        ----------
-        layout : Layout
-            What to turn them into.
+    @property
+    def labels(self) -> NDArray[np.bool_] | None:
+        """True for anomalies, one for each readable image, after a complete reading."""
+        if self._flags is None or self._positions is None:
+            return None
+        return self._flags[self._positions]
+
+    @property
+    def categories(self) -> list[str] | None:
+        """Subfolder or label of each readable image, after a complete reading."""
+        categories = self.reader.categories
+        if categories is None or self._positions is None:
+            return None
+        return [categories[i] for i in self._positions]
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the images as uint8, (n, height, width, channels).
 
         Yields
         ------
-        ImageBatch
+        Batch
 
         Raises
         ------
         DataError
             If an array of images is damaged; if `strict`, for the first
-            image that cannot be read.
+            image that is not readable.
         """
-        self.skipped, self.animated, start = [], [], 0
-        size = _images_of_batch(layout)
-        with closing(self._read(range(len(self)), layout)) as results:
-            while some := list(islice(results, size)):
-                yield self._batch(start, some, layout)
-                start += len(some)
+        self.skipped, self.animated, self._positions = [], [], None
+        readable: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
+        size, start = images_per_batch(self.layout), 0
+        with closing(self.reader.read(range(len(self.reader.names)), self.layout)) as results:
+            while chunk := list(islice(results, size)):
+                batch, positions = self._batch(start, chunk)
+                readable.append(start + positions)
+                yield batch
+                start += len(chunk)
+        self._positions = np.concatenate(readable)
 
-    def _batch(self, start: int, results: list[Result], layout: Layout) -> ImageBatch:
+    def _batch(self, start: int, results: list[ReadResult]) -> tuple[Batch, NDArray[np.int64]]:
+        """Return a batch, and the positions of its records among its keys."""
+        names = self.reader.names[start : start + len(results)]
         faults = {}
-        for i, result in enumerate(results, start):
+        for i, result in enumerate(results):
             if isinstance(result, ImageError):
-                if self.strict:
+                if self._strict:
                     raise result
                 faults[i] = result.reason
-                self.skipped.append((self.names[i], result.reason))
+                self.skipped.append((names[i], result.reason))
             elif result.animated:
-                self.animated.append(self.names[i])
-        read = [result.pixels for result in results if isinstance(result, Decoded)]
-        shape = (len(read), layout.height, layout.width, layout.channels)
-        positions = [i for i in range(start, start + len(results)) if i not in faults]
-        return ImageBatch(
-            start,
-            start + len(results),
-            np.array(positions, dtype=np.int64),
-            np.stack(read) if read else np.empty(shape, dtype=np.uint8),
-            faults,
+                self.animated.append(names[i])
+        pixels = [result.pixels for result in results if isinstance(result, Decoded)]
+        positions = np.array([i for i in range(len(results)) if i not in faults], dtype=np.int64)
+        records = np.stack(pixels) if pixels else np.empty((0, *self.layout.shape), np.uint8)
+        keys = pa.array(names, type=pa.string())
+        return Batch(start, keys, records, positions if faults else None, faults), positions
+
+    def require(self, count: int, minimum: int, need: str) -> None:
+        """Raise if too few images are readable; see `Source.require`."""
+        if count >= minimum:
+            return
+        first = "The first that cannot" if count else "The first"
+        why = "".join(f"{first}, {name}: {reason}. " for name, reason in self.skipped[:1])
+        raise DataError(
+            f"{self.name}: {count or 'none'} of {self.n_records} images can be read. {why}{need}"
         )
 
-    def look(self) -> tuple[tuple[int, int], bool]:
-        """Look at some of the images: their median height and width, and whether all are grey.
+    def reading_notes(self) -> Sequence[str]:
+        """Return a line about images of which only the first frame was read."""
+        if not self.animated:
+            return ()
+        count, first = len(self.animated), _printable(self.animated[0])
+        return (f"note: of {count:,} animated, the first frame was taken: {first} ...",)
 
-        Raises
-        ------
-        DataError
-            If none of them can be read.
-        """
-        count = min(SAMPLE_IMAGES, len(self))
-        results = list(self._read(self._sample(count), SAMPLE_LAYOUT))
-        read = [result for result in results if isinstance(result, Decoded)]
-        if not read:
-            raise DataError(
-                f"{self.name}: none of {count} images can be read. The first: {results[0]}"
-            )
-        height, width = np.median([result.size for result in read], axis=0)
-        grey = all((one.pixels == one.pixels[:, :, :1]).all() for one in read)
-        return (int(height), int(width)), grey
+    def training_notes(self, records: Records) -> Sequence[str]:
+        """Return a warning if labels of an array say that some images are anomalies."""
+        try:
+            if self.reader.array_labels is None:
+                return ()
+            flags = anomalous_images(self.reader)
+        except DataError as error:
+            return (f"note: {error} To learn, labels are not needed.",)
+        if flags is None or self._positions is None:
+            return ()
+        count = np.count_nonzero(flags[self._positions])
+        if not count:
+            return ()
+        return (
+            f"warning: {count:,} of {len(self._positions):,} images are labelled as anomalies, "
+            f"and are learned as if they were normal. Leave them out of the file.",
+        )
 
-    def _sample(self, count: int) -> Sequence[int]:
-        return [int(i) for i in np.linspace(0, len(self) - 1, count)]
-
-    @property
-    def has_masks(self) -> bool:
-        """Whether there are images of what is wrong."""
-        return False
-
-    def mask(self, position: int, layout: Layout) -> NDArray[np.bool_] | None:
-        """Read what is wrong in an image; None if nobody has marked it.
+    def masks(self) -> Masks:
+        """Read the masks of the anomalies, after a complete reading with labels.
 
         Raises
         ------
         ImageError
+            If `strict`, for the first mask that is not readable.
         """
-        return None
-
-
-def _images_of_batch(layout: Layout) -> int:
-    size = layout.height * layout.width * layout.channels
-    return max(1, min(MAX_BATCH_IMAGES, MAX_BATCH_BYTES // size))
-
-
-class ImageFolder(ImageSource):
-    """Image files.
-
-    Parameters
-    ----------
-    name : str
-    folder : Path
-        Where the names start.
-    listing : Listing
-    strict : bool
-    """
-
-    def __init__(self, name: str, folder: Path, listing: Listing, *, strict: bool) -> None:
-        super().__init__()
-        self.name, self.folder, self.strict = name, folder, strict
-        self._files, self._listing = listing.files, listing
-        self.names = [_writable(file) for file in listing.files]
-        self.notes = listing.notes
-        kinds = [listing.kind(file) for file in listing.files]
-        self._kinds = [_writable(kind) for kind in kinds] if any(kinds) else None
-
-    @property
-    def kinds(self) -> list[str] | None:
-        """Subfolders that the images are in, "" for none; None if all are in none."""
-        return self._kinds
-
-    def _read(self, positions: Sequence[int], layout: Layout) -> Generator[Result]:
-        size = min(JOB_IMAGES, _images_of_batch(layout))
-        jobs = (positions[i : i + size] for i in range(0, len(positions), size))
-        ahead = 2 * -(-_images_of_batch(layout) // size)
-        stop = threading.Event()
-
-        def read(job: Sequence[int]) -> list[Result]:
-            return [self._decode(i, layout) for i in job if not stop.is_set()]
-
-        workers = min(8, _cpus())
-        with ThreadPoolExecutor(workers, thread_name_prefix="images") as pool:
-            waiting: deque[Future[list[Result]]] = deque()
+        labels = self.labels
+        if labels is None or self._positions is None or not self.reader.has_masks:
+            return Masks(None, [])
+        masks: list[NDArray[np.bool_] | None] = [None] * len(labels)
+        notes = []
+        for i in np.flatnonzero(labels):
+            position = int(self._positions[i])
             try:
-                for job in jobs:
-                    waiting.append(pool.submit(read, job))
-                    if len(waiting) > ahead + workers:
-                        yield from waiting.popleft().result()
-                while waiting:
-                    yield from waiting.popleft().result()
-            finally:
-                stop.set()
-                for job_ahead in waiting:
-                    job_ahead.cancel()
-
-    def _decode(self, position: int, layout: Layout) -> Result:
-        try:
-            return decode(self.folder / self._files[position], self._full_name(position), layout)
-        except ImageError as error:
-            return error
-
-    def _full_name(self, position: int) -> str:
-        return display_name(self.folder / self._files[position])
-
-    @property
-    def has_masks(self) -> bool:
-        """Whether there is a folder ``ground_truth``."""
-        return self._listing.masks is not None
-
-    @cached_property
-    def _masks(self) -> dict[str, Path]:
-        """Masks by the path of their image without its suffix."""
-        folder = self._listing.masks
-        if folder is None:
-            return {}
-        files = list_images(folder).files
-        return {_stem(file).removesuffix("_mask"): folder / file for file in files}
-
-    def mask(self, position: int, layout: Layout) -> NDArray[np.bool_] | None:
-        """Read the mask of an image; see `ImageSource.mask`."""
-        file = self._listing.within_part(self._files[position])
-        path = self._masks.get(_stem(file))
-        return None if path is None else decode_mask(path, display_name(path), layout)
+                masks[i] = self.reader.mask(position, self.layout)
+            except ImageError as error:
+                if self._strict:
+                    raise
+                name = _printable(self.reader.names[position])
+                notes.append(f"warning: no mask for {name}: {error}")
+        found = sum(mask is not None for mask in masks)
+        notes.append(f"masks: {found:,} for {np.count_nonzero(labels):,} anomalies")
+        return Masks(masks if found else None, notes)
 
 
-def _stem(file: str) -> str:
-    return str(PurePosixPath(file).with_suffix(""))
+def _printable(name: str) -> str:
+    return name if name.isprintable() else repr(name)
 
 
-def _writable(name: str) -> str:
-    """Escape the bytes of a file name that are not UTF-8: it is to be written to files."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+def measured_layout(
+    reader: ImageReader,
+    image_size: int | tuple[int, int] | None = None,
+    resize: str = "stretch",
+) -> Layout:
+    """Choose a layout by a sample of images; see `chosen_layout`.
+
+    It is grey if every image of the sample is.
+
+    Raises
+    ------
+    DataError
+        If no image of the sample is readable.
+    ParameterError
+        If the size is out of range, or `resize` unknown.
+    """
+    if resize not in RESIZES:
+        raise ParameterError(f"resize must be one of {', '.join(RESIZES)}. Got {resize!r}.")
+    median_size, grey = reader.survey()
+    return chosen_layout(median_size, grey=grey, image_size=image_size, resize=resize)
 
 
-def _cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-class ImageArray(ImageSource):
-    """An array of images in an idx, npy or npz file.
+def open_source(
+    path: str,
+    encoder: ImageEncoder | None = None,
+    *,
+    fitting: bool = False,
+    labelled: bool = False,
+    image_size: int | tuple[int, int] | None = None,
+    resize: str | None = None,
+    strict: bool = False,
+    normal_label: Sequence[str] = (),
+) -> ImageSource:
+    """Open images in the layout of an encoder, or in a layout to fit one to.
 
     Parameters
     ----------
-    path : Path
-    name : str
-    """
-
-    def __init__(self, path: Path, name: str) -> None:
-        super().__init__()
-        self.name = name
-        self._array = ArrayFile.open(path, name)
-        self.names = _Numbers(self._array.shape[0])
-        self._limits: tuple[float, float] | None = None
-
-    @property
-    def kinds(self) -> list[str] | None:
-        """Labels of the images, from beside them."""
-        return None if self.labels is None else self.labels.texts
-
-    @cached_property
-    def labels(self) -> Labels | None:
-        """Read when somebody asks: scoring has no use for them."""
-        return read_labels(self._array)
-
-    def _read(self, positions: Sequence[int], layout: Layout) -> Generator[Result]:
-        low, high = self._low_and_high()
-        wanted, start = iter(positions), 0
-        position = next(wanted, None)
-        for block in self._array.blocks(MAX_BATCH_IMAGES):
-            try:
-                pixels = scale_to_bytes(block, low, high)
-            except ValueError as cause:
-                raise DataError(f"{self.name} holds {cause}. Scale its pixels.") from cause
-            size = (pixels.shape[1], pixels.shape[2])
-            while position is not None and position < start + len(block):
-                yield Decoded(_as_laid_out(pixels[position - start], layout), size)
-                position = next(wanted, None)
-            start += len(block)
-            if position is None:
-                return
-
-    def _low_and_high(self) -> tuple[float, float]:
-        if self._limits is None:
-            self._limits = self._array.limits()
-        return self._limits
-
-    def _sample(self, count: int) -> Sequence[int]:
-        return range(count)  # from the start: the file is read in order
-
-
-def _as_laid_out(pixels: NDArray[np.uint8], layout: Layout) -> NDArray[np.uint8]:
-    full = pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]
-    if full.shape == (layout.height, layout.width, layout.channels):
-        return full
-    return resized(pixels, layout)
-
-
-class _Numbers(Sequence[str]):
-    """The names "1", "2", ..., none of which is kept."""
-
-    def __init__(self, count: int) -> None:
-        self._range = range(1, count + 1)
-
-    def __len__(self) -> int:
-        return len(self._range)
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        chosen: Any = self._range[index]
-        # Whatever counts as an index, NumPy's integers too.
-        return [str(i) for i in chosen] if isinstance(index, slice) else str(chosen)
-
-
-# ------------------------------------------------------------------------------- opening
-
-
-def holds_images(path: str | Path) -> bool:
-    """Tell whether a path is a folder or a file of images; the content decides.
-
-    What is not there, or is no regular file, holds none.
-    """
-    path = Path(path)
-    if path.is_dir():
-        return True
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        start = file.read(16)
-    return is_image(start) or holds_array(path)
-
-
-def open_images(path: str | Path, *, fitting: bool = False, strict: bool = False) -> ImageSource:
-    """Open a folder of images, an image, or an array of images.
-
-    Folders are searched through with their subfolders; hidden files, what
-    systems leave behind, other kinds of files, and links that lead out of the
-    folder are passed over. A data set in the MVTec layout, a folder with
-    ``train`` and ``test``, gives the one when fitting and else the other.
-
-    Parameters
-    ----------
-    path : str or Path
-        A folder; a PNG, JPEG, BMP, TIFF, WebP or GIF file; an idx file, which
-        may be gzipped; an npy or npz file, in which X or else the first array
-        is meant.
-    fitting : bool, default=False
-        Where subfolders say which images are normal, take only these.
+    path : str
+        See `open_images`.
+    encoder : ImageEncoder, optional
+    fitting, labelled : bool, default=False
+        See `data.base.Modality.open`.
+    image_size : int or (height, width), optional
+        Size of the images without an encoder; by default measured, see `chosen_layout`.
+    resize : {"stretch", "letterbox"}, optional
+        Way of resizing without an encoder; by default "stretch".
     strict : bool, default=False
-        Raise for the first image that cannot be read.
+        Raise for the first image that is not readable.
+    normal_label : sequence of str
+        Subfolders or labels of normal images; see `anomalous_images`.
 
     Returns
     -------
@@ -436,23 +278,22 @@ def open_images(path: str | Path, *, fitting: bool = False, strict: bool = False
     Raises
     ------
     DataError
-        If there are no images.
+        If there are no images, none of a sample is readable, or labels are not sound.
+    ParameterError
+        If the size or the way of resizing is out of range.
     OSError
         If the path cannot be read.
     """
-    path = Path(path)
-    name = display_name(path)
-    if path.is_dir():
-        listing = list_images(path, "train" if fitting else "test")
-        if fitting:
-            listing = listing.only(NORMAL_FOLDERS)
-        if not listing.files:
-            raise DataError(
-                f"{name} holds no images: no {FORMAT_NAMES} files, in it or in its subfolders."
-            )
-        return ImageFolder(name, path, listing, strict=strict)
-    with path.open("rb") as file:
-        start = file.read(16)
-    if is_image(start) or not holds_array(path):
-        return ImageFolder(name, path.parent, Listing([path.name]), strict=strict)
-    return ImageArray(path, name)
+    if encoder is not None and encoder.shape[2] not in (1, 3):
+        raise DataError(
+            f"The model was fitted on images of {encoder.shape[2]} channels. Files give 1 or 3: "
+            f"score arrays in Python."
+        )
+    reader = open_images(path, fitting=fitting)
+    flags = anomalous_images(reader, normal=normal_label) if labelled else None
+    notes = label_notes(reader, flags) if labelled else []
+    if encoder is None:
+        layout = measured_layout(reader, image_size, resize or "stretch")
+    else:
+        layout = Layout(*encoder.shape, resize=encoder.resize or "stretch")
+    return ImageSource(reader, layout, strict=strict, flags=flags, notes=notes)

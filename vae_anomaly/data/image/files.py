@@ -1,0 +1,63 @@
+"""Readers of images by the content of a path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vae_anomaly._text import display_name
+from vae_anomaly.data.image.array_file import holds_array
+from vae_anomaly.data.image.array_reader import ArrayReader
+from vae_anomaly.data.image.folder_reader import FolderReader
+from vae_anomaly.data.image.labels import NORMAL_FOLDERS
+from vae_anomaly.data.image.listing import Listing, list_images
+from vae_anomaly.data.image.reader import ImageReader
+from vae_anomaly.data.image.signatures import FORMAT_NAMES, SIGNATURE_BYTES, is_image
+from vae_anomaly.exceptions import DataError
+
+__all__ = ["open_images"]
+
+
+def open_images(path: str | Path, *, fitting: bool = False) -> ImageReader:
+    """Open a folder of images, an image, or an array of images.
+
+    Subfolders of a folder are read too. Hidden files, files that operating systems
+    create, files of other types, and links that lead out of the folder are skipped. Of
+    a data set in the MVTec layout, a folder with ``train`` and ``test``, the former is
+    read for fitting and the latter otherwise.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder; a PNG, JPEG, BMP, TIFF, WebP or GIF file; an idx file, which
+        may be gzipped; an npy or npz file, of which X or else the first array
+        is read.
+    fitting : bool, default=False
+        Where subfolders say which images are normal, read only these.
+
+    Returns
+    -------
+    ImageReader
+
+    Raises
+    ------
+    DataError
+        If there are no images.
+    OSError
+        If the path cannot be read.
+    """
+    path = Path(path)
+    name = display_name(path)
+    if path.is_dir():
+        listing = list_images(path, "train" if fitting else "test")
+        if fitting:
+            listing = listing.only(NORMAL_FOLDERS)
+        if not listing.files:
+            raise DataError(
+                f"{name} holds no images: no {FORMAT_NAMES} files, in it or in its subfolders."
+            )
+        return FolderReader(name, path, listing)
+    with path.open("rb") as file:
+        start = file.read(SIGNATURE_BYTES)
+    if is_image(start) or not holds_array(path):
+        return FolderReader(name, path.parent, Listing([path.name]))
+    return ArrayReader(path, name)

@@ -1,0 +1,98 @@
+"""Layout of images: the size, channels and resizing that every image is brought to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vae_anomaly.data.image.pixels import ImageShape
+from vae_anomaly.exceptions import ParameterError
+
+__all__ = ["MAX_LONGER_SIDE", "MAX_PIXELS", "MAX_SIDE", "RESIZES", "Layout", "chosen_layout"]
+
+RESIZES = ("stretch", "letterbox")
+
+MAX_PIXELS = 25_000_000
+"""Pixels of an image file: a few bytes can declare a size that fills the memory."""
+
+MAX_SIDE = 2048
+"""Pixels of a side of a layout."""
+
+MAX_LONGER_SIDE = 32
+"""Pixels of the longer side of a layout for which no size was given."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Size, channels and resizing of images.
+
+    Attributes
+    ----------
+    height, width : int
+        Pixels.
+    channels : {1, 3}
+        Grey, or red, green and blue.
+    resize : {"stretch", "letterbox"}
+        Letterboxing keeps the proportions and fills the rest with mid grey.
+
+    Examples
+    --------
+    >>> print(Layout(48, 64, 3))
+    48 x 64 pixels, colour, stretched
+    """
+
+    height: int
+    width: int
+    channels: int
+    resize: str = "stretch"
+
+    @property
+    def shape(self) -> ImageShape:
+        """Height, width and channels."""
+        return self.height, self.width, self.channels
+
+    def __str__(self) -> str:
+        colours = "grey" if self.channels == 1 else "colour"
+        resized = "stretched" if self.resize == "stretch" else "letterboxed"
+        return f"{self.height} x {self.width} pixels, {colours}, {resized}"
+
+
+def chosen_layout(
+    median_size: tuple[int, int],
+    *,
+    grey: bool,
+    image_size: int | tuple[int, int] | None = None,
+    resize: str = "stretch",
+) -> Layout:
+    """Choose the layout of images.
+
+    Parameters
+    ----------
+    median_size : tuple of int
+        Height and width of the images.
+    grey : bool
+        Whether all of them are grey.
+    image_size : int, (height, width) or None, default=None
+        An int makes a square. None is the median size, scaled down where the longer side
+        is above `MAX_LONGER_SIDE`.
+    resize : {"stretch", "letterbox"}, default="stretch"
+
+    Returns
+    -------
+    Layout
+
+    Raises
+    ------
+    ParameterError
+        If the size is out of range.
+    """
+    if image_size is None:
+        scale = min(1.0, MAX_LONGER_SIDE / max(median_size))
+        height, width = (max(1, round(scale * side)) for side in median_size)
+    elif isinstance(image_size, int):
+        height, width = image_size, image_size
+    else:
+        height, width = image_size
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        size = (height, width)
+        raise ParameterError(f"image_size must be 1 to {MAX_SIDE} pixels. Got {size}.")
+    return Layout(height, width, 1 if grey else 3, resize)
