@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from vae_anomaly.data.image.schema import ImageSchema
-from vae_anomaly.data.image.source import open_images
+from vae_anomaly.data.image.files import open_images
+from vae_anomaly.data.image.layout import Layout
+from vae_anomaly.data.image.source import ImageSource
 
 RAMP = np.tile(np.arange(0, 256, 16, dtype=np.uint8), (8, 1))  # (8, 16)
 COLOURS = np.stack([RAMP, 255 - RAMP, np.full_like(RAMP, 60)], axis=2)
-GREY_8x16, COLOUR_8x16 = ImageSchema(8, 16, 1), ImageSchema(8, 16, 3)
+GREY_8x16, COLOUR_8x16 = Layout(8, 16, 1), Layout(8, 16, 3)
 
 
 def save(path, pixels, form=None, **options):
@@ -20,7 +21,7 @@ def save(path, pixels, form=None, **options):
     return path
 
 
-def read(path, schema=COLOUR_8x16, **options):
-    """Read all images of a path, and the source with what it has to say."""
-    source = open_images(path, **options)
-    return schema.read(source)[0], source
+def read(path, layout=COLOUR_8x16, *, fitting=False, **options):
+    """Read all images of a path, and return them with their source."""
+    source = ImageSource(open_images(path, fitting=fitting), layout, **options)
+    return np.concatenate([batch.records for batch in source.batches()]), source

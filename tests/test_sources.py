@@ -251,7 +251,7 @@ def test_text_columns_are_told_by_their_first_rows(table):
 
 
 def test_an_encoding_error_beyond_the_first_block(table, monkeypatch):
-    monkeypatch.setattr(csv_reader, "BLOCK_BYTES", 16)
+    monkeypatch.setattr(csv_reader, "CHUNK_BYTES", 16)
     good = table("a,b\n" + "1,é\n" * 20)
     assert good.check(["a"]) == 20
     for rows in (20, 20_000):

@@ -87,10 +87,14 @@ class Source(Protocol):
     ----------
     name : str
         Name of the source in messages.
+    unit : str
+        Name of one record in messages.
     n_records : int or None
         Number of records, if it is known without reading them.
     key_name : str
         Name of the column that holds the keys.
+    may_skip : bool
+        Whether records that are not readable are skipped: the result then has their status.
     notes : sequence of str
         Lines to report before reading.
     skipped : sequence of (str, str)
@@ -98,8 +102,10 @@ class Source(Protocol):
     """
 
     name: str
+    unit: str = "record"
     n_records: int | None = None
     key_name: str = "row"
+    may_skip: bool = False
     notes: Sequence[str] = ()
     skipped: Sequence[tuple[str, str]] = ()
 
@@ -161,6 +167,7 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Close files that the source opened."""
+        return
 
     def __enter__(self) -> Self:
         return self

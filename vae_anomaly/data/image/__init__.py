@@ -1,1 +1,1 @@
-"""Images."""
+"""Images: sources and encoder."""

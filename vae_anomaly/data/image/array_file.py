@@ -1,4 +1,4 @@
-"""Arrays of images in a file, idx or NumPy's, read a block at a time. Nothing is unpickled."""
+"""Arrays of images in idx, npy and npz files, read in chunks. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from vae_anomaly._text import shown
-from vae_anomaly.data.image.decoder import MAX_PIXELS
+from vae_anomaly.data.image.layout import MAX_PIXELS
 from vae_anomaly.exceptions import DataError
 
 __all__ = [
@@ -36,20 +36,20 @@ IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x
 
 GZIP, ZIP, NPY = b"\x1f\x8b", b"PK\x03\x04", b"\x93NUMPY"
 
-BLOCK_BYTES = 2**23
+CHUNK_BYTES = 2**23
 
 MAX_DEFLATE_RATIO = 1032
-"""Bytes that one byte can unpack to."""
+"""Bytes that one compressed byte can expand to."""
 
 DAMAGE = (
     *(EOFError, KeyError, OSError, OverflowError, RuntimeError, ValueError),
     *(struct.error, zipfile.BadZipFile, zlib.error),
 )
-"""What the readers of archives and headers raise for bytes that make no sense."""
+"""Errors that readers of archives and headers raise for damaged bytes."""
 
 
 def holds_array(path: Path) -> bool:
-    """Tell from its content whether a regular file is an idx, npy or npz file."""
+    """Return whether a regular file is an idx, npy or npz file, by its content."""
     with path.open("rb") as file:
         start = file.read(8)
     if start.startswith(ZIP):
@@ -80,7 +80,7 @@ class ArrayFile:
     ----------
     path : Path
     name : str
-        What messages call it.
+        Name of the file in messages.
     member : str or None
         Name of the array in an npz archive.
     dtype : numpy.dtype
@@ -101,7 +101,7 @@ class ArrayFile:
         Raises
         ------
         DataError
-            If it holds no images, or fewer bytes than it says.
+            If it holds no images, or fewer bytes than its header says.
         """
         try:
             member = _member(path, name)
@@ -115,8 +115,8 @@ class ArrayFile:
             raise damaged(name, cause) from cause
         return cls(path, name, member, dtype, shape)
 
-    def blocks(self, most: int) -> Iterator[NDArray[Any]]:
-        """Yield the images, at most so many at a time, as they are stored.
+    def chunks(self, max_images: int) -> Iterator[NDArray[np.generic]]:
+        """Yield the images as they are stored, at most `max_images` at a time.
 
         Raises
         ------
@@ -124,7 +124,7 @@ class ArrayFile:
             If the file is damaged.
         """
         size = prod(self.shape[1:]) * self.dtype.itemsize
-        rows = max(1, min(most, BLOCK_BYTES // max(1, size)))
+        rows = max(1, min(max_images, CHUNK_BYTES // max(1, size)))
         try:
             with unpacked(self.path, self.member) as file:
                 read_header(file, self.name)
@@ -143,24 +143,24 @@ class ArrayFile:
             raise damaged(self.name, cause) from cause
 
     def limits(self) -> tuple[float, float]:
-        """Find the smallest and the largest value, NaN if one is."""
+        """Return the smallest and the largest value; NaN if there is a NaN."""
         if self.dtype == np.uint8:
             return 0.0, 255.0
-        ends = [(block.min(), block.max()) for block in self.blocks(2**20)]
+        ends = [(chunk.min(), chunk.max()) for chunk in self.chunks(2**20)]
         return float(np.min([low for low, _ in ends])), float(np.max([high for _, high in ends]))
 
 
 def damaged(name: str, cause: Exception) -> Exception:
-    """Turn one of `DAMAGE` into a sentence, unless it is about the disk."""
+    """Return the error for one of `DAMAGE`: itself if the disk failed."""
     if isinstance(cause, OSError) and cause.errno not in (None, errno.EINVAL):
-        # The disk, not the content; to seek to a place that cannot be is the content's fault.
+        # The disk failed. To seek to an invalid position (EINVAL) is an error of the content.
         return cause
     words = " ".join(str(cause).split())[:100].rstrip(".")
     return DataError(f"{name} is damaged: {words or type(cause).__name__}. Copy it again.")
 
 
 def _member(path: Path, name: str) -> str | None:
-    """Choose the array of an npz archive: X, or else the first; None for other files."""
+    """Return the array of an npz archive to read: X, or else the first; None for other files."""
     with path.open("rb") as file:
         if not file.read(4).startswith(ZIP):
             return None
@@ -173,7 +173,7 @@ def _member(path: Path, name: str) -> str | None:
 
 @contextmanager
 def unpacked(path: Path, member: str | None) -> Iterator[IO[bytes]]:
-    """Open what may be compressed."""
+    """Open a file, or a member of an archive, decompressed."""
     with ExitStack() as stack:
         if member is not None:
             archive = stack.enter_context(zipfile.ZipFile(path))
@@ -187,19 +187,19 @@ def unpacked(path: Path, member: str | None) -> Iterator[IO[bytes]]:
 
 
 def read_header(
-    file: IO[bytes], name: str, *, kinds: str = "biuf", what: str = "numbers: pixels"
+    file: IO[bytes], name: str, *, dtype_codes: str = "biuf", expected: str = "numbers: pixels"
 ) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    """Read the header and leave the file where the values begin.
+    """Read the header, up to where the values begin.
 
     Parameters
     ----------
     file : file
     name : str
-        What messages call it.
-    kinds : str, default="biuf"
-        Kinds of dtypes that are wanted.
-    what : str, default="numbers: pixels"
-        They, in words.
+        Name of the file in messages.
+    dtype_codes : str, default="biuf"
+        Codes, `numpy.dtype.kind`, of the dtypes that are accepted.
+    expected : str, default="numbers: pixels"
+        The same in words.
     """
     start = file.read(4)
     if _is_idx(start):
@@ -212,15 +212,15 @@ def read_header(
         raise DataError(f"{name}: version {rest[2]} of NumPy's format is not read. Save it again.")
     read = npy.read_array_header_1_0 if rest[2] == 1 else npy.read_array_header_2_0
     shape, by_columns, dtype = read(file)
-    if dtype.kind not in kinds:
-        raise DataError(f"{name} holds {shown(str(dtype))}, expected {what}.")
+    if dtype.kind not in dtype_codes:
+        raise DataError(f"{name} holds {shown(str(dtype))}, expected {expected}.")
     if by_columns:
         raise DataError(f"{name} is stored in Fortran's order. Save numpy.ascontiguousarray of it.")
     return dtype, shape
 
 
 def _check_shape(name: str, shape: tuple[int, ...]) -> None:
-    """Refuse an array that is not one of images."""
+    """Raise if the shape is not that of images."""
     images = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3, 4))
     if not images:
         raise DataError(
@@ -237,14 +237,14 @@ def _check_shape(name: str, shape: tuple[int, ...]) -> None:
 
 
 def check_bytes(path: Path, member: str | None, name: str, wanted: int) -> None:
-    """Refuse a file that cannot hold what its header says."""
+    """Raise if a file is too small for what its header says."""
     if member is not None:
         with zipfile.ZipFile(path) as archive:
             facts = archive.getinfo(member)
-        most = min(facts.file_size, MAX_DEFLATE_RATIO * facts.compress_size)
+        available = min(facts.file_size, MAX_DEFLATE_RATIO * facts.compress_size)
     else:
         with path.open("rb") as file:
             packed = file.read(2) == GZIP
-        most = path.stat().st_size * (MAX_DEFLATE_RATIO if packed else 1)
-    if wanted > most:
+        available = path.stat().st_size * (MAX_DEFLATE_RATIO if packed else 1)
+    if wanted > available:
         raise DataError(f"{name} is cut off: its header promises more than it can hold.")

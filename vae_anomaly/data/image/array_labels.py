@@ -1,4 +1,4 @@
-"""What each image of an array shows: an array beside it in the archive, or a file beside its own.
+"""Labels of an array of images: another array of its archive, or a file beside it.
 
 An npz archive may hold ``y``, ``label`` or ``labels``; the idx file
 ``t10k-images-idx3-ubyte`` has its labels in ``t10k-labels-idx1-ubyte``.
@@ -26,33 +26,33 @@ from vae_anomaly.data.image.array_file import (
 )
 from vae_anomaly.exceptions import DataError
 
-__all__ = ["Labels", "read_labels"]
+__all__ = ["ArrayLabels", "read_labels"]
 
 MEMBERS = ("y.npy", "label.npy", "labels.npy")
 
 IDX_NAME = re.compile(r"(.*)images([-.])idx3-ubyte(\.gz)?", re.IGNORECASE | re.DOTALL)
 
 MAX_LABEL_BYTES = 1024
-"""Of one label: more is text that somebody wrote about the image, or an attack."""
+"""Size of one label; longer text is a description, or an attack."""
 
 LAST_CHARACTER = 0x10FFFF
 
-TWO = ("0", "1"), ("False", "True")
-"""Labels of an archive that mean normal and anomalous, as y does for scikit-learn's users."""
+BINARY = ("0", "1"), ("False", "True")
+"""Pairs of labels of an archive that mean normal and anomalous, as y in scikit-learn."""
 
 
 @dataclass(frozen=True)
-class Labels:
+class ArrayLabels:
     """Labels of an array of images.
 
     Attributes
     ----------
     origin : str
-        Where they are from, for messages.
+        Name of the labels in messages.
     texts : list of str
         One for each image.
     normal : tuple of str
-        Those that mean normal without anybody saying so; none if it is for words to tell.
+        Labels that are known to mean normal; empty where that depends on their text.
     """
 
     origin: str
@@ -60,8 +60,8 @@ class Labels:
     normal: tuple[str, ...] = ()
 
 
-def read_labels(array: ArrayFile) -> Labels | None:
-    """Find and read the labels of an array of images.
+def read_labels(array: ArrayFile) -> ArrayLabels | None:
+    """Read the labels of an array of images.
 
     Parameters
     ----------
@@ -69,8 +69,8 @@ def read_labels(array: ArrayFile) -> Labels | None:
 
     Returns
     -------
-    Labels or None
-        None if there are none.
+    ArrayLabels or None
+        None if the array has none.
 
     Raises
     ------
@@ -85,17 +85,17 @@ def read_labels(array: ArrayFile) -> Labels | None:
             return None
         origin = f"{member.removesuffix('.npy')} in {array.name}"
         texts = _read(array.path, member, origin, array)
-        two = next((pair for pair in TWO if set(texts) <= set(pair)), None)
-        return Labels(origin, texts, () if two is None else two[:1])
+        binary = next((pair for pair in BINARY if set(texts) <= set(pair)), None)
+        return ArrayLabels(origin, texts, () if binary is None else binary[:1])
     path = _beside(array.path)
     if path is None:
         return None
     origin = display_name(path)
-    return Labels(origin, _read(path, None, origin, array))
+    return ArrayLabels(origin, _read(path, None, origin, array))
 
 
 def _beside(path: Path) -> Path | None:
-    """Find the idx file of labels that belongs to one of images."""
+    """Return the idx file of labels that belongs to one of images."""
     name = IDX_NAME.fullmatch(path.name)
     if name is None:
         return None
@@ -106,11 +106,13 @@ def _beside(path: Path) -> Path | None:
 
 
 def _read(path: Path, member: str | None, origin: str, array: ArrayFile) -> list[str]:
-    """Read labels as text, whole numbers without a point."""
+    """Read labels as text, integers without a decimal point."""
     n = array.shape[0]
     try:
         with unpacked(path, member) as file:
-            dtype, shape = read_header(file, origin, kinds="biufU", what="numbers or text: labels")
+            dtype, shape = read_header(
+                file, origin, dtype_codes="biufU", expected="numbers or text: labels"
+            )
             if shape not in ((n,), (n, 1)):
                 raise DataError(
                     f"{origin} holds an array of shape {shape}. Expected one label for each of the "
@@ -142,7 +144,7 @@ def _texts(values: NDArray[np.generic], origin: str) -> list[str]:
                 f"{origin}, image {int(np.argmax(missing)) + 1}: expected a label, got "
                 f"{numbers[missing][0]:g}. Fill it in or remove the image."
             )
-        # Beyond, doubles skip integers, and then outgrow them.
+        # From 2**53 on doubles do not hold every integer.
         if ((numbers == np.floor(numbers)) & (np.abs(numbers) < 2**53)).all():
             values = numbers.astype(np.int64)
     if values.dtype.kind == "U":

@@ -1,9 +1,9 @@
-"""One image to pixels: upright, 8 bits a channel, grey or colour, of the size asked for.
+"""Decoding of one image file: upright, 8 bits a channel, grey or colour, in a layout.
 
-What becomes of what: transparent pixels are laid on mid grey, palettes and CMYK
-become colours, 16 bits are scaled to 8, 32-bit numbers count as 0 to 1, 0 to 255
-or 0 to 65,535, whichever holds them all, EXIF rotation is applied, and an animation
-is its first frame.
+Transparent pixels are composited on mid grey. Palettes and CMYK are converted to
+colours. 16 bits are scaled to 8; 32-bit numbers are taken as 0 to 1, 0 to 255 or 0 to
+65,535, the smallest range that holds all of them. EXIF rotation is applied. Of an
+animation the first frame is read.
 """
 
 from __future__ import annotations
@@ -18,38 +18,25 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from vae_anomaly.data.image.layout import MAX_PIXELS, Layout
+from vae_anomaly.data.image.signatures import FORMAT_NAMES, FORMATS, SIGNATURE_BYTES, is_image
 from vae_anomaly.exceptions import DataError
 
 __all__ = [
-    "FORMATS",
-    "FORMAT_NAMES",
-    "MAX_PIXELS",
-    "RESIZES",
+    "GREY",
     "Decoded",
-    "Layout",
     "ImageError",
     "decode",
     "decode_mask",
-    "is_image",
     "resized",
     "scale_to_bytes",
 ]
 
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF")
-"""What Pillow may try: left to itself it has a go at 40 formats, and runs Ghostscript for one."""
-
-FORMAT_NAMES = "PNG, JPEG, BMP, TIFF, WebP or GIF"
-
-RESIZES = ("stretch", "letterbox")
-
-MAX_PIXELS = 25_000_000
-"""Of an image: a few bytes can claim a size that fills the memory."""
-
 LARGE_PIXELS = 4_000_000
-"""From here on images are decoded one at a time, so that threads do not multiply the memory."""
+"""Larger images are decoded one at a time, so that threads do not multiply the memory."""
 
 GREY = 128
-"""Behind transparent pixels, and beside a letterboxed image."""
+"""Background of transparent pixels and of letterboxed images."""
 
 ORIENTATION = 0x0112
 TURNS = {
@@ -62,11 +49,6 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 SIDEWAYS = (5, 6, 7, 8)
-
-MAGIC = (
-    *(b"\x89PNG", b"\xff\xd8\xff", b"GIF87a", b"GIF89a"),
-    *(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
-)
 
 DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
@@ -91,18 +73,8 @@ _one_large = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Size, channels and way of resizing: what an image is turned into."""
-
-    height: int
-    width: int
-    channels: int
-    resize: str = "stretch"
-
-
-@dataclass(frozen=True)
 class Decoded:
-    """An image that was read.
+    """A decoded image.
 
     Attributes
     ----------
@@ -110,7 +82,7 @@ class Decoded:
     size : tuple of int
         Height and width of the original, upright.
     animated : bool
-        More frames followed.
+        Whether more frames follow.
     """
 
     pixels: NDArray[np.uint8]
@@ -119,32 +91,17 @@ class Decoded:
 
 
 class ImageError(DataError):
-    """An image that cannot be read.
+    """An image that is not readable.
 
     Attributes
     ----------
     reason : str
-        What is wrong with it, without its name.
+        Cause, without the name of the image.
     """
 
     def __init__(self, name: str, reason: str) -> None:
         self.reason = reason
         super().__init__(f"{name}: {reason}. Replace the image or remove it.")
-
-
-def is_image(start: bytes) -> bool:
-    """Tell from its first 16 bytes whether a file is an image that we read.
-
-    Examples
-    --------
-    >>> is_image(b"GIF89a"), is_image(b"%PDF-1.7")
-    (True, False)
-    """
-    return (
-        start.startswith(MAGIC)
-        or (start[:4], start[8:12]) == (b"RIFF", b"WEBP")
-        or (start[:2], start[6:10]) == (b"BM", b"\0\0\0\0")
-    )
 
 
 def decode(path: Path, name: str, layout: Layout) -> Decoded:
@@ -154,7 +111,7 @@ def decode(path: Path, name: str, layout: Layout) -> Decoded:
     ----------
     path : Path
     name : str
-        What messages call it.
+        Name of the file in messages.
     layout : Layout
 
     Returns
@@ -164,19 +121,19 @@ def decode(path: Path, name: str, layout: Layout) -> Decoded:
     Raises
     ------
     ImageError
-        Whatever is wrong with the file.
+        If the file is not readable as an image.
     """
     try:
         with path.open("rb") as file:
             return _decoded(file, name, layout)
     except (MemoryError, ImageError):
         raise
-    except Exception as cause:  # decoders raise all kinds, and one image must not stop a run
+    except Exception as cause:  # decoders raise anything, and one image must not stop a run
         raise _explained(cause, path, name) from cause
 
 
 def decode_mask(path: Path, name: str, layout: Layout) -> NDArray[np.bool_]:
-    """Read a mask, true where it is not black, and resize it as the images are.
+    """Read a mask, true where it is not black, in the layout of the images.
 
     Raises
     ------
@@ -194,27 +151,27 @@ def decode_mask(path: Path, name: str, layout: Layout) -> NDArray[np.bool_]:
             return np.asarray(laid) > 0
     except (MemoryError, ImageError):
         raise
-    except Exception as cause:  # decoders raise all kinds, and one image must not stop a run
+    except Exception as cause:  # decoders raise anything, and one image must not stop a run
         raise _explained(cause, path, name) from cause
 
 
 def resized(pixels: NDArray[np.uint8], layout: Layout) -> NDArray[np.uint8]:
-    """Bring the pixels of an image, (h, w) or (h, w, 1, 3 or 4), into a layout."""
+    """Return the pixels of an image, (h, w) or (h, w, 1, 3 or 4), in a layout."""
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[:, :, 0]
     return _pixels(_flat(Image.fromarray(pixels)), layout)
 
 
 def scale_to_bytes(values: NDArray[np.generic], low: float, high: float) -> NDArray[np.uint8]:
-    """Scale numbers between `low` and `high` to 8 bits.
+    """Return numbers between `low` and `high`, scaled to 8 bits.
 
-    They count as 0 to 1, 0 to 255 or 0 to 65,535, whichever holds them all;
-    whole numbers never as 0 to 1, and those of 16 bits always as the last.
+    Their range is 0 to 1, 0 to 255 or 0 to 65,535, the smallest that holds all of them;
+    for integers never 0 to 1, and for those of 16 bits always the last.
 
     Raises
     ------
     ValueError
-        If they are none of these.
+        If they are in none of these ranges.
     """
     if not (low >= 0 and high <= 65_535):  # NaN too
         raise ValueError(f"values from {low:.6g} to {high:.6g}, expected 0 to 1, 255 or 65535")
@@ -228,7 +185,7 @@ def scale_to_bytes(values: NDArray[np.generic], low: float, high: float) -> NDAr
     return np.rint(values.astype(np.float32) * np.float32(255 / top)).astype(np.uint8)
 
 
-# ------------------------------------------------------------------------------ the steps
+# ------------------------------------------------------------------------- decoding
 
 
 def _decoded(file: IO[bytes], name: str, layout: Layout) -> Decoded:
@@ -236,10 +193,10 @@ def _decoded(file: IO[bytes], name: str, layout: Layout) -> Decoded:
         _check_size(image, name)
         width, height = image.size
         animated = bool(getattr(image, "is_animated", False))
-        # A JPEG decodes at an eighth of its size for a quarter of the price.
+        # A JPEG is decoded at an eighth of its size in a quarter of the time.
         drafted = image.draft(None, (2 * max(layout.height, layout.width),) * 2)
         with _one_large if image.width * image.height > LARGE_PIXELS else nullcontext():
-            image.load()  # which turns a TIFF, and forgets that it was to be turned
+            image.load()  # which rotates a TIFF, and drops its orientation
             if drafted is None:
                 width, height = image.size
             turn = _orientation(image)
@@ -264,21 +221,21 @@ def _too_large(size: str) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Read how the camera was held: 1 is upright."""
+    """Return the EXIF orientation: 1 is upright."""
     try:
         return int(image.getexif().get(ORIENTATION, 1))
     except MemoryError:
         raise
-    except Exception:  # what is wrong with the EXIF block is not wrong with the pixels
+    except Exception:  # pixels are sound although the EXIF block is damaged
         return 1
 
 
 def _flat(image: Image.Image) -> Image.Image:
-    """Bring an image of any mode to grey ("L") or colour ("RGB")."""
+    """Convert an image of any mode to grey ("L") or colour ("RGB")."""
     if image.mode in DEEP:
         values = np.asarray(image)
         low, high = float(values.min()), float(values.max())
-        if image.mode == "I":  # the usual home of 16 bits
+        if image.mode == "I":  # most often it holds 16 bits
             values = values.astype(np.uint16 if 0 <= low <= high <= 65_535 else values.dtype)
         return Image.fromarray(scale_to_bytes(values, low, high))
     if image.has_transparency_data:
@@ -300,7 +257,7 @@ def _pixels(image: Image.Image, layout: Layout) -> NDArray[np.uint8]:
 def _laid_out(
     image: Image.Image, layout: Layout, filtering: Image.Resampling, fill: int
 ) -> Image.Image:
-    """Resize an image, keeping its proportions if letterboxed."""
+    """Resize an image; letterboxing keeps its proportions."""
     height, width = layout.height, layout.width
     if layout.resize == "stretch":
         return image.resize((width, height), filtering)
@@ -313,11 +270,11 @@ def _laid_out(
     return ground
 
 
-# ------------------------------------------------------------------------- what was wrong
+# --------------------------------------------------------------------------- errors
 
 
 def _explained(cause: Exception, path: Path, name: str) -> ImageError:
-    """Find the words for what a decoder, or the system, complained about."""
+    """Return the error for what a decoder, or the system, raised."""
     if isinstance(cause, FileNotFoundError):
         return ImageError(name, "there is no such file any more")
     if isinstance(cause, PermissionError):
@@ -328,7 +285,7 @@ def _explained(cause: Exception, path: Path, name: str) -> ImageError:
         return ImageError(name, _too_large("as its header says"))
     start = b""
     with suppress(OSError), path.open("rb") as file:
-        start = file.read(16)
+        start = file.read(SIGNATURE_BYTES)
     if not start:
         return ImageError(name, "it is empty")
     if not is_image(start):
@@ -343,5 +300,5 @@ def _foreign(start: bytes) -> str:
     if start[4:8] == b"ftyp":
         return "a HEIC or AVIF image, or a video"
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n")
-    kinds = (words for magic, words in FOREIGN.items() if text.startswith(magic))
-    return next(kinds, "not an image that we know")
+    found = (words for magic, words in FOREIGN.items() if text.startswith(magic))
+    return next(found, "not an image that we know")

@@ -1,4 +1,4 @@
-"""Which files of a folder are images, and what its subfolders mean."""
+"""Listing of the images in a folder, and of their subfolders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vae_anomaly._text import listed
-from vae_anomaly.data.image.decoder import is_image
+from vae_anomaly.data.image.signatures import SIGNATURE_BYTES, is_image
 
 __all__ = ["Listing", "list_images"]
 
@@ -17,16 +17,16 @@ IMAGES = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib"),
     *(".tif", ".tiff", ".webp", ".gif"),
 )
-"""Suffixes of what ought to be an image that we read: if it is none, it is named."""
+"""Suffixes of images that are read: a file that is none is reported as unreadable."""
 
 UNREAD = (
     *(".svg", ".eps", ".ps", ".pdf", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".psd", ".ico"),
     *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".raw", ".dng", ".cr2", ".nef"),
     *(".mp4", ".avi", ".mov", ".mkv", ".webm"),
 )
-"""Suffixes of images that we do not read: named too, lest anybody think they were scored."""
+"""Suffixes of images that are not read: they are reported too, since they are not scored."""
 
-LEFT_BEHIND = ("thumbs.db", "desktop.ini", "__macosx")
+SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
 
 MASKS = "ground_truth"
 
@@ -38,13 +38,13 @@ class Listing:
     Attributes
     ----------
     files : list of str
-        Their paths inside the folder, with "/" and in order.
+        Sorted paths inside the folder, with "/".
     part : str
-        The subfolder that all of them are in: "train", "test", or "" for none.
+        Subfolder that all of them are in: "train", "test", or "" for none.
     masks : Path or None
-        The folder with images of what is wrong.
+        Folder with images that mark defects.
     notes : tuple of str
-        What was left out.
+        Facts about what was left out.
     """
 
     files: list[str]
@@ -53,21 +53,21 @@ class Listing:
     notes: tuple[str, ...] = field(default=())
 
     def within_part(self, file: str) -> str:
-        """Take the part off the path of an image."""
+        """Return the path of an image without its part."""
         return file.removeprefix(f"{self.part}/") if self.part else file
 
-    def kind(self, file: str) -> str:
-        """Tell the subfolder of an image; "" if it is in none."""
+    def category(self, file: str) -> str:
+        """Return the subfolder of an image; "" if it is in none."""
         folder, slash, _ = self.within_part(file).partition("/")
         return folder if slash else ""
 
-    def only(self, kinds: Sequence[str]) -> Listing:
-        """Keep the images in subfolders of certain names, if there are any."""
-        counts = Counter(self.kind(file) for file in self.files)
-        kept = [kind for kind in counts if kind.casefold() in kinds]
+    def only(self, categories: Sequence[str]) -> Listing:
+        """Return the images in subfolders of certain names; all if there are none."""
+        counts = Counter(self.category(file) for file in self.files)
+        kept = [category for category in counts if category.casefold() in categories]
         if not kept or len(kept) == len(counts):
             return self
-        files = [file for file in self.files if self.kind(file) in kept]
+        files = [file for file in self.files if self.category(file) in kept]
         note = f"only {listed(kept)} is used: {len(files):,} of {len(self.files):,} images"
         return replace(self, files=files, notes=(*self.notes, note))
 
@@ -79,7 +79,7 @@ def list_images(folder: Path, part: str = "") -> Listing:
     ----------
     folder : Path
     part : {"", "train", "test"}
-        What to take of a data set that comes in parts.
+        Part to list of a data set that has parts.
 
     Returns
     -------
@@ -90,8 +90,8 @@ def list_images(folder: Path, part: str = "") -> Listing:
     part = part if in_parts else ""
     masks = (root if in_parts else root.parent) / MASKS
     files, others = [], 0
-    for file, is_one in _walk(folder / part, root, f"{part}/" if part else ""):
-        if is_one:
+    for file, is_image_file in _walk(folder / part, root, f"{part}/" if part else ""):
+        if is_image_file:
             files.append(file)
         else:
             others += 1
@@ -102,37 +102,37 @@ def list_images(folder: Path, part: str = "") -> Listing:
 
 
 def _walk(folder: Path, root: Path, prefix: str) -> Iterator[tuple[str, bool]]:
-    """Yield the visible files below a folder, in order, and whether each is to be an image."""
+    """Yield the visible files below a folder, in order, and whether each is to be read."""
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
         path = f"{prefix}{entry.name}"
-        if entry.name.startswith(".") or entry.name.casefold() in LEFT_BEHIND:
+        if entry.name.startswith(".") or entry.name.casefold() in SYSTEM_FILES:
             continue
         if entry.is_dir(follow_symlinks=False):
             if path != MASKS:
                 yield from _walk(Path(entry.path), root, f"{path}/")
         else:
-            yield path, _is_regular(entry, root) and _ought_to_be_image(Path(entry.path))
+            yield path, _is_regular(entry, root) and _should_be_image(Path(entry.path))
 
 
 def _is_regular(entry: os.DirEntry[str], root: Path) -> bool:
-    """Tell a file from pipes and devices, and from links that lead out of the folder."""
+    """Return whether an entry is a file: no pipe or device, no link that leads out of `root`."""
     if not entry.is_symlink():
         return entry.is_file(follow_symlinks=False)
     try:
         target = Path(entry.path).resolve(strict=True)
-    except (OSError, RuntimeError):  # a dangling link; one that goes round in circles
+    except (OSError, RuntimeError):  # a dangling link, or a cycle of links
         return False
     return target.is_file() and target.is_relative_to(root)
 
 
-def _ought_to_be_image(path: Path) -> bool:
-    """Go by the suffix; where it says nothing, by the content."""
+def _should_be_image(path: Path) -> bool:
+    """Return whether the suffix is that of an image, or else the content is one."""
     if path.suffix.lower() in IMAGES + UNREAD:
         return True
     try:
         with path.open("rb") as file:
-            return is_image(file.read(16))
+            return is_image(file.read(SIGNATURE_BYTES))
     except OSError:
         return False

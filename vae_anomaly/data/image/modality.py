@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from vae_anomaly._text import display_name
 from vae_anomaly.data.base import (
@@ -24,6 +24,9 @@ from vae_anomaly.data.image.encoder import ImageEncoder, shift_for
 from vae_anomaly.data.image.pixels import as_rows, check_shape
 from vae_anomaly.data.image.signatures import SIGNATURE_BYTES, is_image
 from vae_anomaly.data.registry import check_modality
+
+if TYPE_CHECKING:
+    from vae_anomaly.data.image.source import ImageSource
 
 __all__ = ["MODALITY", "Images"]
 
@@ -117,7 +120,8 @@ class Images:
 
     def bind(self, encoder: Encoder, source: Source) -> Encoder:
         """Return the encoder with the way in which the source resizes images."""
-        return replace(cast("ImageEncoder", encoder), resize=source.layout.resize)
+        resize = cast("ImageSource", source).layout.resize
+        return replace(cast("ImageEncoder", encoder), resize=resize)
 
     def reducer(self, encoder: Encoder) -> OneRowEach:
         """Return a reducer that keeps every row."""

@@ -1,13 +1,14 @@
-"""Images as rows of pixels, and back."""
+"""Conversion of images to rows of pixels and back; smoothing and shifts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly.data.base import Records
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.stats.soft_clip import LARGEST
 
@@ -18,15 +19,15 @@ ImageShape = tuple[int, int, int]
 
 
 class Rows(NamedTuple):
-    """What a detector works on, whatever it was given."""
+    """Rows of a matrix, and the images that they were flattened from."""
 
-    values: Any  # (n, columns), or whatever is not images, untouched
-    shape: ImageShape | None  # None where it was not images
-    scale: float  # what pixel values were divided by
+    values: Records  # (n, columns); unchanged if it was not images
+    shape: ImageShape | None  # None if it was not images
+    scale: float  # divisor of the pixel values
 
 
-def as_rows(X: Any) -> Rows:
-    """Flatten images; hand on everything else as it is.
+def as_rows(X: Records) -> Rows:
+    """Flatten images; return everything else unchanged.
 
     Parameters
     ----------
@@ -53,18 +54,18 @@ def as_rows(X: Any) -> Rows:
     return Rows(values / scale if scale != 1 else values, (height, width, channels), scale)
 
 
-def as_images(rows: NDArray[np.float64], shape: ImageShape, scale: float = 1.0) -> Any:
-    """Undo `as_rows`: (n, height, width), or (n, height, width, channels) for colour."""
+def as_images(rows: NDArray[np.float64], shape: ImageShape, scale: float = 1.0) -> Records:
+    """Return rows as images: (n, height, width), or (n, height, width, channels) for colour."""
     height, width, channels = shape
     full = (len(rows), height, width) + ((channels,) if channels > 1 else ())
     return rows.reshape(full) * scale
 
 
 def smooth(rows: NDArray[np.float64], shape: ImageShape, deviation: float) -> NDArray[np.float64]:
-    """Convolve images, each channel by itself, with a Gaussian.
+    """Convolve each channel of images with a Gaussian.
 
-    What is strange about an image is seldom a single pixel: without the finest
-    grain, neighbours support each other.
+    An anomaly is seldom a single pixel: without the finest grain, neighbouring pixels
+    support each other.
 
     Parameters
     ----------
@@ -72,8 +73,8 @@ def smooth(rows: NDArray[np.float64], shape: ImageShape, deviation: float) -> ND
         Flattened images.
     shape : tuple of (height, width, channels)
     deviation : float
-        Of the Gaussian, in pixels; 0 leaves the images as they are. Beyond
-        their border images are mirrored.
+        Standard deviation of the Gaussian, in pixels; 0 leaves the images unchanged.
+        Images are mirrored at their border.
 
     Returns
     -------
@@ -85,7 +86,7 @@ def smooth(rows: NDArray[np.float64], shape: ImageShape, deviation: float) -> ND
 
     images = np.clip(rows, -LARGEST, LARGEST).reshape(len(rows), *shape)
     smoothed = gaussian_filter(images, (0, deviation, deviation, 0))
-    # Means never leave the range, but their rounding may: white would be more than 1.
+    # Means stay in the range, but rounding may leave it: white would be more than 1.
     low, high = images.min(axis=(1, 2), keepdims=True), images.max(axis=(1, 2), keepdims=True)
     return np.clip(smoothed, low, high).reshape(rows.shape)
 
@@ -93,10 +94,10 @@ def smooth(rows: NDArray[np.float64], shape: ImageShape, deviation: float) -> ND
 def shift_augmented(
     rows: NDArray[np.float64], shape: ImageShape, pixels: float
 ) -> Iterator[NDArray[np.float64]]:
-    """Yield images as they are, and then moved down, up, right and left.
+    """Yield images, and then copies of them shifted down, up, right and left.
 
-    A camera is never twice in the same place; where images are few, this is
-    learned from their moved copies.
+    The camera is never twice in the same position. Few images teach this only by their
+    shifted copies.
 
     Parameters
     ----------
@@ -104,7 +105,7 @@ def shift_augmented(
         Flattened images.
     shape : tuple of (height, width, channels)
     pixels : float
-        How far; 0 yields them once. What comes in at a border repeats it.
+        Length of the shift; 0 yields no copies. Pixels at a border are repeated.
 
     Yields
     ------
@@ -121,7 +122,7 @@ def shift_augmented(
 
 
 def check_shape(shape: ImageShape | None, expected: ImageShape | None) -> None:
-    """Refuse images that are not of the shape that a detector was fitted on.
+    """Raise if images are not of the shape that a model was fitted on.
 
     Raises
     ------
@@ -129,11 +130,11 @@ def check_shape(shape: ImageShape | None, expected: ImageShape | None) -> None:
     """
     if shape is None or shape == expected:
         return
-    wanted = "rows of numbers" if expected is None else f"images of {_spelled(expected)}"
+    wanted = "rows of numbers" if expected is None else f"images of {_words_for(expected)}"
     raise DataError(
-        f"Expected {wanted}, as in training, got images of {_spelled(shape)}. Resize them."
+        f"Expected {wanted}, as in training, got images of {_words_for(shape)}. Resize them."
     )
 
 
-def _spelled(shape: ImageShape) -> str:
+def _words_for(shape: ImageShape) -> str:
     return " x ".join(str(side) for side in shape)

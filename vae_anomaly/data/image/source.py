@@ -63,7 +63,9 @@ class ImageSource(Source):
         Names of images of which only the first frame was read in the last reading.
     """
 
+    unit = "image"
     key_name = "file"
+    may_skip = True
 
     def __init__(
         self,

@@ -1,1 +1,1 @@
-"""Tables."""
+"""Tables: sources and encoder."""

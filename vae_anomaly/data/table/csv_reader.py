@@ -1,9 +1,9 @@
-"""CSV tables: pyarrow reads the good ones, Python's csv module finds what is wrong with the bad.
+"""Reader of CSV tables: pyarrow parses them, Python's csv module locates faults.
 
-pyarrow's own messages name neither the line nor, always, the true cause, and
-it lets an unclosed quote swallow the rest of a file. So a file is first looked
-through as bytes (encoding, NUL, quotes), one with quotes also record by
-record, and whatever pyarrow then refuses is searched for with the csv module.
+Messages of pyarrow do not name the line, nor always the true cause, and an unclosed
+quote hides the rest of a file from it. So the bytes of a file are checked first
+(encoding, NUL, quotes), and its records too if it has quotes. The fault of a file that
+pyarrow refuses is then located with the csv module.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from vae_anomaly.exceptions import DataError
 
 __all__ = ["CsvReader"]
 
-BLOCK_BYTES = 2**22
+CHUNK_BYTES = 2**22
 SAMPLE_ROWS = 100
 
 FIRST_LINE = re.compile(rb"[^\r\n]*\r?\n")
@@ -59,16 +59,16 @@ class Record(NamedTuple):
 class CsvReader(TableReader):
     """A comma-separated file in UTF-8, with a line of column names.
 
-    A byte-order mark, quoted fields, any line ends and blank lines are taken
-    as they come. A row has as many fields as there are names.
+    A byte-order mark, quoted fields, all line ends and blank lines are accepted. A row
+    has as many fields as there are names.
 
     Parameters
     ----------
     path : Path
     name : str
-        What messages call it.
+        Name of the table in messages.
     copy : file, optional
-        Closed together with the table.
+        Temporary file to close together with the reader.
     """
 
     def __init__(self, path: Path, name: str, copy: IO[bytes] | None = None) -> None:
@@ -80,7 +80,7 @@ class CsvReader(TableReader):
         self._header_line = header.line
         self.columns = tuple(header.fields)
 
-    # ------------------------------------------------------------------ the fast way
+    # ------------------------------------------------------------ parsing with pyarrow
 
     def batches(self, numbers: Sequence[str], keep: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
         """Yield the rows; see `TableReader.batches`."""
@@ -89,25 +89,25 @@ class CsvReader(TableReader):
         self._checked = True
         wanted = [*numbers, *keep]
         size = rows_of_batch(len(wanted))
-        for block in self._blocks(numbers, wanted):
+        for chunk in self._chunks(numbers, wanted):
             for name in numbers:
                 if not pc.all(
-                    pc.is_finite(block.column(name)), skip_nulls=False, min_count=0
+                    pc.is_finite(chunk.column(name)), skip_nulls=False, min_count=0
                 ).as_py():
                     self._refuse(numbers, f"column {shown(name)} holds a number that is not finite")
-            for start in range(0, block.num_rows, size):
-                yield block.slice(start, size)
+            for start in range(0, chunk.num_rows, size):
+                yield chunk.slice(start, size)
         check_unchanged(self.path, self._state)
 
-    def _blocks(self, numbers: Sequence[str], wanted: list[str]) -> Iterator[pa.RecordBatch]:
+    def _chunks(self, numbers: Sequence[str], wanted: list[str]) -> Iterator[pa.RecordBatch]:
         types = {name: pa.string() for name in wanted} | {name: pa.float64() for name in numbers}
-        # An empty line is a missing cell where there is but one column, else it is nothing.
+        # An empty line is a missing cell in a table of one column, and ignored in others.
         single = len(self.columns) == 1
         try:
             reader = pa_csv.open_csv(
                 openable(self.path),
                 read_options=pa_csv.ReadOptions(
-                    block_size=BLOCK_BYTES, skip_rows=self._header_line - 1 if single else 0
+                    block_size=CHUNK_BYTES, skip_rows=self._header_line - 1 if single else 0
                 ),
                 parse_options=pa_csv.ParseOptions(
                     newlines_in_values=True, ignore_empty_lines=not single
@@ -122,19 +122,19 @@ class CsvReader(TableReader):
             yield from reader
         except (pa.ArrowException, KeyError) as cause:
             self._refuse(numbers, str(cause))
-        except OSError as cause:  # pyarrow does not say which file
+        except OSError as cause:  # pyarrow does not name the file
             raise OSError(cause.errno, cause.strerror, str(self.path)) from cause
 
     def _refuse(self, numbers: Sequence[str], words: str) -> None:
-        """Raise for what pyarrow does not take; return if it is only that there are no rows."""
+        """Raise for what pyarrow refuses; return if there only are no rows."""
         check_unchanged(self.path, self._state)
         if self._find_fault(numbers):
             raise DataError(f"{self.name} cannot be read as CSV: {words.rstrip('.')}.")
 
-    # ------------------------------------------------------------------ the exact way
+    # ------------------------------------------------- location of faults with csv
 
     def _records(self) -> Iterator[Record]:
-        """Yield what is not blank, the header first; of one column, blank cells as well."""
+        """Yield the lines that are not blank, header first; with one column, blank ones too."""
         with self.path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             line, width = 1, 0
@@ -147,18 +147,18 @@ class CsvReader(TableReader):
             except csv.Error as cause:
                 raise DataError(f"{self.name}, line {line}: {_csv_fault(cause)}") from cause
             except UnicodeDecodeError:
-                _ = self._has_quotes  # looks through the file and says where
+                _ = self._has_quotes  # checks the file and raises with the line
                 raise
 
     def _header(self) -> Record:
         with self.path.open("rb") as file:
-            start = file.read(BLOCK_BYTES)
+            start = file.read(CHUNK_BYTES)
         if not start.strip(b"\xef\xbb\xbf \t\r\n"):
             raise DataError(f"{self.name} is empty. Expected a line of column names, then rows.")
         for mark, encoding in WIDE.items():
             if start.startswith(mark):
                 raise DataError(f"{self.name} is {encoding} text. Save it as UTF-8.")
-        self._check_bytes(start, 0, final=len(start) < BLOCK_BYTES)
+        self._check_bytes(start, 0, final=len(start) < CHUNK_BYTES)
         header = next(self._records())
         names = header.fields
         if names[0].startswith("#"):
@@ -180,13 +180,13 @@ class CsvReader(TableReader):
         return header
 
     def type_of(self, column: str) -> pa.DataType:
-        """Tell the type of a column: text."""
+        """Return the type of a column: text."""
         if column not in self.columns:
             raise KeyError(column)
         return pa.string()
 
     def text_columns(self) -> dict[str, str]:
-        """Find columns without any number in the first rows; name -> a text from it."""
+        """Return columns without any number in the first rows: name -> a text from it."""
         texts: dict[str, str] = {}
         numeric: set[str] = set()
         for record in islice(self._records(), 1, SAMPLE_ROWS + 1):
@@ -198,7 +198,7 @@ class CsvReader(TableReader):
         return {name: text for name, text in texts.items() if name not in numeric}
 
     def _find_fault(self, numbers: Sequence[str]) -> bool:
-        """Raise for the first ragged row or bad cell; else tell whether there are rows."""
+        """Raise for the first ragged row or bad cell; else return whether there are rows."""
         places = [(self.columns.index(name), name) for name in numbers]
         width, any_rows = len(self.columns), False
         for line, fields in islice(self._records(), 1, None):
@@ -215,44 +215,44 @@ class CsvReader(TableReader):
 
     @cached_property
     def _has_quotes(self) -> bool:
-        """Look through the file: refuse what is not UTF-8 text, tell whether quotes are in it."""
+        """Whether there are quotes below the header; raises if the file is not UTF-8 text."""
         decoder = codecs.getincrementaldecoder("utf-8")()
         quotes, lines = False, 0
         with self.path.open("rb") as file:
-            # Those around names, which many programs write, `_header` has seen to.
-            header = FIRST_LINE.match(file.read(BLOCK_BYTES))
+            # `_header` has parsed those around names, which many programs write.
+            header = FIRST_LINE.match(file.read(CHUNK_BYTES))
             quotes_from = 0 if header is None else header.end()
             file.seek(0)
-            while block := file.read(BLOCK_BYTES):
-                quotes = quotes or block.find(b'"', quotes_from) >= 0
+            while chunk := file.read(CHUNK_BYTES):
+                quotes = quotes or chunk.find(b'"', quotes_from) >= 0
                 quotes_from = 0
                 pending = decoder.getstate()[0]
                 try:
-                    decoder.decode(block)
+                    decoder.decode(chunk)
                 except UnicodeDecodeError:
-                    self._check_bytes(pending + block, lines, final=True)
-                if b"\0" in block:
-                    self._check_bytes(block, lines, final=False)
-                lines += block.count(b"\n")
+                    self._check_bytes(pending + chunk, lines, final=True)
+                if b"\0" in chunk:
+                    self._check_bytes(chunk, lines, final=False)
+                lines += chunk.count(b"\n")
         pending = decoder.getstate()[0]
         self._check_bytes(pending, lines, final=True)
         return quotes
 
-    def _check_bytes(self, block: bytes, lines_before: int, *, final: bool) -> None:
-        """Raise if `block` holds NUL, or is not UTF-8."""
-        nul = block.find(b"\0")
+    def _check_bytes(self, chunk: bytes, lines_before: int, *, final: bool) -> None:
+        """Raise if some bytes hold NUL, or are not UTF-8."""
+        nul = chunk.find(b"\0")
         if nul >= 0:
-            line = lines_before + block.count(b"\n", 0, nul) + 1
+            line = lines_before + chunk.count(b"\n", 0, nul) + 1
             raise DataError(
                 f"{self.name}, line {line}: a NUL byte. This is not a text file, or it is UTF-16; "
                 f"save it as CSV in UTF-8."
             )
         try:
-            codecs.getincrementaldecoder("utf-8")().decode(block, final)
+            codecs.getincrementaldecoder("utf-8")().decode(chunk, final)
         except UnicodeDecodeError as cause:
-            line = lines_before + block.count(b"\n", 0, cause.start) + 1
+            line = lines_before + chunk.count(b"\n", 0, cause.start) + 1
             raise DataError(
-                f"{self.name}, line {line}: the byte 0x{block[cause.start]:02x} is not UTF-8 text. "
+                f"{self.name}, line {line}: the byte 0x{chunk[cause.start]:02x} is not UTF-8 text. "
                 f"Save the file as UTF-8."
             ) from cause
 

@@ -1,4 +1,4 @@
-"""From a path, or "-", to the source that can read it. The content decides, not the suffix."""
+"""Readers of tables by the content of a path."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def open_table(path: str | Path, *, stdin: BinaryIO | None = None) -> TableReade
         A file, or "-" for standard input. What is not a regular file, such as
         a pipe, is copied to a temporary file, so that it can be read twice.
     stdin : binary file, optional
-        Stands in for standard input.
+        Replacement for standard input.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def open_table(path: str | Path, *, stdin: BinaryIO | None = None) -> TableReade
     Raises
     ------
     DataError
-        If it is no table that we can read.
+        If it is no table of a known format.
     OSError
         If it cannot be opened.
 
@@ -68,17 +68,17 @@ def open_table(path: str | Path, *, stdin: BinaryIO | None = None) -> TableReade
     """
     if str(path) == "-":
         copy = _spooled(stdin or sys.stdin.buffer, "standard input")
-        return _source(Path(copy.name), "standard input", copy)
+        return _reader(Path(copy.name), "standard input", copy)
     path = Path(path)
     with path.open("rb") as file:
         if path.is_file():
-            return _source(path, display_name(path), None)
+            return _reader(path, display_name(path), None)
         copy = _spooled(file, str(path))
-    return _source(Path(copy.name), display_name(path), copy)
+    return _reader(Path(copy.name), display_name(path), copy)
 
 
 def _spooled(stream: BinaryIO, name: str) -> tempfile._TemporaryFileWrapper[bytes]:
-    copy = tempfile.NamedTemporaryFile(prefix="vae-anomaly-")  # noqa: SIM115 - the source closes it
+    copy = tempfile.NamedTemporaryFile(prefix="vae-anomaly-")  # noqa: SIM115 - the reader closes it
     try:
         shutil.copyfileobj(stream, copy)
         copy.flush()
@@ -88,7 +88,7 @@ def _spooled(stream: BinaryIO, name: str) -> tempfile._TemporaryFileWrapper[byte
     return copy
 
 
-def _source(
+def _reader(
     path: Path, name: str, copy: tempfile._TemporaryFileWrapper[bytes] | None
 ) -> TableReader:
     try:

@@ -1,10 +1,10 @@
-"""Parquet tables, a batch of rows at a time, page checksums verified where there are any."""
+"""Reader of Parquet tables in bounded memory; page checksums are verified if there are any."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,7 @@ from vae_anomaly.exceptions import DataError
 __all__ = ["ParquetReader"]
 
 BUFFER_BYTES = 2**16
-"""Of each column."""
+"""Read buffer of each column."""
 
 
 class ParquetReader(TableReader):
@@ -39,9 +39,9 @@ class ParquetReader(TableReader):
     ----------
     path : Path
     name : str
-        What messages call it.
+        Name of the table in messages.
     copy : file, optional
-        Closed together with the table.
+        Temporary file to close together with the reader.
     """
 
     def __init__(self, path: Path, name: str, copy: IO[bytes] | None = None) -> None:
@@ -55,8 +55,8 @@ class ParquetReader(TableReader):
 
     def _file(self) -> pq.ParquetFile:
         try:
-            # Columns are read as they are needed. By default pyarrow keeps in memory what it has
-            # read of a file, and a whole row group where a file may have but one.
+            # By default pyarrow keeps what it has read of a file in memory, and reads whole row
+            # groups, of which a file may have only one.
             return pq.ParquetFile(
                 openable(self.path),
                 page_checksum_verification=True,
@@ -67,26 +67,28 @@ class ParquetReader(TableReader):
             raise self._unsound(cause) from cause
 
     def _unsound(self, cause: Exception) -> Exception:
-        if isinstance(cause, OSError) and cause.errno is not None:  # the disk, not the content
+        if isinstance(cause, OSError) and cause.errno is not None:  # the disk failed
             return OSError(cause.errno, cause.strerror, str(self.path))
         check_unchanged(self.path, self._state)
         words = str(cause).splitlines()[0].rstrip(".")
         return DataError(f"{self.name} is not a sound Parquet file: {words}. Write it again.")
 
     def text_columns(self) -> dict[str, str]:
-        """Find columns whose type is not a number's; name -> the type."""
+        """Return columns whose type is not numeric: name -> the type."""
         return {
-            name: str(kind) for name, kind in self._types.items() if not _is_numeric(_plain(kind))
+            name: str(dtype)
+            for name, dtype in self._types.items()
+            if not _is_numeric(_decoded(dtype))
         }
 
     def type_of(self, column: str) -> pa.DataType:
-        """Tell the type of a column."""
+        """Return the type of a column."""
         return self._types[column]
 
     def batches(self, numbers: Sequence[str], keep: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
         """Yield the rows; see `TableReader.batches`."""
         for name in numbers:
-            if not _is_numeric(_plain(self._types[name])):
+            if not _is_numeric(_decoded(self._types[name])):
                 raise DataError(
                     f"{self.name}, column {shown(name)}: expected numbers, "
                     f"got the type {self._types[name]}. Convert the column."
@@ -108,7 +110,7 @@ class ParquetReader(TableReader):
         except (pa.ArrowException, OSError) as cause:
             raise self._unsound(cause) from cause
 
-    def _numbers(self, array: Any, name: str, rows_before: int) -> Any:
+    def _numbers(self, array: pa.Array, name: str, rows_before: int) -> pa.Array:
         if pa.types.is_dictionary(array.type):
             array = array.dictionary_decode()
         if pa.types.is_boolean(array.type):
@@ -118,7 +120,7 @@ class ParquetReader(TableReader):
         if not pc.all(good, min_count=0).as_py():
             i = int(np.argmin(good.to_numpy(zero_copy_only=False)))
             value = array[i].as_py()
-            if isinstance(value, np.generic):  # what some versions make of a half
+            if isinstance(value, np.generic):  # half-precision floats, in some versions
                 value = value.item()
             raise CellError(f"{self.name}, row {rows_before + i + 1}", name, value)
         return floats
@@ -129,16 +131,16 @@ class ParquetReader(TableReader):
             self._copy.close()
 
 
-def _plain(kind: Any) -> Any:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+def _decoded(dtype: pa.DataType) -> pa.DataType:
+    return dtype.value_type if pa.types.is_dictionary(dtype) else dtype
 
 
-def _is_numeric(kind: Any) -> bool:
+def _is_numeric(dtype: pa.DataType) -> bool:
     types = pa.types
     return bool(
-        types.is_integer(kind)
-        or types.is_floating(kind)
-        or types.is_decimal(kind)
-        or types.is_boolean(kind)
-        or types.is_null(kind)
+        types.is_integer(dtype)
+        or types.is_floating(dtype)
+        or types.is_decimal(dtype)
+        or types.is_boolean(dtype)
+        or types.is_null(dtype)
     )

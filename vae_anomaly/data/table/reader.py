@@ -1,4 +1,4 @@
-"""What a table is to the rest of the package, and the words for a bad cell."""
+"""Readers of tables: batches of columns, and the error for a bad cell."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class CellError(DataError):
     Attributes
     ----------
     fact : str
-        Where it is and what it holds, without what to do about it.
+        Place and content of the cell, without advice.
     column : str
     """
 
@@ -62,16 +62,16 @@ class CellError(DataError):
 
 
 class TableReader(ABC):
-    """A table that can be read in batches, as often as needed.
+    """A table in a file, readable in batches as often as needed.
 
     Attributes
     ----------
     name : str
-        What messages call it.
+        Name of the table in messages.
     columns : tuple of str
-        Names of its columns; no two are equal.
+        Distinct names of the columns.
     rows : int or None
-        How many there are, if that is known without reading them.
+        Number of rows, if it is known without reading them.
     """
 
     name: str
@@ -80,14 +80,14 @@ class TableReader(ABC):
 
     @abstractmethod
     def batches(self, numbers: Sequence[str], keep: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
-        """Yield the rows, some at a time.
+        """Yield the rows in batches.
 
         Parameters
         ----------
         numbers : sequence of str
             Columns that are read as float64. All their values are finite.
         keep : sequence of str
-            Columns that are passed on as they are.
+            Columns that are read unchanged.
 
         Yields
         ------
@@ -104,14 +104,14 @@ class TableReader(ABC):
 
     @abstractmethod
     def text_columns(self) -> dict[str, str]:
-        """Find columns that hold text, by type or first rows; name -> an example of it."""
+        """Return columns that hold text, by type or first rows: name -> an example."""
 
     @abstractmethod
     def type_of(self, column: str) -> pa.DataType:
-        """Tell the type with which a column in `keep` is passed on."""
+        """Return the type of a column in `keep`."""
 
     def check(self, numbers: Sequence[str], keep: Sequence[str] = ()) -> int:
-        """Read the whole table, keep nothing, and count its rows.
+        """Read the whole table and count its rows.
 
         Raises
         ------
@@ -120,15 +120,15 @@ class TableReader(ABC):
         """
         return sum(batch.num_rows for batch in self.batches(numbers, keep))
 
-    def close(self) -> None:  # noqa: B027 - most tables hold nothing
-        """Let go of files that the source made for itself."""
+    def close(self) -> None:  # noqa: B027 - most readers hold no file
+        """Close files that the reader opened."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
@@ -136,7 +136,7 @@ class TableReader(ABC):
 
 
 def check_header(name: str, columns: Sequence[str]) -> None:
-    """Refuse a table without columns, or with two of one name.
+    """Raise if a table has no columns, or two of one name.
 
     Raises
     ------
@@ -153,13 +153,13 @@ def check_header(name: str, columns: Sequence[str]) -> None:
 
 
 def state_of(path: Path) -> tuple[int, int]:
-    """Size and time of the last change of a file."""
+    """Return the size and the time of the last change of a file."""
     status = os.stat(str(path))  # noqa: PTH116 - errors then have the name as text
     return status.st_size, status.st_mtime_ns
 
 
 def check_unchanged(path: Path, before: tuple[int, int]) -> None:
-    """Refuse a file that somebody wrote to while it was read: half of each is neither.
+    """Raise if a file changed while it was read.
 
     Raises
     ------
@@ -171,7 +171,7 @@ def check_unchanged(path: Path, before: tuple[int, int]) -> None:
 
 
 def openable(path: Path) -> str | pa.PythonFile:
-    """Name a file for pyarrow, which takes only names in UTF-8, or open it."""
+    """Return the name of a file for pyarrow, or the open file if its name is not UTF-8."""
     text = str(path)
     return (
         text
@@ -181,15 +181,15 @@ def openable(path: Path) -> str | pa.PythonFile:
 
 
 def floats_of(column: pa.Array) -> NDArray[np.float64]:
-    """Look at a column of float64 without missing values: (n,).
+    """Return a column of float64 without missing values as an array: (n,).
 
-    `pyarrow.Array.to_numpy` would do, but imports pandas, which takes longer than the rest of
-    scoring a small table.
+    It shares the memory. `pyarrow.Array.to_numpy` would import pandas, which takes longer
+    than the rest of scoring a small table.
     """
     _, data = column.buffers()
     return np.frombuffer(data or b"", np.float64)[column.offset :][: len(column)]
 
 
 def rows_of_batch(columns: int) -> int:
-    """Rows in a batch: fewer for wide tables."""
+    """Return the number of rows in a batch: fewer for wide tables."""
     return max(1, min(MAX_BATCH_ROWS, MAX_BATCH_CELLS // max(1, columns)))

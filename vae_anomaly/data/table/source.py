@@ -42,6 +42,8 @@ class TableSource(Source):
         Whether an encoder is still to be fitted: the user may leave columns out.
     """
 
+    unit = "row"
+
     def __init__(
         self,
         reader: TableReader,
