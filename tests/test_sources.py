@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from vae_anomaly.data.table import csv_reader, reader
 
+from vae_anomaly.data.table import csv_reader, reader
 from vae_anomaly.data.table.files import open_table
 from vae_anomaly.data.table.reader import CellError
 from vae_anomaly.exceptions import DataError

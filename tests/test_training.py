@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-
 from vae_anomaly.inference.passes import elbo_terms
+
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.networks.vae import ElboTerms
 from vae_anomaly.training import loop as training
@@ -83,7 +83,9 @@ def test_what_contamination_tells_of_is_not_learned() -> None:
     noise = np.zeros((1, 1), dtype=np.float32)
     left = {}
     for contamination in (None, 0.3):
-        config = TrainingConfig(learning_rate=1e-2, max_steps=600, patience=60, contamination=contamination)
+        config = TrainingConfig(
+            learning_rate=1e-2, max_steps=600, patience=60, contamination=contamination
+        )
         weights, _ = train(spec, InMemoryData(rows, rows), config, np.random.RandomState(0))
         error = elbo_terms(spec, weights, noise, rows, rows).reconstruction.sum(axis=1)
         left[contamination] = error[280:].mean() - error[:280].mean()
@@ -110,7 +112,9 @@ def test_the_best_weights_of_each_member_are_kept() -> None:
 def test_training_stops_when_held_out_rows_no_longer_gain() -> None:
     noise = np.random.RandomState(0).normal(size=(60, 5)).astype(np.float32)
     spec = NetworkSpec(2, 5, (64,), 4, "gaussian")
-    config = TrainingConfig(max_steps=20_000, validation_interval=50, patience=4, learning_rate=3e-3)
+    config = TrainingConfig(
+        max_steps=20_000, validation_interval=50, patience=4, learning_rate=3e-3
+    )
     _, history = train(spec, InMemoryData(noise, noise), config, np.random.RandomState(0))
     assert history.step[-1] < config.max_steps
     assert len(history.held_out) == len(history.loss)
@@ -132,7 +136,11 @@ def test_training_learns_the_variance_of_noise() -> None:
 
 def test_compiling_changes_what_is_learned_by_rounding_alone(monkeypatch) -> None:
     rows = np.random.RandomState(0).normal(size=(200, 3)).astype(np.float32)
-    spec, data, config = NetworkSpec(2, 3, (8,), 2, "gaussian"), InMemoryData(rows, rows), TrainingConfig()
+    spec, data, config = (
+        NetworkSpec(2, 3, (8,), 2, "gaussian"),
+        InMemoryData(rows, rows),
+        TrainingConfig(),
+    )
 
     def fit(least: int) -> tuple[np.ndarray, list[float]]:
         monkeypatch.setattr(training, "MIN_COMPILED_STEPS", least)
@@ -159,7 +167,10 @@ def test_how_many_steps_go_into_one_call_changes_nothing(
     monkeypatch, validation_interval: int
 ) -> None:
     rows = np.random.RandomState(0).normal(size=(90, 3)).astype(np.float32)
-    spec, config = NetworkSpec(1, 3, (4,), 2, "gaussian"), TrainingConfig(max_steps=250, batch_size=16)
+    spec, config = (
+        NetworkSpec(1, 3, (4,), 2, "gaussian"),
+        TrainingConfig(max_steps=250, batch_size=16),
+    )
 
     def fit() -> np.ndarray:
         return train(spec, InMemoryData(rows, rows), config, np.random.RandomState(0))[0]

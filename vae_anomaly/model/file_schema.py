@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly.data.image.schema import ImageSchema
 from vae_anomaly.model.reference import UNIT_RANGE
 from vae_anomaly.stats.densities import MAX_LOG_VARIANCE
-from vae_anomaly.stats.exemplars import MIN_SQUARED_BANDWIDTH, MAX_BANDWIDTH, MAX_EXEMPLARS, max_exemplars
+from vae_anomaly.stats.exemplars import (
+    MAX_BANDWIDTH,
+    MAX_EXEMPLARS,
+    MIN_SQUARED_BANDWIDTH,
+    max_exemplars,
+)
 from vae_anomaly.stats.priors import MAX_COMPONENTS
 from vae_anomaly.storage.container import refuse
 from vae_anomaly.training.history import History
@@ -150,7 +154,7 @@ def _check_images(name: str, config: dict[str, Any]) -> None:
         raise refuse(name, "image_shape must be three ints that make up n_features")
     if images is not None and (
         not isinstance(images, dict)
-        or set(images) != {field.name for field in fields(ImageSchema)}
+        or set(images) != {"channels", "height", "resize", "width"}
         or [images["height"], images["width"], images["channels"]] != shape
         or not all(type(images[key]) is int for key in ("height", "width", "channels"))
         or images["channels"] not in (1, 3)
@@ -204,7 +208,9 @@ def check_arrays(name: str, arrays: dict[str, NDArray[Any]], config: dict[str, A
         if (np.abs(log_variance) > MAX_LOG_VARIANCE).any():
             raise refuse(name, "its prior has variances out of range")
     units = arrays["reference.code_unit"]
-    if (units > 0).sum() != config["n_coded"] or ((units > 0) & (units < 0.99 * UNIT_RANGE[0])).any():
+    if (units > 0).sum() != config["n_coded"] or (
+        (units > 0) & (units < 0.99 * UNIT_RANGE[0])
+    ).any():
         raise refuse(name, "the units of its codes are not as its settings say")
     kept, d = arrays["reference.points"].shape
     if kept > max_exemplars(d):

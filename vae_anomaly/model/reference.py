@@ -144,7 +144,7 @@ class Reference:
         return Exemplars(self.points, self.bandwidth, self.n_skipped_neighbors)
 
     def locate(self, mean: Array, residual: Array) -> Weights:
-        """Return coordinates of codes, (n, members, latent), and residuals, (n, columns): (n, d)."""
+        """Return coordinates of codes (n, members, latent) and residuals (n, columns): (n, d)."""
         used = self.code_unit > 0
         points = [residual / self.residual_unit, mean[:, used] / self.code_unit[used]]
         # In the memory order that a file restores: rounding of sums depends on it.
