@@ -33,6 +33,7 @@ __all__ = [
     "EncoderState",
     "Modality",
     "OneRowEach",
+    "Outline",
     "Records",
     "Reducer",
     "Rows",
@@ -176,6 +177,20 @@ class Source(Protocol):
         self.close()
 
 
+class Outline(NamedTuple):
+    """Sizes of an encoder that determine the networks and the arrays of a model file."""
+
+    n_features: int
+    n_inputs: int
+    blocks: tuple[Block, ...]
+    grid: tuple[int, int, int] | None = None
+
+    @property
+    def n_targets(self) -> int:
+        """Number of targets."""
+        return sum(block.n_targets for block in self.blocks)
+
+
 class EncoderState(NamedTuple):
     """Contents of an encoder for a model file: plain settings and arrays."""
 
@@ -192,11 +207,9 @@ class Encoder(Protocol):
         Name in the registry.
     features : tuple of str
         What contributions to a score belong to.
-    blocks : tuple of Block
-        Which targets each likelihood explains, and which features they belong to.
-    n_inputs : int
-    grid : tuple of (height, width, channels) or None
-        Shape of the inputs for convolutions; None for a plain vector.
+    outline : Outline
+    explained : ndarray of int
+        Features of the blocks, in the order of the targets.
     """
 
     modality: ClassVar[str]
@@ -210,20 +223,12 @@ class Encoder(Protocol):
         """Names of what contributions to a score belong to."""
 
     @property
-    def blocks(self) -> tuple[Block, ...]:
-        """Targets of each likelihood."""
+    def outline(self) -> Outline:
+        """Sizes."""
 
     @property
     def explained(self) -> NDArray[np.intp]:
         """Features of the blocks, in the order of the targets."""
-
-    @property
-    def n_inputs(self) -> int:
-        """Inputs of the encoder network."""
-
-    @property
-    def grid(self) -> tuple[int, int, int] | None:
-        """Shape of the inputs for convolutions."""
 
     def encode(self, records: Any) -> Encoded:
         """Encode records."""
@@ -243,18 +248,25 @@ class Encoder(Protocol):
         None if single features mean nothing by themselves.
         """
 
+    def describe(self) -> dict[str, Any]:
+        """Return what `inspect` says of the data, in plain values."""
+
     def to_state(self) -> EncoderState:
         """Return what a model file stores."""
 
     @classmethod
-    def array_types(cls, settings: Mapping[str, Any]) -> ArrayTypes:
-        """Check settings from a file, and return the types and shapes of the arrays they imply.
+    def outline_of(cls, settings: Mapping[str, Any]) -> Outline:
+        """Check settings from a file, and return the outline of their encoder.
 
         Raises
         ------
         ValueError
             If the settings are not sound.
         """
+
+    @classmethod
+    def array_types(cls, settings: Mapping[str, Any]) -> ArrayTypes:
+        """Return the types and shapes of the arrays that go with sound settings."""
 
     @classmethod
     def from_state(cls, state: EncoderState) -> Self:

@@ -6,14 +6,14 @@ number that a float32 network can digest.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly.data.base import Encoded
-from vae_anomaly.stats.likelihoods import Block
+from vae_anomaly.data.base import ArrayTypes, Encoded
 from vae_anomaly.stats.soft_clip import (
     CLIP_THRESHOLD,
     LARGEST,
@@ -179,9 +179,46 @@ class ColumnScaler:
         rows[:, self.varies] = low[self.varies] + targets * span[self.varies]
         return rows
 
-    def blocks(self, likelihood: str) -> tuple[Block, ...]:
-        """Return one block: a target for each column that varies."""
-        return (Block(likelihood, tuple(np.flatnonzero(self.varies).tolist())),)
+    def describe(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        """Return the properties of each column in plain values."""
+        return [
+            {
+                "name": name,
+                "mean": float(self.center[i]),
+                "deviation": float(self.scale[i]),
+                "low": float(self.low[i]),
+                "high": float(self.high[i]),
+                "constant": not self.varies[i],
+            }
+            for i, name in enumerate(names)
+        ]
+
+    @staticmethod
+    def array_types(n_columns: int) -> ArrayTypes:
+        """Return the types and shapes of `arrays`."""
+        return dict.fromkeys(("center", "scale", "low", "high"), ("F64", (n_columns,)))
+
+    def arrays(self) -> dict[str, Array]:
+        """Return the arrays that a model file stores."""
+        return {name: getattr(self, name) for name in self.array_types(0)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array], n_varying: int) -> ColumnScaler:
+        """Build the scaler from arrays of a file.
+
+        Raises
+        ------
+        ValueError
+            If they are not sound, or another number of columns varies.
+        """
+        scaler = cls(**arrays)
+        if (scaler.scale <= 0).any():
+            raise ValueError("a column has a scale that is not positive")
+        if (scaler.low > scaler.high).any():
+            raise ValueError("the range of a column is reversed")
+        if scaler.varies.sum() != n_varying:
+            raise ValueError("its columns do not vary as its settings say")
+        return scaler
 
     @property
     def unit_interval(self) -> tuple[Array, Array]:

@@ -70,12 +70,13 @@ class FittedAttributes:
     @property
     def columns_(self) -> ColumnScaler:
         """Centre, scale and range of each column."""
-        return self.model_.encoder.scaler
+        scaler: ColumnScaler = getattr(self.model_.encoder, "scaler")  # noqa: B009
+        return scaler
 
     @property
     def image_shape_(self) -> tuple[int, int, int] | None:
         """Height, width and channels of the training images, if it was fitted on images."""
-        return self.model_.encoder.grid
+        return self.model_.encoder.outline.grid
 
     @property
     def smoothing_(self) -> float:

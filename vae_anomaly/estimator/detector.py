@@ -339,7 +339,7 @@ class VAEDetector(
         self.model_ = model
         if checkpointer is not None:
             checkpointer.done()
-        columns, steps = model.network.spec.columns, model.history.step[-1]
+        columns, steps = model.network.spec.n_features, model.history.step[-1]
         warn_if_unused(model.latent_kl, columns=columns, steps=steps)
         return self
 
@@ -348,7 +348,7 @@ class VAEDetector(
         """Wrap a fitted model; `parameters` replace those that it was fitted with."""
         detector = cls(**{**model.parameters, **parameters})
         detector.model_ = model
-        detector.n_features_in_ = len(model.encoder.features)
+        detector.n_features_in_ = model.encoder.outline.n_features
         names = model.encoder.names
         if names is not None:
             detector.feature_names_in_ = np.asarray(names, dtype=object)

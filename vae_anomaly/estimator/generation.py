@@ -149,8 +149,8 @@ class GenerativeMethods(FittedAttributes):
             If the detector was not fitted on images.
         """
         records = self._records(X)
-        if self.model_.encoder.grid is None:
+        if self.model_.encoder.outline.grid is None:
             raise DataError("contribution_maps is for images; for rows there is explain.")
         parts = self.model_.contributions(records)
-        maps = parts[:, :-1].reshape(-1, *self.model_.encoder.grid).sum(axis=-1)
+        maps = parts[:, :-1].reshape(-1, *self.model_.encoder.outline.grid).sum(axis=-1)
         return maps, parts[:, -1]

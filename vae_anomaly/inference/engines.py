@@ -48,14 +48,14 @@ class Engine(Protocol):
         """Decode codes, (members, n, latent): (members, n, outputs)."""
 
     def reconstruction_error(self, codes: Codes, noise: Weights, target: Array) -> Array:
-        """Return -log p(x|z), a mean over members and draws z ~ q(z|x): (n, columns), in nats.
+        """Return -log p(x|z), a mean over members and draws z ~ q(z|x): (n, features), in nats.
 
         Parameters
         ----------
         codes : Codes
         noise : ndarray of shape (draws, latent)
             Standard normal.
-        target : ndarray of shape (n, columns)
+        target : ndarray of shape (n, targets)
         """
 
 
@@ -67,10 +67,9 @@ def engine_for(spec: NetworkSpec, name: str = "auto") -> str:
     ParameterError
         If the engine does not run such networks.
     """
-    dense = spec.image is None and spec.custom is None
     if name == "auto":
-        return "numpy" if dense else "tensorflow"
-    if name == "numpy" and not dense:
+        return "numpy" if spec.is_dense else "tensorflow"
+    if name == "numpy" and not spec.is_dense:
         raise ParameterError(
             "The engine numpy runs dense networks alone. Choose onnx or tensorflow."
         )

@@ -111,8 +111,8 @@ class Network:
         widest = max((spec.outputs, *spec.hidden))
         if spec.custom is not None:
             widest *= CUSTOM_BREADTH
-        if spec.image is not None:
-            widest = max(prod(size) for size in ConvPlan.for_image(spec.image).sizes)
+        if spec.grid is not None:
+            widest = max(prod(size) for size in ConvPlan.for_grid(spec.grid).sizes)
         cells = spec.members * draws * widest
         rows = min(breadth * MAX_BATCH_ROWS, max(1, breadth * MAX_BATCH_CELLS // cells))
         return 1 << (rows.bit_length() - 1)
@@ -152,7 +152,7 @@ class Network:
 
     def decode(self, z: Array) -> Array:
         """Return the expected targets of codes (n, members, latent), a mean over members."""
-        decoded = np.empty((len(z), self.spec.columns))
+        decoded = np.empty((len(z), self.spec.n_targets))
 
         def work(part: slice, batch: list[NDArray[Any]]) -> None:
             outputs = self.engine.decode(batch[0].swapaxes(0, 1))  # (members, rows, outputs)
@@ -164,7 +164,7 @@ class Network:
     def sample(
         self, n: int, rng: np.random.RandomState, components: Weights | None = None
     ) -> Array:
-        """Draw targets: a member, z ~ p(z), x ~ p(x|z); (n, columns).
+        """Draw targets: a member, z ~ p(z), x ~ p(x|z); (n, n_targets).
 
         `components` are those of the prior; without them it is N(0, I).
         """
@@ -181,16 +181,15 @@ class Network:
             outputs[part] = made[here, np.arange(len(here))]
 
         self.for_each_batch(self.batch_rows(), work, z)
-        arrays, family = spec.unpack(self.weights), spec.family
-        parameters = {name: arrays[name][member] for name in family.parameters}
-        return family.sample(rng, family.parts(outputs), parameters)
+        arrays = spec.unpack(self.weights)
+        parameters = {name: arrays[name][member] for name in spec.joint.parameter_sizes}
+        return spec.joint.sample(rng, outputs, parameters)
 
     def expected(self, outputs: Array) -> Array:
-        """Return the mean of p(x|z) over members: (members, n, outputs) to (n, columns)."""
-        family = self.spec.family
-        return family.mean(numpy_ops, family.parts(outputs)).mean(axis=0)
+        """Return the mean of p(x|z) over members: (members, n, outputs) to (n, n_targets)."""
+        return self.spec.joint.mean(numpy_ops, outputs).mean(axis=0)
 
     def residual_scale(self, expected: Array, residual: Array) -> Array:
-        """Return standard deviations of p(x|z), averaged over members or rows: (columns,)."""
+        """Return standard deviations of p(x|z), averaged over members or rows: (n_targets,)."""
         arrays = self.spec.unpack(self.weights)
-        return self.spec.family.residual_scale(expected, residual, arrays)
+        return self.spec.joint.residual_scale(expected, residual, arrays)

@@ -1,6 +1,6 @@
-"""Dense networks in NumPy. See `Engine` for what the methods take and return.
+"""NumPy engine for dense networks. See `Engine` for arguments and results of the methods.
 
-Inside, rows are the last axis, and a rim of zeros surrounds them: see `threads.PADDING`.
+Inside, rows are the last axis, with a padding of zeros on both sides: see `_threads.PADDING`.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ class NumpyEngine:
         arrays = spec.unpack(weights)
         self.encoder = _layers(arrays, "encoder", len(spec.hidden))
         self.decoder = _layers(arrays, "decoder", len(spec.hidden))
-        self.family = spec.family
+        self.joint = spec.joint
         self.parameters = {
-            name: arrays[name].astype(np.float64)[..., None] for name in self.family.parameters
+            name: arrays[name].astype(np.float64)[:, None] for name in self.joint.parameter_sizes
         }
 
     @contextmanager
     def running(self) -> Iterator[int]:
-        """Take a core for each call.
+        """Use one core for each call.
 
-        Products so small are not worth dividing, and divided ones round
-        differently on other numbers of cores.
+        Products are too small to divide, and divided ones round differently on other
+        numbers of cores.
         """
         with SINGLE_THREAD:
             yield joblib.cpu_count()
@@ -69,24 +69,23 @@ class NumpyEngine:
         """Average -log p(x|z) over members and draws."""
         mean, log_variance = (part.swapaxes(1, 2) for part in codes)  # (members, latent, n)
         deviation = 0.0 if self.spec.noiseless else np.exp(0.5 * log_variance)
-        likelihood = np.zeros(target.T.shape)
+        likelihood = np.zeros((self.joint.n_features, len(target))).T  # rows last in memory
         for draw in noise:
             outputs = _forward(self.decoder, mean + deviation * draw[:, None])
-            likelihood += self._log_prob(target.T, outputs)
-        return -likelihood.T / len(noise)
+            likelihood += self._log_prob(target, outputs.swapaxes(1, 2))
+        return -likelihood / len(noise)
 
     def _log_prob(self, target: Array, outputs: Weights) -> Array:
-        """Log p(x|z), averaged over members: (columns, n)."""
-        parts = self.family.parts(outputs.astype(np.float64).swapaxes(1, 2))
-        parts = [part.swapaxes(1, 2) for part in parts]
-        return self.family.log_prob(numpy_ops, target, parts, self.parameters).mean(axis=0)
+        """Log p(x|z), averaged over members: (members, n, outputs) to (n, features)."""
+        outputs = outputs.astype(np.float64)  # keeps the rows last in memory
+        return self.joint.log_prob(numpy_ops, target, outputs, self.parameters).mean(axis=0)
 
 
 def _layers(arrays: Mapping[str, Weights], part: str, hidden: int) -> Layers:
-    """Take the matrices of dense layers, each with its bias as a last column.
+    """Return the matrices of dense layers, each with its bias as the last column.
 
-    All but the last have one more row, which hands on the 1 that the bias is
-    multiplied by: a product is then all there is to do.
+    All but the last have one more row, which passes on the 1 that multiplies the bias: a
+    layer is then one product.
     """
     layers = []
     for i in (*range(hidden), "out"):

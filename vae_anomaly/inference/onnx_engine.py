@@ -1,4 +1,4 @@
-"""Networks in ONNX Runtime. See `Engine` for what the methods take and return."""
+"""ONNX Runtime engine. See `Engine` for arguments and results of the methods."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class OnnxEngine:
 
     def reconstruction_error(self, codes: Codes, noise: Weights, target: Array) -> Array:
         """Average -log p(x|z) over members and draws."""
-        key = noise.tobytes()  # drawn once for a model, and so part of the graph
+        key = noise.tobytes()  # constant for a model, and so part of the graph
         if key not in self._errors:
             self._errors[key] = self._session(lambda networks: self._error_graph(networks, noise))
         named = {"target": target}
@@ -71,7 +71,7 @@ class OnnxEngine:
         )
 
     def _error_graph(self, networks: Networks, noise: Weights) -> Any:
-        target = networks.graph.input("target", "n", self.spec.columns, dtype="float64")
+        target = networks.graph.input("target", "n", self.spec.n_targets, dtype="float64")
         codes = [
             (
                 networks.graph.input(f"mean{member}", "n", self.spec.latent),
@@ -85,7 +85,7 @@ class OnnxEngine:
     @cached_property
     def _encoder(self) -> Any:
         def build(networks: Networks) -> Any:
-            x = networks.graph.input("x", "n", self.spec.columns)
+            x = networks.graph.input("x", "n", self.spec.n_inputs)
             named: dict[str, Any] = {}
             for member in range(self.spec.members):
                 mean, log_variance = networks.encode(member, x)

@@ -1,7 +1,7 @@
-"""Networks as ONNX graphs, built from the weights of a detector; Keras has no part in it.
+"""ONNX graphs of networks, built from their weights, without Keras.
 
-A `Symbol` stands for a tensor of the graph and computes as arrays do, so that
-the formulas of `densities` write themselves into it.
+A `Symbol` is a tensor of the graph that supports arithmetic like an array, so that the
+formulas of `stats` build the graph.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BATCH_NORM_EPSILON = 1e-3
 
 
 class Symbol:
-    """A tensor of a graph. What it is combined with may be an array or a number."""
+    """A tensor of a graph. Other operands may be arrays or numbers."""
 
     def __init__(self, graph: Graph, name: str, dtype: str) -> None:
         self.graph, self.name, self.dtype = graph, name, dtype
@@ -58,28 +58,23 @@ class Symbol:
         return self.apply("Div", other)
 
     __radd__, __rmul__ = __add__, __mul__
-    __array_ufunc__ = None  # an array on the left leaves the sum to us
+    __array_ufunc__ = None  # arrays on the left defer to this class
 
     def cast(self, dtype: str) -> Symbol:
-        """Turn into another type."""
+        """Convert to another type."""
         name = self.graph.node("Cast", [self.name], to=TYPES[dtype])
         return Symbol(self.graph, name, dtype)
 
     def reshape(self, *shape: int) -> Symbol:
-        """Give another shape; -1 is the number of rows."""
+        """Reshape; -1 is the number of rows."""
         sizes = self.graph.as_name(np.array(shape, dtype=np.int64), "int64")
         return Symbol(self.graph, self.graph.node("Reshape", [self.name, sizes]), self.dtype)
 
-    def taken(self, start: int, end: int, axis: int = -1) -> Symbol:
-        """Cut out part of an axis."""
-        ends = [self.graph.as_name(np.array([i]), "int64") for i in (start, end, axis)]
+    def taken(self, start: int, end: int | None, axis: int = -1, step: int = 1) -> Symbol:
+        """Slice an axis."""
+        last = np.iinfo(np.int64).max if end is None else end
+        ends = [self.graph.as_name(np.array([i]), "int64") for i in (start, last, axis, step)]
         return Symbol(self.graph, self.graph.node("Slice", [self.name, *ends]), self.dtype)
-
-    def every(self, count: int, start: int) -> Symbol:
-        """Cut out every so many-th of the last axis."""
-        ends = [start, np.iinfo(np.int64).max, -1, count]
-        names = [self.graph.as_name(np.array([i]), "int64") for i in ends]
-        return Symbol(self.graph, self.graph.node("Slice", [self.name, *names]), self.dtype)
 
     def columns(self, chosen: NDArray[np.intp]) -> Symbol:
         """Take some columns."""
@@ -88,12 +83,12 @@ class Symbol:
         return Symbol(self.graph, name, self.dtype)
 
     def at_most(self, limit: float) -> Symbol:
-        """Put 1 where numbers are within a limit, and else 0."""
+        """Return 1 where numbers are at most a limit, else 0."""
         names = [self.name, self.graph.as_name(limit, self.dtype)]
         return Symbol(self.graph, self.graph.node("LessOrEqual", names), "bool").cast(self.dtype)
 
     def least(self, count: int) -> Symbol:
-        """Take so many of the least numbers of each row, ascending."""
+        """Return the least numbers of each row, ascending."""
         many = self.graph.as_name(np.array([count]), "int64")
         name = self.graph.node("TopK", [self.name, many], n_outputs=2, axis=-1, largest=0)
         return Symbol(self.graph, name, self.dtype)
@@ -106,7 +101,7 @@ class Symbol:
 
 
 class Graph:
-    """An ONNX graph in the making."""
+    """An ONNX graph under construction."""
 
     def __init__(self) -> None:
         self._nodes: list[Any] = []
@@ -129,16 +124,16 @@ class Graph:
         return name
 
     def node(self, kind: str, inputs: list[str], *, n_outputs: int = 1, **attributes: Any) -> str:
-        """Add an operation, and name what comes out of it, of several outputs the first."""
+        """Add an operation, and return the name of its first output."""
         name = f"t{len(self._nodes)}"
         others = [f"{name}_{i}" for i in range(1, n_outputs)]
-        # Named, since older onnxruntimes make names from these, and want no two alike.
+        # Older versions of ONNX Runtime need unique names of operations.
         node = helper.make_node(kind, inputs, [name, *others], name=name, **attributes)
         self._nodes.append(node)
         return name
 
     def finished(self, outputs: Mapping[str, Symbol], rank: int = 2) -> Any:
-        """Make a checked ONNX model of it, with outputs by these names, of so many axes."""
+        """Build and check the ONNX model, with named outputs of some rank."""
         ends, shape = [], ["n", *[None] * (rank - 1)]
         for name, symbol in outputs.items():
             self._nodes.append(helper.make_node("Identity", [symbol.name], [name]))
@@ -169,6 +164,7 @@ def _logaddexp(x: Any, y: Any) -> Any:
 
 
 onnx_ops = SimpleNamespace(
+    concatenate=lambda parts: parts[0].apply("Concat", *parts[1:], axis=-1),
     exp=lambda x: x.apply("Exp") if isinstance(x, Symbol) else np.exp(x),
     expm1=np.expm1,
     lgamma=numpy_ops.lgamma,
@@ -178,13 +174,14 @@ onnx_ops = SimpleNamespace(
     sigmoid=lambda x: x.apply("Sigmoid") if isinstance(x, Symbol) else numpy_ops.sigmoid(x),
     square=lambda x: x * x,
     softplus=_softplus,
+    take=lambda x, start, stop, step=1: x.taken(start, stop, step=step),
     where=np.where,
 )
-"""What `densities` needs, on symbols; of arrays, which become constants, NumPy's."""
+"""Functions of `stats` on symbols; on arrays, which become constants, those of NumPy."""
 
 
 class Networks:
-    """Encoders, decoders and likelihood of the members of a detector, in a graph.
+    """Encoders, decoders and likelihoods of the members, in a graph.
 
     Parameters
     ----------
@@ -195,22 +192,22 @@ class Networks:
     Raises
     ------
     ParameterError
-        For networks of the user's own.
+        For custom networks.
     """
 
     def __init__(self, graph: Graph, spec: NetworkSpec, weights: NDArray[np.float32]) -> None:
         if spec.custom is not None:
             raise ParameterError(
-                "Networks of your own cannot be turned into an ONNX graph here: Keras can, by "
+                "Custom networks cannot be exported as an ONNX graph here; Keras can, with "
                 "encoder.export(path, format='onnx')."
             )
         self.graph, self.spec, self.arrays = graph, spec, spec.unpack(weights)
-        self.plan = None if spec.image is None else ConvPlan.for_image(spec.image)
+        self.plan = None if spec.grid is None else ConvPlan.for_grid(spec.grid)
 
     def reconstruction_error(
         self, codes: list[tuple[Symbol, Symbol]], noise: NDArray[np.float32], target: Symbol
     ) -> Symbol:
-        """Return -log p(x|z), (n, columns), a mean over members and draws.
+        """Return -log p(x|z), (n, features), a mean over members and draws.
 
         Takes the codes of each member in float32 and targets in float64.
         """
@@ -246,21 +243,16 @@ class Networks:
         return self._dense(member, "decoder_out", z)
 
     def log_likelihood(self, member: int, target: Symbol, outputs: Symbol) -> Symbol:
-        """Log p(x|z) of every cell, (n, columns), float64."""
+        """Log p(x|z) of every feature, (n, features), float64."""
         parameters = {
             name: self.arrays[name][member].astype(np.float64)
-            for name in self.spec.family.parameters
+            for name in self.spec.joint.parameter_sizes
         }
-        return self.spec.family.log_prob(onnx_ops, target, self._parts(outputs), parameters)
+        return self.spec.joint.log_prob(onnx_ops, target, outputs.cast("float64"), parameters)
 
     def expected(self, outputs: Symbol) -> Symbol:
-        """Mean of p(x|z), (n, columns), float64."""
-        return self.spec.family.mean(onnx_ops, self._parts(outputs))
-
-    def _parts(self, outputs: Symbol) -> list[Symbol]:
-        """See `Likelihood.parts`; in float64."""
-        count, outputs = self.spec.family.n_outputs, outputs.cast("float64")
-        return [outputs] if count == 1 else [outputs.every(count, i) for i in range(count)]
+        """Mean of p(x|z), (n, targets), float64."""
+        return self.spec.joint.mean(onnx_ops, outputs.cast("float64"))
 
     # ------------------------------------------------------------------------------- layers
 
@@ -269,12 +261,12 @@ class Networks:
         return x.apply("Gemm", kernel, bias)
 
     def _filters(self, member: int, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Kernel in ONNX' order and bias, with the normalisation multiplied in."""
+        """Return kernel, in the order of ONNX, and bias, with the normalisation folded in."""
 
         def get(part: str) -> NDArray[np.float64]:
             return self.arrays[f"{name}.{part}"][member].astype(np.float64)
 
-        # Inputs and outputs stand the other way round in both, and in transposed ones both do.
+        # ONNX puts outputs before inputs, in transposed convolutions inputs before outputs.
         kernel, bias = get("kernel").transpose(3, 2, 0, 1), get("bias")
         if f"{name}.gamma" in self.arrays:
             factor = get("gamma") / np.sqrt(get("moving_variance") + BATCH_NORM_EPSILON)

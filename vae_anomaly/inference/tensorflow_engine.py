@@ -1,7 +1,6 @@
-"""Any network in TensorFlow. See `Engine` for what the methods take and return.
+"""TensorFlow engine for any network. See `Engine` for arguments and results of the methods.
 
-Compiled functions are kept per network shape, not per detector; weights are
-arguments.
+Compiled functions are cached by structure, not by detector; weights are arguments.
 """
 
 from __future__ import annotations
@@ -30,12 +29,8 @@ GPU_BREADTH = 16
 """Rows in a call to a GPU, as a multiple of those in a call to a processor."""
 
 
-class _WholeFloat32(ProcessWideSetting):
-    """Let GPUs multiply with all digits.
-
-    They round what they multiply to ten bits unless they are told not to, which is
-    enough for gradients and not for scores.
-    """
+class _FullFloat32(ProcessWideSetting):
+    """Disable TensorFloat-32: GPUs would round factors to ten bits, too few for scores."""
 
     _before = False
 
@@ -47,7 +42,7 @@ class _WholeFloat32(ProcessWideSetting):
         tf.config.experimental.enable_tensor_float_32_execution(self._before)
 
 
-WHOLE_FLOAT32 = _WholeFloat32()
+FULL_FLOAT32 = _FullFloat32()
 
 
 class TensorFlowEngine:
@@ -64,13 +59,13 @@ class TensorFlowEngine:
 
     @property
     def breadth(self) -> int:
-        """A GPU wants many rows at a time."""
+        """A GPU is efficient with many rows at a time."""
         return GPU_BREADTH if has_gpu() else 1
 
     @contextmanager
     def running(self) -> Iterator[int]:
         """One call keeps all cores busy, or a GPU."""
-        with WHOLE_FLOAT32:
+        with FULL_FLOAT32:
             yield 1
 
     def encode(self, x: Weights) -> Codes:
@@ -87,7 +82,7 @@ class TensorFlowEngine:
 
 
 def _for_members(vae: VAE, x: Tensor) -> Tensor:
-    """Show the same rows to every member: (n, ...) to (members, n, ...)."""
+    """Repeat rows for every member: (n, ...) to (members, n, ...)."""
     return tf.tile(x[None], [vae.members] + [1] * len(x.shape))
 
 
@@ -95,8 +90,8 @@ def _weights_type(spec: NetworkSpec) -> Any:
     return tf.TensorSpec([spec.members, spec.n_weights], tf.float32)
 
 
-def _rows_type(spec: NetworkSpec, dtype: Any = tf.float32) -> Any:
-    return tf.TensorSpec([None, spec.columns], dtype)
+def _rows_type(columns: int, dtype: Any = tf.float32) -> Any:
+    return tf.TensorSpec([None, columns], dtype)
 
 
 def _codes_type(spec: NetworkSpec) -> Any:
@@ -107,8 +102,8 @@ def _codes_type(spec: NetworkSpec) -> Any:
 def _compiled_encoder(spec: NetworkSpec) -> Callable[..., Any]:
     vae = build_vae(spec)
 
-    # Types are spelled out, so that each function is traced once.
-    @tf.function(input_signature=[_weights_type(spec), _rows_type(spec)])
+    # Explicit types, so that each function is traced once.
+    @tf.function(input_signature=[_weights_type(spec), _rows_type(spec.n_inputs)])
     def encode(weights: Tensor, x: Tensor) -> Any:
         with vae.with_weights(weights):
             return vae.encode(_for_members(vae, x))
@@ -124,7 +119,7 @@ def _compiled_error(spec: NetworkSpec) -> Callable[..., Any]:
     @tf.function(
         input_signature=[
             *(_weights_type(spec), _codes_type(spec), _codes_type(spec), noise),
-            _rows_type(spec, tf.float64),
+            _rows_type(spec.n_targets, tf.float64),
         ]
     )
     def reconstruction_error(

@@ -138,7 +138,7 @@ class DriftWatch:
         self.rate = rate
         self._known = self._count(self._calibration)
         self._batch = np.zeros_like(self._known)
-        width = len(self._model.encoder.features)
+        width = self._model.encoder.outline.n_features
         self._n_sampled, self._sum, self._squares = 0, np.zeros(width), np.zeros(width)
 
     def add(self, X: ArrayLike, scores: ArrayLike | None = None) -> Self:

@@ -7,7 +7,7 @@ what a file says a network is. See `vae_anomaly.storage.container` for the bytes
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,14 +17,12 @@ from numpy.typing import NDArray
 
 from vae_anomaly._parameters import check_parameters
 from vae_anomaly._version import __version__
-from vae_anomaly.data.image.encoder import ImageEncoder, smoothing_for
+from vae_anomaly.data.base import Encoder, EncoderState
 from vae_anomaly.data.registry import modality
-from vae_anomaly.data.scaling import ColumnScaler
-from vae_anomaly.data.table.encoder import TableEncoder
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.calibration import Calibration
-from vae_anomaly.model.file_schema import OWN, PARAMETER_TYPES, check_arrays, check_config
+from vae_anomaly.model.file_schema import CUSTOM, PARAMETER_TYPES, check_arrays, check_config
 from vae_anomaly.model.model import Model, resolved_score
 from vae_anomaly.model.parameters import RULES, has_aggregated_prior, network_spec
 from vae_anomaly.model.reference import Reference
@@ -52,49 +50,37 @@ def save_model(model: Model, path: str | Path) -> str:
     OutputError
         If the model is larger than `load_model` accepts, or the file cannot be written.
     """
-    spec, encoder, reference = model.network.spec, model.encoder, model.reference
-    names = encoder.names
+    spec, reference, names = model.network.spec, model.reference, model.encoder.names
     if names is not None and len(set(names)) != len(names):
         raise DataError("Two columns share a name. Rename one of them and fit again.")
-    shape = encoder.shape if isinstance(encoder, ImageEncoder) else None
-    images = None
-    if isinstance(encoder, ImageEncoder) and encoder.resize is not None:
-        height, width, channels = encoder.shape
-        images = {"height": height, "width": width, "channels": channels, "resize": encoder.resize}
+    state = model.encoder.to_state()
     config = {
         "created_with": {"vae_anomaly": __version__},
-        "feature_names": None if names is None else list(names),
+        "encoder": state.settings,
         "history": asdict(model.history),
-        "image_shape": None if shape is None else list(shape),
-        "images": images,
+        "modality": model.encoder.modality,
         "n_calibration": len(model.calibration.scores),
         "n_coded": int((reference.code_unit > 0).sum()),
         "n_components": 0 if model.prior is None else model.prior.shape[1],
-        "n_doubted": reference.n_skipped_neighbors,
         "n_exemplars": len(reference.points),
-        "n_features": len(encoder.features),
-        "n_varying": spec.columns,
+        "n_skipped_neighbors": reference.n_skipped_neighbors,
         "networks": None if spec.custom is None else spec.custom.as_plain(),
-        "offset": -model.calibration.threshold,
         "parameters": _plain_parameters(model.parameters),
-        "picture_scale": encoder.pixel_scale if isinstance(encoder, ImageEncoder) else 1.0,
+        "threshold": model.calibration.threshold,
     }
-    scaler = encoder.scaler
-    arrays: dict[str, tuple[str, NDArray[Any]]] = {
-        f"columns.{field.name}": ("F64", getattr(scaler, field.name))
-        for field in fields(ColumnScaler)
+    values: dict[str, NDArray[Any]] = {
+        **{f"encoder.{name}": array for name, array in state.arrays.items()},
+        "calibration_scores": model.calibration.scores,
+        "latent_kl": model.latent_kl,
+        "prior": np.empty(0) if model.prior is None else model.prior,
+        "noise": model.noise,
+        **{f"reference.{name}": getattr(reference, name) for name in REFERENCE_ARRAYS},
+        **spec.unpack(model.network.weights),
     }
-    arrays["calibration_scores"] = ("F64", model.calibration.scores)
-    arrays["latent_kl"] = ("F64", model.latent_kl)
-    if model.prior is not None:
-        arrays["prior"] = ("F32", model.prior)
-    arrays["noise"] = ("F32", model.noise)
-    for name, (dtype, _) in _reference_layout(spec, config).items():
-        field = {"reach": "bandwidth"}.get(name, name)
-        arrays[f"reference.{name}"] = (dtype, getattr(reference, field))
-    for name, array in spec.unpack(model.network.weights).items():
-        arrays[name] = ("F32", array)
-    return write_container(path, config, arrays)
+    layout = _layout(model.encoder, state.settings, spec, config, len(model.noise))
+    return write_container(
+        path, config, {name: (dtype, values[name]) for name, (dtype, _) in layout.items()}
+    )
 
 
 def load_model(path: str | Path, *, networks: tuple[Any, Any] | None = None) -> Model:
@@ -138,31 +124,19 @@ def inspect(path: str | Path) -> dict[str, Any]:
         If the file is missing or cannot be read.
     """
     file = open_container(path)
-    model = _restore(file, described=True)
-    scaler = model.encoder.scaler
+    model, config = _restore(file, described=True), file.config
     return {
         "sha256": file.sha256,
-        "created_with": file.config["created_with"],
-        "parameters": file.config["parameters"],
+        "created_with": config["created_with"],
+        "parameters": config["parameters"],
         "threshold": model.calibration.threshold,
         "calibration_rows": len(model.calibration.scores),
         "weights": int(model.network.weights.size),
-        "networks": file.config["networks"],
-        "image_shape": file.config["image_shape"],
-        "images": file.config["images"],
+        "networks": config["networks"],
+        "modality": config["modality"],
         "steps": model.history.step[-1],
         "loss": model.history.describe(),
-        "columns": [
-            {
-                "name": name,
-                "mean": float(scaler.center[i]),
-                "deviation": float(scaler.scale[i]),
-                "low": float(scaler.low[i]),
-                "high": float(scaler.high[i]),
-                "constant": not scaler.varies[i],
-            }
-            for i, name in enumerate(model.encoder.features)
-        ],
+        **model.encoder.describe(),
     }
 
 
@@ -171,7 +145,7 @@ def _plain_parameters(given: Any) -> dict[str, Any]:
     for name, types in PARAMETER_TYPES.items():
         value = given[name]
         if name == "architecture":
-            plain[name] = value if isinstance(value, str) else OWN
+            plain[name] = value if isinstance(value, str) else CUSTOM
         elif value is None:
             plain[name] = None
         elif name == "hidden_units":
@@ -187,21 +161,21 @@ def _plain_parameters(given: Any) -> dict[str, Any]:
 def _custom_networks(
     name: str, config: dict[str, Any], networks: Any, *, described: bool
 ) -> CustomNetworks | None:
-    """Describe the user's own networks, after a look at whether they are given where needed."""
+    """Read the description of custom networks, and check that they are given where needed."""
     architecture = config["parameters"]["architecture"]
-    if (config["networks"] is None) != (architecture != OWN):
+    if (config["networks"] is None) != (architecture != CUSTOM):
         raise refuse(name, "its networks are not of the kind that its parameters say")
-    if networks is not None and architecture != OWN:
+    if networks is not None and architecture != CUSTOM:
         raise ParameterError(
             f"{name} was fitted with architecture={architecture!r}, which needs no networks. Load "
             f"it without them."
         )
-    if networks is None and architecture == OWN and not described:
+    if networks is None and architecture == CUSTOM and not described:
         raise ParameterError(
-            f"{name} was fitted with Keras models of the user's own, which a model file does not "
-            f"hold. Use it in Python: load(path, networks=(encoder, decoder))."
+            f"{name} was fitted with custom networks, which a model file does not hold. Use it in "
+            f"Python: load(path, networks=(encoder, decoder))."
         )
-    if architecture != OWN:
+    if architecture != CUSTOM:
         return None
     try:
         return CustomNetworks.from_plain(config["networks"])
@@ -220,49 +194,36 @@ def _restore(file: UnopenedFile, networks: Any = None, *, described: bool = Fals
     if settings["hidden_units"] is not None:
         settings["hidden_units"] = tuple(settings["hidden_units"])
     parameters: Any = SimpleNamespace(**settings)
-    rules = {name: rule for name, rule in RULES.items() if name in settings}
-    shape = None if config["image_shape"] is None else tuple(config["image_shape"])
-    defaults = modality("table" if shape is None else "image").defaults
+    data = modality(config["modality"])
     try:
-        check_parameters(parameters, rules)
-        n_inputs, latent = config["n_varying"], defaults.latent_dim
-        spec = network_spec(parameters, n_inputs, shape, latent, custom)
-        smoothing = 0.0 if shape is None else smoothing_for(parameters, shape)
-    except ParameterError as error:
+        check_parameters(parameters, {key: RULES[key] for key in settings if key in RULES})
+        outline = data.encoder.outline_of(config["encoder"])
+        spec = network_spec(parameters, outline, data.defaults.latent_dim, custom)
+    except (ParameterError, ValueError) as error:
         raise refuse(file.name, str(error).rstrip(".")) from None
-    if spec.image is not None and spec.columns != math.prod(spec.image):
-        raise refuse(file.name, "a convolution needs every pixel")
+    if spec.grid is not None and spec.n_inputs != math.prod(spec.grid):
+        raise refuse(file.name, "a convolution needs every input")
     if has_aggregated_prior(parameters) != bool(config["n_components"]):
         raise refuse(file.name, "the components of its prior do not go with its parameters")
-    arrays = file.arrays(_layout(parameters, spec, config))
+    draws = 1 if spec.noiseless else parameters.n_draws
+    arrays = file.arrays(_layout(data.encoder, config["encoder"], spec, config, draws))
     check_arrays(file.name, arrays, config)
 
     def kept(key: str) -> NDArray[Any]:
-        """Copy an array, to let go of the file's bytes."""
+        """Copy an array, to release the bytes of the file."""
         return _native(arrays[key].copy())
 
-    scaler = ColumnScaler(*(kept(f"columns.{field.name}") for field in fields(ColumnScaler)))
-    names = config["feature_names"]
-    encoder: Any = TableEncoder(
-        None if names is None else tuple(names), scaler, parameters.likelihood
-    )
-    if shape is not None:
-        resize = None if config["images"] is None else config["images"]["resize"]
-        scale = config["picture_scale"]
-        encoder = ImageEncoder(shape, scale, smoothing, scaler, parameters.likelihood, resize)
+    names = data.encoder.array_types(config["encoder"])
+    state = EncoderState(config["encoder"], {name: kept(f"encoder.{name}") for name in names})
+    try:
+        encoder = data.encoder.from_state(state)
+    except ValueError as error:
+        raise refuse(file.name, str(error)) from None
     if custom is not None and networks is not None:
-        given = CustomNetworks.of(networks, scaler.varies, shape)
+        varies = np.isin(np.arange(outline.n_features), encoder.explained)
+        given = CustomNetworks.of(networks, varies, outline.grid)
         spec = replace(spec, custom=given.like(custom))
-    threshold, scores = -config["offset"], kept("calibration_scores")
-    calibration = Calibration(scores, threshold, "false_alarm_rate", parameters.false_alarm_rate)
-    if parameters.threshold is not None:
-        calibration = Calibration(scores, threshold, "threshold", parameters.threshold)
-    elif parameters.contamination is not None:
-        calibration = Calibration(scores, threshold, "contamination", parameters.contamination)
-    reference = {
-        {"reach": "bandwidth"}.get(key, key): kept(f"reference.{key}")
-        for key in _reference_layout(spec, config)
-    }
+    reference = {name: kept(f"reference.{name}") for name in REFERENCE_ARRAYS}
     return Model(
         encoder=encoder,
         network=Network(spec, _native(spec.pack(arrays))),
@@ -270,43 +231,59 @@ def _restore(file: UnopenedFile, networks: Any = None, *, described: bool = Fals
         score_type=resolved_score(parameters.score_type, encoder),
         beta=parameters.beta,
         noise=kept("noise"),
-        prior=kept("prior") if has_aggregated_prior(parameters) else None,
-        reference=Reference(**reference, n_skipped_neighbors=config["n_doubted"]),
-        calibration=calibration,
+        prior=kept("prior") if config["n_components"] else None,
+        reference=Reference(**reference, n_skipped_neighbors=config["n_skipped_neighbors"]),
+        calibration=_calibration(kept("calibration_scores"), config["threshold"], parameters),
         latent_kl=kept("latent_kl"),
         history=History(**config["history"]),
     )
 
 
-def _layout(parameters: Any, spec: NetworkSpec, config: dict[str, Any]) -> Layout:
-    """Types and shapes of all arrays."""
-    columns = ("F64", (config["n_features"],))
-    layout: Layout = {f"columns.{field.name}": columns for field in fields(ColumnScaler)}
+def _calibration(scores: NDArray[Any], threshold: float, parameters: Any) -> Calibration:
+    """Build the calibration; parameters say what the threshold comes from."""
+    if parameters.threshold is not None:
+        return Calibration(scores, threshold, "threshold", parameters.threshold)
+    if parameters.contamination is not None:
+        return Calibration(scores, threshold, "contamination", parameters.contamination)
+    return Calibration(scores, threshold, "false_alarm_rate", parameters.false_alarm_rate)
+
+
+REFERENCE_ARRAYS = (
+    *("code_unit", "residual_unit", "points", "bandwidth"),
+    *("code_center", "code_precision", "typical"),
+)
+
+
+def _layout(
+    encoder: Encoder | type[Encoder],
+    settings: dict[str, Any],
+    spec: NetworkSpec,
+    config: dict[str, Any],
+    draws: int,
+) -> Layout:
+    """Return the types and shapes of all arrays."""
+    members, latent = spec.members, spec.latent
+    types = encoder.array_types(settings)
+    layout: Layout = {f"encoder.{name}": kind for name, kind in types.items()}
     layout["calibration_scores"] = ("F64", (config["n_calibration"],))
-    layout["latent_kl"] = ("F64", (spec.members, spec.latent))
-    if has_aggregated_prior(parameters):
-        layout["prior"] = ("F32", (spec.members, config["n_components"], 2 * spec.latent))
-    layout["noise"] = ("F32", (1 if spec.noiseless else parameters.n_draws, spec.latent))
-    reference = _reference_layout(spec, config)
-    layout |= {f"reference.{field}": kind for field, kind in reference.items()}
-    weights = spec.weight_shapes().items()
-    return layout | {name: ("F32", (spec.members, *shape)) for name, shape in weights}
-
-
-def _reference_layout(spec: NetworkSpec, config: dict[str, Any]) -> Layout:
-    """Types and shapes of what scores compare rows with."""
-    members, latent, n_exemplars = spec.members, spec.latent, config["n_exemplars"]
-    return {
-        "code_unit": ("F32", (members, latent)),
-        "residual_unit": ("F32", (spec.columns,)),
-        "points": ("F32", (n_exemplars, spec.columns + config["n_coded"])),
-        "reach": ("F32", (n_exemplars,)),
-        "code_center": ("F64", (members, latent)),
-        "code_precision": ("F64", (members, latent, latent)),
-        "typical": ("F64", (config["n_features"] + 1,)),
+    layout["latent_kl"] = ("F64", (members, latent))
+    if config["n_components"]:
+        layout["prior"] = ("F32", (members, config["n_components"], 2 * latent))
+    n_exemplars = config["n_exemplars"]
+    layout |= {
+        "noise": ("F32", (draws, latent)),
+        "reference.code_unit": ("F32", (members, latent)),
+        "reference.residual_unit": ("F32", (spec.n_targets,)),
+        "reference.points": ("F32", (n_exemplars, spec.n_targets + config["n_coded"])),
+        "reference.bandwidth": ("F32", (n_exemplars,)),
+        "reference.code_center": ("F64", (members, latent)),
+        "reference.code_precision": ("F64", (members, latent, latent)),
+        "reference.typical": ("F64", (settings["n_features"] + 1,)),
     }
+    weights = spec.weight_shapes().items()
+    return layout | {name: ("F32", (members, *shape)) for name, shape in weights}
 
 
 def _native(array: NDArray[Any]) -> NDArray[Any]:
-    """Bring numbers into the byte order of this machine, which most often they are in."""
+    """Convert to the byte order of this machine, which it usually has already."""
     return array.astype(array.dtype.newbyteorder("="), copy=False)

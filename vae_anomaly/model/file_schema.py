@@ -1,4 +1,4 @@
-"""What a model file may say: a closed schema for its settings, and for what its numbers mean."""
+"""Schema of model files: a closed set of settings, and bounds of the arrays."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly.data.registry import MODALITIES
 from vae_anomaly.model.reference import UNIT_RANGE
 from vae_anomaly.stats.densities import MAX_LOG_VARIANCE
 from vae_anomaly.stats.exemplars import (
@@ -21,7 +22,7 @@ from vae_anomaly.stats.priors import MAX_COMPONENTS
 from vae_anomaly.storage.container import refuse
 from vae_anomaly.training.history import History
 
-__all__ = ["OWN", "PARAMETER_TYPES", "check_arrays", "check_config"]
+__all__ = ["CUSTOM", "PARAMETER_TYPES", "check_arrays", "check_config"]
 
 PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
     "architecture": (str,),
@@ -50,69 +51,61 @@ PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
 
 CONFIG_KEYS = {
     "created_with",
-    "feature_names",
+    "encoder",
     "history",
-    "image_shape",
-    "images",
+    "modality",
     "n_calibration",
     "n_coded",
     "n_components",
-    "n_doubted",
     "n_exemplars",
-    "n_features",
-    "n_varying",
+    "n_skipped_neighbors",
     "networks",
-    "offset",
     "parameters",
-    "picture_scale",
+    "threshold",
 }
 
-OWN = "own"
-"""What stands for a pair of Keras models, which a file does not hold."""
+CUSTOM = "custom"
+"""Stands for a pair of Keras models, which a file does not hold."""
 
 MAX_SKIPPED_NEIGHBORS = 16  # each costs a pass over all distances
 MAX_HIDDEN_LAYERS = 64
-MAX_ROUNDS = 100_000
+MAX_INTERVALS = 100_000
 MAX_LEARNED_LOG_VARIANCE = 1000.0
 
+COUNTS = {
+    "n_calibration": (0, None),
+    "n_coded": (0, None),
+    "n_components": (0, 1 + MAX_COMPONENTS),
+    "n_exemplars": (2, MAX_EXEMPLARS),
+    "n_skipped_neighbors": (0, MAX_SKIPPED_NEIGHBORS),
+}
+"""Bounds of the integers."""
 
 BOUNDS = {
     "reference.code_unit": (0.0, 1.01 * UNIT_RANGE[1]),
     "reference.residual_unit": (0.99 * UNIT_RANGE[0], 1.01 * UNIT_RANGE[1]),
     "reference.points": (-1e18, 1e18),
-    "reference.reach": (0.99 * MIN_SQUARED_BANDWIDTH**0.5, MAX_BANDWIDTH),
+    "reference.bandwidth": (0.99 * MIN_SQUARED_BANDWIDTH**0.5, MAX_BANDWIDTH),
 }
-"""What scores can be computed with in float32."""
+"""Bounds within which float32 can compute scores."""
 
 
 def check_config(name: str, config: Any) -> None:
-    """Hold the settings against a closed schema, so that what follows may trust their types."""
+    """Check the types and bounds of all settings, so that later steps may rely on them."""
     if not isinstance(config, dict) or set(config) != CONFIG_KEYS:
         raise refuse(name, "its settings are not those of a model")
-    for key, least in (
-        ("n_features", 1),
-        ("n_varying", 1),
-        ("n_calibration", 0),
-        ("n_coded", 0),
-        ("n_components", 0),
-        ("n_doubted", 0),
-        ("n_exemplars", 2),
-    ):
-        if type(config[key]) is not int or config[key] < least:
-            raise refuse(name, f"{key} must be an int >= {least}")
-    if config["n_components"] > 1 + MAX_COMPONENTS:
-        raise refuse(name, f"n_components must be {1 + MAX_COMPONENTS} at most")
-    if config["n_doubted"] > MAX_SKIPPED_NEIGHBORS:
-        raise refuse(name, f"n_doubted must be {MAX_SKIPPED_NEIGHBORS} at most")
-    if config["n_exemplars"] > MAX_EXEMPLARS:
-        raise refuse(name, f"n_exemplars must be {MAX_EXEMPLARS} at most")
-    if config["n_varying"] > config["n_features"]:
-        raise refuse(name, "more columns vary than there are")
-    if not _is_finite(config["offset"]):
-        raise refuse(name, "offset must be a finite number")
+    for key, (low, high) in COUNTS.items():
+        if type(config[key]) is not int or config[key] < low:
+            raise refuse(name, f"{key} must be an int >= {low}")
+        if high is not None and config[key] > high:
+            raise refuse(name, f"{key} must be {high} at most")
+    if not _is_finite(config["threshold"]):
+        raise refuse(name, "threshold must be a finite number")
+    if not isinstance(config["modality"], str) or config["modality"] not in MODALITIES:
+        raise refuse(name, f"modality must be one of {', '.join(MODALITIES)}")
+    if not isinstance(config["encoder"], dict):
+        raise refuse(name, "the settings of its encoder are not those of its modality")
     _check_parameter_types(name, config["parameters"])
-    _check_images(name, config)
-    _check_names(name, config["feature_names"], config["n_features"])
     _check_history(name, config["history"])
     made = config["created_with"]
     if not isinstance(made, dict) or not all(
@@ -137,51 +130,16 @@ def _check_parameter_types(name: str, parameters: Any) -> None:
         raise refuse(name, "the parameter 'hidden_units' has a wrong type")
 
 
-def _check_images(name: str, config: dict[str, Any]) -> None:
-    shape, images = config["image_shape"], config["images"]
-    if config["picture_scale"] not in (1.0, 255.0) or type(config["picture_scale"]) is not float:
-        raise refuse(name, "picture_scale must be 1.0 or 255.0")
-    if shape is None:
-        if images is not None:
-            raise refuse(name, "it prepares images but was not fitted on any")
-        return
-    if (
-        not isinstance(shape, list)
-        or len(shape) != 3
-        or not all(type(side) is int and side >= 1 for side in shape)
-        or math.prod(shape) != config["n_features"]
-    ):
-        raise refuse(name, "image_shape must be three ints that make up n_features")
-    if images is not None and (
-        not isinstance(images, dict)
-        or set(images) != {"channels", "height", "resize", "width"}
-        or [images["height"], images["width"], images["channels"]] != shape
-        or not all(type(images[key]) is int for key in ("height", "width", "channels"))
-        or images["channels"] not in (1, 3)
-        or images["resize"] not in ("stretch", "letterbox")
-    ):
-        raise refuse(name, "its preparation of images does not fit the images it learned")
-
-
-def _check_names(name: str, names: Any, n: int) -> None:
-    if names is None:
-        return
-    if not isinstance(names, list) or len(names) != n or not all(map(_is_text, names)):
-        raise refuse(name, f"feature_names must be {n} texts")
-    if len(set(names)) != n:
-        raise refuse(name, "two columns share a name")
-
-
 def _check_history(name: str, history: Any) -> None:
     keys = [field.name for field in fields(History)]
     if not isinstance(history, dict) or sorted(history) != sorted(keys):
         raise refuse(name, "its history is not one")
-    rounds = len(history["step"]) if isinstance(history["step"], list) else 0
-    if not 1 <= rounds <= MAX_ROUNDS:
-        raise refuse(name, "its history has no rounds")
+    intervals = len(history["step"]) if isinstance(history["step"], list) else 0
+    if not 1 <= intervals <= MAX_INTERVALS:
+        raise refuse(name, "its history has no intervals")
     for key in keys:
         values = history[key]
-        lengths = (0, rounds) if key == "held_out" else (rounds,)
+        lengths = (0, intervals) if key == "held_out" else (intervals,)
         if not isinstance(values, list) or len(values) not in lengths:
             raise refuse(name, "its history has gaps")
         if not all(type(v) is int if key == "step" else _is_finite(v) for v in values):
@@ -189,20 +147,14 @@ def _check_history(name: str, history: Any) -> None:
 
 
 def check_arrays(name: str, arrays: dict[str, NDArray[Any]], config: dict[str, Any]) -> None:
-    """Hold the numbers against what they mean."""
-    if (arrays["columns.scale"] <= 0).any():
-        raise refuse(name, "a column has a scale that is not positive")
-    if (arrays["columns.low"] > arrays["columns.high"]).any():
-        raise refuse(name, "a column's range is upside down")
-    if (arrays["columns.low"] < arrays["columns.high"]).sum() != config["n_varying"]:
-        raise refuse(name, "its columns do not vary as its settings say")
+    """Check the values of the arrays."""
     for key, values in arrays.items():
         if key.endswith(".moving_variance") and (values <= 0).any():
             raise refuse(name, f"the variances {key!r} are not all positive")
-    if (np.abs(arrays.get("log_variance", 0.0)) > MAX_LEARNED_LOG_VARIANCE).any():
-        raise refuse(name, "its columns have variances out of range")
-    if (np.asarray(arrays.get("step", 0.0)) < 0).any():
-        raise refuse(name, "a column has a step that is negative")
+        if key.endswith(".log_variance") and (np.abs(values) > MAX_LEARNED_LOG_VARIANCE).any():
+            raise refuse(name, "its columns have variances out of range")
+        if key.endswith(".step") and (values < 0).any():
+            raise refuse(name, "a column has a step that is negative")
     if "prior" in arrays:
         log_variance = np.split(arrays["prior"], 2, axis=-1)[1]
         if (np.abs(log_variance) > MAX_LOG_VARIANCE).any():
@@ -224,13 +176,3 @@ def check_arrays(name: str, arrays: dict[str, NDArray[Any]], config: dict[str, A
 
 def _is_finite(value: Any) -> bool:
     return type(value) is float and math.isfinite(value)
-
-
-def _is_text(value: Any) -> bool:
-    if not isinstance(value, str):
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

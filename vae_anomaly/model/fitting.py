@@ -107,12 +107,12 @@ def fit_model(
         )
     encoder = modality.fit(learned, records.given, records.names, parameters)
     spec = _spec(encoder, parameters, modality.defaults.latent_dim, len(learned))
-    data = InMemoryData.of(modality.augmented(encoder, learned, parameters), parameters.likelihood)
+    data = InMemoryData.of(modality.augmented(encoder, learned, parameters), spec.joint)
     network, history = _train(spec, data, parameters, rng, checkpointer)
     noise = scoring_noise(spec, parameters.n_draws, rng)
 
     # Where there is room, calibration rows are exemplars as well, each for all others.
-    room = max_exemplars(spec.columns + spec.members * spec.latent)
+    room = max_exemplars(spec.n_targets + spec.members * spec.latent)
     supports = len(calibration) > 0 and len(matrix) <= room
     encoded = encoder.encode(subsample(learned, MAX_LATENT_ROWS, rng))
     rows = EncodedRows.of(network, encoded)
@@ -146,16 +146,17 @@ def _spec(
     encoder: Encoder, parameters: FitParameters, default_latent: int, n_rows: int
 ) -> NetworkSpec:
     """Describe the networks for an encoder."""
-    if not encoder.n_inputs:
+    outline = encoder.outline
+    if not outline.n_inputs:
         raise DataError(
-            f"All {len(encoder.features)} columns are constant in the {n_rows} training rows: "
+            f"All {outline.n_features} columns are constant in the {n_rows} training rows: "
             f"there is nothing to learn. Expected at least one column that varies."
         )
     custom = None
     if not isinstance(parameters.architecture, str):
-        varies = np.isin(np.arange(len(encoder.features)), encoder.explained)
-        custom = CustomNetworks.of(parameters.architecture, varies, encoder.grid)
-    return network_spec(parameters, encoder.n_inputs, encoder.grid, default_latent, custom)
+        varies = np.isin(np.arange(outline.n_features), encoder.explained)
+        custom = CustomNetworks.of(parameters.architecture, varies, outline.grid)
+    return network_spec(parameters, outline, default_latent, custom)
 
 
 def _train(

@@ -112,7 +112,7 @@ class Model:
         n, own = len(records), SCORES[self.score_type]
         scores = np.empty(n)
         further = {name: np.empty(n) for name in also}
-        shares = np.empty((n, len(self.encoder.features) + 1)) if contributions else None
+        shares = np.empty((n, self.encoder.outline.n_features + 1)) if contributions else None
 
         def work(part: slice) -> None:
             encoded = self.encoder.encode(records[part])
@@ -123,7 +123,7 @@ class Model:
             for name, values in further.items():
                 values[part] = SCORES[name].total(terms)
 
-        width = max(len(self.encoder.features), self.network.spec.latent)
+        width = max(self.encoder.outline.n_features, self.network.spec.latent)
         self.network.for_each_chunk(n, width, work)
         return Evaluation(scores, shares, further)
 

@@ -69,7 +69,7 @@ def export_onnx(fitted: Fitted | Model, path: str | os.PathLike[str]) -> None:
             f"{', '.join(map(repr, EXPORTED_SCORES))}."
         )
     graph = Graph()
-    rows = graph.input("rows", "n", len(model.encoder.features), dtype="float64")
+    rows = graph.input("rows", "n", model.encoder.outline.n_features, dtype="float64")
     networks = Networks(graph, model.network.spec, model.network.weights)
     score = _score(model, networks, rows)
     built = graph.finished({"anomaly_score": score}, rank=1)

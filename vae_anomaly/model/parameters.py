@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._parameters import Rule, integer, number, one_of, optional, units
+from vae_anomaly.data.base import Outline
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.networks.custom import CustomNetworks, is_pair
 from vae_anomaly.networks.spec import ARCHITECTURES, NetworkSpec
@@ -81,19 +82,16 @@ def has_aggregated_prior(parameters: NetworkParameters) -> bool:
 
 def network_spec(
     parameters: NetworkParameters,
-    n_inputs: int,
-    grid: tuple[int, int, int] | None,
+    outline: Outline,
     default_latent: int,
     custom: CustomNetworks | None = None,
 ) -> NetworkSpec:
-    """Describe the networks for some number of inputs.
+    """Describe the networks for an encoder.
 
     Parameters
     ----------
     parameters : NetworkParameters
-    n_inputs : int
-    grid : tuple of (height, width, channels) or None
-        Shape of the inputs for convolutions.
+    outline : Outline
     default_latent : int
         Latent dimensions where the parameters leave them open.
     custom : CustomNetworks, optional
@@ -103,23 +101,26 @@ def network_spec(
     ParameterError
         If convolutions get no grid, or there is nothing to train.
     """
+    grid = outline.grid
     architecture = "custom" if custom is not None else _architecture(parameters, grid)
     spec = NetworkSpec(
         members=parameters.n_members or (DENSE_MEMBERS if architecture == "dense" else 1),
-        columns=n_inputs,
+        n_inputs=outline.n_inputs,
+        blocks=outline.blocks,
         hidden=() if custom else tuple(parameters.hidden_units or HIDDEN_UNITS[architecture]),
         latent=custom.latent if custom else parameters.latent_dim or default_latent,
-        likelihood=parameters.likelihood,
-        variance=parameters.variance if parameters.likelihood == "gaussian" else None,
+        variance=parameters.variance,
         noiseless=parameters.beta == 0,
-        image=grid if architecture in CONVOLUTIONAL else None,
+        grid=grid if architecture in CONVOLUTIONAL else None,
         batch_norm=architecture == "conv_bn",
         custom=custom,
     )
-    if custom is not None and spec.family.n_outputs > 1:
+    one_each = spec.n_inputs == spec.n_targets == spec.joint.n_outputs
+    if custom is not None and not one_each:
         raise ParameterError(
-            f"likelihood={spec.likelihood!r} asks the decoder for {spec.family.n_outputs} numbers "
-            f"a column, and custom networks make one. Choose another likelihood."
+            f"likelihood={parameters.likelihood!r} asks the decoder for {spec.joint.n_outputs} "
+            f"numbers for {spec.n_inputs} columns, and custom networks make one a column. Choose "
+            f"another likelihood."
         )
     if not spec.n_trainable:
         raise ParameterError(

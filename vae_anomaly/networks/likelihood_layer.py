@@ -1,4 +1,4 @@
-"""The decoder's last layer: it holds the parameters that a family of p(x|z) has beside it.
+"""Likelihood layer: the parameters of p(x|z) that are not outputs of the decoder.
 
 The same formulas train the networks in float32 and score rows in float64.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from vae_anomaly.networks.backend import keras
-from vae_anomaly.stats.likelihoods import Likelihood
+from vae_anomaly.stats.likelihoods import JointLikelihood
 
 __all__ = ["LikelihoodLayer"]
 
@@ -20,6 +20,7 @@ ops = keras.ops
 Tensor = Any
 
 keras_ops = SimpleNamespace(
+    concatenate=lambda parts: ops.concatenate(parts, axis=-1),
     exp=ops.exp,
     expm1=ops.expm1,
     lgamma=tf.math.lgamma,  # Keras has none
@@ -29,41 +30,41 @@ keras_ops = SimpleNamespace(
     sigmoid=ops.sigmoid,
     softplus=ops.softplus,
     square=ops.square,
+    take=lambda x, start, stop, step=1: x[..., start:stop:step],
     where=ops.where,
 )
-"""What `densities` needs, on tensors."""
+"""Functions of `stats.densities` and `stats.likelihoods`, on tensors."""
 
 
 class LikelihoodLayer(keras.layers.Layer):
-    """A family of distributions, for each of several networks at once.
+    """Joint likelihood with parameters for each of several networks.
 
     Parameters
     ----------
-    family : Likelihood
-    members, columns : int
-        Sizes of what is learned.
+    joint : JointLikelihood
+    members : int
     """
 
-    def __init__(self, family: Likelihood, members: int, columns: int) -> None:
+    def __init__(self, joint: JointLikelihood, members: int) -> None:
         super().__init__(dtype="float32", name="likelihood")
-        self.family = family
+        self.joint = joint
         self.parameters = {
             name: self.add_weight(
-                shape=(members, 1, columns),
-                initializer=keras.initializers.Constant(family.learned_parameters.get(name, 0.0)),
-                trainable=name in family.learned_parameters,
+                shape=(members, 1, size),
+                initializer=keras.initializers.Constant(joint.learned.get(name, 0.0)),
+                trainable=name in joint.learned,
                 name=name,
             )
-            for name in family.parameters
+            for name, size in joint.parameter_sizes.items()
         }
 
     def log_prob(self, x: Tensor, outputs: Tensor) -> Tensor:
-        """Log p(x|z) of every cell, in the type of x: (members, draws, n, columns).
+        """Log p(x|z) of every explained feature, in the type of x.
 
-        Takes what the decoder makes: (members, draws, n, outputs).
+        Maps targets (members, 1, n, targets) and outputs of the decoder (members, draws, n,
+        outputs) to (members, draws, n, features).
         """
         parameters = {
             name: ops.cast(value, x.dtype)[:, None] for name, value in self.parameters.items()
         }
-        parts = self.family.parts(ops.cast(outputs, x.dtype))
-        return self.family.log_prob(keras_ops, x, parts, parameters)
+        return self.joint.log_prob(keras_ops, x, ops.cast(outputs, x.dtype), parameters)

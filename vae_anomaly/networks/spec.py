@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache, wraps
+from functools import cached_property, lru_cache, wraps
 from itertools import pairwise
 from math import prod
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly.networks.custom import CustomNetworks
-from vae_anomaly.stats.likelihoods import LIKELIHOODS, Likelihood
+from vae_anomaly.stats.likelihoods import Block, JointLikelihood
 
 __all__ = ["ARCHITECTURES", "ConvPlan", "NetworkSpec", "cached_by_spec"]
 
@@ -43,14 +43,14 @@ class ConvPlan:
 
     Examples
     --------
-    >>> ConvPlan.for_image((28, 28, 1)).sizes
+    >>> ConvPlan.for_grid((28, 28, 1)).sizes
     ((28, 28, 1), (14, 14, 32), (7, 7, 64))
     """
 
     sizes: tuple[tuple[int, int, int], ...]
 
     @classmethod
-    def for_image(cls, shape: tuple[int, int, int]) -> ConvPlan:
+    def for_grid(cls, shape: tuple[int, int, int]) -> ConvPlan:
         """Halve until the longer side is small, doubling the filters; at least once."""
         sizes, filters = [shape], FIRST_FILTERS
         while len(sizes) == 1 or max(sizes[-1][:2]) > MIN_SIDE:
@@ -83,21 +83,21 @@ class NetworkSpec:
     ----------
     members : int
         Networks side by side.
-    columns : int
-        Inputs, and outputs, of each.
+    n_inputs : int
+        Inputs of the encoder.
+    blocks : tuple of Block
+        Targets, and their likelihoods.
     hidden : tuple of int
         Units of the encoder's hidden layers; the decoder mirrors them.
     latent : int
         Latent dimensions.
-    likelihood : str
-        Name of the family of p(x|z), in `families.LIKELIHOODS`.
     variance : float or None
         Fixed variance of the Gaussian; None when it is learned.
     noiseless : bool
         True for an autoencoder: posterior means are decoded, not samples.
-    image : tuple of (height, width, channels) or None
-        None for dense networks; else rows are images, flattened, for
-        convolutional ones, and `hidden` comes after the convolutions.
+    grid : tuple of (height, width, channels) or None
+        None for dense networks; else the shape of the inputs for convolutional ones, and
+        `hidden` comes after the convolutions.
     batch_norm : bool
         Whether the outputs of the inner convolutions are normalised.
     custom : CustomNetworks or None
@@ -105,25 +105,40 @@ class NetworkSpec:
     """
 
     members: int
-    columns: int
+    n_inputs: int
+    blocks: tuple[Block, ...]
     hidden: tuple[int, ...]
     latent: int
-    likelihood: str
     variance: float | None = None
     noiseless: bool = False
-    image: tuple[int, int, int] | None = None
+    grid: tuple[int, int, int] | None = None
     batch_norm: bool = False
     custom: CustomNetworks | None = None
 
     @property
     def outputs(self) -> int:
         """Numbers that a decoder makes for a row."""
-        return self.columns * self.family.n_outputs
+        return self.joint.n_outputs
+
+    @cached_property
+    def joint(self) -> JointLikelihood:
+        """Likelihood of all targets."""
+        return JointLikelihood(self.blocks, self.variance)
 
     @property
-    def family(self) -> Likelihood:
-        """Likelihood of p(x|z)."""
-        return LIKELIHOODS[self.likelihood](self.variance)
+    def n_targets(self) -> int:
+        """Targets of the likelihoods."""
+        return self.joint.n_targets
+
+    @property
+    def n_features(self) -> int:
+        """Features that the targets belong to."""
+        return self.joint.n_features
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether the networks are this package's dense ones."""
+        return self.grid is None and self.custom is None
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every weight of one member, in the model's order.
@@ -133,7 +148,7 @@ class NetworkSpec:
 
         Examples
         --------
-        >>> NetworkSpec(1, 3, (4,), 2, "gaussian").weight_shapes()["encoder_0.kernel"]
+        >>> NetworkSpec(1, 3, (Block("gaussian", 3),), (4,), 2).weight_shapes()["encoder_0.kernel"]
         (3, 4)
         """
         return self._trainable_shapes() | self._state_shapes()
@@ -142,8 +157,8 @@ class NetworkSpec:
         shapes: dict[str, tuple[int, ...]] = {}
         if self.custom is not None:
             shapes |= self.custom.shapes(trainable=True)
-        elif self.image is not None:
-            plan = ConvPlan.for_image(self.image)
+        elif self.grid is not None:
+            plan = ConvPlan.for_grid(self.grid)
             channels = [plan.sizes[0][2], *plan.filters]
             shapes |= _conv_shapes("encoder_conv", channels, batch_norm=self.batch_norm)
             shapes |= _dense_shapes("encoder", [plan.flat, *self.hidden, 2 * self.latent])
@@ -153,27 +168,29 @@ class NetworkSpec:
             shapes |= _conv_shapes(
                 "decoder_conv", grown, transposed=True, batch_norm=self.batch_norm
             )
-            made = channels[0] * self.family.n_outputs
+            made = channels[0] * self.joint.n_outputs // self.joint.n_targets
             shapes["decoder_out.kernel"] = (3, 3, made, channels[1])
             shapes["decoder_out.bias"] = (made,)
         else:
-            shapes |= _dense_shapes("encoder", [self.columns, *self.hidden, 2 * self.latent])
+            shapes |= _dense_shapes("encoder", [self.n_inputs, *self.hidden, 2 * self.latent])
             shapes |= _dense_shapes("decoder", [self.latent, *self.hidden[::-1], self.outputs])
-        return shapes | dict.fromkeys(self.family.learned_parameters, (self.columns,))
+        sizes = self.joint.parameter_sizes
+        return shapes | {name: (sizes[name],) for name in self.joint.learned}
 
     def _state_shapes(self) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {}
         if self.custom is not None:
             shapes = self.custom.shapes(trainable=False)
-        elif self.image is not None and self.batch_norm:
-            filters = ConvPlan.for_image(self.image).filters
+        elif self.grid is not None and self.batch_norm:
+            filters = ConvPlan.for_grid(self.grid).filters
             shapes = {
                 f"{name}_conv_{i}.{moving}": (channels,)
                 for name, order in (("encoder", filters), ("decoder", filters[::-1]))
                 for i, channels in enumerate(order)
                 for moving in ("moving_mean", "moving_variance")
             }
-        return shapes | dict.fromkeys(self.family.fixed_parameters, (self.columns,))
+        sizes, learned = self.joint.parameter_sizes.items(), self.joint.learned
+        return shapes | {name: (size,) for name, size in sizes if name not in learned}
 
     def unpack(self, weights: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Cut a weight matrix into named arrays, (members, *shape) each."""

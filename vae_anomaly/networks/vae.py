@@ -1,9 +1,9 @@
-"""The variational autoencoder: encode, sample, decode, and the two halves of the ELBO.
+"""Variational autoencoder: encode, sample, decode, and the two terms of the ELBO.
 
-The model is structure only. Its weights travel beside it as one matrix with a
-row per member, which is what training updates, a model file stores and a
-pickle carries; `VAE.with_weights` puts them in place for the length of a call. So a
-compiled function serves every detector of the same shape.
+The Keras model is structure only. Its weights are a separate matrix with a row per
+member, which training updates and model files and pickles store. `VAE.with_weights` uses
+them for the length of a call. So a compiled function serves every detector of the same
+shape.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Tensor = Any
 class ElboTerms(NamedTuple):
     """The ELBO is the sum of `log_likelihood` less the sum of `kl`, in nats."""
 
-    log_likelihood: Tensor  # (members, draws, n, columns)
+    log_likelihood: Tensor  # (members, draws, n, features)
     kl: Tensor  # (members, n, latent)
 
 
@@ -42,7 +42,7 @@ class VAE(keras.Model):
     Parameters
     ----------
     encoder : keras.Model
-        Maps (members, n, columns) to (members, n, 2 latent).
+        Maps (members, n, inputs) to (members, n, 2 latent).
     decoder : keras.Model
         Maps (members, n, latent) to (members, n, outputs).
     likelihood : LikelihoodLayer
@@ -85,14 +85,14 @@ class VAE(keras.Model):
 
         Parameters
         ----------
-        x : tensor of shape (members, n, columns)
-            What the encoder sees, float32.
-        target : tensor of shape (members, n, columns)
-            What the likelihood explains; its dtype is that of the result.
+        x : tensor of shape (members, n, inputs)
+            Float32.
+        target : tensor of shape (members, n, targets)
+            Its dtype is that of the result.
         noise : tensor broadcastable to (members, draws, n, latent)
             Standard normal.
         training : bool
-            Whether layers behave as in training: normalise by the batch, say.
+            Whether layers behave as in training, as normalisation by batch does.
         """
         mean, log_variance = self.encode(x, training=training)
         return ElboTerms(
@@ -111,7 +111,7 @@ class VAE(keras.Model):
         *,
         training: bool = False,
     ) -> Tensor:
-        """Log p(x|z) of every cell for draws from q(z|x): (members, draws, n, columns)."""
+        """Log p(x|z) of every feature for draws from q(z|x): (members, draws, n, features)."""
         z = self.sample(mean[:, None], log_variance[:, None], noise)  # (m, draws, n, latent)
         members, draws, n, latent = ops.shape(z)
         outputs = self.decode(ops.reshape(z, (members, draws * n, latent)), training=training)
@@ -126,14 +126,14 @@ class VAE(keras.Model):
         return int(self.weights[0].shape[0])
 
     def initial_weights(
-        self, rng: np.random.RandomState, given: Mapping[str, NDArray[Any]] | None = None
+        self, rng: np.random.RandomState, fixed: Mapping[str, NDArray[Any]] | None = None
     ) -> NDArray[np.float32]:
         """Draw starting weights, (members, n_weights): Glorot uniform kernels.
 
-        What is `given`, by `Likelihood.estimate`, takes its place; all others have the
-        value of their variable, to which nothing else is ever assigned: zero for
-        biases, one for the factors of a normalisation, and that of the user's model
-        for the weights of one.
+        Parameters in `fixed`, from `JointLikelihood.estimate`, start there; all others at
+        the value of their variable, to which nothing else is ever assigned: zero for
+        biases, one for the factors of a normalisation, and that of a custom network for
+        its weights.
         Glorot and Bengio, "Understanding the difficulty of training deep
         feedforward neural networks", AISTATS 2010.
         """
@@ -141,11 +141,11 @@ class VAE(keras.Model):
         for variable in (*self.trainable_weights, *self.non_trainable_weights):
             shape = variable.shape
             if variable.name == "kernel":
-                reach = np.prod(shape[1:-2])  # of a convolution: its window
-                bound = np.sqrt(6.0 / (reach * (shape[-2] + shape[-1])))
+                window = np.prod(shape[1:-2])  # of a convolution
+                bound = np.sqrt(6.0 / (window * (shape[-2] + shape[-1])))
                 start = rng.uniform(-bound, bound, size=shape)
-            elif given is not None and variable.name in given:
-                start = np.broadcast_to(given[variable.name], shape)
+            elif fixed is not None and variable.name in fixed:
+                start = np.broadcast_to(fixed[variable.name], shape)
             else:
                 start = variable.numpy()
             parts.append(start.reshape(shape[0], -1))
@@ -159,16 +159,16 @@ class VAE(keras.Model):
         Parameters
         ----------
         weights : tensor of shape (members, n_weights)
-            Or, with `state`, the trainable ones alone.
+            With `state`, only the trainable ones.
         state : tensor of shape (members, n_state), optional
-            What moves without a gradient, apart, so that gradients leave it out.
+            State without a gradient, separate, so that gradients exclude it.
         seed : tensor of shape (2,)
-            Of layers that draw, such as dropout.
+            Seed of random layers, such as dropout.
 
         Returns
         -------
         keras.StatelessScope
-            Which notes what layers assign, instead of the variables.
+            Records what layers assign, instead of the variables.
         """
         if state is None:
             both = (*self.trainable_weights, *self.non_trainable_weights)
@@ -196,7 +196,7 @@ class VAE(keras.Model):
 
 
 def _cut(weights: Tensor, variables: Sequence[keras.Variable]) -> list[tuple[Any, Tensor]]:
-    """Give each variable its part of (members, n)."""
+    """Return each variable with its part of (members, n)."""
     if not variables:
         return []
     sizes = [int(np.prod(variable.shape[1:])) for variable in variables]
@@ -209,23 +209,23 @@ def _cut(weights: Tensor, variables: Sequence[keras.Variable]) -> list[tuple[Any
 
 @cached_by_spec
 def build_vae(spec: NetworkSpec) -> VAE:
-    """Build the structure that `spec` describes, once."""
+    """Build the Keras model that `spec` describes, once."""
     if spec.custom is not None:
         encoder = CustomEncoder(spec.members, spec.custom)
         decoder = CustomDecoder(spec.members, spec.custom)
-    elif spec.image is None:
+    elif spec.grid is None:
         inner = (spec.hidden, spec.latent)
-        encoder = dense_encoder(spec.members, spec.columns, *inner)
+        encoder = dense_encoder(spec.members, spec.n_inputs, *inner)
         decoder = dense_decoder(spec.members, spec.outputs, *inner)
     else:
-        plan = ConvPlan.for_image(spec.image)
+        plan = ConvPlan.for_grid(spec.grid)
         normalised = {"batch_norm": spec.batch_norm}
         encoder = ConvEncoder(spec.members, plan, spec.hidden, spec.latent, **normalised)
-        n_outputs = spec.family.n_outputs
+        n_outputs = spec.joint.n_outputs // spec.joint.n_targets
         decoder = ConvDecoder(spec.members, plan, spec.latent, n_outputs=n_outputs, **normalised)
     return VAE(
         encoder,
         decoder,
-        LikelihoodLayer(spec.family, spec.members, spec.columns),
+        LikelihoodLayer(spec.joint, spec.members),
         noiseless=spec.noiseless,
     )

@@ -54,6 +54,7 @@ def _sigmoid(x: Any) -> Any:
 
 
 numpy_ops = SimpleNamespace(
+    concatenate=lambda parts: np.concatenate(parts, axis=-1),
     exp=np.exp,
     expm1=np.expm1,
     lgamma=_lgamma,
@@ -63,6 +64,7 @@ numpy_ops = SimpleNamespace(
     logaddexp=np.logaddexp,
     sigmoid=_sigmoid,
     softplus=lambda x: np.logaddexp(0.0, x),
+    take=lambda x, start, stop, step=1: x[..., start:stop:step],
     where=np.where,
 )
 """NumPy under the names of `keras.ops`, and of TensorFlow for what is missing there."""

@@ -1,9 +1,9 @@
-"""Families of p(x|z), the distribution of a row given its latent code.
+"""Likelihoods p(x|z): the distribution of targets given the latent code, in nats.
 
-A family says what it learns or measures beside the decoder, and evaluates log p(x|z)
-column by column, in nats. It knows no library of its own: `ops` is `keras.ops` in training,
-`densities.numpy_ops` where rows are scored, or writes an ONNX graph. So each formula
-stands in one place.
+A `Likelihood` evaluates log p(x|z) for features of one type; a `JointLikelihood` joins
+several over blocks of targets. Neither knows a library: `ops` is `keras_ops` in training,
+`densities.numpy_ops` where records are scored, and `onnx_ops` in an ONNX graph. So each
+formula stands in one place. Method names follow `torch.distributions` and NumPyro.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ __all__ = [
     "Likelihood",
     "Gaussian",
     "HeteroscedasticGaussian",
+    "JointLikelihood",
     "StudentT",
 ]
 
@@ -44,19 +45,19 @@ Parameters = Mapping[str, Tensor]
 Outputs = Sequence[Tensor]
 
 MIN_BERNOULLI_VARIANCE = 1e-4
-"""Of Bernoulli columns that never vary: as of learned variances."""
+"""Floor of the variance of a Bernoulli target, as of learned variances."""
 
 MIN_DEGREES, DEGREES_RANGE = 2.1, 100.0
-"""Of freedom: a variance exists above 2, and beyond a hundred a Student t is a Gaussian."""
+"""Degrees of freedom: a variance exists above 2; beyond a hundred a Student t is a Gaussian."""
 
 LOG_DEVIATION = 0.5 * math.log(math.pi**2 / 3)
 """Log of the standard deviation of a logistic distribution of scale 1."""
 
-FINEST = 1e-3
-"""Steps are told from a continuous column down to this part of its range."""
+MIN_STEP = 1e-3
+"""Smallest step of a lattice, as a share of the range of the column."""
 
-EVEN = 0.01
-"""How far from a step a gap between values may be, in units of the finest: they are rounded."""
+STEP_TOLERANCE = 0.01
+"""Tolerance of the gaps between values on a lattice, in units of the smallest step."""
 
 
 class Block(NamedTuple):
@@ -66,36 +67,36 @@ class Block(NamedTuple):
     ----------
     likelihood : str
         Name in `LIKELIHOODS`.
-    features : tuple of int
-        Features that the targets belong to, in order.
+    n_features : int
+        Features that the targets belong to.
     width : int
         Targets of each feature.
     """
 
     likelihood: str
-    features: tuple[int, ...]
+    n_features: int
     width: int = 1
 
     @property
     def n_targets(self) -> int:
         """Number of targets."""
-        return len(self.features) * self.width
+        return self.n_features * self.width
 
 
 class Likelihood(ABC):
-    """A distribution of independent columns.
+    """Distribution of independent features.
 
     Attributes
     ----------
     variance : float or None
-        That somebody fixed, for families that have one.
+        Fixed variance, for likelihoods that have one.
     learned_parameters : dict of str to float
-        Names of the parameters that are learned, one number for each member and
-        column, and the values with which training starts.
+        Names and starting values of learned parameters, one number for each member and
+        target.
     fixed_parameters : tuple of str
-        Names of the parameters that are measured, by `estimate`, and then stay.
+        Names of parameters that `estimate` computes before training.
     n_outputs : int
-        Numbers that the decoder makes for each column.
+        Outputs of the decoder for each target.
     """
 
     learned_parameters: Mapping[str, float] = {}
@@ -105,42 +106,36 @@ class Likelihood(ABC):
     def __init__(self, variance: float | None = None) -> None:
         self.variance = variance
 
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """Names of what goes with the decoder's outputs."""
-        return (*self.learned_parameters, *self.fixed_parameters)
-
-    def estimate(self, target: Array) -> dict[str, Array]:
-        """Measure the parameters that are `given` by rows, (n, columns): (columns,) each."""
+    def estimate(self, targets: Array) -> dict[str, Array]:
+        """Compute the fixed parameters from targets, (n, targets): (targets,) each."""
         return {}
 
-    def parts(self, outputs: Tensor) -> Outputs:
-        """Split what a decoder makes, (..., outputs), into its kinds, (..., columns) each.
+    def parts(self, ops: Any, outputs: Tensor) -> Outputs:
+        """Split outputs of the decoder, (..., outputs), by meaning: (..., targets) each.
 
-        The numbers of a column stand side by side, as channels of a pixel do.
+        The outputs of a target are adjacent, as channels of a pixel are.
         """
-        if self.n_outputs == 1:
-            return (outputs,)
-        return tuple(outputs[..., i :: self.n_outputs] for i in range(self.n_outputs))
+        n = self.n_outputs
+        return (outputs,) if n == 1 else tuple(ops.take(outputs, i, None, n) for i in range(n))
 
     @abstractmethod
     def log_prob(self, ops: Any, x: Tensor, outputs: Outputs, parameters: Parameters) -> Tensor:
-        """Log p(x|z) of every cell, for outputs of the decoder, each of the shape of x."""
+        """Log p(x|z) of every feature: targets (..., targets) to (..., features)."""
 
     def mean(self, ops: Any, outputs: Outputs) -> Tensor:
-        """Return the expected rows."""
+        """Return the expected targets."""
         return outputs[0]
 
     @abstractmethod
     def sample(self, rng: np.random.RandomState, outputs: Outputs, parameters: Parameters) -> Array:
-        """Draw cells for outputs of the decoder, and parameters of the same shape."""
+        """Draw targets for outputs of the decoder, and parameters of the same shape."""
 
     @abstractmethod
     def residual_scale(self, means: Array, residual: Array, parameters: Parameters) -> Array:
-        """Tell standard deviations, averaged over members or rows: (columns,).
+        """Return standard deviations, averaged over members or rows: (targets,).
 
-        Takes expected rows and what they leave unexplained, (n, columns), and
-        parameters, (members, columns).
+        Takes expected targets and residuals, (n, targets), and parameters, (members,
+        targets).
         """
 
 
@@ -155,7 +150,7 @@ class Gaussian(Likelihood):
 
     Notes
     -----
-    A learned variance weighs each column by how well it can be predicted
+    A learned variance weights each column by how well it can be predicted
     (Rybkin, Daniilidis and Levine, "Simple and effective VAE training with
     calibrated decoders", :arxiv:`2006.13202`). It has a floor,
     `densities.MIN_VARIANCE`.
@@ -180,16 +175,16 @@ class Gaussian(Likelihood):
         return outputs[0] + deviation * rng.standard_normal(outputs[0].shape)
 
     def residual_scale(self, means: Array, residual: Array, parameters: Parameters) -> Array:
-        """See `Likelihood`; squared errors are weighed by the mean of inverse deviations."""
+        """See `Likelihood`; the inverse of the mean of inverse deviations."""
         if self.variance is not None:
             return np.full(means.shape[1], np.sqrt(self.variance))
         return 1 / np.exp(-0.5 * self._log_variance(numpy_ops, parameters)).mean(axis=0)
 
 
 class HeteroscedasticGaussian(Likelihood):
-    """Normal columns whose variances the decoder tells as well, anew for each row.
+    """Normal columns whose variances are outputs of the decoder too, different for each row.
 
-    Two outputs a column: the mean, and the log of a variance to which
+    Two outputs a target: the mean, and the log of a variance to which
     `densities.MIN_VARIANCE` is added. Kingma and Welling, "Auto-encoding variational
     Bayes", appendix C.2 (:arxiv:`1312.6114`).
     """
@@ -208,7 +203,7 @@ class HeteroscedasticGaussian(Likelihood):
         return mean + deviation * rng.standard_normal(mean.shape)
 
     def residual_scale(self, means: Array, residual: Array, parameters: Parameters) -> Array:
-        """See `Likelihood`: what a variance for all rows would have been, its likeliest value."""
+        """See `Likelihood`; the maximum-likelihood estimate of one variance for all rows."""
         return np.sqrt(np.maximum((residual**2).mean(axis=0), MIN_VARIANCE))
 
 
@@ -216,9 +211,8 @@ class StudentT(Likelihood):
     """Columns with heavy tails: a Student t around the decoder's outputs.
 
     Scale and degrees of freedom are learned for each column: a column without
-    outliers comes close to a Gaussian, in one with many none of them pulls at the
-    network for long. Takahashi et al., "Student-t variational autoencoder for
-    robust density estimation", IJCAI 2018.
+    outliers comes close to a Gaussian, and outliers have a bounded gradient. Takahashi et
+    al., "Student-t variational autoencoder for robust density estimation", IJCAI 2018.
     """
 
     learned_parameters: Mapping[str, float] = {"log_variance": 0.0, "raw_degrees": -2.5}
@@ -247,28 +241,27 @@ class StudentT(Likelihood):
 
 
 class DiscretizedLogistic(Likelihood):
-    """Counts, codes and whatever else has steps: the probability of a step, not a density.
+    """Counts, codes and other lattices: the probability of a step instead of a density.
 
-    A column whose values in training lie on a lattice, no finer than `FINEST` of their
+    A column whose training values lie on a lattice, no finer than `MIN_STEP` of their
     range, gets the mass that a logistic distribution around the decoder's output has on
-    the step around a value; any other column its density. Values beyond the knee of
-    `scaling` do not count in that. The scale is learned for each column. So a value that
-    is certain costs nothing, whatever the scale, and surprises cost in proportion to how
-    far out they are, not to its square.
+    the step around a value; any other column its density. Values beyond `CLIP_THRESHOLD`
+    are ignored. The scale is learned for each column. A certain value costs nothing,
+    whatever the scale, and the cost of a deviation grows linearly, not with its square.
     Salimans et al., "PixelCNN++" (:arxiv:`1701.05517`), section 2.1.
     """
 
     learned_parameters: Mapping[str, float] = {"log_variance": 0.0}
     fixed_parameters = ("step", "origin")
 
-    def estimate(self, target: Array) -> dict[str, Array]:
-        """Find the lattice of each column: its step, 0 where there is none, and a place on it."""
-        lattices = [_lattice(column) for column in target.T]
+    def estimate(self, targets: Array) -> dict[str, Array]:
+        """Find the lattice of each column: its step, 0 if there is none, and a value on it."""
+        lattices = [_lattice(column) for column in targets.T]
         step, origin = np.array(lattices).T
         return {"step": step, "origin": origin}
 
     def _log_scale(self, ops: Any, parameters: Parameters) -> Tensor:
-        """Half the log of the variance, less that of a logistic distribution of scale 1."""
+        """Return half the log of the variance, minus that of a logistic distribution of scale 1."""
         return 0.5 * floored_log_variance(ops, parameters["log_variance"]) - LOG_DEVIATION
 
     def log_prob(self, ops: Any, x: Tensor, outputs: Outputs, parameters: Parameters) -> Tensor:
@@ -277,7 +270,7 @@ class DiscretizedLogistic(Likelihood):
         return logistic_log_mass(ops, x, outputs[0], log_scale, parameters["step"])
 
     def sample(self, rng: np.random.RandomState, outputs: Outputs, parameters: Parameters) -> Array:
-        """See `Likelihood`; drawn values lie on the lattice, as float32 knows it."""
+        """See `Likelihood`; drawn values lie on the lattice, in float32."""
         scale, shape = np.exp(self._log_scale(numpy_ops, parameters)), outputs[0].shape
         drawn = outputs[0] + scale * rng.logistic(size=shape)
         step, origin = (np.broadcast_to(parameters[name], shape) for name in self.fixed_parameters)
@@ -293,7 +286,7 @@ class DiscretizedLogistic(Likelihood):
 
 
 class Bernoulli(Likelihood):
-    """Coins: the log loss of values in [0, 1] against the decoder's logits."""
+    """Bernoulli: the log loss of values in [0, 1] with logits from the decoder."""
 
     def log_prob(self, ops: Any, x: Tensor, outputs: Outputs, parameters: Parameters) -> Tensor:
         """See `Likelihood`."""
@@ -314,18 +307,18 @@ class Bernoulli(Likelihood):
 
 
 def _lattice(values: Array) -> tuple[float, float]:
-    """Step of the lattice that values lie on, and a place on it; (0, 0) if it is too fine."""
-    distinct = np.unique(values[np.abs(values) <= CLIP_THRESHOLD])  # further out they are bent
+    """Return the step of the lattice of values, and a value on it; (0, 0) if it is too fine."""
+    distinct = np.unique(values[np.abs(values) <= CLIP_THRESHOLD])  # larger values are soft-clipped
     gaps = np.diff(distinct)
     if not len(gaps):
         return 0.0, 0.0
-    finest = FINEST * (distinct[-1] - distinct[0])
+    finest = MIN_STEP * (distinct[-1] - distinct[0])
     step = gaps.min()
     while step > finest:  # Euclid's algorithm, with rounding
         over = np.abs(gaps - step * np.rint(gaps / step))
-        if over.max() <= EVEN * finest:
+        if over.max() <= STEP_TOLERANCE * finest:
             return float(step), float(distinct[0])
-        step = over[over > EVEN * finest].min()
+        step = over[over > STEP_TOLERANCE * finest].min()
     return 0.0, 0.0
 
 
@@ -336,3 +329,123 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
     "discretized_logistic": DiscretizedLogistic,
     "bernoulli": Bernoulli,
 }
+
+
+class JointLikelihood:
+    """Independent blocks of targets, each with its own likelihood.
+
+    Parameters of a block are named ``likelihood_i.name``, with i the number of the block.
+
+    Parameters
+    ----------
+    blocks : tuple of Block
+    variance : float or None
+        Fixed variance of Gaussian blocks.
+
+    Examples
+    --------
+    >>> joint = JointLikelihood((Block("gaussian", 2), Block("bernoulli", 1)), variance=1.0)
+    >>> joint.n_targets, joint.n_outputs, joint.n_features
+    (3, 3, 3)
+    >>> joint.log_prob(numpy_ops, np.zeros((1, 3)), np.zeros((1, 3)), {}).round(2).tolist()
+    [[-0.92, -0.92, -0.69]]
+    """
+
+    def __init__(self, blocks: tuple[Block, ...], variance: float | None = None) -> None:
+        self.blocks = blocks
+        self.likelihoods = tuple(
+            LIKELIHOODS[one.likelihood](variance if one.likelihood == "gaussian" else None)
+            for one in blocks
+        )
+        self.n_features = sum(one.n_features for one in blocks)
+        self.n_targets = sum(one.n_targets for one in blocks)
+        self.n_outputs = sum(
+            one.n_targets * likelihood.n_outputs
+            for one, likelihood in zip(blocks, self.likelihoods, strict=True)
+        )
+        self.learned: dict[str, float] = {}
+        self.parameter_sizes: dict[str, int] = {}
+        for i, (one, likelihood) in enumerate(zip(blocks, self.likelihoods, strict=True)):
+            named = {f"likelihood_{i}.{k}": v for k, v in likelihood.learned_parameters.items()}
+            self.learned |= named
+            fixed = (f"likelihood_{i}.{name}" for name in likelihood.fixed_parameters)
+            self.parameter_sizes |= dict.fromkeys((*named, *fixed), one.n_targets)
+
+    def estimate(self, targets: Array) -> dict[str, Array]:
+        """Compute the fixed parameters from targets, (n, n_targets)."""
+        found: dict[str, Array] = {}
+        for i, (likelihood, x) in enumerate(
+            zip(self.likelihoods, self._split(numpy_ops, targets), strict=True)
+        ):
+            found |= {f"likelihood_{i}.{k}": v for k, v in likelihood.estimate(x).items()}
+        return found
+
+    def log_prob(self, ops: Any, x: Tensor, outputs: Tensor, parameters: Parameters) -> Tensor:
+        """Log p(x|z) of every feature: targets (..., n_targets) to (..., n_features)."""
+        pieces = zip(
+            self.likelihoods,
+            self._split(ops, x),
+            self._split_outputs(ops, outputs),
+            self._split_parameters(parameters),
+            strict=True,
+        )
+        return _joined(ops, [one.log_prob(ops, *rest) for one, *rest in pieces])
+
+    def mean(self, ops: Any, outputs: Tensor) -> Tensor:
+        """Return the expected targets: (..., n_outputs) to (..., n_targets)."""
+        parts = zip(self.likelihoods, self._split_outputs(ops, outputs), strict=True)
+        return _joined(ops, [one.mean(ops, part) for one, part in parts])
+
+    def sample(self, rng: np.random.RandomState, outputs: Array, parameters: Parameters) -> Array:
+        """Draw targets for outputs, (n, n_outputs), and parameters, (n, size) each."""
+        parts = zip(
+            self.likelihoods,
+            self._split_outputs(numpy_ops, outputs),
+            self._split_parameters(parameters),
+            strict=True,
+        )
+        return _joined(numpy_ops, [one.sample(rng, part, own) for one, part, own in parts])
+
+    def residual_scale(self, means: Array, residual: Array, parameters: Parameters) -> Array:
+        """Return standard deviations of the targets: (n_targets,). See `Likelihood`."""
+        parts = zip(
+            self.likelihoods,
+            self._split(numpy_ops, means),
+            self._split(numpy_ops, residual),
+            self._split_parameters(parameters),
+            strict=True,
+        )
+        return np.concatenate([one.residual_scale(*rest) for one, *rest in parts])
+
+    def _split(self, ops: Any, x: Tensor) -> list[Tensor]:
+        """Split targets by block."""
+        return _cut(ops, x, [one.n_targets for one in self.blocks])
+
+    def _split_outputs(self, ops: Any, outputs: Tensor) -> list[Outputs]:
+        """Split outputs of the decoder by block and meaning."""
+        pairs = list(zip(self.blocks, self.likelihoods, strict=True))
+        cut = _cut(ops, outputs, [one.n_targets * own.n_outputs for one, own in pairs])
+        return [own.parts(ops, part) for (_, own), part in zip(pairs, cut, strict=True)]
+
+    def _split_parameters(self, parameters: Parameters) -> list[Parameters]:
+        """Split parameters by block, under the names that its likelihood knows."""
+        return [
+            {
+                name: parameters[f"likelihood_{i}.{name}"]
+                for name in (*likelihood.learned_parameters, *likelihood.fixed_parameters)
+            }
+            for i, likelihood in enumerate(self.likelihoods)
+        ]
+
+
+def _cut(ops: Any, x: Tensor, sizes: list[int]) -> list[Tensor]:
+    """Cut the last axis into parts of some sizes; a single part is the tensor itself."""
+    if len(sizes) == 1:
+        return [x]
+    ends = np.cumsum(sizes).tolist()
+    return [ops.take(x, end - size, end) for size, end in zip(sizes, ends, strict=True)]
+
+
+def _joined(ops: Any, parts: list[Tensor]) -> Tensor:
+    """Concatenate along the last axis; a single part is the result itself."""
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts)

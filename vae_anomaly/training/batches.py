@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly.data.base import Encoded
-from vae_anomaly.stats.likelihoods import LIKELIHOODS
+from vae_anomaly.stats.likelihoods import JointLikelihood
 
 __all__ = [
     "Batch",
@@ -60,7 +60,7 @@ class TrainingData(Protocol):
 
     @property
     def fixed_parameters(self) -> Mapping[str, NDArray[np.float64]]:
-        """Parameters that `Likelihood.estimate` found in the rows."""
+        """Parameters that `JointLikelihood.estimate` found in the rows."""
 
     def stream(
         self, members: int, batch_size: int, steps: int, rng: np.random.RandomState
@@ -77,14 +77,14 @@ class InMemoryData(NamedTuple):
     fixed_parameters: Mapping[str, NDArray[np.float64]] = {}
 
     @classmethod
-    def of(cls, versions: Iterable[Encoded], likelihood: str) -> Self:
+    def of(cls, versions: Iterable[Encoded], joint: JointLikelihood) -> Self:
         """Take versions of the same encoded records."""
         inputs: list[Values] = []
         targets: list[Values] = []
         fixed: Mapping[str, NDArray[np.float64]] | None = None
         for encoded in versions:
             if fixed is None:
-                fixed = LIKELIHOODS[likelihood]().estimate(encoded.targets)
+                fixed = joint.estimate(encoded.targets)
             inputs.append(encoded.inputs.astype(np.float32))
             same = encoded.targets is encoded.inputs
             targets.append(inputs[-1] if same else encoded.targets.astype(np.float32))

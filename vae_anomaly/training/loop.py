@@ -115,8 +115,7 @@ def pays_to_compile(spec: NetworkSpec, config: TrainingConfig) -> bool:
     trains the same weights. Convolutions gain nothing; custom layers and devices other
     than the CPU may not compile.
     """
-    dense = spec.image is None and spec.custom is None
-    return dense and config.max_steps >= MIN_COMPILED_STEPS and not has_gpu()
+    return spec.is_dense and config.max_steps >= MIN_COMPILED_STEPS and not has_gpu()
 
 
 @cached_by_spec
@@ -125,7 +124,10 @@ def compiled_steps(
 ) -> Callable[..., Any]:
     """Build a TensorFlow function of many gradient steps."""
     vae = build_vae(spec)
-    rows = tf.TensorSpec([None, spec.members, None, spec.columns], tf.float32)
+    rows, targets = (
+        tf.TensorSpec([None, spec.members, None, size], tf.float32)
+        for size in (spec.n_inputs, spec.n_targets)
+    )
     number = tf.TensorSpec([], tf.float32)
     # State without a gradient, such as moving statistics, has no moments.
     zeros = tf.zeros([spec.members, spec.n_trainable])
@@ -137,7 +139,7 @@ def compiled_steps(
             tf.TensorSpec([spec.members, spec.n_weights], tf.float32),
             tf.nest.map_structure(tf.TensorSpec.from_tensor, before),
             rows,
-            rows,
+            targets,
             tf.TensorSpec([None, spec.members, None, spec.latent], tf.float32),
             tf.TensorSpec([], tf.int32),
             tf.TensorSpec([2], tf.int32),
@@ -148,7 +150,7 @@ def compiled_steps(
     def take_steps(
         weights: Tensor,
         moments: Any,
-        x: Tensor,  # (at least steps, members, batch, columns)
+        x: Tensor,  # (at least steps, members, batch, inputs)
         target: Tensor,
         noise: Tensor,  # (at least steps, members, batch, latent)
         steps: Tensor,
@@ -186,10 +188,13 @@ def compiled_held_out_loss(spec: NetworkSpec, *, trimmed: float) -> Callable[...
     vae = build_vae(spec)
     weights = tf.TensorSpec([spec.members, spec.n_weights], tf.float32)
     number = tf.TensorSpec([], tf.float32)
-    rows = tf.TensorSpec([spec.members, None, spec.columns], tf.float32)
+    rows, targets = (
+        tf.TensorSpec([spec.members, None, size], tf.float32)
+        for size in (spec.n_inputs, spec.n_targets)
+    )
     noise = tf.TensorSpec([1, 1, None, spec.latent], tf.float32)
 
-    @tf.function(input_signature=[weights, rows, rows, noise, number])
+    @tf.function(input_signature=[weights, rows, targets, noise, number])
     def held_out_loss(
         weights: Tensor, x: Tensor, target: Tensor, noise: Tensor, beta: Tensor
     ) -> Any:
@@ -377,7 +382,7 @@ def train(
 
 def steps_per_call(spec: NetworkSpec, config: TrainingConfig) -> int:
     """Return the steps of one call that fit into memory: a divisor of those of an interval."""
-    cells = spec.members * config.batch_size * max(spec.columns, spec.latent)
+    cells = spec.members * config.batch_size * max(spec.n_inputs, spec.n_targets, spec.latent)
     limit = max(1, min(config.validation_interval, config.max_steps, MAX_BATCH_CELLS // cells))
     if config.max_steps <= config.validation_interval:
         return limit

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from math import prod
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly.data.base import DataParameters, Encoded, Records
+from vae_anomaly.data.base import (
+    ArrayTypes,
+    DataParameters,
+    Encoded,
+    EncoderState,
+    Outline,
+    Records,
+)
+from vae_anomaly.data.image.layout import RESIZES
 from vae_anomaly.data.image.pixels import ImageShape, as_images, as_rows, shift_augmented, smooth
 from vae_anomaly.data.scaling import ColumnScaler, Symbol
+from vae_anomaly.data.settings import checked_outline
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.stats.likelihoods import Block
 
@@ -118,30 +128,21 @@ class ImageEncoder:
         )
         return cls(given.shape, given.scale, smoothing, scaler, parameters.likelihood)
 
-    @property
-    def grid(self) -> ImageShape:
-        """Height, width and channels."""
-        return self.shape
-
     @cached_property
     def features(self) -> tuple[str, ...]:
         """Numbers of the flattened images: x0, x1, ..."""
         return tuple(f"x{i}" for i in range(len(self.scaler.center)))
 
     @cached_property
-    def blocks(self) -> tuple[Block, ...]:
-        """One block: a target for each number of an image."""
-        return self.scaler.blocks(self.likelihood)
+    def outline(self) -> Outline:
+        """Sizes: an input and a target for each number of an image that varies."""
+        n = len(self.explained)
+        return Outline(len(self.scaler.center), n, (Block(self.likelihood, n),), self.shape)
 
     @cached_property
     def explained(self) -> NDArray[np.intp]:
         """Numbers of an image that vary."""
         return np.flatnonzero(self.scaler.varies)
-
-    @property
-    def n_inputs(self) -> int:
-        """Numbers of an image that vary."""
-        return len(self.explained)
 
     def encode(self, records: Records) -> Encoded:
         """Encode images, (n, height, width[, channels]), or flattened ones, already scaled."""
@@ -186,3 +187,65 @@ class ImageEncoder:
         """Flatten, scale and smooth: (n, n_features)."""
         rows = np.asarray(as_rows(records).values, dtype=np.float64)
         return smooth(rows, self.shape, self.smoothing)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the shape of the images and how files are brought to it."""
+        return {"image_shape": list(self.shape), "resize": self.resize}
+
+    def to_state(self) -> EncoderState:
+        """Return the settings and arrays for a model file."""
+        settings = {
+            "likelihood": self.likelihood,
+            "n_features": self.outline.n_features,
+            "n_inputs": self.outline.n_inputs,
+            "pixel_scale": self.pixel_scale,
+            "resize": self.resize,
+            "shape": list(self.shape),
+            "smoothing": self.smoothing,
+        }
+        return EncoderState(settings, self.scaler.arrays())
+
+    @classmethod
+    def outline_of(cls, settings: Mapping[str, Any]) -> Outline:
+        """Check settings from a file, and return their outline; see `Encoder`."""
+        outline = checked_outline(settings, {"pixel_scale", "resize", "shape", "smoothing"})
+        shape, smoothing = settings["shape"], settings["smoothing"]
+        if (
+            not isinstance(shape, list)
+            or len(shape) != 3
+            or not all(type(side) is int and side >= 1 for side in shape)
+            or prod(shape) != outline.n_features
+        ):
+            raise ValueError("shape must be three ints that make up n_features")
+        if (
+            settings["pixel_scale"] not in (1.0, 255.0)
+            or type(settings["pixel_scale"]) is not float
+        ):
+            raise ValueError("pixel_scale must be 1.0 or 255.0")
+        if type(smoothing) is not float or not 0 <= smoothing <= max(shape[:2]):
+            raise ValueError("smoothing must be a number of pixels within the images")
+        if settings["resize"] not in (None, *RESIZES):
+            raise ValueError(f"resize must be one of {', '.join(RESIZES)}, or null")
+        if settings["resize"] is not None and shape[2] not in (1, 3):
+            raise ValueError("image files have 1 or 3 channels")
+        height, width, channels = shape
+        return outline._replace(grid=(height, width, channels))
+
+    @classmethod
+    def array_types(cls, settings: Mapping[str, Any]) -> ArrayTypes:
+        """Return the types and shapes of the arrays that go with settings."""
+        return ColumnScaler.array_types(settings["n_features"])
+
+    @classmethod
+    def from_state(cls, state: EncoderState) -> ImageEncoder:
+        """Build the encoder that `to_state` described."""
+        settings = state.settings
+        height, width, channels = settings["shape"]
+        return cls(
+            (height, width, channels),
+            settings["pixel_scale"],
+            settings["smoothing"],
+            ColumnScaler.from_arrays(state.arrays, settings["n_inputs"]),
+            settings["likelihood"],
+            settings["resize"],
+        )

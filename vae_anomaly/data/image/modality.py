@@ -98,7 +98,7 @@ class Images:
 
     def check_array(self, X: Records, encoder: Encoder) -> None:
         """Refuse images of another shape, and images for a model of another modality."""
-        check_shape(as_rows(X).shape, encoder.grid)
+        check_shape(as_rows(X).shape, encoder.outline.grid)
 
     def matrix(self, X: Records) -> Records:
         """Return images as rows of numbers, those of 8 bits divided by 255."""

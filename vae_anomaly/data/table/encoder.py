@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly.data.base import DataParameters, Encoded, Records
+from vae_anomaly.data.base import (
+    ArrayTypes,
+    DataParameters,
+    Encoded,
+    EncoderState,
+    Outline,
+    Records,
+)
 from vae_anomaly.data.scaling import ColumnScaler, Symbol
+from vae_anomaly.data.settings import checked_outline, is_text
 from vae_anomaly.stats.likelihoods import Block
 from vae_anomaly.stats.soft_clip import soft_clip
 
@@ -34,7 +42,6 @@ class TableEncoder:
     """
 
     modality: ClassVar[str] = "table"
-    grid: ClassVar[None] = None
 
     names: tuple[str, ...] | None
     scaler: ColumnScaler
@@ -54,19 +61,15 @@ class TableEncoder:
         return self.names or tuple(f"x{i}" for i in range(len(self.scaler.center)))
 
     @cached_property
-    def blocks(self) -> tuple[Block, ...]:
-        """One block: a target for each column that varies."""
-        return self.scaler.blocks(self.likelihood)
+    def outline(self) -> Outline:
+        """Sizes: an input and a target for each column that varies."""
+        n = len(self.explained)
+        return Outline(len(self.scaler.center), n, (Block(self.likelihood, n),))
 
     @cached_property
     def explained(self) -> NDArray[np.intp]:
         """Columns that vary."""
         return np.flatnonzero(self.scaler.varies)
-
-    @property
-    def n_inputs(self) -> int:
-        """Number of columns that vary."""
-        return len(self.explained)
 
     def encode(self, records: Array) -> Encoded:
         """Encode rows, (n, n_features)."""
@@ -83,3 +86,44 @@ class TableEncoder:
     def standardized(self, records: Records) -> Array:
         """Return the columns in standard deviations, soft-clipped: (n, n_features)."""
         return soft_clip(self.scaler.standardize(np.asarray(records, dtype=np.float64)))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the names and ranges of the columns."""
+        return {"columns": self.scaler.describe(self.features)}
+
+    def to_state(self) -> EncoderState:
+        """Return the settings and arrays for a model file."""
+        settings = {
+            "likelihood": self.likelihood,
+            "n_features": self.outline.n_features,
+            "n_inputs": self.outline.n_inputs,
+            "names": None if self.names is None else list(self.names),
+        }
+        return EncoderState(settings, self.scaler.arrays())
+
+    @classmethod
+    def outline_of(cls, settings: Mapping[str, Any]) -> Outline:
+        """Check settings from a file, and return their outline; see `Encoder`."""
+        outline = checked_outline(settings, {"names"})
+        names = settings["names"]
+        if names is not None and (
+            not isinstance(names, list)
+            or len(names) != outline.n_features
+            or not all(map(is_text, names))
+        ):
+            raise ValueError(f"names must be {outline.n_features} texts")
+        if names is not None and len(set(names)) != len(names):
+            raise ValueError("two columns share a name")
+        return outline
+
+    @classmethod
+    def array_types(cls, settings: Mapping[str, Any]) -> ArrayTypes:
+        """Return the types and shapes of the arrays that go with settings."""
+        return ColumnScaler.array_types(settings["n_features"])
+
+    @classmethod
+    def from_state(cls, state: EncoderState) -> TableEncoder:
+        """Build the encoder that `to_state` described."""
+        settings, names = state.settings, state.settings["names"]
+        scaler = ColumnScaler.from_arrays(state.arrays, settings["n_inputs"])
+        return cls(None if names is None else tuple(names), scaler, settings["likelihood"])

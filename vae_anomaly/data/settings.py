@@ -1,0 +1,50 @@
+"""Checks of encoder settings from a model file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from vae_anomaly.data.base import Outline
+from vae_anomaly.stats.likelihoods import LIKELIHOODS, Block
+
+__all__ = ["checked_outline", "is_text"]
+
+COMMON = {"likelihood", "n_features", "n_inputs"}
+
+
+def checked_outline(settings: Mapping[str, Any], further: set[str]) -> Outline:
+    """Check the settings that encoders with one likelihood share, and the names of all.
+
+    Returns
+    -------
+    Outline
+        With one block: a target for each input.
+
+    Raises
+    ------
+    ValueError
+        If they are not sound.
+    """
+    if set(settings) != COMMON | further:
+        raise ValueError("the settings of its encoder are not those of its modality")
+    if settings["likelihood"] not in LIKELIHOODS:
+        raise ValueError(f"likelihood must be one of {', '.join(LIKELIHOODS)}")
+    for key in ("n_features", "n_inputs"):
+        if type(settings[key]) is not int or settings[key] < 1:
+            raise ValueError(f"{key} must be an int >= 1")
+    if settings["n_inputs"] > settings["n_features"]:
+        raise ValueError("more columns vary than there are")
+    block = Block(settings["likelihood"], settings["n_inputs"])
+    return Outline(settings["n_features"], settings["n_inputs"], (block,))
+
+
+def is_text(value: object) -> bool:
+    """Return whether a value is text that UTF-8 can encode."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
