@@ -12,17 +12,19 @@ import vae_anomaly
 PACKAGE = Path(vae_anomaly.__file__).parent
 
 ROOMS = [
-    {"exceptions", "_text", "_version"},
+    {"exceptions", "names", "_text", "_version"},
     {"_parameters", "_threads"},
     {"storage"},
     {"stats"},
+    {"metrics"},
     {"data"},
     {"networks"},
     {"training"},
     {"inference"},
     {"model"},
     {"estimator"},
-    {"persistence", "recalibration", "samples"},
+    {"persistence", "samples"},
+    {"pipeline"},
     {"displays"},
     {"report"},
     {"cli"},
