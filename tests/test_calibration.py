@@ -19,7 +19,7 @@ def calibrated(fitted: VAEDetector) -> VAEDetector:
 
 @pytest.fixture(scope="module")
 def mixed() -> pd.DataFrame:
-    """450 normal rows, then 50 distant anomalies."""
+    """Return 450 normal rows, then 50 distant anomalies."""
     anomalies = make_rows(50, seed=13).assign(square=-9.0)
     return pd.concat([make_rows(450, seed=12), anomalies], ignore_index=True)
 

@@ -7,14 +7,15 @@ import re
 __all__ = ["MISSING", "NUMBER", "is_number"]
 
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A", "-")
-"""Spellings of a missing value; they do not make a column one of text."""
+"""Spellings of a missing value: no numbers, but no sign of a text column either."""
 
-# The numbers that pyarrow parses too. Python's float() also accepts "1_000".
+
+# What pyarrow and we both take for a number. Python's float() also takes "1_000".
 NUMBER = re.compile(r"[ \t]*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[ \t]*", re.ASCII)
 
 
 def is_number(text: str) -> bool:
-    """Return whether a cell is a finite number.
+    """Tell whether a cell spells a finite number.
 
     Examples
     --------

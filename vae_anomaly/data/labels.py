@@ -14,23 +14,23 @@ from vae_anomaly.exceptions import DataError
 __all__ = ["NORMAL_LABELS", "anomalous"]
 
 NORMAL_LABELS = ("0", "false", "no", "normal", "good", "ok", "negative", "benign")
-"""Labels of normal records, in upper or lower case; all others are anomalies."""
+"""What a label of a normal row may say, in any case; everything else is an anomaly."""
 
 
 def anomalous(
     values: Sequence[object], *, table: str, column: str, normal: Sequence[str] = ()
 ) -> NDArray[np.bool_]:
-    """Return for each label whether it is that of an anomaly.
+    """Tell from its label whether a row is an anomaly.
 
     Parameters
     ----------
     values : sequence
         Labels: text, numbers or booleans.
     table, column : str
-        Origin of the labels, for messages.
+        Where they are from, for messages.
     normal : sequence of str
-        Labels of normal rows, case-sensitive; by default `NORMAL_LABELS`,
-        case-insensitive, and numbers equal to 0.
+        Labels of normal rows, in this case; by default `NORMAL_LABELS` in
+        any case, and numbers that equal 0.
 
     Returns
     -------
@@ -39,9 +39,9 @@ def anomalous(
     Raises
     ------
     DataError
-        For a missing label; for labels -1 and 1, whose meaning differs between
-        libraries; if `normal` matches no row; and if there are several labels and
-        none of them is in `NORMAL_LABELS`.
+        For a missing label; for labels -1 and 1, which mean opposite things to
+        different people; if `normal` matches no row; and if there are several
+        labels and none is known to mean normal.
 
     Examples
     --------
@@ -58,9 +58,10 @@ def anomalous(
         wanted = {_label_text(label) for label in normal}
         is_normal = np.array([text in wanted for text in texts], dtype=bool)
         if texts and not is_normal.any():
+            kinds = listed(sorted(set(texts)))
             raise DataError(
                 f"{table}, column {shown(column)}: no row has the normal label "
-                f"{listed(list(normal))}. Its labels are {listed(sorted(set(texts)))}."
+                f"{listed(list(normal))}. Its labels are {kinds}."
             )
         return ~is_normal
     if "-1" in texts and set(texts) <= {"-1", "1"}:
@@ -78,7 +79,7 @@ def anomalous(
 
 
 def _label_text(value: object) -> str:
-    """Return a label as text; whole numbers without a point, so that 0, 0.0 and "0" are equal."""
+    """Spell a label: whole numbers without a point, so that 0, 0.0 and "0" are one label."""
     text = "" if value is None else str(value).strip()
     if text in MISSING:
         return ""

@@ -1,4 +1,4 @@
-"""Uniform random sample of rows that are read in batches."""
+"""Some rows of a table that is read in batches, each as likely as any other."""
 
 from __future__ import annotations
 
@@ -11,67 +11,67 @@ Array = NDArray[np.float64]
 
 
 class RowSample:
-    """Uniform random sample of a stream of rows, without replacement, in their order.
+    """A uniform sample of the rows that go by, in their order.
 
-    Each row gets a random key, and the rows with the smallest keys are kept: a bottom-k
+    Every row draws a number, and the rows of the least numbers are kept: a bottom-k
     sample (Cohen and Kaplan, "Summarizing data using bottom-k sketches", PODC 2007,
-    :doi:`10.1145/1281100.1281133`). The sample depends on the seed and the number of
-    rows, not on the batches.
+    :doi:`10.1145/1281100.1281133`). Which they are depends on the seed and on how many
+    rows there are, not on the batches that they come in.
 
     Parameters
     ----------
     columns : int
-    max_rows : int or None
-        Size of the sample; None keeps all rows. Memory holds up to four times as many.
+    most : int or None
+        How many rows to keep; None keeps all. Four times as many are in memory at times.
     seed : int
 
     Attributes
     ----------
     seen : int
-        Number of rows added.
+        Rows that went by.
 
     Examples
     --------
-    >>> sample = RowSample(1, max_rows=3, seed=0)
+    >>> sample = RowSample(1, most=3, seed=0)
     >>> for batch in np.arange(10.0).reshape(5, 2, 1):
     ...     sample.add(batch)
     >>> sample.seen, sample.rows().ravel().tolist()
     (10, [1.0, 2.0, 3.0])
     """
 
-    def __init__(self, columns: int, max_rows: int | None, seed: int) -> None:
+    def __init__(self, columns: int, most: int | None, seed: int) -> None:
         self.seen = 0
-        self._max_rows = max_rows
-        # Not RandomState, which training uses: the same seed results in other numbers.
+        self._most = most
+        # Of another kind than what training draws from: the same seed makes other numbers.
         self._rng = np.random.default_rng(seed)
-        self._max_key = 1.0
+        self._bound = 1.0
         self._kept = 0
         self._keys: list[Array] = []
         self._rows: list[Array] = [np.empty((0, columns))]
 
     def add(self, rows: Array) -> None:
-        """Add the next rows, (n, columns)."""
+        """Look at the next rows, (n, columns)."""
         keys = self._rng.random(len(rows))
         self.seen += len(rows)
-        chosen = keys < self._max_key
+        chosen = keys < self._bound
         self._keys.append(keys[chosen])
         self._rows.append(rows[chosen])
         self._kept += int(chosen.sum())
-        # Not after every batch, since it copies the rows.
-        if self._max_rows is not None and self._kept > 2 * self._max_rows:
-            self._prune()
+        # Not at every batch: the kept rows are copied.
+        if self._most is not None and self._kept > 2 * self._most:
+            self._settle()
 
     def rows(self) -> Array:
-        """Return the rows of the sample, (n, columns), in the order in which they were added."""
-        self._prune()
+        """Give the rows that are kept, (n, columns), in the order in which they came."""
+        self._settle()
         return self._rows[0]
 
-    def _prune(self) -> None:
-        """Discard all rows but those with the smallest keys."""
+    def _settle(self) -> None:
+        """Keep the rows of the least numbers."""
         keys, rows = np.concatenate([*self._keys, []]), np.concatenate(self._rows)
         self._keys, self._rows = [], []
-        if self._max_rows is not None and len(keys) > self._max_rows:
-            smallest = np.sort(np.argpartition(keys, self._max_rows - 1)[: self._max_rows])
-            keys, rows = keys[smallest], rows[smallest]
-            self._max_key = keys.max()
+        if self._most is not None and len(keys) > self._most:
+            least = np.sort(np.argpartition(keys, self._most - 1)[: self._most])
+            keys, rows = keys[least], rows[least]
+            self._bound = keys.max()
         self._keys, self._rows, self._kept = [keys], [rows], len(keys)

@@ -75,7 +75,7 @@ class MemberBatchNorm(keras.layers.Layer):
 
 
 class MemberConv(keras.layers.Layer):
-    """3x3 convolutions, or transposed ones, of an ensemble.
+    """Ensemble of 3x3 convolutions, or of transposed ones.
 
     Parameters
     ----------

@@ -83,9 +83,9 @@ def atomic_write(
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "out.txt"
     >>> with atomic_write(path, "w", encoding="utf-8") as file:
-    ...     _ = file.write("whole")
+    ...     _ = file.write("complete")
     >>> path.read_text()
-    'whole'
+    'complete'
     """
     target = Path(path)
     with _explained(target):
