@@ -119,9 +119,9 @@ def kill_report_writers(folder: Path, kills: int, rng: random.Random) -> int:
     assert contents[0]["report.html"] != contents[1]["report.html"]
 
     def write(version: dict[str, bytes]) -> None:
-        images = {Path(name).stem: version[name] for name in version if name.endswith(".png")}
-        render.draw_images = lambda report: images
-        render.render_page = lambda report, images: version["report.html"].decode()
+        figures = {Path(name).stem: version[name] for name in version if name.endswith(".png")}
+        render.draw_figures = lambda report: figures
+        render.render_page = lambda report, figures: version["report.html"].decode()
         render.write_report(None, target)
 
     left = 0
