@@ -1,13 +1,13 @@
-"""Detection quality on the tables of ADBench, beside other detectors in the same run.
+"""Detection quality on the tables of ADBench, compared with other detectors in the same run.
 
     python benchmarks/adbench.py --data adbench adbench_vit --seeds 0 1 2 --out results/adbench
     python benchmarks/adbench.py --data adbench --detectors ours,knn_mean
 
-With --out the file of results is also where a run that was broken off goes on.
+With --out an interrupted run resumes from the file of results.
 
-Each table is cut to at most 10,000 rows; half of its normal rows train, the
-rest and all anomalies test. Labels score the result and choose nothing.
-Rows are standardised for the detectors that do not do so themselves.
+Tables are subsampled to at most 10,000 rows. Half of the normal rows are for training,
+the rest and all anomalies for testing. Labels are used to evaluate, not to choose
+anything. Rows are standardised for the detectors that do not do so themselves.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from sklearn.preprocessing import StandardScaler
 
 MAX_ROWS = 10_000
 REFERENCE = "knn_mean"
-"""With whom every other detector is compared, table by table."""
+"""Detector with which the others are compared in the signed-rank tests."""
 
 PACKAGES = ("vae-anomaly", "tensorflow", "keras", "scikit-learn", "numpy", "pyod", "torch")
 
@@ -65,7 +65,7 @@ DETECTORS: dict[str, Scorer] = {
     "ours": ours,
     "ours_1_member": functools.partial(ours, n_members=1),
     "ours_elbo": functools.partial(ours, score_type="elbo"),
-    # No row is kept from training for a threshold, as of the others.
+    # No rows are held out for calibration, as with the other detectors.
     "ours_all_rows": functools.partial(ours, threshold=0.0),
     "knn": functools.partial(pyod, "knn:KNN", n_neighbors=5),
     "knn_mean": functools.partial(pyod, "knn:KNN", n_neighbors=5, method="mean"),
@@ -96,17 +96,17 @@ def split(path: Path, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rows[normal[:half]], rows[test], labels[test]
 
 
-def judged(
+def evaluate(
     scorer: Scorer, train: np.ndarray, test: np.ndarray, labels: np.ndarray, seed: int
 ) -> dict[str, float]:
-    """Let a detector learn and score; tell how well it does and how long that takes."""
+    """Fit and score with a detector; return AUROC, average precision and seconds."""
     start = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             scores = scorer(train, test, seed)
-        except ValueError as error:  # CBLOF does not find its clusters in every table
-            print(f"gives up: {error} Counted as knowing nothing.", flush=True)
+        except ValueError as error:  # CBLOF finds no valid clusters in some tables
+            print(f"failed: {error} Constant scores are used.", flush=True)
             scores = np.zeros(len(test))
     return {
         "auroc": roc_auc_score(labels, scores),
@@ -117,11 +117,11 @@ def judged(
 
 def measure(path: Path, name: str, seed: int) -> dict[str, Any]:
     row = {"group": path.parent.name, "table": path.stem, "detector": name, "seed": seed}
-    return row | judged(DETECTORS[name], *split(path, seed), seed)
+    return row | evaluate(DETECTORS[name], *split(path, seed), seed)
 
 
 def summarise(results: pd.DataFrame) -> pd.DataFrame:
-    """Mean AUROC, AP, ranks by both, seconds, and signed-rank tests against `REFERENCE`.
+    """Compute mean AUROC, AP, ranks by both, seconds, and signed-rank tests against `REFERENCE`.
 
     The tests are Wilcoxon's, two-sided, on the means over seeds of each table
     (Demsar, "Statistical comparisons of classifiers over multiple data sets",
@@ -166,7 +166,7 @@ def as_markdown(summary: pd.DataFrame) -> str:
 
 
 def describe(results: pd.DataFrame) -> str:
-    """Say what was run, with what, and the means, as Markdown."""
+    """Return versions, seeds and mean results as Markdown."""
     versions = [f"{p} {version(p)}" for p in PACKAGES]
     seeds = ", ".join(str(seed) for seed in sorted(results["seed"].unique()))
     lines = [
@@ -188,10 +188,11 @@ def draw_ranks(results: pd.DataFrame, path: Path) -> None:
     values = results.groupby(["table", "detector"])["auroc"].mean().unstack().dropna()
     ranks = values.rank(axis=1, ascending=False).mean().sort_values()
     k, n = len(ranks), len(values)
-    reach = studentized_range.ppf(0.95, k, np.inf) / np.sqrt(2) * np.sqrt(k * (k + 1) / (6 * n))
+    quantile = studentized_range.ppf(0.95, k, np.inf) / np.sqrt(2)
+    half_width = quantile * np.sqrt(k * (k + 1) / (6 * n)) / 2
     figure = Figure(figsize=(6.4, 0.32 * k + 1.2), layout="constrained")
     axes = figure.add_subplot()
-    axes.hlines(range(k), ranks - reach / 2, ranks + reach / 2, color="0.75", linewidth=6)
+    axes.hlines(range(k), ranks - half_width, ranks + half_width, color="0.75", linewidth=6)
     axes.plot(ranks, range(k), "o", color="tab:blue")
     axes.set_yticks(range(k), ranks.index)
     axes.invert_yaxis()
@@ -212,15 +213,16 @@ def main() -> None:
     options = parser.parse_args()
     chosen = set(filter(None, options.tables.split(",")))
     paths = [p for folder in options.data for p in sorted(folder.glob("*.npz"))]
-    record = options.out and options.out.with_suffix(".csv")
-    rows = pd.read_csv(record).to_dict("records") if record and record.exists() else []
-    known = {(row["table"], row["detector"], row["seed"]) for row in rows}
+    results_file = options.out and options.out.with_suffix(".csv")
+    resumes = results_file and results_file.exists()
+    rows = pd.read_csv(results_file).to_dict("records") if resumes else []
+    done = {(row["table"], row["detector"], row["seed"]) for row in rows}
     for path in paths:
         if chosen and path.stem not in chosen:
             continue
         for name in options.detectors.split(","):
             for seed in options.seeds:
-                if (path.stem, name, seed) in known:
+                if (path.stem, name, seed) in done:
                     continue
                 rows.append(measure(path, name, seed))
                 last = rows[-1]
@@ -229,8 +231,8 @@ def main() -> None:
                     f"AP {last['ap']:.4f}  {last['seconds']:7.1f} s",
                     flush=True,
                 )
-        if record:
-            pd.DataFrame(rows).to_csv(record, index=False, float_format="%.4f")
+        if results_file:
+            pd.DataFrame(rows).to_csv(results_file, index=False, float_format="%.4f")
     results = pd.DataFrame(rows)
     text = describe(results)
     print(f"\n{text}")

@@ -1,10 +1,11 @@
-"""What anomalies among the training rows cost, beside other detectors in the same run.
+"""Detection quality with contaminated training rows, compared with other detectors.
 
-    python benchmarks/dirt.py --data adbench --shares 0 0.01 0.05 0.1 --out results/dirt
+    python benchmarks/contamination.py --data adbench --shares 0 0.01 0.05 0.1 \\
+        --out results/contamination
 
-The splits are those of `benchmarks/adbench.py`; then some anomalies leave the
-test rows for the training rows, until they are the given share of them. At
-least ten stay: tables with fewer than that to spare are left out of all shares.
+The splits are those of `benchmarks/adbench.py`. Anomalies are then moved from the test
+rows to the training rows, up to the given share. At least ten remain for testing:
+tables with too few anomalies are left out at all shares.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from textwrap import indent
 
 import numpy as np
 import pandas as pd
-from adbench import DETECTORS, judged, ours, split
+from adbench import DETECTORS, evaluate, ours, split
 
-LEAST_ANOMALIES = 10
+MIN_ANOMALIES = 10
 
-# Told of a tenth of dirt, however much there is; and the score that no row vouches for.
+# With contamination=0.1 whatever the actual share; and the score without exemplars.
 DETECTORS["ours_trimmed"] = functools.partial(ours, contamination=0.1)
 DETECTORS["ours_elbo"] = functools.partial(ours, contamination=0.1, score_type="elbo", latent_dim=8)
 
 
-def with_dirt(
+def contaminate(
     train: np.ndarray, test: np.ndarray, labels: np.ndarray, count: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Move anomalies from the test rows to the training rows."""
@@ -51,15 +52,15 @@ def main() -> None:
         for seed in options.seeds:
             train, test, labels = split(path, seed)
             counts = {s: round(len(train) * s / (1 - s)) for s in options.shares}
-            if labels.sum() - max(counts.values()) < LEAST_ANOMALIES:
+            if labels.sum() - max(counts.values()) < MIN_ANOMALIES:
                 print(f"{path.stem}: too few anomalies", flush=True)
                 continue
             for share, count in counts.items():
-                dirty = with_dirt(train, test, labels, count, seed)
+                contaminated = contaminate(train, test, labels, count, seed)
                 for name in options.detectors.split(","):
-                    found = judged(DETECTORS[name], *dirty, seed)
+                    result = evaluate(DETECTORS[name], *contaminated, seed)
                     row = {"table": path.stem, "detector": name, "seed": seed, "share": share}
-                    rows.append(row | found)
+                    rows.append(row | result)
                     print(*rows[-1].values(), flush=True)
     results = pd.DataFrame(rows)
     means = results.groupby(["detector", "share"])[["auroc", "ap"]].mean().unstack()
@@ -70,7 +71,7 @@ def main() -> None:
     if options.out:
         results.to_csv(options.out.with_suffix(".csv"), index=False, float_format="%.4f")
         options.out.with_suffix(".md").write_text(
-            "# Dirty training rows\n\n" + indent(text, "    ")
+            "# Contaminated training rows\n\n" + indent(text, "    ")
         )
 
 

@@ -1,22 +1,22 @@
-"""False alarms and false discoveries on the tables of ADBench: what is promised, what is seen.
+"""Nominal and observed rates of false alarms and false discoveries on the tables of ADBench.
 
     python benchmarks/false_alarms.py --data adbench --seeds 0 1 2 --out results/false_alarms
     python benchmarks/false_alarms.py --data adbench --detectors ours,iforest
 
-With --out the file of results is also where a run that was broken off goes on.
+With --out an interrupted run resumes from the file of results.
 
-Half of the normal rows of a table train, the rest and all anomalies test, as in
-adbench.py. *False alarms*: the share of normal test rows that are flagged, at a
-nominal rate of 1, 5 and 10 %: `false_alarm_rate` for ours, `contamination` for
-the others, whose meaning it comes closest to. One fit serves the three rates;
-for ours only where each would keep enough rows for calibration by itself.
-*False discoveries*: ours flags the mixed test set with `flag_batch(fdr=0.1)`;
+Half of the normal rows of a table are for training, the rest and all anomalies for
+testing, as in adbench.py. *False alarms*: the share of normal test rows that are
+flagged, at a nominal rate of 1, 5 and 10 %. The parameter is `false_alarm_rate` for
+ours, and for the others `contamination`, which is closest to it. One fit serves all
+three rates, for ours only if the table is large enough for each rate's calibration.
+*False discoveries*: ours flags the mixed test set with `flag_batch(fdr=0.1)`; the
 others have no p-values.
 
-Two bands say which deviations are chance. The binomial one takes the rate for
-exactly the nominal one, so that a threshold from finitely many rows leaves it more
-often than its 1 %, however it was found. The beta-binomial one adds the chance
-in the calibration rows (for others: in the training rows that set the threshold).
+Two bands show which deviations are due to chance. The binomial band assumes that the
+true rate is the nominal one; any threshold estimated from finitely many rows leaves it
+in more than 1 % of the cases. The beta-binomial band includes the variance of the
+threshold, due to the calibration rows (for the others: the training rows).
 """
 
 from __future__ import annotations
@@ -41,35 +41,35 @@ from scipy.stats import betabinom, binom
 RATES = (0.01, 0.05, 0.10)
 FDR = 0.1
 BAND = 0.99
-FEW_ROWS = 500
-"""Training rows from which on calibration for 1 % serves 5 and 10 % exactly as well."""
+MIN_ROWS_FOR_ONE_FIT = 500
+"""Training rows from which on the calibration rows for 1 % are exact for 5 and 10 % too."""
 
 Thresholds = tuple[np.ndarray, list[float], int]
-"""Anomaly scores of test rows, thresholds for `RATES`, and rows that they come from."""
+"""Anomaly scores of test rows, thresholds for `RATES`, and number of rows that set these."""
 
 
 def ours(train: np.ndarray, test: np.ndarray, seed: int) -> tuple[list[Thresholds], Any]:
-    """Fit once, or for each rate where rows are few; the first is the default, for 1 %."""
+    """Fit once, or for each rate if the table is small; the first detector is for 1 %."""
     from vae_anomaly import VAEDetector
     from vae_anomaly.stats.thresholds import false_alarm_threshold
 
-    found = []
-    for rate in RATES[: 1 if len(train) >= FEW_ROWS else None]:
+    results = []
+    for rate in RATES[: 1 if len(train) >= MIN_ROWS_FOR_ONE_FIT else None]:
         model = VAEDetector(false_alarm_rate=rate, random_state=seed).fit(train)
-        known = model.calibration_scores_
-        thresholds = [false_alarm_threshold(known, rate) for rate in RATES]
-        found.append((-model.score_samples(test), thresholds, len(known)))
+        calibration = model.calibration_scores_
+        thresholds = [false_alarm_threshold(calibration, rate) for rate in RATES]
+        results.append((-model.score_samples(test), thresholds, len(calibration)))
         if rate == RATES[0]:
             first = model
-    return found, first
+    return results, first
 
 
 def iforest(train: np.ndarray, test: np.ndarray, seed: int) -> tuple[list[Thresholds], Any]:
     from sklearn.ensemble import IsolationForest
 
     model = IsolationForest(random_state=seed).fit(train)
-    known = -model.score_samples(train)
-    return [(-model.score_samples(test), quantiles(known), len(train))], None
+    thresholds = quantiles(-model.score_samples(train))
+    return [(-model.score_samples(test), thresholds, len(train))], None
 
 
 def pyod_vae(train: np.ndarray, test: np.ndarray, seed: int) -> tuple[list[Thresholds], Any]:
@@ -83,7 +83,7 @@ def pyod_vae(train: np.ndarray, test: np.ndarray, seed: int) -> tuple[list[Thres
 
 
 def quantiles(training_scores: np.ndarray) -> list[float]:
-    """Thresholds as `contamination` sets them, in scikit-learn and in PyOD."""
+    """Return the thresholds that `contamination` sets in scikit-learn and in PyOD."""
     return [float(np.percentile(training_scores, 100 * (1 - rate))) for rate in RATES]
 
 
@@ -99,7 +99,7 @@ def measure(path: Path, name: str, seed: int) -> dict[str, Any]:
     start = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found, model = DETECTORS[name](train, test, seed)
+        results, model = DETECTORS[name](train, test, seed)
         flags = None if model is None else model.flag_batch(test, fdr=FDR) == -1
     normal = labels == 0
     row = {
@@ -112,28 +112,28 @@ def measure(path: Path, name: str, seed: int) -> dict[str, Any]:
         "seconds": round(time.perf_counter() - start, 1),
     }
     for i, rate in enumerate(RATES):
-        scores, thresholds, known = found[min(i, len(found) - 1)]
+        scores, thresholds, n_rows = results[min(i, len(results) - 1)]
         row[f"alarms_{rate:g}"] = int((scores[normal] > thresholds[i]).sum())
-        row[f"known_{rate:g}"] = known
+        row[f"known_{rate:g}"] = n_rows
     if flags is not None:
         row |= {"false": int(flags[normal].sum()), "found": int(flags[~normal].sum())}
     return row
 
 
 def false_alarms(results: pd.DataFrame) -> pd.DataFrame:
-    """Observed rates by detector and nominal rate, and how many lie outside the bands."""
+    """Compute observed rates by detector and nominal rate, and count those outside the bands."""
     rows = []
     for name, part in results.groupby("detector", sort=False):
         for rate in RATES:
-            alarms, normal, known = (
+            alarms, normal, n_rows = (
                 part[f"alarms_{rate:g}"],
                 part["normal"],
                 part[f"known_{rate:g}"],
             )
-            beyond = np.maximum(1, np.floor(np.round((known + 1) * rate, 9)))
+            exceeding = np.maximum(1, np.floor(np.round((n_rows + 1) * rate, 9)))
             bands = {
                 "binomial": binom(normal, rate),
-                "beta-binomial": betabinom(normal, beyond, known + 1 - beyond),
+                "beta-binomial": betabinom(normal, exceeding, n_rows + 1 - exceeding),
             }
             observed = alarms / normal
             by_table = observed.groupby(part["table"]).mean()
@@ -145,8 +145,8 @@ def false_alarms(results: pd.DataFrame) -> pd.DataFrame:
                     "error": by_table.std() / len(by_table) ** 0.5,
                     "worst table": by_table.max(),
                     **{
-                        f"outside {kind}": int((~inside(alarms, band)).sum())
-                        for kind, band in bands.items()
+                        f"outside {band_name}": int((~inside(alarms, band)).sum())
+                        for band_name, band in bands.items()
                     },
                     "cases": len(part),
                 }
@@ -160,7 +160,7 @@ def inside(alarms: pd.Series, band: Any) -> np.ndarray:
 
 
 def false_discoveries(results: pd.DataFrame) -> pd.DataFrame:
-    """Share of false flags and power over tables and seeds, with `FDR` asked for."""
+    """Compute the share of false flags and the power, over tables and seeds, at `FDR`."""
     part = results[results["detector"] == "ours"]
     flagged = part["false"] + part["found"]
     share = part["false"] / np.maximum(flagged, 1)
@@ -196,7 +196,7 @@ def as_markdown(table: pd.DataFrame) -> str:
 
 
 def describe(results: pd.DataFrame) -> str:
-    """Say what was run, with what, and what came out, as Markdown."""
+    """Return versions, seeds and results as Markdown."""
     seeds = {
         name: sorted(part["seed"].unique())
         for name, part in results.groupby("detector", sort=False)
@@ -209,7 +209,7 @@ def describe(results: pd.DataFrame) -> str:
         + ", ".join(f"{p} {version(p)}" for p in PACKAGES)
         + ".",
         "Observed: mean over tables of the mean over seeds; error: its standard error over tables. "
-        f"Outside: cases beyond the central {BAND:.0%} of a band, of which chance allows 1 in 100.",
+        f"Outside: cases beyond the central {BAND:.0%} of a band, expected for 1 in 100.",
         "## Share of unseen normal rows that are flagged",
         as_markdown(false_alarms(results)),
         f"## Share of false flags, `flag_batch(fdr={FDR:g})` on the mixed test sets",
@@ -221,7 +221,7 @@ def describe(results: pd.DataFrame) -> str:
 
 
 def by_table(results: pd.DataFrame) -> pd.DataFrame:
-    """Rates of ours, table by table."""
+    """Compute the rates of ours for each table."""
     part = results[results["detector"] == "ours"]
     shown = pd.DataFrame({"table": part["table"], "training rows": part["train"]})
     for rate in RATES:
@@ -241,18 +241,19 @@ def main() -> None:
     parser.add_argument("--detectors", default=",".join(DETECTORS), help="comma-separated names")
     parser.add_argument("--out", type=Path, help="write OUT.csv (every result) and OUT.md")
     options = parser.parse_args()
-    record = options.out and options.out.with_suffix(".csv")
-    rows = pd.read_csv(record).to_dict("records") if record and record.exists() else []
-    known = {(row["table"], row["detector"], row["seed"]) for row in rows}
+    results_file = options.out and options.out.with_suffix(".csv")
+    resumes = results_file and results_file.exists()
+    rows = pd.read_csv(results_file).to_dict("records") if resumes else []
+    done = {(row["table"], row["detector"], row["seed"]) for row in rows}
     for seed in options.seeds:
         for name in options.detectors.split(","):
             for path in sorted(options.data.glob("*.npz")):
-                if (path.stem, name, seed) in known:
+                if (path.stem, name, seed) in done:
                     continue
                 rows.append(measure(path, name, seed))
                 print(" ".join(f"{key}={value}" for key, value in rows[-1].items()), flush=True)
-                if record:
-                    pd.DataFrame(rows).to_csv(record, index=False)
+                if results_file:
+                    pd.DataFrame(rows).to_csv(results_file, index=False)
     text = describe(pd.DataFrame(rows))
     print(f"\n{text}")
     if options.out:

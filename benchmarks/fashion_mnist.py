@@ -1,10 +1,10 @@
-"""Ten tasks: one class of Fashion-MNIST is normal, the other nine are anomalies.
+"""One-class detection on Fashion-MNIST: ten tasks, each with one class as normal.
 
     python benchmarks/fashion_mnist.py --data ../shared/data/images/fashion_mnist
 
-Trains on 6,000 images of the class, tests on the 10,000 test images, and
-prints AUROC beside PCA, isolation forest, one-class SVM and kNN on the same
-pixels. Labels score the result and choose nothing.
+Trains on the 6,000 training images of the class, tests on the 10,000 test images, and
+prints AUROC, also of PCA, isolation forest, one-class SVM and kNN on the same pixels.
+Labels are used to evaluate, not to choose anything.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ DETECTORS: dict[str, Scorer] = {
 
 
 def read(path: Path) -> np.ndarray:
-    """Read an idx file of bytes, whatever its number of dimensions."""
+    """Read an idx file of bytes with any number of dimensions."""
     with gzip.open(path) as file:
         raw = file.read()
     dimensions = raw[3]
@@ -88,9 +88,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write every result to this CSV")
     options = parser.parse_args()
     train, train_labels, test, test_labels = (
-        read(options.data / f"{part}-{kind}.gz")
+        read(options.data / f"{part}-{content}.gz")
         for part in ("train", "t10k")
-        for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
+        for content in ("images-idx3-ubyte", "labels-idx1-ubyte")
     )
     rows = []
     for normal in options.classes:

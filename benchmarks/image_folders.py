@@ -1,15 +1,15 @@
-"""Folders of photographs through the command line, beside kNN and PCA on the same pixels.
+"""Detection on folders of photographs, by the command line and by kNN and PCA.
 
     python benchmarks/image_folders.py --data ../shared/data/images
 
-Unzips solar cells (ELPV), battery welds and toy aliens, sorts them into folders
-as a user would, and runs `vae-anomaly fit`, `score` and `evaluate` on these. kNN
-and PCA see the images at the size that the model states. Labels score the
-result and choose nothing.
+Unzips images of solar cells (ELPV), battery welds and toy aliens, sorts them into
+folders, and runs `vae-anomaly fit`, `score` and `evaluate` on these. kNN and PCA use
+the pixels at the image size of the model. Labels are used to evaluate, not to choose
+anything.
 
-- solar cells: half of the sound ones train; the other half and the defective test
-- battery welds: the split they come with, without test images that train as well
-- aliens: half of the normal ones train; the other half and the anomalies test
+- solar cells: half of the intact ones for training; the others and the defective for testing
+- battery welds: the published split, without test images that are also training images
+- aliens: half of the normal ones for training; the others and the anomalies for testing
 """
 
 from __future__ import annotations
@@ -34,32 +34,32 @@ from vae_anomaly.persistence import load_with_images
 
 
 def halve(images: list[Path], out: Path, seed: int) -> None:
-    """Move normal images to train and test, at random."""
+    """Move a random half of normal images to train/good, and the others to test/good."""
     order = np.random.RandomState(seed).permutation(len(images))
-    for place, i in enumerate(order):
-        part = "train/good" if place < len(images) // 2 else "test/good"
+    for position, i in enumerate(order):
+        part = "train/good" if position < len(images) // 2 else "test/good"
         (out / part).mkdir(parents=True, exist_ok=True)
         images[i].rename(out / part / images[i].name)
 
 
 def solar_cells(archive: Path, out: Path, seed: int) -> None:
-    """Sort cells by their probability of being defective: 0 or 1."""
+    """Sort cells by their defect probability, 0 or 1, and halve the intact ones."""
     with zipfile.ZipFile(archive) as file:
         file.extractall(out)
     (out / "test/defective").mkdir(parents=True)
-    sound = []
+    intact = []
     with next(out.rglob("labels.csv")).open() as lines:
         for row in csv.DictReader(lines):
             image = next(out.rglob(Path(next(iter(row.values()))).name))
             if float(row["defect_probability"]) > 0.5:
                 image.rename(out / "test/defective" / image.name)
             else:
-                sound.append(image)
-    halve(sound, out, seed)
+                intact.append(image)
+    halve(intact, out, seed)
 
 
 def battery_welds(archive: Path, out: Path, seed: int) -> None:
-    """Take the MVTec layout as it is, less the test images that are in train as well."""
+    """Unpack the MVTec layout, and remove test images that are also training images."""
     with zipfile.ZipFile(archive) as file:
         file.extractall(out)
     known = {path.read_bytes() for path in (out / "train").rglob("*.png")}
@@ -69,7 +69,7 @@ def battery_welds(archive: Path, out: Path, seed: int) -> None:
 
 
 def aliens(archive: Path, out: Path, seed: int) -> None:
-    """Halve the normal ones."""
+    """Halve the normal images."""
     with zipfile.ZipFile(archive) as file:
         file.extractall(out)
     halve(sorted((out / "normal").iterdir()), out, seed)
@@ -84,7 +84,7 @@ SETS: dict[str, tuple[str, Callable[[Path, Path, int], None]]] = {
 
 
 def command(*arguments: object) -> float:
-    """Run vae-anomaly; return the seconds that it took."""
+    """Run vae-anomaly; return the seconds."""
     start = time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "vae_anomaly", *map(str, arguments)], check=True, capture_output=True
@@ -93,7 +93,7 @@ def command(*arguments: object) -> float:
 
 
 def measure(folder: Path, seed: int, options: list[str]) -> dict[str, float]:
-    """AUROC of our scores and of two others' on the images of a folder."""
+    """Compute AUROC of our scores, of kNN and of PCA on the images of a folder."""
     model, scores = folder / "model.vae", folder / "scores.csv"
     train, test = folder / "train/good", folder / "test"
     fit = command("fit", train, "-o", model, "--random-state", seed, *options)
@@ -103,12 +103,12 @@ def measure(folder: Path, seed: int, options: list[str]) -> dict[str, float]:
     labels = ~table["file"].str.startswith("good")
 
     _, schema = load_with_images(model)
-    seen, tested = (schema.read(open_images(path))[0] for path in (train, test))
+    trained, tested = (schema.read(open_images(path))[0] for path in (train, test))
     return {
         "ours": roc_auc_score(labels, table["anomaly_score"]),
-        "knn": roc_auc_score(labels, knn(seen, tested)),
-        "pca": roc_auc_score(labels, pca(seen, tested)),
-        "train": len(seen),
+        "knn": roc_auc_score(labels, knn(trained, tested)),
+        "pca": roc_auc_score(labels, pca(trained, tested)),
+        "train": len(trained),
         "test": len(tested),
         "fit_seconds": fit,
         "score_seconds": scoring,

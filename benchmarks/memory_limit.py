@@ -1,12 +1,12 @@
-"""What `fit --memory-limit` costs in quality, and whether its peak stays below the limit.
+"""Detection quality and peak memory of `fit --memory-limit`.
 
     python benchmarks/memory_limit.py --data adbench --seeds 0 1 2
     python benchmarks/memory_limit.py --peaks
 
-Quality: of each table with more rows than the least limit allows, half of the normal rows
-train, once all of them and once as many as that limit holds, 10,000; the rest, 20,000 of
-them at most, and all anomalies test. Peaks: tables of several shapes, half as many rows
-again as their limits hold.
+Quality: half of the normal rows of each large table are for training, once all of them and
+once 10,000, the fewest that a limit allows. At most 20,000 of the others and all anomalies
+are for testing. Peaks: fits on tables of several shapes with 1.5 times the rows that their
+limits allow.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ PEAKS = (
     (400, "2.5GB", ()),
     (1000, "4GB", ()),
 )
-"""ColumnScaler, limit and further options."""
+"""Number of columns, limit and further options."""
 
 
 def fit(data: Path, model: Path, *options: str) -> float:
-    """Fit in a process of its own, and tell its peak in bytes."""
-    words = [sys.executable, "-m", "vae_anomaly", "fit", str(data), "-o", str(model), "-q"]
-    process = subprocess.Popen([*words, *options])
+    """Fit in a separate process; return its peak memory in bytes."""
+    command = [sys.executable, "-m", "vae_anomaly", "fit", str(data), "-o", str(model), "-q"]
+    process = subprocess.Popen([*command, *options])
     _, status, usage = os.wait4(process.pid, 0)
     if status:
-        raise SystemExit(f"{' '.join(words)} failed")
+        raise SystemExit(f"{' '.join(command)} failed")
     return usage.ru_maxrss * 1024
 
 
 def quality(path: Path, seed: int) -> tuple[float, float] | None:
-    """AUROC with all rows and with some; None for a table that is not large enough."""
+    """Compute AUROC with all rows and with a subsample; None if the table is too small."""
     from sklearn.metrics import roc_auc_score
 
     from vae_anomaly import load
@@ -67,44 +67,44 @@ def quality(path: Path, seed: int) -> tuple[float, float] | None:
         data, model = Path(name) / "normal.csv", Path(name) / "m.vae"
         names = [f"x{i}" for i in range(X.shape[1])]
         pd.DataFrame(X[train], columns=names).to_csv(data, index=False)
-        found = []
+        aurocs = []
         for options in ((), ("--memory-limit", limit)):
             fit(data, model, "--random-state", str(seed), *options)
             scores = -load(model).score_samples(pd.DataFrame(X[test], columns=names))
-            found.append(float(roc_auc_score(y[test], scores)))
-    return found[0], found[1]
+            aurocs.append(float(roc_auc_score(y[test], scores)))
+    return aurocs[0], aurocs[1]
 
 
 def points_lost(folders: list[Path], seeds: list[int]) -> float:
-    """Mean AUROC of all rows above that of some, in points."""
+    """Compute how much lower mean AUROC is with the subsample, in percentage points."""
     rows = []
     for path in sorted(p for folder in folders for p in folder.glob("*.npz")):
         for seed in seeds:
-            found = quality(path, seed)
-            if found is None:
+            aurocs = quality(path, seed)
+            if aurocs is None:
                 break
-            rows.append(found)
+            rows.append(aurocs)
             print(
-                f"  {path.stem:12s} seed {seed}: AUROC {found[0]:.4f} with all rows, "
-                f"{found[1]:.4f} with {MIN_ROWS:,}",
+                f"  {path.stem:12s} seed {seed}: AUROC {aurocs[0]:.4f} with all rows, "
+                f"{aurocs[1]:.4f} with {MIN_ROWS:,}",
                 flush=True,
             )
-    everything, some = np.mean(rows, axis=0)
-    return float(100 * (everything - some))
+    all_rows, subsample = np.mean(rows, axis=0)
+    return float(100 * (all_rows - subsample))
 
 
 def peak_of(columns: int, limit: str, options: Sequence[str], folder: str | None = None) -> float:
-    """Bytes that a fit takes on half as many rows again as the limit holds."""
+    """Measure the peak memory, in bytes, of a fit on 1.5 times the rows that the limit allows."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    most = rows_within(bytes_of(limit), columns, MEMBERS)
+    max_rows = rows_within(bytes_of(limit), columns, MEMBERS)
     with tempfile.TemporaryDirectory(dir=folder) as name:
         data = Path(name) / "normal.parquet"
         names = [f"x{i}" for i in range(columns)]
         rng = np.random.RandomState(0)
         with pq.ParquetWriter(data, pa.schema([(name, pa.float64()) for name in names])) as writer:
-            for _ in range(0, 3 * most // 2, 20_000):
+            for _ in range(0, 3 * max_rows // 2, 20_000):
                 part = rng.normal(size=(columns, 20_000))
                 writer.write_table(pa.table(dict(zip(names, part, strict=True))))
         return fit(data, Path(name) / "m.vae", "--memory-limit", limit, *options)
@@ -119,9 +119,9 @@ def main() -> None:
     if options.data:
         print(f"{points_lost(options.data, options.seeds):.2f} points of AUROC less")
     if options.peaks:
-        for columns, limit, words in PEAKS:
-            peak = peak_of(columns, limit, words) / 1e9
-            print(f"{columns:4} columns within {limit}: {peak:.2f} GB  {' '.join(words)}")
+        for columns, limit, further in PEAKS:
+            peak = peak_of(columns, limit, further) / 1e9
+            print(f"{columns:4} columns within {limit}: {peak:.2f} GB  {' '.join(further)}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""Speed, as ratios: ours beside a reference on the same machine, turn and turn about.
+"""Speed benchmark: ratios to reference programs, measured alternately on one machine.
 
-    python benchmarks/speed.py                      # all of it, on a machine with nothing to do
-    python benchmarks/speed.py --only fit start     # some of it
-    python benchmarks/speed.py --rows 500000        # a smaller table for the files
-    python benchmarks/speed.py --data adbench       # and what --memory-limit costs in quality
+    python benchmarks/speed.py                      # all sections, on an idle machine
+    python benchmarks/speed.py --only fit start     # some sections
+    python benchmarks/speed.py --rows 500000        # a smaller table in files
+    python benchmarks/speed.py --data adbench       # also the quality with --memory-limit
 
-Prints for each target the median ratio of the repeats, the least and the
-greatest, and whether the target holds; at the end of each part how long it took.
-Where the time goes is in README.md.
+Prints for each target the median ratio over repeats, its minimum and maximum, and
+whether the target is met, and for each section its duration. README.md analyses the
+results.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ VAEDetector(random_state=0).fit(X).score_samples(X)
 
 
 def table(n: int, seed: int = 0) -> np.ndarray:
-    """Rows around a plane of five dimensions."""
+    """Return rows around a five-dimensional plane."""
     rng = np.random.RandomState(seed)
     plane = np.random.RandomState(1).normal(size=(5, COLUMNS))
     return rng.normal(size=(n, 5)) @ plane + 0.3 * rng.normal(size=(n, COLUMNS))
@@ -54,47 +54,47 @@ def seconds(work: Work) -> float:
 
 
 class Command:
-    """A process of its own, quiet, and the greatest memory of its runs."""
+    """A command line in a separate process, and its peak memory over all runs."""
 
-    def __init__(self, words: Sequence[str]) -> None:
-        self.words, self.megabytes = words, 0.0
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self.arguments, self.megabytes = arguments, 0.0
 
     def __call__(self) -> None:
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        process = subprocess.Popen(self.words, **quiet)
+        process = subprocess.Popen(self.arguments, **quiet)
         _, status, usage = os.wait4(process.pid, 0)
         if status:
-            raise SystemExit(f"{' '.join(self.words)} failed")
+            raise SystemExit(f"{' '.join(self.arguments)} failed")
         self.megabytes = max(self.megabytes, usage.ru_maxrss * 1024 / 1e6)
 
 
 def compare(
     target: str,
     ours: Work,
-    other: Work,
+    reference: Work,
     limit: float,
     repeats: int,
     *,
     scale: float = 1.0,
     faster: bool = False,
 ) -> None:
-    """Print how many times as long ours takes as the other; with `faster`, how many times as fast.
+    """Print the ratio of our time to that of the reference; with `faster`, its inverse.
 
-    `scale` is how much more work ours has in one call.
+    `scale` is the amount of work in a call of ours relative to one of the reference.
     """
     ratios, times = [], []
     for _ in range(repeats):
-        mine, theirs = seconds(ours), seconds(other)
-        times.append((mine, theirs))
-        ratio = mine / (theirs * scale)
+        our_time, reference_time = seconds(ours), seconds(reference)
+        times.append((our_time, reference_time))
+        ratio = our_time / (reference_time * scale)
         ratios.append(1 / ratio if faster else ratio)
-    middle = float(np.median(ratios))
-    holds = middle >= limit if faster else middle <= limit
-    mine, theirs = np.median(times, axis=0)
+    median = float(np.median(ratios))
+    is_met = median >= limit if faster else median <= limit
+    our_time, reference_time = np.median(times, axis=0)
     print(
-        f"{target:66s} {middle:7.2f} [{min(ratios):.2f}, {max(ratios):.2f}]  "
-        f"target {'>=' if faster else '<='} {limit:g}: {'holds' if holds else 'MISSED'}  "
-        f"(ours {mine:.3g} s, other {theirs:.3g} s)",
+        f"{target:66s} {median:7.2f} [{min(ratios):.2f}, {max(ratios):.2f}]  "
+        f"target {'>=' if faster else '<='} {limit:g}: {'met' if is_met else 'MISSED'}  "
+        f"(ours {our_time:.3g} s, reference {reference_time:.3g} s)",
         flush=True,
     )
 
@@ -103,7 +103,7 @@ def compare(
 
 
 def fit(arguments: argparse.Namespace) -> None:
-    """Rows x epochs a second, compiled, against PyOD's VAE and the bare products."""
+    """Compare compiled training, in rows x epochs a second, with PyOD's VAE and bare products."""
     from pyod.models.vae import VAE
 
     from vae_anomaly.networks.spec import NetworkSpec
@@ -116,24 +116,24 @@ def fit(arguments: argparse.Namespace) -> None:
     spec = NetworkSpec(1, COLUMNS, hidden, latent, "gaussian")
 
     def ours(batch: int, steps: int) -> None:
-        # max_steps is that of a long fit, which compiles; it is told to end before.
+        # With many steps the fit is compiled; the callback stops it earlier.
         plan = Plan(batch_size=batch, max_steps=10**6, patience=10**6)
         data, rng = InMemoryData(rows, rows), np.random.RandomState(0)
         train(spec, data, plan, rng, lambda history: history.step[-1] >= steps)
 
-    def theirs(batch: int, count: int) -> Work:
+    def pyod_fit(batch: int, count: int) -> Work:
         sizes = {"encoder_neuron_list": list(hidden), "decoder_neuron_list": list(hidden[::-1])}
         options = {"latent_dim": latent, "batch_size": batch, "epoch_num": count, "verbose": 0}
         return VAE(**sizes, **options, device="cpu").fit(rows) and None
 
     for batch, limit in ((32, 10), (256, 4)):
-        steps = 100 * -(-epochs * len(rows) // batch // 100)  # whole rounds
-        first = seconds(lambda b=batch: ours(b, 100))
-        print(f"  (batch {batch}: compiling and the first 100 steps took {first:.1f} s)")
+        steps = 100 * -(-epochs * len(rows) // batch // 100)  # whole validation intervals
+        compiling = seconds(lambda b=batch: ours(b, 100))
+        print(f"  (batch {batch}: compiling and the first 100 steps took {compiling:.1f} s)")
         compare(
             f"fit 20,000 x 20, batch {batch}: times as fast as PyOD's VAE",
             lambda b=batch, s=steps: ours(b, s),
-            lambda b=batch: theirs(b, epochs),
+            lambda b=batch: pyod_fit(b, epochs),
             limit,
             arguments.repeats,
             scale=steps * batch / (epochs * len(rows)),
@@ -149,7 +149,7 @@ def fit(arguments: argparse.Namespace) -> None:
 
 
 def bare_training(spec: object, batch: int, steps: int) -> None:
-    """Products of forward and backward passes, and nothing else."""
+    """Compute only the matrix products of forward and backward passes."""
     from threadpoolctl import threadpool_limits
 
     rng = np.random.RandomState(0)
@@ -159,24 +159,24 @@ def bare_training(spec: object, batch: int, steps: int) -> None:
             inputs, outputs = shape
             arrays = ((batch, inputs), (inputs, outputs), (batch, outputs))
             work.append([rng.normal(size=size).astype(np.float32) for size in arrays])
-    with threadpool_limits(1):  # so small, they are slower on two cores
+    with threadpool_limits(1):  # small products are slower on two cores
         for _ in range(steps):
             for x, kernel, gradient in work:
                 x @ kernel, x.T @ gradient, gradient @ kernel.T
 
 
-# --------------------------------------------------------------------------------- starting
+# ---------------------------------------------------------------------------------- startup
 
 
 def first(arguments: argparse.Namespace) -> None:
-    """Fit and score in a fresh process."""
+    """Measure a fit and scores in a fresh process."""
     ours = Command([sys.executable, "-c", FIRST_RESULT])
     target = "fit + score 1,000 x 20, fresh process: times import tensorflow"
     compare(target, ours, Command(TENSORFLOW), 3, arguments.repeats)
 
 
 def start(arguments: argparse.Namespace) -> None:
-    """Score a little in a fresh process; show help."""
+    """Measure `score` on a small table and `--help`, in fresh processes."""
     program = [sys.executable, "-m", "vae_anomaly"]
     with tempfile.TemporaryDirectory() as folder:
         data, model = write_tables(Path(folder), 1000)[0], fitted_model(Path(folder))
@@ -192,7 +192,7 @@ def start(arguments: argparse.Namespace) -> None:
 
 
 def memory(arguments: argparse.Namespace) -> None:
-    """Score a million rows that are there."""
+    """Measure scoring of a million rows in memory."""
     from sklearn.ensemble import IsolationForest
     from sklearn.neighbors import NearestNeighbors
 
@@ -209,79 +209,81 @@ def memory(arguments: argparse.Namespace) -> None:
     )
     forest = IsolationForest(n_estimators=100, random_state=0, n_jobs=-1).fit(training)
     near = NearestNeighbors(n_neighbors=5, n_jobs=-1).fit(training)
-    for name, other, part in (
+    for name, reference, part in (
         ("isolation forest, 100 trees", forest.score_samples, rows[:200_000]),
         ("kNN, 10,000 reference rows", near.kneighbors, rows[:20_000]),
     ):
         compare(
             f"score a row: times {name}",
             lambda: detector.score_samples(rows[:200_000]),
-            lambda f=other, x=part: f(x),
+            lambda f=reference, x=part: f(x),
             1,
             arguments.repeats,
             scale=200_000 / len(part),
         )
 
 
-def bare_scoring(detector: object, n: int, block: int = 256) -> None:
-    """Float32 products of scoring, those with exemplars included, on all cores."""
+def bare_scoring(detector: object, n: int, batch: int = 256) -> None:
+    """Compute only the float32 products of scoring, of exemplars too, on all cores."""
     from threadpoolctl import threadpool_limits
 
     spec = detector.network_spec_
     rng = np.random.RandomState(0)
     m, d = detector.reference_.points.shape
-    sizes = [((m, d + 2), (d + 2, block))]
+    sizes = [((m, d + 2), (d + 2, batch))]
     for name, shape in spec.weight_shapes().items():
         if name.endswith("kernel"):
             inputs, outputs = shape
-            sizes.append(((spec.members, outputs, inputs), (spec.members, inputs, block)))
+            sizes.append(((spec.members, outputs, inputs), (spec.members, inputs, batch)))
     work = [[rng.normal(size=size).astype(np.float32) for size in pair] for pair in sizes]
 
-    def products(blocks: int) -> None:
-        for _ in range(blocks):
+    def products(batches: int) -> None:
+        for _ in range(batches):
             for kernel, x in work:
                 kernel @ x
 
     cores = os.cpu_count() or 1
     with threadpool_limits(1), ThreadPoolExecutor(cores) as pool:
-        list(pool.map(products, [n // block // cores] * cores))
+        list(pool.map(products, [n // batch // cores] * cores))
 
 
 # ------------------------------------------------------------------------------------ files
 
 
 def files(arguments: argparse.Namespace) -> None:
-    """Score a table from a file to a file."""
+    """Measure `score` from file to file."""
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)
-        few = folder / "few"
-        few.mkdir()
+        small_folder = folder / "small"
+        small_folder.mkdir()
         model = fitted_model(folder)
-        # A fifth: a tenth does not fill what is read ahead.
-        tables = write_tables(few, arguments.rows // 5), write_tables(folder, arguments.rows)
-        for small, data in zip(*tables, strict=True):
-            kind = data.suffix[1:]
+        # A fifth of the rows: a tenth would not fill the read-ahead queue.
+        small_tables = write_tables(small_folder, arguments.rows // 5)
+        tables = write_tables(folder, arguments.rows)
+        for small, data in zip(small_tables, tables, strict=True):
+            file_type = data.suffix[1:]
             program = [sys.executable, "-m", "vae_anomaly", "score", str(model)]
-            out = folder / f"out.{kind}"
+            out = folder / f"out.{file_type}"
             ours = Command([*program, str(data), "-o", str(out), "-q"])
-            plain = Command([sys.executable, __file__, "--pyarrow", str(data), str(out)])
-            target = f"score {arguments.rows:,} rows, {kind}: times pyarrow"
-            compare(target, ours, plain, 1.6, arguments.repeats)
+            pyarrow = Command([sys.executable, __file__, "--pyarrow", str(data), str(out)])
+            target = f"score {arguments.rows:,} rows, {file_type}: times pyarrow"
+            compare(target, ours, pyarrow, 1.6, arguments.repeats)
             fifth = Command([*program, str(small), "-o", str(out), "-q"])
             fifth()
-            judge(f"score {arguments.rows:,} rows, {kind}: MB at the peak", ours.megabytes, 1000)
+            target = f"score {arguments.rows:,} rows, {file_type}: peak in MB"
+            print_target(target, ours.megabytes, 1000)
             growth = ours.megabytes / fifth.megabytes
-            judge(f"score, {kind}: times the peak for a fifth of the rows", growth, 1.1)
+            print_target(f"score, {file_type}: times the peak for a fifth of the rows", growth, 1.1)
 
 
-def judge(target: str, value: float, limit: float) -> None:
-    """Print a number that needs no repeats."""
-    verdict = "holds" if value <= limit else "MISSED"
+def print_target(target: str, value: float, limit: float) -> None:
+    """Print a single measurement and whether its target is met."""
+    verdict = "met" if value <= limit else "MISSED"
     print(f"{target:66s} {value:7.2f}  target <= {limit:g}: {verdict}", flush=True)
 
 
 def write_tables(folder: Path, rows: int) -> list[Path]:
-    """Write the same table as CSV and Parquet."""
+    """Write a table as CSV and as Parquet."""
     import pyarrow as pa
     import pyarrow.csv as pa_csv
     import pyarrow.parquet as pq
@@ -301,19 +303,18 @@ def write_tables(folder: Path, rows: int) -> list[Path]:
 
 
 def fitted_model(folder: Path) -> Path:
-    """Fit by default, on other rows of the same kind."""
+    """Fit with default parameters on other rows of the same distribution."""
     import pandas as pd
 
     data, model = folder / "normal.csv", folder / "m.vae"
     names = [f"x{i}" for i in range(COLUMNS)]
     pd.DataFrame(table(10_000, seed=3), columns=names).to_csv(data, index=False)
-    words = ["fit", str(data), "-o", str(model)]
-    Command([sys.executable, "-m", "vae_anomaly", *words])()
+    Command([sys.executable, "-m", "vae_anomaly", "fit", str(data), "-o", str(model)])()
     return model
 
 
 def with_pyarrow(data: Path, out: Path) -> None:
-    """Read a table and write as many columns as scores have."""
+    """Read a table and write as many columns as `score` writes."""
     import pyarrow as pa
     import pyarrow.csv as pa_csv
     import pyarrow.parquet as pq
@@ -334,20 +335,20 @@ def with_pyarrow(data: Path, out: Path) -> None:
             rows += n
 
 
-# -------------------------------------------------------------------- more rows than memory
+# ------------------------------------------------------------------------------ memory limit
 
 
 def limit(arguments: argparse.Namespace) -> None:
-    """Fit within a limit of memory; with tables to judge by, as well as without."""
+    """Measure the peak memory of `fit --memory-limit`, and with --data its loss of AUROC."""
     import memory_limit
 
     for columns, size, options in memory_limit.PEAKS:
         peak = memory_limit.peak_of(columns, size, options, arguments.folder)
-        words = " ".join((f"fit on {columns} columns within {size}", *options))
-        judge(f"{words}: share of the limit", peak / memory_limit.bytes_of(size), 1)
+        label = " ".join((f"fit on {columns} columns within {size}", *options))
+        print_target(f"{label}: share of the limit", peak / memory_limit.bytes_of(size), 1)
     if arguments.data:
         loss = memory_limit.points_lost(arguments.data, seeds=[0])
-        judge("fit on 10,000 of the rows: points of AUROC less, mean of tables", loss, 0.5)
+        print_target("fit on 10,000 of the rows: loss of AUROC in points, mean", loss, 0.5)
 
 
 SECTIONS = {
@@ -367,7 +368,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--rows", type=int, default=5_000_000, help="of the table in files")
-    parser.add_argument("--folder", help="where the files go for a while; 3 GB")
+    parser.add_argument("--folder", help="directory of temporary files, 3 GB")
     parser.add_argument("--data", type=Path, nargs="+", help="folders of .npz files, for limit")
     parser.add_argument("--pyarrow", nargs=2, type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -375,13 +376,13 @@ def main() -> None:
         with_pyarrow(*arguments.pyarrow)
         return
     for name in arguments.only:
-        # In a process of its own: the peak of a command counts what its parent had in memory.
+        # In a separate process: the peak memory of a command includes that of its parent.
         section = get_context("spawn").Process(target=SECTIONS[name], args=(arguments,))
         section.start()
-        took = seconds(section.join)
+        duration = seconds(section.join)
         if section.exitcode:
             raise SystemExit(f"{name} failed")
-        print(f"  ({name}: {took:.0f} s in all)", flush=True)
+        print(f"  ({name}: {duration:.0f} s in total)", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Data and fitted detectors that many tests look at."""
+"""Shared fixtures: example data and fitted detectors."""
 
 from __future__ import annotations
 
 import os
 
-# Before TensorFlow is imported: its start-up notices are not this package's warnings.
+# Set before TensorFlow is imported: its start-up messages are not warnings of this package.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# Before scipy is imported: without it scikit-learn skips one of its checks.
+# Set before scipy is imported: without it scikit-learn skips one of its checks.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
 import numpy as np
@@ -16,11 +16,11 @@ import pytest
 from vae_anomaly import VAEDetector
 
 QUICK = {"max_steps": 150, "n_members": 2, "random_state": 0}
-"""Parameters with which a fit takes about a second."""
+"""Parameters of a fit that takes about a second."""
 
 
 def make_rows(n: int, seed: int = 0) -> pd.DataFrame:
-    """Points on a noisy parabola, a column that never varies, and one of counts."""
+    """Return points on a noisy parabola, with a constant column and a column of counts."""
     rng = np.random.RandomState(seed)
     t = rng.uniform(-2, 2, size=n)
     return pd.DataFrame(
@@ -40,17 +40,17 @@ def rows() -> pd.DataFrame:
 
 @pytest.fixture(scope="session")
 def fitted(rows: pd.DataFrame) -> VAEDetector:
-    """One fitted detector for all tests that only look: do not change it."""
+    """A fitted detector shared by all tests; do not change it."""
     return VAEDetector(**QUICK, false_alarm_rate=0.05).fit(rows)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print how many of scikit-learn's checks ran, and how they ended."""
+    """Print the number of scikit-learn's estimator checks by outcome."""
     counts = {
         outcome: sum("::test_scikit_learn_checks[" in report.nodeid for report in reports)
         for outcome in ("passed", "failed", "skipped", "xfailed")
         for reports in [terminalreporter.stats.get(outcome, [])]
     }
     if any(counts.values()):
-        said = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
-        terminalreporter.write_line(f"scikit-learn estimator checks: {said}")
+        summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
+        terminalreporter.write_line(f"scikit-learn estimator checks: {summary}")

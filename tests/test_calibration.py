@@ -1,4 +1,4 @@
-"""p-values and flags of a whole batch, as users of a detector meet them."""
+"""p-values and batch flags of a fitted detector."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from vae_anomaly import ParameterError, TooFewCalibrationRowsWarning, VAEDetecto
 
 @pytest.fixture(scope="module")
 def calibrated(fitted: VAEDetector) -> VAEDetector:
-    """With many calibration rows; do not change it."""
+    """A detector with many calibration rows; do not change it."""
     return recalibrate(fitted, make_rows(999, seed=11), false_alarm_rate=0.05)
 
 
 @pytest.fixture(scope="module")
 def mixed() -> pd.DataFrame:
-    """Normal rows, and last 50 that no normal row comes near."""
-    strange = make_rows(50, seed=13).assign(square=-9.0)
-    return pd.concat([make_rows(450, seed=12), strange], ignore_index=True)
+    """Return 450 normal rows, then 50 distant anomalies."""
+    anomalies = make_rows(50, seed=13).assign(square=-9.0)
+    return pd.concat([make_rows(450, seed=12), anomalies], ignore_index=True)
 
 
 def test_p_values_agree_with_predict(calibrated: VAEDetector, mixed: pd.DataFrame) -> None:
@@ -32,7 +32,7 @@ def test_p_values_agree_with_predict(calibrated: VAEDetector, mixed: pd.DataFram
     assert (p[450:] == 0.001).all()
 
 
-def test_smoothed_p_values_are_uniform_and_repeat(calibrated: VAEDetector) -> None:
+def test_smoothed_p_values_are_uniform_and_reproducible(calibrated: VAEDetector) -> None:
     rows = make_rows(999, seed=11)  # the calibration rows themselves: all tie
     smoothed = calibrated.p_values(rows, smoothed=True, random_state=0)
     assert stats.kstest(smoothed, "uniform").pvalue > 1e-3
@@ -43,7 +43,7 @@ def test_smoothed_p_values_are_uniform_and_repeat(calibrated: VAEDetector) -> No
 
 
 @pytest.mark.parametrize("fdr", [0.02, 0.05, 0.2])
-def test_a_batch_is_flagged_as_benjamini_and_hochberg_would(
+def test_flag_batch_is_the_procedure_of_benjamini_and_hochberg(
     calibrated: VAEDetector, mixed: pd.DataFrame, fdr: float
 ) -> None:
     flags = calibrated.flag_batch(mixed, fdr=fdr)
@@ -52,7 +52,7 @@ def test_a_batch_is_flagged_as_benjamini_and_hochberg_would(
     assert (flags[450:] == -1).all()
 
 
-def test_a_batch_of_normal_rows_is_flagged_less_than_predict_flags_it(
+def test_flag_batch_flags_fewer_normal_rows_than_predict(
     calibrated: VAEDetector,
 ) -> None:
     rows = make_rows(2000, seed=14)
@@ -62,13 +62,13 @@ def test_a_batch_of_normal_rows_is_flagged_less_than_predict_flags_it(
 
 
 @pytest.mark.parametrize("fdr", [0, 1.0, "0.1", None])
-def test_the_share_of_false_flags_must_be_a_share(calibrated: VAEDetector, fdr: object) -> None:
+def test_fdr_must_be_between_0_and_1(calibrated: VAEDetector, fdr: object) -> None:
     with pytest.raises(ParameterError, match=r"fdr must be a number in \(0, 1\). Got"):
         calibrated.flag_batch(make_rows(3), fdr=fdr)
 
 
 @pytest.mark.parametrize("how", [{"contamination": 0.1}, {"threshold": 3.0}])
-def test_there_are_no_p_values_without_calibration_rows(how: dict[str, float]) -> None:
+def test_p_values_require_calibration_rows(how: dict[str, float]) -> None:
     detector = VAEDetector(max_steps=10, n_members=1, random_state=0, **how).fit(make_rows(30))
     for call in (detector.p_values, detector.flag_batch):
         with pytest.raises(ParameterError) as caught:

@@ -1,4 +1,4 @@
-"""Whole or not at all, whatever fails and whenever."""
+"""Atomic file writes: the target is the old file or the new one, whatever fails."""
 
 import errno
 import os
@@ -14,10 +14,10 @@ import pytest
 from vae_anomaly.exceptions import OutputError
 from vae_anomaly.storage.atomic import STALE_SECONDS, atomic_write, check_writable
 
-needs_a_plain_user = pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+not_as_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 
 
-def left_behind(folder):
+def temporary_files(folder):
     return sorted(p.name for p in folder.iterdir() if p.name.endswith(".tmp"))
 
 
@@ -28,35 +28,35 @@ def target(tmp_path):
     return path
 
 
-def test_a_file_appears_whole_and_only_at_the_end(tmp_path):
+def test_the_target_appears_complete_after_the_with_block(tmp_path):
     path = tmp_path / "new.txt"
     with atomic_write(path, "w", encoding="utf-8", newline="") as file:
         file.write("né\n")
         file.flush()
         assert not path.exists()
-        assert len(left_behind(tmp_path)) == 1
-        assert left_behind(tmp_path)[0].startswith(".new.txt.")
+        assert len(temporary_files(tmp_path)) == 1
+        assert temporary_files(tmp_path)[0].startswith(".new.txt.")
     assert path.read_bytes() == "né\n".encode()
-    assert left_behind(tmp_path) == []
+    assert temporary_files(tmp_path) == []
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, MemoryError])
-def test_any_exception_leaves_the_old_file_and_nothing_else(target, error):
+def test_after_an_exception_only_the_old_file_is_there(target, error):
     with pytest.raises(error), atomic_write(target) as file:  # noqa: PT012
-        file.write(b"half")
+        file.write(b"partial")
         raise error
     assert target.read_bytes() == b"old"
-    assert left_behind(target.parent) == []
+    assert temporary_files(target.parent) == []
 
 
-def test_a_replaced_file_hands_its_permissions_on(target):
+def test_the_new_file_keeps_the_permissions_of_the_old_one(target):
     target.chmod(0o640)
     with atomic_write(target) as file:
         file.write(b"new")
     assert stat.S_IMODE(target.stat().st_mode) == 0o640
 
 
-def test_a_new_file_has_what_the_umask_leaves(tmp_path):
+def test_a_new_file_has_the_permissions_of_the_umask(tmp_path):
     before = os.umask(0o027)
     try:
         with atomic_write(tmp_path / "new") as file:
@@ -66,7 +66,7 @@ def test_a_new_file_has_what_the_umask_leaves(tmp_path):
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o640
 
 
-def test_a_symbolic_link_stays_one(target):
+def test_symbolic_links_are_followed(target):
     link = target.with_name("link.csv")
     link.symlink_to(target)
     with atomic_write(link) as file:
@@ -76,7 +76,7 @@ def test_a_symbolic_link_stays_one(target):
 
 
 @pytest.mark.parametrize(
-    ("path", "code", "words"),
+    ("path", "code", "reason"),
     [
         ("missing/out.csv", errno.ENOENT, "there is no directory '{folder}/missing'. Create it"),
         ("old/out.csv", errno.ENOTDIR, "'{folder}/old' is not a directory"),
@@ -85,7 +85,7 @@ def test_a_symbolic_link_stays_one(target):
     ],
 )
 @pytest.mark.parametrize("write", [True, False])
-def test_what_cannot_be_written_is_said_in_a_sentence(tmp_path, path, code, words, write):
+def test_the_error_of_an_unwritable_path_states_the_reason(tmp_path, path, code, reason, write):
     (tmp_path / "old").write_text("")
     (tmp_path / "folder").mkdir()
     attempt = atomic_write(tmp_path / path).__enter__ if write else check_writable
@@ -93,10 +93,10 @@ def test_what_cannot_be_written_is_said_in_a_sentence(tmp_path, path, code, word
         attempt(*([] if write else [tmp_path / path]))
     assert caught.value.errno == code
     assert str(caught.value).startswith(f"Cannot write {tmp_path / path}: ")
-    assert words.format(folder=tmp_path) in str(caught.value)
+    assert reason.format(folder=tmp_path) in str(caught.value)
 
 
-@needs_a_plain_user
+@not_as_root
 def test_no_permission(target):
     target.chmod(0o400)
     with pytest.raises(OutputError, match="the file is write-protected"):
@@ -119,15 +119,15 @@ def test_a_full_device():
     assert caught.value.errno == errno.ENOSPC
 
 
-def test_devices_are_written_to_and_stay_devices():
+def test_devices_are_written_and_not_replaced():
     with atomic_write(os.devnull) as file:
         file.write(b"x")
     assert stat.S_ISCHR(Path(os.devnull).stat().st_mode)
 
 
-def test_an_error_about_another_file_stays_that(target):
+def test_an_error_about_another_file_is_not_converted(target):
     with pytest.raises(FileNotFoundError), atomic_write(target) as file:  # noqa: PT012
-        file.write(b"half")
+        file.write(b"partial")
         (target.parent / "input.csv").read_bytes()
     assert target.read_bytes() == b"old"
 
@@ -140,7 +140,7 @@ def test_check_writable_changes_nothing(target):
 
 
 class Faults:
-    """Make the k-th of the system calls below fail."""
+    """Make the k-th of the patched system calls fail."""
 
     def __init__(self, monkeypatch, k, error):
         self.left, self.error, self.failed = k, error, None
@@ -167,7 +167,7 @@ class Faults:
     ],
     ids=repr,
 )
-def test_old_or_new_whichever_call_fails(target, monkeypatch, error):
+def test_the_target_is_old_or_new_for_every_failing_call(target, monkeypatch, error):
     for k in range(1, 50):
         target.write_bytes(b"old")
         outcome = None
@@ -185,7 +185,7 @@ def test_old_or_new_whichever_call_fails(target, monkeypatch, error):
                 error, KeyboardInterrupt | MemoryError
             )
         assert target.read_bytes() in (b"old", b"new")
-        assert left_behind(target.parent) == []
+        assert temporary_files(target.parent) == []
         if faults.failed is None:
             break
     assert target.read_bytes() == b"new"
@@ -194,26 +194,26 @@ def test_old_or_new_whichever_call_fails(target, monkeypatch, error):
 
 def stale(target, seconds=0):
     path = target.with_name(f".{target.name}.0123456789abcdef.tmp")
-    path.write_bytes(b"half")
-    then = time.time() - seconds
-    os.utime(path, (then, then))
+    path.write_bytes(b"partial")
+    modified = time.time() - seconds
+    os.utime(path, (modified, modified))
     return path
 
 
-def test_the_next_writer_removes_what_a_killed_one_left(target):
-    other = target.with_name(".other.csv.0123456789abcdef.tmp")
-    foreign = target.with_name(".out.csv.notes.tmp")
-    other.write_text("")
-    foreign.write_text("")
-    left = stale(target)
+def test_the_next_writer_removes_stale_temporary_files(target):
+    other_target = target.with_name(".other.csv.0123456789abcdef.tmp")
+    other_name = target.with_name(".out.csv.notes.tmp")
+    other_target.write_text("")
+    other_name.write_text("")
+    temporary = stale(target)
     with atomic_write(target) as file:
         file.write(b"new")
-    assert not left.exists()
-    assert other.exists()
-    assert foreign.exists()
+    assert not temporary.exists()
+    assert other_target.exists()
+    assert other_name.exists()
 
 
-def test_a_writer_at_work_is_left_alone(target):
+def test_the_temporary_file_of_an_active_writer_is_kept(target):
     with atomic_write(target) as first:
         first.write(b"first")
         with atomic_write(target) as second:
@@ -222,7 +222,7 @@ def test_a_writer_at_work_is_left_alone(target):
     assert target.read_bytes() == b"first"
 
 
-def test_without_locks_age_decides(target, monkeypatch):
+def test_without_locks_files_are_stale_by_age(target, monkeypatch):
     monkeypatch.setattr("vae_anomaly.storage.atomic.fcntl", None)
     young = stale(target, seconds=60)
     with atomic_write(target) as file:
@@ -240,7 +240,7 @@ def test_a_process_killed_while_writing_leaves_the_old_file(target):
         "import sys, time\n"
         "from vae_anomaly.storage.atomic import atomic_write\n"
         "with atomic_write(sys.argv[1]) as file:\n"
-        "    file.write(b'half'); file.flush(); print('ready', flush=True); time.sleep(60)\n"
+        "    file.write(b'partial'); file.flush(); print('ready', flush=True); time.sleep(60)\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(target)], stdout=subprocess.PIPE
@@ -248,7 +248,7 @@ def test_a_process_killed_while_writing_leaves_the_old_file(target):
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGKILL)
     assert target.read_bytes() == b"old"
-    assert len(left_behind(target.parent)) == 1
+    assert len(temporary_files(target.parent)) == 1
     with atomic_write(target) as file:
         file.write(b"new")
-    assert left_behind(target.parent) == []
+    assert temporary_files(target.parent) == []

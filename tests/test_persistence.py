@@ -152,7 +152,7 @@ def test_parameters_changed_after_fit_are_not_saved(small, change, tmp_path: Pat
 
 def test_models_larger_than_load_accepts_are_not_saved(small, model, monkeypatch) -> None:
     before = model.read_bytes()
-    smaller = partial(write_container, kind=MODEL._replace(max_bytes=len(before) - 1))
+    smaller = partial(write_container, file_type=MODEL._replace(max_bytes=len(before) - 1))
     monkeypatch.setattr("vae_anomaly.persistence.write_container", smaller)
     with pytest.raises(vae_anomaly.OutputError, match="Use fewer or smaller networks"):
         save(small, model)

@@ -43,7 +43,7 @@ def test_false_alarm_threshold_is_the_conformal_order_statistic(rate: float) -> 
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.1])
-def test_false_alarm_rate_holds_on_fresh_rows_averaged_over_calibrations(rate: float) -> None:
+def test_false_alarm_rate_of_new_rows_averaged_over_calibration_sets(rate: float) -> None:
     rng = np.random.RandomState(0)
     n, repeats = 150, 4000
     thresholds = [false_alarm_threshold(rng.normal(size=n), rate) for _ in range(repeats)]
@@ -58,16 +58,16 @@ def test_false_alarm_rate_holds_on_fresh_rows_averaged_over_calibrations(rate: f
     assert inside == pytest.approx(0.95, abs=4 * (0.95 * 0.05 / repeats) ** 0.5)
 
 
-def test_the_rate_without_rows_enough_for_it_is_that_of_the_strangest() -> None:
+def test_the_interval_with_too_few_rows_is_that_of_the_largest_score() -> None:
     low, high = false_alarm_interval(49, 0.01)
     assert (low, high) == pytest.approx(stats.beta(1, 49).interval(0.95))
 
 
-def test_too_few_calibration_rows_are_said() -> None:
+def test_too_few_calibration_rows_warn() -> None:
     message = (
-        "false_alarm_rate=0.01 needs at least 99 calibration rows, there are 49: rows as "
-        "strange as the strangest of them are flagged, a rate of about 0.02. Fit on more rows or "
-        "ask for a higher rate."
+        "false_alarm_rate=0.01 needs at least 99 calibration rows, there are 49: the threshold "
+        "falls back to the largest calibration score, a rate of about 0.02. Fit on more rows or "
+        "use a higher rate."
     )
     with pytest.warns(TooFewCalibrationRowsWarning) as caught:
         threshold = false_alarm_threshold(np.arange(49.0), 0.01)
@@ -78,29 +78,29 @@ def test_too_few_calibration_rows_are_said() -> None:
 @pytest.mark.parametrize(
     ("n", "rate", "expected"),
     [
-        (2, 0.01, 1),  # one at least
-        (150, 0.01, 45),  # no more than three tenths
-        (330, 0.01, 99),  # as many as the rate needs
+        (2, 0.01, 1),  # at least one
+        (150, 0.01, 45),  # at most three tenths
+        (330, 0.01, 99),  # as many as the rate requires
         (64, 0.05, 19),
         (1000, 0.01, 199),  # about a fifth
         (1000, 0.07, 199),
         (10**6, 0.01, 9999),
     ],
 )
-def test_how_many_rows_calibrate(n: int, rate: float, expected: int) -> None:
+def test_number_of_calibration_rows(n: int, rate: float, expected: int) -> None:
     assert calibration_size(n, rate) == expected
     chosen = choose_calibration_rows(n, rate, np.random.RandomState(0))
     assert (len(chosen), chosen.sum()) == (n, expected)
 
 
 @given(st.integers(2, 100_000), RATES)
-def test_the_rate_that_comes_out_is_the_one_asked_for(n: int, rate: float) -> None:
+def test_the_actual_rate_is_the_requested_one(n: int, rate: float) -> None:
     size = calibration_size(n, rate)
     assert 1 <= size <= max(1, 0.3 * n)
     if size >= round(1 / rate - 1, 9):
-        comes_out = np.floor(round((size + 1) * rate, 9)) / (size + 1)
-        assert rate * (1 - rate) < comes_out <= rate + 1e-9
-    else:  # the most that may be taken
+        actual = np.floor(round((size + 1) * rate, 9)) / (size + 1)
+        assert rate * (1 - rate) < actual <= rate + 1e-9
+    else:  # the maximum share
         assert size == max(1, int(0.3 * n))
 
 
@@ -108,7 +108,7 @@ def test_the_rate_that_comes_out_is_the_one_asked_for(n: int, rate: float) -> No
 
 
 @given(SCORES, SCORES)
-def test_p_values_are_what_they_are_defined_as(calibration: list[int], rows: list[int]) -> None:
+def test_p_values_match_their_definition(calibration: list[int], rows: list[int]) -> None:
     known, scores = np.sort(calibration).astype(float), np.array(rows, dtype=float)
     expected = [(1 + sum(s >= row for s in known)) / (len(known) + 1) for row in scores]
     p = conformal_p_values(known, scores)
@@ -133,7 +133,7 @@ def test_p_values_of_normal_rows_are_valid_and_smoothed_ones_uniform() -> None:
 
 @given(SCORES, SCORES, RATES)
 @pytest.mark.filterwarnings("ignore::vae_anomaly.stats.thresholds.TooFewCalibrationRowsWarning")
-def test_rows_above_the_threshold_are_those_of_small_p_values(
+def test_rows_above_the_threshold_are_those_with_small_p_values(
     calibration: list[int], rows: list[int], rate: float
 ) -> None:
     known, scores = np.sort(calibration).astype(float), np.array(rows, dtype=float)
@@ -148,7 +148,7 @@ def test_rows_above_the_threshold_are_those_of_small_p_values(
 
 @given(SCORES, SCORES, RATES)
 @pytest.mark.filterwarnings("ignore::vae_anomaly.stats.thresholds.TooFewCalibrationRowsWarning")
-def test_false_discovery_threshold_is_benjamini_and_hochbergs(
+def test_false_discovery_threshold_is_that_of_benjamini_and_hochberg(
     calibration: list[int], rows: list[int], fdr: float
 ) -> None:
     known, scores = np.sort(calibration).astype(float), np.array(rows, dtype=float)
@@ -158,33 +158,32 @@ def test_false_discovery_threshold_is_benjamini_and_hochbergs(
 
 
 @pytest.mark.filterwarnings("ignore::vae_anomaly.stats.thresholds.TooFewCalibrationRowsWarning")
-def test_the_share_of_false_discoveries_is_kept_with_one_shared_calibration_set() -> None:
+def test_false_discovery_rate_holds_with_a_common_calibration_set() -> None:
     rng = np.random.RandomState(0)
-    fdr, normal, strange, repeats = 0.2, 80, 20, 2000
+    fdr, normal, anomalous, repeats = 0.2, 80, 20, 2000
     shares, found = [], []
     for _ in range(repeats):
         calibration = np.sort(rng.normal(size=199))
-        scores = np.concatenate([rng.normal(size=normal), rng.normal(3, 1, size=strange)])
+        scores = np.concatenate([rng.normal(size=normal), rng.normal(3, 1, size=anomalous)])
         flagged = scores > discoveries(calibration, scores, fdr)
         shares.append(flagged[:normal].sum() / max(flagged.sum(), 1))
         found.append(flagged[normal:].mean())
     error = np.std(shares) / repeats**0.5
-    assert np.mean(shares) <= fdr * normal / (normal + strange) + 4 * error
-    assert np.mean(shares) > 0.1  # and it is no idle promise
+    assert np.mean(shares) <= fdr * normal / (normal + anomalous) + 4 * error
+    assert np.mean(shares) > 0.1  # the bound is not loose
     assert np.mean(found) > 0.5
 
 
-def test_calibration_rows_too_few_for_false_discovery_control_are_said() -> None:
+def test_too_few_calibration_rows_for_false_discovery_control_warn() -> None:
     calibration = np.arange(99.0)
     scores = np.concatenate([np.full(3, 1000.0), np.zeros(997)])
     message = (
-        "fdr=0.1 flags none of 1,000 rows, although 3 are stranger than all 99 calibration rows: "
-        "to flag so few of so many takes at least 3,333 calibration rows. Calibrate on more rows, "
-        "or ask for a higher fdr."
+        "fdr=0.1 flags none of 1,000 rows, although 3 score above all 99 calibration rows: that "
+        "needs at least 3,333 calibration rows. Calibrate on more rows or use a higher fdr."
     )
     with pytest.warns(TooFewCalibrationRowsWarning) as caught:
         assert discoveries(calibration, scores, 0.1) == np.inf
     assert str(caught[0].message) == message
     assert discoveries(np.arange(3333.0), np.where(scores == 0, 0, 1e6), 0.1) == 3332.0
-    assert discoveries(calibration, np.zeros(100), 0.1) == np.inf  # nothing strange: no warning
+    assert discoveries(calibration, np.zeros(100), 0.1) == np.inf  # no anomalies: no warning
     assert discoveries(calibration, np.full(10, 500.0), 0.999) == 98.0

@@ -1,4 +1,4 @@
-"""Text for messages: quoted values, lists of names, file names."""
+"""Text of messages: quoted values, lists of names, file names."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from pathlib import Path
 __all__ = ["MAX_LISTED", "MAX_VALUE_LENGTH", "display_name", "listed", "shown"]
 
 MAX_VALUE_LENGTH = 40
-
-
 MAX_LISTED = 10
 
 
 def shown(value: object) -> str:
-    """Quote a value from a file: control characters escaped, cut to 40 characters.
+    """Return a quoted value: control characters escaped, at most `MAX_VALUE_LENGTH` characters.
 
     Examples
     --------
@@ -26,7 +24,7 @@ def shown(value: object) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """List names in a sentence, the first ten of them.
+    """Return quoted names separated by commas, at most `MAX_LISTED` of them.
 
     Examples
     --------
@@ -39,6 +37,6 @@ def listed(names: Sequence[str]) -> str:
 
 
 def display_name(path: Path) -> str:
-    """Name a file in messages: as given, control characters escaped."""
+    """Return a path as given; quoted and escaped if it has control characters."""
     text = str(path)
     return text if text.isprintable() else repr(text)

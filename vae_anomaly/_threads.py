@@ -1,4 +1,4 @@
-"""Work on many cores, and matrix products that round alike on any number of them."""
+"""Thread pools, and matrix products with the same rounding on any number of threads."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ Task = TypeVar("Task")
 Value = TypeVar("Value")
 
 PADDING = 8
-"""Columns put around the rows in a product, and cut off again.
+"""Columns added at either side of a matrix before a product, and removed afterwards.
 
-Libraries take other steps at the edge of a matrix, which round differently. Four are too
-few for OpenBLAS on some processors; eight are enough for its kernels from SSE to AVX-512.
+BLAS libraries use other kernels at the edge of a matrix, which round differently. Four are too
+few for OpenBLAS on some processors; eight suffice for its kernels from SSE to AVX-512.
 """
 
 
 @cache
 def _blas() -> ThreadpoolController:
-    """Libraries of matrix products; looking for them takes a while."""
+    """Return the controller of BLAS libraries, cached because finding them takes a while."""
     return ThreadpoolController()
 
 
-def _take_control() -> None:
-    """Let this thread set limits: from any but the first that did, they are passed over."""
+def _clear_controlling_thread() -> None:
+    """Allow the next thread to set limits; threadpoolctl ignores all but the first that did."""
     for library in _blas().lib_controllers:
         clear = getattr(library, "clear_controlling_thread", None)  # since threadpoolctl 3.8
         if clear is not None:
@@ -45,7 +45,10 @@ def _take_control() -> None:
 
 
 class ProcessWideSetting(ABC):
-    """A setting of the whole process, made when the first comes in and unmade by the last out."""
+    """Process-wide setting for a ``with`` block, reference-counted over threads.
+
+    The first thread to enter changes the setting, the last to leave restores it.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -65,42 +68,42 @@ class ProcessWideSetting(ABC):
 
     @abstractmethod
     def make(self) -> None:
-        """Change the setting, and remember what it was."""
+        """Change the setting and store the previous value."""
 
     @abstractmethod
     def unmake(self) -> None:
-        """Put back what it was."""
+        """Restore the previous value."""
 
 
 class _SingleThread(ProcessWideSetting):
-    """Hold products to one thread."""
+    """Limit matrix products to one thread."""
 
     _limit: Any = None
 
     def make(self) -> None:
-        _take_control()
+        _clear_controlling_thread()
         self._limit = _blas().limit(limits=1, user_api="blas")
 
     def unmake(self) -> None:
-        _take_control()
+        _clear_controlling_thread()
         self._limit.restore_original_limits()
-        _take_control()  # and hand it on: the next to limit may be another thread
+        _clear_controlling_thread()  # the next thread to set a limit may be another one
 
 
 SINGLE_THREAD = _SingleThread()
 
+_thread_state = local()
 
-_here = local()
 
-
-def _work_here() -> None:
-    _here.is_worker = True
+def _mark_worker() -> None:
+    _thread_state.is_worker = True
 
 
 def in_parallel(work: Callable[[Task], object], tasks: Iterable[Task], threads: int) -> None:
-    """Do work on tasks, so many at a time; in turn within such work, and a single one here.
+    """Run `work` on each task, with at most `threads` at a time.
 
-    What fails, fails here, and what has not begun by then is dropped.
+    A single task, and tasks of a call from within a worker, run in the calling thread.
+    The first exception is raised here, and tasks that have not started are cancelled.
 
     Examples
     --------
@@ -109,24 +112,24 @@ def in_parallel(work: Callable[[Task], object], tasks: Iterable[Task], threads: 
     >>> squares
     [0, 1, 4]
     """
-    waiting = list(tasks)
-    if min(threads, len(waiting)) <= 1 or getattr(_here, "is_worker", False):
-        for task in waiting:
+    queued = list(tasks)
+    if min(threads, len(queued)) <= 1 or getattr(_thread_state, "is_worker", False):
+        for task in queued:
             work(task)
         return
-    with ThreadPoolExecutor(threads, initializer=_work_here) as pool:
+    with ThreadPoolExecutor(threads, initializer=_mark_worker) as pool:
         try:
-            for done in [pool.submit(work, task) for task in waiting]:
-                done.result()
-        except BaseException:  # an interrupt as well
+            for future in [pool.submit(work, task) for task in queued]:
+                future.result()
+        except BaseException:  # KeyboardInterrupt too
             pool.shutdown(cancel_futures=True)
             raise
 
 
 class unlocked_cached_property(Generic[Value]):  # noqa: N801 - as `functools.cached_property`
-    """As `functools.cached_property`, which before Python 3.12 makes all objects wait for one.
+    """A `functools.cached_property` without its lock, which all objects share before Python 3.12.
 
-    Of the same object two threads may evaluate it, to the same value.
+    Two threads may evaluate the property of one object at the same time, to the same value.
     """
 
     def __init__(self, evaluate: Callable[[Any], Value]) -> None:
@@ -134,6 +137,6 @@ class unlocked_cached_property(Generic[Value]):  # noqa: N801 - as `functools.ca
         self.__doc__ = evaluate.__doc__
 
     def __get__(self, owner: Any, _: type) -> Value:
-        """Evaluate; the value then stands before this among the attributes of `owner`."""
+        """Return the value, and store it as an attribute of `owner` that shadows the property."""
         value = owner.__dict__[self._evaluate.__name__] = self._evaluate(owner)
         return value

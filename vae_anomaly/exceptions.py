@@ -1,17 +1,17 @@
-"""Every error that this package raises on purpose.
+"""Exceptions of this package.
 
 ::
 
     VAEAnomalyError
     ├── ParameterError    (ValueError)         a parameter outside its range
-    ├── DataError         (ValueError)         rows that cannot be used
-    ├── ModelFileError    (ValueError)         a file that is not a sound model
+    ├── DataError         (ValueError)         input data that cannot be used
+    ├── ModelFileError    (ValueError)         a file that is not a valid model
     ├── CheckpointError   (ValueError)         a checkpoint that is damaged, or of another fit
-    ├── OutputError       (OSError)            a result that could not be written
-    └── DivergenceError   (ArithmeticError)    training left the finite numbers
+    ├── OutputError       (OSError)            an output that could not be written
+    └── DivergenceError   (ArithmeticError)    a loss or weight that is not finite
 
-Each also derives from the built-in error that callers who do not know this
-package would catch. Messages say what was expected, what came, and what to do.
+Each also derives from the built-in exception of its cause. Messages state what was
+expected, what was found, and what to do.
 """
 
 __all__ = [
@@ -26,7 +26,7 @@ __all__ = [
 
 
 class VAEAnomalyError(Exception):
-    """Base of all errors raised on purpose by `vae_anomaly`."""
+    """Base class of the exceptions of `vae_anomaly`."""
 
 
 class ParameterError(VAEAnomalyError, ValueError):
@@ -34,20 +34,20 @@ class ParameterError(VAEAnomalyError, ValueError):
 
 
 class DataError(VAEAnomalyError, ValueError):
-    """Rows, columns or cells that cannot be used as they are."""
+    """Input data cannot be used: rows, columns, cells, images or labels."""
 
 
 class ModelFileError(VAEAnomalyError, ValueError):
-    """A file that is not a sound model of a known format version."""
+    """A file is not a valid model of a known format version."""
 
 
 class CheckpointError(VAEAnomalyError, ValueError):
-    """A checkpoint that is damaged, or of another fit than the one that is to go on."""
+    """A checkpoint is damaged, or belongs to another fit."""
 
 
 class OutputError(VAEAnomalyError, OSError):
-    """A result that could not be written; what was there before is untouched."""
+    """An output could not be written; a file that existed before is unchanged."""
 
 
 class DivergenceError(VAEAnomalyError, ArithmeticError):
-    """Training left the finite numbers."""
+    """Training diverged: a loss or a weight is not finite."""

@@ -1,8 +1,8 @@
-"""The sample tables: breast tumours, the benign ones taken for normal.
+"""Sample tables: the Breast Cancer Wisconsin (Diagnostic) data, with benign rows as normal.
 
-The data are scikit-learn's copy of the Breast Cancer Wisconsin (Diagnostic)
-table from the UCI repository, :doi:`10.24432/C5DW2B`, by W. Wolberg,
-O. Mangasarian, N. Street and W. Street, under CC BY 4.0.
+The data are scikit-learn's copy of the table of the UCI repository,
+:doi:`10.24432/C5DW2B`, by W. Wolberg, O. Mangasarian, N. Street and W. Street,
+under CC BY 4.0.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ SHUFFLE_SEED = 0
 
 
 def write_samples(directory: str | Path) -> tuple[Path, Path]:
-    """Write a table to learn from and a labelled one to test on.
+    """Write a training table of normal rows and a labelled test table.
 
     Three quarters of the benign rows, chosen by a fixed shuffle, are for
-    training. The others and all malignant rows are for testing. ``id`` counts the rows
-    of the original table from 1.
+    training. The others and all malignant rows are for testing. ``id`` is the row
+    number in the original table, from 1.
 
     Parameters
     ----------
@@ -35,13 +35,13 @@ def write_samples(directory: str | Path) -> tuple[Path, Path]:
     Returns
     -------
     normal, labelled : Path
-        ``normal.csv`` with 30 numbers a row, and ``labelled.csv`` with ``id``
-        and ``diagnosis`` (benign or malignant) before them.
+        ``normal.csv`` with 30 numeric columns, and ``labelled.csv`` with ``id``
+        and ``diagnosis`` (benign or malignant) before these.
 
     Raises
     ------
     OutputError
-        If they cannot be written.
+        If the tables cannot be written.
     """
     from sklearn.datasets import load_breast_cancer
 
@@ -54,8 +54,8 @@ def write_samples(directory: str | Path) -> tuple[Path, Path]:
 
     normal, labelled = Path(directory) / "normal.csv", Path(directory) / "labelled.csv"
     _write(normal, names, table.data[training].tolist())
-    words = ["malignant", "benign"]
-    rows = ([int(i) + 1, words[table.target[i]], *map(float, table.data[i])] for i in testing)
+    labels = ["malignant", "benign"]
+    rows = ([int(i) + 1, labels[table.target[i]], *map(float, table.data[i])] for i in testing)
     _write(labelled, ["id", "diagnosis", *names], rows)
     return normal, labelled
 

@@ -1,4 +1,4 @@
-"""Small fitted models, a folder to work in, and commands run in this process as a user does."""
+"""Fixtures: small fitted models, a working directory, and commands run in this process."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ OLD = b"old output\n"
 
 
 class Outcome(NamedTuple):
-    """How a command ended."""
+    """Exit code and outputs of a command."""
 
     code: int
     out: str
     lines: list[str]
-    """Of standard error."""
+    """Lines of standard error."""
 
     @property
     def error(self) -> str:
@@ -36,7 +36,7 @@ class Outcome(NamedTuple):
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory):
-    """Models of two columns by name, of two by place, and of images of 12 x 16 pixels."""
+    """Models of two named columns, of two unnamed columns, and of images of 12 x 16 pixels."""
     folder = tmp_path_factory.mktemp("models")
     options = {"max_steps": 20, "n_members": 2, "contamination": 0.1, "random_state": 0}
     rng = np.random.RandomState(0)
@@ -52,7 +52,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture
 def place(tmp_path, models, monkeypatch):
-    """The working directory: models, a sound table, and old outputs."""
+    """The working directory: models, a valid table, and old outputs."""
     for path in models.iterdir():
         shutil.copy(path, tmp_path)
     (tmp_path / "good.csv").write_text("flow,pressure\n10,20\n11,21\n12,25\n")
@@ -64,7 +64,7 @@ def place(tmp_path, models, monkeypatch):
 
 @pytest.fixture
 def vae(place, capsys, monkeypatch):
-    """Run a command line; whatever fails leaves the working directory as it was."""
+    """Run a command line; check that a failed one leaves the working directory unchanged."""
 
     def vae(line: str, stdin: bytes = b"") -> Outcome:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))

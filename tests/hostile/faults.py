@@ -1,4 +1,4 @@
-"""Make the k-th call to the system fail, whoever makes it."""
+"""Fault injection: the k-th system call fails."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ ERRORS: dict[str, Callable[[], BaseException]] = {
 }
 
 CALLS = ("open", "fstat", "fsync", "replace")
-"""Of `os`; opened files count their writes and their closing as well."""
+"""Functions of `os` that are counted, beside writes and closing of files."""
 
 BUFFER_BYTES = 512
-"""Of files under test: small, so that there are many writes."""
+"""Buffer size of files under test, small so that there are many writes."""
 
 
 class Faults:
-    """Counts calls, and fails the k-th of them.
+    """Counter of calls, of which the k-th fails.
 
     Attributes
     ----------
     calls : int
-        Made so far.
+        Number of calls so far.
     failed : str or None
-        The one that failed.
+        Name of the call that failed.
     """
 
     def __init__(self, k: int, name: str) -> None:
@@ -50,7 +50,7 @@ class Faults:
         self.failed: str | None = None
 
     def is_now(self, name: str) -> bool:
-        """Count a call; tell whether it is the one to fail."""
+        """Count a call; return whether it has to fail."""
         self.calls += 1
         if self.calls == self.k:
             self.failed = name
@@ -68,7 +68,7 @@ class Faults:
 
 
 class FailingFile(io.FileIO):
-    """A file of which one write, or the closing, fails; or a part is written and then it fails."""
+    """A file of which one write or the closing fails; a failing write may write a part before."""
 
     def __init__(self, descriptor: int, faults: Faults) -> None:
         super().__init__(descriptor, "wb")
@@ -83,14 +83,14 @@ class FailingFile(io.FileIO):
 
     def close(self) -> None:
         was_open = not self.closed
-        super().close()  # the descriptor goes in any case, as Linux has it
+        super().close()  # on Linux the descriptor is released in any case
         if was_open and self.faults.is_now("close"):
             raise self.faults.error()
 
 
 @contextmanager
 def system_failing(k: int, name: str) -> Iterator[Faults]:
-    """Let the k-th call to the system fail."""
+    """Patch `os` so that the k-th system call fails."""
     faults = Faults(k, name)
     before = {call: getattr(os, call) for call in (*CALLS, "fdopen")}
 
@@ -111,12 +111,12 @@ def system_failing(k: int, name: str) -> Iterator[Faults]:
 
 
 class FaultLoop:
-    """Repeats an operation, failing a later call each time, until it succeeds.
+    """Repetition of an operation, each time with a later failing call, until it succeeds.
 
     Parameters
     ----------
     target : Path
-        What the operation writes.
+        The file that the operation writes.
     operation : callable
         Returns whether it succeeded, or raises.
     """
@@ -129,7 +129,7 @@ class FaultLoop:
         self.points = 0
 
     def run(self, name: str, old: bytes = b"old") -> None:
-        """Fail with one error at all calls in turn; the target is old or new, and alone."""
+        """Fail each call in turn; check that the target is old or new and nothing else remains."""
         for k in range(1, 10_000):
             self.target.write_bytes(old)
             beside, descriptors = set(self.target.parent.iterdir()), open_descriptors()
@@ -149,12 +149,12 @@ class FaultLoop:
             assert content == self.new if succeeded else True, where
             assert set(self.target.parent.iterdir()) == beside, where
             if open_descriptors() > descriptors:
-                gc.collect()  # which takes its time
+                gc.collect()  # only then: it is slow
                 assert open_descriptors() <= descriptors, where
         raise AssertionError("the operation never succeeded")
 
 
 def open_descriptors() -> int:
-    """Count them, where the system tells."""
+    """Return the number of open file descriptors; 0 where /proc is missing."""
     folder = Path("/proc/self/fd")
     return len(list(folder.iterdir())) if folder.is_dir() else 0

@@ -1,9 +1,9 @@
-"""Fuzz the reader of model files: nothing but errors of this package may come out of it.
+"""Fuzzing of the model file reader, which may only raise exceptions of this package.
 
     python tests/hostile/fuzz_model_files.py --runs 1000000
 
-With atheris the run is guided by coverage, without it by chance alone. Inputs start
-from `corpus`, which `--new-corpus` writes anew when the format has changed.
+Fuzzing is guided by coverage with atheris, and random without it. Inputs are mutations of
+`corpus`, which `--new-corpus` writes again after a change of the format.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.par
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 CORPUS = Path(__file__).parent / "corpus"
-LARGEST = 2**20
+MAX_INPUT_BYTES = 2**20
 
 
 class Target:
-    """Loads inputs, and counts how that ends.
+    """Loader of fuzzed inputs that counts outcomes.
 
     Parameters
     ----------
     folder : Path
-        Where inputs lie while they are loaded; best in memory.
+        Directory of the current input, preferably in memory.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,30 +48,30 @@ class Target:
             self.counts["loaded"] += 1
         except VAEAnomalyError as error:
             if "\n" in str(error) or not str(error).startswith(str(self._path)):
-                raise AssertionError(f"not one sentence about the file: {error}") from error
+                raise AssertionError(f"not one line about the file: {error}") from error
             self.counts["refused"] += 1
         self.slowest = max(self.slowest, time.process_time() - start)
 
     def __str__(self) -> str:
         loaded, refused = self.counts["loaded"], self.counts["refused"]
         return (
-            f"{loaded + refused:,} inputs: {refused:,} refused, {loaded:,} loaded, 0 foreign "
+            f"{loaded + refused:,} inputs: {refused:,} refused, {loaded:,} loaded, 0 other "
             f"exceptions; slowest {self.slowest:.3f} s of one processor"
         )
 
 
-def by_chance(target: Target, runs: int, seed: int) -> None:
-    """Load inputs of which each is a mutation of the corpus."""
+def random_fuzzing(target: Target, runs: int, seed: int) -> None:
+    """Load random mutations of the corpus."""
     rng = random.Random(seed)
     from hostile.mutation import mutated
 
     seeds = [path.read_bytes() for path in sorted(CORPUS.iterdir())]
     for _ in range(runs):
-        target(mutated(rng.choice(seeds), rng)[:LARGEST])
+        target(mutated(rng.choice(seeds), rng)[:MAX_INPUT_BYTES])
 
 
-def by_coverage(target: Target, runs: int, seed: int) -> None:
-    """Load inputs that libFuzzer chooses by what they reach; ends the process."""
+def coverage_guided_fuzzing(target: Target, runs: int, seed: int) -> None:
+    """Load inputs that libFuzzer selects by coverage; ends the process."""
     import atheris
 
     with atheris.instrument_imports(
@@ -80,27 +80,27 @@ def by_coverage(target: Target, runs: int, seed: int) -> None:
         import vae_anomaly.persistence  # noqa: F401
     from hostile.mutation import mutated
 
-    def mutator(content: bytes, largest: int, number: int) -> bytes:
-        return mutated(content, random.Random(number))[:largest]
+    def mutator(content: bytes, max_bytes: int, number: int) -> bytes:
+        return mutated(content, random.Random(number))[:max_bytes]
 
-    def one(content: bytes) -> None:
+    def load_input(content: bytes) -> None:
         target(content)
-        if target.counts.total() == runs:  # libFuzzer's own end would skip this sentence
+        if target.counts.total() == runs:  # libFuzzer would exit without printing this
             print(f"fuzzed model files: {target}", flush=True)  # noqa: T201
             os._exit(0)
 
-    options = [f"-seed={seed}", f"-max_len={LARGEST}", "-timeout=60"]
-    with tempfile.TemporaryDirectory() as found:
+    options = [f"-seed={seed}", f"-max_len={MAX_INPUT_BYTES}", "-timeout=60"]
+    with tempfile.TemporaryDirectory() as new_inputs:
         atheris.Setup(
-            [sys.argv[0], *options, "-rss_limit_mb=4096", "-verbosity=0", found, str(CORPUS)],
-            one,
+            [sys.argv[0], *options, "-rss_limit_mb=4096", "-verbosity=0", new_inputs, str(CORPUS)],
+            load_input,
             custom_mutator=mutator,
         )
         atheris.Fuzz()
 
 
 def write_corpus() -> None:
-    """Write small models of several kinds."""
+    """Write the small models of `small_detectors`."""
     from hostile.model_files import small_detectors
     from vae_anomaly import save
 
@@ -116,8 +116,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--by-chance", action="store_true", help="do without atheris")
-    parser.add_argument("--new-corpus", action="store_true", help="write the corpus anew, and end")
+    parser.add_argument("--random", action="store_true", help="do not use atheris")
+    parser.add_argument("--new-corpus", action="store_true", help="only write the corpus")
     given = parser.parse_args()
     if given.new_corpus:
         write_corpus()
@@ -125,13 +125,13 @@ def main() -> None:
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         target = Target(Path(folder))
-        if not given.by_chance:
+        if not given.random:
             try:
-                by_coverage(target, given.runs, given.seed)
+                coverage_guided_fuzzing(target, given.runs, given.seed)
                 return
             except ImportError:
-                print("atheris is not installed: inputs are made by chance alone")  # noqa: T201
-        by_chance(target, given.runs, given.seed)
+                print("atheris is not installed: inputs are random")  # noqa: T201
+        random_fuzzing(target, given.runs, given.seed)
         print(f"fuzzed model files: {target}")  # noqa: T201
 
 

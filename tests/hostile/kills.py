@@ -1,9 +1,9 @@
-"""Kill processes while they write, and let several write or read at once.
+"""Processes killed while they write, and concurrent readers and writers.
 
     python tests/hostile/kills.py FOLDER --kills 1000
 
-FOLDER has a model, flow.vae, and two tables, a.csv and b.csv, that it scores. This process
-never loads TensorFlow, so that it can fork: a child is at its writing at once.
+FOLDER has a model, flow.vae, and two tables, a.csv and b.csv, for it to score. This process
+never loads TensorFlow, so that it can fork: children write immediately.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Operation = Callable[[], object]
 
 
 def operations(folder: Path) -> dict[str, tuple[Path, list[Operation]]]:
-    """What is written by the commands, each in two versions: where to, and how."""
+    """Return for each command its target file and two operations that write different content."""
     from vae_anomaly import load, save
     from vae_anomaly.cli import run
 
@@ -34,8 +34,8 @@ def operations(folder: Path) -> dict[str, tuple[Path, list[Operation]]]:
     out.mkdir(exist_ok=True)
 
     def score(table: str, name: str) -> Operation:
-        words = ["score", str(folder / "flow.vae"), str(folder / table), "-o", str(out / name)]
-        return lambda: run([*words, "-q"])
+        line = ["score", str(folder / "flow.vae"), str(folder / table), "-o", str(out / name)]
+        return lambda: run([*line, "-q"])
 
     return {
         "fit": (out / "m.vae", [lambda: save(detector, out / "m.vae"),
@@ -46,18 +46,18 @@ def operations(folder: Path) -> dict[str, tuple[Path, list[Operation]]]:
     }  # fmt: skip
 
 
-def versions(target: Path, ways: list[Operation]) -> list[bytes]:
-    """Write each version once, and read it."""
+def versions(target: Path, writes: list[Operation]) -> list[bytes]:
+    """Run each operation once; return the contents that they write."""
     contents = []
-    for write in ways:
+    for write in writes:
         write()
         contents.append(target.read_bytes())
-    assert len(set(contents)) == len(ways)
+    assert len(set(contents)) == len(writes)
     return contents
 
 
 def child(work: Operation) -> int:
-    """Run something again and again in a process of its own, until it is killed."""
+    """Start a process that repeats an operation until it is killed; return its id."""
     process = os.fork()
     if process:
         return process
@@ -69,23 +69,23 @@ def child(work: Operation) -> int:
 
 
 def kill(process: int) -> None:
-    """Kill a process of ours and wait for its end."""
+    """Kill a child process and wait for its end."""
     os.kill(process, signal.SIGKILL)
     _, status = os.waitpid(process, 0)
-    assert os.WIFSIGNALED(status), "it ended by itself"
+    assert os.WIFSIGNALED(status), "the process exited before it was killed"
 
 
-def left_behind(target: Path) -> list[Path]:
-    """Temporary files beside a target."""
+def temporary_files(target: Path) -> list[Path]:
+    """Return the temporary files of a target."""
     return list(target.parent.glob(f".{target.name}.*.tmp"))
 
 
-def kill_writers(target: Path, ways: list[Operation], kills: int, rng: random.Random) -> int:
-    """Kill so many writers at random moments; tell how many left a temporary file."""
-    contents, left = versions(target, ways), 0
+def kill_writers(target: Path, writes: list[Operation], kills: int, rng: random.Random) -> int:
+    """Kill writers at random moments; return how many left a temporary file."""
+    contents, left = versions(target, writes), 0
 
     def work() -> None:
-        for write in ways:
+        for write in writes:
             write()
 
     for _ in range(kills):
@@ -93,19 +93,19 @@ def kill_writers(target: Path, ways: list[Operation], kills: int, rng: random.Ra
         time.sleep(rng.expovariate(100))
         kill(process)
         assert target.read_bytes() in contents, f"{target} is damaged"
-        if left_behind(target):
+        if temporary_files(target):
             left += 1
-            ways[0]()
+            writes[0]()
             assert target.read_bytes() == contents[0]
-            assert not left_behind(target), "the next run left it there"
+            assert not temporary_files(target), "the next run did not remove it"
     return left
 
 
-def kill_reporters(folder: Path, kills: int, rng: random.Random) -> int:
-    """Kill so many writers of reports; tell how many left a temporary file.
+def kill_report_writers(folder: Path, kills: int, rng: random.Random) -> int:
+    """Kill writers of reports; return how many left a temporary file.
 
-    Images are drawn once, and then written again and again, so that most kills
-    come while something is written.
+    Figures are drawn once and written repeatedly, so that most kills happen during
+    writing.
     """
     from vae_anomaly.cli import run
     from vae_anomaly.report import render
@@ -113,15 +113,15 @@ def kill_reporters(folder: Path, kills: int, rng: random.Random) -> int:
     target = folder / "out" / "report"
     contents: list[dict[str, bytes]] = []
     for table in ("a.csv", "b.csv"):
-        words = ["evaluate", str(folder / "flow.vae"), str(folder / table), "-o", str(target)]
-        assert run([*words, "-q"]) == 0
+        line = ["evaluate", str(folder / "flow.vae"), str(folder / table), "-o", str(target)]
+        assert run([*line, "-q"]) == 0
         contents.append({path.name: path.read_bytes() for path in target.iterdir()})
     assert contents[0]["report.html"] != contents[1]["report.html"]
 
     def write(version: dict[str, bytes]) -> None:
-        images = {Path(name).stem: version[name] for name in version if name.endswith(".png")}
-        render.draw_images = lambda report: images
-        render.render_page = lambda report, images: version["report.html"].decode()
+        figures = {Path(name).stem: version[name] for name in version if name.endswith(".png")}
+        render.draw_figures = lambda report: figures
+        render.render_page = lambda report, figures: version["report.html"].decode()
         render.write_report(None, target)
 
     left = 0
@@ -131,8 +131,8 @@ def kill_reporters(folder: Path, kills: int, rng: random.Random) -> int:
         kill(process)
         temporary = [path for path in target.iterdir() if path.name.startswith(".")]
         for path in set(target.iterdir()) - set(temporary):
-            whole = {version.get(path.name) for version in contents}
-            assert path.read_bytes() in whole, f"{path} is damaged"
+            complete = {version.get(path.name) for version in contents}
+            assert path.read_bytes() in complete, f"{path} is damaged"
         if temporary:
             left += 1
             write(contents[0])
@@ -140,13 +140,13 @@ def kill_reporters(folder: Path, kills: int, rng: random.Random) -> int:
     return left
 
 
-def write_at_once(target: Path, ways: list[Operation], reads: int) -> int:
-    """Let two processes write the same file while this one reads it; all it sees is whole."""
-    contents = versions(target, ways)
-    writers = [child(lambda way=way: way()) for way in ways for _ in range(2)]
+def read_during_writes(target: Path, writes: list[Operation], reads: int) -> int:
+    """Read a file that other processes keep writing; return how many versions were read."""
+    contents = versions(target, writes)
+    writers = [child(lambda write=write: write()) for write in writes for _ in range(2)]
     seen, count, end = set(), 0, time.monotonic() + 60
     try:
-        while count < reads or (len(seen) < len(ways) and time.monotonic() < end):
+        while count < reads or (len(seen) < len(writes) and time.monotonic() < end):
             content = target.read_bytes()
             assert content in contents, f"{target} is a mixture"
             seen.add(content)
@@ -154,19 +154,19 @@ def write_at_once(target: Path, ways: list[Operation], reads: int) -> int:
     finally:
         for writer in writers:
             kill(writer)
-    ways[0]()
-    assert not left_behind(target)
+    writes[0]()
+    assert not temporary_files(target)
     return len(seen)
 
 
-def score_while_replaced(folder: Path, runs: int) -> None:
-    """Score with a model that another process keeps replacing: each run has one of the two."""
-    target, ways = operations(folder)["fit"]
-    versions(target, ways)
+def load_during_writes(folder: Path, runs: int) -> None:
+    """Load a model that another process keeps replacing; check that it is one of the two."""
+    target, writes = operations(folder)["fit"]
+    versions(target, writes)
     from vae_anomaly import load
 
-    offsets = {load(target).offset_ for way in ways if way() or True}
-    writer = child(lambda: [way() for way in ways])
+    offsets = {load(target).offset_ for write in writes if write() or True}
+    writer = child(lambda: [write() for write in writes])
     try:
         for _ in range(runs):
             assert load(target).offset_ in offsets
@@ -178,15 +178,14 @@ def main() -> None:
     """Run the command line; the last line is JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--kills", type=int, default=1000, help="of each kind of writer")
+    parser.add_argument("--kills", type=int, default=1000, help="per command")
     given = parser.parse_args()
     rng, left = random.Random(0), {}
-    kinds = operations(given.folder)
-    for kind, (target, ways) in kinds.items():
-        left[kind] = kill_writers(target, ways, given.kills, rng)
-        assert write_at_once(target, ways, given.kills) == 2, "one of the writers never wrote"
-    score_while_replaced(given.folder, given.kills)
-    left["evaluate"] = kill_reporters(given.folder, given.kills, rng)
+    for name, (target, writes) in operations(given.folder).items():
+        left[name] = kill_writers(target, writes, given.kills, rng)
+        assert read_during_writes(target, writes, given.kills) == 2, "one version was never read"
+    load_during_writes(given.folder, given.kills)
+    left["evaluate"] = kill_report_writers(given.folder, given.kills, rng)
     print(json.dumps({"kills": given.kills * len(left), "left behind": left}))  # noqa: T201
 
 

@@ -1,4 +1,4 @@
-"""Model files that mean harm, made from a sound one: cases 1 to 85."""
+"""Hostile model files, made from a valid one: cases 1 to 85."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vae_anomaly.storage.container import _digest, canonical
 
 
 def small_detector() -> VAEDetector:
-    """A detector whose file is small enough to damage in every place."""
+    """Fit a detector whose file is small enough to damage at every byte."""
     X = pd.DataFrame(np.random.RandomState(0).normal(size=(12, 2)), columns=["a", "b"])
     return VAEDetector(
         hidden_units=(2,), latent_dim=1, n_members=1, n_draws=1, max_steps=5,
@@ -28,7 +28,7 @@ def small_detector() -> VAEDetector:
 
 
 def small_detectors() -> dict[str, VAEDetector]:
-    """One of each kind that a file can hold, as small as can be."""
+    """Fit minimal detectors that cover the optional contents of a model file."""
     rng = np.random.RandomState(0)
     tiny = {"latent_dim": 1, "n_draws": 2, "max_steps": 5, "random_state": 0}
     rows, images = rng.normal(size=(12, 3)), rng.randint(256, size=(6, 4, 4, 1), dtype=np.uint8)
@@ -59,7 +59,7 @@ def build(header: Any, body: bytes, *, sign: bool = True) -> bytes:
 
 
 def edited(change: Callable[[dict[str, Any], dict[str, Any]], None], *, sign: bool = True):
-    """Damage the header or the settings, and sign again so that deeper checks are reached."""
+    """Change the header or the settings, with a new checksum so that later checks are reached."""
 
     def damage(raw: bytes) -> bytes:
         header, body = parts(raw)
@@ -90,15 +90,15 @@ def array(name: str, **values: Any):
 
 
 def number(name: str, value: float, index: int = 0):
-    """Overwrite one number of an array, and sign again."""
+    """Overwrite one number of an array, with a new checksum."""
 
     def damage(raw: bytes) -> bytes:
         header, body = parts(raw)
-        kind = "<f4" if header[name]["dtype"] == "F32" else "<f8"
-        size = np.dtype(kind).itemsize
+        dtype = "<f4" if header[name]["dtype"] == "F32" else "<f8"
+        size = np.dtype(dtype).itemsize
         start = header[name]["data_offsets"][0] + index * size
-        fresh = np.array(value, kind).tobytes()
-        return build(header, body[:start] + fresh + body[start + size :])
+        replacement = np.array(value, dtype).tobytes()
+        return build(header, body[:start] + replacement + body[start + size :])
 
     return damage
 
@@ -178,7 +178,7 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "unknown likelihood": (parameter(likelihood="os"), "must be one of 'gaussian', 'hetero"),
     "unknown optimizer": (parameter(optimizer="sgd"), "must be one of 'adam', 'rmsprop'"),
     "optimizer a list": (parameter(optimizer=["adam"]), "'optimizer' has a wrong type"),
-    "own networks": (parameter(architecture="own"), "not of the kind that its parameters say"),
+    "custom networks": (parameter(architecture="own"), "not of the kind that its parameters say"),
     "needless networks": (settings(networks={}), "not of the kind that its parameters say"),
     "members of 1e12": (parameter(n_members=10**12), "bytes of arrays"),
     "n_features forged": (settings(n_features=10**6, feature_names=None), "bytes of arrays"),
@@ -232,9 +232,9 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "past the end": (array("noise", data_offsets=[10**6, 10**6 + 4]), "arrays are not those"),
     "unknown field": (array("noise", code="x"), "arrays are not those"),
     "null array": (edited(lambda h, c: h.update(noise=None)), "arrays are not those"),
-    "bit flipped": (lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]), "checksum does not fit"),
+    "bit flipped": (lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]), "checksum does not match"),
     "settings edited": (edited(lambda h, c: c.update(offset=0.5), sign=False), "checksum"),
-    "no checksum": (unsigned, "checksum does not fit"),
+    "no checksum": (unsigned, "checksum does not match"),
     "weight NaN": (number("encoder_0.kernel", np.nan), "holds NaN or infinity"),
     "weight infinite": (number("decoder_out.bias", np.inf), "holds NaN or infinity"),
     "calibration NaN": (number("calibration_scores", np.nan), "holds NaN or infinity"),

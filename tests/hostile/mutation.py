@@ -1,4 +1,4 @@
-"""Mutations of model files that know their layout and sign again, to reach the deep checks."""
+"""Mutations of model files that respect the format and the checksum, to reach later checks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from hostile.model_files import build, parts
 from vae_anomaly.storage.container import canonical
 
-NASTY: tuple[Any, ...] = (
+BAD_VALUES: tuple[Any, ...] = (
     *(0, 1, -1, 2, 3, 7, 255, 2**31, 2**53 + 1, 2**63, 10**30, -(2**63)),
     *(0.0, 1.0, -1.0, 0.5, 1e-320, 1e300, -1e300, 1e38),
     *(None, True, False, "", "own", "conv", "dense", "gaussian", "bernoulli", "normal", "elbo"),
@@ -25,7 +25,7 @@ TOKENS = (b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"NaN", b"1e999", b"\
 
 
 def mutated(raw: bytes, rng: random.Random) -> bytes:
-    """Change a model file in one to three ways; what is no longer one is changed as bytes."""
+    """Return a model file with one to three mutations, of its bytes if it cannot be parsed."""
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         try:
             raw = rng.choice((_settings, _settings, _header, _body, _bytes))(raw, rng)
@@ -45,7 +45,7 @@ def _settings(raw: bytes, rng: random.Random) -> bytes:
 
 
 def _header(raw: bytes, rng: random.Random) -> bytes:
-    """Change a value in the header: names, types, shapes and places of arrays."""
+    """Change a value in the header: names, dtypes, shapes and offsets of arrays."""
     header, body = parts(raw)
     _change_somewhere(header, rng)
     return build(header, body, sign=rng.random() < 0.95)
@@ -54,8 +54,8 @@ def _header(raw: bytes, rng: random.Random) -> bytes:
 def _body(raw: bytes, rng: random.Random) -> bytes:
     """Overwrite a number, or cut or lengthen the body."""
     header, body = parts(raw)
-    kind = rng.choice("fd")
-    number = struct.pack(f"<{kind}", rng.choice(NUMBERS))
+    code = rng.choice("fd")
+    number = struct.pack(f"<{code}", rng.choice(NUMBERS))
     start = rng.randrange(max(1, len(body) - len(number))) // len(number) * len(number)
     match rng.randrange(6):
         case 0:
@@ -68,7 +68,7 @@ def _body(raw: bytes, rng: random.Random) -> bytes:
 
 
 def _bytes(raw: bytes, rng: random.Random) -> bytes:
-    """Flip, insert, remove or repeat bytes, mostly in the first thousands, where the text is."""
+    """Flip, insert, remove or repeat bytes, mostly in the header."""
     content = bytearray(raw)
     i = rng.randrange(min(len(content), rng.choice((8, 64, 4096, 2**20))) + 1)
     match rng.randrange(5):
@@ -86,28 +86,28 @@ def _bytes(raw: bytes, rng: random.Random) -> bytes:
 
 
 def _change_somewhere(value: Any, rng: random.Random) -> None:
-    """Replace, remove, add or exchange a value anywhere inside a tree."""
-    places = list(_places(value))
-    holder, key = rng.choice(places)
+    """Replace, remove, add or copy a value anywhere in a tree."""
+    nodes = list(_nodes(value))
+    parent, key = rng.choice(nodes)
     match rng.randrange(8):
         case 0:
-            del holder[key]
+            del parent[key]
         case 1:
-            other, place = rng.choice(places)
-            holder[key] = json.loads(json.dumps(other[place]))
-        case 2 if isinstance(holder, dict):
-            holder[rng.choice(("x", "__metadata__", "../x", key + "x"))] = rng.choice(NASTY)
-        case 3 if isinstance(holder, list):
-            holder.extend(holder * rng.choice((1, 2, 50)))
-        case 4 if isinstance(holder[key], int | float):
-            holder[key] = holder[key] + rng.choice((-1, 1)) * rng.choice((1, 1, 2, 0.5, 10**9))
+            other_parent, other_key = rng.choice(nodes)
+            parent[key] = json.loads(json.dumps(other_parent[other_key]))
+        case 2 if isinstance(parent, dict):
+            parent[rng.choice(("x", "__metadata__", "../x", key + "x"))] = rng.choice(BAD_VALUES)
+        case 3 if isinstance(parent, list):
+            parent.extend(parent * rng.choice((1, 2, 50)))
+        case 4 if isinstance(parent[key], int | float):
+            parent[key] = parent[key] + rng.choice((-1, 1)) * rng.choice((1, 1, 2, 0.5, 10**9))
         case _:
-            holder[key] = rng.choice(NASTY)
+            parent[key] = rng.choice(BAD_VALUES)
 
 
-def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+def _nodes(value: Any) -> Iterator[tuple[Any, Any]]:
     children = value.items() if isinstance(value, dict) else enumerate(value)
     for key, child in children:
         yield value, key
         if isinstance(child, dict | list):
-            yield from _places(child)
+            yield from _nodes(child)

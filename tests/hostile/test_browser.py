@@ -1,4 +1,4 @@
-"""Reports in a real browser: nothing that comes from data runs, and nothing is asked for."""
+"""Reports in a real browser: no content from data is executed, and no request is sent."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium")
 
 
 class Canary:
-    """A server on this machine that nobody should ask for anything."""
+    """A local server that should receive no requests."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         canary = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                canary.asked.append(self.path)
+                canary.requests.append(self.path)
                 self.send_response(200)
                 self.end_headers()
 
@@ -63,15 +63,15 @@ def canary():
 
 
 def payloads(address: str) -> list[str]:
-    """What would sing if anything of it ran: it changes the title and calls the canary."""
-    sing = f"document.title='SUNG';new Image().src='{address}/sung'"
-    quoted = sing.replace("'", "&#39;")
+    """Return texts that, if executed, change the title and send a request to the canary."""
+    script = f"document.title='EXECUTED';new Image().src='{address}/executed'"
+    quoted = script.replace("'", "&#39;")
     return [
-        f"<script>{sing}</script>",
-        f"</title><script>{sing}</script>",
-        f"</style><script>{sing}</script>",
-        f'"><img src=x onerror="{sing}">',
-        f'\'><svg onload="{sing}">',
+        f"<script>{script}</script>",
+        f"</title><script>{script}</script>",
+        f"</style><script>{script}</script>",
+        f'"><img src=x onerror="{script}">',
+        f'\'><svg onload="{script}">',
         f'<img src="{address}/image">',
         f'<link rel=stylesheet href="{address}/style">',
         f'<style>@import "{address}/import"; body {{ background: url({address}/url) }}</style>',
@@ -79,7 +79,7 @@ def payloads(address: str) -> list[str]:
         f"<meta http-equiv=refresh content='0;url={address}/refresh'>",
         f"<base href='{address}/'>",
         f"<object data='{address}/object'></object>",
-        f"javascript:{sing}",
+        f"javascript:{script}",
         "{{ 7 * 7 }}{% raw %}",
         "<!--",
         "]]>&lt;&#x3c;script&#x3e;",
@@ -91,7 +91,7 @@ def payloads(address: str) -> list[str]:
 
 
 def visited(page: Path, folder: Path, *options: str) -> tuple[str, str]:
-    """Open a page: the elements that it ends up with, and what the browser logs."""
+    """Open a page; return its final DOM and the browser's log."""
     done = subprocess.run(
         [BROWSER, *OPTIONS, *options, "--enable-logging=stderr", "--v=0",
          f"--user-data-dir={folder}", "--dump-dom", page.as_uri()],
@@ -104,22 +104,22 @@ def visited(page: Path, folder: Path, *options: str) -> tuple[str, str]:
 def check(page: Path, folder: Path, canary: Canary) -> None:
     dom, log = visited(page, folder)
     assert "</html>" in dom, log
-    assert canary.asked == []
-    assert "<title>SUNG</title>" not in dom
-    assert "Content Security Policy" not in log  # nothing even tried
+    assert canary.requests == []
+    assert "<title>EXECUTED</title>" not in dom
+    assert "Content Security Policy" not in log  # nothing had to be blocked
     assert not re.search('<(iframe|object|link|base|img src="http)', dom)
 
 
-def test_the_canary_sings_where_nothing_stops_it(tmp_path, canary):
-    """Else its silence would say nothing."""
+def test_payloads_are_executed_in_an_unprotected_page(tmp_path, canary):
+    """Without this the other tests would prove nothing."""
     page = tmp_path / "open.html"
     page.write_text(f"<title>x</title><body>{payloads(canary.address)[0]}</body>")
     dom, _ = visited(page, tmp_path / "profile")
-    assert "<title>SUNG</title>" in dom
-    assert "/sung" in canary.asked
+    assert "<title>EXECUTED</title>" in dom
+    assert "/executed" in canary.requests
 
 
-def test_a_report_on_a_table_runs_nothing_and_asks_for_nothing(tmp_path, canary):
+def test_a_report_on_a_table_executes_and_requests_nothing(tmp_path, canary):
     texts = payloads(canary.address)
     names = [text for text in texts if text.isprintable()][:12]
     rng = np.random.RandomState(0)
@@ -131,13 +131,13 @@ def test_a_report_on_a_table_runs_nothing_and_asks_for_nothing(tmp_path, canary)
     rows = X.assign(id=ids, label=["good", *ids[1:]])
     data = tmp_path / "<svg onload=alert(1)>.csv"
     rows.to_csv(data, index=False)
-    words = ["evaluate", str(model), str(data), "-o", str(tmp_path / "report"), "--top", "40"]
-    words += ["--id-column", "id", "--label-column", "label", "--title", texts[0] + texts[2]]
-    assert run(words) == 0
+    line = ["evaluate", str(model), str(data), "-o", str(tmp_path / "report"), "--top", "40"]
+    line += ["--id-column", "id", "--label-column", "label", "--title", texts[0] + texts[2]]
+    assert run(line) == 0
     check(tmp_path / "report" / "report.html", tmp_path / "profile", canary)
 
 
-def test_a_report_on_images_runs_nothing_and_asks_for_nothing(place, canary):
+def test_a_report_on_images_executes_and_requests_nothing(place, canary):
     from PIL import Image
 
     for i, text in enumerate(payloads(canary.address)):
@@ -151,12 +151,12 @@ def test_a_report_on_images_runs_nothing_and_asks_for_nothing(place, canary):
     check(place / "report" / "report.html", place / "profile", canary)
 
 
-def test_a_page_that_was_meddled_with_is_stopped_by_its_policy(place, canary):
-    """A script that somebody adds to the page is stopped by its Content-Security-Policy."""
+def test_the_policy_of_a_page_blocks_scripts_added_to_it(place, canary):
+    """A script added to the page is blocked by its Content-Security-Policy."""
     assert run(["evaluate", "flow.vae", "good.csv", "-o", "report"]) == 0
     page = place / "report" / "report.html"
     text = page.read_text(encoding="utf-8")
     page.write_text(text.replace("</body>", "".join(payloads(canary.address)[:8]) + "</body>"))
     dom, _ = visited(page, place / "profile")
-    assert "<title>SUNG</title>" not in dom
-    assert canary.asked == []
+    assert "<title>EXECUTED</title>" not in dom
+    assert canary.requests == []

@@ -1,4 +1,4 @@
-"""Whichever call to the system fails, there is the old file or the new one, and nothing else."""
+"""Fault injection: after any failing system call only the old or the new file remains."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPERATIONS = {
 
 @pytest.fixture
 def loop(place, request, capsys):
-    """The loop over the calls of an operation."""
+    """Return the fault loop of an operation."""
     detector = load("flow.vae")
     folder = place / "folder"
     folder.mkdir()
@@ -51,6 +51,6 @@ def loop(place, request, capsys):
 
 @pytest.mark.parametrize("loop", OPERATIONS, indirect=True)
 @pytest.mark.parametrize("error", ERRORS)
-def test_old_or_new_and_nothing_else(loop, error):
+def test_only_the_old_or_the_new_file_remains(loop, error):
     loop.run(error)
     assert loop.points >= 8

@@ -1,6 +1,6 @@
-"""What is wrong with images, on the command line: cases 57 to 79.
+"""Invalid images and image folders on the command line: cases 57 to 79.
 
-`tests/test_decoding.py` has the decoding itself: modes, alpha, rotation, animations.
+`tests/test_image_sources.py` tests decoding: modes, alpha, rotation, animations.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def encoded(pixels, form="PNG", **options) -> bytes:
 
 
 def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
-    """A PNG whose header says what it likes."""
+    """Return a PNG file with arbitrary dimensions in its header."""
 
-    def chunk(kind, data):
-        body = kind + data
+    def chunk(name, data):
+        body = name + data
         return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
@@ -69,7 +69,7 @@ BAD = {
 
 @pytest.fixture
 def photos(place):
-    """A folder with two sound images."""
+    """A folder with two valid images."""
     (place / "photos").mkdir()
     for name in ("a.png", "b.png"):
         (place / "photos" / name).write_bytes(SOUND)
@@ -82,7 +82,7 @@ def rows() -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_image_is_named_and_the_others_are_scored(photos, vae, name):
+def test_an_invalid_image_is_reported_and_the_others_are_scored(photos, vae, name):
     content, reason = BAD[name]
     (photos / name).write_bytes(content)
     outcome = vae(SCORE)
@@ -115,16 +115,16 @@ def test_other_sizes_are_resized_cases_61_71(photos, vae, shape):
     assert [row["status"] for row in rows()] == ["ok"] * 3
 
 
-def test_modes_have_one_meaning_cases_65_to_70(photos, vae):
+def test_image_modes_are_equivalent_cases_65_to_70(photos, vae):
     frames = [Image.fromarray(NOISE), Image.fromarray(255 - NOISE)]
-    kinds = {
+    files = {
         "bmp named.jpg": encoded(NOISE, "BMP"),
         "colour": encoded(np.stack([NOISE] * 3, axis=2)),
         "opaque": encoded(np.stack([NOISE, np.full_like(NOISE, 255)], axis=2)),
         "sixteen": encoded(NOISE.astype(np.uint16) * 257),
         "float.tif": encoded(NOISE.astype(np.float32), "TIFF"),
     }
-    for name, content in kinds.items():
+    for name, content in files.items():
         (photos / f"{name}.png").write_bytes(content)
     exif = Image.Exif()
     exif[0x0112] = 3
@@ -140,7 +140,7 @@ def test_modes_have_one_meaning_cases_65_to_70(photos, vae):
     assert moving == pytest.approx(scores["a.png"], rel=0.05)  # its palette rounds colours
 
 
-def test_what_is_no_file_of_the_folder_is_passed_over_cases_72_73_79(photos, vae):
+def test_hidden_files_links_and_pipes_are_ignored_cases_72_73_79(photos, vae):
     for name in (".hidden.png", "Thumbs.db", "__MACOSX/c.png", "sub/.x.png"):
         (photos / name).parent.mkdir(exist_ok=True)
         (photos / name).write_bytes(b"")
@@ -166,7 +166,7 @@ NAMES = {
 }
 
 
-def test_names_of_every_kind_cases_75_76(photos, vae):
+def test_unusual_file_names_cases_75_76(photos, vae):
     for name in NAMES:
         (photos / name).write_bytes(b"\x89PNG broken")
     outcome = vae(SCORE)
@@ -182,7 +182,7 @@ def test_names_of_every_kind_cases_75_76(photos, vae):
     assert "new\nline.png" in found
 
 
-def test_a_file_that_goes_or_may_not_be_read_cases_74_78(photos, vae, monkeypatch):
+def test_a_removed_file_and_one_without_permission_cases_74_78(photos, vae, monkeypatch):
     opened = Path.open
 
     def failing(self, *args, **kwargs):
@@ -203,7 +203,7 @@ def test_a_file_that_goes_or_may_not_be_read_cases_74_78(photos, vae, monkeypatc
     ]
 
 
-def test_very_many_files_come_in_order_and_not_at_once_case_77(tmp_path):
+def test_many_files_are_read_in_order_with_bounded_memory_case_77(tmp_path):
     count = 20_000
     content = encoded(np.zeros((2, 2), np.uint8))
     for i in range(count):

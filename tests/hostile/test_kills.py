@@ -1,4 +1,4 @@
-"""Processes that are killed while they write, and several at once. `make torture` kills more."""
+"""Processes killed while they write, and concurrent ones. `make torture` kills more."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-def test_killed_writers_leave_whole_files_and_others_see_whole_files(place):
+def test_files_are_complete_after_kills_and_for_concurrent_readers(place):
     Path("a.csv").write_text("flow,pressure\n" + "10,20\n" * 300)
     Path("b.csv").write_text("flow,pressure\n" + "11,25\n" * 200)
     script = Path(__file__).with_name("kills.py")

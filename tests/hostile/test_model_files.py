@@ -1,4 +1,4 @@
-"""Model files that mean harm are refused in one sentence, at once, and run nothing."""
+"""Hostile model files are refused with one line, quickly, and without running code."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hostile.fuzz_model_files import CORPUS, Target, by_chance
+from hostile.fuzz_model_files import CORPUS, Target, random_fuzzing
 from hostile.model_files import HOSTILE, build, parts, settings, small_detector
 from hostile.mutation import mutated
 from vae_anomaly import ModelFileError, VAEAnomalyError, inspect, load, save
 
 ROOT = Path(__file__).parent.parent.parent
-SECONDS = 0.1
-"""Of one processor, whatever else the machine does."""
+MAX_SECONDS = 0.1
+"""Maximum processor time, which does not depend on other processes."""
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,8 @@ def model(raw: bytes, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_hostile_files_are_refused_in_one_sentence(model: Path, raw: bytes, case: str) -> None:
-    damage, sentence = HOSTILE[case]
+def test_hostile_files_are_refused_with_one_line(model: Path, raw: bytes, case: str) -> None:
+    damage, reason = HOSTILE[case]
     content = damage(raw)
     assert content != raw
     model.write_bytes(content)
@@ -53,19 +53,19 @@ def test_hostile_files_are_refused_in_one_sentence(model: Path, raw: bytes, case
             read(model)
         message = str(caught.value)
         assert message.startswith(f"{model}: not a sound vae-anomaly model: ")
-        assert sentence in message
+        assert reason in message
         assert message.isprintable()
         assert len(message) < 250 + len(str(model))
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_to_refuse_takes_little_time_and_memory(model: Path, raw: bytes, case: str) -> None:
+def test_refusing_takes_little_time_and_memory(model: Path, raw: bytes, case: str) -> None:
     content = HOSTILE[case][0](raw)
     model.write_bytes(content)
     start = time.process_time()
     with pytest.raises(ModelFileError):
         load(model)
-    assert time.process_time() - start < SECONDS
+    assert time.process_time() - start < MAX_SECONDS
     tracemalloc.start()
     try:
         with pytest.raises(ModelFileError):
@@ -73,12 +73,12 @@ def test_to_refuse_takes_little_time_and_memory(model: Path, raw: bytes, case: s
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    # JSON of nothing but small values is larger once parsed; what there is of it is bounded.
+    # JSON of small values is larger when parsed; the number of values is bounded.
     assert peak < 2 * len(content) + (2**20 if len(content) < 10**6 else 40 * 2**20)
 
 
-def test_a_flip_of_every_bit_and_every_truncation_is_noticed(model: Path, raw: bytes) -> None:
-    """Of every second byte here; `make torture` flips them all."""
+def test_flipped_bits_and_truncations_are_detected(model: Path, raw: bytes) -> None:
+    """Tests every second byte; `make torture` tests all."""
     for i in range(0, len(raw), 2):
         for bit in range(8) if i % 16 == 0 else (i // 2 % 8,):
             model.write_bytes(raw[:i] + bytes([raw[i] ^ (1 << bit)]) + raw[i + 1 :])
@@ -89,7 +89,7 @@ def test_a_flip_of_every_bit_and_every_truncation_is_noticed(model: Path, raw: b
             load(model)
 
 
-# ------------------------------------------------------------- what is no file like others
+# ------------------------------------------------------------------ files that are not regular
 
 
 def test_only_regular_files_are_opened_cases_73_to_77(tmp_path: Path, model: Path) -> None:
@@ -103,7 +103,7 @@ def test_only_regular_files_are_opened_cases_73_to_77(tmp_path: Path, model: Pat
         (tmp_path / "link").symlink_to(name)
         with pytest.raises(ModelFileError) as caught:
             load(tmp_path / "link")
-        assert ":x:0:" not in str(caught.value)  # nothing of it is told
+        assert ":x:0:" not in str(caught.value)  # the message has no content of the file
     (tmp_path / "link").unlink()
     (tmp_path / "link").symlink_to(model)
     assert load(tmp_path / "link").offset_ == load(model).offset_
@@ -119,10 +119,10 @@ def test_a_huge_sparse_file_is_refused_unread_case_78(tmp_path: Path) -> None:
         load(path)
 
 
-def test_a_file_that_is_replaced_is_read_as_it_was_opened_case_79(
+def test_a_replaced_file_is_read_as_it_was_opened_case_79(
     model: Path, raw: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One opening, one reading: there is no moment between a check and what was checked."""
+    """The file is opened once, so it cannot change between check and use."""
     opened = os.open
     calls = []
 
@@ -150,8 +150,10 @@ NAMES = ["a\x1b[31m", "</script><script>alert(1)</script>", "x" * 2**20, "a\0b",
 
 
 @pytest.mark.parametrize("name", NAMES, ids=lambda name: ascii(name[:9]))
-def test_column_names_of_every_kind_are_data_case_81(model: Path, raw: bytes, name: str) -> None:
-    """A name is text; whoever shows it escapes it."""
+def test_any_column_name_is_accepted_and_escaped_case_81(
+    model: Path, raw: bytes, name: str
+) -> None:
+    """A name is any text; output escapes it."""
     from vae_anomaly.cli.describing import describe_model
 
     model.write_bytes(settings(feature_names=[name, "b"])(raw))
@@ -171,13 +173,13 @@ def test_forged_lengths_of_tables_case_83(model: Path, raw: bytes) -> None:
                 load(model)
             except ModelFileError:
                 pass
-            else:  # the one number that is true
+            else:  # the correct number
                 assert json.loads(parts(raw)[0]["__metadata__"]["config"])[key] == value
-            assert time.process_time() - start < SECONDS
+            assert time.process_time() - start < MAX_SECONDS
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".pkl", ".joblib", ".h5", ".npz", ".safetensors"])
-def test_names_of_other_formats_change_nothing_case_84(tmp_path, raw: bytes, suffix: str) -> None:
+def test_the_suffix_of_the_file_name_is_ignored_case_84(tmp_path, raw: bytes, suffix: str) -> None:
     path = tmp_path / f"model{suffix}"
     path.write_bytes(raw)
     assert load(path).n_features_in_ == 2
@@ -191,7 +193,7 @@ class Evil:
         return os.abort, ()
 
 
-def test_models_do_not_come_through_pipes_case_85(model: Path) -> None:
+def test_models_are_not_read_from_pipes_case_85(model: Path) -> None:
     for path in ("/dev/stdin", "/proc/self/fd/0"):
         command = [sys.executable, "-m", "vae_anomaly", "inspect", path]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -202,43 +204,43 @@ def test_models_do_not_come_through_pipes_case_85(model: Path) -> None:
         assert b"expected a regular file, found a directory, pipe or device." in done.stderr
 
 
-# --------------------------------------------------------------------------- nothing runs
+# ----------------------------------------------------------------------- no code is executed
 
-WATCHED = """
+AUDITED = """
 import pathlib, sys
 from vae_anomaly import VAEAnomalyError
 from vae_anomaly.persistence import load
 
-load(sys.argv[1])  # whatever is imported once is imported now
+load(sys.argv[1])  # imports everything that loading needs
 files = sorted(pathlib.Path(sys.argv[2]).iterdir())
 harmless, events = {"object.__getattr__", "sys._getframe"}, []
 
-def watch(name, args):
-    is_the_file = name == "open" and (args[0] in (now, str(now)) or type(args[0]) is int)
+def record(name, args):
+    is_the_file = name == "open" and (args[0] in (path, str(path)) or type(args[0]) is int)
     if name not in harmless and not is_the_file:
         events.append((name, str(args)[:80]))
 
-now, count = None, 0
-sys.addaudithook(watch)
-for now in files:
+path, count = None, 0
+sys.addaudithook(record)
+for path in files:
     try:
-        load(now)
+        load(path)
     except VAEAnomalyError:
         count += 1
 print(count, events[:9], "tensorflow" in sys.modules)
 """
 
 
-def test_nothing_is_imported_run_or_opened_but_the_file(
+def test_loading_imports_executes_and_opens_nothing_else(
     model: Path, raw: bytes, tmp_path: Path
 ) -> None:
-    """An audit hook sees every import, every compilation, every process and every file."""
+    """An audit hook records imports, compilations, processes and opened files."""
     folder = tmp_path / "hostile"
     folder.mkdir()
     for i, (damage, _) in enumerate(HOSTILE.values()):
         (folder / f"{i:03}.vae").write_bytes(damage(raw))
     done = subprocess.run(
-        [sys.executable, "-c", WATCHED, str(model), str(folder)],
+        [sys.executable, "-c", AUDITED, str(model), str(folder)],
         capture_output=True,
         text=True,
         check=True,
@@ -249,27 +251,27 @@ def test_nothing_is_imported_run_or_opened_but_the_file(
 # -------------------------------------------------------------------------------- mutations
 
 
-def test_mutated_files_end_in_errors_of_this_package_or_in_models(tmp_path: Path) -> None:
+def test_mutated_files_are_loaded_or_refused(tmp_path: Path) -> None:
     target = Target(tmp_path)
-    by_chance(target, runs=3000, seed=0)
+    random_fuzzing(target, runs=3000, seed=0)
     assert target.counts["refused"] > 1000
-    assert target.counts["loaded"] > 20  # not every mutation matters: the deep checks are reached
+    assert target.counts["loaded"] > 20  # some pass all checks, so the last checks are reached
 
 
-def test_mutations_repeat_by_their_seed() -> None:
+def test_mutations_are_reproducible_by_seed() -> None:
     seed = (CORPUS / "by_name.model").read_bytes()
     assert mutated(seed, random.Random(3)) == mutated(seed, random.Random(3)) != seed
 
 
-def test_the_corpus_is_of_the_format_that_is_written_now() -> None:
-    """If not: python tests/hostile/fuzz_model_files.py --new-corpus."""
+def test_the_corpus_has_the_current_format() -> None:
+    """If it fails: python tests/hostile/fuzz_model_files.py --new-corpus."""
     assert len(list(CORPUS.iterdir())) >= 4
     for path in CORPUS.iterdir():
         assert load(path).n_features_in_ > 0
 
 
-def test_accepted_models_score_or_say_why(tmp_path: Path, raw: bytes) -> None:
-    """Weights may be any finite numbers: then scores may be infinite, but nothing breaks."""
+def test_models_with_extreme_weights_score_or_are_refused(tmp_path: Path, raw: bytes) -> None:
+    """Weights may be any finite numbers; scores may then be infinite, without an exception."""
     rng = np.random.RandomState(0)
     header, body = parts(raw)
     path = tmp_path / "m.vae"
@@ -291,7 +293,7 @@ def _frame():
     return pd.DataFrame(np.eye(3, 2), columns=["a", "b"])
 
 
-def test_memory_of_a_large_sound_model_is_twice_its_size() -> None:
+def test_loading_a_large_model_takes_at_most_twice_its_size() -> None:
     from vae_anomaly import VAEDetector
 
     X = np.random.RandomState(0).normal(size=(30, 4))

@@ -1,4 +1,4 @@
-"""Whatever finite numbers come in, finite scores come out, the same every time."""
+"""Scores of arbitrary finite numbers are finite and reproducible."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from vae_anomaly import DataError, DivergenceError, VAEDetector, load, save
 
 EXAMPLES = int(os.environ.get("VAE_ANOMALY_EXAMPLES", "30"))
-"""`make torture` asks for more."""
+"""Number of examples; `make torture` sets more."""
 
 DETECTORS: tuple[dict[str, Any], ...] = (
     {},
@@ -37,7 +37,7 @@ ROWS = arrays(np.float64, st.tuples(st.integers(4, 30), st.just(COLUMNS)), eleme
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
-    # scikit-learn adds up what it is given, to see whether it is finite.
+    # scikit-learn sums its input to check that it is finite.
     pytest.mark.filterwarnings("ignore:invalid value encountered in reduce:RuntimeWarning"),
     pytest.mark.filterwarnings("ignore:overflow encountered in reduce:RuntimeWarning"),
 ]
@@ -56,7 +56,7 @@ def detectors() -> list[VAEDetector]:
 
 
 def check(detector: VAEDetector, X: Any, folder: Path) -> None:
-    """Scores are finite, and the same in parts, in another order, on one thread, after reload."""
+    """Check that scores are finite, and equal for single rows, any order, one thread, reload."""
     scores = detector.score_samples(X)
     assert np.isfinite(scores).all()
     contributions = detector.explain(X).to_numpy()
@@ -75,14 +75,14 @@ def check(detector: VAEDetector, X: Any, folder: Path) -> None:
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(X=ROWS, which=st.integers(0, len(DETECTORS) - 1))
-def test_any_finite_rows_have_finite_scores(detectors, tmp_path_factory, X, which):
+def test_scores_of_finite_rows_are_finite(detectors, tmp_path_factory, X, which):
     check(detectors[which], X, tmp_path_factory.getbasetemp())
 
 
 @settings(max_examples=max(5, EXAMPLES // 10), deadline=None,
           suppress_health_check=list(HealthCheck))  # fmt: skip
 @given(X=ROWS, which=st.integers(0, len(DETECTORS) - 1))
-def test_any_finite_rows_can_be_learned_or_it_is_said_why_not(tmp_path_factory, X, which):
+def test_a_fit_on_finite_rows_succeeds_or_is_refused(tmp_path_factory, X, which):
     try:
         detector = fit(DETECTORS[which], X)
     except (DataError, DivergenceError):
@@ -96,8 +96,8 @@ def test_any_finite_rows_can_be_learned_or_it_is_said_why_not(tmp_path_factory, 
     column=st.integers(0, COLUMNS - 1),
     sign=st.sampled_from([-1.0, 1.0]),
 )
-def test_what_leaves_the_data_is_strange_and_far_out_stranger_still(detectors, start, column, sign):
-    """Not at each step of the way: the networks may soft_clip a little. But from end to end."""
+def test_scores_outside_the_data_exceed_the_threshold_and_grow(detectors, start, column, sign):
+    """They grow overall, not at every step, since networks are not monotonic outside the data."""
     detector = detectors[0]
     scale, center = detector.columns_.scale, detector.columns_.center
     rows = np.tile(start * scale + center, (40, 1))

@@ -1,4 +1,4 @@
-"""Outputs and processes: cases 80 to 97."""
+"""Hostile outputs and process environments: cases 80 to 97."""
 
 # ruff: noqa: E501 - a case should fit on a line
 from __future__ import annotations
@@ -17,16 +17,16 @@ from vae_anomaly.cli.exits import Exit, code_after
 
 ROOT = Path(__file__).parent.parent.parent
 SCORE = "score flow.vae good.csv -o out.csv"
-SELF_MATCH_TOLERANCE = "The output {} is also an input. Choose another output."
+IS_INPUT = "The output {} is also an input. Choose another output."
 REPLACES = "The report would replace {}, which is an input. Choose another output."
 LONG = "x" * 300
 
 REFUSED = {
-    "81 the input": ("score flow.vae good.csv -o good.csv", 2, SELF_MATCH_TOLERANCE.format("good.csv")),
-    "81 the input, hard link": ("score flow.vae good.csv -o hard.csv", 2, SELF_MATCH_TOLERANCE.format("hard.csv")),
-    "81 the input, soft link": ("score flow.vae good.csv -o soft.csv", 2, SELF_MATCH_TOLERANCE.format("soft.csv")),
-    "81 the model": ("score flow.vae good.csv -o model.csv", 2, SELF_MATCH_TOLERANCE.format("model.csv")),
-    "81 fit onto its input": ("fit good.csv -o hard.csv", 2, SELF_MATCH_TOLERANCE.format("hard.csv")),
+    "81 the input": ("score flow.vae good.csv -o good.csv", 2, IS_INPUT.format("good.csv")),
+    "81 the input, hard link": ("score flow.vae good.csv -o hard.csv", 2, IS_INPUT.format("hard.csv")),
+    "81 the input, soft link": ("score flow.vae good.csv -o soft.csv", 2, IS_INPUT.format("soft.csv")),
+    "81 the model": ("score flow.vae good.csv -o model.csv", 2, IS_INPUT.format("model.csv")),
+    "81 fit onto its input": ("fit good.csv -o hard.csv", 2, IS_INPUT.format("hard.csv")),
     "81 the report, a model": (
         "evaluate report/report.html good.csv -o report",
         *(2, REPLACES.format("report/report.html")),
@@ -53,7 +53,7 @@ def test_refused_before_any_work(place, vae, case):
     Path("soft.csv").symlink_to("good.csv")
     Path("model.csv").symlink_to("flow.vae")
     Path("loop").symlink_to("loop")
-    Path("bad.csv").write_text("what is wrong with this is never reached")
+    Path("bad.csv").write_text("invalid, but the output is refused first")
     Path("report").mkdir()
     shutil.copy("flow.vae", "report/report.html")
     shutil.copy("good.csv", "report/scores.png")
@@ -63,19 +63,19 @@ def test_refused_before_any_work(place, vae, case):
     assert outcome.error.startswith(message)
 
 
-def test_what_a_report_may_replace_is_what_it_may_bring():
+def test_the_files_that_a_report_may_replace_are_those_it_writes():
     from vae_anomaly.cli.checks import REPORT_FILES
-    from vae_anomaly.report.render import IMAGE_IMAGES, IMAGES
+    from vae_anomaly.report.render import FIGURES, IMAGE_FIGURES
 
-    assert set(REPORT_FILES) == {"report.html", *(f"{n}.png" for n in IMAGES + IMAGE_IMAGES)}
+    assert set(REPORT_FILES) == {"report.html", *(f"{n}.png" for n in FIGURES + IMAGE_FIGURES)}
 
 
-def test_an_output_that_is_there_is_replaced_whole_case_80(place, vae):
+def test_an_existing_output_is_replaced_case_80(place, vae):
     assert vae(SCORE).code == 0
     assert Path("out.csv").read_text().startswith("row,anomaly_score,is_anomaly\n1,")
 
 
-def test_a_report_removes_no_images_that_are_not_from_a_report(place, vae):
+def test_a_report_does_not_remove_other_images(place, vae):
     Path("report").mkdir()
     Path("report/samples.png").write_bytes(b"mine")
     assert vae("evaluate flow.vae good.csv -o report").code == 0
@@ -84,12 +84,12 @@ def test_a_report_removes_no_images_that_are_not_from_a_report(place, vae):
 
 # --------------------------------------------------------------------------- real processes
 
-LONGEST = 300
-"""Seconds that a command may take on a busy machine before it counts as hanging."""
+MAX_SECONDS = 300
+"""Time limit of a command, long enough for a busy machine."""
 
 
 def started(line: str, before: str = "", **environment: str | None):
-    """Start a command below a shell, that may limit or redirect it."""
+    """Start a command in a shell, after shell commands that limit or redirect it."""
     variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     given = {name: value for name, value in variables.items() if value is not None}
     command = f"{before} exec '{sys.executable}' -m vae_anomaly {line}"
@@ -105,7 +105,7 @@ def started(line: str, before: str = "", **environment: str | None):
 def ended(line: str, before: str = "", **environment: str | None) -> tuple[int, bytes, str]:
     with started(line, before, **environment) as process:
         try:
-            out, err = process.communicate(timeout=LONGEST)
+            out, err = process.communicate(timeout=MAX_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
@@ -113,8 +113,8 @@ def ended(line: str, before: str = "", **environment: str | None) -> tuple[int, 
     return process.returncode, out, err.decode()
 
 
-def test_a_disk_that_fills_up_case_83(place):
-    """A limit on the size of files acts where a full disk does."""
+def test_a_full_disk_case_83(place):
+    """A limit on the size of files has the effect of a full disk."""
     Path("many.csv").write_text("flow,pressure\n" + "10,20\n" * 500)
     before = {path.name for path in place.iterdir()}
     code, _, err = ended("score flow.vae many.csv -o out.csv", "ulimit -f 1;")
@@ -125,7 +125,7 @@ def test_a_disk_that_fills_up_case_83(place):
 
 
 @pytest.mark.parametrize(
-    ("line", "code", "words"),
+    ("line", "code", "message"),
     [
         ("score flow.vae good.csv -o - >/dev/full", 5, "error: Cannot write standard output: the"),
         ("inspect flow.vae >/dev/full", 5, "error: "),
@@ -137,16 +137,16 @@ def test_a_disk_that_fills_up_case_83(place):
         ("score flow.vae good.csv -o new.csv <&- >&- 2>&-", 0, ""),
     ],
 )
-def test_standard_streams_that_are_full_or_closed_case_84(place, line, code, words):
+def test_full_or_closed_standard_streams_case_84(place, line, code, message):
     got, _, err = ended(line)
     assert got == code
-    assert err.startswith(words)
-    assert err.count("\n") == (1 if words else 0)
+    assert err.startswith(message)
+    assert err.count("\n") == (1 if message else 0)
     if code == 0:
         assert Path("new.csv").read_text().count("\n") == 4
 
 
-def test_a_reader_that_leaves_case_85(place):
+def test_a_closed_pipe_case_85(place):
     Path("many.csv").write_text("flow,pressure\n" + "10,20\n" * 100_000)
     with started("score flow.vae many.csv -o - -q") as process:
         assert process.stdout.readline() == b"row,anomaly_score,is_anomaly\n"
@@ -156,7 +156,7 @@ def test_a_reader_that_leaves_case_85(place):
 
 
 def size_of(path: Path) -> int:
-    """Bytes in a file; none in one that only tried whether it can be written, and is gone."""
+    """Return the size of a file; 0 if `check_writable` has removed it again."""
     try:
         return path.stat().st_size
     except FileNotFoundError:
@@ -190,16 +190,16 @@ def test_few_descriptors_case_92(place):
 
 
 def test_little_memory_case_91(place):
-    """What TensorFlow would not fit into is enough to score; a library that does not fit is told."""
+    """Memory too small for TensorFlow is enough to score; a library that fails to load is reported."""
     assert ended(SCORE, "ulimit -v 4000000;")[0] == 0
-    words = "libtensorflow_cc.so.2: failed to map segment from shared object"
-    assert code_after(ImportError(words)) is Exit.RESOURCES
+    message = "libtensorflow_cc.so.2: failed to map segment from shared object"
+    assert code_after(ImportError(message)) is Exit.RESOURCES
     assert code_after(ImportError("No module named 'x'")) is Exit.BUG
 
 
 @pytest.mark.parametrize("kilobytes", [1_600_000, 3_200_000])
 def test_too_little_memory_to_train_in_case_91(place, kilobytes):
-    """TensorFlow itself would end the process, or hang: its threads raise nothing."""
+    """TensorFlow would abort the process or hang, since its threads raise no exception."""
     code, _, err = ended("fit good.csv -o new.vae -q", f"ulimit -v {kilobytes};")
     assert code == 5
     assert err.startswith("error: TensorFlow needs 2.6 GB of address space, the limit of this ")
@@ -217,12 +217,12 @@ ENVIRONMENTS = {
     "94 warnings are errors": {"PYTHONWARNINGS": "error"},
     "94 optimised": {"PYTHONOPTIMIZE": "2", "PYTHONHASHSEED": "7"},
     "96 one thread": {"OMP_NUM_THREADS": "1"},
-    "97 a device that is none": {"CUDA_VISIBLE_DEVICES": "0"},
+    "97 a missing device": {"CUDA_VISIBLE_DEVICES": "0"},
 }
 
 
 @pytest.mark.parametrize("case", ENVIRONMENTS)
-def test_the_same_bytes_wherever_it_runs_cases_93_to_97(place, vae, case):
+def test_outputs_do_not_depend_on_the_environment_cases_93_to_97(place, vae, case):
     Path("b.csv").write_bytes(b"site,flow,pressure,\xc3\xa9\n\xc3\xa9,10,20,\xe2\x82\xac\n")
     line = "score flow.vae b.csv -o {} --id-column site"
     assert vae(line.format("here.csv")).code == 0
@@ -232,22 +232,22 @@ def test_the_same_bytes_wherever_it_runs_cases_93_to_97(place, vae, case):
 
 
 @pytest.mark.parametrize("year", [1980, 2040])
-def test_a_clock_that_is_wrong_case_95(place, vae, year, monkeypatch):
+def test_a_wrong_clock_case_95(place, vae, year, monkeypatch):
     assert vae(SCORE).code == 0
     assert vae("evaluate flow.vae good.csv -o here -q").code == 0
-    left = Path(f".out.csv.{16 * '0'}.tmp")
-    left.write_bytes(b"left by a process that was killed")
+    temporary = Path(f".out.csv.{16 * '0'}.tmp")
+    temporary.write_bytes(b"left by a killed process")
     monkeypatch.setattr(time, "time", lambda: (year - 1970) * 31_556_952.0)
     before = Path("out.csv").read_bytes()
     assert vae(SCORE).code == 0
-    assert not left.exists()
+    assert not temporary.exists()
     assert Path("out.csv").read_bytes() == before
     assert vae("evaluate flow.vae good.csv -o there -q").code == 0
     for path in Path("here").iterdir():
         assert Path("there", path.name).read_bytes() == path.read_bytes()
 
 
-def test_a_working_directory_that_is_gone_case_94(place):
+def test_a_deleted_working_directory_case_94(place):
     gone = "mkdir gone && cd gone && rmdir ../gone;"
     line = f"score {place}/flow.vae {place}/good.csv -o {place}/new.csv"
     assert ended(line, gone)[0] == 0

@@ -1,4 +1,4 @@
-"""What is wrong with tables, and what only looks wrong: cases 1 to 56."""
+"""Invalid tables, and unusual valid ones: cases 1 to 56."""
 
 # ruff: noqa: E501 - a case should fit on a line
 from __future__ import annotations
@@ -35,26 +35,26 @@ def parquet(columns, **options) -> bytes:
 
 
 def flows(array, **others) -> bytes:
-    """A Parquet file whose column "flow" is this one."""
+    """Return a Parquet file with an array as column "flow"."""
     return parquet({"flow": array, "pressure": [2.0] * len(array)} | others)
 
 
-def cell(value: str, words: str):
-    """A cell that is refused where it stands."""
+def cell(value: str, message: str):
+    """Return the case of an invalid cell."""
     content = H + f"1,2\n3,{value}\n".encode()
-    return content, SCORE, 3, f"t.csv, line 3, column 'pressure': {words} {FIX}"
+    return content, SCORE, 3, f"t.csv, line 3, column 'pressure': {message} {FIX}"
 
 
 def no_number(value: str, shown: str | None = None):
     return cell(value, f"expected a number, got {shown or repr(value)}.")
 
 
-def typed(array, words: str):
+def typed(array, dtype: str):
     return (
         flows(array),
         SCORE,
         3,
-        f"t.csv, column 'flow': expected numbers, got the type {words}. Con",
+        f"t.csv, column 'flow': expected numbers, got the type {dtype}. Con",
     )
 
 
@@ -75,7 +75,7 @@ REFUSED = {
     "7 name twice": (b"flow,flow,pressure\n1,2,3\n", SCORE, 3,
                      "t.csv has more than one column called 'flow'. Rename them: columns are to"),
     "8 no name": (b"flow,\n1,2\n2,3\n", FIT, 3, "t.csv: column 2 has no name. Name it, or leave"),
-    "9 spelled otherwise": (b"Flow, pressure\n1,2\n", SCORE, 3, f"{NO_SUCH} Did you mean 'Flow' for "
+    "9 spelled differently": (b"Flow, pressure\n1,2\n", SCORE, 3, f"{NO_SUCH} Did you mean 'Flow' for "
                             "'flow', ' pressure' for 'pressure'? Names must agree exactly."),
     "10 no header": (b"1,2\n3,4\n", SCORE, 3, "t.csv begins with numbers, '1,2'. Put a line of"),
     "11 text": no_number("n/a"),
@@ -203,7 +203,7 @@ ACCEPTED = {
     "29 mixed": (b"flow,pressure\r\n10,20\n11,25\r", None),
     "31 blank lines": (b"\n" + TWO.replace(b"\n", b"\n\n\n"), None),
     "spaces, signs, exponents": (H + b" 1e1,+20.\n11 ,.25e2\n", None),
-    "46 named otherwise": (parquet({"flow": [10, 11], "pressure": [20, 25]}), None),
+    "46 Parquet with another suffix": (parquet({"flow": [10, 11], "pressure": [20, 25]}), None),
     "50 nested, unused": (parquet({"flow": [10, 11], "pressure": [20, 25], "l": [[1], []]}),
                           NOTE.format("'l'")),
     "51 whole numbers": (parquet({"flow": pa.array([10, 11], pa.int8()),
@@ -218,7 +218,7 @@ ACCEPTED = {
 
 
 @pytest.mark.parametrize("case", ACCEPTED)
-def test_accepted_and_scored_to_the_last_bit_as_ever(place, vae, case):
+def test_accepted_with_identical_scores(place, vae, case):
     (place / "t.csv").write_bytes(TWO)
     assert vae(SCORE).code == 0
     expected = scores()
@@ -245,7 +245,7 @@ def test_booleans_of_parquet_are_0_and_1_case_32(place, vae):
     assert scores() == expected
 
 
-def test_a_constant_column_changes_nothing_until_it_varies_case_35(place, vae):
+def test_a_constant_column_contributes_only_when_it_varies_case_35(place, vae):
     rng = np.random.RandomState(0)
     rows = [f"{value!r},7" for value in rng.normal(size=40).tolist()]
     (place / "t.csv").write_text("a,b\n" + "\n".join(rows))
@@ -253,8 +253,8 @@ def test_a_constant_column_changes_nothing_until_it_varies_case_35(place, vae):
     assert outcome.code == 0
     assert "constant in training, any other value will count as strange: 'b'" in outcome.lines
     detector = load("out.vae")
-    same, moved, far = -detector.score_samples(_frame([[0.5, 7.0], [0.5, 8.0], [0.5, 1e300]]))
-    assert same < moved < far
+    same, near, far = -detector.score_samples(_frame([[0.5, 7.0], [0.5, 8.0], [0.5, 1e300]]))
+    assert same < near < far
     assert np.isfinite(far)
     assert detector.explain(_frame([[0.5, 7.0]]))["b"][0] == 0
 
@@ -265,16 +265,17 @@ def _frame(rows):
     return pd.DataFrame(rows, columns=["a", "b"])
 
 
-def test_large_whole_numbers_and_offsets_lose_nothing_that_matters_cases_37_38(place, vae):
+def test_large_integers_and_offsets_keep_their_precision_cases_37_38(place, vae):
     rng = np.random.RandomState(0)
     steps = rng.randint(-(10**6), 10**6, size=(60, 2))
-    got = []
+    scores_by_offset = []
     for offset in (0, 2**40):
         lines = [f"{a + offset},{b + offset}" for a, b in steps.tolist()]
         (place / "t.csv").write_text("a,b\n" + "\n".join(lines))
         assert vae(FIT).code == 0
-        got.append(load("out.vae").score_samples(_frame((steps + offset).astype(float))))
-    np.testing.assert_allclose(got[1], got[0], rtol=1e-6, atol=1e-6)
+        frame = _frame((steps + offset).astype(float))
+        scores_by_offset.append(load("out.vae").score_samples(frame))
+    np.testing.assert_allclose(*scores_by_offset, rtol=1e-6, atol=1e-6)
     (place / "t.csv").write_text("flow,pressure\n9007199254740993,2\n")
     assert vae(SCORE).code == 0
     assert np.isfinite(float(scores()[0]))
@@ -282,16 +283,16 @@ def test_large_whole_numbers_and_offsets_lose_nothing_that_matters_cases_37_38(p
 
 def test_many_columns_case_39(place, vae):
     names = ",".join(f"c{i}" for i in range(50_000))
-    one = ",".join("1" for _ in range(50_000))
-    (place / "t.csv").write_text(f"{names}\n{one}\n")
+    row = ",".join("1" for _ in range(50_000))
+    (place / "t.csv").write_text(f"{names}\n{row}\n")
     outcome = vae(SCORE)
     assert outcome.code == 3
     assert outcome.error.endswith("'c8', 'c9' and 49990 more.")
-    (place / "t.csv").write_text(f"flow,pressure,{names}\n10,20,{one}\n")
+    (place / "t.csv").write_text(f"flow,pressure,{names}\n10,20,{row}\n")
     assert vae(SCORE).code == 0
 
 
-def test_pipes_are_read_twice_from_a_copy_case_42(place, vae):
+def test_tables_are_read_from_pipes_case_42(place, vae):
     assert vae("score flow.vae - -o out.csv", stdin=TWO).code == 0
     expected = scores()
     os.mkfifo("pipe")
@@ -304,32 +305,33 @@ def test_pipes_are_read_twice_from_a_copy_case_42(place, vae):
     assert scores() == expected
 
 
-@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("file_type", ["csv", "parquet"])
 @pytest.mark.parametrize("change", ["grows", "shrinks", "is replaced"])
-def test_a_file_that_changes_while_it_is_read_cases_43_44(place, vae, monkeypatch, kind, change):
-    many = {"flow": np.arange(9000.0), "pressure": np.arange(9000.0)}
-    whole = parquet(many, row_group_size=1000) if kind == "parquet" else H + b"10,20\n" * 9000
-    (place / "t.csv").write_bytes(whole)
-    from vae_anomaly.sources import base
-
+def test_a_file_that_changes_while_it_is_read_cases_43_44(
+    place, vae, monkeypatch, file_type, change
+):
+    columns = {"flow": np.arange(9000.0), "pressure": np.arange(9000.0)}
+    is_parquet = file_type == "parquet"
+    content = parquet(columns, row_group_size=1000) if is_parquet else H + b"10,20\n" * 9000
+    (place / "t.csv").write_bytes(content)
     from vae_anomaly.cli import scoring
 
-    # Batches are read ahead of those that are scored; what was read whole cannot change.
-    monkeypatch.setattr(base, "MAX_BATCH_ROWS", 1000)
+    # Batches are read ahead of scoring: small ones, so that a part of the file is still unread.
+    monkeypatch.setattr("vae_anomaly.data.table.source.MAX_BATCH_ROWS", 1000)
     scored = scoring._scored_batch
 
-    def meddle(*args):
+    def change_file(*args):
         if change == "shrinks":
             os.truncate("t.csv", 8000)
         elif change == "grows":
             with Path("t.csv").open("ab") as file:
                 file.write(b"10,20\n")
         else:
-            Path("other.csv").write_bytes(whole.replace(b"10,20", b"99,99"))
+            Path("other.csv").write_bytes(content.replace(b"10,20", b"99,99"))
             Path("other.csv").replace("t.csv")
         return scored(*args)
 
-    monkeypatch.setattr(scoring, "_scored_batch", meddle)
+    monkeypatch.setattr(scoring, "_scored_batch", change_file)
     from vae_anomaly.cli import run
 
     assert run(SCORE.split()) == 5
@@ -337,7 +339,7 @@ def test_a_file_that_changes_while_it_is_read_cases_43_44(place, vae, monkeypatc
     assert not list(place.glob(".*.tmp"))
 
 
-def test_a_file_name_that_is_no_text(place, vae):
+def test_a_file_name_that_is_not_utf_8(place, vae):
     for name, content in (("n\udcff.csv", TWO), ("n\udcff.pq", flows([10.0, 11.0]))):
         (place / name).write_bytes(content)
         assert vae(f"score flow.vae {name} -o out.csv").code == 0
@@ -346,7 +348,7 @@ def test_a_file_name_that_is_no_text(place, vae):
     assert outcome.code == 5
 
 
-def test_columns_that_only_count_are_pointed_out_case_47(place, vae):
+def test_columns_that_only_count_warn_case_47(place, vae):
     rows = [f"{i},{v!r}" for i, v in enumerate(np.random.RandomState(0).normal(size=30).tolist())]
     (place / "t.csv").write_text("serial,flow\n" + "\n".join(rows))
     outcome = vae(FIT)
@@ -354,8 +356,8 @@ def test_columns_that_only_count_are_pointed_out_case_47(place, vae):
     assert outcome.lines[0].startswith("warning: 'serial' only counts up from row to row. If it is")
 
 
-def test_a_row_group_is_read_in_parts_cases_52_56(tmp_path):
-    """A few bytes of run lengths stand for as many rows as one likes."""
+def test_row_groups_are_read_in_batches_cases_52_56(tmp_path):
+    """A few bytes of run-length encoding can hold any number of rows."""
     from vae_anomaly.data.table.files import open_table
 
     pq.write_table(pa.table({"a": pa.array(np.zeros(3_000_000))}), tmp_path / "t.parquet")
@@ -366,7 +368,7 @@ def test_a_row_group_is_read_in_parts_cases_52_56(tmp_path):
     assert max(sizes) <= 65_536
 
 
-# ------------------------------------------------------- what a spreadsheet would make of it
+# ----------------------------------------------------------------------- spreadsheet formulas
 
 FORMULAS = {
     "=1+1": "'=1+1",
@@ -384,7 +386,7 @@ FORMULAS = {
 }
 
 
-def test_identifiers_are_no_formulas_in_csv(place, vae):
+def test_identifiers_in_csv_are_not_formulas(place, vae):
     with (place / "t.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["=id", "flow", "pressure"])
@@ -400,7 +402,7 @@ def test_identifiers_are_no_formulas_in_csv(place, vae):
     assert pq.read_table("out.parquet")["=id"].to_pylist() == list(FORMULAS)
 
 
-def test_column_names_are_no_formulas_in_csv(place, vae):
+def test_column_names_in_csv_are_not_formulas(place, vae):
     table = {"=cmd|'x'!A0": np.arange(9.0) ** 2, "+b": np.cos(np.arange(9.0))}
     (place / "t.csv").write_bytes(parquet(table))
     assert vae(FIT).code == 0

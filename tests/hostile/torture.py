@@ -1,10 +1,10 @@
-"""The long run: `make torture`. Prints how much was tried and how it ended.
+"""Long robustness tests: `make torture`. Prints counts and results.
 
     python tests/hostile/torture.py --write docs/reliability.md
-    python tests/hostile/torture.py --small          # a hundredth of it, to try it out
-    python tests/hostile/torture.py --only fuzzed    # a part: a word of what it prints
+    python tests/hostile/torture.py --small          # a hundredth, for a trial
+    python tests/hostile/torture.py --only fuzzed    # the parts with this word in their name
 
-How long each part took one processor is said on standard error.
+The processor time of each part is printed on standard error.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 BEGIN, END = "<!-- counts -->\n", "<!-- end of counts -->\n"
 
 
-def run(*words: object, **environment: str) -> str:
-    """Run a script of this project; its last line."""
+def run(*arguments: object, **environment: str) -> str:
+    """Run a script of this project; return the last line that it prints."""
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, *map(str, words)],
+        [sys.executable, *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": paths, **environment},
         stdout=subprocess.PIPE,
         text=True,
@@ -43,7 +43,7 @@ def run(*words: object, **environment: str) -> str:
 
 
 def flips_and_cuts(folder: Path, step: int) -> str:
-    """Flip every bit of a small model file, and cut it at every byte."""
+    """Flip every bit of a small model file, and truncate it at every byte."""
     from hostile.model_files import small_detector
     from vae_anomaly import ModelFileError, load, save
 
@@ -59,20 +59,20 @@ def flips_and_cuts(folder: Path, step: int) -> str:
             return True
         return False
 
-    places = range(0, len(raw), step)
+    positions = range(0, len(raw), step)
     flips = [
         is_refused(raw[:i] + bytes([raw[i] ^ (1 << bit)]) + raw[i + 1 :])
-        for i in places
+        for i in positions
         for bit in range(8)
     ]
-    cuts = [is_refused(raw[:i]) for i in places]
+    cuts = [is_refused(raw[:i]) for i in positions]
     assert all(flips)
     assert all(cuts)
-    return f"{len(flips):,} flipped bits and {len(cuts):,} truncations, all noticed"
+    return f"{len(flips):,} flipped bits and {len(cuts):,} truncations, all detected"
 
 
 def faults(folder: Path) -> str:
-    """Fail every call to the system that writing makes, with every error."""
+    """Fail every system call of writing, with every error."""
     from hostile.faults import ERRORS, FaultLoop
     from vae_anomaly import load, save
     from vae_anomaly.cli import run as command
@@ -82,28 +82,28 @@ def faults(folder: Path) -> str:
     out.mkdir()
 
     def scores(name: str) -> Callable[[], bool]:
-        words = ["score", str(folder / "flow.vae"), str(folder / "a.csv"), "-o", str(out / name)]
-        return lambda: command([*words, "-q"]) == 0
+        line = ["score", str(folder / "flow.vae"), str(folder / "a.csv"), "-o", str(out / name)]
+        return lambda: command([*line, "-q"]) == 0
 
     loops = [
         FaultLoop(out / "m.vae", lambda: bool(save(detector, out / "m.vae"))),
         FaultLoop(out / "s.csv", scores("s.csv")),
         FaultLoop(out / "s.parquet", scores("s.parquet")),
     ]
-    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-        said, sys.stderr = sys.stderr, nowhere
+    with Path(os.devnull).open("w", encoding="utf-8") as null:
+        stderr, sys.stderr = sys.stderr, null
         try:
             for loop in loops:
                 for error in ERRORS:
                     loop.run(error)
         finally:
-            sys.stderr = said
+            sys.stderr = stderr
     points = sum(loop.points for loop in loops)
-    return f"{points:,} fault points ({len(ERRORS)} kinds), 0 damaged, 0 left behind"
+    return f"{points:,} faults ({len(ERRORS)} errors), 0 files damaged, 0 temporary files left"
 
 
 def make_models(folder: Path) -> None:
-    """Write a model and two tables that it scores."""
+    """Write a model and two tables for it to score."""
     if (folder / "flow.vae").exists():
         return
     import numpy as np
@@ -120,25 +120,25 @@ def make_models(folder: Path) -> None:
 
 
 def kills(folder: Path, count: int) -> str:
-    """Kill writers, and let several write and read at once."""
+    """Kill writers, and run several writers and readers at once."""
     make_models(folder)
-    told = json.loads(run(HERE / "kills.py", folder, "--kills", count))
-    left = sum(told["left behind"].values())
+    counts = json.loads(run(HERE / "kills.py", folder, "--kills", count))
+    left = sum(counts["left behind"].values())
     return (
-        f"{told['kills']:,} writers killed, 0 files damaged; {left:,} left a temporary file, "
+        f"{counts['kills']:,} writers killed, 0 files damaged; {left:,} left a temporary file, "
         f"which the next run removed"
     )
 
 
 def numbers(examples: int) -> str:
-    """Random detectors and inputs."""
+    """Test random detectors and inputs."""
     test = HERE / "test_numbers.py"
     run("-m", "pytest", "-q", test, VAE_ANOMALY_EXAMPLES=str(examples))
     return f"{2 * examples + max(5, examples // 10):,} detectors and inputs, 0 counter-examples"
 
 
 def cases() -> str:
-    """Count the kinds of files that `make test` tries."""
+    """Count the hostile cases of `make test`."""
     from hostile.model_files import HOSTILE
     from hostile.test_image_folders import BAD
     from hostile.test_outputs import ENVIRONMENTS
@@ -150,25 +150,25 @@ def cases() -> str:
 
 
 def processor_seconds() -> float:
-    """Time that this process and those that it waited for have had a processor."""
+    """Return the processor time of this process and its children that have ended."""
     return sum(os.times()[:4])
 
 
 def main() -> None:
-    """Run it all, or a part."""
+    """Run all parts or some."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--write", type=Path, help="page whose counts are to be these")
-    parser.add_argument("--small", action="store_true", help="a hundredth of it, to try it out")
+    parser.add_argument("--write", type=Path, help="page in which to replace the counts")
+    parser.add_argument("--small", action="store_true", help="a hundredth, for a trial")
     parser.add_argument("--only", metavar="WORD", default="", help="parts with this in their name")
     given = parser.parse_args()
     if given.only and given.write:
         parser.error("--write needs all parts")
     share = 100 if given.small else 1
     lines = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory)
         fuzz = (HERE / "fuzz_model_files.py", "--runs", 1_000_000 // share)
-        for what, count in {
+        for name, count in {
             "cases in `make test`": cases,
             "model files, damaged": lambda: flips_and_cuts(folder, 16 if given.small else 1),
             "model files, fuzzed": lambda: run(*fuzz).partition(": ")[2],
@@ -176,22 +176,20 @@ def main() -> None:
             "kills": lambda: kills(folder, 1500 // share),
             "numbers": lambda: numbers(5000 // share),
         }.items():
-            if given.only not in what:
+            if given.only not in name:
                 continue
             start = processor_seconds()
-            lines.append(f"| {what} | {count()} |")
+            lines.append(f"| {name} | {count()} |")
             print(lines[-1].strip("| ").replace(" | ", ": "), flush=True)  # noqa: T201
             print(f"{processor_seconds() - start:.0f} s", file=sys.stderr, flush=True)  # noqa: T201
     if given.write:
         today = dt.datetime.now(tz=dt.UTC).date()
-        size = ", a hundredth of it (`--small`)" if given.small else ""
-        table = "\n".join(
-            [f"Run on {today}{size}.\n", "| what | how it ended |", "|---|---|", *lines]
-        )
+        size = ", a hundredth of the tests (`--small`)" if given.small else ""
+        table = "\n".join([f"Run on {today}{size}.\n", "| test | result |", "|---|---|", *lines])
         page = given.write.read_text(encoding="utf-8")
         pattern = re.escape(BEGIN) + ".*?" + re.escape(END)
-        fresh = re.sub(pattern, lambda _: f"{BEGIN}{table}\n{END}", page, flags=re.DOTALL)
-        given.write.write_text(fresh, encoding="utf-8")
+        updated = re.sub(pattern, lambda _: f"{BEGIN}{table}\n{END}", page, flags=re.DOTALL)
+        given.write.write_text(updated, encoding="utf-8")
 
 
 if __name__ == "__main__":

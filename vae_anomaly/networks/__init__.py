@@ -1,1 +1,1 @@
-"""Structure of encoders and decoders."""
+"""Encoder and decoder networks."""

@@ -1,4 +1,4 @@
-"""Keras on TensorFlow, or one clear sentence: import `keras` from here."""
+"""Keras with its TensorFlow backend: import `keras` from here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _chosen = os.environ.get("KERAS_BACKEND") or "tensorflow"
 if "keras" in sys.modules or _chosen == "tensorflow":
     import keras
 
-    # Keras may have been started before, or by its own configuration file.
+    # Keras may have been imported before, or be set by its own configuration file.
     _chosen = keras.backend.backend()
 if _chosen != "tensorflow":
     raise VAEAnomalyError(
@@ -23,7 +23,7 @@ if _chosen != "tensorflow":
 
 
 def has_gpu() -> bool:
-    """Tell whether TensorFlow sees a GPU."""
+    """Return whether TensorFlow has a GPU."""
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))

@@ -1,8 +1,8 @@
-"""Convolutional encoder and decoder for images.
+"""Convolutional encoders and decoders of an ensemble, for images.
 
-3x3 convolutions with stride 2 halve the image as `ConvPlan` says; transposed
-convolutions mirror them, with batch normalisation if wanted. Members are
-unrolled: a convolution is heavy enough to fill the cores by itself.
+3x3 convolutions with stride 2 halve the image as `ConvPlan` specifies; transposed
+convolutions mirror them, with optional batch normalisation. Members run one after
+another: one convolution is enough work for all cores.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Tensor = Any
 
 
 class MemberBatchNorm(keras.layers.Layer):
-    """Batch normalisation of channels, for each of several networks.
+    """Batch normalisation of channels, for each member of an ensemble.
 
-    In training each channel is brought to mean 0 and variance 1 over the rows
-    and pixels of the batch, and moving statistics follow; otherwise these are
-    used, so that a row does not depend on its neighbours. Ioffe and Szegedy,
-    "Batch normalization: accelerating deep network training by reducing
-    internal covariate shift", ICML 2015 (:arxiv:`1502.03167`); constants are
-    those of Keras.
+    In training each channel is standardised over the rows and pixels of the batch,
+    and moving statistics are updated. In inference these are used, so that the
+    output for a row does not depend on the batch. Ioffe and Szegedy, "Batch
+    normalization: accelerating deep network training by reducing internal
+    covariate shift", ICML 2015 (:arxiv:`1502.03167`). The constants are those of
+    Keras.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class MemberBatchNorm(keras.layers.Layer):
     MOMENTUM = 0.99
     EPSILON = 1e-3
     MIN_MOVING_VARIANCE = 1e-12
-    """Of a channel that is constant: the moving variance is to stay a positive float32."""
+    """Minimum that keeps the moving variance of a constant channel a positive float32."""
 
     def __init__(self, members: int, channels: int, *, name: str) -> None:
         super().__init__(dtype="float32", name=name)
@@ -56,33 +56,33 @@ class MemberBatchNorm(keras.layers.Layer):
 
     def call(self, x: Tensor, training: bool = False) -> Tensor:
         """Normalise (members, n, ..., channels)."""
-        between = range(1, len(x.shape) - 1)
+        axes = tuple(range(1, len(x.shape) - 1))
 
-        def spread(values: Tensor) -> Tensor:  # (members, channels) to (members, 1, ..., channels)
-            return ops.expand_dims(values, tuple(between))
+        def expand(values: Tensor) -> Tensor:  # (members, channels) to (members, 1, ..., channels)
+            return ops.expand_dims(values, axes)
 
         mean, variance = self.moving_mean, self.moving_variance
         if training:
-            mean, variance = ops.moments(x, axes=tuple(between))
-            self.moving_mean.assign(self._moved(self.moving_mean, mean))
-            moved = self._moved(self.moving_variance, variance)
-            self.moving_variance.assign(ops.maximum(moved, self.MIN_MOVING_VARIANCE))
+            mean, variance = ops.moments(x, axes=axes)
+            self.moving_mean.assign(self._moving_average(self.moving_mean, mean))
+            moving_variance = self._moving_average(self.moving_variance, variance)
+            self.moving_variance.assign(ops.maximum(moving_variance, self.MIN_MOVING_VARIANCE))
         factor = self.gamma * ops.rsqrt(variance + self.EPSILON)
-        return x * spread(factor) + spread(self.beta - mean * factor)
+        return x * expand(factor) + expand(self.beta - mean * factor)
 
-    def _moved(self, moving: Tensor, now: Tensor) -> Tensor:
-        return self.MOMENTUM * moving + (1.0 - self.MOMENTUM) * now
+    def _moving_average(self, average: Tensor, value: Tensor) -> Tensor:
+        return self.MOMENTUM * average + (1.0 - self.MOMENTUM) * value
 
 
 class MemberConv(keras.layers.Layer):
-    """A 3x3 convolution, or its transpose, for each of several networks.
+    """Ensemble of 3x3 convolutions, or of transposed ones.
 
     Parameters
     ----------
     members, inputs, filters : int
-        Networks side by side; channels in and out.
+        Number of networks; channels of input and output.
     stride : int
-        By which the image shrinks, or grows if `transposed`.
+        Factor by which the image shrinks, or grows if `transposed`.
     transposed : bool
     batch_norm : bool
         Whether to normalise between convolution and activation.
@@ -104,7 +104,7 @@ class MemberConv(keras.layers.Layer):
         super().__init__(dtype="float32", name=name)
         self.stride, self.transposed = stride, transposed
         self.activation = keras.activations.get(activation)
-        # Keras' order: a transposed convolution has its outputs before its inputs.
+        # As in Keras, the kernel of a transposed convolution has outputs before inputs.
         channels = (filters, inputs) if transposed else (inputs, filters)
         self.kernel = self.add_weight(
             shape=(members, 3, 3, *channels), initializer="zeros", name="kernel"
@@ -129,7 +129,7 @@ class MemberConv(keras.layers.Layer):
 
 
 class ConvEncoder(keras.layers.Layer):
-    """Rows of pixels (members, n, pixels) to means and log-variances (members, n, 2 latent)."""
+    """Encoders: pixels (members, n, pixels) to means and log-variances, (members, n, 2 latent)."""
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ class ConvEncoder(keras.layers.Layer):
         self.built = True
 
     def call(self, x: Tensor, training: bool = False) -> Tensor:
-        """Convolve, flatten, and map to the latent code."""
+        """Compute means and log-variances of codes: convolutions, then dense layers."""
         x = ops.reshape(x, (self.members, -1, *self.plan.sizes[0]))
         for layer in self.convolutions:
             x = layer(x, training=training)
@@ -170,9 +170,9 @@ class ConvEncoder(keras.layers.Layer):
 
 
 class ConvDecoder(keras.layers.Layer):
-    """Codes (members, n, latent) to parameters of p(x|z), (members, n, outputs).
+    """Decoders: codes (members, n, latent) to parameters of p(x|z), (members, n, outputs).
 
-    There are `n_outputs` for each number of an image, side by side.
+    There are `n_outputs` for each number of an image, as adjacent channels.
     """
 
     def __init__(
@@ -208,11 +208,11 @@ class ConvDecoder(keras.layers.Layer):
         self.built = True
 
     def call(self, z: Tensor, training: bool = False) -> Tensor:
-        """Map to a small image and grow it to full size."""
+        """Compute parameters of p(x|z): a dense layer, then transposed convolutions."""
         x = ops.reshape(self.grow(z), (self.members, -1, *self.plan.sizes[-1]))
         for layer, (height, width, _) in zip(
             self.convolutions, self.plan.sizes[-2::-1], strict=True
         ):
-            # An odd side was rounded up on its way down.
+            # The encoder rounds up half of an odd size.
             x = layer(x, training=training)[:, :, :height, :width]
         return ops.reshape(self.out(x), (self.members, -1, self.outputs))

@@ -1,8 +1,7 @@
-"""Dense encoder and decoder for rows of a table.
+"""Dense encoders and decoders of an ensemble.
 
-All members of a detector run in one batched matrix product: every tensor and
-every weight has a leading members axis, so four networks cost little more than
-one.
+Every tensor and every weight has a leading members axis, so all members share one
+batched matrix product, and four networks cost little more than one.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ Tensor = Any
 
 
 class MemberDense(keras.layers.Layer):
-    """A fully connected layer for each of several networks at once.
+    """Fully connected layers of an ensemble, in one batched product.
 
     Parameters
     ----------
     members, units : int
-        Networks side by side, and outputs of each.
+        Number of networks, and of outputs of each.
     activation : str or None
         Name of a Keras activation.
     """
@@ -56,7 +55,10 @@ def _stack(members: int, sizes: Sequence[int], outputs: int, name: str) -> list[
 
 
 def dense_encoder(members: int, columns: int, hidden: Sequence[int], latent: int) -> keras.Model:
-    """Rows (members, n, columns) to means and log-variances (members, n, 2 latent)."""
+    """Build encoders: rows (members, n, columns) to means and log-variances of codes.
+
+    The output has shape (members, n, 2 latent).
+    """
     layers = _stack(members, hidden, 2 * latent, "encoder")
     model = keras.Sequential(layers, name="encoder")
     model.build((members, None, columns))
@@ -64,7 +66,7 @@ def dense_encoder(members: int, columns: int, hidden: Sequence[int], latent: int
 
 
 def dense_decoder(members: int, outputs: int, hidden: Sequence[int], latent: int) -> keras.Model:
-    """Codes (members, n, latent) to parameters of p(x|z) (members, n, outputs)."""
+    """Build decoders: codes (members, n, latent) to parameters of p(x|z), (members, n, outputs)."""
     layers = _stack(members, tuple(reversed(hidden)), outputs, "decoder")
     model = keras.Sequential(layers, name="decoder")
     model.build((members, None, latent))

@@ -1,1 +1,1 @@
-"""Formulas: densities, likelihoods, priors, scores and thresholds."""
+"""Densities, likelihoods, priors, scores and thresholds."""

@@ -1,8 +1,7 @@
-"""The formulas of the ELBO, in nats, for any library of arrays.
+"""Log-densities and KL divergence of the ELBO, in nats, for any array library.
 
-Each takes the functions that it needs from `ops`: `keras.ops` in a graph, where
-gradients flow, or `numpy_ops`, which is NumPy. So every engine evaluates the same
-lines.
+Each function takes its array operations from `ops`: `keras.ops` in a graph with
+gradients, or `numpy_ops`. So every engine evaluates the same code.
 """
 
 from __future__ import annotations
@@ -32,17 +31,17 @@ LOG_PI = math.log(math.pi)
 LOG_2PI = math.log(2 * math.pi)
 
 MAX_LOG_VARIANCE = 12.0
-"""Bound of the encoder's log-variances, far outside what training reaches."""
+"""Maximum magnitude of the encoder's log-variances, far beyond those of trained encoders."""
 
 UNUSED_NATS = 0.01
-"""Mean KL divergence from N(0, 1) below which a latent dimension is not used."""
+"""Mean KL divergence from N(0, 1) below which a latent dimension counts as unused."""
 
 MIN_VARIANCE = 1e-4
-"""Floor of learned variances, without which a column that can be predicted has no bound."""
+"""Minimum of learned variances; without it the density of a predictable column is unbounded."""
 
 
 def _lgamma(x: Any) -> Any:
-    from scipy.special import gammaln  # later: its import takes as long as that of NumPy twice
+    from scipy.special import gammaln  # late: its import takes twice as long as NumPy's
 
     return gammaln(x)
 
@@ -67,11 +66,11 @@ numpy_ops = SimpleNamespace(
     take=lambda x, start, stop, step=1: x[..., start:stop:step],
     where=np.where,
 )
-"""NumPy under the names of `keras.ops`, and of TensorFlow for what is missing there."""
+"""NumPy functions under the names of `keras.ops`, or of TensorFlow where Keras has none."""
 
 
 def gaussian_kl(ops: Any, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL divergence of N(mean, exp(log_variance)) from N(0, 1), elementwise, in nats.
+    """Return the KL divergence of N(mean, exp(log_variance)) from N(0, 1), elementwise, in nats.
 
     Kingma and Welling, "Auto-encoding variational Bayes", appendix B
     (:arxiv:`1312.6114`).
@@ -80,9 +79,9 @@ def gaussian_kl(ops: Any, mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def gaussian_log_density(ops: Any, x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Log of N(x; mean, exp(log_variance)), elementwise, in nats.
+    """Return the log-density of N(mean, exp(log_variance)) at x, elementwise, in nats.
 
-    A plain number for `log_variance` takes the type of `x`.
+    With a float as `log_variance` the result has the dtype of `x`.
     """
     exp = math.exp if isinstance(log_variance, float) else ops.exp
     return -0.5 * (LOG_2PI + log_variance + ops.square(x - mean) * exp(-log_variance))
@@ -91,7 +90,7 @@ def gaussian_log_density(ops: Any, x: Tensor, mean: Tensor, log_variance: Tensor
 def student_t_log_density(
     ops: Any, x: Tensor, mean: Tensor, log_squared_scale: Tensor, degrees: Tensor
 ) -> Tensor:
-    """Log-density of a Student t with `degrees` of freedom around `mean`, elementwise, in nats."""
+    """Return the log-density of Student's t with location `mean`, elementwise, in nats."""
     half = 0.5 * (degrees + 1.0)
     norm = ops.lgamma(half) - ops.lgamma(0.5 * degrees) - 0.5 * (LOG_PI + ops.log(degrees))
     square = ops.square(x - mean) * (ops.exp(-log_squared_scale) / degrees)
@@ -99,30 +98,30 @@ def student_t_log_density(
 
 
 def logistic_log_mass(ops: Any, x: Tensor, mean: Tensor, log_scale: Tensor, step: Tensor) -> Tensor:
-    """Log-probability under a logistic distribution of the step around x, elementwise, in nats.
+    """Return the log-probability of a discretized logistic distribution, elementwise, in nats.
 
-    ``log(sigmoid(u + d / 2) - sigmoid(u - d / 2))`` with u the distance from `mean` and
-    d the step in units of the scale, as a sum that loses no digits; where the step is 0,
-    the log-density. Kingma et al., "Improved variational inference with inverse
-    autoregressive flow" (:arxiv:`1606.04934`), section 5.2.
+    ``log(sigmoid(u + d / 2) - sigmoid(u - d / 2))`` with u the deviation of x from `mean` and
+    d the `step`, both in units of the scale, in a form without cancellation; the
+    log-density where the step is 0. Kingma et al., "Improved variational inference with
+    inverse autoregressive flow" (:arxiv:`1606.04934`), section 5.2.
     """
-    shrink = ops.exp(-log_scale)
-    away, half = (x - mean) * shrink, 0.5 * step * shrink
-    some = ops.where(step > 0, 2.0 * half, 1.0)  # a logarithm that is not used has to exist too
-    height = ops.where(step > 0, ops.log(-ops.expm1(-some)), -log_scale)
-    return height - ops.softplus(-(away + half)) - ops.softplus(away - half)
+    inverse_scale = ops.exp(-log_scale)
+    deviation, half_step = (x - mean) * inverse_scale, 0.5 * step * inverse_scale
+    width = ops.where(step > 0, 2.0 * half_step, 1.0)  # the unused branch has to be finite too
+    log_width = ops.where(step > 0, ops.log(-ops.expm1(-width)), -log_scale)
+    return log_width - ops.softplus(-(deviation + half_step)) - ops.softplus(deviation - half_step)
 
 
 def floored_log_variance(ops: Any, raw: Tensor) -> Tensor:
-    """Log of exp(raw) + `MIN_VARIANCE`."""
+    """Return log(exp(raw) + `MIN_VARIANCE`)."""
     return ops.logaddexp(raw, math.log(MIN_VARIANCE))
 
 
 def bernoulli_log_density(ops: Any, x: Tensor, logits: Tensor) -> Tensor:
-    """Log-probability of x in {0, 1} under a coin with these logits, elementwise, in nats.
+    """Return the Bernoulli log-probability of x in {0, 1}, elementwise, in nats.
 
-    For values strictly inside the interval this is the usual cross-entropy, not
-    a normalised density (Loaiza-Ganem and Cunningham, "The continuous
-    Bernoulli", :arxiv:`1907.06845`).
+    For x between 0 and 1 this is the negative cross-entropy, which is not a normalised
+    density (Loaiza-Ganem and Cunningham, "The continuous Bernoulli",
+    :arxiv:`1907.06845`).
     """
     return x * logits - ops.softplus(logits)

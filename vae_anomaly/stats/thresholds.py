@@ -1,23 +1,23 @@
-"""From scores of normal rows to flags that mean something: thresholds and p-values.
+"""Conformal thresholds and p-values from calibration scores.
 
-Anomaly scores here: in nats, higher is stranger. A row is flagged when its
-score lies *above* the threshold.
+Anomaly scores are in nats, and higher means more anomalous. A row is flagged when
+its score is *above* the threshold.
 
-All of it is split conformal prediction: calibration rows are kept from
-training, so that they and fresh normal rows are exchangeable, and the rank of a
-fresh score among theirs is uniform. Cross-conformal schemes, where each row
-calibrates by the members that did not learn from it, would keep no row from
-training. Under one constant threshold none of them is exact here: a fresh row's
-score is the mean over all members, a calibration row's the mean over some.
+This is split conformal prediction. Calibration rows are held out from training, so
+they and new normal rows are exchangeable, and the rank of a new score among the
+calibration scores is uniform. A cross-conformal scheme, in which each row calibrates
+the members that were not trained on it, would hold out no rows. With one constant
+threshold it would not be exact here: the score of a new row is the mean over all
+members, that of a calibration row the mean over some of them.
 
-Calibration rows may be exemplars of the score, each for all others (`fit` makes
-them so while there is room). A calibration row's score then leaves the row itself
-out; full conformal prediction would have the fresh row vouch for it as well, which
-can only lower the score. So p-values are no smaller than those of full conformal
-prediction, and valid: the rate is at most the one that is stated, and short of it by
-what one exemplar more would change. What is said below of many rows at once, the
-interval of the rate, smoothed p-values and false discoveries, holds up to as much;
-after `recalibrate` it holds as it stands.
+Calibration rows may also be exemplars of the score (`fit` adds them while there is
+room). The score of a calibration row then leaves out the row itself. In full
+conformal prediction the new row would be an exemplar too, which can only lower that
+score. So p-values are not smaller than those of full conformal prediction, and are
+valid: the false-alarm rate is at most the nominal one, and lower by the effect of one
+exemplar. The statements below on many rows at once (the interval of the rate,
+smoothed p-values, false discoveries) hold up to the same effect. After `recalibrate`
+they are exact.
 
 Vovk, Gammerman and Shafer, "Algorithmic learning in a random world", 2005;
 Bates et al., "Testing for outliers with conformal p-values", Annals of
@@ -48,59 +48,59 @@ Counts = NDArray[np.int_]
 
 CALIBRATION_SHARE = 1 / 5
 MAX_CALIBRATION_SHARE = 3 / 10
-"""What a table of few rows gives for the wanted rate: more would cost the networks too much."""
+"""Upper limit for small tables, where `CALIBRATION_SHARE` does not suffice for the rate."""
 
 MAX_CALIBRATION_ROWS = 10_000
 
 
 class TooFewCalibrationRowsWarning(UserWarning):
-    """The wanted rate is finer than the calibration rows can resolve."""
+    """There are too few calibration rows for the requested rate."""
 
 
-def _rows_beyond(n: int, rate: float) -> int:
-    """How many of n calibration rows and a fresh one may lie beyond the threshold."""
-    # The product is rounded first: it is often a whole number but for one ulp.
+def _max_exceeding(n: int, rate: float) -> int:
+    """Return how many of n calibration rows and a new row may exceed the threshold."""
+    # The product is rounded first: it is often an integer but for one ulp.
     return math.floor(round((n + 1) * rate, 9))
 
 
-def _least_rows(beyond: int, rate: float) -> int:
-    """Fewest calibration rows of which, with a fresh one, so many make up the rate."""
-    return math.ceil(round(beyond / rate, 9)) - 1
+def _min_calibration_rows(exceeding: int, rate: float) -> int:
+    """Return the minimum n for which ``(n + 1) rate >= exceeding``."""
+    return math.ceil(round(exceeding / rate, 9)) - 1
 
 
 def calibration_size(n: int, rate: float) -> int:
-    """How many of n rows are kept from training for a false-alarm rate.
+    """Return how many of n rows to hold out for a false-alarm rate.
 
-    About a fifth, such that ``rate`` of one more than them is a whole number:
-    the rate that comes out is then the one asked for, not one below it. More,
-    but three tenths at most, where a fifth is too few for the rate.
+    About `CALIBRATION_SHARE`, chosen such that ``(size + 1) * rate`` is an integer:
+    the actual rate then equals the requested one. Up to `MAX_CALIBRATION_SHARE`
+    where that is too few for the rate.
 
     Examples
     --------
     >>> [calibration_size(n, 0.05) for n in (1000, 100, 70, 30)]
     [199, 19, 19, 9]
     """
-    wanted = min(n * CALIBRATION_SHARE, MAX_CALIBRATION_ROWS)
-    size = _least_rows(max(1, round((wanted + 1) * rate)), rate)
+    target = min(n * CALIBRATION_SHARE, MAX_CALIBRATION_ROWS)
+    size = _min_calibration_rows(max(1, round((target + 1) * rate)), rate)
     return max(1, min(size, int(n * MAX_CALIBRATION_SHARE)))
 
 
 def choose_calibration_rows(n: int, rate: float, rng: np.random.RandomState) -> NDArray[np.bool_]:
-    """Choose which of n rows are kept from training, see `calibration_size`."""
+    """Draw the calibration rows, `calibration_size` of n, as a boolean mask."""
     chosen = np.zeros(n, dtype=bool)
     chosen[rng.permutation(n)[: calibration_size(n, rate)]] = True
     return chosen
 
 
 def contamination_threshold(training_scores: Array, contamination: float) -> float:
-    """Threshold that flags the given share of the training rows themselves.
+    """Compute the threshold that flags a given share of the training rows.
 
     Parameters
     ----------
     training_scores : ndarray of shape (n_rows,)
         Anomaly scores of the rows that the model was trained on.
     contamination : float in (0, 0.5]
-        Share of them to flag, as in scikit-learn's outlier detectors.
+        Share of training rows to flag, as in scikit-learn's outlier detectors.
 
     Returns
     -------
@@ -115,15 +115,14 @@ def contamination_threshold(training_scores: Array, contamination: float) -> flo
 
 
 def false_alarm_threshold(calibration_scores: Array, rate: float, *, stacklevel: int = 2) -> float:
-    """Threshold that a fresh normal row exceeds with probability at most `rate`.
+    """Compute the threshold that a new normal row exceeds with probability at most `rate`.
 
-    With n calibration rows, exchangeable with the fresh one and unseen in
-    training, it is their k-th smallest score, ``k = ceil((n + 1)(1 - rate))``.
-    The probability, over the draw of both, is ``floor((n + 1) rate) / (n + 1)``
-    if no scores tie, and less if some do. For the rows that happened to
-    calibrate, the share of fresh ones that exceed the threshold is as
-    `false_alarm_interval` says (Vovk, "Conditional validity of inductive
-    conformal predictors", 2012, :doi:`10.1007/s10994-013-5355-6`).
+    With n calibration rows, exchangeable with the new row and held out from training,
+    it is their k-th smallest score, ``k = ceil((n + 1)(1 - rate))``. The probability,
+    over calibration rows and new row, is ``floor((n + 1) rate) / (n + 1)`` without
+    ties, and less with ties. `false_alarm_interval` is the interval of the rate given
+    the calibration rows (Vovk, "Conditional validity of inductive conformal
+    predictors", 2012, :doi:`10.1007/s10994-013-5355-6`).
 
     Parameters
     ----------
@@ -141,9 +140,9 @@ def false_alarm_threshold(calibration_scores: Array, rate: float, *, stacklevel:
     Warns
     -----
     TooFewCalibrationRowsWarning
-        If ``n < 1 / rate - 1``. Rows are then flagged that are as strange as the
-        strangest calibration row, which fresh ones are with probability
-        ``1 / (n + 1)``.
+        If ``n < 1 / rate - 1``. The threshold then falls back to the largest
+        calibration score: rows with that score or a larger one are flagged, of new
+        normal rows a share of ``1 / (n + 1)``.
 
     Examples
     --------
@@ -151,31 +150,31 @@ def false_alarm_threshold(calibration_scores: Array, rate: float, *, stacklevel:
     95.0
     """
     n = len(calibration_scores)
-    beyond = _rows_beyond(n, rate)
-    if not beyond:
+    exceeding = _max_exceeding(n, rate)
+    if not exceeding:
         warnings.warn(
-            f"false_alarm_rate={rate:g} needs at least {_least_rows(1, rate)} calibration "
-            f"rows, there are {n}: rows as strange as the strangest of them are flagged, a rate of "
-            f"about {1 / (n + 1):.2g}. Fit on more rows or ask for a higher rate.",
+            f"false_alarm_rate={rate:g} needs at least {_min_calibration_rows(1, rate)} "
+            f"calibration rows, there are {n}: the threshold falls back to the largest calibration "
+            f"score, a rate of about {1 / (n + 1):.2g}. Fit on more rows or use a higher rate.",
             TooFewCalibrationRowsWarning,
             stacklevel=stacklevel,
         )
         return float(np.nextafter(np.max(calibration_scores), -np.inf))
-    return float(np.sort(calibration_scores)[n - beyond])
+    return float(np.sort(calibration_scores)[n - exceeding])
 
 
 def false_alarm_interval(n: int, rate: float, level: float = 0.95) -> tuple[float, float]:
-    """How far the share of fresh normal rows that are flagged may lie from `rate`.
+    """Compute the interval of the false-alarm rate given n calibration rows.
 
-    That share, for a threshold from n calibration rows, is a draw from
-    Beta(j, n + 1 - j), ``j = floor((n + 1) rate)`` but at least 1: scores that
-    do not tie are uniform after their own distribution function, and the
-    threshold is one of their order statistics.
+    The share of new normal rows that exceed the threshold, over draws of n calibration
+    rows, has the distribution Beta(j, n + 1 - j), ``j = max(1, floor((n + 1) rate))``:
+    the distribution function of the scores maps them to uniform ones (without ties), and
+    the threshold to one of their order statistics.
 
     Parameters
     ----------
     n : int
-        Calibration rows.
+        Number of calibration rows.
     rate : float in (0, 1)
     level : float in (0, 1), default=0.95
 
@@ -192,14 +191,14 @@ def false_alarm_interval(n: int, rate: float, level: float = 0.95) -> tuple[floa
     """
     from scipy.special import betaincinv
 
-    beyond = max(1, _rows_beyond(n, rate))
+    exceeding = max(1, _max_exceeding(n, rate))
     tails = [(1 - level) / 2, (1 + level) / 2]
-    low, high = betaincinv(beyond, n + 1 - beyond, tails)
+    low, high = betaincinv(exceeding, n + 1 - exceeding, tails)
     return float(low), float(high)
 
 
 def ranks_among(calibration_scores: Array, scores: Array) -> NDArray[np.intp]:
-    """Count for each score the calibration scores, ascending, that are not below it."""
+    """Return for each score how many calibration scores, ascending, are at least as large."""
     below = np.searchsorted(calibration_scores, scores, side="left")
     return len(calibration_scores) - below
 
@@ -207,10 +206,11 @@ def ranks_among(calibration_scores: Array, scores: Array) -> NDArray[np.intp]:
 def conformal_p_values(
     calibration_scores: Array, scores: Array, rng: np.random.RandomState | None = None
 ) -> Array:
-    """Share of the calibration rows, and the row itself, that are as strange as it.
+    """Compute conformal p-values: the share of calibration scores at least as large as a score.
 
-    A fresh normal row has ``P(p <= t) <= t`` for every t. With `rng`, ties are
-    broken at random, those with oneself as well, and p is exactly uniform.
+    The row itself is counted too, so p is at least ``1 / (n + 1)``. For a new normal
+    row, ``P(p <= t) <= t`` for every t. With `rng`, ties are broken at random,
+    including the row's tie with itself, and p is exactly uniform.
 
     Parameters
     ----------
@@ -222,7 +222,7 @@ def conformal_p_values(
     Returns
     -------
     ndarray of shape (n_rows,)
-        Multiples of ``1 / (n + 1)`` from there to 1; with `rng` any number in [0, 1].
+        Multiples of ``1 / (n + 1)``; with `rng` any number in [0, 1].
 
     Examples
     --------
@@ -239,33 +239,32 @@ def conformal_p_values(
 def false_discovery_threshold(
     calibration_scores: Array, ranks: Counts, fdr: float, *, stacklevel: int = 2
 ) -> float:
-    """Threshold by which at most `fdr` of the flagged rows of a batch are expected to be normal.
+    """Compute the threshold for a batch that controls the false discovery rate at `fdr`.
 
-    The procedure of Benjamini and Hochberg on conformal p-values. That they
-    share one calibration set makes them positively dependent (PRDS), under which
-    it is valid (Bates et al., theorem 2; Benjamini and Yekutieli,
-    :doi:`10.1214/aos/1013699998`): the expectation of the false share, 0 where
-    none is flagged, is at most `fdr` times the share of normal rows.
+    This is the procedure of Benjamini and Hochberg on conformal p-values. Their common
+    calibration set makes them positively dependent (PRDS), under which it is valid
+    (Bates et al., theorem 2; Benjamini and Yekutieli,
+    :doi:`10.1214/aos/1013699998`). The expected share of normal rows among the flagged
+    ones, 0 if none is flagged, is at most `fdr` times the share of normal rows.
 
     Parameters
     ----------
     calibration_scores : ndarray of shape (n,)
         Ascending.
     ranks : ndarray of int of shape (n + 1,)
-        Number of rows of the batch by how many calibration scores are not below
-        theirs, from 0: all that the procedure needs to know of a batch.
+        Number of rows of the batch with each of the ranks 0 to n, see `ranks_among`.
     fdr : float in (0, 1)
 
     Returns
     -------
     float
-        Infinite if no row is flagged, minus infinity if all are.
+        Infinity if no row is flagged, minus infinity if all are.
 
     Warns
     -----
     TooFewCalibrationRowsWarning
-        If no row is flagged although some are stranger than all calibration
-        rows: too few rows to tell how much stranger.
+        If no row is flagged although some score above all calibration rows: there are
+        too few of these for a p-value that is small enough.
 
     Examples
     --------
@@ -277,16 +276,16 @@ def false_discovery_threshold(
     """
     n, rows = len(calibration_scores), int(ranks.sum())
     p_values = np.arange(1, n + 2) / (n + 1)
-    # Rounded, as 0.1 * 3 and 0.3 are to be the same number.
+    # Rounded, so that 0.1 * 3 equals 0.3.
     rejects = np.round(p_values * rows, 9) <= np.round(fdr * np.cumsum(ranks), 9)
     rejects &= ranks > 0
     if not rejects.any():
         if ranks[0]:
-            least = math.ceil(round(rows / (fdr * int(ranks[0])), 9)) - 1
+            needed = math.ceil(round(rows / (fdr * int(ranks[0])), 9)) - 1
             warnings.warn(
-                f"fdr={fdr:g} flags none of {rows:,} rows, although {int(ranks[0]):,} are stranger "
-                f"than all {n:,} calibration rows: to flag so few of so many takes at least "
-                f"{least:,} calibration rows. Calibrate on more rows, or ask for a higher fdr.",
+                f"fdr={fdr:g} flags none of {rows:,} rows, although {int(ranks[0]):,} score above "
+                f"all {n:,} calibration rows: that needs at least {needed:,} calibration rows. "
+                f"Calibrate on more rows or use a higher fdr.",
                 TooFewCalibrationRowsWarning,
                 stacklevel=stacklevel,
             )

@@ -1,1 +1,1 @@
-"""Files written whole or not at all."""
+"""Atomic file writes and the container format of model files."""

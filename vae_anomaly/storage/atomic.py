@@ -1,10 +1,10 @@
-"""Writing files whole or not at all.
+"""Atomic file writes.
 
-A file is written under a temporary name beside its target, synced, and renamed
-over it. A reader, a full disk, Ctrl-C or a power cut then meets the old file
-or the new one, never half of one. The writer holds a lock on its temporary
-file; one that nobody has locked was left by a process that was killed, and the
-next writer of the same target removes it.
+A file is written under a temporary name in the directory of its target, synced,
+and renamed over the target. After a full disk, Ctrl-C or a power cut the target
+is the old file or the new one, never a part. The writer locks its temporary
+file. An unlocked one was left by a killed process; the next writer of the same
+target removes it.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from vae_anomaly.exceptions import OutputError
 
 try:
     import fcntl
-except ImportError:  # Windows has no flock: what is left behind there goes by age alone
+except ImportError:  # Windows has no flock: stale files are recognised by their age alone
     fcntl = None  # type: ignore[assignment]
 
 __all__ = ["atomic_write", "check_writable", "output_error"]
 
 STALE_SECONDS = 24 * 3600
-"""Age of an unlocked temporary file that counts as left behind where locks do not work."""
+"""Age from which a temporary file is stale where locks do not work."""
 
 MAX_NAME_BYTES = 200
-"""Bytes of the target's name that its temporary files repeat; file systems allow 255 in all."""
+"""Bytes of the target's name that its temporary files repeat; file systems allow 255 in total."""
 
 REASONS = {
     errno.ENOENT: "there is no directory {folder!r}. Create it, or choose another output.",
@@ -45,7 +45,7 @@ REASONS = {
     errno.EFBIG: "the file would be larger than the system allows. Choose another output.",
     errno.ENAMETOOLONG: "its name is too long. Choose a shorter one.",
     errno.ELOOP: "its symbolic links go round in circles. Choose another output.",
-    errno.EPIPE: "nobody reads it any more.",
+    errno.EPIPE: "its reader has closed it.",
 }
 
 
@@ -53,12 +53,12 @@ REASONS = {
 def atomic_write(
     path: str | os.PathLike[str], mode: str = "wb", **kwargs: Any
 ) -> Iterator[IO[Any]]:
-    """Open a file for writing that replaces its target only once it is complete.
+    """Open a file for writing that replaces its target once it is complete.
 
     Any exception in the ``with`` block, KeyboardInterrupt included, removes the
-    temporary file and leaves the target as it was. A file that is replaced
-    hands its permissions on. Symbolic links are followed; devices and pipes,
-    which cannot be replaced, are written to directly.
+    temporary file and leaves the target unchanged. The new file keeps the
+    permissions of the one it replaces. Symbolic links are followed. Devices and
+    pipes, which cannot be replaced, are written directly.
 
     Parameters
     ----------
@@ -75,17 +75,17 @@ def atomic_write(
     Raises
     ------
     OutputError
-        If the file cannot be written; `errno` is that of the cause. An OSError
-        from the ``with`` block counts as ours unless it names a file.
+        If the file cannot be written; `errno` is that of the cause. An OSError of
+        the ``with`` block is converted too unless it names a file.
 
     Examples
     --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "out.txt"
     >>> with atomic_write(path, "w", encoding="utf-8") as file:
-    ...     _ = file.write("whole")
+    ...     _ = file.write("complete")
     >>> path.read_text()
-    'whole'
+    'complete'
     """
     target = Path(path)
     with _explained(target):
@@ -101,7 +101,7 @@ def atomic_write(
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Find out, before long work begins, whether `atomic_write` could write `path`.
+    """Check that `atomic_write` could write `path`, before long work begins.
 
     Raises
     ------
@@ -128,29 +128,29 @@ def _refuse_directory(target: Path) -> None:
 
 
 def _resolved(target: Path) -> Path:
-    """Follow symbolic links."""
+    """Return `target` with symbolic links followed."""
     try:
         return target.resolve()
-    except RuntimeError as cause:  # what Python before 3.13 makes of links that go round
+    except RuntimeError as cause:  # Python before 3.13 raises it for a loop of links
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from cause
 
 
 @contextmanager
 def _explained(target: Path) -> Iterator[None]:
-    """Turn an OSError about `target` into an OutputError with a sentence."""
+    """Convert an OSError about `target` to an OutputError."""
     try:
         yield
     except OutputError:
         raise
     except OSError as cause:
-        if cause.filename is not None:  # a file that the block reads, not this one
+        if cause.filename is not None:  # another file, which the block reads
             raise
         raise output_error(target, cause) from cause
 
 
 @contextmanager
 def _about_target() -> Iterator[None]:
-    """Mark an OSError as ours: the user named the target, and no other file."""
+    """Remove the file name from an OSError, so that it counts as one about the target."""
     try:
         yield
     except OSError as cause:
@@ -159,7 +159,7 @@ def _about_target() -> Iterator[None]:
 
 
 def output_error(target: str | os.PathLike[str], cause: OSError) -> OutputError:
-    """Say in a sentence why `target` could not be written, and what to do.
+    """Return the error for a `target` that could not be written: the reason and what to do.
 
     Examples
     --------
@@ -184,12 +184,12 @@ def _replacement(target: Path, mode: str, **kwargs: Any) -> Iterator[IO[Any]]:
     fd, temporary = _create(target)
     try:
         with os.fdopen(fd, mode, **kwargs) as file:
-            with suppress(OSError):  # a new file keeps what the umask gave it
+            with suppress(OSError):  # a new file keeps the permissions of the umask
                 temporary.chmod(stat.S_IMODE(target.stat().st_mode))
             yield file
             file.flush()
             os.fsync(fd)
-            if fcntl is None:  # Windows renames no open file
+            if fcntl is None:  # Windows does not rename open files
                 file.close()
             with _about_target():
                 temporary.replace(target)
@@ -201,7 +201,7 @@ def _replacement(target: Path, mode: str, **kwargs: Any) -> Iterator[IO[Any]]:
 
 
 def _create(target: Path) -> tuple[int, Path]:
-    """Create and lock a temporary file that no other process can mistake for a stale one."""
+    """Create and lock a temporary file, so that no other process takes it for a stale one."""
     name = os.fsdecode(os.fsencode(target.name)[:MAX_NAME_BYTES])
     while True:
         temporary = target.with_name(f".{name}.{os.urandom(8).hex()}.tmp")
@@ -210,7 +210,7 @@ def _create(target: Path) -> tuple[int, Path]:
             fd = os.open(temporary, flags, 0o666)
         try:
             _lock(fd, wait=True)
-            if os.fstat(fd).st_nlink:  # else another process cleaned it up before it was locked
+            if os.fstat(fd).st_nlink:  # else another process removed it before it was locked
                 return fd, temporary
         except BaseException:
             with suppress(OSError):
@@ -221,12 +221,12 @@ def _create(target: Path) -> tuple[int, Path]:
 
 
 def _lock(fd: int, *, wait: bool) -> bool:
-    """Lock an open file for ourselves; False if that is not possible."""
+    """Lock an open file exclusively; return whether that succeeded."""
     if fcntl is None:
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except OSError:  # held by its writer, or a file system without locks
+    except OSError:  # locked by its writer, or a file system without locks
         return False
     return True
 
@@ -257,7 +257,7 @@ def _remove_if_stale(temporary: Path) -> None:
 
 
 def _sync_directory(folder: Path) -> None:
-    """Make a rename last through a power cut, where the system can."""
+    """Sync a directory, so that a rename in it survives a power cut."""
     with suppress(OSError):
         fd = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""The layout of our files: named arrays and one text of settings, nothing that runs.
+"""Container format of model files and checkpoints: named arrays and JSON settings, no code.
 
 ::
 
@@ -7,11 +7,10 @@
                          name: {"dtype", "shape", "data_offsets"}, ...}
     body          the arrays, little-endian, one after another
 
-This is the layout of safetensors, so its library opens the file too; this
-reader is stricter. It refuses everything that it does not expect, cheapest
-checks first, and allocates nothing that the file's own length does not cover.
-A checksum is no signature: whoever edits a file can also sign it again, so
-every check holds without it. Models and checkpoints are two kinds of such files.
+This is the layout of safetensors, whose library opens the file too. This reader
+is stricter: it refuses everything unexpected, with the cheapest checks first, and
+allocates no more than the file's length. The checksum is not a signature, since an
+edited file can get a new one: no other check relies on it.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from vae_anomaly.storage.atomic import atomic_write
 __all__ = [
     "FORMAT",
     "FORMAT_VERSION",
-    "Kind",
+    "FileType",
     "Layout",
     "UnopenedFile",
     "open_container",
@@ -46,49 +45,49 @@ __all__ = [
 FORMAT = "vae-anomaly"
 
 FORMAT_VERSION = 1
-"""Raise it when a file of a version that was released would be misread, and keep a reader and
-a sample of each in `tests/old_formats`. None has been released yet."""
+"""Increase it when files of a released version would be misread, and keep a reader and a sample of
+each version in `tests/old_formats`. None has been released yet."""
 
 MAX_HEADER_BYTES = 4 * 2**20
 MAX_OBJECTS, MAX_LISTS = 2**13, 2**18
-"""Braces and brackets in a header: parsed, each costs many times what it does in the file."""
+"""Maximum braces and brackets of a header; parsed, each takes far more memory than in the file."""
 
 DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 
 Refusal = Callable[[str], VAEAnomalyError]
-"""From what is wrong to the error that says so."""
+"""Function from a reason to the error to raise."""
 
 Layout = dict[str, tuple[str, tuple[int, ...]]]
 """Name -> (dtype, shape) of every array, in the order of the body."""
 
 
-class Kind(NamedTuple):
-    """A kind of files in this layout.
+class FileType(NamedTuple):
+    """A file type in this container format.
 
     Attributes
     ----------
     format, version : str, int
-        What a file of the kind says of itself, and the latest version.
-    words, writer : str
-        What it is called, and the function that writes it.
+        Name of the format in the file's metadata, and its latest version.
+    label, writer : str
+        Noun for the file, and name of the function that writes it, for messages.
     max_bytes : int
-        Larger files are neither written nor read.
+        Maximum size; larger files are neither written nor read.
     error : type
-        Of what is raised for a file that is none.
+        Type of the error for files that are not valid.
     remedy : str, optional
-        What to do then.
+        What to do about such a file, for messages.
     """
 
     format: str
     version: int
-    words: str
+    label: str
     writer: str
     max_bytes: int
     error: type[VAEAnomalyError]
     remedy: str = ""
 
 
-MODEL = Kind(FORMAT, FORMAT_VERSION, "model", "save", 512 * 2**20, ModelFileError)
+MODEL = FileType(FORMAT, FORMAT_VERSION, "model", "save", 512 * 2**20, ModelFileError)
 
 FOREIGN = {
     b"PK\x03\x04": "a zip archive (such as a .keras file)",
@@ -100,22 +99,27 @@ FOREIGN = {
 
 
 def write_container(
-    path: str | Path, config: Any, arrays: dict[str, tuple[str, Any]], kind: Kind = MODEL
+    path: str | Path, config: Any, arrays: dict[str, tuple[str, Any]], file_type: FileType = MODEL
 ) -> str:
-    """Write a file, whole or not at all.
+    """Write a container file atomically.
 
     Parameters
     ----------
     path : str or Path
     config : object
-        Settings, as `json` can write them.
+        Settings; `json` must be able to write them.
     arrays : dict of str to (dtype, array)
-    kind : Kind, optional
+    file_type : FileType, optional
 
     Returns
     -------
     str
-        The SHA-256 stored in the file. Equal settings and arrays give equal files.
+        The SHA-256 stored in the file. Equal settings and arrays result in equal files.
+
+    Raises
+    ------
+    OutputError
+        If the file would be larger than the reader accepts, or cannot be written.
     """
     blobs = [
         np.ascontiguousarray(array, dtype=DTYPES[dtype]).tobytes()
@@ -124,22 +128,22 @@ def write_container(
     layout = {name: (dtype, np.shape(array)) for name, (dtype, array) in arrays.items()}
     body = b"".join(blobs)
     metadata = {
-        "format": kind.format,
-        "format_version": str(kind.version),
+        "format": file_type.format,
+        "format_version": str(file_type.version),
         "config": canonical(config),
     }
     header = {"__metadata__": metadata, **_table(layout)}
     metadata["sha256"] = _digest(header, body)
     text = canonical(header).encode()
-    text += b" " * (-len(text) % 8)  # so that the arrays are aligned for whoever maps them
+    text += b" " * (-len(text) % 8)  # aligns the arrays for readers that map the file
     if (
         len(text) > MAX_HEADER_BYTES
-        or 8 + len(text) + len(body) > kind.max_bytes
+        or 8 + len(text) + len(body) > file_type.max_bytes
         or _has_too_many_parts(text)
     ):
         raise OutputError(
-            f"Cannot write {path}: the {kind.words} has {len(body)} bytes of arrays and "
-            f"{len(text)} of settings, more than are read again ({kind.max_bytes} in all, "
+            f"Cannot write {path}: the {file_type.label} has {len(body)} bytes of arrays and "
+            f"{len(text)} of settings, more than can be loaded ({file_type.max_bytes} in total, "
             f"{MAX_HEADER_BYTES} of settings). Use fewer or smaller networks, or fewer columns."
         )
     with atomic_write(path) as file:
@@ -148,33 +152,33 @@ def write_container(
 
 
 class UnopenedFile(NamedTuple):
-    """A file whose settings have been read but whose arrays have not been looked at."""
+    """A file whose settings have been read and whose arrays have not been checked yet."""
 
     name: str
     config: Any
     header: dict[str, Any]
     body: memoryview
-    kind: Kind = MODEL
+    file_type: FileType = MODEL
 
     @property
     def sha256(self) -> str:
         """The stored checksum."""
         return str(self.header["__metadata__"]["sha256"])
 
-    def refused(self, why: str) -> VAEAnomalyError:
-        """Build the error for something in it."""
-        return refuse(self.name, why, self.kind)
+    def refused(self, reason: str) -> VAEAnomalyError:
+        """Build the error for invalid content of the file."""
+        return refuse(self.name, reason, self.file_type)
 
     def arrays(self, layout: Layout) -> dict[str, NDArray[Any]]:
-        """Look at the arrays, which must be exactly those of `layout`.
+        """Return the arrays, which must be exactly those of `layout`.
 
-        They are views of the file's bytes, and read-only: what is kept is to be copied.
+        They are read-only views of the file's bytes: copy those that are kept.
 
         Raises
         ------
         VAEAnomalyError
-            Of the kind's own type: if a name, type, shape or place differs, the
-            checksum does not fit, or a number is not finite.
+            The error of the file type: if a name, dtype, shape or offset differs, the
+            checksum does not match, or a number is not finite.
         """
         size = sum(DTYPES[dtype].itemsize * math.prod(shape) for dtype, shape in layout.values())
         if size != len(self.body):
@@ -182,11 +186,11 @@ class UnopenedFile(NamedTuple):
                 f"its settings ask for {size} bytes of arrays, there are {len(self.body)}"
             )
         table = {key: value for key, value in self.header.items() if key != "__metadata__"}
-        # As text, since True == 1 == 1.0 in Python, but not in a file.
+        # Compared as text: True == 1 == 1.0 in Python, but not in a file.
         if len(table) != len(layout) or canonical(table) != canonical(_table(layout)):
             raise self.refused("its arrays are not those that its settings ask for")
         if self.sha256 != _digest(self.header, self.body):
-            raise self.refused("its checksum does not fit: it was damaged or edited")
+            raise self.refused("its checksum does not match: it was damaged or edited")
         out = {}
         start = 0
         for name, (dtype, shape) in layout.items():
@@ -199,36 +203,36 @@ class UnopenedFile(NamedTuple):
         return out
 
 
-def open_container(path: str | Path, kind: Kind = MODEL) -> UnopenedFile:
-    """Read a file up to its settings.
+def open_container(path: str | Path, file_type: FileType = MODEL) -> UnopenedFile:
+    """Read the header and the settings of a file.
 
     Raises
     ------
     VAEAnomalyError
-        Of the kind's own type: if it is not a regular file in this layout, or of an
-        unknown version.
+        The error of the file type: if it is not a regular file in this format, or its
+        version is unknown.
     OSError
         If it is missing or cannot be read.
     """
     name = str(path)
-    refused = partial(refuse, name, kind=kind)
-    raw = _read_regular(path, kind.max_bytes, refused)
+    refused = partial(refuse, name, file_type=file_type)
+    raw = _read_regular(path, file_type.max_bytes, refused)
     for magic, what in FOREIGN.items():
         if raw[: len(magic)] == magic:
-            raise refused(f"it is {what}. Only files written by `{kind.writer}` are loaded")
+            raise refused(f"it is {what}. Only files written by `{file_type.writer}` are loaded")
     if len(raw) < 8:
         raise refused(f"expected at least 8 bytes, found {len(raw)}")
     length = int.from_bytes(raw[:8], "little")
     if bytes(raw[:1]) == b"\x80" and length > MAX_HEADER_BYTES:
         raise refused("it looks like a pickle. Pickles run code and are never loaded")
     if bytes(raw[:64]).isascii() and not set(raw[:64]) & set(range(9)):
-        order = ". The model comes first, then the data" if kind is MODEL else ""
+        order = ". The model comes first, then the data" if file_type is MODEL else ""
         raise refused(f"it is text, such as a table{order}")
     if not 2 <= length <= min(MAX_HEADER_BYTES, len(raw) - 8):
         raise refused("the length of its header is out of range")
     text = bytes(raw[8 : 8 + length])
     if _has_too_many_parts(text):
-        raise refused(f"its header has more parts than a {kind.words}")
+        raise refused(f"its header has more parts than a {file_type.label}")
     header = _parse(text, "header", refused)
     if not isinstance(header, dict) or not isinstance(header.get("__metadata__"), dict):
         raise refused("its header has no metadata")
@@ -236,21 +240,23 @@ def open_container(path: str | Path, kind: Kind = MODEL) -> UnopenedFile:
     if set(metadata) != {"format", "format_version", "config", "sha256"} or not all(
         isinstance(value, str) for value in metadata.values()
     ):
-        raise refused(f"its metadata are not those of a {kind.words}")
-    if metadata["format"] != kind.format:
-        raise refused(f"its format is {_short(metadata['format'])}, not {kind.format!r}")
-    _check_version(metadata["format_version"], kind.version, refused)
+        raise refused(f"its metadata are not those of a {file_type.label}")
+    if metadata["format"] != file_type.format:
+        raise refused(f"its format is {_short(metadata['format'])}, not {file_type.format!r}")
+    _check_version(metadata["format_version"], file_type.version, refused)
     config = _parse(metadata["config"].encode("utf-8", "surrogatepass"), "settings", refused)
-    return UnopenedFile(name, config, header, raw[8 + length :], kind)
+    return UnopenedFile(name, config, header, raw[8 + length :], file_type)
 
 
-def refuse(name: str, why: str, kind: Kind = MODEL) -> VAEAnomalyError:
-    """Build the one error of this room."""
-    return kind.error(f"{name}: not a sound vae-anomaly {kind.words}: {why}.{kind.remedy}")
+def refuse(name: str, reason: str, file_type: FileType = MODEL) -> VAEAnomalyError:
+    """Build the error for a file that is not valid."""
+    return file_type.error(
+        f"{name}: not a sound vae-anomaly {file_type.label}: {reason}.{file_type.remedy}"
+    )
 
 
 def canonical(value: Any) -> str:
-    """One text for one value: sorted keys, no spaces, ASCII, finite numbers only."""
+    """Return the canonical JSON of a value: sorted keys, no spaces, ASCII, finite numbers only."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -287,7 +293,7 @@ def _parse(text: bytes, part: str, refused: Refusal) -> Any:
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(items)
         if len(found) != len(items):
-            raise ValueError("a key stands twice")
+            raise ValueError("a key occurs twice")
         return found
 
     def constant(token: str) -> Any:

@@ -26,7 +26,7 @@ from vae_anomaly.exceptions import CheckpointError, ParameterError
 from vae_anomaly.storage.atomic import check_writable, output_error
 from vae_anomaly.storage.container import (
     MODEL,
-    Kind,
+    FileType,
     Layout,
     UnopenedFile,
     canonical,
@@ -43,10 +43,10 @@ __all__ = [
     "set_generator_state",
 ]
 
-CHECKPOINT = Kind(
+CHECKPOINT = FileType(
     format="vae-anomaly checkpoint",
     version=1,
-    words="checkpoint",
+    label="checkpoint",
     writer="fit",
     max_bytes=8 * MODEL.max_bytes,
     error=CheckpointError,
