@@ -268,7 +268,7 @@ def test_what_does_not_fit_is_refused(fitted: VAEDetector) -> None:
         VAEDetector(architecture="conv", threshold=0).fit(opaque)
     VAEDetector(architecture="dense", max_steps=5, threshold=0).fit(opaque)
     table = VAEDetector(max_steps=5, threshold=0).fit(np.eye(120))
-    with pytest.raises(DataError, match="Expected rows of numbers, as in training, got images"):
+    with pytest.raises(DataError, match="Expected rows of numbers, as in training, got an array"):
         table.predict(strokes(3))
     with pytest.raises(DataError, match="contribution_maps is for images"):
         table.contribution_maps(np.eye(120))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from threading import Lock, local
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
@@ -15,12 +15,11 @@ __all__ = [
     "SINGLE_THREAD",
     "PADDING",
     "ProcessWideSetting",
-    "in_parallel",
-    "unlocked_cached_property",
+    "parallel_map",
 ]
 
 Task = TypeVar("Task")
-Value = TypeVar("Value")
+Result = TypeVar("Result")
 
 PADDING = 8
 """Columns added at either side of a matrix before a product, and removed afterwards.
@@ -99,44 +98,33 @@ def _mark_worker() -> None:
     _thread_state.is_worker = True
 
 
-def in_parallel(work: Callable[[Task], object], tasks: Iterable[Task], threads: int) -> None:
-    """Run `work` on each task, with at most `threads` at a time.
+def parallel_map(
+    work: Callable[[Task], Result], tasks: Iterable[Task], threads: int
+) -> Iterator[Result]:
+    """Return the results of `work` on each task, in order, with at most `threads` at a time.
 
-    A single task, and tasks of a call from within a worker, run in the calling thread.
-    The first exception is raised here, and tasks that have not started are cancelled.
+    A single task, and tasks of a call from within a worker, run in the calling thread when
+    their results are requested. The first exception is raised there, and tasks that have
+    not started are cancelled.
 
     Examples
     --------
-    >>> squares = [0, 0, 0]
-    >>> in_parallel(lambda i: squares.__setitem__(i, i * i), range(3), threads=2)
-    >>> squares
-    [0, 1, 4]
+    >>> list(parallel_map(abs, [-1, 2, -3], threads=2))
+    [1, 2, 3]
     """
     queued = list(tasks)
     if min(threads, len(queued)) <= 1 or getattr(_thread_state, "is_worker", False):
-        for task in queued:
-            work(task)
-        return
+        return map(work, queued)
+    return _pooled(work, queued, threads)
+
+
+def _pooled(
+    work: Callable[[Task], Result], tasks: Sequence[Task], threads: int
+) -> Iterator[Result]:
     with ThreadPoolExecutor(threads, initializer=_mark_worker) as pool:
         try:
-            for future in [pool.submit(work, task) for task in queued]:
-                future.result()
+            for future in [pool.submit(work, task) for task in tasks]:
+                yield future.result()
         except BaseException:  # KeyboardInterrupt too
             pool.shutdown(cancel_futures=True)
             raise
-
-
-class unlocked_cached_property(Generic[Value]):  # noqa: N801 - as `functools.cached_property`
-    """A `functools.cached_property` without its lock, which all objects share before Python 3.12.
-
-    Two threads may evaluate the property of one object at the same time, to the same value.
-    """
-
-    def __init__(self, evaluate: Callable[[Any], Value]) -> None:
-        self._evaluate = evaluate
-        self.__doc__ = evaluate.__doc__
-
-    def __get__(self, owner: Any, _: type) -> Value:
-        """Return the value, and store it as an attribute of `owner` that shadows the property."""
-        value = owner.__dict__[self._evaluate.__name__] = self._evaluate(owner)
-        return value

@@ -230,6 +230,15 @@ class Encoder(Protocol):
     def explained(self) -> NDArray[np.intp]:
         """Features of the blocks, in the order of the targets."""
 
+    def matrix(self, X: Records) -> Records:
+        """Return array-like data as a matrix for scikit-learn to validate.
+
+        Raises
+        ------
+        DataError
+            If the shape is not that of the training data.
+        """
+
     def encode(self, records: Any) -> Encoded:
         """Encode records."""
 
@@ -387,14 +396,6 @@ class Modality(Protocol):
 
     def accepts_array(self, X: Records) -> bool:
         """Return whether an array-like in memory is of this modality."""
-
-    def check_array(self, X: Records, encoder: Encoder) -> None:
-        """Refuse an array-like whose shape is not that of the training data.
-
-        Raises
-        ------
-        DataError
-        """
 
     def matrix(self, X: Records) -> Records:
         """Return array-like data as a matrix, one record a row, for scikit-learn to validate."""

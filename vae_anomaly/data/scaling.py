@@ -19,7 +19,7 @@ from vae_anomaly.stats.soft_clip import (
     LARGEST,
     inverse_soft_clip,
     soft_clip,
-    soft_clip_log_jacobian,
+    soft_clip_with_jacobian,
 )
 
 __all__ = ["ColumnScaler"]
@@ -135,18 +135,18 @@ class ColumnScaler:
         deviation under a normal tail.
         """
         z, varies = self.standardize(rows), self.varies
-        inputs = soft_clip(z[:, varies])
         if likelihood != "bernoulli":
-            penalty = soft_clip_log_jacobian(z)
-            penalty[:, ~varies] += 0.5 * soft_clip(z[:, ~varies]) ** 2
+            clipped, penalty = soft_clip_with_jacobian(z)
+            penalty[:, ~varies] += 0.5 * clipped[:, ~varies] ** 2
+            inputs = clipped[:, varies]
             return Encoded(inputs, inputs, penalty)
         low, span = self.unit_interval
-        clipped = np.clip(rows, -LARGEST, LARGEST)
-        unit = np.clip((clipped - low) / span, 0.0, 1.0)
-        nearest = np.clip(clipped, low, low + span)
+        values = np.clip(rows, -LARGEST, LARGEST)
+        unit = np.clip((values - low) / span, 0.0, 1.0)
+        nearest = np.clip(values, low, low + span)
         beyond = np.where(varies, z - self.standardize(nearest), z)
-        penalty = 0.5 * soft_clip(beyond) ** 2 + soft_clip_log_jacobian(beyond)
-        return Encoded(inputs, unit[:, varies], penalty)
+        clipped, penalty = soft_clip_with_jacobian(beyond)
+        return Encoded(soft_clip(z[:, varies]), unit[:, varies], 0.5 * clipped**2 + penalty)
 
     def in_graph(self, rows: Symbol, likelihood: str) -> tuple[Symbol, Symbol, Symbol]:
         """Add `encode` to an ONNX graph: inputs, targets and penalty."""
@@ -235,5 +235,5 @@ def _soft_clip_symbol(z: Symbol) -> Symbol:
 
 
 def _log_jacobian_symbol(z: Symbol) -> Symbol:
-    """See `stats.soft_clip.soft_clip_log_jacobian`."""
+    """See `stats.soft_clip.soft_clip_with_jacobian`."""
     return ((z.apply("Abs") - CLIP_THRESHOLD).apply("Max", 0.0) + 1.0).apply("Log")

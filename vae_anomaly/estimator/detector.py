@@ -364,6 +364,5 @@ class VAEDetector(
     def _records(self, X: ArrayLike) -> Array:
         """Validate data for the fitted model: (n_samples, n_features)."""
         check_is_fitted(self)
-        data = modality_of_array(X)
-        data.check_array(X, self.model_.encoder)
-        return validate_data(self, data.matrix(X), dtype=np.float64, order="C", reset=False)
+        matrix = self.model_.encoder.matrix(X)
+        return validate_data(self, matrix, dtype=np.float64, order="C", reset=False)

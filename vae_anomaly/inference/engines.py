@@ -7,12 +7,12 @@ nor its memory.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._threads import ProcessWideSetting
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.networks.spec import NetworkSpec
 
@@ -38,8 +38,13 @@ class Engine(Protocol):
     def breadth(self) -> int:
         """Rows of an efficient call, as a multiple of those on a processor."""
 
-    def running(self) -> AbstractContextManager[int]:
-        """Prepare for several calls, and return how many may run at the same time."""
+    @property
+    def threads(self) -> int:
+        """Number of calls that may run at the same time."""
+
+    @property
+    def setting(self) -> ProcessWideSetting:
+        """Context of all calls. Products of NumPy round the same in it, whatever the engine."""
 
     def encode(self, x: Weights) -> Codes:
         """Encode inputs, (n, inputs)."""

@@ -7,6 +7,7 @@ last bit.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._threads import SINGLE_THREAD, in_parallel
+from vae_anomaly._threads import parallel_map
 from vae_anomaly.inference.engines import Engine, engine_for, open_engine
 from vae_anomaly.networks.spec import ConvPlan, NetworkSpec
 from vae_anomaly.stats.densities import numpy_ops
@@ -107,32 +108,26 @@ class Network:
 
         With `wide` as many as the engine is efficient with.
         """
-        spec, breadth = self.spec, self.engine.breadth if wide else 1
-        widest = max((spec.outputs, *spec.hidden))
-        if spec.custom is not None:
-            widest *= CUSTOM_BREADTH
-        if spec.grid is not None:
-            widest = max(prod(size) for size in ConvPlan.for_grid(spec.grid).sizes)
-        cells = spec.members * draws * widest
+        breadth = self.engine.breadth if wide else 1
+        cells = self.spec.members * draws * self._widest
         rows = min(breadth * MAX_BATCH_ROWS, max(1, breadth * MAX_BATCH_CELLS // cells))
         return 1 << (rows.bit_length() - 1)
 
-    def for_each_batch(self, rows: int, work: Work, *arrays: Any) -> None:
-        """Run `work` on every padded batch, several at a time if the engine uses one core each."""
-        # Whatever runs the network, products with exemplars are NumPy's.
-        with SINGLE_THREAD, self.engine.running() as threads:
-            in_parallel(lambda batch: work(*batch), padded_batches(rows, *arrays), threads)
+    @cached_property
+    def _widest(self) -> int:
+        """Numbers in the widest layer of a member, for one row."""
+        spec = self.spec
+        if spec.grid is not None:
+            return max(prod(size) for size in ConvPlan.for_grid(spec.grid).sizes)
+        widest = max((spec.outputs, *spec.hidden))
+        return widest if spec.custom is None else CUSTOM_BREADTH * widest
 
-    def for_each_chunk(self, n: int, width: int, work: Callable[[slice], None]) -> None:
-        """Run `work` on chunks of n records of some width, whole batches each, in parallel.
-
-        Memory is bounded, and work beside the network runs on all cores as well.
-        """
-        with SINGLE_THREAD, self.engine.running() as threads:
-            batch = self.engine.breadth * MAX_BATCH_ROWS
-            count = threads * max(1, -(-n * width // CHUNK_CELLS))
-            size = batch * max(1, -(-n // (batch * count)))
-            in_parallel(work, (slice(i, i + size) for i in range(0, n, size)), threads)
+    def chunks(self, n: int, width: int) -> list[slice]:
+        """Divide n records of some width into chunks of whole batches, for all threads."""
+        batch = self.engine.breadth * MAX_BATCH_ROWS
+        count = self.engine.threads * max(1, -(-n * width // CHUNK_CELLS))
+        size = batch * max(1, -(-n // (batch * count)))
+        return [slice(i, i + size) for i in range(0, n, size)]
 
     # -------------------------------------------------------------------- passes over many rows
 
@@ -147,7 +142,7 @@ class Network:
             mean[part] = codes.mean.swapaxes(0, 1)[:taken]
             log_variance[part] = codes.log_variance.swapaxes(0, 1)[:taken]
 
-        self.for_each_batch(self.batch_rows(), work, x.astype(np.float32))
+        self._over_batches(work, x.astype(np.float32))
         return mean, log_variance
 
     def decode(self, z: Array) -> Array:
@@ -158,7 +153,7 @@ class Network:
             outputs = self.engine.decode(batch[0].swapaxes(0, 1))  # (members, rows, outputs)
             decoded[part] = self.expected(outputs)[: part.stop - part.start]
 
-        self.for_each_batch(self.batch_rows(), work, z.astype(np.float32))
+        self._over_batches(work, z.astype(np.float32))
         return decoded
 
     def sample(
@@ -180,10 +175,17 @@ class Network:
             here = member[part]
             outputs[part] = made[here, np.arange(len(here))]
 
-        self.for_each_batch(self.batch_rows(), work, z)
+        self._over_batches(work, z)
         arrays = spec.unpack(self.weights)
         parameters = {name: arrays[name][member] for name in spec.joint.parameter_sizes}
         return spec.joint.sample(rng, outputs, parameters)
+
+    def _over_batches(self, work: Work, *arrays: Any) -> None:
+        """Run `work` on every padded batch, in parallel."""
+        batches = padded_batches(self.batch_rows(), *arrays)
+        with self.engine.setting:
+            results = parallel_map(lambda batch: work(*batch), batches, self.engine.threads)
+            deque(results, maxlen=0)
 
     def expected(self, outputs: Array) -> Array:
         """Return the mean of p(x|z) over members: (members, n, outputs) to (n, n_targets)."""

@@ -5,8 +5,7 @@ Inside, rows are the last axis, with a padding of zeros on both sides: see `_thr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import joblib
 import numpy as np
@@ -34,6 +33,7 @@ class NumpyEngine:
     """
 
     breadth = 1
+    setting = SINGLE_THREAD
 
     def __init__(self, spec: NetworkSpec, weights: Weights) -> None:
         self.spec = spec
@@ -45,15 +45,14 @@ class NumpyEngine:
             name: arrays[name].astype(np.float64)[:, None] for name in self.joint.parameter_sizes
         }
 
-    @contextmanager
-    def running(self) -> Iterator[int]:
-        """Use one core for each call.
+    @property
+    def threads(self) -> int:
+        """One core for each call.
 
         Products are too small to divide, and divided ones round differently on other
         numbers of cores.
         """
-        with SINGLE_THREAD:
-            yield joblib.cpu_count()
+        return int(joblib.cpu_count())
 
     def encode(self, x: Weights) -> Codes:
         """Encode inputs."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from vae_anomaly._threads import SINGLE_THREAD
 from vae_anomaly.inference.engines import Codes
 from vae_anomaly.inference.onnx_graph import Graph, Networks
 from vae_anomaly.networks.spec import NetworkSpec
@@ -31,15 +31,12 @@ class OnnxEngine:
     """
 
     breadth = 1
+    threads = 1  # one call uses all cores
+    setting = SINGLE_THREAD
 
     def __init__(self, spec: NetworkSpec, weights: Weights) -> None:
         self.spec, self.weights = spec, weights
         self._errors: dict[bytes, Any] = {}
-
-    @contextmanager
-    def running(self) -> Iterator[int]:
-        """One call keeps all cores busy."""
-        yield 1
 
     def encode(self, x: Weights) -> Codes:
         """Encode inputs."""

@@ -5,15 +5,14 @@ Compiled functions are cached by structure, not by detector; weights are argumen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from vae_anomaly._threads import ProcessWideSetting
+from vae_anomaly._threads import SINGLE_THREAD, ProcessWideSetting
 from vae_anomaly.inference.engines import Codes
 from vae_anomaly.networks.backend import has_gpu
 from vae_anomaly.networks.spec import NetworkSpec, cached_by_spec
@@ -29,20 +28,25 @@ GPU_BREADTH = 16
 """Rows in a call to a GPU, as a multiple of those in a call to a processor."""
 
 
-class _FullFloat32(ProcessWideSetting):
-    """Disable TensorFloat-32: GPUs would round factors to ten bits, too few for scores."""
+class _FullPrecision(ProcessWideSetting):
+    """Disable TensorFloat-32 and divided products of NumPy.
+
+    With TensorFloat-32, GPUs would round factors to ten bits, too few for scores.
+    """
 
     _before = False
 
     def make(self) -> None:
+        SINGLE_THREAD.__enter__()
         self._before = tf.config.experimental.tensor_float_32_execution_enabled()
         tf.config.experimental.enable_tensor_float_32_execution(False)
 
     def unmake(self) -> None:
         tf.config.experimental.enable_tensor_float_32_execution(self._before)
+        SINGLE_THREAD.__exit__()
 
 
-FULL_FLOAT32 = _FullFloat32()
+FULL_PRECISION = _FullPrecision()
 
 
 class TensorFlowEngine:
@@ -54,6 +58,9 @@ class TensorFlowEngine:
     weights : ndarray of shape (members, n_weights)
     """
 
+    threads = 1  # one call uses all cores, or a GPU
+    setting = FULL_PRECISION
+
     def __init__(self, spec: NetworkSpec, weights: Weights) -> None:
         self.spec, self.weights = spec, tf.constant(weights)
 
@@ -61,12 +68,6 @@ class TensorFlowEngine:
     def breadth(self) -> int:
         """A GPU is efficient with many rows at a time."""
         return GPU_BREADTH if has_gpu() else 1
-
-    @contextmanager
-    def running(self) -> Iterator[int]:
-        """One call keeps all cores busy, or a GPU."""
-        with FULL_FLOAT32:
-            yield 1
 
     def encode(self, x: Weights) -> Codes:
         """Encode inputs."""

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vae_anomaly._parameters import number
-from vae_anomaly.data.registry import modality
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.model.model import Model
 
@@ -158,7 +157,7 @@ class DriftWatch:
         encoder = self._model.encoder
         records = np.asarray(X)
         if scores is None:
-            matrix = modality(encoder.modality).matrix(records)
+            matrix = encoder.matrix(records)
             scores = self._model.anomaly_scores(np.asarray(matrix, dtype=np.float64))
         self._batch += self._count(np.asarray(scores))
         features = encoder.standardized(records[sample_slice(len(records))])

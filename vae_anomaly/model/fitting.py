@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -21,13 +21,12 @@ from vae_anomaly.model.parameters import (
     scoring_noise,
 )
 from vae_anomaly.model.reference import EncodedRows, Reference
-from vae_anomaly.model.terms import ModelTerms, elbo_terms
+from vae_anomaly.model.terms import elbo_contributions
 from vae_anomaly.networks.custom import CustomNetworks
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.stats.densities import gaussian_kl, numpy_ops
 from vae_anomaly.stats.exemplars import max_exemplars
 from vae_anomaly.stats.priors import MAX_COMPONENTS, as_components, subsample
-from vae_anomaly.stats.scores import SCORES
 from vae_anomaly.stats.thresholds import choose_calibration_rows
 from vae_anomaly.training.batches import InMemoryData
 from vae_anomaly.training.checkpoint import Checkpointer
@@ -115,10 +114,9 @@ def fit_model(
     room = max_exemplars(spec.n_targets + spec.members * spec.latent)
     supports = len(calibration) > 0 and len(matrix) <= room
     encoded = encoder.encode(subsample(learned, MAX_LATENT_ROWS, rng))
-    rows = EncodedRows.of(network, encoded)
     further = EncodedRows.of(network, encoder.encode(calibration)) if supports else None
-    builder = _ReferenceBuilder(encoder, network, noise, parameters)
-    prior, reference = builder.build(encoded, rows, further, rng)
+    parts = _Parts(encoder, network, noise, parameters.beta)
+    rows, prior, reference = _prior_and_reference(parts, encoded, further, parameters, rng)
     model = Model(
         encoder=encoder,
         network=network,
@@ -173,49 +171,47 @@ def _train(
     return Network(spec, weights), history
 
 
-class _ReferenceBuilder(NamedTuple):
-    """Prior and reference of a model from its training rows."""
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """Parts of a model before its reference is known; see `terms.ScoringParts`."""
 
     encoder: Encoder
     network: Network
     noise: Weights
-    parameters: FitParameters
+    beta: float
+    prior: Weights | None = None
+    reference: Reference = field(default_factory=Reference.empty)
 
-    def build(
-        self,
-        encoded: Encoded,
-        rows: EncodedRows,
-        calibration: EncodedRows | None,
-        rng: np.random.RandomState,
-    ) -> tuple[Weights | None, Reference]:
-        """Build both from encoded training rows; calibration rows become exemplars only."""
-        contamination, clean = self.parameters.contamination, np.ones(len(rows.mean), dtype=bool)
-        if contamination is not None and len(clean) >= MIN_TRIMMED_ROWS:
-            # Anomalous rows would support others like them; the networks average them away.
-            anomaly = self._elbo(encoded, None).sum(axis=1)
-            clean = anomaly <= np.quantile(anomaly, 1 - contamination)
-        expected, rows = rows.expected, rows.only(clean)
-        unit = self.network.residual_scale(expected, rows.residual)
-        prior = None
-        if has_aggregated_prior(self.parameters):
-            codes = np.stack([rows.mean, rows.log_variance], axis=1)
-            prior = as_components(*subsample(codes, MAX_COMPONENTS, rng).swapaxes(0, 1))
-        typical = self._elbo(encoded.only(clean), prior).mean(axis=0)
-        reference = Reference.fit(
-            rows,
-            calibration,
-            unit,
-            typical,
-            self.parameters.beta,
-            rng,
-            n_skipped_neighbors=0 if contamination is None else N_SKIPPED_NEIGHBORS,
-        )
-        return prior, reference
 
-    def _elbo(self, encoded: Encoded, prior: Weights | None) -> Array:
-        """Contributions to minus the ELBO: (n, n_features + 1)."""
-        terms = elbo_terms(self.network, self.encoder, encoded, self.noise, prior)
-        return np.column_stack([terms.reconstruction, self.parameters.beta * terms.kl])
+def _prior_and_reference(
+    parts: _Parts,
+    encoded: Encoded,
+    calibration: EncodedRows | None,
+    parameters: FitParameters,
+    rng: np.random.RandomState,
+) -> tuple[EncodedRows, Weights | None, Reference]:
+    """Summarise encoded training rows; calibration rows become exemplars only."""
+    all_rows = EncodedRows.of(parts.network, encoded)
+    contamination, clean = parameters.contamination, np.ones(len(encoded.inputs), dtype=bool)
+    if contamination is not None and len(clean) >= MIN_TRIMMED_ROWS:
+        # Anomalous rows would support others like them; the networks average them away.
+        anomaly = elbo_contributions(parts, encoded).sum(axis=1)
+        clean = anomaly <= np.quantile(anomaly, 1 - contamination)
+    rows = all_rows.only(clean)
+    if has_aggregated_prior(parameters):
+        codes = np.stack([rows.mean, rows.log_variance], axis=1)
+        prior = as_components(*subsample(codes, MAX_COMPONENTS, rng).swapaxes(0, 1))
+        parts = replace(parts, prior=prior)
+    reference = Reference.fit(
+        rows,
+        calibration,
+        parts.network.residual_scale(all_rows.expected, rows.residual),
+        elbo_contributions(parts, encoded.only(clean)).mean(axis=0),
+        parameters.beta,
+        rng,
+        n_skipped_neighbors=0 if contamination is None else N_SKIPPED_NEIGHBORS,
+    )
+    return all_rows, parts.prior, reference
 
 
 def _calibrate(
@@ -228,7 +224,5 @@ def _calibrate(
         scores = model.anomaly_scores(learned)
         return Calibration.from_training(scores, parameters.contamination)
     # A row that is an exemplar leaves itself out, and then one as a fresh row would.
-    encoded = model.encoder.encode(calibration)
-    terms = ModelTerms(model, encoded, n_left_out=2 if supports else 1)
-    scores = SCORES[model.score_type].total(terms)
+    scores = model.evaluate(calibration, n_left_out=2 if supports else 1).scores
     return Calibration.from_normal(scores, parameters.false_alarm_rate, stacklevel=5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -9,12 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._threads import parallel_map
 from vae_anomaly.data.base import Encoder, Records
 from vae_anomaly.data.registry import modality
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.calibration import Calibration
 from vae_anomaly.model.reference import Reference
-from vae_anomaly.model.terms import ModelTerms
+from vae_anomaly.model.terms import compute_terms
 from vae_anomaly.stats.scores import SCORES
 from vae_anomaly.training.history import History
 
@@ -25,6 +27,10 @@ Weights = NDArray[np.float32]
 
 LATENT = "latent_code"
 """Name of the part of a score that belongs to no feature."""
+
+
+MIN_CHUNK_WIDTH = 16
+"""Assumed width of narrow records, which bounds the rows of a chunk."""
 
 
 class Evaluation(NamedTuple):
@@ -92,9 +98,14 @@ class Model:
     # ------------------------------------------------------------------------------- scoring
 
     def evaluate(
-        self, records: Records, *, contributions: bool = False, also: Sequence[str] = ()
+        self,
+        records: Records,
+        *,
+        contributions: bool = False,
+        also: Sequence[str] = (),
+        n_left_out: int = 1,
     ) -> Evaluation:
-        """Score records, in chunks on all cores.
+        """Score records, in chunks on all cores; each chunk is one pass.
 
         Parameters
         ----------
@@ -104,28 +115,33 @@ class Model:
             Whether to split scores by feature.
         also : sequence of str
             Names of further scores.
+        n_left_out : int, default=1
+            Exemplars at the very position of a record to leave out; see `Exemplars.score`.
 
         Returns
         -------
         Evaluation
         """
-        n, own = len(records), SCORES[self.score_type]
-        scores = np.empty(n)
-        further = {name: np.empty(n) for name in also}
-        shares = np.empty((n, self.encoder.outline.n_features + 1)) if contributions else None
+        n, features = len(records), self.encoder.outline.n_features
+        own, further = SCORES[self.score_type], {name: SCORES[name] for name in also}
+        needs = own.terms.union(*(score.terms for score in further.values()))
+        needs |= own.further_terms if contributions else frozenset()
+        scores, others = np.empty(n), {name: np.empty(n) for name in further}
+        shares = np.empty((n, features + 1)) if contributions else None
 
         def work(part: slice) -> None:
             encoded = self.encoder.encode(records[part])
-            terms = ModelTerms(self, encoded, attributed=contributions)
+            terms = compute_terms(self, encoded, needs, n_left_out)
+            scores[part] = own.total(terms)
             if shares is not None:
                 shares[part] = own.contributions(terms)
-            scores[part] = own.total(terms)
-            for name, values in further.items():
-                values[part] = SCORES[name].total(terms)
+            for name, score in further.items():
+                others[name][part] = score.total(terms)
 
-        width = max(self.encoder.outline.n_features, self.network.spec.latent)
-        self.network.for_each_chunk(n, width, work)
-        return Evaluation(scores, shares, further)
+        parts, engine = self.network.chunks(n, max(features, MIN_CHUNK_WIDTH)), self.network.engine
+        with engine.setting:
+            deque(parallel_map(work, parts, engine.threads), maxlen=0)
+        return Evaluation(scores, shares, others)
 
     def anomaly_scores(self, records: Records) -> Array:
         """Score records: (n,), in nats."""

@@ -134,6 +134,12 @@ class Reference:
         )
         return replace(reference, points=exemplars.points, bandwidth=exemplars.bandwidth)
 
+    @classmethod
+    def empty(cls) -> Reference:
+        """Return a reference without training rows, for scores that need none."""
+        none, nothing = np.empty(0, dtype=np.float32), np.empty(0)
+        return cls(none, none, none, none, nothing, nothing, nothing)
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave out of pickles what can be computed again."""
         return {field.name: getattr(self, field.name) for field in fields(self)}

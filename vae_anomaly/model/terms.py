@@ -1,20 +1,22 @@
-"""Terms of anomaly scores, evaluated by the networks of a model."""
+"""Terms of anomaly scores, computed by the networks of a model in one pass."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._threads import unlocked_cached_property
 from vae_anomaly.data.base import Encoded, Encoder
-from vae_anomaly.inference.network import Network
+from vae_anomaly.inference.engines import Codes
+from vae_anomaly.inference.network import Network, padded_batches
 from vae_anomaly.model.reference import Reference
+from vae_anomaly.stats.densities import numpy_ops
 from vae_anomaly.stats.priors import kl_from_prior
-from vae_anomaly.stats.scores import RowTerms
+from vae_anomaly.stats.scores import SCORES, RowTerms, Terms
 
-__all__ = ["ModelTerms", "ScoringParts", "elbo_terms"]
+__all__ = ["ScoringParts", "compute_terms", "elbo_contributions"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
@@ -51,145 +53,135 @@ class ScoringParts(Protocol):
         """Training rows in the coordinates of the networks."""
 
 
-def elbo_terms(
-    network: Network, encoder: Encoder, encoded: Encoded, noise: Weights, prior: Weights | None
-) -> RowTerms:
-    """Evaluate both terms of minus the ELBO for each record, in float64."""
-    error = np.empty((len(encoded.inputs), len(encoder.explained)))
-    kl = np.empty(len(encoded.inputs))
-
-    def work(part: slice, batch: list[NDArray[Any]]) -> None:
-        x, target = batch
-        codes, taken = network.engine.encode(x), part.stop - part.start
-        error[part] = network.engine.reconstruction_error(codes, noise, target)[:taken]
-        kl[part] = kl_from_prior(*codes, noise, prior)[:taken]
-
-    rows = network.batch_rows(len(noise))
-    network.for_each_batch(rows, work, encoded.inputs.astype(np.float32), encoded.targets)
-    return RowTerms(_by_feature(encoder, encoded, error), kl)
-
-
-def _by_feature(encoder: Encoder, encoded: Encoded, explained: Array) -> Array:
-    """Add contributions of explained features to the penalties of all: (n, n_features)."""
-    nats = encoded.penalty.copy()
-    nats[:, encoder.explained] += explained
-    return nats
-
-
-class ModelTerms:
-    """Terms of some records, each evaluated when first needed. See `stats.scores.Terms`.
+def compute_terms(
+    model: ScoringParts, encoded: Encoded, needs: frozenset[str], n_left_out: int = 1
+) -> Terms:
+    """Compute terms of scores in one pass, which encodes every batch once.
 
     Parameters
     ----------
     model : ScoringParts
     encoded : Encoded
+    needs : frozenset of str
+        Names of the terms.
     n_left_out : int, default=1
         Exemplars at the very position of a row to leave out; see `Exemplars.score`.
-    attributed : bool, default=False
-        Whether contributions are needed besides scores: one forward pass then gives both.
+
+    Returns
+    -------
+    Terms
     """
+    spec, n, explained = model.network.spec, len(encoded.inputs), model.encoder.explained
+    if spec.noiseless and "importance_weighted" in needs:
+        needs = (needs - {"importance_weighted"}) | {"elbo"}
+    widths: dict[str, tuple[int, ...]] = {
+        "exemplar_features": (len(explained),),
+        "elbo": (len(explained) + 1,),
+    }
+    widths["latent_distance"] = (spec.members, spec.latent)
+    values = {name: np.empty((n, *widths.get(name, ()))) for name in needs}
 
-    def __init__(
-        self,
-        model: ScoringParts,
-        encoded: Encoded,
-        *,
-        n_left_out: int = 1,
-        attributed: bool = False,
-    ) -> None:
-        self.beta = model.beta
-        self._model, self._encoded = model, encoded
-        self._n_left_out, self._attributed = n_left_out, attributed
+    # Products with exemplars are NumPy's, for which wide batches are not more efficient.
+    rows = model.network.batch_rows(len(model.noise), wide="exemplar" not in needs)
+    arrays: list[NDArray[Any]] = [encoded.inputs.astype(np.float32), encoded.targets]
+    if encoded.observed is not None:
+        arrays.append(encoded.observed[:, explained])
+    for part, (x, target, *observed) in padded_batches(rows, *arrays):
+        batch = _Batch(model.network.engine.encode(x), target, observed[0] if observed else None)
+        for name, computed in _batch_terms(model, batch, needs, n_left_out):
+            values[name][part] = computed[: part.stop - part.start]
+    return _terms(model, encoded, values)
 
-    @property
-    def typical(self) -> Array:
-        """Mean contributions to minus the ELBO of training rows."""
-        return self._model.reference.typical
 
-    @unlocked_cached_property
-    def elbo(self) -> RowTerms:
-        """Terms of minus the ELBO."""
-        model = self._model
-        return elbo_terms(model.network, model.encoder, self._encoded, model.noise, model.prior)
+def elbo_contributions(model: ScoringParts, encoded: Encoded) -> Array:
+    """Compute contributions to minus the ELBO: (n, n_features + 1)."""
+    return SCORES["elbo"].contributions(compute_terms(model, encoded, frozenset({"elbo"})))
 
-    @unlocked_cached_property
-    def importance_weighted(self) -> Array:
-        """Minus the importance-weighted bound of log p(x).
 
-        The draws are standard normal, always the same, and in opposite pairs.
-        """
-        network, prior = self._model.network, self._model.prior
-        spec = network.spec
-        if spec.noiseless:
-            return self.elbo.reconstruction.sum(axis=1)
-        if prior is None:
-            prior = np.zeros((spec.members, 1, 2 * spec.latent), dtype=np.float32)
-        half = np.random.RandomState(0).standard_normal((N_IMPORTANCE_DRAWS // 2, spec.latent))
-        draws = np.concatenate([half, -half]).astype(np.float32)[:, None]
-        bound = np.empty(len(self._encoded.inputs))
+class _Batch(NamedTuple):
+    """A padded batch."""
 
-        def work(part: slice, batch: list[NDArray[Any]]) -> None:
-            codes = network.engine.encode(batch[0])
-            ratios = []  # log p(x, z) - log q(z|x)
-            for draw in draws:
-                error = network.engine.reconstruction_error(codes, draw, batch[1])
-                ratios.append(-error.sum(axis=1) - kl_from_prior(*codes, draw, prior))
-            mixed = np.logaddexp.reduce(ratios, axis=0) - np.log(len(draws))
-            bound[part] = mixed[: part.stop - part.start]
+    codes: Codes
+    target: Array  # (n, n_targets)
+    observed: NDArray[np.bool_] | None  # (n, n_explained)
 
-        self._for_each_batch(network.batch_rows(), work)
-        return self._encoded.penalty.sum(axis=1) - bound
+    def masked(self, nats: Array) -> Array:
+        """Return nats of explained features, 0 where they are not observed."""
+        return nats if self.observed is None else np.where(self.observed, nats, 0.0)
 
-    @unlocked_cached_property
-    def exemplar(self) -> Array:
-        """Distance from the nearest training rows."""
-        if self._attributed:
-            return self._explained_exemplar[0]
-        scores = np.empty(len(self._encoded.inputs))
-        exemplars = self._model.reference.exemplars
 
-        def work(part: slice, batch: list[NDArray[Any]]) -> None:
-            points = self._points(*batch)
-            scores[part] = exemplars.score(points, self._n_left_out)[: part.stop - part.start]
+def _batch_terms(
+    model: ScoringParts, batch: _Batch, needs: frozenset[str], n_left_out: int
+) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield names and values of the terms of a batch."""
+    codes, engine = batch.codes, model.network.engine
+    if "elbo" in needs:
+        error = engine.reconstruction_error(codes, model.noise, batch.target)
+        kl = kl_from_prior(*codes, model.noise, model.prior)
+        yield "elbo", np.column_stack([batch.masked(error), kl])
+    if "importance_weighted" in needs:
+        yield "importance_weighted", _importance_weighted_bound(model, batch)
+    if "exemplar_features" in needs:
+        points, columns = _points(model, batch), len(model.encoder.explained)
+        scores, shares = model.reference.exemplars.explain(points, columns)
+        yield "exemplar", scores
+        yield "exemplar_features", shares
+    elif "exemplar" in needs:
+        yield "exemplar", model.reference.exemplars.score(_points(model, batch), n_left_out)
+    if "latent_distance" in needs:
+        yield "latent_distance", codes.mean.swapaxes(0, 1)
 
-        self._for_each_batch(self._model.network.batch_rows(wide=False), work)
-        return self._encoded.penalty.sum(axis=1) + scores
 
-    @property
-    def exemplar_columns(self) -> Array:
-        """Contributions of the features to `exemplar`."""
-        return self._explained_exemplar[1]
+def _terms(model: ScoringParts, encoded: Encoded, values: Mapping[str, Array]) -> Terms:
+    """Add what does not depend on the networks."""
+    terms = Terms(model.beta, model.reference.typical)
+    penalty = encoded.penalty.sum(axis=1)
+    if "elbo" in values:
+        error, kl = values["elbo"][:, :-1], values["elbo"][:, -1]
+        terms.elbo = RowTerms(_by_feature(model, encoded, error), kl)
+    if "importance_weighted" in values:
+        terms.importance_weighted = penalty - values["importance_weighted"]
+    elif model.network.spec.noiseless and "elbo" in values:
+        terms.importance_weighted = terms.elbo.reconstruction.sum(axis=1)
+    if "exemplar" in values:
+        terms.exemplar = penalty + values["exemplar"]
+    if "exemplar_features" in values:
+        terms.exemplar_features = _by_feature(model, encoded, values["exemplar_features"])
+    if "latent_distance" in values:
+        terms.latent_distance = model.reference.latent_distance(values["latent_distance"])
+    return terms
 
-    @unlocked_cached_property
-    def latent_distance(self) -> Array:
-        """Half the squared Mahalanobis distance of the code."""
-        mean, _ = self._model.network.encode(self._encoded.inputs)
-        return self._model.reference.latent_distance(mean)
 
-    @unlocked_cached_property
-    def _explained_exemplar(self) -> tuple[Array, Array]:
-        """Distance from the nearest training rows, and contributions of the features to it."""
-        n, columns = self._encoded.targets.shape
-        scores, shares = np.empty(n), np.empty((n, columns))
-        exemplars = self._model.reference.exemplars
+def _by_feature(model: ScoringParts, encoded: Encoded, explained: Array) -> Array:
+    """Add contributions of explained features to the penalties of all: (n, n_features)."""
+    nats = encoded.penalty.copy()
+    nats[:, model.encoder.explained] += explained
+    return nats
 
-        def work(part: slice, batch: list[NDArray[Any]]) -> None:
-            taken = part.stop - part.start
-            score, share = exemplars.explain(self._points(*batch), columns)
-            scores[part], shares[part] = score[:taken], share[:taken]
 
-        self._for_each_batch(self._model.network.batch_rows(wide=False), work)
-        whole = _by_feature(self._model.encoder, self._encoded, shares)
-        return self._encoded.penalty.sum(axis=1) + scores, whole
+def _points(model: ScoringParts, batch: _Batch) -> Weights:
+    """Return the coordinates of a batch among the exemplars: (n, d)."""
+    network, codes = model.network, batch.codes
+    outputs = network.engine.decode(codes.mean)
+    residual = batch.target - network.spec.joint.mean(numpy_ops, outputs).mean(axis=0)
+    mean = codes.mean.swapaxes(0, 1).astype(np.float64)
+    return model.reference.locate(mean, batch.masked(residual))
 
-    def _points(self, x: Weights, target: Array) -> Weights:
-        """Return the coordinates of a batch among the exemplars: (n, d)."""
-        network = self._model.network
-        codes = network.engine.encode(x)
-        residual = target - network.expected(network.engine.decode(codes.mean))
-        mean = codes.mean.swapaxes(0, 1).astype(np.float64)
-        return self._model.reference.locate(mean, residual)
 
-    def _for_each_batch(self, rows: int, work: Any) -> None:
-        inputs, targets = self._encoded.inputs.astype(np.float32), self._encoded.targets
-        self._model.network.for_each_batch(rows, work, inputs, targets)
+def _importance_weighted_bound(model: ScoringParts, batch: _Batch) -> Array:
+    """Compute the importance-weighted bound of log p(x): (n,).
+
+    The draws are standard normal, always the same, and in opposite pairs.
+    """
+    spec, prior = model.network.spec, model.prior
+    if prior is None:
+        prior = np.zeros((spec.members, 1, 2 * spec.latent), dtype=np.float32)
+    half = np.random.RandomState(0).standard_normal((N_IMPORTANCE_DRAWS // 2, spec.latent))
+    draws = np.concatenate([half, -half]).astype(np.float32)[:, None]
+    ratios = []  # log p(x, z) - log q(z|x)
+    for draw in draws:
+        error = model.network.engine.reconstruction_error(batch.codes, draw, batch.target)
+        away = kl_from_prior(*batch.codes, draw, prior)
+        ratios.append(-batch.masked(error).sum(axis=1) - away)
+    bound: Array = np.logaddexp.reduce(ratios, axis=0) - np.log(len(draws))
+    return bound

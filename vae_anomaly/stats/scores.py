@@ -1,14 +1,15 @@
-"""One row in, one number out: the registry of anomaly scores.
+"""Anomaly scores: the registry, and how each is made of terms.
 
-Direction: an anomaly score is higher for stranger rows, in nats. scikit-learn's
-`score_samples` is its negative. Every score is the sum of *contributions*, one
-per column and one for what belongs to no column, so that each can be explained.
+Direction: an anomaly score is higher for more anomalous records, in nats. `score_samples`
+of scikit-learn is its negative. Every score is the sum of *contributions*, one per
+feature and one for the rest, so that each can be explained.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,60 +19,71 @@ __all__ = ["SCORES", "RowTerms", "Score", "Terms"]
 Array = NDArray[np.float64]
 
 
-class RowTerms(NamedTuple):
-    """The two halves of minus the ELBO for each row, in nats, means over members and draws."""
+EMPTY = np.empty(0)
 
-    reconstruction: Array  # (n, columns)
+
+class RowTerms(NamedTuple):
+    """Both terms of minus the ELBO of each record, in nats, means over members and draws."""
+
+    reconstruction: Array  # (n, n_features)
     kl: Array  # (n,)
 
 
-class Terms(Protocol):
-    """What scores are made of, each evaluated when it is first asked for, and once."""
+@dataclass
+class Terms:
+    """Terms of the scores of some records. Those that no score needs are empty.
 
-    @property
-    def beta(self) -> float:
-        """Weight of the KL divergence."""
+    Attributes
+    ----------
+    beta : float
+        Weight of the KL divergence.
+    typical : ndarray of shape (n_features + 1,)
+        Mean contributions to minus the ELBO of training rows.
+    elbo : RowTerms
+        Terms of minus the ELBO.
+    importance_weighted : ndarray of shape (n,)
+        Minus the importance-weighted bound.
+    exemplar : ndarray of shape (n,)
+        Distance from the nearest training rows.
+    exemplar_features : ndarray of shape (n, n_features)
+        Contributions of the features to `exemplar`.
+    latent_distance : ndarray of shape (n,)
+        Half the squared Mahalanobis distance of the code.
+    """
 
-    @property
-    def typical(self) -> Array:
-        """Mean contributions to minus the ELBO of training rows, (columns + 1,)."""
-
-    @property
-    def elbo(self) -> RowTerms:
-        """Halves of minus the ELBO."""
-
-    @property
-    def importance_weighted(self) -> Array:
-        """Minus the importance-weighted bound, (n,)."""
-
-    @property
-    def exemplar(self) -> Array:
-        """Distance from the nearest training rows, (n,)."""
-
-    @property
-    def exemplar_columns(self) -> Array:
-        """What the columns add to `exemplar`, (n, columns)."""
-
-    @property
-    def latent_distance(self) -> Array:
-        """Half the squared Mahalanobis distance of the code, (n,)."""
+    beta: float
+    typical: Array
+    elbo: RowTerms = field(default=RowTerms(EMPTY, EMPTY))
+    importance_weighted: Array = field(default_factory=lambda: EMPTY)
+    exemplar: Array = field(default_factory=lambda: EMPTY)
+    exemplar_features: Array = field(default_factory=lambda: EMPTY)
+    latent_distance: Array = field(default_factory=lambda: EMPTY)
 
 
 class Score(ABC):
-    """An anomaly score."""
+    """An anomaly score.
+
+    Attributes
+    ----------
+    terms, further_terms : frozenset of str
+        Names of the terms that the total needs, and that contributions need besides.
+    """
+
+    terms: ClassVar[frozenset[str]]
+    further_terms: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def contributions(self, terms: Terms) -> Array:
-        """Split it into columns, and last what belongs to none: (n, columns + 1)."""
+        """Split the score by feature, and last the rest: (n, n_features + 1)."""
 
     def total(self, terms: Terms) -> Array:
-        """Sum of the contributions, (n,)."""
+        """Return the sum of the contributions, (n,)."""
         return self.contributions(terms).sum(axis=1)
 
 
-def _with_rest(columns: Array, total: Array) -> Array:
-    """Append what the columns leave of a total."""
-    return np.column_stack([columns, total - columns.sum(axis=1)])
+def _with_rest(features: Array, total: Array) -> Array:
+    """Append the rest of a total."""
+    return np.column_stack([features, total - features.sum(axis=1)])
 
 
 class Elbo(Score):
@@ -84,24 +96,30 @@ class Elbo(Score):
     probability", 2015; for `beta`, Higgins et al., "beta-VAE", ICLR 2017.
     """
 
+    terms = frozenset(["elbo"])
+
     def contributions(self, terms: Terms) -> Array:
-        """Split it into the columns' reconstruction errors and the KL divergence."""
+        """Split into reconstruction errors and the KL divergence."""
         return np.column_stack([terms.elbo.reconstruction, terms.beta * terms.elbo.kl])
 
 
 class Reconstruction(Score):
-    """Minus the expected log-likelihood alone: how badly the row is rebuilt."""
+    """Reconstruction error alone: minus the expected log-likelihood."""
+
+    terms = frozenset(["elbo"])
 
     def contributions(self, terms: Terms) -> Array:
-        """Split it into columns; the last is zero."""
+        """Split into reconstruction errors; the rest is zero."""
         return np.column_stack([terms.elbo.reconstruction, np.zeros_like(terms.elbo.kl)])
 
 
 class KL(Score):
-    """KL divergence of q(z|x) from the prior alone: how far out its code lies."""
+    """KL divergence of q(z|x) from the prior alone."""
+
+    terms = frozenset(["elbo"])
 
     def contributions(self, terms: Terms) -> Array:
-        """Give all of it to the last; the columns are zero."""
+        """Return zero for the features."""
         return np.column_stack([np.zeros_like(terms.elbo.reconstruction), terms.elbo.kl])
 
 
@@ -109,47 +127,55 @@ class ImportanceWeighted(Score):
     """Minus the importance-weighted bound, which lies between the ELBO and log p(x).
 
     ``-log(1/K sum_k p(x|z_k) p(z_k) / q(z_k|x))`` with K draws from q(z|x), where
-    the logs of ratios are means over members. `beta` has no part in it; of a plain
-    autoencoder, which has no posterior to draw from, it is the reconstruction. Burda,
+    the logs of ratios are means over members. `beta` has no effect. A plain autoencoder
+    has no posterior to draw from, and gets the reconstruction error. Burda,
     Grosse and Salakhutdinov, "Importance weighted autoencoders"
     (:arxiv:`1509.00519`), equation 8.
     """
 
+    terms = frozenset(["importance_weighted"])
+    further_terms = frozenset(["elbo"])
+
     def contributions(self, terms: Terms) -> Array:
-        """Give columns their reconstruction errors, and the rest to the last."""
+        """Split into reconstruction errors and the rest."""
         return _with_rest(terms.elbo.reconstruction, terms.importance_weighted)
 
     def total(self, terms: Terms) -> Array:
-        """Evaluate the bound."""
+        """Return minus the bound."""
         return terms.importance_weighted
 
 
 class Exemplar(Score):
-    """How far a row is from the nearest training rows, in the networks' coordinates.
+    """Distance from the nearest training rows in coordinates of the networks.
 
-    Reconstruction error and divergence of codes, but beside what the networks make
-    of rows that are alike. See `vae_anomaly.stats.exemplars`.
+    Compares reconstruction errors and codes with those of similar training rows. See
+    `vae_anomaly.stats.exemplars`.
     """
 
+    terms = frozenset(["exemplar"])
+    further_terms = frozenset(["exemplar_features"])
+
     def contributions(self, terms: Terms) -> Array:
-        """Give columns the distances of their residuals, and the rest to the last."""
-        return _with_rest(terms.exemplar_columns, terms.exemplar)
+        """Split into distances of residuals and the rest."""
+        return _with_rest(terms.exemplar_features, terms.exemplar)
 
     def total(self, terms: Terms) -> Array:
-        """Evaluate the distance."""
+        """Return the distance."""
         return terms.exemplar
 
 
 class Typicality(Score):
-    """How far minus the ELBO is from its mean over training rows, either way.
+    """Absolute difference of minus the ELBO from its mean over training rows.
 
-    Rows may be too easy as well: a density can be highest where no row is.
+    A density can be highest where no record is.
     Nalisnick et al., "Detecting out-of-distribution inputs to deep generative
     models using typicality" (:arxiv:`1906.02994`), with a batch of one row.
     """
 
+    terms = frozenset(["elbo"])
+
     def contributions(self, terms: Terms) -> Array:
-        """Split it as the ELBO, with the sign that the sum has."""
+        """Split as the ELBO, with the sign of the sum."""
         above = Elbo().contributions(terms) - terms.typical
         return above * np.where(above.sum(axis=1, keepdims=True) < 0, -1.0, 1.0)
 
@@ -163,8 +189,10 @@ class LatentDistance(Score):
     (:arxiv:`1807.03888`), equation 2, with one class.
     """
 
+    terms = frozenset(["latent_distance"])
+
     def contributions(self, terms: Terms) -> Array:
-        """Give all of it to the last; the columns are zero."""
+        """Return zero for the features."""
         zeros = np.zeros((len(terms.latent_distance), len(terms.typical) - 1))
         return np.column_stack([zeros, terms.latent_distance])
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CLIP_THRESHOLD", "LARGEST", "soft_clip", "soft_clip_log_jacobian", "inverse_soft_clip"]
+__all__ = ["CLIP_THRESHOLD", "LARGEST", "soft_clip", "soft_clip_with_jacobian", "inverse_soft_clip"]
 
 Array = NDArray[np.float64]
 
@@ -40,10 +40,7 @@ def soft_clip(z: Array) -> Array:
     >>> soft_clip(np.array([-3.0, 8.0, 1e300])).round(1).tolist()
     [-3.0, 8.0, 698.8]
     """
-    clipped, beyond = z.copy(), np.abs(z) > CLIP_THRESHOLD
-    excess = np.abs(z[beyond]) - CLIP_THRESHOLD
-    clipped[beyond] = np.sign(z[beyond]) * (CLIP_THRESHOLD + np.log1p(excess))
-    return clipped
+    return soft_clip_with_jacobian(z)[0]
 
 
 def inverse_soft_clip(clipped: Array) -> Array:
@@ -53,8 +50,10 @@ def inverse_soft_clip(clipped: Array) -> Array:
     return np.where(excess > 0, np.sign(clipped) * magnitude, clipped)
 
 
-def soft_clip_log_jacobian(z: Array) -> Array:
-    """Return minus the log-derivative of `soft_clip`, which is added to a score in nats."""
-    nats, beyond = np.zeros_like(z), np.abs(z) > CLIP_THRESHOLD
-    nats[beyond] = np.log1p(np.abs(z[beyond]) - CLIP_THRESHOLD)
-    return nats
+def soft_clip_with_jacobian(z: Array) -> tuple[Array, Array]:
+    """Return `soft_clip` and minus its log-derivative, which is added to a score in nats."""
+    clipped, nats, beyond = z.copy(), np.zeros_like(z), np.abs(z) > CLIP_THRESHOLD
+    excess = np.log1p(np.abs(z[beyond]) - CLIP_THRESHOLD)
+    clipped[beyond] = np.sign(z[beyond]) * (CLIP_THRESHOLD + excess)
+    nats[beyond] = excess
+    return clipped, nats

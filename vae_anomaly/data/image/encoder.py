@@ -20,7 +20,14 @@ from vae_anomaly.data.base import (
     Records,
 )
 from vae_anomaly.data.image.layout import RESIZES
-from vae_anomaly.data.image.pixels import ImageShape, as_images, as_rows, shift_augmented, smooth
+from vae_anomaly.data.image.pixels import (
+    ImageShape,
+    as_images,
+    as_rows,
+    check_shape,
+    shift_augmented,
+    smooth,
+)
 from vae_anomaly.data.scaling import ColumnScaler, Symbol
 from vae_anomaly.data.settings import checked_outline
 from vae_anomaly.exceptions import DataError, ParameterError
@@ -143,6 +150,12 @@ class ImageEncoder:
     def explained(self) -> NDArray[np.intp]:
         """Numbers of an image that vary."""
         return np.flatnonzero(self.scaler.varies)
+
+    def matrix(self, X: Records) -> Records:
+        """Return images as rows of numbers; flattened ones as they are."""
+        given = as_rows(X)
+        check_shape(given.shape, self.shape)
+        return given.values
 
     def encode(self, records: Records) -> Encoded:
         """Encode images, (n, height, width[, channels]), or flattened ones, already scaled."""

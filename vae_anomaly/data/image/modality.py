@@ -21,7 +21,7 @@ from vae_anomaly.data.base import (
 )
 from vae_anomaly.data.image.array_file import holds_array
 from vae_anomaly.data.image.encoder import ImageEncoder, shift_for
-from vae_anomaly.data.image.pixels import as_rows, check_shape
+from vae_anomaly.data.image.pixels import as_rows
 from vae_anomaly.data.image.signatures import SIGNATURE_BYTES, is_image
 from vae_anomaly.data.registry import check_modality
 
@@ -95,10 +95,6 @@ class Images:
     def accepts_array(self, X: Records) -> bool:
         """Return whether an array is (n, height, width) or (n, height, width, channels)."""
         return len(getattr(X, "shape", ())) in (3, 4)
-
-    def check_array(self, X: Records, encoder: Encoder) -> None:
-        """Refuse images of another shape, and images for a model of another modality."""
-        check_shape(as_rows(X).shape, encoder.outline.grid)
 
     def matrix(self, X: Records) -> Records:
         """Return images as rows of numbers, those of 8 bits divided by 255."""

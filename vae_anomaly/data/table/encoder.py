@@ -20,6 +20,7 @@ from vae_anomaly.data.base import (
 )
 from vae_anomaly.data.scaling import ColumnScaler, Symbol
 from vae_anomaly.data.settings import checked_outline, is_text
+from vae_anomaly.exceptions import DataError
 from vae_anomaly.stats.likelihoods import Block
 from vae_anomaly.stats.soft_clip import soft_clip
 
@@ -70,6 +71,15 @@ class TableEncoder:
     def explained(self) -> NDArray[np.intp]:
         """Columns that vary."""
         return np.flatnonzero(self.scaler.varies)
+
+    def matrix(self, X: Records) -> Records:
+        """Return the data as they are, unless an array has more than two axes."""
+        shape = getattr(X, "shape", ())
+        if len(shape) > 2:
+            raise DataError(
+                f"Expected rows of numbers, as in training, got an array of shape {shape}."
+            )
+        return X
 
     def encode(self, records: Array) -> Encoded:
         """Encode rows, (n, n_features)."""

@@ -92,9 +92,6 @@ class Tables:
         """Return whether an array-like has rows and columns."""
         return len(getattr(X, "shape", ())) == 2
 
-    def check_array(self, X: Records, encoder: Encoder) -> None:
-        """Accept: scikit-learn checks the number of columns."""
-
     def matrix(self, X: Records) -> Records:
         """Return the data as they are."""
         return X
