@@ -13,12 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from sklearn.base import clone
+from vae_anomaly.data.image.schema import ImageSchema
 
 import vae_anomaly
 from vae_anomaly.cli import run
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.learning_options import ARCHITECTURE_NAMES, RESIZE_NAMES
-from vae_anomaly.data.image.schema import ImageSchema
 from vae_anomaly.data.image.source import open_images
 from vae_anomaly.report.images import prior_fit
 

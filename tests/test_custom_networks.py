@@ -16,10 +16,10 @@ from hostile.model_files import array, number, settings
 from keras import layers
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from vae_anomaly.inference.passes import posterior
 
 from vae_anomaly import ModelFileError, ParameterError, VAEDetector, inspect, load, save
 from vae_anomaly.cli import run
-from vae_anomaly.inference.passes import posterior
 from vae_anomaly.networks.custom import CustomNetworks
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.networks.vae import build_vae

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from images import COLOURS, RAMP, COLOUR_8x16, GREY_8x16, read, save
 from PIL import Image
+from vae_anomaly.data.image.schema import ImageSchema
 
 from vae_anomaly import DataError
 from vae_anomaly.data.image.decoder import GREY
-from vae_anomaly.data.image.schema import ImageSchema
 from vae_anomaly.data.image.source import open_images
 
 # Pillow warns of what it can do without; an image is read or not, whatever the filter.

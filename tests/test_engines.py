@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from threadpoolctl import threadpool_info
+from vae_anomaly.inference.passes import draw_rows, elbo_terms, for_each_batch, for_each_chunk
 
 from vae_anomaly._threads import in_parallel, unlocked_cached_property
 from vae_anomaly.inference.engines import Engine, open_engine, preferring, with_tensorflow
 from vae_anomaly.inference.numpy_engine import NumpyEngine
-from vae_anomaly.inference.passes import draw_rows, elbo_terms, for_each_batch, for_each_chunk
 from vae_anomaly.inference.tensorflow_engine import TensorFlowEngine
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.networks.vae import build_vae

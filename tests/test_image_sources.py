@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from images import COLOURS, RAMP, GREY_8x16, read, save
 from PIL import Image
+from vae_anomaly.data.image.schema import ImageSchema, anomalous_folders
 
 from vae_anomaly import DataError, ParameterError
 from vae_anomaly.data.image.decoder import GREY, is_image
-from vae_anomaly.data.image.schema import ImageSchema, anomalous_folders
 from vae_anomaly.data.image.source import holds_images, open_images
 
 ASCII_NAMES_ONLY = sys.platform in ("darwin", "win32")

@@ -8,9 +8,9 @@ import struct
 import numpy as np
 import pytest
 from images import RAMP
+from vae_anomaly.data.image.schema import anomalous_folders
 
 from vae_anomaly import DataError
-from vae_anomaly.data.image.schema import anomalous_folders
 from vae_anomaly.data.image.source import open_images
 
 IMAGES = np.stack([RAMP] * 4)

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+from vae_anomaly.data.image.schema import ImageSchema
 
 from vae_anomaly import VAEDetector, save
 from vae_anomaly.cli import run
-from vae_anomaly.data.image.schema import ImageSchema
 
 OLD = b"old output\n"
 

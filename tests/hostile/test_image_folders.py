@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-
 from vae_anomaly.data.image.schema import ImageSchema
+
 from vae_anomaly.data.image.source import open_images
 
 SCORE = "score plate.vae photos -o out.csv"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vae_anomaly.data.base import ArrayTypes, Encoded
 from vae_anomaly.stats.soft_clip import (
     CLIP_THRESHOLD,
-    LARGEST,
+    MAX_MAGNITUDE,
     inverse_soft_clip,
     soft_clip,
     soft_clip_with_jacobian,
@@ -76,7 +76,7 @@ class ColumnScaler:
         or 1 for a column of zeros): the more rows agree, the more a first
         deviation says, as in Laplace's rule of succession.
         """
-        rows = np.clip(rows, -LARGEST, LARGEST)
+        rows = np.clip(rows, -MAX_MAGNITUDE, MAX_MAGNITUDE)
         rows[np.abs(rows) < SMALLEST] = 0.0
         low, high = rows.min(axis=0), rows.max(axis=0)
         first, median, third = np.percentile(rows / 4, [25, 50, 75], axis=0) * 4
@@ -121,10 +121,10 @@ class ColumnScaler:
 
     def standardize(self, rows: Array) -> Array:
         """Return distances from the centre in standard deviations, not clipped: (n, n_columns)."""
-        rows = np.clip(rows, -LARGEST, LARGEST)
+        rows = np.clip(rows, -MAX_MAGNITUDE, MAX_MAGNITUDE)
         with np.errstate(over="ignore"):  # the clip that follows takes care of infinity
             z = (rows - self.center) / self.scale
-        return np.clip(z, -LARGEST, LARGEST)
+        return np.clip(z, -MAX_MAGNITUDE, MAX_MAGNITUDE)
 
     def encode(self, rows: Array, likelihood: str) -> Encoded:
         """Encode rows: soft-clipped standardised columns, one target for each that varies.
@@ -141,7 +141,7 @@ class ColumnScaler:
             inputs = clipped[:, varies]
             return Encoded(inputs, inputs, penalty)
         low, span = self.unit_interval
-        values = np.clip(rows, -LARGEST, LARGEST)
+        values = np.clip(rows, -MAX_MAGNITUDE, MAX_MAGNITUDE)
         unit = np.clip((values - low) / span, 0.0, 1.0)
         nearest = np.clip(values, low, low + span)
         beyond = np.where(varies, z - self.standardize(nearest), z)
@@ -150,7 +150,7 @@ class ColumnScaler:
 
     def in_graph(self, rows: Symbol, likelihood: str) -> tuple[Symbol, Symbol, Symbol]:
         """Add `encode` to an ONNX graph: inputs, targets and penalty."""
-        rows = rows.apply("Max", -LARGEST).apply("Min", LARGEST)
+        rows = rows.apply("Max", -MAX_MAGNITUDE).apply("Min", MAX_MAGNITUDE)
         z, varies = self._standardized_symbol(rows), np.flatnonzero(self.varies)
         inputs = _soft_clip_symbol(z.columns(varies))
         if likelihood != "bernoulli":
@@ -166,7 +166,7 @@ class ColumnScaler:
     def _standardized_symbol(self, rows: Symbol) -> Symbol:
         """See `standardize`."""
         z = (rows - self.center) / self.scale
-        return z.apply("Max", -LARGEST).apply("Min", LARGEST)
+        return z.apply("Max", -MAX_MAGNITUDE).apply("Min", MAX_MAGNITUDE)
 
     def decode(self, targets: Array, likelihood: str) -> Array:
         """Return the rows that targets stand for: (n, n_columns)."""
@@ -174,7 +174,7 @@ class ColumnScaler:
         if likelihood != "bernoulli":
             z = np.zeros_like(rows)
             z[:, self.varies] = inverse_soft_clip(targets)
-            return np.clip(rows + z * self.scale, -LARGEST, LARGEST)
+            return np.clip(rows + z * self.scale, -MAX_MAGNITUDE, MAX_MAGNITUDE)
         low, span = self.unit_interval
         rows[:, self.varies] = low[self.varies] + targets * span[self.varies]
         return rows

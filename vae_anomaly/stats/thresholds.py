@@ -131,7 +131,7 @@ def false_alarm_threshold(calibration_scores: Array, rate: float, *, stacklevel:
     rate : float in (0, 1)
         False-alarm rate, the share of normal rows that may be flagged.
     stacklevel : int, default=2
-        Of the warning.
+        Stack level of the warning, as of `warnings.warn`.
 
     Returns
     -------
@@ -254,6 +254,8 @@ def false_discovery_threshold(
     ranks : ndarray of int of shape (n + 1,)
         Number of rows of the batch with each of the ranks 0 to n, see `ranks_among`.
     fdr : float in (0, 1)
+    stacklevel : int, default=2
+        Stack level of the warning, as of `warnings.warn`.
 
     Returns
     -------
