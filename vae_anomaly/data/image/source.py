@@ -18,6 +18,7 @@ from vae_anomaly.data.base import Batch, Records, Source
 from vae_anomaly.data.image.decoder import Decoded, ImageError
 from vae_anomaly.data.image.encoder import ImageEncoder
 from vae_anomaly.data.image.files import open_images
+from vae_anomaly.data.image.folder_reader import FolderReader
 from vae_anomaly.data.image.labels import anomalous_images, label_notes
 from vae_anomaly.data.image.layout import RESIZES, Layout, chosen_layout
 from vae_anomaly.data.image.reader import ImageReader, ReadResult, images_per_batch
@@ -155,6 +156,12 @@ class ImageSource(Source):
         records = np.stack(pixels) if pixels else np.empty((0, *self.layout.shape), np.uint8)
         keys = pa.array(names, type=pa.string())
         return Batch(start, keys, records, positions if faults else None, faults), positions
+
+    def check(self) -> int:
+        """Read all images if one that is not readable, or a damaged array, raises."""
+        if isinstance(self.reader, FolderReader) and not self._strict:
+            return len(self.reader.names)
+        return super().check()
 
     def require(self, count: int, minimum: int, need: str) -> None:
         """Raise if too few images are readable; see `Source.require`."""
