@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import islice
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_anomaly.data.base import Batch, Records, Source
+from vae_anomaly.data.base import Batch, Masks, Records, Source
 from vae_anomaly.data.image.decoder import Decoded, ImageError
 from vae_anomaly.data.image.encoder import ImageEncoder
 from vae_anomaly.data.image.files import open_images
@@ -24,22 +23,7 @@ from vae_anomaly.data.image.layout import RESIZES, Layout, chosen_layout
 from vae_anomaly.data.image.reader import ImageReader, ReadResult, images_per_batch
 from vae_anomaly.exceptions import DataError, ParameterError
 
-__all__ = ["ImageSource", "Masks", "measured_layout", "open_source"]
-
-
-class Masks(NamedTuple):
-    """Masks of anomalies.
-
-    Attributes
-    ----------
-    values : list of (ndarray of bool, shape (height, width), or None), or None
-        One for each readable image, true where it is defective; None where there is no mask.
-    notes : list of str
-        Lines to report.
-    """
-
-    values: list[NDArray[np.bool_] | None] | None
-    notes: list[str]
+__all__ = ["ImageSource", "measured_layout", "open_source"]
 
 
 class ImageSource(Source):
