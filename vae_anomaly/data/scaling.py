@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vae_anomaly.data.base import ArrayTypes, Encoded
 from vae_anomaly.stats.soft_clip import (
     CLIP_THRESHOLD,
-    LARGEST,
+    MAX_MAGNITUDE,
     inverse_soft_clip,
     soft_clip,
     soft_clip_log_jacobian,
@@ -34,7 +34,7 @@ OUTLYING = 10.0
 """Robust standard deviations to which training values are clipped before a column is scaled."""
 
 
-SMALLEST = 1e-300
+MIN_MAGNITUDE = 1e-300
 """Smaller magnitudes count as zero in training: fractions of them would underflow."""
 
 
@@ -71,21 +71,21 @@ class ColumnScaler:
         robust standard deviations around the median, so that one cell of 1e30
         does not flatten its column.
 
-        A constant column has no scale of its own. It is given the deviation
-        that it would have if one more row stood one unit away (its magnitude,
-        or 1 for a column of zeros): the more rows agree, the more a first
-        deviation says, as in Laplace's rule of succession.
+        A constant column has no scale. Its scale is the deviation that it would have if
+        one more row were one unit away (its magnitude, or 1 for a column of zeros): the
+        more rows agree, the more informative is a first deviation, as in Laplace's rule
+        of succession.
         """
-        rows = np.clip(rows, -LARGEST, LARGEST)
-        rows[np.abs(rows) < SMALLEST] = 0.0
+        rows = np.clip(rows, -MAX_MAGNITUDE, MAX_MAGNITUDE)
+        rows[np.abs(rows) < MIN_MAGNITUDE] = 0.0
         low, high = rows.min(axis=0), rows.max(axis=0)
         first, median, third = np.percentile(rows / 4, [25, 50, 75], axis=0) * 4
-        reach = OUTLYING * (third - first) / 1.349
+        bound = OUTLYING * (third - first) / 1.349
         for i in np.flatnonzero((first == third) & (low < high)):
-            # Mostly one value: what is usual among the others decides what is not.
+            # Mostly one value: the others decide what is outlying.
             away = np.abs(rows[:, i] / 2 - median[i] / 2)
-            reach[i] = 2 * OUTLYING * np.median(away[away > 0])
-        clipped = np.clip(rows, median - reach, median + reach)
+            bound[i] = 2 * OUTLYING * np.median(away[away > 0])
+        clipped = np.clip(rows, median - bound, median + bound)
 
         center = clipped.mean(axis=0)
         deviation = clipped - center
@@ -106,9 +106,8 @@ class ColumnScaler:
     def from_pixels(cls, rows: Array, channels: int) -> ColumnScaler:
         """Measure flattened images, all pixels of a channel together.
 
-        Pixels share a unit: one that hardly ever changes is no more telling for
-        it. And all reach the network, those that were constant included: a
-        convolution needs the whole image.
+        Pixels share a unit, so that one that rarely changes is not more informative.
+        Constant pixels vary too if their channel does: a convolution needs whole images.
         """
         one = cls.from_rows(rows.reshape(-1, channels))
         pixels = rows.shape[1] // channels
@@ -116,15 +115,15 @@ class ColumnScaler:
 
     @property
     def varies(self) -> NDArray[np.bool_]:
-        """Which columns were not constant in training, and so reach the network."""
+        """Which columns were not constant in training: the inputs of the network."""
         return self.low < self.high
 
     def standardize(self, rows: Array) -> Array:
         """Return distances from the centre in standard deviations, not clipped: (n, n_columns)."""
-        rows = np.clip(rows, -LARGEST, LARGEST)
+        rows = np.clip(rows, -MAX_MAGNITUDE, MAX_MAGNITUDE)
         with np.errstate(over="ignore"):  # the clip that follows takes care of infinity
             z = (rows - self.center) / self.scale
-        return np.clip(z, -LARGEST, LARGEST)
+        return np.clip(z, -MAX_MAGNITUDE, MAX_MAGNITUDE)
 
     def encode(self, rows: Array, likelihood: str) -> Encoded:
         """Encode rows: soft-clipped standardised columns, one target for each that varies.
@@ -141,7 +140,7 @@ class ColumnScaler:
             penalty[:, ~varies] += 0.5 * soft_clip(z[:, ~varies]) ** 2
             return Encoded(inputs, inputs, penalty)
         low, span = self.unit_interval
-        clipped = np.clip(rows, -LARGEST, LARGEST)
+        clipped = np.clip(rows, -MAX_MAGNITUDE, MAX_MAGNITUDE)
         unit = np.clip((clipped - low) / span, 0.0, 1.0)
         nearest = np.clip(clipped, low, low + span)
         beyond = np.where(varies, z - self.standardize(nearest), z)
@@ -150,7 +149,7 @@ class ColumnScaler:
 
     def in_graph(self, rows: Symbol, likelihood: str) -> tuple[Symbol, Symbol, Symbol]:
         """Add `encode` to an ONNX graph: inputs, targets and penalty."""
-        rows = rows.apply("Max", -LARGEST).apply("Min", LARGEST)
+        rows = rows.apply("Max", -MAX_MAGNITUDE).apply("Min", MAX_MAGNITUDE)
         z, varies = self._standardized_symbol(rows), np.flatnonzero(self.varies)
         inputs = _soft_clip_symbol(z.columns(varies))
         if likelihood != "bernoulli":
@@ -166,7 +165,7 @@ class ColumnScaler:
     def _standardized_symbol(self, rows: Symbol) -> Symbol:
         """See `standardize`."""
         z = (rows - self.center) / self.scale
-        return z.apply("Max", -LARGEST).apply("Min", LARGEST)
+        return z.apply("Max", -MAX_MAGNITUDE).apply("Min", MAX_MAGNITUDE)
 
     def decode(self, targets: Array, likelihood: str) -> Array:
         """Return the rows that targets stand for: (n, n_columns)."""
@@ -174,7 +173,7 @@ class ColumnScaler:
         if likelihood != "bernoulli":
             z = np.zeros_like(rows)
             z[:, self.varies] = inverse_soft_clip(targets)
-            return np.clip(rows + z * self.scale, -LARGEST, LARGEST)
+            return np.clip(rows + z * self.scale, -MAX_MAGNITUDE, MAX_MAGNITUDE)
         low, span = self.unit_interval
         rows[:, self.varies] = low[self.varies] + targets * span[self.varies]
         return rows

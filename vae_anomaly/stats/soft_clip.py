@@ -10,14 +10,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CLIP_THRESHOLD", "LARGEST", "soft_clip", "soft_clip_log_jacobian", "inverse_soft_clip"]
+__all__ = [
+    "CLIP_THRESHOLD",
+    "MAX_MAGNITUDE",
+    "soft_clip",
+    "soft_clip_log_jacobian",
+    "inverse_soft_clip",
+]
 
 Array = NDArray[np.float64]
 
 CLIP_THRESHOLD = 8.0
 """Magnitude, in standard deviations, up to which soft clipping is the identity."""
 
-LARGEST = 1e300
+MAX_MAGNITUDE = 1e300
 """Magnitude to which values are clipped first."""
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly.data.base import Records
 from vae_anomaly.exceptions import DataError
-from vae_anomaly.stats.soft_clip import LARGEST
+from vae_anomaly.stats.soft_clip import MAX_MAGNITUDE
 
 __all__ = ["ImageShape", "Rows", "as_images", "as_rows", "check_shape", "shift_augmented", "smooth"]
 
@@ -84,7 +84,7 @@ def smooth(rows: NDArray[np.float64], shape: ImageShape, deviation: float) -> ND
         return rows
     from scipy.ndimage import gaussian_filter
 
-    images = np.clip(rows, -LARGEST, LARGEST).reshape(len(rows), *shape)
+    images = np.clip(rows, -MAX_MAGNITUDE, MAX_MAGNITUDE).reshape(len(rows), *shape)
     smoothed = gaussian_filter(images, (0, deviation, deviation, 0))
     # Means stay in the range, but rounding may leave it: white would be more than 1.
     low, high = images.min(axis=(1, 2), keepdims=True), images.max(axis=(1, 2), keepdims=True)
