@@ -29,8 +29,8 @@ import pandas as pd
 from fashion_mnist import knn, pca
 from sklearn.metrics import roc_auc_score
 
-from vae_anomaly.data.image.source import open_images
-from vae_anomaly.persistence import load_with_images
+from vae_anomaly.data.image.modality import MODALITY
+from vae_anomaly.model.file import load_model
 
 
 def halve(images: list[Path], out: Path, seed: int) -> None:
@@ -102,8 +102,9 @@ def measure(folder: Path, seed: int, options: list[str]) -> dict[str, float]:
     table = pd.read_csv(scores)
     labels = ~table["file"].str.startswith("good")
 
-    _, schema = load_with_images(model)
-    trained, tested = (schema.read(open_images(path))[0] for path in (train, test))
+    encoder = load_model(model).encoder
+    sources = [MODALITY.open(str(path), encoder) for path in (train, test)]
+    trained, tested = (np.concatenate([b.records for b in s.batches()]) for s in sources)
     return {
         "ours": roc_auc_score(labels, table["anomaly_score"]),
         "knn": roc_auc_score(labels, knn(trained, tested)),

@@ -1,4 +1,4 @@
-"""Images of every mode and format, and what is broken."""
+"""Decoding of images: every mode and format, and broken files."""
 
 from __future__ import annotations
 
@@ -9,29 +9,28 @@ import zlib
 
 import numpy as np
 import pytest
-from images import COLOURS, RAMP, COLOUR_8x16, GREY_8x16, read, save
+from images import COLOURS, RAMP, GREY_8x16, read, save
 from PIL import Image
-from vae_anomaly.data.image.schema import ImageSchema
 
 from vae_anomaly import DataError
 from vae_anomaly.data.image.decoder import GREY
-from vae_anomaly.data.image.source import open_images
+from vae_anomaly.data.image.source import open_source
 
-# Pillow warns of what it can do without; an image is read or not, whatever the filter.
+# Pillow warns about optional features; images are read, or not, with any filter.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 
 SUFFIXES = {"PNG": "png", "JPEG": "jpg", "BMP": "bmp", "TIFF": "tif", "WEBP": "webp", "GIF": "gif"}
 
 
 def png(width, height, chunks=()):
-    """A PNG of which everything but the size may be a lie."""
+    """A PNG in which nothing but the size need be true."""
 
-    def chunk(kind, data):
-        body = kind + data
+    def chunk(name, data):
+        body = name + data
         return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    body = b"".join(chunk(kind, data) for kind, data in chunks)
+    body = b"".join(chunk(name, data) for name, data in chunks)
     return b"\x89PNG\r\n\x1a\n" + header + body + chunk(b"IEND", b"")
 
 
@@ -49,7 +48,11 @@ def test_formats(tmp_path, form):
     pixels, source = read(save(tmp_path / f"a.{SUFFIXES[form]}", COLOURS, form).parent)
     lossless = form in ("PNG", "BMP", "TIFF")
     assert abs(pixels[0].astype(int) - COLOURS).max() <= (0 if lossless else 80)
-    assert (source.names, source.skipped, source.kinds) == (["a." + SUFFIXES[form]], [], None)
+    assert (source.reader.names, source.skipped, source.reader.categories) == (
+        ["a." + SUFFIXES[form]],
+        [],
+        None,
+    )
 
 
 @pytest.mark.parametrize("form", SUFFIXES)
@@ -58,8 +61,8 @@ def test_the_content_decides_and_not_the_suffix(tmp_path, form):
     save(tmp_path / "none", RAMP, form)
     (tmp_path / "notes").write_text("BMW and II* are no images")
     pixels, source = read(tmp_path, GREY_8x16)
-    assert source.names == ["none", "wrong.jpeg"]
-    assert source.notes == ("1 other file passed over",)
+    assert source.reader.names == ["none", "wrong.jpeg"]
+    assert source.reader.notes == ("1 other file passed over",)
     assert np.array_equal(pixels[0], pixels[1])
     assert abs(pixels[0, :, :, 0].astype(int) - RAMP).max() < 16
 
@@ -137,7 +140,7 @@ def test_exif_rotation_is_applied(tmp_path, turn):
     pixels, source = read(tmp_path, GREY_8x16)
     assert np.array_equal(pixels[0, :, :, 0], RAMP)
     assert np.array_equal(pixels[1, :, :, 0], RAMP)
-    assert source.look() == ((8, 16), True)
+    assert source.reader.survey() == ((8, 16), True)
 
 
 def test_a_broken_exif_block_does_not_hide_the_image(tmp_path):
@@ -147,7 +150,7 @@ def test_a_broken_exif_block_does_not_hide_the_image(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF"])
-def test_of_animations_the_first_frame_is_taken(tmp_path, form):
+def test_of_animations_the_first_frame_is_read(tmp_path, form):
     frames = [Image.fromarray(RAMP), Image.fromarray(255 - RAMP)]
     options = {"lossless": True} if form == "WEBP" else {}
     path = tmp_path / "a.png"
@@ -157,16 +160,16 @@ def test_of_animations_the_first_frame_is_taken(tmp_path, form):
     assert source.animated == ["a.png"]
 
 
-def test_large_jpegs_are_read_at_a_fraction_and_look_the_same(tmp_path):
+def test_large_jpegs_are_read_at_a_fraction_of_their_size(tmp_path):
     smooth = np.linspace(0, 255, 1600).astype(np.uint8)
     save(tmp_path / "a.jpg", np.tile(smooth, (1200, 1)), quality=95)
     save(tmp_path / "a.png", np.tile(smooth, (1200, 1)))
     pixels, source = read(tmp_path, GREY_8x16)
     assert abs(pixels[0].astype(int) - pixels[1]).max() <= 4
-    assert source.look() == ((1200, 1600), True)
+    assert source.reader.survey() == ((1200, 1600), True)
 
 
-# ------------------------------------------------------------------------ what is broken
+# ------------------------------------------------------------------------- broken files
 
 SOUND = encoded(np.random.RandomState(0).randint(0, 256, (40, 40, 3), np.uint8), "PNG")
 SOUND_JPEG = encoded(np.random.RandomState(0).randint(0, 256, (40, 40, 3), np.uint8), "JPEG")
@@ -206,7 +209,7 @@ BROKEN = {
 
 @pytest.fixture
 def broken(tmp_path):
-    """A folder of broken images, and one sound one in their middle."""
+    """A folder of broken images with a sound one among them."""
     for name, (data, _) in BROKEN.items():
         (tmp_path / name).write_bytes(data)
     values = np.full((8, 16), np.nan, np.float32)
@@ -217,12 +220,12 @@ def broken(tmp_path):
     return tmp_path
 
 
-def test_broken_images_are_passed_over_and_named(broken):
+def test_broken_images_are_skipped_with_a_reason(broken):
     pixels, source = read(broken)
     reasons = dict(source.skipped)
     assert len(pixels) == 1
-    assert len(reasons) == len(source) - 1 == len(BROKEN) + 3
-    assert source.names == sorted(source.names)
+    assert len(reasons) == source.n_records - 1 == len(BROKEN) + 3
+    assert source.reader.names == sorted(source.reader.names)
     for name, (_, reason) in BROKEN.items():
         assert reasons[name].startswith(reason), (name, reasons[name])
     assert reasons["nan.tif"].startswith("damaged (values from nan to nan, expected 0 to 1")
@@ -230,13 +233,14 @@ def test_broken_images_are_passed_over_and_named(broken):
     assert reasons["negative.tif"].startswith("damaged (values from -1 to -1, expected")
 
 
-def test_batches_say_which_images_are_missing(broken):
-    source = open_images(broken)
-    (batch,) = source.batches(COLOUR_8x16)
+def test_batches_hold_the_positions_and_faults_of_images(broken):
+    _, source = read(broken)
+    (batch,) = source.batches()
     (found,) = batch.positions
-    assert source.names[found] == "many.png"
-    assert set(batch.faults) == set(range(len(source))) - {found}
-    assert (batch.start, batch.stop, len(batch.pixels)) == (0, len(source), 1)
+    assert batch.keys[int(found)].as_py() == source.reader.names[found] == "many.png"
+    assert set(batch.faults) == set(range(source.n_records)) - {found}
+    assert batch.start == 0
+    assert (len(batch.keys), len(batch.records)) == (source.n_records, 1)
 
 
 def test_strict_stops_at_the_first(broken):
@@ -250,10 +254,10 @@ def test_strict_stops_at_the_first(broken):
 def test_a_folder_of_broken_images_alone_has_no_size(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"none of 1 images can be read. The first: .*a.png: it"):
-        ImageSchema.measure(open_images(tmp_path))
+        open_source(tmp_path)
 
 
-def test_every_cut_and_flip_of_a_image_is_read_or_named(tmp_path):
+def test_every_cut_and_flip_of_an_image_is_read_or_reported(tmp_path):
     rng = np.random.RandomState(0)
     for form, suffix in SUFFIXES.items():
         whole = encoded(COLOURS, form)
@@ -263,21 +267,21 @@ def test_every_cut_and_flip_of_a_image_is_read_or_named(tmp_path):
             (tmp_path / f"flip{i}.{suffix}").write_bytes(data)
             (tmp_path / f"cut{i}.{suffix}").write_bytes(whole[: rng.randint(len(whole))])
     pixels, source = read(tmp_path)
-    assert len(pixels) + len(source.skipped) == len(source) == 144
+    assert len(pixels) + len(source.skipped) == source.n_records == 144
     assert len(source.skipped) > 60
 
 
-def test_a_image_that_goes_away_is_named(tmp_path):
+def test_an_image_that_vanishes_is_reported(tmp_path):
     for name in "abc":
         save(tmp_path / f"{name}.png", RAMP)
-    source = open_images(tmp_path)
+    source = open_source(tmp_path)
     (tmp_path / "b.png").unlink()
-    pixels, positions = GREY_8x16.read(source)
-    assert (len(pixels), positions.tolist()) == (2, [0, 2])
+    (batch,) = source.batches()
+    assert (len(batch.records), batch.positions.tolist()) == (2, [0, 2])
     assert source.skipped == [("b.png", "there is no such file any more")]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_image_that_may_not_be_read_is_named(tmp_path):
+def test_an_image_without_permission_is_reported(tmp_path):
     save(tmp_path / "a.png", RAMP).chmod(0)
     assert read(tmp_path)[1].skipped == [("a.png", "no permission to read it")]

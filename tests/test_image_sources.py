@@ -1,4 +1,4 @@
-"""Folders and arrays of images: which files, what sizes, and what subfolders mean."""
+"""Sources of images: files of a folder, layouts, labels by subfolder, arrays."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ import numpy as np
 import pytest
 from images import COLOURS, RAMP, GREY_8x16, read, save
 from PIL import Image
-from vae_anomaly.data.image.schema import ImageSchema, anomalous_folders
 
 from vae_anomaly import DataError, ParameterError
-from vae_anomaly.data.image.decoder import GREY, is_image
-from vae_anomaly.data.image.source import holds_images, open_images
+from vae_anomaly.data.image.decoder import GREY
+from vae_anomaly.data.image.files import open_images
+from vae_anomaly.data.image.labels import anomalous_images
+from vae_anomaly.data.image.layout import Layout
+from vae_anomaly.data.image.modality import MODALITY
+from vae_anomaly.data.image.signatures import is_image
+from vae_anomaly.data.image.source import ImageSource, measured_layout
 
 ASCII_NAMES_ONLY = sys.platform in ("darwin", "win32")
 
-# ------------------------------------------------------------------------- which files
+# ------------------------------------------------------------------------------- files
 
 
 def test_folders_are_searched_through_in_order(tmp_path):
@@ -28,10 +32,10 @@ def test_folders_are_searched_through_in_order(tmp_path):
         save(tmp_path / name, RAMP, "PNG")
     source = open_images(tmp_path)
     assert source.names == ["a.png", "b/1.PNG", "b/2.png", "b/c/3.png", "z.png"]
-    assert source.kinds == ["", "b", "b", "b", ""]
+    assert source.categories == ["", "b", "b", "b", ""]
 
 
-def test_what_systems_leave_behind_is_passed_over(tmp_path):
+def test_system_files_are_skipped(tmp_path):
     save(tmp_path / "a.png", RAMP)
     for name in (".a.png", "._a.png", ".git/b.png", "__MACOSX/c.png"):
         save(tmp_path / name, RAMP)
@@ -42,7 +46,7 @@ def test_what_systems_leave_behind_is_passed_over(tmp_path):
     assert source.notes == ("2 other files passed over",)
 
 
-def test_links_do_not_lead_out_of_the_folder_nor_in_circles(tmp_path):
+def test_links_out_of_the_folder_and_cycles_are_skipped(tmp_path):
     folder = tmp_path / "in"
     save(folder / "a.png", RAMP)
     save(tmp_path / "out" / "b.png", RAMP)
@@ -61,18 +65,19 @@ def test_pipes_are_not_read(tmp_path):
     save(tmp_path / "a.png", RAMP)
     os.mkfifo(tmp_path / "pipe.png")
     assert open_images(tmp_path).names == ["a.png"]
-    assert not holds_images(tmp_path / "pipe.png")
+    assert not MODALITY.accepts(tmp_path / "pipe.png")
 
 
 @pytest.mark.skipif(ASCII_NAMES_ONLY, reason="file names are Unicode there")
-def test_names_of_every_kind(tmp_path):
+def test_unusual_names(tmp_path):
     names = ["=cmd.png", 'a,"b".png', "new\nline.png", "esc\x1b[31m.png", "\u00e9.png"]
     for name in (*names, "\udcff.png"):
         save(tmp_path / name, RAMP)
     pixels, source = read(tmp_path, GREY_8x16)
     assert len(pixels) == 6
-    assert sorted(source.names) == sorted([*names, "\\xff.png"])
-    "\n".join(source.names).encode()
+    names_read = source.reader.names
+    assert sorted(names_read) == sorted([*names, "\\xff.png"])
+    "\n".join(names_read).encode()
 
 
 def test_an_empty_folder_is_refused(tmp_path):
@@ -81,62 +86,62 @@ def test_an_empty_folder_is_refused(tmp_path):
         open_images(tmp_path)
 
 
-def test_what_holds_images(tmp_path):
-    assert holds_images(tmp_path)
-    assert holds_images(save(tmp_path / "a.csv", RAMP, "PNG"))
+def test_paths_that_hold_images(tmp_path):
+    assert MODALITY.accepts(tmp_path)
+    assert MODALITY.accepts(save(tmp_path / "a.csv", RAMP, "PNG"))
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
-    assert not holds_images(tmp_path / "t.csv")
-    assert not holds_images(tmp_path / "missing")
+    assert not MODALITY.accepts(tmp_path / "t.csv")
+    assert not MODALITY.accepts(tmp_path / "missing")
     assert not is_image(b"BMI,height\n")
 
 
-def test_order_and_memory_with_more_images_than_a_batch(tmp_path):
+def test_order_and_memory_with_several_batches(tmp_path):
     for i in range(300):
         save(tmp_path / f"{i:03}.png", np.full((4, 4), i % 256, np.uint8))
-    source = open_images(tmp_path)
-    batches = list(source.batches(ImageSchema(4, 4, 1)))
-    assert [len(batch.pixels) for batch in batches] == [256, 44]
-    values = np.concatenate([batch.pixels[:, 0, 0, 0] for batch in batches])
+    source = ImageSource(open_images(tmp_path), Layout(4, 4, 1))
+    batches = list(source.batches())
+    assert [len(batch.records) for batch in batches] == [256, 44]
+    values = np.concatenate([batch.records[:, 0, 0, 0] for batch in batches])
     assert values.tolist() == [i % 256 for i in range(300)]
-    again = source.batches(ImageSchema(4, 4, 1))
+    again = source.batches()
     next(again)
     again.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("images")]
 
 
-# -------------------------------------------------------------------------------- sizes
+# ----------------------------------------------------------------------------- layouts
 
 
 def test_size_and_colours_are_measured(tmp_path):
     for i, side in enumerate((100, 200, 900)):
         save(tmp_path / f"{i}.png", np.zeros((side, 2 * side), np.uint8))
     source = open_images(tmp_path)
-    assert ImageSchema.measure(source) == ImageSchema(16, 32, 1, "stretch")
+    assert measured_layout(source) == Layout(16, 32, 1, "stretch")
     save(tmp_path / "c.png", COLOURS)
     source = open_images(tmp_path)
-    assert ImageSchema.measure(source, 20, "letterbox") == ImageSchema(20, 20, 3, "letterbox")
-    assert ImageSchema.measure(source, (5, 7)) == ImageSchema(5, 7, 3)
+    assert measured_layout(source, 20, "letterbox") == Layout(20, 20, 3, "letterbox")
+    assert measured_layout(source, (5, 7)) == Layout(5, 7, 3)
     with pytest.raises(ParameterError, match=r"image_size must be 1 to 2048 pixels. Got \(0, 9\)"):
-        ImageSchema.measure(source, (0, 9))
+        measured_layout(source, (0, 9))
     with pytest.raises(ParameterError, match="resize must be one of stretch, letterbox"):
-        ImageSchema.measure(source, resize="crop")
+        measured_layout(source, resize="crop")
 
 
 def test_small_and_narrow_images_are_measured(tmp_path):
     save(tmp_path / "a.png", RAMP)
-    assert ImageSchema.measure(open_images(tmp_path)) == GREY_8x16
+    assert measured_layout(open_images(tmp_path)) == GREY_8x16
     save(tmp_path / "long" / "a.png", np.zeros((1, 100_000), np.uint8))
     source = open_images(tmp_path / "long")
-    assert ImageSchema.measure(source) == ImageSchema(1, 32, 1)
+    assert measured_layout(source) == Layout(1, 32, 1)
     save(tmp_path / "dot" / "a.png", np.full((1, 1), 9, np.uint8))
-    pixels, _ = read(tmp_path / "dot", ImageSchema(3, 3, 3))
+    pixels, _ = read(tmp_path / "dot", Layout(3, 3, 3))
     assert (pixels == 9).all()
 
 
 def test_letterboxing_keeps_the_proportions(tmp_path):
     save(tmp_path / "wide.png", np.zeros((10, 20), np.uint8))
     save(tmp_path / "high.png", np.full((20, 10), 255, np.uint8))
-    pixels, _ = read(tmp_path, ImageSchema(8, 8, 3, "letterbox"))
+    pixels, _ = read(tmp_path, Layout(8, 8, 3, "letterbox"))
     high, wide = pixels
     assert (wide[2:6] == 0).all()
     assert (np.delete(wide, range(2, 6), axis=0) == GREY).all()
@@ -144,7 +149,7 @@ def test_letterboxing_keeps_the_proportions(tmp_path):
     assert (np.delete(high, range(2, 6), axis=1) == GREY).all()
 
 
-# ----------------------------------------------------------------- what subfolders mean
+# ------------------------------------------------------------------ labels and masks
 
 
 @pytest.fixture
@@ -170,8 +175,8 @@ def test_a_data_set_in_parts(mvtec):
         *("test/crack/0.jpg", "test/good/0.png"),
         *("test/hole/0.png", "test/hole/1.png"),
     ]
-    assert scoring.kinds == ["crack", "good", "hole", "hole"]
-    assert anomalous_folders(scoring).tolist() == [True, False, True, True]
+    assert scoring.categories == ["crack", "good", "hole", "hole"]
+    assert anomalous_images(scoring).tolist() == [True, False, True, True]
     assert open_images(mvtec / "test", fitting=True).names == ["good/0.png"]
 
 
@@ -185,11 +190,11 @@ def test_masks_are_found_by_name_and_resized(mvtec, part):
     for mask in (masks[0], masks[2]):
         assert mask.dtype == bool
         assert np.array_equal(mask, np.broadcast_to(np.arange(16) < 8, (8, 16)))
-    letterboxed = source.mask(2, ImageSchema(16, 16, 1, "letterbox"))
+    letterboxed = source.mask(2, Layout(16, 16, 1, "letterbox"))
     assert (letterboxed.sum(), letterboxed[4:12, :8].all()) == (64, True)
 
 
-def test_masks_of_every_kind(mvtec):
+def test_masks_of_every_mode(mvtec):
     marked = RAMP > 127
     palette = Image.fromarray(marked.astype(np.uint8)).convert("P")
     palette.putpalette([0, 0, 0, 255, 0, 0])
@@ -211,7 +216,7 @@ def test_masks_of_every_kind(mvtec):
         source.mask(2, GREY_8x16)
 
 
-def test_fitting_takes_normal_subfolders_where_there_are_any(tmp_path):
+def test_fitting_reads_only_normal_subfolders_if_there_are_any(tmp_path):
     for name in ("Good/a.png", "scratch/b.png", "dent/c.png", "d.png"):
         save(tmp_path / name, RAMP)
     source = open_images(tmp_path, fitting=True)
@@ -223,22 +228,22 @@ def test_labels_from_subfolders(tmp_path):
     for name in ("OK/a.png", "bad/b.png"):
         save(tmp_path / name, RAMP)
     source = open_images(tmp_path)
-    assert anomalous_folders(source).tolist() == [False, True]
-    assert anomalous_folders(source, normal=["bad"]).tolist() == [True, False]
+    assert anomalous_images(source).tolist() == [False, True]
+    assert anomalous_images(source, normal=["bad"]).tolist() == [True, False]
     with pytest.raises(DataError, match=r"called 'fine'. Its subfolders are 'OK', 'bad'."):
-        anomalous_folders(source, normal=["fine"])
+        anomalous_images(source, normal=["fine"])
     save(tmp_path / "stray.png", RAMP)
     with pytest.raises(DataError, match=r"'stray\.png' lies beside the subfolders"):
-        anomalous_folders(open_images(tmp_path))
+        anomalous_images(open_images(tmp_path))
 
 
 def test_subfolders_without_a_normal_one_are_no_labels(tmp_path):
     save(tmp_path / "monday/a.png", RAMP)
     source = open_images(tmp_path, fitting=True)
     assert source.names == ["monday/a.png"]
-    assert anomalous_folders(source) is None
+    assert anomalous_images(source) is None
     with pytest.raises(DataError, match=r"called 'x'\. It has none"):
-        anomalous_folders(open_images(tmp_path / "monday"), normal=["x"])
+        anomalous_images(open_images(tmp_path / "monday"), normal=["x"])
 
 
 # ------------------------------------------------------------------------------- arrays
@@ -256,12 +261,13 @@ def test_idx_files(tmp_path):
     (tmp_path / "a-idx3-ubyte").write_bytes(idx(THREE))
     (tmp_path / "a-idx3-ubyte.gz").write_bytes(gzip.compress(idx(THREE)))
     for path in tmp_path.iterdir():
-        assert holds_images(path)
+        assert MODALITY.accepts(path)
         pixels, source = read(path, GREY_8x16)
         assert np.array_equal(pixels[..., 0], THREE)
-        assert source.names[0:2] == ["1", "2"]
-        assert (len(source), source.names[-1], source.kinds) == (3, "3", None)
-        assert ImageSchema.measure(source) == GREY_8x16
+        reader = source.reader
+        assert reader.names[0:2] == ["1", "2"]
+        assert (source.n_records, reader.names[-1], reader.categories) == (3, "3", None)
+        assert measured_layout(reader) == GREY_8x16
 
 
 @pytest.mark.parametrize(
@@ -281,15 +287,15 @@ def test_numpy_files(tmp_path, array):
     np.savez(tmp_path / "first.npz", array)
     np.savez_compressed(tmp_path / "X.npz", labels=np.zeros(3), X=array)
     for path in tmp_path.iterdir():
-        assert holds_images(path)
+        assert MODALITY.accepts(path)
         assert np.array_equal(read(path, GREY_8x16)[0][..., 0], THREE)
 
 
 def test_arrays_are_resized_and_coloured(tmp_path):
     np.save(tmp_path / "a.npy", np.stack([COLOURS] * 2))
     source = open_images(tmp_path / "a.npy")
-    assert ImageSchema.measure(source, 4) == ImageSchema(4, 4, 3)
-    assert ImageSchema(4, 4, 1).read(source)[0].shape == (2, 4, 4, 1)
+    assert measured_layout(source, 4) == Layout(4, 4, 3)
+    assert read(tmp_path / "a.npy", Layout(4, 4, 1))[0].shape == (2, 4, 4, 1)
     np.save(tmp_path / "b.npy", np.zeros((2, 5, 5, 4), np.uint8))
     assert (read(tmp_path / "b.npy")[0] == GREY).all()
 
@@ -346,6 +352,6 @@ def test_damaged_numpy_files(tmp_path):
         path.write_bytes(data[: rng.choice([len(data), rng.randint(len(data))])])
         try:
             pixels, source = read(path)
-            assert len(pixels) + len(source.skipped) == len(source)
+            assert len(pixels) + len(source.skipped) == source.n_records
         except DataError:
             continue

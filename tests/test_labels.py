@@ -1,4 +1,4 @@
-"""Labels of arrays of images: where they are looked for, and what they mean."""
+"""Labels of arrays of images: their files, and their meaning."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import struct
 import numpy as np
 import pytest
 from images import RAMP
-from vae_anomaly.data.image.schema import anomalous_folders
 
 from vae_anomaly import DataError
-from vae_anomaly.data.image.source import open_images
+from vae_anomaly.data.image.files import open_images
+from vae_anomaly.data.image.labels import anomalous_images
 
 IMAGES = np.stack([RAMP] * 4)
 
@@ -31,7 +31,7 @@ def idx(path, values):
 
 
 def flags(path, normal=()):
-    labels = anomalous_folders(open_images(path), normal=normal)
+    labels = anomalous_images(open_images(path), normal=normal)
     return None if labels is None else labels.tolist()
 
 
@@ -50,9 +50,9 @@ def test_zero_is_normal_and_one_is_not(tmp_path, name, values):
     path = npz(tmp_path, **{name: values})
     assert flags(path) == [False, True, True, False]
     source = open_images(path)
-    assert source.labels.origin == f"{name} in {source.name}"
-    assert len(set(source.kinds)) == 2
-    assert flags(path, normal=[source.kinds[1]]) == [True, False, False, True]
+    assert source.array_labels.origin == f"{name} in {source.name}"
+    assert len(set(source.categories)) == 2
+    assert flags(path, normal=[source.categories[1]]) == [True, False, False, True]
 
 
 @pytest.mark.parametrize(("value", "anomalous"), [(0, False), (1, True)])
@@ -60,9 +60,9 @@ def test_all_of_one_label_is_known_too(tmp_path, value, anomalous):
     assert flags(npz(tmp_path, y=np.full(4, value))) == [anomalous] * 4
 
 
-def test_classes_need_a_word_on_what_is_normal(tmp_path):
+def test_classes_need_a_normal_label(tmp_path):
     path = npz(tmp_path, labels=np.array([3, 0, 7, 0]))
-    assert open_images(path).kinds == ["3", "0", "7", "0"]
+    assert open_images(path).categories == ["3", "0", "7", "0"]
     assert flags(path) is None
     assert flags(path, normal=["0"]) == [True, False, True, False]
     assert flags(path, normal=["0", "7"]) == [True, False, False, False]
@@ -72,7 +72,7 @@ def test_classes_need_a_word_on_what_is_normal(tmp_path):
         flags(path, normal=["8"])
 
 
-def test_words_may_say_what_is_normal(tmp_path):
+def test_text_may_say_which_images_are_normal(tmp_path):
     assert flags(npz(tmp_path, y=np.array(["Good", "hole", "good", "x"]))) == [
         *(False, True, False, True)
     ]
@@ -84,11 +84,11 @@ def test_words_may_say_what_is_normal(tmp_path):
 @pytest.mark.parametrize("dot", ["-", "."])
 def test_an_idx_file_has_its_labels_beside_it(tmp_path, end, labels_end, dot):
     path = idx(tmp_path / f"t10k-images{dot}idx3-ubyte{end}", IMAGES)
-    assert open_images(path).kinds is None
+    assert open_images(path).categories is None
     beside = idx(tmp_path / f"t10k-labels{dot}idx1-ubyte{labels_end}", [0, 9, 1, 0])
     source = open_images(path)
-    assert source.kinds == ["0", "9", "1", "0"]
-    assert source.labels.origin.endswith(beside.name)
+    assert source.categories == ["0", "9", "1", "0"]
+    assert source.array_labels.origin.endswith(beside.name)
     assert flags(path) is None
     assert flags(path, normal=["0"]) == [False, True, True, False]
 
@@ -100,11 +100,11 @@ def test_two_classes_of_an_idx_file_are_classes(tmp_path):
 
 
 def test_other_names_are_no_labels(tmp_path):
-    assert open_images(npz(tmp_path, target=np.arange(4))).kinds is None
+    assert open_images(npz(tmp_path, target=np.arange(4))).categories is None
     idx(tmp_path / "labels-idx1-ubyte", [0, 1, 1, 0])
-    assert open_images(idx(tmp_path / "images", IMAGES)).kinds is None
+    assert open_images(idx(tmp_path / "images", IMAGES)).categories is None
     np.savez(tmp_path / "y.npz", y=IMAGES)  # the images themselves are called so
-    assert open_images(tmp_path / "y.npz").kinds is None
+    assert open_images(tmp_path / "y.npz").categories is None
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_other_names_are_no_labels(tmp_path):
 )
 def test_what_cannot_be_labels_is_refused(tmp_path, values, sentence):
     path = npz(tmp_path, y=values)
-    open_images(path)  # only whoever asks for labels is told
+    open_images(path)  # labels are read only where they are wanted
     with pytest.raises(DataError, match=sentence):
         flags(path)
 

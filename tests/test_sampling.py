@@ -1,4 +1,4 @@
-"""Samples of rows that go by in batches."""
+"""Uniform samples of rows that come in batches."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,8 @@ from scipy.stats import chi2
 from vae_anomaly.data.sampling import RowSample
 
 
-def sampled(rows, most, seed=0, batch=7):
-    sample = RowSample(rows.shape[1], most, seed)
+def sampled(rows, max_rows, seed=0, batch=7):
+    sample = RowSample(rows.shape[1:], max_rows, seed)
     for start in range(0, len(rows), batch):
         sample.add(rows[start : start + batch])
     assert sample.seen == len(rows)
@@ -18,39 +18,46 @@ def sampled(rows, most, seed=0, batch=7):
 ROWS = np.arange(600.0).reshape(300, 2)
 
 
-@pytest.mark.parametrize("most", [None, 300, 1000])
-def test_all_rows_are_kept_where_there_is_room(most):
-    assert np.array_equal(sampled(ROWS, most), ROWS)
+@pytest.mark.parametrize("max_rows", [None, 300, 1000])
+def test_all_rows_are_kept_if_there_is_no_limit_or_a_larger_one(max_rows):
+    assert np.array_equal(sampled(ROWS, max_rows), ROWS)
 
 
 def test_a_table_without_rows():
     assert sampled(ROWS[:0], 5).shape == (0, 2)
 
 
-@pytest.mark.parametrize("most", [1, 40, 299])
-def test_as_many_rows_as_asked_for_in_their_order_and_each_once(most):
-    kept = sampled(ROWS, most)
-    assert kept.shape == (most, 2)
+@pytest.mark.parametrize("max_rows", [1, 40, 299])
+def test_a_sample_has_its_size_keeps_the_order_and_holds_each_row_once(max_rows):
+    kept = sampled(ROWS, max_rows)
+    assert kept.shape == (max_rows, 2)
     assert (np.diff(kept[:, 0]) > 0).all()
     assert set(map(tuple, kept)) <= set(map(tuple, ROWS))
 
 
 @pytest.mark.parametrize("batch", [1, 3, 100, 300])
-def test_the_batches_make_no_difference(batch):
+def test_samples_do_not_depend_on_the_batches(batch):
     assert np.array_equal(sampled(ROWS, 40, batch=batch), sampled(ROWS, 40))
 
 
-def test_the_seed_makes_all_the_difference():
+def test_images_keep_their_shape_and_type():
+    images = np.arange(200, dtype=np.uint8).reshape(50, 2, 2, 1)
+    kept = sampled(images, 20)
+    assert (kept.shape, kept.dtype) == ((20, 2, 2, 1), np.uint8)
+    assert np.array_equal(sampled(images, None), images)
+
+
+def test_samples_depend_on_the_seed():
     assert np.array_equal(sampled(ROWS, 40, seed=1), sampled(ROWS, 40, seed=1))
     assert not np.array_equal(sampled(ROWS, 40, seed=1), sampled(ROWS, 40, seed=2))
 
 
 def test_every_row_is_as_likely_as_any_other():
-    n, most, times = 60, 12, 2000
+    n, size, times = 60, 12, 2000
     counts = np.zeros(n)
     for seed in range(times):
-        counts[sampled(np.arange(float(n))[:, None], most, seed)[:, 0].astype(int)] += 1
-    share = most / n
+        counts[sampled(np.arange(float(n))[:, None], size, seed)[:, 0].astype(int)] += 1
+    share = size / n
     # Of n counts with a fixed sum, as in the usual test; but one row is drawn once at most.
     squares = (counts - times * share) ** 2 / (times * share * (1 - share))
     assert chi2.sf(squares.sum() * (n - 1) / n, n - 1) > 1e-3

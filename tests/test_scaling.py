@@ -1,4 +1,4 @@
-"""Columns to network inputs and back, up to the ends of the doubles."""
+"""Scaling of columns and the soft clip, up to the largest doubles."""
 
 from __future__ import annotations
 
@@ -19,23 +19,27 @@ from vae_anomaly.stats.soft_clip import (
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
+def inputs_of(columns: ColumnScaler, rows: np.ndarray) -> np.ndarray:
+    return columns.encode(rows, "gaussian").inputs
+
+
 @given(st.lists(finite, min_size=2, max_size=20))
-def test_bend_is_finite_odd_and_never_falls(values: list[float]) -> None:
+def test_soft_clip_is_finite_odd_and_increasing(values: list[float]) -> None:
     z = np.sort(np.clip(values, -1e300, 1e300))
-    bent = soft_clip(z)
-    assert np.isfinite(bent).all()
-    assert (np.diff(bent) >= 0).all()
-    np.testing.assert_array_equal(soft_clip(-z), -bent)
+    clipped = soft_clip(z)
+    assert np.isfinite(clipped).all()
+    assert (np.diff(clipped) >= 0).all()
+    np.testing.assert_array_equal(soft_clip(-z), -clipped)
 
 
 @given(st.floats(-1e15, 1e15))
-def test_unbend_undoes_bend(z: float) -> None:
+def test_inverse_soft_clip_inverts_soft_clip(z: float) -> None:
     again = inverse_soft_clip(soft_clip(np.array([z])))[0]
     assert again == pytest.approx(z, rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize("z", [-1e6, -9.0, -3.0, 0.5, 7.99, 8.01, 100.0])
-def test_bend_log_jacobian_is_minus_the_log_of_the_slope(z: float) -> None:
+def test_log_jacobian_is_minus_the_log_of_the_slope(z: float) -> None:
     slope = optimize.approx_fprime([z], lambda x: soft_clip(x)[0], 1e-6 * max(1, abs(z)))[0]
     assert soft_clip_log_jacobian(np.array([z]))[0] == pytest.approx(-np.log(slope), abs=1e-4)
 
@@ -55,7 +59,7 @@ def test_one_wild_cell_does_not_flatten_its_column(wild: float) -> None:
     rows[0, 0] = wild
     columns = ColumnScaler.from_rows(rows)
     assert columns.scale[0] == pytest.approx(calm.scale[0], rel=0.2)
-    assert np.isfinite(columns.network_input(rows)).all()
+    assert np.isfinite(inputs_of(columns, rows)).all()
 
 
 def test_one_wild_cell_does_not_flatten_a_column_of_mostly_zeros() -> None:
@@ -70,8 +74,8 @@ def test_one_wild_cell_does_not_flatten_a_column_of_mostly_zeros() -> None:
 
 def test_a_column_far_from_zero_keeps_its_digits() -> None:
     rows = np.random.RandomState(0).normal(size=(500, 1)).round(3)
-    near = ColumnScaler.from_rows(rows).network_input(rows)
-    far = ColumnScaler.from_rows(rows + 1e8).network_input(rows + 1e8)
+    near = inputs_of(ColumnScaler.from_rows(rows), rows)
+    far = inputs_of(ColumnScaler.from_rows(rows + 1e8), rows + 1e8)
     np.testing.assert_allclose(far, near, atol=1e-6)
 
 
@@ -79,22 +83,24 @@ def test_a_constant_column_stays_out_of_the_network_but_counts() -> None:
     rows = np.column_stack([np.arange(99.0), np.full(99, 20.0)])
     columns = ColumnScaler.from_rows(rows)
     assert columns.varies.tolist() == [True, False]
-    assert columns.network_input(rows).shape == (99, 1)
-    # One pseudo-row a unit (20) away among 100 rows: a deviation of 20 / sqrt(100) = 2.
+    assert inputs_of(columns, rows).shape == (99, 1)
+    # One pseudo-row that is a unit (20) away among 100 rows: a deviation of 20 / sqrt(100) = 2.
     assert columns.scale[1] == pytest.approx(2.0)
-    cost = columns.outlying(np.array([[0.0, 20.0], [0.0, 22.0], [0.0, 40.0]]), "gaussian")[:, 1]
-    np.testing.assert_allclose(cost, [0.0, 0.5, 0.5 * (8 + np.log(3)) ** 2 + np.log(3)])
+    others = np.array([[0.0, 20.0], [0.0, 22.0], [0.0, 40.0]])
+    penalty = columns.encode(others, "gaussian").penalty[:, 1]
+    np.testing.assert_allclose(penalty, [0.0, 0.5, 0.5 * (8 + np.log(3)) ** 2 + np.log(3)])
 
 
 def test_bernoulli_targets_leave_the_unit_interval_alone_and_scale_others() -> None:
     rows = np.array([[0.2, -5.0], [0.9, 5.0], [0.5, 0.0]])
     columns = ColumnScaler.from_rows(rows)
-    _, target = columns.input_and_target(rows, "bernoulli")
-    np.testing.assert_allclose(target, [[0.2, 0.0], [0.9, 1.0], [0.5, 0.5]])
-    np.testing.assert_allclose(columns.from_target(target, "bernoulli"), rows)
-    assert not columns.outlying(rows, "bernoulli").any()
+    encoded = columns.encode(rows, "bernoulli")
+    np.testing.assert_allclose(encoded.targets, [[0.2, 0.0], [0.9, 1.0], [0.5, 0.5]])
+    np.testing.assert_allclose(columns.decode(encoded.targets, "bernoulli"), rows)
+    assert not encoded.penalty.any()
 
-    beyond = columns.outlying(np.array([[0.2, 6.0], [0.2, 1e300], [2.0, 0.0]]), "bernoulli")
+    others = np.array([[0.2, 6.0], [0.2, 1e300], [2.0, 0.0]])
+    beyond = columns.encode(others, "bernoulli").penalty
     z = 1.0 / columns.scale[1]
     assert beyond[0, 1] == pytest.approx(0.5 * z**2)
     assert np.isfinite(beyond).all()
@@ -106,11 +112,11 @@ def test_bernoulli_targets_leave_the_unit_interval_alone_and_scale_others() -> N
 def test_gaussian_targets_come_back(values: list[float]) -> None:
     columns = ColumnScaler.from_rows(np.array([[0.0, 3.0], [2.0, 3.0], [5.0, 3.0]]))
     rows = np.column_stack([values, np.full(len(values), 3.0)])
-    again = columns.from_target(columns.network_input(rows), "gaussian")
+    again = columns.decode(columns.encode(rows, "gaussian").targets, "gaussian")
     np.testing.assert_allclose(again, rows, rtol=1e-6, atol=1e-9)
 
 
-def test_the_knee_is_where_the_line_ends() -> None:
+def test_soft_clip_is_the_identity_up_to_its_threshold() -> None:
     np.testing.assert_array_equal(
         soft_clip(np.array([CLIP_THRESHOLD, -CLIP_THRESHOLD])), [CLIP_THRESHOLD, -CLIP_THRESHOLD]
     )
@@ -119,12 +125,10 @@ def test_the_knee_is_where_the_line_ends() -> None:
     )
 
 
-def test_numbers_of_which_a_half_would_vanish_are_zeros() -> None:
-    least = 5e-324
-    rows = np.array(
-        [[0.0, least, 1.0], [least, least, 2.0], [least, least, 3.0], [least, -least, 4.0]]
-    )
+def test_numbers_of_which_a_half_underflows_count_as_zeros() -> None:
+    tiny = 5e-324
+    rows = np.array([[0.0, tiny, 1.0], [tiny, tiny, 2.0], [tiny, tiny, 3.0], [tiny, -tiny, 4.0]])
     columns = ColumnScaler.from_rows(rows)
     assert columns.varies.tolist() == [False, False, True]
     assert (columns.low[:2] == 0).all()
-    assert np.isfinite(columns.network_input(rows)).all()
+    assert np.isfinite(inputs_of(columns, rows)).all()

@@ -1,4 +1,4 @@
-"""Tables in: what is accepted, and the exact words for what is not."""
+"""Readers of tables: accepted files, and the exact message for each refused one."""
 
 import csv
 import gzip
@@ -196,7 +196,7 @@ RAGGED = "expected 2 fields, as in the header, got"
         (b"a,b\n1,2\n3,\xc3", "line 3: the byte 0xc3 is not UTF-8 text. Save the file as UTF-8."),
     ],
 )
-def test_rows_that_are_no_rows(table, text, message):
+def test_damaged_rows(table, text, message):
     def use():
         table(text).check(["a"])
 
@@ -245,7 +245,7 @@ def test_a_name_alone_makes_no_parquet(table):
     )
 
 
-def test_text_columns_are_told_by_their_first_rows(table):
+def test_text_columns_are_recognised_by_their_first_rows(table):
     source = table("id,a,gap,mixed\nx1,1,,2\nx2,2,NA,oops\n")
     assert source.text_columns() == {"id": "x1"}
 
@@ -300,7 +300,7 @@ def test_mutated_tables_are_read_as_python_reads_them_or_refused(tmp_path):
                 numbers = [name for name in source.columns if name in "ab"]
                 got = read(source, numbers, [n for n in source.columns if n not in numbers])
         except DataError as error:
-            if "cannot be read as CSV" in str(error):  # we do not know why
+            if "cannot be read as CSV" in str(error):  # the cause was not found
                 raise
             continue
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -439,26 +439,26 @@ def test_a_parquet_file_is_never_in_memory_as_a_whole(tmp_path, groups):
     pq.write_table(pa.table(columns), tmp_path / "t.parquet", row_group_size=rows // groups)
     size = (tmp_path / "t.parquet").stat().st_size
     del columns
-    before, most = pa.total_allocated_bytes(), 0
+    before, peak = pa.total_allocated_bytes(), 0
     with open_table(tmp_path / "t.parquet") as source:
         for _ in source.batches(source.columns):
-            most = max(most, pa.total_allocated_bytes() - before)
-    assert most < size / 2
+            peak = max(peak, pa.total_allocated_bytes() - before)
+    assert peak < size / 2
 
 
 def test_a_csv_file_is_never_in_memory_as_a_whole_case_40(tmp_path, monkeypatch):
-    """Some dozens of blocks are, those that are read ahead."""
-    monkeypatch.setattr("vae_anomaly.data.table.csv_reader.BLOCK_BYTES", 2**16)
+    """Only the chunks that are read ahead are."""
+    monkeypatch.setattr("vae_anomaly.data.table.csv_reader.CHUNK_BYTES", 2**16)
     line = b",".join([b"1.25"] * 20) + b"\n"
     path = tmp_path / "long.csv"
     path.write_bytes(b",".join(b"c%d" % i for i in range(20)) + b"\n" + line * 300_000)  # 30 MB
-    before, most, rows = pa.total_allocated_bytes(), 0, 0
+    before, peak, rows = pa.total_allocated_bytes(), 0, 0
     with open_table(path) as table:
         for batch in table.batches(table.columns):
             rows += batch.num_rows
-            most = max(most, pa.total_allocated_bytes() - before)
+            peak = max(peak, pa.total_allocated_bytes() - before)
     assert rows == 300_000
-    assert most < 10e6  # as numbers it is 48 MB
+    assert peak < 10e6  # as numbers it is 48 MB
 
 
 def test_a_parquet_file_that_swells_when_decoded_case_56(tmp_path):
@@ -467,10 +467,10 @@ def test_a_parquet_file_that_swells_when_decoded_case_56(tmp_path):
     pq.write_table(table, tmp_path / "t.parquet", row_group_size=rows)
     assert 1000 * (tmp_path / "t.parquet").stat().st_size < 8 * rows
     del table
-    before, most, read = pa.total_allocated_bytes(), 0, 0
+    before, peak, read = pa.total_allocated_bytes(), 0, 0
     with open_table(tmp_path / "t.parquet") as source:
         for batch in source.batches(["a"]):
             read += batch.num_rows
-            most = max(most, pa.total_allocated_bytes() - before)
+            peak = max(peak, pa.total_allocated_bytes() - before)
     assert read == rows
-    assert most < 10e6  # as numbers it is 40 MB
+    assert peak < 10e6  # as numbers it is 40 MB

@@ -17,9 +17,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from vae_anomaly.data.image.schema import ImageSchema
 
-from vae_anomaly.data.image.source import open_images
+from vae_anomaly.data.image.files import open_images
+from vae_anomaly.data.image.layout import Layout
+from vae_anomaly.data.image.source import ImageSource
 
 SCORE = "score plate.vae photos -o out.csv"
 ONLY = "expected PNG, JPEG, BMP, TIFF, WebP or GIF"
@@ -210,13 +211,13 @@ def test_many_files_are_read_in_order_with_bounded_memory_case_77(tmp_path):
         (tmp_path / f"{i * 7919 % count:06}.png").write_bytes(content)
     tracemalloc.start()
     try:
-        source = open_images(tmp_path)
-        read = sum(len(b.pixels) for b in islice(source.batches(ImageSchema(64, 64, 3)), 8))
+        source = ImageSource(open_images(tmp_path), Layout(64, 64, 3))
+        read = sum(len(batch.records) for batch in islice(source.batches(), 8))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert len(source) == count
-    assert [source.names[i] for i in (0, 1, count - 1)] == [
+    assert source.n_records == count
+    assert [source.reader.names[i] for i in (0, 1, count - 1)] == [
         f"{i:06}.png" for i in (0, 1, count - 1)
     ]
     assert peak < count * 64 * 64 * 3 / 4

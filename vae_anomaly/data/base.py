@@ -31,6 +31,7 @@ __all__ = [
     "Encoded",
     "Encoder",
     "EncoderState",
+    "Masks",
     "Modality",
     "OneRowEach",
     "Outline",
@@ -76,6 +77,21 @@ class Batch(NamedTuple):
     records: Records  # the n <= m readable records
     positions: NDArray[np.int64] | None = None  # of the records among the keys; None where n == m
     faults: Mapping[int, str] = {}  # position among the keys -> why that record is not readable
+
+
+class Masks(NamedTuple):
+    """Where the records of a source are anomalous.
+
+    Attributes
+    ----------
+    values : sequence of (ndarray of bool or None), or None
+        One for each readable record; None where nothing is known.
+    notes : sequence of str
+        Lines to report.
+    """
+
+    values: Sequence[NDArray[np.bool_] | None] | None
+    notes: Sequence[str]
 
 
 class Source(Protocol):
@@ -131,6 +147,15 @@ class Source(Protocol):
     def labels(self) -> NDArray[np.bool_] | None:
         """True for anomalies, one for each readable record of a complete reading, or None."""
         return None
+
+    @property
+    def categories(self) -> Sequence[str] | None:
+        """Finer classes than labels, one for each readable record of a complete reading."""
+        return None
+
+    def masks(self) -> Masks:
+        """Read where anomalies are anomalous, after a complete reading with labels."""
+        return Masks(None, ())
 
     def batches(self) -> Iterator[Batch]:
         """Yield the records in order, in bounded memory."""

@@ -34,7 +34,7 @@ OUTLYING = 10.0
 """Robust standard deviations to which training values are clipped before a column is scaled."""
 
 
-SMALLEST = 1e-300
+MIN_MAGNITUDE = 1e-300
 """Smaller magnitudes count as zero in training: fractions of them would underflow."""
 
 
@@ -77,7 +77,7 @@ class ColumnScaler:
         deviation says, as in Laplace's rule of succession.
         """
         rows = np.clip(rows, -MAX_MAGNITUDE, MAX_MAGNITUDE)
-        rows[np.abs(rows) < SMALLEST] = 0.0
+        rows[np.abs(rows) < MIN_MAGNITUDE] = 0.0
         low, high = rows.min(axis=0), rows.max(axis=0)
         first, median, third = np.percentile(rows / 4, [25, 50, 75], axis=0) * 4
         reach = OUTLYING * (third - first) / 1.349

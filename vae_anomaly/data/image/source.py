@@ -8,37 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import islice
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_anomaly.data.base import Batch, Records, Source
+from vae_anomaly.data.base import Batch, Masks, Records, Source
 from vae_anomaly.data.image.decoder import Decoded, ImageError
 from vae_anomaly.data.image.encoder import ImageEncoder
 from vae_anomaly.data.image.files import open_images
+from vae_anomaly.data.image.folder_reader import FolderReader
 from vae_anomaly.data.image.labels import anomalous_images, label_notes
 from vae_anomaly.data.image.layout import RESIZES, Layout, chosen_layout
 from vae_anomaly.data.image.reader import ImageReader, ReadResult, images_per_batch
 from vae_anomaly.exceptions import DataError, ParameterError
 
-__all__ = ["ImageSource", "Masks", "measured_layout", "open_source"]
-
-
-class Masks(NamedTuple):
-    """Masks of anomalies.
-
-    Attributes
-    ----------
-    values : list of (ndarray of bool, shape (height, width), or None), or None
-        One for each readable image, true where it is defective; None where there is no mask.
-    notes : list of str
-        Lines to report.
-    """
-
-    values: list[NDArray[np.bool_] | None] | None
-    notes: list[str]
+__all__ = ["ImageSource", "measured_layout", "open_source"]
 
 
 class ImageSource(Source):
@@ -155,6 +140,12 @@ class ImageSource(Source):
         records = np.stack(pixels) if pixels else np.empty((0, *self.layout.shape), np.uint8)
         keys = pa.array(names, type=pa.string())
         return Batch(start, keys, records, positions if faults else None, faults), positions
+
+    def check(self) -> int:
+        """Read all images if one that is not readable, or a damaged array, raises."""
+        if isinstance(self.reader, FolderReader) and not self._strict:
+            return len(self.reader.names)
+        return super().check()
 
     def require(self, count: int, minimum: int, need: str) -> None:
         """Raise if too few images are readable; see `Source.require`."""

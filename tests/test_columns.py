@@ -1,27 +1,30 @@
-"""Matching of columns by name, and the meaning of labels."""
+"""Selection of columns by name, and the meaning of labels."""
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from vae_anomaly.data.labels import NORMAL_LABELS, anomalous
-from vae_anomaly.data.table.schema import TableSchema
+from vae_anomaly.data.scaling import ColumnScaler
+from vae_anomaly.data.table.columns import select_for_fitting, select_for_scoring
+from vae_anomaly.data.table.encoder import TableEncoder
+from vae_anomaly.data.table.files import open_table
+from vae_anomaly.data.table.source import open_source
 from vae_anomaly.exceptions import DataError
 
 
 def scoring(header, features=("flow", "pressure"), **options):
-    options = {"features": features, "count": 2} | options
-    return TableSchema.for_scoring("new.csv", header, **options)
+    options = {"names": features, "n_features": 2} | options
+    return select_for_scoring("new.csv", header, **options)
 
 
 def test_fitting_uses_all_columns_but_some():
-    schema = TableSchema.for_fitting("t.csv", ["id", "flow", "pressure"], without=["id", "id"])
-    assert schema.names == ("flow", "pressure")
-    assert schema.extra == ("id",)
+    columns = select_for_fitting("t.csv", ["id", "flow", "pressure"], ignored=["id", "id"])
+    assert columns.features == ("flow", "pressure")
+    assert columns.unused == ("id",)
 
 
 @pytest.mark.parametrize(
-    ("header", "without", "message"),
+    ("header", "ignored", "message"),
     [
         (
             ["Flow", "pressure"],
@@ -42,19 +45,28 @@ def test_fitting_uses_all_columns_but_some():
         ),
     ],
 )
-def test_fitting_refuses(header, without, message):
+def test_fitting_refuses(header, ignored, message):
     with pytest.raises(DataError) as caught:
-        TableSchema.for_fitting("t.csv", header, without=without)
+        select_for_fitting("t.csv", header, ignored=ignored)
     assert str(caught.value) == message
 
 
 def test_scoring_matches_by_name():
-    schema = scoring(["site", "pressure", "flow"])
-    assert schema.names == ("flow", "pressure")
-    assert schema.extra == ("site",)
-    batch = pa.record_batch({"pressure": [1.0, 2.0], "flow": [3.0, 4.0]})
-    np.testing.assert_array_equal(schema.matrix(batch), [[3.0, 1.0], [4.0, 2.0]])
-    assert list(schema.frame(schema.matrix(batch)).columns) == ["flow", "pressure"]
+    columns = scoring(["site", "pressure", "flow"])
+    assert columns.features == ("flow", "pressure")
+    assert columns.unused == ("site",)
+
+
+def test_batches_and_frames_have_the_columns_in_the_order_of_the_model(tmp_path):
+    path = tmp_path / "new.csv"
+    path.write_text("site,pressure,flow\nx,1,3\ny,2,4\n")
+    scaler = ColumnScaler.from_rows(np.eye(2))
+    encoder = TableEncoder(("flow", "pressure"), scaler, "gaussian")
+    with open_source(open_table(path), encoder) as source:
+        (batch,) = source.batches()
+        np.testing.assert_array_equal(batch.records, [[3.0, 1.0], [4.0, 2.0]])
+        assert list(source.training_data(batch.records).columns) == ["flow", "pressure"]
+        assert source.notes == (f"note: {path}: the model does not know 'site'; ignored",)
 
 
 @pytest.mark.parametrize(
@@ -86,13 +98,13 @@ def test_scoring_lists_what_is_missing(header, message):
 def test_many_missing_columns_are_counted_not_listed():
     features = [f"sensor {i}" for i in range(40)]
     with pytest.raises(DataError, match=r"lacks 40 columns .* and 30 more"):
-        scoring(["x"], features=features, count=40)
+        scoring(["x"], features=features, n_features=40)
 
 
 def test_without_names_position_decides():
-    schema = scoring(["id", "b", "a"], features=None, without=["id"])
-    assert schema.names == ("b", "a")
-    assert not schema.named
+    columns = scoring(["id", "b", "a"], features=None, roles=["id"])
+    assert columns.features == ("b", "a")
+    assert columns.unused == ()
     with pytest.raises(
         DataError, match=r"new\.csv has 3 columns for the model, which was fitted on 2"
     ):
