@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from threading import Lock, local
@@ -99,12 +99,12 @@ def _mark_worker() -> None:
 
 
 def parallel_map(
-    work: Callable[[Task], Result], tasks: Iterable[Task], threads: int
-) -> Iterator[Result]:
+    work: Callable[[Task], Result], tasks: Sequence[Task], threads: int
+) -> Iterable[Result]:
     """Return the results of `work` on each task, in order, with at most `threads` at a time.
 
     A single task, and tasks of a call from within a worker, run in the calling thread when
-    their results are requested. The first exception is raised there, and tasks that have
+    their results are iterated over. The first exception is raised here, and tasks that have
     not started are cancelled.
 
     Examples
@@ -112,19 +112,11 @@ def parallel_map(
     >>> list(parallel_map(abs, [-1, 2, -3], threads=2))
     [1, 2, 3]
     """
-    queued = list(tasks)
-    if min(threads, len(queued)) <= 1 or getattr(_thread_state, "is_worker", False):
-        return map(work, queued)
-    return _pooled(work, queued, threads)
-
-
-def _pooled(
-    work: Callable[[Task], Result], tasks: Sequence[Task], threads: int
-) -> Iterator[Result]:
+    if min(threads, len(tasks)) <= 1 or getattr(_thread_state, "is_worker", False):
+        return map(work, tasks)
     with ThreadPoolExecutor(threads, initializer=_mark_worker) as pool:
         try:
-            for future in [pool.submit(work, task) for task in tasks]:
-                yield future.result()
+            return [future.result() for future in [pool.submit(work, task) for task in tasks]]
         except BaseException:  # KeyboardInterrupt too
             pool.shutdown(cancel_futures=True)
             raise

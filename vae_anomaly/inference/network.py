@@ -8,7 +8,7 @@ last bit.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -42,16 +42,17 @@ CUSTOM_BREADTH = 8
 """Assumed width of the widest layer of a custom network, as a multiple of its inputs."""
 
 
-def padded_batches(rows: int, *arrays: NDArray[Any]) -> Iterator[tuple[slice, list[NDArray[Any]]]]:
-    """Yield batches of `rows` rows of arrays of equal length, the last padded with zeros."""
-    n = len(arrays[0])
+def padded_batches(rows: int, *arrays: NDArray[Any]) -> list[tuple[slice, list[NDArray[Any]]]]:
+    """Return batches of `rows` rows of arrays of equal length, the last padded with zeros."""
+    n, batches = len(arrays[0]), []
     for start in range(0, n, rows):
         part = slice(start, min(start + rows, n))
         missing = rows - (part.stop - start)
         batch = [a[part] for a in arrays]
         if missing:
             batch = [np.pad(a, [(0, missing)] + [(0, 0)] * (a.ndim - 1)) for a in batch]
-        yield part, batch
+        batches.append((part, batch))
+    return batches
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,6 +37,9 @@ class NumpyEngine:
 
     def __init__(self, spec: NetworkSpec, weights: Weights) -> None:
         self.spec = spec
+        # One core for each call: products are too small to divide, and divided ones round
+        # differently on other numbers of cores.
+        self.threads = int(joblib.cpu_count())
         arrays = spec.unpack(weights)
         self.encoder = _layers(arrays, "encoder", len(spec.hidden))
         self.decoder = _layers(arrays, "decoder", len(spec.hidden))
@@ -44,15 +47,6 @@ class NumpyEngine:
         self.parameters = {
             name: arrays[name].astype(np.float64)[:, None] for name in self.joint.parameter_sizes
         }
-
-    @property
-    def threads(self) -> int:
-        """One core for each call.
-
-        Products are too small to divide, and divided ones round differently on other
-        numbers of cores.
-        """
-        return int(joblib.cpu_count())
 
     def encode(self, x: Weights) -> Codes:
         """Encode inputs."""

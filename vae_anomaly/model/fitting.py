@@ -106,7 +106,8 @@ def fit_model(
         )
     encoder = modality.fit(learned, records.given, records.names, parameters)
     spec = _spec(encoder, parameters, modality.defaults.latent_dim, len(learned))
-    data = InMemoryData.of(modality.augmented(encoder, learned, parameters), spec.joint)
+    versions = modality.augmented(encoder, learned, parameters)
+    data = InMemoryData.of(versions, spec.joint, encoder.explained)
     network, history = _train(spec, data, parameters, rng, checkpointer)
     noise = scoring_noise(spec, parameters.n_draws, rng)
 

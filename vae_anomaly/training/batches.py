@@ -40,6 +40,7 @@ class Batch(NamedTuple):
 
     x: Values  # (..., members, rows, inputs)
     target: Values  # (..., members, rows, targets); the same array where both are equal
+    observed: Values | None = None  # (..., members, rows, features), 1 or 0; None where all are
 
 
 class BatchStream(NamedTuple):
@@ -59,6 +60,10 @@ class TrainingData(Protocol):
     """Rows for training, in memory or not."""
 
     @property
+    def observed(self) -> Values | None:
+        """Which features of the rows are observed; None where all are."""
+
+    @property
     def fixed_parameters(self) -> Mapping[str, NDArray[np.float64]]:
         """Parameters that `JointLikelihood.estimate` found in the rows."""
 
@@ -75,22 +80,39 @@ class InMemoryData(NamedTuple):
     target: Values  # (versions n, targets)
     versions: int = 1  # of each row: i, i + n, i + 2 n and so on are versions of one row
     fixed_parameters: Mapping[str, NDArray[np.float64]] = {}
+    observed: Values | None = None  # (versions n, features), 1 or 0; None where all are
 
     @classmethod
-    def of(cls, versions: Iterable[Encoded], joint: JointLikelihood) -> Self:
-        """Take versions of the same encoded records."""
+    def of(
+        cls, versions: Iterable[Encoded], joint: JointLikelihood, explained: Rows | None = None
+    ) -> Self:
+        """Take versions of the same encoded records.
+
+        Parameters
+        ----------
+        versions : iterable of Encoded
+        joint : JointLikelihood
+        explained : ndarray of int, optional
+            Features of the targets, where records have features that are not observed.
+        """
         inputs: list[Values] = []
         targets: list[Values] = []
+        observed: list[Values] = []
         fixed: Mapping[str, NDArray[np.float64]] | None = None
         for encoded in versions:
             if fixed is None:
                 fixed = joint.estimate(encoded.targets)
             inputs.append(encoded.inputs.astype(np.float32))
+            if encoded.observed is not None:
+                seen = encoded.observed if explained is None else encoded.observed[:, explained]
+                observed.append(seen.astype(np.float32))
             same = encoded.targets is encoded.inputs
             targets.append(inputs[-1] if same else encoded.targets.astype(np.float32))
         x = np.concatenate(inputs)
         same = targets[0] is inputs[0]
-        return cls(x, x if same else np.concatenate(targets), len(inputs), fixed or {})
+        target = x if same else np.concatenate(targets)
+        mask = np.concatenate(observed) if observed else None
+        return cls(x, target, len(inputs), fixed or {}, mask)
 
     def divide(self, members: int, rng: np.random.RandomState) -> tuple[Rows, Rows]:
         """Return the training and the k validation rows of each member: (members, ...) both.
@@ -117,7 +139,8 @@ class InMemoryData(NamedTuple):
 
     def _taken(self, rows: NDArray[np.integer]) -> Batch:
         x = self.x[rows]
-        return Batch(x, x if self.target is self.x else self.target[rows])
+        observed = None if self.observed is None else self.observed[rows]
+        return Batch(x, x if self.target is self.x else self.target[rows], observed)
 
 
 def shuffled_batches(

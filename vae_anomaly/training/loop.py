@@ -86,18 +86,23 @@ def clipped(gradient: Tensor) -> Tensor:
     return tf.clip_by_norm(gradient, CLIP_NORM, axes=[1])
 
 
-def losses_of_members(terms: ElboTerms, beta: Tensor, trimmed: float = 0.0) -> Tensor:
+def losses_of_members(
+    terms: ElboTerms, beta: Tensor, trimmed: float = 0.0, observed: Tensor | None = None
+) -> Tensor:
     """Mean over rows of loss, reconstruction error and KL: (3, members), in nats.
 
     The share `trimmed` of rows with the greatest losses is left out (Shen and Sanghavi,
     "Learning with bad training data via iterative trimmed loss minimization", ICML 2019,
     :arxiv:`1810.11874`).
     """
+    log_likelihood = terms.log_likelihood  # (members, draws, n, features)
+    if observed is not None:
+        log_likelihood = log_likelihood * observed[:, None]
     if not trimmed:
-        reconstruction = -ops.mean(ops.sum(terms.log_likelihood, axis=-1), axis=(1, 2))
+        reconstruction = -ops.mean(ops.sum(log_likelihood, axis=-1), axis=(1, 2))
         kl = ops.mean(ops.sum(terms.kl, axis=-1), axis=1)
         return ops.stack([reconstruction + beta * kl, reconstruction, kl])
-    reconstruction = -ops.mean(ops.sum(terms.log_likelihood, axis=-1), axis=1)  # (members, n)
+    reconstruction = -ops.mean(ops.sum(log_likelihood, axis=-1), axis=1)  # (members, n)
     of_rows = ops.stack([reconstruction, ops.sum(terms.kl, axis=-1)])
     loss = tf.stop_gradient(of_rows[0] + beta * of_rows[1])
     kept = tf.math.ceil((1.0 - trimmed) * tf.cast(tf.shape(loss)[1], loss.dtype))
@@ -120,14 +125,12 @@ def pays_to_compile(spec: NetworkSpec, config: TrainingConfig) -> bool:
 
 @cached_by_spec
 def compiled_steps(
-    spec: NetworkSpec, optimizer: str, *, trimmed: float, xla: bool
+    spec: NetworkSpec, optimizer: str, *, trimmed: float, masked: bool, xla: bool
 ) -> Callable[..., Any]:
     """Build a TensorFlow function of many gradient steps."""
     vae = build_vae(spec)
-    rows, targets = (
-        tf.TensorSpec([None, spec.members, None, size], tf.float32)
-        for size in (spec.n_inputs, spec.n_targets)
-    )
+    widths = (spec.n_inputs, spec.n_targets, *([spec.n_features] if masked else []))
+    rows = [tf.TensorSpec([None, spec.members, None, width], tf.float32) for width in widths]
     number = tf.TensorSpec([], tf.float32)
     # State without a gradient, such as moving statistics, has no moments.
     zeros = tf.zeros([spec.members, spec.n_trainable])
@@ -139,7 +142,6 @@ def compiled_steps(
             tf.TensorSpec([spec.members, spec.n_weights], tf.float32),
             tf.nest.map_structure(tf.TensorSpec.from_tensor, before),
             rows,
-            targets,
             tf.TensorSpec([None, spec.members, None, spec.latent], tf.float32),
             tf.TensorSpec([], tf.int32),
             tf.TensorSpec([2], tf.int32),
@@ -150,8 +152,7 @@ def compiled_steps(
     def take_steps(
         weights: Tensor,
         moments: Any,
-        x: Tensor,  # (at least steps, members, batch, inputs)
-        target: Tensor,
+        rows: list[Tensor],  # (at least steps, members, batch, ...) each, see `as_tensors`
         noise: Tensor,  # (at least steps, members, batch, latent)
         steps: Tensor,
         seed: Tensor,  # (2,), of random layers in the first step; later steps count up
@@ -163,8 +164,9 @@ def compiled_steps(
             with tf.GradientTape() as tape:
                 tape.watch(weights)
                 with vae.with_weights(weights, state, seed=now_seed) as scope:
-                    terms = vae.elbo(x[i], target[i], noise[i][:, None], training=True)
-                now = losses_of_members(terms, beta, trimmed)
+                    x, target, *observed = (tensor[i] for tensor in rows)
+                    terms = vae.elbo(x, target, noise[i][:, None], training=True)
+                now = losses_of_members(terms, beta, trimmed, *observed)
                 # The sum over members, so that each follows its own gradient only.
                 total = tf.reduce_sum(now[0])
             gradient = tape.gradient(total, weights)
@@ -183,23 +185,22 @@ def compiled_steps(
 
 
 @cached_by_spec
-def compiled_held_out_loss(spec: NetworkSpec, *, trimmed: float) -> Callable[..., Any]:
+def compiled_held_out_loss(
+    spec: NetworkSpec, *, trimmed: float, masked: bool
+) -> Callable[..., Any]:
     """Build a TensorFlow function of the validation losses of the members: (members,)."""
     vae = build_vae(spec)
     weights = tf.TensorSpec([spec.members, spec.n_weights], tf.float32)
     number = tf.TensorSpec([], tf.float32)
-    rows, targets = (
-        tf.TensorSpec([spec.members, None, size], tf.float32)
-        for size in (spec.n_inputs, spec.n_targets)
-    )
+    widths = (spec.n_inputs, spec.n_targets, *([spec.n_features] if masked else []))
+    rows = [tf.TensorSpec([spec.members, None, width], tf.float32) for width in widths]
     noise = tf.TensorSpec([1, 1, None, spec.latent], tf.float32)
 
-    @tf.function(input_signature=[weights, rows, targets, noise, number])
-    def held_out_loss(
-        weights: Tensor, x: Tensor, target: Tensor, noise: Tensor, beta: Tensor
-    ) -> Any:
+    @tf.function(input_signature=[weights, rows, noise, number])
+    def held_out_loss(weights: Tensor, rows: list[Tensor], noise: Tensor, beta: Tensor) -> Any:
+        x, target, *observed = rows
         with vae.with_weights(weights):
-            return losses_of_members(vae.elbo(x, target, noise), beta, trimmed)[0]
+            return losses_of_members(vae.elbo(x, target, noise), beta, trimmed, *observed)[0]
 
     return held_out_loss
 
@@ -225,9 +226,15 @@ class Training:
         self.config, self.latent = config, spec.latent
         trimmed = config.contamination or 0.0
         self._take_steps = compiled_steps(
-            spec, config.optimizer, trimmed=trimmed, xla=pays_to_compile(spec, config)
+            spec,
+            config.optimizer,
+            trimmed=trimmed,
+            masked=rows.observed is not None,
+            xla=pays_to_compile(spec, config),
         )
-        self._held_out_loss = compiled_held_out_loss(spec, trimmed=trimmed)
+        self._held_out_loss = compiled_held_out_loss(
+            spec, trimmed=trimmed, masked=rows.observed is not None
+        )
         self.weights = tf.constant(build_vae(spec).initial_weights(rng, rows.fixed_parameters))
         self._seed = int(rng.randint(2**31 - 1))
         self._bits = np.random.SFC64(self._seed)
@@ -252,7 +259,7 @@ class Training:
     def validate(self) -> NDArray[np.float32]:
         """Compute the validation losses of the members with the current weights."""
         beta, _ = self._rates
-        loss = self._held_out_loss(self.weights, *self._held_out, self._validation_noise, beta)
+        loss = self._held_out_loss(self.weights, self._held_out, self._validation_noise, beta)
         return loss.numpy()
 
     def run_interval(self) -> None:
@@ -272,7 +279,7 @@ class Training:
             steps, batch = min(self._steps_per_call, end - first), next(self._stream.batches)
             shape = (*batch.x.shape[:-1], self.latent)
             noise = self._draws.standard_normal(shape, dtype=np.float32)
-            arguments = (*as_tensors(batch), noise, steps, tf.constant([self._seed, first]))
+            arguments = (as_tensors(batch), noise, steps, tf.constant([self._seed, first]))
             self.weights, self.moments, more = self._take_steps(
                 self.weights, self.moments, *arguments, *self._rates
             )
@@ -389,7 +396,11 @@ def steps_per_call(spec: NetworkSpec, config: TrainingConfig) -> int:
     return max(steps for steps in range(1, limit + 1) if config.validation_interval % steps == 0)
 
 
-def as_tensors(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Convert a batch to tensors, to one tensor where inputs and targets are equal."""
+def as_tensors(batch: Batch) -> list[Tensor]:
+    """Convert a batch to tensors: inputs, targets and, if there are any, masks.
+
+    Equal inputs and targets are one tensor.
+    """
     x = tf.constant(batch.x)
-    return x, x if batch.target is batch.x else tf.constant(batch.target)
+    tensors = [x, x if batch.target is batch.x else tf.constant(batch.target)]
+    return tensors if batch.observed is None else [*tensors, tf.constant(batch.observed)]
