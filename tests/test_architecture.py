@@ -12,7 +12,7 @@ import vae_anomaly
 PACKAGE = Path(vae_anomaly.__file__).parent
 
 ROOMS = [
-    {"exceptions", "names", "_text", "_version"},
+    {"exceptions", "names", "_text", "_types", "_version"},
     {"_parameters", "_threads"},
     {"storage"},
     {"stats"},

@@ -113,14 +113,14 @@ def test_without_names_position_decides():
 
 def test_labels_of_normal_rows():
     labels = [*NORMAL_LABELS, "Normal", "FALSE", 0, 0.0, False, " ok "]
-    assert not anomalous(labels, table="t", column="c").any()
-    assert anomalous(["1", 1], table="t", column="c").all()
+    assert not anomalous(labels, source="t", column="c").any()
+    assert anomalous(["1", 1], source="t", column="c").all()
     labels = ["1", "true", "yes", "anomaly", "crack", 1, 2.0, True, "-1", "malignant"]
-    assert anomalous(["ok", *labels], table="t", column="c").tolist() == [False] + [True] * 10
+    assert anomalous(["ok", *labels], source="t", column="c").tolist() == [False] + [True] * 10
 
 
 def test_normal_labels_can_be_given():
-    got = anomalous([1, -1, "1.0"], table="t", column="c", normal=["1"])
+    got = anomalous([1, -1, "1.0"], source="t", column="c", normal=["1"])
     assert got.tolist() == [False, True, False]
 
 
@@ -144,17 +144,17 @@ def test_normal_labels_can_be_given():
 )
 def test_labels_that_are_refused(values, normal, message):
     with pytest.raises(DataError) as caught:
-        anomalous(values, table="t.csv", column="c", normal=normal)
+        anomalous(values, source="t.csv", column="c", normal=normal)
     assert message in str(caught.value)
 
 
 def test_labels_of_which_none_is_known_to_be_normal_are_refused():
     with pytest.raises(DataError, match="none of the labels 'healthy', 'sick' is known to mean"):
-        anomalous(["healthy", "sick"], table="t.csv", column="state")
-    assert anomalous(["sick", "sick"], table="t.csv", column="state").all()
+        anomalous(["healthy", "sick"], source="t.csv", column="state")
+    assert anomalous(["sick", "sick"], source="t.csv", column="state").all()
 
 
 @pytest.mark.parametrize("missing", ["NA", "nan", float("nan"), None, " "])
 def test_missing_labels_are_refused_however_they_are_spelled(missing):
     with pytest.raises(DataError, match="row 2, column 'state': expected a label, got an empty"):
-        anomalous(["ok", missing], table="t.csv", column="state")
+        anomalous(["ok", missing], source="t.csv", column="state")

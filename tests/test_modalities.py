@@ -56,7 +56,7 @@ def npz(path):
 
 
 TABLE = TableEncoder(("a", "b", "c"), ColumnScaler.from_rows(np.eye(3)), "gaussian")
-PIXELS = ColumnScaler.from_pixels(np.eye(128), 1)
+PIXELS = ColumnScaler.from_channels(np.eye(128), 1)
 IMAGE = ImageEncoder((8, 16, 1), 255.0, 0.0, PIXELS, "gaussian")
 
 # Name -> function that writes the file, encoder, records, keys.
@@ -484,7 +484,7 @@ def test_the_layout_of_a_fit_is_that_of_later_sources(plates):
     found = modality("image")
     source = images(plates, None, fitting=True, image_size=(4, 6), resize="letterbox")
     pixels = np.concatenate([batch.records for batch in source.batches()])
-    scaler = ColumnScaler.from_pixels(np.float64(pixels.reshape(3, -1)), 1)
+    scaler = ColumnScaler.from_channels(np.float64(pixels.reshape(3, -1)), 1)
     encoder = ImageEncoder(source.layout.shape, 255.0, 0.0, scaler, "gaussian")
     assert encoder.resize is None
     bound = found.bind(encoder, source)
@@ -495,7 +495,7 @@ def test_the_layout_of_a_fit_is_that_of_later_sources(plates):
 
 
 def test_models_of_other_channels_take_no_files(plates):
-    scaler = ColumnScaler.from_pixels(np.eye(8), 2)
+    scaler = ColumnScaler.from_channels(np.eye(8), 2)
     encoder = ImageEncoder((2, 2, 2), 255.0, 0.0, scaler, "gaussian")
     with pytest.raises(DataError, match=r"fitted on images of 2 channels\. Files give 1 or 3"):
         images(plates, encoder)

@@ -1,11 +1,12 @@
-"""What the parameters of an estimator must be, in one table and one sentence."""
+"""Checks of parameters: rules, and one sentence for each violation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from numbers import Integral, Real
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from vae_anomaly._types import Parameter
 from vae_anomaly.exceptions import ParameterError
 
 __all__ = ["Rule", "check_parameters", "integer", "number", "one_of", "optional", "units"]
@@ -14,11 +15,11 @@ __all__ = ["Rule", "check_parameters", "integer", "number", "one_of", "optional"
 class Rule(NamedTuple):
     """A test of a value, and the words that complete "must be ..."."""
 
-    holds: Callable[[Any], bool]
+    holds: Callable[[Parameter], bool]
     words: str
 
 
-def _is_number(value: Any, kind: type) -> bool:
+def _is_number(value: Parameter, kind: type) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool) and value == value
 
 
@@ -30,7 +31,7 @@ def integer(least: int) -> Rule:
 def number(low: float, high: float, bounds: str) -> Rule:
     """Real numbers in an interval whose ends `bounds`, such as "(]", open or close."""
 
-    def holds(value: Any) -> bool:
+    def holds(value: Parameter) -> bool:
         if not _is_number(value, Real):
             return False
         above = value > low if bounds[0] == "(" else value >= low
@@ -40,7 +41,7 @@ def number(low: float, high: float, bounds: str) -> Rule:
     return Rule(holds, f"a number in {bounds[0]}{low:g}, {high:g}{bounds[1]}")
 
 
-def one_of(names: Any) -> Rule:
+def one_of(names: Collection[str]) -> Rule:
     """Strings from a list."""
     words = ", ".join(repr(name) for name in names)
     return Rule(lambda v: isinstance(v, str) and v in names, f"one of {words}")
@@ -60,7 +61,7 @@ def units() -> Rule:
     )
 
 
-def check_parameters(estimator: Any, rules: Mapping[str, Rule]) -> None:
+def check_parameters(estimator: object, rules: Mapping[str, Rule]) -> None:
     """Raise for the first parameter that breaks its rule.
 
     Raises

@@ -34,7 +34,7 @@ class ParameterError(VAEAnomalyError, ValueError):
 
 
 class DataError(VAEAnomalyError, ValueError):
-    """Input data cannot be used: rows, columns, cells, images or labels."""
+    """Input data cannot be used: records, columns, cells or labels."""
 
 
 class ModelFileError(VAEAnomalyError, ValueError):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly._parameters import check_parameters
+from vae_anomaly._types import KerasModel
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.calibration import Calibration
@@ -61,7 +61,7 @@ def save(detector: VAEDetector, path: str | Path) -> str:
     return save_model(detector.model_, path)
 
 
-def load(path: str | Path, *, networks: tuple[Any, Any] | None = None) -> VAEDetector:
+def load(path: str | Path, *, networks: tuple[KerasModel, KerasModel] | None = None) -> VAEDetector:
     """Read a detector that `save` wrote. Nothing in the file is executed.
 
     Parameters

@@ -12,11 +12,12 @@ Tables and images are two implementations. No other room names a modality.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._types import Architecture, Json, JsonObject, Records, Symbol
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.stats.likelihoods import Block
 
@@ -42,9 +43,6 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-
-Records: TypeAlias = Any
-"""Records as `Encoder.encode` of their modality takes them; an array, most often."""
 
 ArrayTypes = dict[str, tuple[str, tuple[int, ...]]]
 """Name -> (dtype, shape) of arrays in a file."""
@@ -219,7 +217,7 @@ class Outline(NamedTuple):
 class EncoderState(NamedTuple):
     """Contents of an encoder for a model file: plain settings and arrays."""
 
-    settings: dict[str, Any]
+    settings: JsonObject
     arrays: dict[str, Array]
 
 
@@ -264,7 +262,7 @@ class Encoder(Protocol):
             If the shape is not that of the training data.
         """
 
-    def encode(self, records: Any) -> Encoded:
+    def encode(self, records: Records) -> Encoded:
         """Encode records."""
 
     def decode(self, targets: Array, like: Records = None) -> Records:
@@ -273,7 +271,7 @@ class Encoder(Protocol):
         With `like` in its units and form.
         """
 
-    def in_graph(self, rows: Any) -> tuple[Any, Any, Any]:
+    def in_graph(self, rows: Symbol) -> tuple[Symbol, Symbol, Symbol]:
         """Add `encode` to an ONNX graph: inputs, targets and penalty of a symbolic matrix."""
 
     def standardized(self, records: Records) -> Array | None:
@@ -282,14 +280,14 @@ class Encoder(Protocol):
         None if single features mean nothing by themselves.
         """
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> JsonObject:
         """Return what `inspect` says of the data, in plain values."""
 
     def to_state(self) -> EncoderState:
         """Return what a model file stores."""
 
     @classmethod
-    def outline_of(cls, settings: Mapping[str, Any]) -> Outline:
+    def outline_of(cls, settings: Mapping[str, Json]) -> Outline:
         """Check settings from a file, and return the outline of their encoder.
 
         Raises
@@ -299,7 +297,7 @@ class Encoder(Protocol):
         """
 
     @classmethod
-    def array_types(cls, settings: Mapping[str, Any]) -> ArrayTypes:
+    def array_types(cls, settings: Mapping[str, Json]) -> ArrayTypes:
         """Return the types and shapes of the arrays that go with sound settings."""
 
     @classmethod
@@ -316,7 +314,7 @@ class Encoder(Protocol):
 class Rows(NamedTuple):
     """Rows of the result that are ready."""
 
-    keys: Any
+    keys: pa.Array
     scores: Array
     contributions: Array | None
 
@@ -352,7 +350,7 @@ class Defaults(NamedTuple):
 class DataParameters(Protocol):
     """Parameters of a detector that concern its encoder."""
 
-    architecture: Any
+    architecture: Architecture
     likelihood: str
     smoothing: float | None
     shift: float | None
@@ -394,7 +392,7 @@ class Modality(Protocol):
         *,
         fitting: bool = False,
         labelled: bool = False,
-        **options: Any,
+        **options: Json,
     ) -> Source:
         """Open a source; a fitted encoder brings the settings for scoring.
 
@@ -426,7 +424,7 @@ class Modality(Protocol):
         """Return array-like data as a matrix, one record a row, for scikit-learn to validate."""
 
     def fit(
-        self, records: Array, X: Any, names: Sequence[str] | None, parameters: DataParameters
+        self, records: Array, X: Records, names: Sequence[str] | None, parameters: DataParameters
     ) -> Encoder:
         """Fit the encoder to training records.
 

@@ -18,7 +18,7 @@ NORMAL_LABELS = ("0", "false", "no", "normal", "good", "ok", "negative", "benign
 
 
 def anomalous(
-    values: Sequence[object], *, table: str, column: str, normal: Sequence[str] = ()
+    values: Sequence[object], *, source: str, column: str, normal: Sequence[str] = ()
 ) -> NDArray[np.bool_]:
     """Return which rows are anomalies by their labels.
 
@@ -26,7 +26,7 @@ def anomalous(
     ----------
     values : sequence
         Labels: text, numbers or booleans.
-    table, column : str
+    source, column : str
         Origin of the labels in messages.
     normal : sequence of str
         Labels of normal rows, in this case; by default `NORMAL_LABELS` in
@@ -45,33 +45,33 @@ def anomalous(
 
     Examples
     --------
-    >>> anomalous(["OK", "crack", 0.0], table="t.csv", column="state").tolist()
+    >>> anomalous(["OK", "crack", 0.0], source="t.csv", column="state").tolist()
     [False, True, False]
     """
     texts = [_label_text(value) for value in values]
     if "" in texts:
         raise DataError(
-            f"{table}, row {texts.index('') + 1}, column {shown(column)}: expected a label, got an "
-            f"empty or missing cell. Fill it in or remove the row."
+            f"{source}, row {texts.index('') + 1}, column {shown(column)}: expected a label, got "
+            f"an empty or missing cell. Fill it in or remove the row."
         )
     if normal:
         wanted = {_label_text(label) for label in normal}
         is_normal = np.array([text in wanted for text in texts], dtype=bool)
         if texts and not is_normal.any():
             raise DataError(
-                f"{table}, column {shown(column)}: no row has the normal label "
+                f"{source}, column {shown(column)}: no row has the normal label "
                 f"{listed(list(normal))}. Its labels are {listed(sorted(set(texts)))}."
             )
         return ~is_normal
     if "-1" in texts and set(texts) <= {"-1", "1"}:
         raise DataError(
-            f"{table}, column {shown(column)}: labels -1 and 1 are ambiguous: scikit-learn's "
+            f"{source}, column {shown(column)}: labels -1 and 1 are ambiguous: scikit-learn's "
             f"anomalies are -1, others' are 1. Say which rows are normal with --normal-label."
         )
     is_normal = np.array([text.casefold() in NORMAL_LABELS for text in texts], dtype=bool)
     if len(set(texts)) > 1 and not is_normal.any():
         raise DataError(
-            f"{table}, column {shown(column)}: none of the labels {listed(sorted(set(texts)))} is "
+            f"{source}, column {shown(column)}: none of the labels {listed(sorted(set(texts)))} is "
             f"known to mean normal. Say which does with --normal-label."
         )
     return ~is_normal

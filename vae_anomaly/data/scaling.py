@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._types import JsonObject, Symbol
 from vae_anomaly.data.base import ArrayTypes, Encoded
 from vae_anomaly.stats.soft_clip import (
     CLIP_THRESHOLD,
@@ -25,9 +25,6 @@ from vae_anomaly.stats.soft_clip import (
 __all__ = ["ColumnScaler"]
 
 Array = NDArray[np.float64]
-
-Symbol = Any
-"""A tensor of an ONNX graph, see `inference.onnx_graph.Symbol`."""
 
 
 OUTLYING = 10.0
@@ -103,12 +100,11 @@ class ColumnScaler:
         )
 
     @classmethod
-    def from_pixels(cls, rows: Array, channels: int) -> ColumnScaler:
-        """Measure flattened images, all pixels of a channel together.
+    def from_channels(cls, rows: Array, channels: int) -> ColumnScaler:
+        """Measure rows of pixels, all pixels of a channel together.
 
-        Pixels share a unit: one that hardly ever changes is no more telling for
-        it. And all reach the network, those that were constant included: a
-        convolution needs the whole image.
+        Pixels share a unit: one that hardly ever changes is not more informative. All
+        are inputs of the networks, also constant ones: a convolution needs the whole grid.
         """
         one = cls.from_rows(rows.reshape(-1, channels))
         pixels = rows.shape[1] // channels
@@ -179,7 +175,7 @@ class ColumnScaler:
         rows[:, self.varies] = low[self.varies] + targets * span[self.varies]
         return rows
 
-    def describe(self, names: Sequence[str]) -> list[dict[str, Any]]:
+    def describe(self, names: Sequence[str]) -> list[JsonObject]:
         """Return the properties of each column in plain values."""
         return [
             {

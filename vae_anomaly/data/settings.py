@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from vae_anomaly._types import Json
 from vae_anomaly.data.base import Outline
 from vae_anomaly.stats.likelihoods import LIKELIHOODS, Block
 
@@ -13,7 +13,7 @@ __all__ = ["checked_outline", "is_text"]
 COMMON = {"likelihood", "n_features", "n_inputs"}
 
 
-def checked_outline(settings: Mapping[str, Any], further: set[str]) -> Outline:
+def checked_outline(settings: Mapping[str, Json], further: set[str]) -> Outline:
     """Check the settings that encoders with one likelihood share, and the names of all.
 
     Returns

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vae_anomaly._parameters import check_parameters
+from vae_anomaly._types import Architecture, Parameter
 from vae_anomaly.data.registry import modality_of_array
 from vae_anomaly.estimator.generation import GenerativeMethods
 from vae_anomaly.estimator.scoring import ScoringMethods
@@ -44,138 +45,136 @@ class VAEDetector(
 ):
     """Anomaly detection by the evidence lower bound of a variational autoencoder.
 
-    Learns from rows that are (almost) all normal. The anomaly score of a row is
-    its reconstruction error plus the divergence of its code, in nats of the
-    standardised columns: of rows beside the training rows that are most alike, of
-    images minus the ELBO; `score_type` says more.
+    Learns from rows that are (almost) all normal. The anomaly score of a row is its
+    reconstruction error plus the divergence of its code, in nats of the standardised
+    columns: for rows relative to the most similar training rows, for images minus the
+    ELBO; see `score_type`.
 
     Parameters
     ----------
     architecture : {"auto", "dense", "conv", "conv_bn"} or pair, default="auto"
-        Kind of network. "conv" is for images: 3x3 convolutions that halve the
-        image, 32 filters and then twice as many each time up to 128, and their
-        transposes; "conv_bn" normalises the outputs of each by batch. "auto" is
-        "dense". Or an encoder and a decoder of your own, see Notes.
+        Type of network. "conv" is for images: 3x3 convolutions that halve the image,
+        with 32 filters and then twice as many each time up to 128, and their
+        transposes; "conv_bn" adds batch normalisation. "auto" is "dense". Or a pair
+        (encoder, decoder) of custom networks, see Notes.
     latent_dim : int or None, default=None
-        Latent dimensions. Those that the data do not need go unused. None is 32
-        for rows and 8 for images. Networks of your own have theirs, and this is
-        ignored.
+        Latent dimensions. Those that the data do not need stay unused. None is 32 for
+        rows and 8 for images. Custom networks determine it, and it is ignored.
     hidden_units : tuple of int or None, default=None
-        Sizes of the encoder's dense hidden layers, after any convolutions; a
-        dense decoder mirrors them. None is (128, 64), (16,) for "conv", and
-        (20,) for "conv_bn".
+        Sizes of the dense hidden layers of the encoder, after any convolutions; a dense
+        decoder mirrors them. None is (128, 64), (16,) for "conv", and (20,) for
+        "conv_bn".
     smoothing : float or None, default=None
-        Standard deviation, in pixels, of the Gaussian that smooths images
-        before they are learned or scored. None is 1/28 of their longer side for
-        "dense", else 0.
+        Standard deviation, in pixels, of the Gaussian that smooths images before
+        training and scoring. None is 1/28 of their longer side for "dense", else 0.
     shift : float or None, default=None
-        Pixels by which training images are moved up, down, left and right, as
-        further images to learn from. None is 1/28 of the longer side for
-        "dense", unless the images are very many, else 0.
+        Pixels by which copies of the training images are shifted up, down, left and
+        right, to augment the data. None is 1/28 of the longer side for "dense", unless
+        the images are very many, else 0.
     likelihood : str, default="gaussian"
         Distribution of a column given the latent code. "gaussian" has one variance a
-        column, "heteroscedastic" a variance that the decoder tells anew for each
-        row. "student_t" has heavy tails, for columns with outliers among the normal
-        rows. "discretized_logistic" gives columns whose values lie on a lattice, as
-        counts and codes do, the probability of their step, others a logistic density.
-        "bernoulli" is the log loss for values in [0, 1]; columns that leave the
-        interval in training are first scaled into it by their minimum and maximum.
+        column, "heteroscedastic" a variance that is an output of the decoder, different
+        for each row. "student_t" has heavy tails, for columns with outliers among the
+        normal rows. "discretized_logistic" is the probability of a step for columns
+        whose values lie on a lattice, as counts and codes do, else a logistic density.
+        "bernoulli" is the log loss for values in [0, 1]; columns that leave the interval
+        in training are first scaled into it by their minimum and maximum.
     variance : float or None, default=None
-        Variance of "gaussian", in squared standard deviations of the column.
-        None learns one for each column. With 0.5 the reconstruction error is
-        the sum of squared errors, plus a constant.
+        Variance of "gaussian", in squared standard deviations of the column. None learns
+        one for each column. With 0.5 the reconstruction error is the sum of squared
+        errors, plus a constant.
     prior : {"aggregated", "normal"}, default="aggregated"
-        p(z) of scores that are made of the ELBO: a mixture of N(0, I) and of the
-        q(z|x) of up to 256 training rows, or N(0, I) alone. Training is against
-        N(0, I).
+        Prior p(z) of scores that contain the ELBO: a mixture of N(0, I) and of the
+        q(z|x) of up to 256 training rows, or N(0, I) alone. Training is against N(0, I).
     beta : float, default=1.0
-        Weight of the KL divergence in training and in the score. With 0 the
-        network is a plain autoencoder: posterior means are decoded.
+        Weight of the KL divergence in training and in the score. With 0 the network is a
+        plain autoencoder: posterior means are decoded.
     n_members : int or None, default=None
-        Networks that are trained side by side and whose scores are averaged.
-        None is 4 for dense networks and 1 for others.
+        Networks that are trained together and whose scores are averaged. None is 4 for
+        dense networks and 1 for others.
     score_type : str, default="auto"
-        What `score_samples` is minus of: "exemplar", "elbo",
-        "importance_weighted", "reconstruction", "kl", "typicality" or
-        "latent_distance"; see `vae_anomaly.stats.scores`. "auto" is "exemplar" for rows
-        and "elbo" for images.
+        Anomaly score: "exemplar", "elbo", "importance_weighted", "reconstruction", "kl",
+        "typicality" or "latent_distance"; see `vae_anomaly.stats.scores`. "auto" is
+        "exemplar" for rows and "elbo" for images.
     n_draws : int, default=2
-        Latent draws over which the ELBO is averaged: corners of a cube, in
-        opposite pairs. They are drawn once, in `fit`: scores are deterministic.
+        Latent draws over which the ELBO is averaged: corners of a cube, in opposite
+        pairs. They are drawn once, in `fit`: scores are deterministic.
     optimizer : {"adam", "rmsprop"}, default="adam"
-        Rule of the gradient steps, with the constants that Keras gives it.
+        Optimizer, with the constants of Keras.
     learning_rate : float, default=1e-3
-        Of the optimizer.
+        Learning rate of the optimizer.
     batch_size : int, default=128
-        Rows in a gradient step.
+        Rows of a gradient step.
     max_steps : int, default=3000
-        Gradient steps at most.
+        Maximum number of gradient steps.
     patience : int, default=10
-        Rounds of 100 steps after which training stops if no network has come to
-        do better on a tenth of its rows, which it is not trained on. Each keeps
-        its best weights.
+        Validation intervals of 100 steps without improvement of any member after which
+        training stops. A member validates on a tenth of the rows, on which it is not
+        trained, and keeps its best weights.
     false_alarm_rate : float in (0, 1), default=0.01
         Share of fresh normal rows that may be flagged. The threshold comes from
-        calibration rows that the networks were not trained on: a fifth of the rows,
-        up to three tenths where the rate needs them. See Notes.
+        calibration rows that the networks are not trained on: a fifth of the rows, up to
+        three tenths where the rate needs them. See Notes.
     contamination : float in (0, 0.5] or None, default=None
-        If given, the threshold flags this share of the training rows instead,
-        as in scikit-learn's outlier detectors, and no row is kept for
-        calibration. The share with the greatest losses is left out of every
-        gradient step, and that with the worst ELBO is no reference for scores; nor
-        are the two training rows that are nearest to the one that is scored.
+        If given, the threshold flags this share of the training rows instead, as in
+        scikit-learn's outlier detectors, and there are no calibration rows. The share
+        with the greatest losses is left out of every gradient step, that with the worst
+        ELBO is no reference for scores, and the two training rows nearest to a scored
+        row give it no support.
     threshold : float or None, default=None
         If given, rows with a greater anomaly score, in nats, are flagged.
     random_state : int, RandomState or None, default=None
         Source of the starting weights, the order of rows, and all noise.
     callback : callable or None, default=None
-        Called with the `History` so far after each round of training. Return
-        True to end training early; the best weights so far are kept.
+        Called with the `History` after each validation interval. Training stops if it
+        returns True; the best weights so far are kept.
     checkpoint : str, PathLike, Checkpoint or None, default=None
-        Directory where `fit` keeps how far training is. If it is killed, a later
-        `fit` with the same data and parameters goes on from there, and ends with the
-        same scores to the last bit. Needs a `random_state` that is an int. The file
-        is removed when `fit` is done; with a `Checkpoint`, when you say.
+        Directory of checkpoints. After an interruption, a later `fit` with the same data
+        and parameters resumes, and gives the same scores to the last bit. Needs an int as
+        `random_state`. `fit` removes the file at its end; for a `Checkpoint`, its owner
+        does.
 
     Attributes
     ----------
+    model_ : Model
+        The fitted model. The other attributes are views of it.
     offset_ : float
         Minus the threshold: ``decision_function = score_samples - offset_``.
     calibration_scores_ : ndarray
         Anomaly scores of the calibration rows, ascending; empty with
         `contamination` or `threshold`.
     history_ : History
-        Losses after each round of training.
+        Losses after each validation interval.
     latent_kl_ : ndarray of shape (n_members, latent_dim)
         Mean KL divergence of each latent dimension from N(0, 1) over the training
         rows, in nats: near zero where a dimension is not used.
     prior_ : ndarray of shape (n_members, m, 2 * latent_dim) or None
         Means and log-variances of the components of an aggregated prior.
     image_shape_ : tuple of (height, width, channels) or None
-        Of the images that it was fitted on, if it was.
+        Shape of the training images; None for rows.
     smoothing_ : float
-        Pixels by which images are smoothed; 0 for rows.
+        Standard deviation, in pixels, of the smoothing of images; 0 for rows.
     picture_scale_ : float
         255 if it was fitted on images of 8 bits, else 1.
     columns_ : ColumnScaler
         Centre, scale and range of each column.
     network_spec_ : NetworkSpec
-        Shape of the networks.
+        Structure of the networks.
     weights_ : ndarray of shape (n_members, n_weights)
         Weights of the networks.
     noise_ : ndarray of shape (n_draws, latent_dim)
-        The latent draws that scoring uses.
+        Latent draws of scores.
     reference_ : Reference
-        Training rows as the networks see them.
+        Training rows in the coordinates of the networks.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of str
-        Names of the columns, where they had names.
+        Names of the columns, if they had names.
 
     See Also
     --------
-    sklearn.ensemble.IsolationForest : Splits at random; no training to speak of.
-    sklearn.neighbors.LocalOutlierFactor : Compares densities of neighbourhoods.
+    sklearn.ensemble.IsolationForest : Random splits, with hardly any training.
+    sklearn.neighbors.LocalOutlierFactor : Densities of neighbourhoods.
 
     Notes
     -----
@@ -183,27 +182,27 @@ class VAEDetector(
     with probability ``floor((n + 1) false_alarm_rate) / (n + 1)``, and n is chosen so
     that this is the rate itself; below ``1 / false_alarm_rate - 1`` rows it is
     ``1 / (n + 1)``, and `fit` warns. The probability is over the draw of calibration
-    rows as well: `vae_anomaly.stats.thresholds.false_alarm_interval` says how far from it
-    one draw may lie [3]_. While there is room, calibration rows are also exemplars of
-    the score, each for all others: the probability is then a hair below the one said.
+    rows as well: `vae_anomaly.stats.thresholds.false_alarm_interval` is the interval for
+    one draw [3]_. Where there is room, calibration rows are also exemplars of the score,
+    each for all others: the probability is then slightly lower.
 
-    ``architecture=(encoder, decoder)`` takes functional or Sequential Keras models
-    with one input. The encoder takes rows, (n, columns), or any shape of as many
-    numbers, or images as they are; standardised, and a column that was constant in
-    training is always 0. It makes means and log-variances of the code: two outputs
-    of shape (n, latent), others after them are ignored, or one of (n, 2 latent).
-    The decoder takes (n, latent) and makes what the encoder takes, flattened or not:
-    means, or logits of the Bernoulli; not twice as many, as "heteroscedastic" asks for.
+    Custom networks, ``architecture=(encoder, decoder)``, are functional or Sequential
+    Keras models with one input. The encoder takes rows, (n, columns), or any shape of as
+    many numbers, or images as they are; standardised, with 0 for a column that was
+    constant in training. Its outputs are means and log-variances of the code: two of
+    shape (n, latent), further ones are ignored, or one of (n, 2 latent). The decoder
+    takes (n, latent) and returns the shape that the encoder takes, flattened or not:
+    means, or logits of the Bernoulli; "heteroscedastic" needs two outputs a column and
+    is not supported.
 
     Every member starts from the weights that the models have when `fit` is called;
-    layers with ``trainable=False`` stay as they are. The models themselves are
-    never changed, what was learned is in `weights_`. Dropout and batch
-    normalisation work as in Keras; layers that draw need a
-    ``keras.random.SeedGenerator``, as Keras' own have, and losses that layers add,
-    such as weight decay, are left out. Clones and pickles need layers that Keras
-    can copy: decorate those that you wrote with
-    ``keras.saving.register_keras_serializable()``. A file holds the weights, not
-    the models: ``load(path, networks=(encoder, decoder))`` asks for them again.
+    layers with ``trainable=False`` stay as they are. The models themselves are never
+    changed; the learned weights are in `weights_`. Dropout and batch normalisation work
+    as in Keras; random layers need a ``keras.random.SeedGenerator``, as those of Keras
+    have, and losses that layers add, such as weight decay, are ignored. Clones and
+    pickles need layers that Keras can copy: decorate your own with
+    ``keras.saving.register_keras_serializable()``. A file holds the weights, not the
+    models: ``load(path, networks=(encoder, decoder))`` needs them again.
 
     References
     ----------
@@ -225,7 +224,7 @@ class VAEDetector(
     >>> detector.predict([[1, 1, -1], [1, -1, 1]])
     array([ 1, -1])
 
-    With networks of your own:
+    With custom networks:
 
     >>> import keras
     >>> encoder = keras.Sequential(
@@ -242,7 +241,7 @@ class VAEDetector(
     def __init__(
         self,
         *,
-        architecture: str | tuple[Any, Any] = "auto",
+        architecture: Architecture = "auto",
         latent_dim: int | None = None,
         hidden_units: tuple[int, ...] | None = None,
         smoothing: float | None = None,
@@ -292,7 +291,7 @@ class VAEDetector(
 
     # ----------------------------------------------------------------------------- fitting
 
-    def fit(self, X: ArrayLike, y: Any = None) -> Self:
+    def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Fit the model to normal records.
 
         Parameters
@@ -344,7 +343,7 @@ class VAEDetector(
         return self
 
     @classmethod
-    def from_model(cls, model: Model, **parameters: Any) -> Self:
+    def from_model(cls, model: Model, **parameters: Parameter) -> Self:
         """Wrap a fitted model; `parameters` replace those that it was fitted with."""
         detector = cls(**{**model.parameters, **parameters})
         detector.model_ = model

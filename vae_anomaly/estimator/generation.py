@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
@@ -75,7 +73,7 @@ class GenerativeMethods(FittedAttributes):
             )
         return self.model_.sample(n_samples, check_random_state(random_state))
 
-    def decode(self, z: ArrayLike, member: int | None = None) -> Any:
+    def decode(self, z: ArrayLike, member: int | None = None) -> Array:
         """Decode latent codes to expected rows.
 
         Latent spaces of different members are unrelated: the same code means different
@@ -113,7 +111,7 @@ class GenerativeMethods(FittedAttributes):
             )
         return self.model_.decode(codes, member)
 
-    def interpolate(self, a: ArrayLike, b: ArrayLike, steps: int = 8) -> Any:
+    def interpolate(self, a: ArrayLike, b: ArrayLike, steps: int = 8) -> Array:
         """Decode codes on the straight line between those of two rows or images.
 
         Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -86,7 +86,7 @@ class ScoringMethods(FittedAttributes):
         index = X.index if isinstance(X, pd.DataFrame) else None
         return pd.DataFrame(values, columns=names, index=index)
 
-    def score(self, X: ArrayLike, y: Any = None) -> float:
+    def score(self, X: ArrayLike, y: object = None) -> float:
         """Average the ELBO over rows: how well the model fits them, whatever `score_type` is.
 
         By it `GridSearchCV` and `cross_val_score` can compare models without

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._threads import parallel_map
+from vae_anomaly._types import AnyArray, JsonObject
 from vae_anomaly.inference.engines import Engine, engine_for, open_engine
 from vae_anomaly.networks.spec import ConvPlan, NetworkSpec
 from vae_anomaly.stats.densities import numpy_ops
@@ -27,7 +27,7 @@ __all__ = ["Network", "padded_batches"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
-Work = Callable[[slice, list[NDArray[Any]]], None]
+Work = Callable[[slice, list[AnyArray]], None]
 
 MAX_BATCH_ROWS = 256
 """OpenBLAS divides products of more than about 300 columns, and rounds differently at the seams."""
@@ -42,7 +42,7 @@ CUSTOM_BREADTH = 8
 """Assumed width of the widest layer of a custom network, as a multiple of its inputs."""
 
 
-def padded_batches(rows: int, *arrays: NDArray[Any]) -> list[tuple[slice, list[NDArray[Any]]]]:
+def padded_batches(rows: int, *arrays: AnyArray) -> list[tuple[slice, list[AnyArray]]]:
     """Return batches of `rows` rows of arrays of equal length, the last padded with zeros."""
     n, batches = len(arrays[0]), []
     for start in range(0, n, rows):
@@ -73,7 +73,7 @@ class Network:
     weights: Weights
     engine_name: str = "auto"
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> JsonObject:
         """Leave the open engine out of pickles."""
         return {"spec": self.spec, "weights": self.weights, "engine_name": self.engine_name}
 
@@ -137,7 +137,7 @@ class Network:
         shape = (len(x), self.spec.members, self.spec.latent)
         mean, log_variance = np.empty(shape), np.empty(shape)
 
-        def work(part: slice, batch: list[NDArray[Any]]) -> None:
+        def work(part: slice, batch: list[AnyArray]) -> None:
             codes = self.engine.encode(*batch)
             taken = part.stop - part.start
             mean[part] = codes.mean.swapaxes(0, 1)[:taken]
@@ -150,7 +150,7 @@ class Network:
         """Return the expected targets of codes (n, members, latent), a mean over members."""
         decoded = np.empty((len(z), self.spec.n_targets))
 
-        def work(part: slice, batch: list[NDArray[Any]]) -> None:
+        def work(part: slice, batch: list[AnyArray]) -> None:
             outputs = self.engine.decode(batch[0].swapaxes(0, 1))  # (members, rows, outputs)
             decoded[part] = self.expected(outputs)[: part.stop - part.start]
 
@@ -171,7 +171,7 @@ class Network:
         z = draw_codes(components, n, rng).astype(np.float32)
         outputs = np.empty((n, spec.outputs))
 
-        def work(part: slice, batch: list[NDArray[Any]]) -> None:
+        def work(part: slice, batch: list[AnyArray]) -> None:
             made = self.engine.decode(batch[0].swapaxes(0, 1))  # (members, rows, outputs)
             here = member[part]
             outputs[part] = made[here, np.arange(len(here))]
@@ -181,7 +181,7 @@ class Network:
         parameters = {name: arrays[name][member] for name in spec.joint.parameter_sizes}
         return spec.joint.sample(rng, outputs, parameters)
 
-    def _over_batches(self, work: Work, *arrays: Any) -> None:
+    def _over_batches(self, work: Work, *arrays: AnyArray) -> None:
         """Run `work` on every padded batch, in parallel."""
         batches = padded_batches(self.batch_rows(), *arrays)
         with self.engine.setting:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from vae_anomaly._threads import SINGLE_THREAD
+from vae_anomaly._types import OnnxModel, OnnxSession, Symbol
 from vae_anomaly.inference.engines import Codes
 from vae_anomaly.inference.onnx_graph import Graph, Networks
 from vae_anomaly.networks.spec import NetworkSpec
@@ -36,7 +36,7 @@ class OnnxEngine:
 
     def __init__(self, spec: NetworkSpec, weights: Weights) -> None:
         self.spec, self.weights = spec, weights
-        self._errors: dict[bytes, Any] = {}
+        self._errors: dict[bytes, OnnxSession] = {}
 
     def encode(self, x: Weights) -> Codes:
         """Encode inputs."""
@@ -59,7 +59,7 @@ class OnnxEngine:
             named[f"log_variance{member}"] = np.ascontiguousarray(log_variance)
         return self._errors[key].run(None, named)[0]
 
-    def _session(self, build: Callable[[Networks], Any]) -> Any:
+    def _session(self, build: Callable[[Networks], OnnxModel]) -> OnnxSession:
         model = build(Networks(Graph(), self.spec, self.weights))
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
@@ -67,7 +67,7 @@ class OnnxEngine:
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
 
-    def _error_graph(self, networks: Networks, noise: Weights) -> Any:
+    def _error_graph(self, networks: Networks, noise: Weights) -> OnnxModel:
         target = networks.graph.input("target", "n", self.spec.n_targets, dtype="float64")
         codes = [
             (
@@ -80,10 +80,10 @@ class OnnxEngine:
         return networks.graph.finished({"error": error})
 
     @cached_property
-    def _encoder(self) -> Any:
-        def build(networks: Networks) -> Any:
+    def _encoder(self) -> OnnxSession:
+        def build(networks: Networks) -> OnnxModel:
             x = networks.graph.input("x", "n", self.spec.n_inputs)
-            named: dict[str, Any] = {}
+            named: dict[str, Symbol] = {}
             for member in range(self.spec.members):
                 mean, log_variance = networks.encode(member, x)
                 named |= {f"mean{member}": mean, f"log_variance{member}": log_variance}
@@ -92,8 +92,8 @@ class OnnxEngine:
         return self._session(build)
 
     @cached_property
-    def _decoder(self) -> Any:
-        def build(networks: Networks) -> Any:
+    def _decoder(self) -> OnnxSession:
+        def build(networks: Networks) -> OnnxModel:
             named = {}
             for member in range(self.spec.members):
                 z = networks.graph.input(f"z{member}", "n", self.spec.latent)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from vae_anomaly._types import AnyArray, OnnxModel, Tensor
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.networks.spec import ConvPlan, NetworkSpec
 from vae_anomaly.stats.densities import MAX_LOG_VARIANCE, numpy_ops
@@ -34,27 +34,27 @@ class Symbol:
     def __init__(self, graph: Graph, name: str, dtype: str) -> None:
         self.graph, self.name, self.dtype = graph, name, dtype
 
-    def apply(self, kind: str, *others: Any, **attributes: Any) -> Symbol:
+    def apply(self, kind: str, *others: Tensor, **attributes: Tensor) -> Symbol:
         """Add an operation on this and others of its type."""
         names = [self.name, *(self.graph.as_name(other, self.dtype) for other in others)]
         return Symbol(self.graph, self.graph.node(kind, names, **attributes), self.dtype)
 
-    def __add__(self, other: Any) -> Symbol:
+    def __add__(self, other: Tensor) -> Symbol:
         return self.apply("Add", other)
 
-    def __sub__(self, other: Any) -> Symbol:
+    def __sub__(self, other: Tensor) -> Symbol:
         return self.apply("Sub", other)
 
-    def __mul__(self, other: Any) -> Symbol:
+    def __mul__(self, other: Tensor) -> Symbol:
         return self.apply("Mul", other)
 
-    def __rsub__(self, other: Any) -> Symbol:
+    def __rsub__(self, other: Tensor) -> Symbol:
         return self * -1.0 + other
 
     def __neg__(self) -> Symbol:
         return self.apply("Neg")
 
-    def __truediv__(self, other: Any) -> Symbol:
+    def __truediv__(self, other: Tensor) -> Symbol:
         return self.apply("Div", other)
 
     __radd__, __rmul__ = __add__, __mul__
@@ -104,16 +104,16 @@ class Graph:
     """An ONNX graph under construction."""
 
     def __init__(self) -> None:
-        self._nodes: list[Any] = []
-        self._constants: list[Any] = []
-        self._inputs: list[Any] = []
+        self._nodes: list[Tensor] = []
+        self._constants: list[Tensor] = []
+        self._inputs: list[Tensor] = []
 
     def input(self, name: str, *shape: int | str, dtype: str = "float32") -> Symbol:
         """Add an input."""
         self._inputs.append(helper.make_tensor_value_info(name, TYPES[dtype], shape))
         return Symbol(self, name, dtype)
 
-    def as_name(self, value: Any, dtype: str) -> str:
+    def as_name(self, value: Tensor, dtype: str) -> str:
         """Name a symbol, or a constant."""
         if isinstance(value, Symbol):
             return value.name
@@ -123,7 +123,9 @@ class Graph:
         self._constants.append(numpy_helper.from_array(array.reshape(shape), name))
         return name
 
-    def node(self, kind: str, inputs: list[str], *, n_outputs: int = 1, **attributes: Any) -> str:
+    def node(
+        self, kind: str, inputs: list[str], *, n_outputs: int = 1, **attributes: Tensor
+    ) -> str:
         """Add an operation, and return the name of its first output."""
         name = f"t{len(self._nodes)}"
         others = [f"{name}_{i}" for i in range(1, n_outputs)]
@@ -132,7 +134,7 @@ class Graph:
         self._nodes.append(node)
         return name
 
-    def finished(self, outputs: Mapping[str, Symbol], rank: int = 2) -> Any:
+    def finished(self, outputs: Mapping[str, Symbol], rank: int = 2) -> OnnxModel:
         """Build and check the ONNX model, with named outputs of some rank."""
         ends, shape = [], ["n", *[None] * (rank - 1)]
         for name, symbol in outputs.items():
@@ -157,7 +159,7 @@ def _softplus(x: Symbol) -> Symbol:
     return x.apply("Max", 0.0) + tail.apply("Log")
 
 
-def _logaddexp(x: Any, y: Any) -> Any:
+def _logaddexp(x: Tensor, y: Tensor) -> Tensor:
     if not isinstance(x, Symbol):
         return np.logaddexp(x, y)
     return x.apply("Max", y) + ((-(x - y).apply("Abs")).apply("Exp") + 1.0).apply("Log")
@@ -260,7 +262,7 @@ class Networks:
         kernel, bias = (self.arrays[f"{name}.{part}"][member] for part in ("kernel", "bias"))
         return x.apply("Gemm", kernel, bias)
 
-    def _filters(self, member: int, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _filters(self, member: int, name: str) -> tuple[AnyArray, AnyArray]:
         """Return kernel, in the order of ONNX, and bias, with the normalisation folded in."""
 
         def get(part: str) -> NDArray[np.float64]:

@@ -6,13 +6,13 @@ Compiled functions are cached by structure, not by detector; weights are argumen
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from vae_anomaly._threads import SINGLE_THREAD, ProcessWideSetting
+from vae_anomaly._types import Tensor
 from vae_anomaly.inference.engines import Codes
 from vae_anomaly.networks.backend import has_gpu
 from vae_anomaly.networks.spec import NetworkSpec, cached_by_spec
@@ -20,7 +20,6 @@ from vae_anomaly.networks.vae import VAE, build_vae
 
 __all__ = ["TensorFlowEngine"]
 
-Tensor = Any
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
 
@@ -87,25 +86,25 @@ def _for_members(vae: VAE, x: Tensor) -> Tensor:
     return tf.tile(x[None], [vae.members] + [1] * len(x.shape))
 
 
-def _weights_type(spec: NetworkSpec) -> Any:
+def _weights_type(spec: NetworkSpec) -> Tensor:
     return tf.TensorSpec([spec.members, spec.n_weights], tf.float32)
 
 
-def _rows_type(columns: int, dtype: Any = tf.float32) -> Any:
+def _rows_type(columns: int, dtype: Tensor = tf.float32) -> Tensor:
     return tf.TensorSpec([None, columns], dtype)
 
 
-def _codes_type(spec: NetworkSpec) -> Any:
+def _codes_type(spec: NetworkSpec) -> Tensor:
     return tf.TensorSpec([spec.members, None, spec.latent], tf.float32)
 
 
 @cached_by_spec
-def _compiled_encoder(spec: NetworkSpec) -> Callable[..., Any]:
+def _compiled_encoder(spec: NetworkSpec) -> Callable[..., Tensor]:
     vae = build_vae(spec)
 
     # Explicit types, so that each function is traced once.
     @tf.function(input_signature=[_weights_type(spec), _rows_type(spec.n_inputs)])
-    def encode(weights: Tensor, x: Tensor) -> Any:
+    def encode(weights: Tensor, x: Tensor) -> Tensor:
         with vae.with_weights(weights):
             return vae.encode(_for_members(vae, x))
 
@@ -113,7 +112,7 @@ def _compiled_encoder(spec: NetworkSpec) -> Callable[..., Any]:
 
 
 @cached_by_spec
-def _compiled_error(spec: NetworkSpec) -> Callable[..., Any]:
+def _compiled_error(spec: NetworkSpec) -> Callable[..., Tensor]:
     vae = build_vae(spec)
     noise = tf.TensorSpec([None, spec.latent], tf.float32)
 
@@ -125,7 +124,7 @@ def _compiled_error(spec: NetworkSpec) -> Callable[..., Any]:
     )
     def reconstruction_error(
         weights: Tensor, mean: Tensor, log_variance: Tensor, noise: Tensor, target: Tensor
-    ) -> Any:
+    ) -> Tensor:
         with vae.with_weights(weights):
             likelihood = vae.log_likelihood(
                 _for_members(vae, target), mean, log_variance, noise[None, :, None]
@@ -136,11 +135,11 @@ def _compiled_error(spec: NetworkSpec) -> Callable[..., Any]:
 
 
 @cached_by_spec
-def _compiled_decoder(spec: NetworkSpec) -> Callable[..., Any]:
+def _compiled_decoder(spec: NetworkSpec) -> Callable[..., Tensor]:
     vae = build_vae(spec)
 
     @tf.function(input_signature=[_weights_type(spec), _codes_type(spec)])
-    def decode(weights: Tensor, z: Tensor) -> Any:
+    def decode(weights: Tensor, z: Tensor) -> Tensor:
         with vae.with_weights(weights):
             return tf.cast(vae.decode(z), tf.float64)
 

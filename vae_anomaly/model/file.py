@@ -10,12 +10,11 @@ import math
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vae_anomaly._parameters import check_parameters
+from vae_anomaly._types import AnyArray, Json, JsonObject, KerasModel
 from vae_anomaly._version import __version__
 from vae_anomaly.data.base import Encoder, EncoderState
 from vae_anomaly.data.registry import modality
@@ -68,7 +67,7 @@ def save_model(model: Model, path: str | Path) -> str:
         "parameters": _plain_parameters(model.parameters),
         "threshold": model.calibration.threshold,
     }
-    values: dict[str, NDArray[Any]] = {
+    values: dict[str, AnyArray] = {
         **{f"encoder.{name}": array for name, array in state.arrays.items()},
         "calibration_scores": model.calibration.scores,
         "latent_kl": model.latent_kl,
@@ -83,7 +82,7 @@ def save_model(model: Model, path: str | Path) -> str:
     )
 
 
-def load_model(path: str | Path, *, networks: tuple[Any, Any] | None = None) -> Model:
+def load_model(path: str | Path, *, networks: tuple[KerasModel, KerasModel] | None = None) -> Model:
     """Read a model that `save_model` wrote. Nothing in the file is executed.
 
     Parameters
@@ -104,7 +103,7 @@ def load_model(path: str | Path, *, networks: tuple[Any, Any] | None = None) -> 
     return _restore(open_container(path), networks)
 
 
-def inspect(path: str | Path) -> dict[str, Any]:
+def inspect(path: str | Path) -> JsonObject:
     """Describe a model file in plain values, after the same checks as `load`.
 
     Parameters
@@ -140,8 +139,8 @@ def inspect(path: str | Path) -> dict[str, Any]:
     }
 
 
-def _plain_parameters(given: Any) -> dict[str, Any]:
-    plain: dict[str, Any] = {}
+def _plain_parameters(given: Json) -> JsonObject:
+    plain: JsonObject = {}
     for name, types in PARAMETER_TYPES.items():
         value = given[name]
         if name == "architecture":
@@ -159,7 +158,7 @@ def _plain_parameters(given: Any) -> dict[str, Any]:
 
 
 def _custom_networks(
-    name: str, config: dict[str, Any], networks: Any, *, described: bool
+    name: str, config: JsonObject, networks: Json, *, described: bool
 ) -> CustomNetworks | None:
     """Read the description of custom networks, and check that they are given where needed."""
     architecture = config["parameters"]["architecture"]
@@ -183,7 +182,7 @@ def _custom_networks(
         raise refuse(name, str(error).rstrip(".")) from None
 
 
-def _restore(file: UnopenedFile, networks: Any = None, *, described: bool = False) -> Model:
+def _restore(file: UnopenedFile, networks: Json = None, *, described: bool = False) -> Model:
     """Check a file and build its model; one that is only `described` may lack networks."""
     config = file.config
     check_config(file.name, config)
@@ -193,7 +192,7 @@ def _restore(file: UnopenedFile, networks: Any = None, *, described: bool = Fals
         settings["architecture"] = "auto" if networks is None else networks
     if settings["hidden_units"] is not None:
         settings["hidden_units"] = tuple(settings["hidden_units"])
-    parameters: Any = SimpleNamespace(**settings)
+    parameters: Json = SimpleNamespace(**settings)
     data = modality(config["modality"])
     try:
         check_parameters(parameters, {key: RULES[key] for key in settings if key in RULES})
@@ -209,7 +208,7 @@ def _restore(file: UnopenedFile, networks: Any = None, *, described: bool = Fals
     arrays = file.arrays(_layout(data.encoder, config["encoder"], spec, config, draws))
     check_arrays(file.name, arrays, config)
 
-    def kept(key: str) -> NDArray[Any]:
+    def kept(key: str) -> AnyArray:
         """Copy an array, to release the bytes of the file."""
         return _native(arrays[key].copy())
 
@@ -239,7 +238,7 @@ def _restore(file: UnopenedFile, networks: Any = None, *, described: bool = Fals
     )
 
 
-def _calibration(scores: NDArray[Any], threshold: float, parameters: Any) -> Calibration:
+def _calibration(scores: AnyArray, threshold: float, parameters: Json) -> Calibration:
     """Build the calibration; parameters say what the threshold comes from."""
     if parameters.threshold is not None:
         return Calibration(scores, threshold, "threshold", parameters.threshold)
@@ -256,9 +255,9 @@ REFERENCE_ARRAYS = (
 
 def _layout(
     encoder: Encoder | type[Encoder],
-    settings: dict[str, Any],
+    settings: JsonObject,
     spec: NetworkSpec,
-    config: dict[str, Any],
+    config: JsonObject,
     draws: int,
 ) -> Layout:
     """Return the types and shapes of all arrays."""
@@ -284,6 +283,6 @@ def _layout(
     return layout | {name: ("F32", (members, *shape)) for name, shape in weights}
 
 
-def _native(array: NDArray[Any]) -> NDArray[Any]:
+def _native(array: AnyArray) -> AnyArray:
     """Convert to the byte order of this machine, which it usually has already."""
     return array.astype(array.dtype.newbyteorder("="), copy=False)

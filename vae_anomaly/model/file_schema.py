@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vae_anomaly._types import AnyArray, Json, JsonObject
 from vae_anomaly.data.registry import MODALITIES
 from vae_anomaly.model.reference import UNIT_RANGE
 from vae_anomaly.stats.densities import MAX_LOG_VARIANCE
@@ -90,7 +89,7 @@ BOUNDS = {
 """Bounds within which float32 can compute scores."""
 
 
-def check_config(name: str, config: Any) -> None:
+def check_config(name: str, config: Json) -> None:
     """Check the types and bounds of all settings, so that later steps may rely on them."""
     if not isinstance(config, dict) or set(config) != CONFIG_KEYS:
         raise refuse(name, "its settings are not those of a model")
@@ -114,7 +113,7 @@ def check_config(name: str, config: Any) -> None:
         raise refuse(name, "created_with must map names to texts")
 
 
-def _check_parameter_types(name: str, parameters: Any) -> None:
+def _check_parameter_types(name: str, parameters: Json) -> None:
     if not isinstance(parameters, dict) or set(parameters) != set(PARAMETER_TYPES):
         raise refuse(name, "its parameters are not those of a detector")
     for key, value in parameters.items():
@@ -130,7 +129,7 @@ def _check_parameter_types(name: str, parameters: Any) -> None:
         raise refuse(name, "the parameter 'hidden_units' has a wrong type")
 
 
-def _check_history(name: str, history: Any) -> None:
+def _check_history(name: str, history: Json) -> None:
     keys = [field.name for field in fields(History)]
     if not isinstance(history, dict) or sorted(history) != sorted(keys):
         raise refuse(name, "its history is not one")
@@ -146,7 +145,7 @@ def _check_history(name: str, history: Any) -> None:
             raise refuse(name, "its history holds something else than numbers")
 
 
-def check_arrays(name: str, arrays: dict[str, NDArray[Any]], config: dict[str, Any]) -> None:
+def check_arrays(name: str, arrays: dict[str, AnyArray], config: JsonObject) -> None:
     """Check the values of the arrays."""
     for key, values in arrays.items():
         if key.endswith(".moving_variance") and (values <= 0).any():
@@ -174,5 +173,5 @@ def check_arrays(name: str, arrays: dict[str, NDArray[Any]], config: dict[str, A
         raise refuse(name, "its calibration scores are not sorted")
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: Json) -> bool:
     return type(value) is float and math.isfinite(value)

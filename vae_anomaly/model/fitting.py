@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._types import Architecture, Json, JsonObject, Records
 from vae_anomaly.data.base import DataParameters, Encoded, Encoder, Modality
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.inference.network import Network
@@ -50,7 +51,7 @@ MAX_LATENT_ROWS = 10_000
 class FitParameters(NetworkParameters, DataParameters, Protocol):
     """Parameters of a detector that `fit_model` uses."""
 
-    architecture: Any
+    architecture: Architecture
     likelihood: str
     score_type: str
     n_draws: int
@@ -64,7 +65,7 @@ class FitParameters(NetworkParameters, DataParameters, Protocol):
     threshold: float | None
     callback: Callable[[History], object] | None
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
+    def get_params(self, deep: bool = True) -> JsonObject:
         """Return all parameters by name."""
 
 
@@ -72,7 +73,7 @@ class TrainingRecords(NamedTuple):
     """Records to fit a model to."""
 
     matrix: Array  # validated, (n, n_columns)
-    given: Any  # as it came, for shapes and types
+    given: Records  # as it came, for shapes and types
     names: Sequence[str] | None  # of the columns
 
 
@@ -135,7 +136,7 @@ def fit_model(
     return replace(model, calibration=calibrated)
 
 
-def _settings(parameters: FitParameters) -> Mapping[str, Any]:
+def _settings(parameters: FitParameters) -> Mapping[str, Json]:
     """Return the parameters without the hooks, which hold no state of the fit."""
     given = parameters.get_params(deep=False)
     return {name: value for name, value in given.items() if name not in ("callback", "checkpoint")}

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._threads import parallel_map
+from vae_anomaly._types import Json
 from vae_anomaly.data.base import Encoder, Records
 from vae_anomaly.data.registry import modality
 from vae_anomaly.inference.network import Network
@@ -71,7 +72,7 @@ class Model:
 
     encoder: Encoder
     network: Network
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, Json]
     score_type: str
     beta: float
     noise: Weights

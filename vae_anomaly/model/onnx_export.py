@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from vae_anomaly._types import Symbol
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.model import Model
 from vae_anomaly.stats.densities import gaussian_kl
@@ -15,9 +16,6 @@ from vae_anomaly.stats.priors import mixture_coefficients
 from vae_anomaly.storage.atomic import atomic_write
 
 __all__ = ["export_onnx"]
-
-Symbol = Any
-"""A tensor of the graph, see `inference.onnx_graph.Symbol`, whose module imports onnx."""
 
 EXPORTED_SCORES = ("exemplar", "elbo", "reconstruction", "kl")
 
@@ -79,7 +77,7 @@ def export_onnx(fitted: Fitted | Model, path: str | os.PathLike[str]) -> None:
         file.write(built.SerializeToString())
 
 
-def _score(model: Model, networks: Any, rows: Symbol) -> Symbol:
+def _score(model: Model, networks: Symbol, rows: Symbol) -> Symbol:
     """Add the anomaly score of rows to the graph: (n,)."""
     inputs, targets, penalty = model.encoder.in_graph(rows)
     inputs = inputs.cast("float32")
@@ -94,7 +92,7 @@ def _score(model: Model, networks: Any, rows: Symbol) -> Symbol:
     return kl if model.score_type == "kl" else reconstruction + kl * model.beta
 
 
-def _exemplar_score(model: Model, networks: Any, inputs: Symbol, targets: Symbol) -> Symbol:
+def _exemplar_score(model: Model, networks: Symbol, inputs: Symbol, targets: Symbol) -> Symbol:
     """See `exemplars.Exemplars.score`."""
     reference, members = model.reference, range(model.network.spec.members)
     codes = [networks.encode(member, inputs)[0] for member in members]

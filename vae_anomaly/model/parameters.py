@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._parameters import Rule, integer, number, one_of, optional, units
+from vae_anomaly._types import Architecture
 from vae_anomaly.data.base import Outline
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.networks.custom import CustomNetworks, is_pair
@@ -65,7 +66,7 @@ RULES = {
 class NetworkParameters(Protocol):
     """Parameters of a detector that shape its networks."""
 
-    architecture: Any
+    architecture: Architecture
     latent_dim: int | None
     hidden_units: tuple[int, ...] | None
     likelihood: str
@@ -132,21 +133,22 @@ def network_spec(
 
 def _architecture(parameters: NetworkParameters, grid: tuple[int, int, int] | None) -> str:
     """Return the architecture, where "auto" is "dense"."""
-    if parameters.architecture in CONVOLUTIONAL and grid is None:
+    name = str(parameters.architecture)
+    if name in CONVOLUTIONAL and grid is None:
         raise ParameterError(
-            f"architecture={parameters.architecture!r} needs images: an array of shape "
+            f"architecture={name!r} needs images: an array of shape "
             "(n, height, width) or (n, height, width, channels). Bring them so, or choose 'dense'."
         )
-    return "dense" if parameters.architecture == "auto" else parameters.architecture
+    return "dense" if name == "auto" else name
 
 
 def scoring_noise(spec: NetworkSpec, draws: int, rng: np.random.RandomState) -> NDArray[np.float32]:
-    """Draw signs, in opposite pairs, in place of standard normal noise: (draws, latent).
+    """Draw random signs in opposite pairs, instead of standard normal noise: (draws, latent).
 
-    Their first three moments are those of the normal, and they all lie one
-    deviation out, so that a pair estimates the expectation over q(z|x) with a
-    fraction of the variance of normal draws: a random half of the corners of
-    the degree-3 rule on the cube (McNamee and Stenger, "Construction of fully
+    Their first three moments are those of the normal distribution, and all have the same
+    length, so that a pair estimates the expectation over q(z|x) with a fraction of the
+    variance of normal draws: a random half of the corners of the degree-3 rule on the cube
+    (McNamee and Stenger, "Construction of fully
     symmetric numerical integration formulas", :doi:`10.1007/BF02162032`).
     """
     if spec.noiseless:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._types import JsonObject
 from vae_anomaly.data.base import Encoded
 from vae_anomaly.inference.network import Network
 from vae_anomaly.stats.densities import UNUSED_NATS, gaussian_kl, numpy_ops
@@ -140,7 +141,7 @@ class Reference:
         none, nothing = np.empty(0, dtype=np.float32), np.empty(0)
         return cls(none, none, none, none, nothing, nothing, nothing)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> JsonObject:
         """Leave out of pickles what can be computed again."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._types import AnyArray
 from vae_anomaly.data.base import Encoded, Encoder
 from vae_anomaly.inference.engines import Codes
 from vae_anomaly.inference.network import Network, padded_batches
@@ -83,7 +84,7 @@ def compute_terms(
 
     # Products with exemplars are NumPy's, for which wide batches are not more efficient.
     rows = model.network.batch_rows(len(model.noise), wide="exemplar" not in needs)
-    arrays: list[NDArray[Any]] = [encoded.inputs.astype(np.float32), encoded.targets]
+    arrays: list[AnyArray] = [encoded.inputs.astype(np.float32), encoded.targets]
     if encoded.observed is not None:
         arrays.append(encoded.observed[:, explained])
     for part, (x, target, *observed) in padded_batches(rows, *arrays):
@@ -112,7 +113,7 @@ class _Batch(NamedTuple):
 
 def _batch_terms(
     model: ScoringParts, batch: _Batch, needs: frozenset[str], n_left_out: int
-) -> Iterator[tuple[str, NDArray[Any]]]:
+) -> Iterator[tuple[str, AnyArray]]:
     """Yield names and values of the terms of a batch."""
     codes, engine = batch.codes, model.network.engine
     if "elbo" in needs:

@@ -1,6 +1,6 @@
-"""Convolutional encoders and decoders of an ensemble, for images.
+"""Convolutional encoders and decoders of an ensemble.
 
-3x3 convolutions with stride 2 halve the image as `ConvPlan` specifies; transposed
+3x3 convolutions with stride 2 halve a grid as `ConvPlan` specifies; transposed
 convolutions mirror them, with optional batch normalisation. Members run one after
 another: one convolution is enough work for all cores.
 """
@@ -8,8 +8,8 @@ another: one convolution is enough work for all cores.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
+from vae_anomaly._types import Tensor
 from vae_anomaly.networks.backend import keras
 from vae_anomaly.networks.dense import MemberDense
 from vae_anomaly.networks.spec import ConvPlan
@@ -17,8 +17,6 @@ from vae_anomaly.networks.spec import ConvPlan
 __all__ = ["ConvDecoder", "ConvEncoder", "MemberBatchNorm", "MemberConv"]
 
 ops = keras.ops
-
-Tensor = Any
 
 
 class MemberBatchNorm(keras.layers.Layer):
@@ -82,7 +80,7 @@ class MemberConv(keras.layers.Layer):
     members, inputs, filters : int
         Number of networks; channels of input and output.
     stride : int
-        Factor by which the image shrinks, or grows if `transposed`.
+        Factor by which the grid shrinks, or grows if `transposed`.
     transposed : bool
     batch_norm : bool
         Whether to normalise between convolution and activation.
@@ -172,7 +170,7 @@ class ConvEncoder(keras.layers.Layer):
 class ConvDecoder(keras.layers.Layer):
     """Decoders: codes (members, n, latent) to parameters of p(x|z), (members, n, outputs).
 
-    There are `n_outputs` for each number of an image, as adjacent channels.
+    There are `n_outputs` for each number of the grid, as adjacent channels.
     """
 
     def __init__(

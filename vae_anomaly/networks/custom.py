@@ -1,20 +1,22 @@
-"""Encoders and decoders of the user's own: what they must be, and what is known of them.
+"""Custom networks: checks of an encoder and a decoder that are Keras models.
 
-They are structure too: their weights travel beside them as all weights do, and
-the models themselves are never changed. This module imports no Keras, which
-whoever brings a Keras model has imported already.
+The models are structure: their weights are kept apart, as those of all networks are, and
+the models themselves are never changed. This module does not import Keras: a user of Keras
+models has imported it already.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Hashable
 from dataclasses import dataclass, field, fields, replace
 from math import prod
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._types import Json, KerasModel, Tensor
 from vae_anomaly.exceptions import ParameterError
 
 __all__ = ["CustomNetworks", "CustomWeight", "is_pair"]
@@ -24,7 +26,7 @@ Shape = tuple[int, ...]
 PARTS = ("encoder", "decoder")
 
 MAX_RANK = 8
-"""Axes of a weight at most."""
+"""Maximum rank of a weight."""
 
 
 class CustomWeight(NamedTuple):
@@ -34,8 +36,8 @@ class CustomWeight(NamedTuple):
     trainable: bool
 
 
-def is_pair(value: Any) -> bool:
-    """Tell a pair of Keras models from everything else."""
+def is_pair(value: object) -> bool:
+    """Return whether a value is a pair of Keras models."""
     keras = sys.modules.get("keras")  # without it there are no Keras models
     return (
         keras is not None
@@ -47,7 +49,7 @@ def is_pair(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class CustomNetworks:
-    """An encoder and a decoder that were judged to fit each other and the data.
+    """An encoder and a decoder that fit each other and the data.
 
     Attributes
     ----------
@@ -56,39 +58,41 @@ class CustomNetworks:
     encoder_weights, decoder_weights : tuple of CustomWeight
         In the order of ``model.weights``.
     encoder, decoder : keras.Model or None
-        None where they are only described, as in a model file.
+        None where they are only described, as by a model file.
     shape : tuple of int
-        What the encoder takes: one row.
+        Shape of one row for the encoder.
     varying : tuple of int or None
-        Columns that vary, of all; None for all. The encoder sees the others as they
-        were in training, the decoder's outputs for them are not used.
+        Columns that vary; None if all do. The others are constant inputs of the encoder,
+        and outputs of the decoder for them are not used.
     """
 
     latent: int
     encoder_weights: tuple[CustomWeight, ...]
     decoder_weights: tuple[CustomWeight, ...]
-    encoder: Any = None
-    decoder: Any = None
+    encoder: KerasModel = None
+    decoder: KerasModel = None
     shape: Shape = ()
     varying: tuple[int, ...] | None = None
-    compiled: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
-    """What `cached_by_spec` made of them, which goes when they go."""
+    compiled: dict[Hashable, Tensor] = field(default_factory=dict, compare=False, repr=False)
+    """Results of `cached_by_spec`, which live as long as the networks."""
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
         return CustomNetworks, tuple(getattr(self, f.name) for f in fields(self) if f.compare)
 
     @classmethod
-    def of(cls, models: Any, varies: NDArray[np.bool_], image: Shape | None) -> CustomNetworks:
-        """Judge two models by what they take and make.
+    def of(
+        cls, models: KerasModel, varies: NDArray[np.bool_], grid: Shape | None
+    ) -> CustomNetworks:
+        """Check two models by the shapes of their inputs and outputs.
 
         Parameters
         ----------
         models : pair of keras.Model
             Encoder and decoder.
         varies : ndarray of shape (n_columns,)
-            Which columns vary.
-        image : tuple of (height, width, channels) or None
-            Of images.
+            True for columns that vary.
+        grid : tuple of (height, width, channels) or None
+            Shape of the inputs for convolutions.
 
         Raises
         ------
@@ -102,7 +106,7 @@ class CustomNetworks:
                 "The encoder and the decoder share weights. Expected two models, each with "
                 "weights of its own. Build the layers of each anew."
             )
-        shape = _row_shape(encoder, len(varies), image)
+        shape = _row_shape(encoder, len(varies), grid)
         latent = _latent(_output(encoder, shape))
         taken = _input_shape(decoder, "decoder")
         if not _matches(taken, (latent,)):
@@ -131,8 +135,8 @@ class CustomNetworks:
         )
 
     @classmethod
-    def from_plain(cls, plain: Any) -> CustomNetworks:
-        """Undo `as_plain`, of which nothing is taken on trust.
+    def from_plain(cls, plain: Json) -> CustomNetworks:
+        """Check a description from a file, and build from it what `as_plain` described.
 
         Raises
         ------
@@ -152,8 +156,8 @@ class CustomNetworks:
         )
         return cls(plain["latent"], encoder, decoder)
 
-    def as_plain(self) -> dict[str, Any]:
-        """Describe the weights in lists and numbers, without the models."""
+    def as_plain(self) -> JsonObject:
+        """Return a description of the weights in lists and numbers, without the models."""
         weights = {"encoder": self.encoder_weights, "decoder": self.decoder_weights}
         return {"latent": self.latent} | {
             part: [[list(weight.shape), weight.trainable] for weight in held]
@@ -161,7 +165,7 @@ class CustomNetworks:
         }
 
     def shapes(self, *, trainable: bool) -> dict[str, Shape]:
-        """Name and shape of the weights that gradients train, or of the others."""
+        """Return names and shapes of the trainable weights, or of the others."""
         return {
             f"{part}.{i:03}": weight.shape
             for part, weights in zip(
@@ -172,9 +176,9 @@ class CustomNetworks:
         }
 
     def like(self, described: CustomNetworks) -> CustomNetworks:
-        """Take the order of weights from networks that were described before.
+        """Return the networks with the order of weights of a description.
 
-        Which layers were trained decides it, whether or not they are frozen now.
+        The order depends on the layers that were trained, frozen now or not.
 
         Raises
         ------
@@ -207,8 +211,8 @@ class CustomNetworks:
         )
 
 
-def _is_weight(value: Any) -> bool:
-    """Whether a value is a shape, of ints >= 1, and true or false."""
+def _is_weight(value: object) -> bool:
+    """Return whether a value is a pair of a shape, of ints >= 1, and a boolean."""
     if not isinstance(value, list) or len(value) != 2 or not isinstance(value[0], list):
         return False
     shape, trainable = value
@@ -217,8 +221,8 @@ def _is_weight(value: Any) -> bool:
     return sized and type(trainable) is bool
 
 
-def _input_shape(model: Any, part: str) -> tuple[int | None, ...]:
-    """Shape of one input, from the model's own `input_shape`."""
+def _input_shape(model: KerasModel, part: str) -> tuple[int | None, ...]:
+    """Return the shape of one input."""
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or not all(s is None or isinstance(s, int) for s in shape):
         got = "none" if shape is None else f"{shape}"
@@ -235,13 +239,13 @@ def _matches(shape: tuple[int | None, ...], wanted: Shape) -> bool:
     )
 
 
-def _row_shape(encoder: Any, columns: int, image: Shape | None) -> Shape:
-    """In which shape the encoder takes a row."""
+def _row_shape(encoder: KerasModel, columns: int, grid: Shape | None) -> Shape:
+    """Return the shape in which the encoder takes a row."""
     taken = _input_shape(encoder, "encoder")
     wanted: list[Shape] = [(columns,)]
-    if image is not None:
-        flat = [image[:2]] if image[2] == 1 else []
-        wanted = [image, *flat, *wanted]
+    if grid is not None:
+        flat = [grid[:2]] if grid[2] == 1 else []
+        wanted = [grid, *flat, *wanted]
     elif None not in taken and prod(side or 0 for side in taken) == columns:
         wanted.append(tuple(side or 0 for side in taken))
     for shape in wanted:
@@ -249,8 +253,8 @@ def _row_shape(encoder: Any, columns: int, image: Shape | None) -> Shape:
             return shape
     given = (
         f"rows of {columns} columns"
-        if image is None
-        else f"images of shape {image}, flattened or not"
+        if grid is None
+        else f"images of shape {grid}, flattened or not"
     )
     raise ParameterError(
         f"The encoder takes inputs of shape {taken}, fit was given {given}. Give the encoder "
@@ -258,14 +262,14 @@ def _row_shape(encoder: Any, columns: int, image: Shape | None) -> Shape:
     )
 
 
-def _output(model: Any, shape: Shape) -> Any:
-    """Describe what a model makes of inputs of a shape, without computing it."""
+def _output(model: KerasModel, shape: Shape) -> KerasModel:
+    """Return the symbolic outputs of a model for inputs of a shape."""
     keras = sys.modules["keras"]
     return model.compute_output_spec(keras.KerasTensor((None, *shape)))
 
 
-def _latent(made: Any) -> int:
-    """Latent dimensions of an encoder, from its outputs."""
+def _latent(made: KerasModel) -> int:
+    """Return the latent dimensions of an encoder, from its outputs."""
     if not isinstance(made, tuple | list | dict):
         if len(made.shape) == 2 and made.shape[1] and made.shape[1] % 2 == 0:
             return int(made.shape[1]) // 2
@@ -280,7 +284,7 @@ def _latent(made: Any) -> int:
     )
 
 
-def _shapes(made: Any) -> str:
+def _shapes(made: KerasModel) -> str:
     parts = made.values() if isinstance(made, dict) else made
     if not isinstance(made, tuple | list | dict):
         return f"one output of shape {tuple(made.shape[1:])}"
@@ -288,8 +292,8 @@ def _shapes(made: Any) -> str:
     return f"outputs of shapes {', '.join(str(tuple(p.shape[1:])) for p in parts)}{kind}"
 
 
-def _weights(model: Any, part: str) -> tuple[CustomWeight, ...]:
-    """Describe the weights, which must survive as float32."""
+def _weights(model: KerasModel, part: str) -> tuple[CustomWeight, ...]:
+    """Describe the weights, whose values must be exact in float32."""
     for weight in model.weights:
         values = weight.numpy()
         with np.errstate(over="ignore", invalid="ignore"):

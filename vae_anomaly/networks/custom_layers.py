@@ -1,17 +1,17 @@
-"""Keras layers around a user's own encoder and decoder, with a leading members axis.
+"""Keras layers around custom networks, with a leading members axis.
 
-Each layer holds a copy of every weight of the model for each member, and runs the
-model member by member inside a stateless scope: what the model reads and
-assigns are the member's own numbers, and the model stays as it was.
+Each layer holds a copy of every weight of a model for each member, and runs the model
+member by member in a stateless scope: the model reads and assigns the weights of the
+member, and is never changed itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
+from vae_anomaly._types import KerasModel, Tensor
 from vae_anomaly.networks.backend import keras
 from vae_anomaly.networks.custom import CustomNetworks, CustomWeight
 
@@ -19,18 +19,16 @@ __all__ = ["CustomDecoder", "CustomEncoder"]
 
 ops = keras.ops
 
-Tensor = Any
-
 
 class CustomNetwork(keras.layers.Layer):
-    """A user's model for each of several members.
+    """A custom network for each of several members.
 
     Parameters
     ----------
     members : int
     custom : CustomNetworks
-        Not a layer or a container of them, so that Keras does not take the
-        user's variables for this layer's.
+        Not a layer or a container of layers, so that Keras does not track the variables
+        of the custom network as variables of this layer.
     part : {"encoder", "decoder"}
     """
 
@@ -47,13 +45,13 @@ class CustomNetwork(keras.layers.Layer):
             )
             for i, (weight, theirs) in enumerate(zip(weights, self.model.weights, strict=True))
         ]
-        # Random layers draw from states that are no weights. They get theirs from this one.
+        # The states of random layers are not weights. They are set from this generator.
         self.seeds = keras.random.SeedGenerator(0) if _seed_states(self.model) else None
         self.built = True
 
     @property
-    def model(self) -> Any:
-        """The user's model."""
+    def model(self) -> KerasModel:
+        """The Keras model."""
         return getattr(self.custom, self.part)
 
     def run(self, x: Tensor, *, training: bool) -> Tensor:
@@ -64,7 +62,7 @@ class CustomNetwork(keras.layers.Layer):
         """Map (members, n, inputs) to (members, n, outputs)."""
         theirs, seeds = self.model.weights, _seed_states(self.model)
         values = [ops.convert_to_tensor(copy) for copy in self.copies]
-        draws: Any = None
+        draws: Tensor = None
         if self.seeds is not None:
             draws = keras.random.randint(
                 (self.members, len(seeds), 2), 0, 2**31 - 1, seed=self.seeds
@@ -93,9 +91,9 @@ class CustomEncoder(CustomNetwork):
         super().__init__(members, custom, "encoder")
 
     def run(self, x: Tensor, *, training: bool) -> Tensor:
-        """Bring rows to the shape that the model takes, and join what it makes."""
+        """Reshape rows for the model, and join its outputs."""
         if self.custom.varying is not None:
-            # Standardised, the columns that do not vary are zero.
+            # Standardised constant columns are zero.
             places = np.full(np.prod(self.custom.shape), len(self.custom.varying))
             places[list(self.custom.varying)] = np.arange(len(self.custom.varying))
             x = ops.take(ops.pad(x, ((0, 0), (0, 1))), places, axis=1)
@@ -110,21 +108,21 @@ class CustomDecoder(CustomNetwork):
         super().__init__(members, custom, "decoder")
 
     def run(self, x: Tensor, *, training: bool) -> Tensor:
-        """Flatten what the model makes, and leave out what does not vary."""
+        """Flatten the outputs of the model, without constant columns."""
         made = ops.reshape(self.model(x, training=training), (-1, int(np.prod(self.custom.shape))))
         varying = self.custom.varying
         return made if varying is None else ops.take(made, np.asarray(varying), axis=1)
 
 
-def _copies_of(variable: Any) -> Callable[..., Tensor]:
-    """Start every member from the value that a variable has now."""
+def _copies_of(variable: Tensor) -> Callable[..., Tensor]:
+    """Return an initializer with the current value of a variable, for every member."""
 
-    def start(shape: tuple[int, ...], dtype: Any = None) -> Tensor:
+    def start(shape: tuple[int, ...], dtype: str | None = None) -> Tensor:
         return ops.broadcast_to(ops.cast(variable, dtype), shape)
 
     return start
 
 
-def _seed_states(model: Any) -> list[Any]:
-    """States of the seed generators in a model, which Keras counts as variables, not weights."""
+def _seed_states(model: KerasModel) -> list[Tensor]:
+    """Return the states of seed generators, which are variables but not weights."""
     return [v for v in model.variables if v.name == "seed_generator_state"]

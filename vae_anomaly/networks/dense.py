@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from vae_anomaly._types import Tensor
 from vae_anomaly.networks.backend import keras
 
 __all__ = ["MemberDense", "dense_decoder", "dense_encoder"]
 
 ops = keras.ops
-
-Tensor = Any
 
 
 class MemberDense(keras.layers.Layer):

@@ -6,18 +6,16 @@ The same formulas train the networks in float32 and score rows in float64.
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
 
 import tensorflow as tf
 
+from vae_anomaly._types import Tensor
 from vae_anomaly.networks.backend import keras
 from vae_anomaly.stats.likelihoods import JointLikelihood
 
 __all__ = ["LikelihoodLayer"]
 
 ops = keras.ops
-
-Tensor = Any
 
 keras_ops = SimpleNamespace(
     concatenate=lambda parts: ops.concatenate(parts, axis=-1),

@@ -1,17 +1,17 @@
-"""Networks by kind of data, and the plain description from which they are built.
+"""Structure of networks in plain values, without Keras.
 
-`NetworkSpec` knows no Keras: it is what a model file stores, what compiled
-functions are cached by, and what says which weights there must be.
+A `NetworkSpec` determines the weights of a model file, and is the key by which compiled
+functions are cached.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, wraps
 from itertools import pairwise
 from math import prod
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MIN_SIDE = 8
-"""Convolutions halve an image until its longer side is at most this."""
+"""Convolutions halve a grid until its longer side is at most this."""
 
 FIRST_FILTERS, MAX_FILTERS = 32, 128
 
@@ -39,7 +39,7 @@ class ConvPlan:
     Attributes
     ----------
     sizes : tuple of (height, width, channels)
-        Of the image, and after each convolution.
+        Of the grid, and after each convolution.
 
     Examples
     --------
@@ -66,7 +66,7 @@ class ConvPlan:
 
     @property
     def pixels(self) -> int:
-        """Numbers in an image."""
+        """Numbers in a grid."""
         return prod(self.sizes[0])
 
     @property
@@ -77,7 +77,7 @@ class ConvPlan:
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """All that determines the shape of a VAE.
+    """Structure of a VAE.
 
     Parameters
     ----------
@@ -94,14 +94,14 @@ class NetworkSpec:
     variance : float or None
         Fixed variance of the Gaussian; None when it is learned.
     noiseless : bool
-        True for an autoencoder: posterior means are decoded, not samples.
+        True for an autoencoder, which decodes posterior means instead of samples.
     grid : tuple of (height, width, channels) or None
         None for dense networks; else the shape of the inputs for convolutional ones, and
         `hidden` comes after the convolutions.
     batch_norm : bool
         Whether the outputs of the inner convolutions are normalised.
     custom : CustomNetworks or None
-        Networks of the user's own, in place of all of these.
+        Custom networks, instead of all of these.
     """
 
     members: int
@@ -117,7 +117,7 @@ class NetworkSpec:
 
     @property
     def outputs(self) -> int:
-        """Numbers that a decoder makes for a row."""
+        """Outputs of a decoder for one record."""
         return self.joint.n_outputs
 
     @cached_property
@@ -143,8 +143,8 @@ class NetworkSpec:
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         """Name and shape of every weight of one member, in the model's order.
 
-        First those that gradients train, then the state: what moves beside them, and
-        what a family measures.
+        First the trainable ones, then the state: moving statistics, and fixed parameters
+        of likelihoods.
 
         Examples
         --------
@@ -162,7 +162,7 @@ class NetworkSpec:
             channels = [plan.sizes[0][2], *plan.filters]
             shapes |= _conv_shapes("encoder_conv", channels, batch_norm=self.batch_norm)
             shapes |= _dense_shapes("encoder", [plan.flat, *self.hidden, 2 * self.latent])
-            # The decoder's first layer is its only dense one, and so is called 0, not out.
+            # The first layer of the decoder is its only dense one: named 0, not out.
             shapes |= {"decoder_0.kernel": (self.latent, plan.flat), "decoder_0.bias": (plan.flat,)}
             grown = [plan.filters[-1], *reversed(plan.filters)]
             shapes |= _conv_shapes(
@@ -193,7 +193,7 @@ class NetworkSpec:
         return shapes | {name: (size,) for name, size in sizes if name not in learned}
 
     def unpack(self, weights: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """Cut a weight matrix into named arrays, (members, *shape) each."""
+        """Split a weight matrix into named arrays, (members, *shape) each."""
         shapes = self.weight_shapes()
         ends = np.cumsum([prod(shape) for shape in shapes.values()])
         parts = np.split(weights, ends[:-1], axis=1)
@@ -203,18 +203,18 @@ class NetworkSpec:
         }
 
     def pack(self, arrays: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Undo `unpack`: (members, n_weights)."""
+        """Join named arrays to a weight matrix: (members, n_weights)."""
         parts = [arrays[name].reshape(self.members, -1) for name in self.weight_shapes()]
         return np.concatenate(parts, axis=1)
 
     @property
     def n_trainable(self) -> int:
-        """Weights of one member that gradients train: the first ones."""
+        """Trainable weights of one member, which come first."""
         return sum(prod(shape) for shape in self._trainable_shapes().values())
 
     @property
     def n_state(self) -> int:
-        """Numbers of one member without a gradient: the others."""
+        """Weights of one member without a gradient, which follow."""
         return sum(prod(shape) for shape in self._state_shapes().values())
 
     @property
@@ -226,10 +226,9 @@ class NetworkSpec:
 def cached_by_spec(
     build: Callable[Concatenate[NetworkSpec, P], T],
 ) -> Callable[Concatenate[NetworkSpec, P], T]:
-    """Keep what a function makes of a spec.
+    """Cache the results of a function of a spec.
 
-    As long as the process lives, within reason; what is made of the user's own
-    networks goes with them.
+    The last 64 results are kept; those for custom networks as long as the networks.
     """
     shared: Callable[..., T] = lru_cache(maxsize=64)(build)
 
@@ -237,7 +236,7 @@ def cached_by_spec(
     def once(spec: NetworkSpec, /, *args: P.args, **kwargs: P.kwargs) -> T:
         if spec.custom is None:
             return shared(spec, *args, **kwargs)
-        made: dict[Any, T] = spec.custom.compiled
+        made: dict[Hashable, T] = spec.custom.compiled
         key = (build, spec, *args, *kwargs.items())
         if key not in made:
             made[key] = build(spec, *args, **kwargs)
@@ -260,7 +259,7 @@ def _conv_shapes(
 ) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for i, (inputs, filters) in enumerate(pairwise(channels)):
-        # Keras' order: a transposed convolution has its outputs before its inputs.
+        # Keras puts the outputs of a transposed convolution before its inputs.
         ends = (filters, inputs) if transposed else (inputs, filters)
         shapes |= {f"{name}_{i}.kernel": (3, 3, *ends), f"{name}_{i}.bias": (filters,)}
         if batch_norm:

@@ -9,11 +9,12 @@ shape.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._types import AnyArray, Tensor
 from vae_anomaly.networks.backend import keras
 from vae_anomaly.networks.conv import ConvDecoder, ConvEncoder
 from vae_anomaly.networks.custom_layers import CustomDecoder, CustomEncoder
@@ -25,8 +26,6 @@ from vae_anomaly.stats.densities import MAX_LOG_VARIANCE, gaussian_kl
 __all__ = ["VAE", "ElboTerms", "build_vae"]
 
 ops = keras.ops
-
-Tensor = Any
 
 
 class ElboTerms(NamedTuple):
@@ -126,7 +125,7 @@ class VAE(keras.Model):
         return int(self.weights[0].shape[0])
 
     def initial_weights(
-        self, rng: np.random.RandomState, fixed: Mapping[str, NDArray[Any]] | None = None
+        self, rng: np.random.RandomState, fixed: Mapping[str, AnyArray] | None = None
     ) -> NDArray[np.float32]:
         """Draw starting weights, (members, n_weights): Glorot uniform kernels.
 
@@ -182,7 +181,7 @@ class VAE(keras.Model):
         return keras.StatelessScope(state_mapping=mapping)
 
     @property
-    def _seed_states(self) -> list[Any]:
+    def _seed_states(self) -> list[Tensor]:
         weights = {id(variable) for variable in self.weights}
         return [variable for variable in self.variables if id(variable) not in weights]
 
@@ -195,7 +194,7 @@ class VAE(keras.Model):
         return ops.concatenate(parts, axis=1) if parts else state
 
 
-def _cut(weights: Tensor, variables: Sequence[keras.Variable]) -> list[tuple[Any, Tensor]]:
+def _cut(weights: Tensor, variables: Sequence[keras.Variable]) -> list[tuple[Tensor, Tensor]]:
     """Return each variable with its part of (members, n)."""
     if not variables:
         return []

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
+
+from vae_anomaly._types import Ops, Tensor
 
 __all__ = [
     "MAX_LOG_VARIANCE",
@@ -25,8 +26,6 @@ __all__ = [
     "student_t_log_density",
 ]
 
-Tensor = Any
-
 LOG_PI = math.log(math.pi)
 LOG_2PI = math.log(2 * math.pi)
 
@@ -40,13 +39,13 @@ MIN_VARIANCE = 1e-4
 """Minimum of learned variances; without it the density of a predictable column is unbounded."""
 
 
-def _lgamma(x: Any) -> Any:
+def _lgamma(x: Tensor) -> Tensor:
     from scipy.special import gammaln  # late: its import takes twice as long as NumPy's
 
     return gammaln(x)
 
 
-def _sigmoid(x: Any) -> Any:
+def _sigmoid(x: Tensor) -> Tensor:
     from scipy.special import expit
 
     return expit(x)
@@ -69,7 +68,7 @@ numpy_ops = SimpleNamespace(
 """NumPy functions under the names of `keras.ops`, or of TensorFlow where Keras has none."""
 
 
-def gaussian_kl(ops: Any, mean: Tensor, log_variance: Tensor) -> Tensor:
+def gaussian_kl(ops: Ops, mean: Tensor, log_variance: Tensor) -> Tensor:
     """Return the KL divergence of N(mean, exp(log_variance)) from N(0, 1), elementwise, in nats.
 
     Kingma and Welling, "Auto-encoding variational Bayes", appendix B
@@ -78,7 +77,7 @@ def gaussian_kl(ops: Any, mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (ops.square(mean) + ops.exp(log_variance) - 1.0 - log_variance)
 
 
-def gaussian_log_density(ops: Any, x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+def gaussian_log_density(ops: Ops, x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """Return the log-density of N(mean, exp(log_variance)) at x, elementwise, in nats.
 
     With a float as `log_variance` the result has the dtype of `x`.
@@ -88,7 +87,7 @@ def gaussian_log_density(ops: Any, x: Tensor, mean: Tensor, log_variance: Tensor
 
 
 def student_t_log_density(
-    ops: Any, x: Tensor, mean: Tensor, log_squared_scale: Tensor, degrees: Tensor
+    ops: Ops, x: Tensor, mean: Tensor, log_squared_scale: Tensor, degrees: Tensor
 ) -> Tensor:
     """Return the log-density of Student's t with location `mean`, elementwise, in nats."""
     half = 0.5 * (degrees + 1.0)
@@ -97,7 +96,7 @@ def student_t_log_density(
     return norm - 0.5 * log_squared_scale - half * ops.log1p(square)
 
 
-def logistic_log_mass(ops: Any, x: Tensor, mean: Tensor, log_scale: Tensor, step: Tensor) -> Tensor:
+def logistic_log_mass(ops: Ops, x: Tensor, mean: Tensor, log_scale: Tensor, step: Tensor) -> Tensor:
     """Return the log-probability of a discretized logistic distribution, elementwise, in nats.
 
     ``log(sigmoid(u + d / 2) - sigmoid(u - d / 2))`` with u the deviation of x from `mean` and
@@ -112,12 +111,12 @@ def logistic_log_mass(ops: Any, x: Tensor, mean: Tensor, log_scale: Tensor, step
     return log_width - ops.softplus(-(deviation + half_step)) - ops.softplus(deviation - half_step)
 
 
-def floored_log_variance(ops: Any, raw: Tensor) -> Tensor:
+def floored_log_variance(ops: Ops, raw: Tensor) -> Tensor:
     """Return log(exp(raw) + `MIN_VARIANCE`)."""
     return ops.logaddexp(raw, math.log(MIN_VARIANCE))
 
 
-def bernoulli_log_density(ops: Any, x: Tensor, logits: Tensor) -> Tensor:
+def bernoulli_log_density(ops: Ops, x: Tensor, logits: Tensor) -> Tensor:
     """Return the Bernoulli log-probability of x in {0, 1}, elementwise, in nats.
 
     For x between 0 and 1 this is the negative cross-entropy, which is not a normalised

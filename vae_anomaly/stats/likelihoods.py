@@ -11,11 +11,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._types import Ops, Tensor
 from vae_anomaly.stats.densities import (
     MIN_VARIANCE,
     bernoulli_log_density,
@@ -39,7 +40,6 @@ __all__ = [
     "StudentT",
 ]
 
-Tensor = Any
 Array = NDArray[np.float64]
 Parameters = Mapping[str, Tensor]
 Outputs = Sequence[Tensor]
@@ -110,7 +110,7 @@ class Likelihood(ABC):
         """Compute the fixed parameters from targets, (n, targets): (targets,) each."""
         return {}
 
-    def parts(self, ops: Any, outputs: Tensor) -> Outputs:
+    def parts(self, ops: Ops, outputs: Tensor) -> Outputs:
         """Split outputs of the decoder, (..., outputs), by meaning: (..., targets) each.
 
         The outputs of a target are adjacent, as channels of a pixel are.
@@ -119,10 +119,10 @@ class Likelihood(ABC):
         return (outputs,) if n == 1 else tuple(ops.take(outputs, i, None, n) for i in range(n))
 
     @abstractmethod
-    def log_prob(self, ops: Any, x: Tensor, outputs: Outputs, parameters: Parameters) -> Tensor:
+    def log_prob(self, ops: Ops, x: Tensor, outputs: Outputs, parameters: Parameters) -> Tensor:
         """Log p(x|z) of every feature: targets (..., targets) to (..., features)."""
 
-    def mean(self, ops: Any, outputs: Outputs) -> Tensor:
+    def mean(self, ops: Ops, outputs: Outputs) -> Tensor:
         """Return the expected targets."""
         return outputs[0]
 
@@ -160,12 +160,12 @@ class Gaussian(Likelihood):
         super().__init__(variance)
         self.learned_parameters = {"log_variance": 0.0} if variance is None else {}
 
-    def _log_variance(self, ops: Any, parameters: Parameters) -> Tensor:
+    def _log_variance(self, ops: Ops, parameters: Parameters) -> Tensor:
         if self.variance is not None:
             return math.log(self.variance)
         return floored_log_variance(ops, parameters["log_variance"])
 
-    def log_prob(self, ops: Any, x: Tensor, outputs: Outputs, parameters: Parameters) -> Tensor:
+    def log_prob(self, ops: Ops, x: Tensor, outputs: Outputs, parameters: Parameters) -> Tensor:
         """See `Likelihood`."""
         return gaussian_log_density(ops, x, outputs[0], self._log_variance(ops, parameters))
 
@@ -191,7 +191,7 @@ class HeteroscedasticGaussian(Likelihood):
 
     n_outputs = 2
 
-    def log_prob(self, ops: Any, x: Tensor, outputs: Outputs, parameters: Parameters) -> Tensor:
+    def log_prob(self, ops: Ops, x: Tensor, outputs: Outputs, parameters: Parameters) -> Tensor:
         """See `Likelihood`."""
         mean, raw = outputs
         return gaussian_log_density(ops, x, mean, floored_log_variance(ops, raw))
@@ -217,12 +217,12 @@ class StudentT(Likelihood):
 
     learned_parameters: Mapping[str, float] = {"log_variance": 0.0, "raw_degrees": -2.5}
 
-    def _scale_and_degrees(self, ops: Any, parameters: Parameters) -> tuple[Tensor, Tensor]:
+    def _scale_and_degrees(self, ops: Ops, parameters: Parameters) -> tuple[Tensor, Tensor]:
         log_squared_scale = floored_log_variance(ops, parameters["log_variance"])
         degrees = MIN_DEGREES + DEGREES_RANGE * ops.sigmoid(parameters["raw_degrees"])
         return log_squared_scale, degrees
 
-    def log_prob(self, ops: Any, x: Tensor, outputs: Outputs, parameters: Parameters) -> Tensor:
+    def log_prob(self, ops: Ops, x: Tensor, outputs: Outputs, parameters: Parameters) -> Tensor:
         """See `Likelihood`."""
         log_squared_scale, degrees = self._scale_and_degrees(ops, parameters)
         return student_t_log_density(ops, x, outputs[0], log_squared_scale, degrees)
@@ -260,11 +260,11 @@ class DiscretizedLogistic(Likelihood):
         step, origin = np.array(lattices).T
         return {"step": step, "origin": origin}
 
-    def _log_scale(self, ops: Any, parameters: Parameters) -> Tensor:
+    def _log_scale(self, ops: Ops, parameters: Parameters) -> Tensor:
         """Return half the log of the variance, minus that of a logistic distribution of scale 1."""
         return 0.5 * floored_log_variance(ops, parameters["log_variance"]) - LOG_DEVIATION
 
-    def log_prob(self, ops: Any, x: Tensor, outputs: Outputs, parameters: Parameters) -> Tensor:
+    def log_prob(self, ops: Ops, x: Tensor, outputs: Outputs, parameters: Parameters) -> Tensor:
         """See `Likelihood`."""
         log_scale = self._log_scale(ops, parameters)
         return logistic_log_mass(ops, x, outputs[0], log_scale, parameters["step"])
@@ -288,11 +288,11 @@ class DiscretizedLogistic(Likelihood):
 class Bernoulli(Likelihood):
     """Bernoulli: the log loss of values in [0, 1] with logits from the decoder."""
 
-    def log_prob(self, ops: Any, x: Tensor, outputs: Outputs, parameters: Parameters) -> Tensor:
+    def log_prob(self, ops: Ops, x: Tensor, outputs: Outputs, parameters: Parameters) -> Tensor:
         """See `Likelihood`."""
         return bernoulli_log_density(ops, x, outputs[0])
 
-    def mean(self, ops: Any, outputs: Outputs) -> Tensor:
+    def mean(self, ops: Ops, outputs: Outputs) -> Tensor:
         """Return probabilities."""
         return ops.sigmoid(outputs[0])
 
@@ -380,7 +380,7 @@ class JointLikelihood:
             found |= {f"likelihood_{i}.{k}": v for k, v in likelihood.estimate(x).items()}
         return found
 
-    def log_prob(self, ops: Any, x: Tensor, outputs: Tensor, parameters: Parameters) -> Tensor:
+    def log_prob(self, ops: Ops, x: Tensor, outputs: Tensor, parameters: Parameters) -> Tensor:
         """Log p(x|z) of every feature: targets (..., n_targets) to (..., n_features)."""
         pieces = zip(
             self.likelihoods,
@@ -391,7 +391,7 @@ class JointLikelihood:
         )
         return _joined(ops, [one.log_prob(ops, *rest) for one, *rest in pieces])
 
-    def mean(self, ops: Any, outputs: Tensor) -> Tensor:
+    def mean(self, ops: Ops, outputs: Tensor) -> Tensor:
         """Return the expected targets: (..., n_outputs) to (..., n_targets)."""
         parts = zip(self.likelihoods, self._split_outputs(ops, outputs), strict=True)
         return _joined(ops, [one.mean(ops, part) for one, part in parts])
@@ -417,11 +417,11 @@ class JointLikelihood:
         )
         return np.concatenate([one.residual_scale(*rest) for one, *rest in parts])
 
-    def _split(self, ops: Any, x: Tensor) -> list[Tensor]:
+    def _split(self, ops: Ops, x: Tensor) -> list[Tensor]:
         """Split targets by block."""
         return _cut(ops, x, [one.n_targets for one in self.blocks])
 
-    def _split_outputs(self, ops: Any, outputs: Tensor) -> list[Outputs]:
+    def _split_outputs(self, ops: Ops, outputs: Tensor) -> list[Outputs]:
         """Split outputs of the decoder by block and meaning."""
         pairs = list(zip(self.blocks, self.likelihoods, strict=True))
         cut = _cut(ops, outputs, [one.n_targets * own.n_outputs for one, own in pairs])
@@ -438,7 +438,7 @@ class JointLikelihood:
         ]
 
 
-def _cut(ops: Any, x: Tensor, sizes: list[int]) -> list[Tensor]:
+def _cut(ops: Ops, x: Tensor, sizes: list[int]) -> list[Tensor]:
     """Cut the last axis into parts of some sizes; a single part is the tensor itself."""
     if len(sizes) == 1:
         return [x]
@@ -446,6 +446,6 @@ def _cut(ops: Any, x: Tensor, sizes: list[int]) -> list[Tensor]:
     return [ops.take(x, end - size, end) for size, end in zip(sizes, ends, strict=True)]
 
 
-def _joined(ops: Any, parts: list[Tensor]) -> Tensor:
+def _joined(ops: Ops, parts: list[Tensor]) -> Tensor:
     """Concatenate along the last axis; a single part is the result itself."""
     return parts[0] if len(parts) == 1 else ops.concatenate(parts)

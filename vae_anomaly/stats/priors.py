@@ -11,12 +11,11 @@ N(0, I) to cover the rest.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._threads import PADDING
+from vae_anomaly._types import AnyArray
 from vae_anomaly.stats.densities import gaussian_kl, numpy_ops
 
 __all__ = [
@@ -54,7 +53,7 @@ def as_components(mean: Array, log_variance: Array) -> Weights:
     return np.pad(rows, [(0, 0), (1, 0), (0, 0)]).astype(np.float32)
 
 
-def subsample(rows: NDArray[Any], max_rows: int, rng: np.random.RandomState) -> NDArray[Any]:
+def subsample(rows: AnyArray, max_rows: int, rng: np.random.RandomState) -> AnyArray:
     """Return a random subsample of at most `max_rows` rows, in their order.
 
     Every k-th row would not do: data may be periodic.

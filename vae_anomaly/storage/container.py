@@ -24,11 +24,11 @@ import stat
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vae_anomaly._types import AnyArray, Json, JsonObject
 from vae_anomaly.exceptions import ModelFileError, OutputError, VAEAnomalyError
 from vae_anomaly.storage.atomic import atomic_write
 
@@ -52,7 +52,7 @@ MAX_HEADER_BYTES = 4 * 2**20
 MAX_OBJECTS, MAX_LISTS = 2**13, 2**18
 """Maximum braces and brackets of a header; parsed, each takes far more memory than in the file."""
 
-DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+DTYPES: dict[str, np.dtype[np.generic]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 
 Refusal = Callable[[str], VAEAnomalyError]
 """Function from a reason to the error to raise."""
@@ -99,7 +99,10 @@ FOREIGN = {
 
 
 def write_container(
-    path: str | Path, config: Any, arrays: dict[str, tuple[str, Any]], file_type: FileType = MODEL
+    path: str | Path,
+    config: Json,
+    arrays: dict[str, tuple[str, AnyArray]],
+    file_type: FileType = MODEL,
 ) -> str:
     """Write a container file atomically.
 
@@ -132,7 +135,7 @@ def write_container(
         "format_version": str(file_type.version),
         "config": canonical(config),
     }
-    header = {"__metadata__": metadata, **_table(layout)}
+    header = {"__metadata__": metadata, **_entries(layout)}
     metadata["sha256"] = _digest(header, body)
     text = canonical(header).encode()
     text += b" " * (-len(text) % 8)  # aligns the arrays for readers that map the file
@@ -155,8 +158,8 @@ class UnopenedFile(NamedTuple):
     """A file whose settings have been read and whose arrays have not been checked yet."""
 
     name: str
-    config: Any
-    header: dict[str, Any]
+    config: Json
+    header: JsonObject
     body: memoryview
     file_type: FileType = MODEL
 
@@ -169,7 +172,7 @@ class UnopenedFile(NamedTuple):
         """Build the error for invalid content of the file."""
         return refuse(self.name, reason, self.file_type)
 
-    def arrays(self, layout: Layout) -> dict[str, NDArray[Any]]:
+    def arrays(self, layout: Layout) -> dict[str, AnyArray]:
         """Return the arrays, which must be exactly those of `layout`.
 
         They are read-only views of the file's bytes: copy those that are kept.
@@ -185,9 +188,9 @@ class UnopenedFile(NamedTuple):
             raise self.refused(
                 f"its settings ask for {size} bytes of arrays, there are {len(self.body)}"
             )
-        table = {key: value for key, value in self.header.items() if key != "__metadata__"}
+        entries = {key: value for key, value in self.header.items() if key != "__metadata__"}
         # Compared as text: True == 1 == 1.0 in Python, but not in a file.
-        if len(table) != len(layout) or canonical(table) != canonical(_table(layout)):
+        if len(entries) != len(layout) or canonical(entries) != canonical(_entries(layout)):
             raise self.refused("its arrays are not those that its settings ask for")
         if self.sha256 != _digest(self.header, self.body):
             raise self.refused("its checksum does not match: it was damaged or edited")
@@ -227,7 +230,7 @@ def open_container(path: str | Path, file_type: FileType = MODEL) -> UnopenedFil
         raise refused("it looks like a pickle. Pickles run code and are never loaded")
     if bytes(raw[:64]).isascii() and not set(raw[:64]) & set(range(9)):
         order = ". The model comes first, then the data" if file_type is MODEL else ""
-        raise refused(f"it is text, such as a table{order}")
+        raise refused(f"it is text, such as a CSV file{order}")
     if not 2 <= length <= min(MAX_HEADER_BYTES, len(raw) - 8):
         raise refused("the length of its header is out of range")
     text = bytes(raw[8 : 8 + length])
@@ -255,7 +258,7 @@ def refuse(name: str, reason: str, file_type: FileType = MODEL) -> VAEAnomalyErr
     )
 
 
-def canonical(value: Any) -> str:
+def canonical(value: Json) -> str:
     """Return the canonical JSON of a value: sorted keys, no spaces, ASCII, finite numbers only."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -289,14 +292,14 @@ def _check_version(text: str, latest: int, refused: Refusal) -> None:
         )
 
 
-def _parse(text: bytes, part: str, refused: Refusal) -> Any:
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+def _parse(text: bytes, part: str, refused: Refusal) -> Json:
+    def pairs(items: list[tuple[str, Json]]) -> JsonObject:
         found = dict(items)
         if len(found) != len(items):
             raise ValueError("a key occurs twice")
         return found
 
-    def constant(token: str) -> Any:
+    def constant(token: str) -> Json:
         raise ValueError(f"{token} is not a number")
 
     try:
@@ -307,16 +310,16 @@ def _parse(text: bytes, part: str, refused: Refusal) -> Any:
         raise refused(f"its {part} cannot be read ({_short(str(error))})") from None
 
 
-def _table(layout: Layout) -> dict[str, Any]:
-    table, start = {}, 0
+def _entries(layout: Layout) -> JsonObject:
+    entries, start = {}, 0
     for name, (dtype, shape) in layout.items():
         end = start + DTYPES[dtype].itemsize * math.prod(shape)
-        table[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
+        entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
         start = end
-    return table
+    return entries
 
 
-def _digest(header: dict[str, Any], body: bytes | memoryview) -> str:
+def _digest(header: JsonObject, body: bytes | memoryview) -> str:
     metadata = {k: v for k, v in header["__metadata__"].items() if k != "sha256"}
     digest = hashlib.sha256(canonical({**header, "__metadata__": metadata}).encode())
     digest.update(body)

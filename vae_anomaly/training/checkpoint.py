@@ -16,11 +16,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._types import AnyArray, Json, JsonObject
 from vae_anomaly._version import __version__
 from vae_anomaly.exceptions import CheckpointError, ParameterError
 from vae_anomaly.storage.atomic import check_writable, output_error
@@ -169,7 +170,7 @@ class Checkpointer:
         Whether `done` removes the file.
     """
 
-    def __init__(self, checkpoint: Checkpoint, fit: dict[str, Any], *, removes: bool) -> None:
+    def __init__(self, checkpoint: Checkpoint, fit: JsonObject, *, removes: bool) -> None:
         self.checkpoint, self.removes = checkpoint, removes
         self._fit = fit
         self._kept_at, self._seconds = -math.inf, 0.0
@@ -229,7 +230,7 @@ class Checkpointer:
             "rounds": len(snapshot.losses),
             "intervals_since_best": snapshot.intervals_since_best,
         }
-        arrays: dict[str, tuple[str, NDArray[Any]]] = {
+        arrays: dict[str, tuple[str, AnyArray]] = {
             name: ("F32", array) for name, array in snapshot.arrays.items()
         }
         with suppress(OSError):  # which writing says better
@@ -252,11 +253,11 @@ class Checkpointer:
 
 
 def checkpointer_for(
-    detector: Any, rows: NDArray[np.float64], image: tuple[int, int, int] | None
+    detector: Json, rows: NDArray[np.float64], shape: tuple[int, ...]
 ) -> Checkpointer | None:
     """Make what keeps how far the fit of a detector on rows is, if it is to be kept.
 
-    Rows may be images, flattened, of the shape `image`.
+    `shape` is that of the data before they were made a matrix of rows.
 
     Raises
     ------
@@ -276,7 +277,7 @@ def checkpointer_for(
         )
     checkpoint = given if isinstance(given, Checkpoint) else Checkpoint(given)
     checkpoint.check()
-    digest = hashlib.sha256(canonical([rows.shape, image, *_names(detector)]).encode())
+    digest = hashlib.sha256(canonical([rows.shape, shape, *_names(detector)]).encode())
     digest.update(np.ascontiguousarray(rows).data)
     return Checkpointer(
         checkpoint,
@@ -298,7 +299,7 @@ def checkpointer_for(
 
 def generator_state(bits: np.random.SFC64) -> tuple[int, ...]:
     """Tell the state of a generator in six numbers."""
-    state: Any = bits.state
+    state: Json = bits.state
     words = (*state["state"]["state"], state["has_uint32"], state["uinteger"])
     return tuple(int(word) for word in words)
 
@@ -318,11 +319,11 @@ GENERATOR_BITS = (64, 64, 64, 64, 1, 32)
 """Of the numbers of `generator_state`."""
 
 
-def _names(detector: Any) -> list[str]:
+def _names(detector: Json) -> list[str]:
     return [str(name) for name in getattr(detector, "feature_names_in_", ())]
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Json) -> Json:
     """Say what a parameter is in a value that JSON knows."""
     if isinstance(value, np.generic):
         value = value.item()
@@ -367,7 +368,7 @@ def _check_settings(file: UnopenedFile) -> None:
         raise file.refused("the state of its generator is not one")
 
 
-def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def _differences(before: JsonObject, now: JsonObject) -> list[str]:
     """Say in what two fits differ."""
     found = []
     for part in ("versions", "parameters"):
@@ -383,6 +384,6 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return found
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Json) -> str:
     text = value if isinstance(value, str) and value.isidentifier() else repr(value)
     return text if len(text) <= MAX_SHOWN_LENGTH else f"{text[: MAX_SHOWN_LENGTH - 3]}..."

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from vae_anomaly._types import Tensor
 from vae_anomaly.exceptions import DivergenceError
 from vae_anomaly.networks.backend import has_gpu, keras
 from vae_anomaly.networks.spec import NetworkSpec, cached_by_spec
@@ -33,7 +34,6 @@ __all__ = ["TrainingConfig", "train"]
 
 ops = keras.ops
 
-Tensor = Any
 CLIP_NORM = 5.0
 """Norm to which the gradient of each member is clipped."""
 
@@ -68,7 +68,7 @@ class Best(NamedTuple):
     """Weights of each member with its lowest validation loss."""
 
     weights: Tensor  # (members, n_weights)
-    losses: Any = np.inf  # (members,)
+    losses: Tensor = np.inf  # (members,)
     intervals_since_best: int = 0
 
     def or_better(self, weights: Tensor, losses: NDArray[np.float32]) -> Best:
@@ -126,7 +126,7 @@ def pays_to_compile(spec: NetworkSpec, config: TrainingConfig) -> bool:
 @cached_by_spec
 def compiled_steps(
     spec: NetworkSpec, optimizer: str, *, trimmed: float, masked: bool, xla: bool
-) -> Callable[..., Any]:
+) -> Callable[..., Tensor]:
     """Build a TensorFlow function of many gradient steps."""
     vae = build_vae(spec)
     widths = (spec.n_inputs, spec.n_targets, *([spec.n_features] if masked else []))
@@ -151,15 +151,17 @@ def compiled_steps(
     )
     def take_steps(
         weights: Tensor,
-        moments: Any,
+        moments: Tensor,
         rows: list[Tensor],  # (at least steps, members, batch, ...) each, see `as_tensors`
         noise: Tensor,  # (at least steps, members, batch, latent)
         steps: Tensor,
         seed: Tensor,  # (2,), of random layers in the first step; later steps count up
         beta: Tensor,
         learning_rate: Tensor,
-    ) -> Any:
-        def step(i: Tensor, weights: Tensor, state: Tensor, moments: Any, losses: Tensor) -> Any:
+    ) -> Tensor:
+        def step(
+            i: Tensor, weights: Tensor, state: Tensor, moments: Tensor, losses: Tensor
+        ) -> Tensor:
             now_seed = tf.stack([seed[0], seed[1] + i])
             with tf.GradientTape() as tape:
                 tape.watch(weights)
@@ -187,7 +189,7 @@ def compiled_steps(
 @cached_by_spec
 def compiled_held_out_loss(
     spec: NetworkSpec, *, trimmed: float, masked: bool
-) -> Callable[..., Any]:
+) -> Callable[..., Tensor]:
     """Build a TensorFlow function of the validation losses of the members: (members,)."""
     vae = build_vae(spec)
     weights = tf.TensorSpec([spec.members, spec.n_weights], tf.float32)
@@ -197,7 +199,7 @@ def compiled_held_out_loss(
     noise = tf.TensorSpec([1, 1, None, spec.latent], tf.float32)
 
     @tf.function(input_signature=[weights, rows, noise, number])
-    def held_out_loss(weights: Tensor, rows: list[Tensor], noise: Tensor, beta: Tensor) -> Any:
+    def held_out_loss(weights: Tensor, rows: list[Tensor], noise: Tensor, beta: Tensor) -> Tensor:
         x, target, *observed = rows
         with vae.with_weights(weights):
             return losses_of_members(vae.elbo(x, target, noise), beta, trimmed, *observed)[0]

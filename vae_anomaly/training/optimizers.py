@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-Tensor = Any
-
+from vae_anomaly._types import Tensor
 
 __all__ = ["Adam", "AdamState", "OPTIMIZERS", "RMSprop", "RMSpropState"]
 

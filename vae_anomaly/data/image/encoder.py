@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._types import Json, JsonObject, Symbol
 from vae_anomaly.data.base import (
     ArrayTypes,
     DataParameters,
@@ -28,7 +29,7 @@ from vae_anomaly.data.image.pixels import (
     shift_augmented,
     smooth,
 )
-from vae_anomaly.data.scaling import ColumnScaler, Symbol
+from vae_anomaly.data.scaling import ColumnScaler
 from vae_anomaly.data.settings import checked_outline
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.stats.likelihoods import Block
@@ -128,7 +129,7 @@ class ImageEncoder:
         if given.shape is None:
             raise DataError(f"Expected images, (n, height, width[, channels]), got {X.shape}.")
         smoothing, channels = smoothing_for(parameters, given.shape), given.shape[2]
-        scaler = ColumnScaler.from_pixels(smooth(records, given.shape, smoothing), channels)
+        scaler = ColumnScaler.from_channels(smooth(records, given.shape, smoothing), channels)
         architecture = parameters.architecture
         _check_channels(
             architecture if isinstance(architecture, str) else None, scaler.varies[:channels]
@@ -201,7 +202,7 @@ class ImageEncoder:
         rows = np.asarray(as_rows(records).values, dtype=np.float64)
         return smooth(rows, self.shape, self.smoothing)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> JsonObject:
         """Return the shape of the images and how files are brought to it."""
         return {"image_shape": list(self.shape), "resize": self.resize}
 
@@ -219,7 +220,7 @@ class ImageEncoder:
         return EncoderState(settings, self.scaler.arrays())
 
     @classmethod
-    def outline_of(cls, settings: Mapping[str, Any]) -> Outline:
+    def outline_of(cls, settings: Mapping[str, Json]) -> Outline:
         """Check settings from a file, and return their outline; see `Encoder`."""
         outline = checked_outline(settings, {"pixel_scale", "resize", "shape", "smoothing"})
         shape, smoothing = settings["shape"], settings["smoothing"]
@@ -245,7 +246,7 @@ class ImageEncoder:
         return outline._replace(grid=(height, width, channels))
 
     @classmethod
-    def array_types(cls, settings: Mapping[str, Any]) -> ArrayTypes:
+    def array_types(cls, settings: Mapping[str, Json]) -> ArrayTypes:
         """Return the types and shapes of the arrays that go with settings."""
         return ColumnScaler.array_types(settings["n_features"])
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from vae_anomaly._text import display_name
+from vae_anomaly._types import Json
 from vae_anomaly.data.base import (
     Array,
     DataParameters,
@@ -67,7 +68,7 @@ class Images:
         *,
         fitting: bool = False,
         labelled: bool = False,
-        **options: Any,
+        **options: Json,
     ) -> Source:
         """Open a folder of images, an image, or an array of images; see `Modality.open`.
 

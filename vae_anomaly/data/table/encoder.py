@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._types import Json, JsonObject, Symbol
 from vae_anomaly.data.base import (
     ArrayTypes,
     DataParameters,
@@ -18,7 +19,7 @@ from vae_anomaly.data.base import (
     Outline,
     Records,
 )
-from vae_anomaly.data.scaling import ColumnScaler, Symbol
+from vae_anomaly.data.scaling import ColumnScaler
 from vae_anomaly.data.settings import checked_outline, is_text
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.stats.likelihoods import Block
@@ -97,7 +98,7 @@ class TableEncoder:
         """Return the columns in standard deviations, soft-clipped: (n, n_features)."""
         return soft_clip(self.scaler.standardize(np.asarray(records, dtype=np.float64)))
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> JsonObject:
         """Return the names and ranges of the columns."""
         return {"columns": self.scaler.describe(self.features)}
 
@@ -112,7 +113,7 @@ class TableEncoder:
         return EncoderState(settings, self.scaler.arrays())
 
     @classmethod
-    def outline_of(cls, settings: Mapping[str, Any]) -> Outline:
+    def outline_of(cls, settings: Mapping[str, Json]) -> Outline:
         """Check settings from a file, and return their outline; see `Encoder`."""
         outline = checked_outline(settings, {"names"})
         names = settings["names"]
@@ -127,7 +128,7 @@ class TableEncoder:
         return outline
 
     @classmethod
-    def array_types(cls, settings: Mapping[str, Any]) -> ArrayTypes:
+    def array_types(cls, settings: Mapping[str, Json]) -> ArrayTypes:
         """Return the types and shapes of the arrays that go with settings."""
         return ColumnScaler.array_types(settings["n_features"])
 

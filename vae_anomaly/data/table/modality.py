@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
+from vae_anomaly._types import Json
 from vae_anomaly.data.base import (
     Array,
     DataParameters,
@@ -60,7 +61,7 @@ class Tables:
         *,
         fitting: bool = False,
         labelled: bool = False,
-        **options: Any,
+        **options: Json,
     ) -> Source:
         """Open a CSV or Parquet table; see `Modality.open`.
 

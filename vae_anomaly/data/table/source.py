@@ -120,7 +120,7 @@ class TableSource(Source):
             ) from error
         if self._label_column is not None:
             self._labels = anomalous(
-                labels, table=self.name, column=self._label_column, normal=self._normal_label
+                labels, source=self.name, column=self._label_column, normal=self._normal_label
             )
 
     def _keys(self, batch: pa.RecordBatch, start: int) -> pa.Array:
