@@ -59,6 +59,8 @@ def compute_terms(
 ) -> Terms:
     """Compute terms of scores in one pass, which encodes every batch once.
 
+    Callers enter `Engine.setting` first: results depend on it in the last bits.
+
     Parameters
     ----------
     model : ScoringParts
@@ -96,7 +98,9 @@ def compute_terms(
 
 def elbo_contributions(model: ScoringParts, encoded: Encoded) -> Array:
     """Compute contributions to minus the ELBO: (n, n_features + 1)."""
-    return SCORES["elbo"].contributions(compute_terms(model, encoded, frozenset({"elbo"})))
+    with model.network.engine.setting:
+        terms = compute_terms(model, encoded, frozenset({"elbo"}))
+    return SCORES["elbo"].contributions(terms)
 
 
 class _Batch(NamedTuple):

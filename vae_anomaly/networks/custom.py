@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._types import Json, KerasModel, Tensor
+from vae_anomaly._types import Json, JsonObject, KerasModel, Tensor
 from vae_anomaly.exceptions import ParameterError
 
 __all__ = ["CustomNetworks", "CustomWeight", "is_pair"]
