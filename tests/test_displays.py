@@ -168,13 +168,13 @@ def test_latent_points_are_the_first_two_principal_components(
 
 
 @pytest.mark.parametrize(("width", "name"), [(1, "row shown"), (2, "latent dimension 1")])
-def test_codes_of_one_or_two_dimensions_are_shown_directly(width: int, name: str) -> None:
-    class StubEncoder:
+def test_narrow_codes_are_shown_as_they_are(width: int, name: str) -> None:
+    class Coder:
         def transform(self, X: np.ndarray) -> np.ndarray:
             return X[:, :width]
 
     X = np.random.RandomState(0).normal(size=(20, 3))
-    display = LatentDisplay.measure(StubEncoder(), X)
+    display = LatentDisplay.measure(Coder(), X)
     np.testing.assert_array_equal(display.points[:, -width:], X[:, :width])
     assert display.axis_names[0] == name
     display.plot().figure_.canvas.draw()
@@ -204,7 +204,7 @@ def test_categories_have_colours_and_names_are_text() -> None:
     assert max(map(len, names)) == 24
 
 
-def test_ten_unlabelled_categories_have_ten_colours() -> None:
+def test_ten_categories_have_a_colour_each_where_none_is_known_to_be_normal() -> None:
     categories = [f"class {i}" for i in range(10)]
     display = LatentDisplay(np.zeros((10, 2)), axis_names=("a", "b"), categories=categories)
     groups = display.groups()

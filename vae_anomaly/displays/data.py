@@ -54,7 +54,7 @@ def by_label(
 
 
 def by_category(categories: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
-    """Return the mask of each category, the most frequent first."""
+    """Return a mask of the rows of each category, the most frequent category first."""
     order = [category for category, _ in Counter(categories).most_common()]
     # NumPy takes "a" and "a\0" for the same text, a dict does not.
     numbers = {category: number for number, category in enumerate(order)}
@@ -244,7 +244,7 @@ class LatentDisplay(Display):
     n_rows : int, optional
         Total number of rows, of which `points` may be a subsample.
     categories : sequence of str of shape (n_points,), optional
-        Finer than labels: each of the most frequent has its own colour.
+        Finer classes than labels: each of the most frequent gets a colour.
     unit : str, default="row"
         Name of a record.
 
@@ -287,12 +287,12 @@ class LatentDisplay(Display):
         categories: Sequence[str] | None = None,
         unit: str = "row",
     ) -> Self:
-        """Encode at most `MAX_POINTS` rows of each label and project their codes to a plane."""
+        """Encode at most `MAX_POINTS` rows of each label and flatten their codes."""
         X = X if hasattr(X, "iloc") else np.asarray(X)
         known = None if labels is None else np.asarray(labels, dtype=bool)
         rows = shown_rows(len(X), known)
         codes = np.asarray(detector.transform(take(X, rows)), dtype=np.float64)
-        points, names = _project(codes)
+        points, names = _flatten(codes)
         return cls(
             points,
             None if known is None else known[rows],
@@ -342,20 +342,22 @@ class LatentDisplay(Display):
                 for name, mask in masks.items()
             ]
         masks = by_category(self.categories)
-        # Normal categories come first, and keep the blue of normal rows.
-        names = sorted(masks, key=lambda name: bool(labels[masks[name]].any()))
-        # Without labels, blue is free for any category.
-        colors = iter(CATEGORY_COLORS if self.labels is not None else (*CATEGORY_COLORS, BLUE))
+        # Normal categories come first, and keep the blue of normal rows in all figures.
+        order = sorted(masks, key=lambda category: bool(labels[masks[category]].any()))
+        # If nothing is known to be normal, blue is free for a category.
+        free = CATEGORY_COLORS if self.labels is not None else (*CATEGORY_COLORS, BLUE)
+        colors = iter(free)
         groups: list[PointGroup] = []
-        for number, name in enumerate(names):
-            anomalous = bool(labels[masks[name]].any())
+        for number, category in enumerate(order):
+            anomalous = bool(labels[masks[category]].any())
             blue = number == 0 and self.labels is not None and not anomalous
             color = BLUE if blue else next(colors, None)
             if color is None:
-                rest = np.any([masks[other] for other in names[number:]], axis=0)
+                rest = np.any([masks[other] for other in order[number:]], axis=0)
                 groups.append(PointGroup("other categories", rest, GREY, "x"))
                 break
-            groups.append(PointGroup(name, masks[name], color, "^" if anomalous else "o"))
+            marker = "^" if anomalous else "o"
+            groups.append(PointGroup(category, masks[category], color, marker))
         return groups
 
     def plot(self, ax: Axes | None = None) -> Self:
@@ -393,7 +395,7 @@ class LatentDisplay(Display):
         return f"{len(self.points):,} of {self.n_rows:,} {self.unit}s"
 
 
-def _project(codes: Array) -> tuple[Array, tuple[str, str]]:
+def _flatten(codes: Array) -> tuple[Array, tuple[str, str]]:
     """Project codes, (n, width), to a plane: (n, 2) and the names of the axes."""
     if codes.shape[1] == 1:
         return np.column_stack([np.arange(len(codes)), codes]), ("row shown", "latent dimension 1")

@@ -25,7 +25,7 @@ CATEGORY_COLORS = (
     *("#d9661f", "#2a9d74", "#c4569b", "#e0ab1f", "#6a51a3"),
     *("#52b5d9", "#8c4a21", "#333333", "#a3c14a"),
 )
-"""Colours of anomalous categories, the most frequent first; after Okabe and Ito."""
+"""Colours of categories of anomalies, the most frequent first; after Okabe and Ito."""
 
 MAX_TEXT_LENGTH = 120
 

@@ -203,7 +203,7 @@ class ReconstructionDisplay(Display):
         maps: Array | None = None,
         top: float | None = None,
     ) -> Self:
-        """Compute reconstructions and contribution maps, and shrink them to the displayed size."""
+        """Rebuild images and split their scores by pixel; keep both no larger than shown."""
         raw = np.asarray(X)
         low, high = value_range(raw) if values is None else values
         maps = detector.contribution_maps(raw)[0] if maps is None else maps
@@ -319,7 +319,7 @@ class LatentGridDisplay(Display):
     def measure(
         cls, detector: VAEDetector, n: int = 15, *, values: tuple[float, float] | None = None
     ) -> Self:
-        """Decode an n x n grid, or a single row for one latent dimension."""
+        """Decode the plane on an n x n grid; codes of one dimension make one row."""
         kl = np.asarray(detector.latent_kl_)[0]
         used = np.argsort(-kl, kind="stable")[:2]
         first, second = (int(used[0]), int(used[-1])) if len(used) < 2 else sorted(map(int, used))
