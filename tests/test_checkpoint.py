@@ -250,7 +250,7 @@ DAMAGED = {
     "empty": (lambda raw: b"", "expected at least 8 bytes, found 0"),
     "cut": (lambda raw: raw[:-1], "bytes of arrays, there are"),
     "longer": (lambda raw: raw + b"\0", "bytes of arrays, there are"),
-    "text": (lambda raw: b"a,b\n" * 99, "it is text, such as a table."),
+    "text": (lambda raw: b"a,b\n" * 99, "it is text, such as a CSV file."),
     "pickle": (lambda raw: pickle.dumps([0] * 999), "Pickles run code and are never loaded."),
     "a flipped bit": (lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]), "it was damaged or edited."),
     "newer": (metadata(format_version="2"), "this release reads up to 1. Upgrade"),
