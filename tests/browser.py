@@ -69,7 +69,7 @@ class Browser:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
@@ -94,28 +94,28 @@ class Browser:
         return answer["result"].get("value")
 
     def press(self, key: str, times: int = 1) -> None:
-        """Press a key, as somebody at the keyboard would."""
+        """Press and release a key."""
         for _ in range(times):
-            for kind in ("rawKeyDown", "keyUp"):
+            for event in ("rawKeyDown", "keyUp"):
                 self._call(
                     "Input.dispatchKeyEvent",
-                    type=kind,
+                    type=event,
                     key=key,
                     code=key,
                     windowsVirtualKeyCode=KEYS[key],
                 )
 
     def click(self, selector: str) -> None:
-        """Click into the middle of an element, as somebody with a mouse would."""
+        """Click into the middle of an element."""
         place = self.value(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
             "e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect();"
             "return [r.x + r.width / 2, r.y + r.height / 2]; })()"
         )
-        for kind in ("mousePressed", "mouseReleased"):
+        for event in ("mousePressed", "mouseReleased"):
             self._call(
                 "Input.dispatchMouseEvent",
-                type=kind,
+                type=event,
                 x=place[0],
                 y=place[1],
                 button="left",

@@ -1,4 +1,4 @@
-"""A fit that is killed goes on where it was, and ends as if it had not been."""
+"""Checkpoints: a resumed fit equals an uninterrupted one; unsuitable checkpoints are refused."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ IMAGES = np.random.RandomState(0).randint(256, size=(40, 8, 8, 1), dtype=np.uint
 
 
 @pytest.fixture
-def always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep after every round, however long that takes."""
-    monkeypatch.setattr("vae_anomaly.training.checkpoint.KEPT_SHARE", float("inf"))
+def every_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write a checkpoint after every validation interval, however long that takes."""
+    monkeypatch.setattr("vae_anomaly.training.checkpoint.MAX_WRITE_SHARE", float("inf"))
 
 
 class KilledError(Exception):
-    """Stands for whatever ends a process."""
+    """Substitute for the end of the process."""
 
 
 def killing(after: int):
-    """Make a callback that ends training in a round."""
+    """Return a callback that interrupts training after a number of validation intervals."""
 
     def callback(history: Any) -> None:
         if len(history.step) == after:
@@ -65,8 +65,8 @@ def killing(after: int):
     return callback
 
 
-def own_networks(activation: str = "relu", seed: int = 0) -> tuple[keras.Model, keras.Model]:
-    """Networks with all that lives beside weights: moving statistics, and layers that draw."""
+def custom_networks(activation: str = "relu", seed: int = 0) -> tuple[keras.Model, keras.Model]:
+    """Return networks with state beside weights: moving statistics and random layers."""
     keras.utils.set_random_seed(seed)
     encoder = [keras.Input((3,)), layers.Dense(8, activation), layers.BatchNormalization()]
     return (
@@ -83,27 +83,27 @@ def assert_same(one: VAEDetector, other: VAEDetector, X: Any) -> None:
     np.testing.assert_array_equal(one.score_samples(X), other.score_samples(X))
 
 
-KINDS: dict[str, tuple[dict[str, Any], Any]] = {
+FITS: dict[str, tuple[dict[str, Any], Any]] = {
     "dense": ({}, ROWS),
     "compiled": ({"max_steps": 2150, "patience": 100, "learning_rate": 1e-5}, ROWS),
     "stops early": ({"max_steps": 3000, "patience": 2, "learning_rate": 0.05}, ROWS),
     "rmsprop": ({"optimizer": "rmsprop"}, ROWS),
     "calibrates": ({"contamination": None, "false_alarm_rate": 0.1}, ROWS),
     "nothing held out": ({}, ROWS[:8]),
-    "several blocks a round": ({"batch_size": 80, "n_members": 40}, np.tile(ROWS, (5, 10))),
+    "several batches an interval": ({"batch_size": 80, "n_members": 40}, np.tile(ROWS, (5, 10))),
     "images": ({}, IMAGES),
     "conv": ({"architecture": "conv", "hidden_units": (4,), "max_steps": 250}, IMAGES),
     "conv_bn": ({"architecture": "conv_bn", "hidden_units": (4,), "max_steps": 250}, IMAGES),
 }
 
 
-@pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_fit_that_was_ended_goes_on_to_the_same_scores(kind: str, tmp_path: Path) -> None:
-    parameters, X = KINDS[kind]
+@pytest.mark.usefixtures("every_interval")
+@pytest.mark.parametrize("case", FITS)
+def test_a_resumed_fit_has_the_scores_of_an_uninterrupted_one(case: str, tmp_path: Path) -> None:
+    parameters, X = FITS[case]
     detector = VAEDetector(**TINY | parameters)
     whole = clone(detector).fit(X)
-    rounds = len(whole.history_.step)
+    intervals = len(whole.history_.step)
     detector.set_params(checkpoint=tmp_path / "new" / "folder")
     for after in (1, 2):
         with pytest.raises(KilledError):
@@ -112,51 +112,53 @@ def test_a_fit_that_was_ended_goes_on_to_the_same_scores(kind: str, tmp_path: Pa
     taken = []
     detector.set_params(callback=lambda history: taken.append(history.step[-1])).fit(X)
     assert taken == whole.history_.step[2:]
-    assert rounds > 2
+    assert intervals > 2
     assert_same(detector, whole, X)
     assert not list((tmp_path / "new" / "folder").iterdir())
 
 
-@pytest.mark.usefixtures("always")
+@pytest.mark.usefixtures("every_interval")
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-def test_networks_of_the_users_own_go_on_too(tmp_path: Path) -> None:
+def test_custom_networks_are_resumed(tmp_path: Path) -> None:
     def fit(callback: Any = None, **how: Any) -> VAEDetector:
-        # Built anew, as in another process.
-        parameters = TINY | {"architecture": own_networks(**how), "checkpoint": tmp_path}
+        # New networks, as in another process.
+        parameters = TINY | {"architecture": custom_networks(**how), "checkpoint": tmp_path}
         return VAEDetector(**parameters, callback=callback).fit(ROWS)
 
     whole = fit()
     with pytest.raises(KilledError):
         fit(killing(2))
     for others in ({"seed": 1}, {"activation": "tanh"}):
-        with pytest.raises(CheckpointError, match=r"fit: the networks are others, or start from"):
+        with pytest.raises(
+            CheckpointError, match=r"fit: the networks or their initial weights differ"
+        ):
             fit(**others)
     assert_same(fit(), whole, ROWS)
 
 
-@pytest.mark.usefixtures("always")
-def test_more_than_the_twentieth_of_the_time_is_not_spent_on_keeping(
+@pytest.mark.usefixtures("every_interval")
+def test_writing_takes_a_limited_share_of_the_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = []
+    written = []
     real = vae_anomaly.training.checkpoint.write_container
 
     def write(*given: Any) -> str:
-        kept.append(given[1]["rounds"])
+        written.append(given[1]["intervals"])
         return real(*given)
 
     monkeypatch.setattr("vae_anomaly.training.checkpoint.write_container", write)
     VAEDetector(**TINY, checkpoint=tmp_path).fit(ROWS)
-    assert kept == [1, 2, 3, 4, 5]
-    kept.clear()
-    # Not in this life: the first, when it is not known how long it takes, and the last.
-    monkeypatch.setattr("vae_anomaly.training.checkpoint.KEPT_SHARE", 1e-9)
+    assert written == [1, 2, 3, 4, 5]
+    written.clear()
+    # Only the first, before the duration is known, and the last.
+    monkeypatch.setattr("vae_anomaly.training.checkpoint.MAX_WRITE_SHARE", 1e-9)
     VAEDetector(**TINY, checkpoint=tmp_path).fit(ROWS)
-    assert kept == [1, 5]
+    assert written == [1, 5]
 
 
-@pytest.mark.usefixtures("always")
-def test_a_checkpoint_stays_until_whoever_made_it_removes_it(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("every_interval")
+def test_a_checkpoint_object_keeps_its_file_until_removed(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
     detector = VAEDetector(**TINY, checkpoint=checkpoint).fit(ROWS)
     assert checkpoint.path.is_file()
@@ -173,8 +175,8 @@ def test_a_checkpoint_stays_until_whoever_made_it_removes_it(tmp_path: Path) -> 
     Checkpoint(tmp_path / "m.vae").remove()
 
 
-@pytest.mark.usefixtures("always")
-def test_a_fit_that_a_callback_ends_is_done(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("every_interval")
+def test_a_fit_stopped_by_a_callback_removes_its_checkpoint(tmp_path: Path) -> None:
     detector = VAEDetector(**TINY, checkpoint=str(tmp_path), callback=lambda _: True).fit(ROWS)
     assert detector.history_.step == [100]
     assert not list(tmp_path.iterdir())
@@ -185,7 +187,7 @@ def test_a_fit_that_a_callback_ends_is_done(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The checkpoint of a fit of TINY on a table."""
+    """Return a folder with the checkpoint of a fit of TINY on a table."""
     folder = tmp_path_factory.mktemp("interrupted")
     X = pd.DataFrame(ROWS, columns=["a", "b", "c"])
     with pytest.raises(KilledError):
@@ -195,13 +197,13 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(interrupted: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
+    """Return a copy of the interrupted fit's folder."""
     shutil.copy(interrupted / FILE, tmp_path)
     return tmp_path
 
 
 def refused(folder: Path, X: Any = None, **parameters: Any) -> str:
-    """Fit with a checkpoint, which fails; the message."""
+    """Return the message with which a fit refuses the checkpoint."""
     before = (folder / FILE).read_bytes()
     if X is None:
         X = pd.DataFrame(ROWS, columns=["a", "b", "c"])
@@ -210,11 +212,11 @@ def refused(folder: Path, X: Any = None, **parameters: Any) -> str:
     assert (folder / FILE).read_bytes() == before
     message = str(caught.value)
     assert message.startswith(str(folder / FILE))
-    assert message.endswith(" To start anew, delete it or choose another directory.")
+    assert message.endswith(" To start over, delete it or choose another directory.")
     return message
 
 
-def test_the_checkpoint_of_another_fit_is_not_gone_on_from(folder: Path) -> None:
+def test_the_checkpoint_of_another_fit_is_refused(folder: Path) -> None:
     lines = {
         "learning_rate was 0.001 and is 0.01": {"learning_rate": 0.01},
         "max_steps was 450 and is 451; random_state was 3 and is 4": {
@@ -225,22 +227,22 @@ def test_the_checkpoint_of_another_fit_is_not_gone_on_from(folder: Path) -> None
             "contamination": None, "false_alarm_rate": 0.2,
         },
         "optimizer was adam and is rmsprop": {"optimizer": "rmsprop"},
-        "the training rows are others": {"X": pd.DataFrame(ROWS[::-1], columns=["a", "b", "c"])},
+        "the training rows differ": {"X": pd.DataFrame(ROWS[::-1], columns=["a", "b", "c"])},
     }  # fmt: skip
     for words, parameters in lines.items():
-        expected = f" is the checkpoint of another fit: {words}. To go on from it, fit as before. "
+        expected = f" is the checkpoint of another fit: {words}. To resume it, fit as before. "
         assert expected in refused(folder, **parameters)
     renamed = pd.DataFrame(ROWS, columns=["a", "b", "d"])
-    assert "fit: the training rows are others. To" in refused(folder, renamed)
+    assert "fit: the training rows differ. To" in refused(folder, renamed)
 
 
-def test_the_checkpoint_of_another_release_is_not_gone_on_from(folder: Path, monkeypatch) -> None:
+def test_the_checkpoint_of_another_release_is_refused(folder: Path, monkeypatch) -> None:
     was = vae_anomaly.__version__
-    monkeypatch.setattr("vae_anomaly.__version__", "9.9")
-    assert f"another fit: vae_anomaly was '{was}' and is '9.9'. To go on" in refused(folder)
+    monkeypatch.setattr("vae_anomaly.training.checkpoint.__version__", "9.9")
+    assert f"another fit: vae_anomaly was '{was}' and is '9.9'. To resume" in refused(folder)
 
 
-def of_the_fit(**values: Any):
+def fit_settings(**values: Any):
     return settings(fit=values)
 
 
@@ -248,30 +250,33 @@ DAMAGED = {
     "empty": (lambda raw: b"", "expected at least 8 bytes, found 0"),
     "cut": (lambda raw: raw[:-1], "bytes of arrays, there are"),
     "longer": (lambda raw: raw + b"\0", "bytes of arrays, there are"),
-    "text": (lambda raw: b"a,b\n" * 99, "it is text, such as a table."),
+    "text": (lambda raw: b"a,b\n" * 99, "it is text, such as a CSV file."),
     "pickle": (lambda raw: pickle.dumps([0] * 999), "Pickles run code and are never loaded."),
     "a flipped bit": (lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]), "it was damaged or edited."),
     "newer": (metadata(format_version="2"), "this release reads up to 1. Upgrade"),
     "a model": (metadata(format="vae-anomaly"), "its format is 'vae-anomaly', not 'vae-anomaly ch"),
     "more settings": (settings(more=1), "its settings are not those of a checkpoint."),
-    "another fit": (of_the_fit(rows=1), "it does not say of which fit it is."),
-    "no rounds": (settings(rounds=0), "rounds must be an int >= 1."),
-    "true rounds": (settings(rounds=True), "rounds must be an int >= 1."),
-    "many rounds": (settings(rounds=10**18), "expected at most 5 rounds, got 1000000000000000000."),
-    "another round": (settings(rounds=2), "bytes of arrays, there are"),
-    "long ago": (
-        settings(intervals_since_best=2),
-        "intervals_since_best must be an int within its rounds.",
+    "another fit": (fit_settings(rows=1), "it does not identify its fit."),
+    "no intervals": (settings(intervals=0), "intervals must be an int >= 1."),
+    "true intervals": (settings(intervals=True), "intervals must be an int >= 1."),
+    "many intervals": (
+        settings(intervals=10**18),
+        "expected at most 5 intervals, got 1000000000000000000.",
     ),
-    "a short generator": (settings(generator=[1]), "the state of its generator is not one."),
-    "a large generator": (settings(generator=[2**64] * 6), "the state of its generator is not"),
+    "another interval": (settings(intervals=2), "bytes of arrays, there are"),
+    "more since the best": (
+        settings(intervals_since_best=2),
+        "intervals_since_best must be an int between 0 and intervals.",
+    ),
+    "a short generator": (settings(generator=[1]), "its generator state is invalid."),
+    "a large generator": (settings(generator=[2**64] * 6), "its generator state is invalid."),
     "NaN": (number("weights", np.nan), "the array 'weights' holds NaN or infinity."),
     "another shape": (array("best_losses", shape=[1, 2]), "its arrays are not those that its"),
 }
 
 
 @pytest.mark.parametrize("case", DAMAGED)
-def test_a_damaged_checkpoint_is_not_gone_on_from(case: str, folder: Path) -> None:
+def test_a_damaged_checkpoint_is_refused(case: str, folder: Path) -> None:
     damage, words = DAMAGED[case]
     path = folder / FILE
     path.write_bytes(damage(path.read_bytes()))
@@ -280,7 +285,7 @@ def test_a_damaged_checkpoint_is_not_gone_on_from(case: str, folder: Path) -> No
     assert words in message
 
 
-def test_cuts_and_flipped_bits_are_noticed_wherever_they_are(folder: Path) -> None:
+def test_truncations_and_flipped_bits_are_detected_everywhere(folder: Path) -> None:
     path = folder / FILE
     raw = path.read_bytes()
     for i in range(0, len(raw), len(raw) // 50):
@@ -295,25 +300,27 @@ def test_a_checkpoint_is_no_model(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("state", [None, np.random.RandomState(0)])
-def test_what_no_later_fit_could_draw_again_is_refused(state: Any, tmp_path: Path) -> None:
+def test_a_checkpoint_requires_an_int_random_state(state: Any, tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match=r"'random_state' .* must be an int if there is a che"):
         VAEDetector(**TINY | {"random_state": state}, checkpoint=tmp_path).fit(ROWS)
     with pytest.raises(ParameterError, match=r"'checkpoint' .* must be None or a directory"):
         VAEDetector(checkpoint=7).fit(ROWS)
 
 
-def test_where_nothing_can_be_written_nothing_is_begun(tmp_path: Path) -> None:
+def test_an_unwritable_checkpoint_is_refused_before_training(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    begun: list[Any] = []
-    detector = VAEDetector(**TINY, checkpoint=tmp_path / "file", callback=begun.append)
+    started: list[Any] = []
+    detector = VAEDetector(**TINY, checkpoint=tmp_path / "file", callback=started.append)
     with pytest.raises(OutputError, match=r"fit\.checkpoint: '.*file' is not a directory"):
         detector.fit(ROWS)
-    assert begun == []
+    assert started == []
     assert (tmp_path / "file").read_text() == "mine"
 
 
-@pytest.mark.usefixtures("always")
-def test_a_full_disk_ends_the_fit_and_leaves_what_was_kept(tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.usefixtures("every_interval")
+def test_a_full_disk_ends_the_fit_and_leaves_the_previous_checkpoint(
+    tmp_path: Path, monkeypatch
+) -> None:
     whole = VAEDetector(**TINY).fit(ROWS)
 
     def fill(history: Any) -> None:
@@ -337,10 +344,10 @@ def test_a_full_disk_ends_the_fit_and_leaves_what_was_kept(tmp_path: Path, monke
 # ------------------------------------------------------------------------- on the command line
 
 SLOW = ("--learning-rate", "1e-5", "--false-alarm-rate", "0.1")
-"""So that nothing stops early, or is said."""
+"""Options without early stopping and without warnings."""
 
 
-def started(place: Path, *words: str) -> subprocess.Popen[str]:
+def start(place: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "vae_anomaly", *words],
         cwd=place,
@@ -350,13 +357,13 @@ def started(place: Path, *words: str) -> subprocess.Popen[str]:
     )
 
 
-def ended_in_training(process: subprocess.Popen[str], kept: Path, later: float, number: int) -> str:
-    """Send a signal so many seconds after something new was kept; what was said."""
+def interrupt(process: subprocess.Popen[str], kept: Path, delay: float, number: int) -> str:
+    """Send a signal a delay after a new checkpoint was written; return standard error."""
     before = kept.stat().st_mtime_ns if kept.exists() else 0
     while not kept.exists() or kept.stat().st_mtime_ns == before:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.005)
-    time.sleep(later)
+    time.sleep(delay)
     process.send_signal(number)
     return process.communicate(timeout=60)[1]
 
@@ -368,25 +375,25 @@ def ended_in_training(process: subprocess.Popen[str], kept: Path, later: float, 
         ("images", ("--architecture", "conv", "--max-steps", "500"), (0.06,)),
     ],
 )
-def test_a_command_that_is_killed_goes_on_to_the_same_model(tmp_path, data, options, kills) -> None:
-    """Model files, and with them scores, are equal to the last bit."""
+def test_a_killed_command_resumes_to_the_same_model(tmp_path, data, options, kills) -> None:
+    """Model files are byte-identical."""
     if data == "table":
         shutil.copy(ROOT / "data" / "normal.csv", tmp_path / "data")
     else:
         np.save(tmp_path / "data.npy", IMAGES[..., 0])
         (tmp_path / "data.npy").rename(tmp_path / "data")
     words = ("fit", "data", "-o", "out.vae", *options, *SLOW)
-    with started(tmp_path, *words) as process:
+    with start(tmp_path, *words) as process:
         assert "Traceback" not in process.communicate()[1]
     whole = (tmp_path / "out.vae").read_bytes()
     (tmp_path / "out.vae").unlink()
     kept = tmp_path / "kept" / FILE
-    for later in kills:
-        with started(tmp_path, *words, "--checkpoint", "kept") as process:
-            ended_in_training(process, kept, later, signal.SIGKILL)
+    for delay in kills:
+        with start(tmp_path, *words, "--checkpoint", "kept") as process:
+            interrupt(process, kept, delay, signal.SIGKILL)
         assert process.returncode == -signal.SIGKILL
         assert not (tmp_path / "out.vae").exists()
-    with started(tmp_path, *words, "--checkpoint", "kept") as process:
+    with start(tmp_path, *words, "--checkpoint", "kept") as process:
         err = process.communicate()[1]
     assert process.returncode == 0, err
     assert f"going on from {Path('kept', FILE)}, after " in err
@@ -394,18 +401,18 @@ def test_a_command_that_is_killed_goes_on_to_the_same_model(tmp_path, data, opti
     assert not list((tmp_path / "kept").iterdir())
 
 
-def test_what_ctrl_c_keeps_is_no_reason_not_to_go_on(tmp_path: Path) -> None:
+def test_a_fit_interrupted_by_ctrl_c_is_resumed(tmp_path: Path) -> None:
     shutil.copy(ROOT / "data" / "normal.csv", tmp_path / "data")
     words = ("fit", "data", "-o", "out.vae", "--members", "1", "--max-steps", "1500", *SLOW)
     words += ("--keep-partial", "--checkpoint", "kept")
     kept = tmp_path / "kept" / FILE
-    with started(tmp_path, *words) as process:
-        err = ended_in_training(process, kept, 0.05, signal.SIGINT)
+    with start(tmp_path, *words) as process:
+        err = interrupt(process, kept, 0.05, signal.SIGINT)
     assert process.returncode == 130
     assert f"the same command goes on from {Path('kept', FILE)}" in err.splitlines()
     assert load(tmp_path / "out.vae").history_.step[-1] < 1500
     assert [path.name for path in (tmp_path / "kept").iterdir()] == [FILE]
-    with started(tmp_path, *words) as process:
+    with start(tmp_path, *words) as process:
         err = process.communicate()[1]
     assert process.returncode == 0, err
     assert load(tmp_path / "out.vae").history_.step[-1] == 1500
@@ -414,7 +421,7 @@ def test_what_ctrl_c_keeps_is_no_reason_not_to_go_on(tmp_path: Path) -> None:
 
 @pytest.fixture
 def place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with a table, and the checkpoint of another fit."""
+    """Return a working directory with a table and the checkpoint of another fit."""
     monkeypatch.chdir(folder)
     pd.DataFrame(ROWS, columns=["a", "b", "c"]).to_csv("data.csv", index=False)
     return folder

@@ -1,4 +1,4 @@
-"""Displays: the numbers they keep, and that they draw whatever the data hold."""
+"""Displays: their numbers, and drawing with hostile data."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from vae_anomaly.displays import (
     TrainingCurveDisplay,
 )
 from vae_anomaly.displays.data import MAX_POINTS, shown_rows
-from vae_anomaly.displays.drawing import KIND_COLORS, Stretch, legible
+from vae_anomaly.displays.drawing import CATEGORY_COLORS, AsinhScale, legible
 from vae_anomaly.displays.painting import GREY_WEIGHTS, as_rgb, heat, overlay, shrink, tile
 from vae_anomaly.training.history import History
 
@@ -78,28 +78,28 @@ def test_legible(text: object, shown: str) -> None:
     assert legible(text) == shown
 
 
-def test_legible_bounds_what_it_writes_out() -> None:
+def test_legible_limits_the_length_of_escaped_text() -> None:
     assert len(legible("\x00" * 10_000)) == 120
 
 
-# ------------------------------------------------------------------------------- stretch
+# --------------------------------------------------------------------------------- scale
 
 
-def test_stretch_is_linear_without_tails_and_inverts() -> None:
+def test_scale_is_linear_without_tails_and_invertible() -> None:
     values = np.linspace(-5.0, 7.0, 50)
-    stretch = Stretch.fit(values, -5.0, 7.0)
-    positions = stretch.forward(values)
+    scale = AsinhScale.fit(values, -5.0, 7.0)
+    positions = scale.forward(values)
     np.testing.assert_allclose(np.diff(positions), np.diff(positions)[0], rtol=0.01)
-    np.testing.assert_allclose(stretch.inverse(positions), values)
+    np.testing.assert_allclose(scale.inverse(positions), values)
 
 
-def test_stretch_leaves_room_for_the_bulk_beside_a_tail() -> None:
+def test_scale_leaves_room_for_the_bulk_beside_a_tail() -> None:
     values = np.append(np.random.RandomState(0).normal(size=999), 1e9)
-    stretch = Stretch.fit(values, values.min(), 1e9)
-    low, first, third, high = stretch.forward([values.min(), -1.0, 1.0, 1e9])
+    scale = AsinhScale.fit(values, values.min(), 1e9)
+    low, first, third, high = scale.forward([values.min(), -1.0, 1.0, 1e9])
     assert (third - first) / (high - low) > 0.03
-    np.testing.assert_allclose(stretch.inverse(stretch.forward(values)), values, rtol=1e-9)
-    ticks = stretch.ticks(float(values.min()), 1e9)
+    np.testing.assert_allclose(scale.inverse(scale.forward(values)), values, rtol=1e-9)
+    ticks = scale.ticks(float(values.min()), 1e9)
     assert 4 <= len(ticks) <= 9
     assert ticks == sorted(ticks)
     assert 1e9 in ticks
@@ -120,7 +120,7 @@ def test_scores_are_counted_by_label() -> None:
     assert not display.is_stretched
 
 
-def test_a_few_huge_scores_leave_the_rest_readable() -> None:
+def test_the_bulk_stays_readable_beside_huge_scores() -> None:
     scores = np.concatenate([np.random.RandomState(0).normal(3, 1, size=1000), [1e6, 1e9]])
     display = ScoreDisplay.from_predictions(scores, threshold=5.0)
     assert display.is_stretched
@@ -130,7 +130,7 @@ def test_a_few_huge_scores_leave_the_rest_readable() -> None:
 
 @pytest.mark.parametrize("scores", [[3.0], [3.0, 3.0], [0.0] * 99 + [1e6], [-1e9, 0.0, 1e9]])
 @pytest.mark.parametrize("threshold", [None, 3.0, 1e12])
-def test_odd_scores_are_drawn(scores: list[float], threshold: float | None) -> None:
+def test_degenerate_scores_are_drawn(scores: list[float], threshold: float | None) -> None:
     display = ScoreDisplay.from_predictions(scores, threshold=threshold)
     display.figure_.canvas.draw()
     assert sum(c.sum() for c in display.counts.values()) == len(scores)
@@ -150,7 +150,7 @@ def test_scores_from_estimator(fitted: VAEDetector, rows: pd.DataFrame) -> None:
 # --------------------------------------------------------------------------------- latent
 
 
-def test_shown_rows_keep_the_rare_and_repeat() -> None:
+def test_shown_rows_keep_rare_labels_and_are_reproducible() -> None:
     labels = np.arange(50_000) % 1000 == 0
     shown = shown_rows(50_000, labels)
     assert labels[shown].sum() == 50
@@ -180,39 +180,39 @@ def test_narrow_codes_are_shown_as_they_are(width: int, name: str) -> None:
     display.plot().figure_.canvas.draw()
 
 
-def test_a_sample_of_points_says_so() -> None:
+def test_a_subsample_of_points_is_stated() -> None:
     names = ("a", "b")
     display = LatentDisplay(np.eye(2), np.array([True, False]), axis_names=names, n_rows=9000)
     assert display.plot().ax_.get_legend().get_title().get_text() == "2 of 9,000 rows"
 
 
-def test_kinds_have_colours_and_names_are_text() -> None:
-    kinds = [*(["good"] * 5), *HOSTILE, "more"]
-    labels = np.arange(len(kinds)) >= 5
-    points = np.random.RandomState(0).normal(size=(len(kinds), 2))
-    display = LatentDisplay(points, labels, axis_names=("a", "b"), kinds=kinds).plot()
+def test_categories_have_colours_and_names_are_text() -> None:
+    categories = [*(["good"] * 5), *HOSTILE, "more"]
+    labels = np.arange(len(categories)) >= 5
+    points = np.random.RandomState(0).normal(size=(len(categories), 2))
+    display = LatentDisplay(points, labels, axis_names=("a", "b"), categories=categories).plot()
     display.figure_.canvas.draw()
     groups = display.groups()
     assert [g.name for g in groups[:2]] == ["good", HOSTILE[0]]
-    assert [g.name for g in groups[-1:]] == ["other kinds"]
-    assert len(groups) == 1 + len(KIND_COLORS) + 1
+    assert [g.name for g in groups[-1:]] == ["other categories"]
+    assert len(groups) == 1 + len(CATEGORY_COLORS) + 1
     assert len({g.color for g in groups}) == len(groups)
-    assert np.sum([g.mask for g in groups], axis=0).tolist() == [1] * len(kinds)
+    assert np.sum([g.mask for g in groups], axis=0).tolist() == [1] * len(categories)
     names = [text.get_text() for text in display.ax_.get_legend().get_texts()]
     assert "_hidden" in names
     assert "$\\frac{$" in names
     assert max(map(len, names)) == 24
 
 
-def test_ten_kinds_have_a_colour_each_where_none_is_known_to_be_normal() -> None:
-    kinds = [f"class {i}" for i in range(10)]
-    display = LatentDisplay(np.zeros((10, 2)), axis_names=("a", "b"), kinds=kinds)
+def test_ten_categories_have_a_colour_each_where_none_is_known_to_be_normal() -> None:
+    categories = [f"class {i}" for i in range(10)]
+    display = LatentDisplay(np.zeros((10, 2)), axis_names=("a", "b"), categories=categories)
     groups = display.groups()
-    assert [group.name for group in groups] == kinds
+    assert [group.name for group in groups] == categories
     assert len({group.color for group in groups}) == 10
 
 
-def test_the_prior_is_outlined_where_the_plane_is_that_of_the_codes() -> None:
+def test_the_prior_is_outlined_if_the_axes_are_latent_dimensions() -> None:
     names = ("latent dimension 1", "latent dimension 2")
     display = LatentDisplay(np.zeros((3, 2)), axis_names=names).plot()
     radius = np.hypot(*display.ax_.lines[0].get_data())
@@ -224,8 +224,8 @@ def test_the_prior_is_outlined_where_the_plane_is_that_of_the_codes() -> None:
 # ------------------------------------------------------------------------------- images
 
 
-class Painter:
-    """Paints its code's first two numbers, and rebuilds everything as black."""
+class StubDetector:
+    """Stub of a detector: decodes two latent dimensions to grey levels, reconstructs black."""
 
     latent_kl_ = np.array([[0.1, 2.0, 0.0, 1.0]])
 
@@ -248,17 +248,17 @@ class Painter:
         (np.array([[[0, 255]]], dtype=np.uint8), [[0, 0, 0], [255, 255, 255]]),
         (np.array([[[0.5, 2.0]]]), [[128, 128, 128], [255, 255, 255]]),
         (np.array([[[[1.0, 0.0, -3.0]]]]), [[255, 0, 0]]),
-        (np.array([[[[1.0, 0.0]]]]), [[128, 128, 128]]),  # neither grey nor colour
+        (np.array([[[[1.0, 0.0]]]]), [[128, 128, 128]]),  # neither grey nor RGB
     ],
 )
-def test_images_become_bytes(images: np.ndarray, expected: list[list[int]]) -> None:
+def test_images_are_converted_to_bytes(images: np.ndarray, expected: list[list[int]]) -> None:
     high = 255.0 if images.dtype == np.uint8 else 1.0
     shown = as_rgb(images, 0.0, high)
     assert shown.dtype == np.uint8
     np.testing.assert_array_equal(shown[0, 0], expected)
 
 
-def test_shrinking_averages_and_leaves_small_images_alone() -> None:
+def test_shrinking_averages_and_keeps_small_images() -> None:
     small = np.zeros((2, 96, 5))
     assert shrink(small) is small
     wide = np.tile(np.array([0.0, 10.0]), (1, 96, 96))  # (1, 96, 192)
@@ -266,17 +266,17 @@ def test_shrinking_averages_and_leaves_small_images_alone() -> None:
     assert shrink(np.zeros((1, 400, 2, 3), np.uint8)).shape == (1, 96, 1, 3)
 
 
-def test_maps_show_nothing_at_zero_and_get_lighter() -> None:
+def test_maps_are_transparent_at_zero_and_get_lighter() -> None:
     grey = np.full((1, 1, 4, 3), 200, dtype=np.uint8)
     shown = overlay(grey, np.array([[[-5.0, 0.0, 2.0, 99.0]]]), top=2.0)[0, 0]
-    assert len(set(shown[0].tolist())) == 1  # grey shows through, dimmed
+    assert len(set(shown[0].tolist())) == 1  # dimmed grey only
     np.testing.assert_array_equal(shown[0], shown[1])
     np.testing.assert_array_equal(shown[2], shown[3])
     lightness = heat(np.linspace(0, 1, 50)) @ GREY_WEIGHTS
     assert (np.diff(lightness) > 0).all()
 
 
-def test_tiles_keep_every_pixel() -> None:
+def test_tiling_keeps_every_pixel() -> None:
     images = np.random.RandomState(0).randint(255, size=(5, 10, 20, 3), dtype=np.uint8)
     tiled, x, y = tile(images, 3)
     assert tiled.shape == (21, 62, 3)
@@ -285,9 +285,9 @@ def test_tiles_keep_every_pixel() -> None:
     assert (tiled[11:, 42:] == 255).all()
 
 
-def test_reconstructions_stand_beside_their_images() -> None:
+def test_reconstructions_are_drawn_beside_their_images() -> None:
     X = np.random.RandomState(0).randint(256, size=(12, 9, 9), dtype=np.uint8)
-    display = ReconstructionDisplay.from_estimator(Painter(), X, names=[*HOSTILE, "a", "b"])
+    display = ReconstructionDisplay.from_estimator(StubDetector(), X, names=[*HOSTILE, "a", "b"])
     display.figure_.canvas.draw()
     np.testing.assert_array_equal(display.images[..., 0], X)
     assert not display.reconstructions.any()
@@ -306,8 +306,8 @@ def test_a_map_of_zeros_has_a_scale() -> None:
     assert display.top == 1.0
 
 
-def test_the_latent_plane_is_that_of_the_most_used_dimensions() -> None:
-    display = LatentGridDisplay.from_estimator(Painter(), 5, values=(-3.0, 3.0))
+def test_the_latent_grid_spans_the_most_used_dimensions() -> None:
+    display = LatentGridDisplay.from_estimator(StubDetector(), 5, values=(-3.0, 3.0))
     display.figure_.canvas.draw()
     assert display.dimensions == (1, 3)
     assert display.ax_.get_xlabel() == "latent dimension 2"
@@ -315,11 +315,11 @@ def test_the_latent_plane_is_that_of_the_most_used_dimensions() -> None:
     np.testing.assert_allclose(display.images[2, :, 0, 0, 0], expected)
     np.testing.assert_allclose(display.images[:, 2, 3, 0, 0], expected)
     first_drawn = display.ax_.images[0].get_array()[3, 0, 0]
-    assert first_drawn == display.images[-1, 0, 3, 0, 0]  # upwards, as axes go
+    assert first_drawn == display.images[-1, 0, 3, 0, 0]  # upwards, like axes
 
 
-def test_a_single_latent_dimension_is_a_row() -> None:
-    class Line(Painter):
+def test_a_single_latent_dimension_makes_one_row() -> None:
+    class Line(StubDetector):
         latent_kl_ = np.array([[0.5]])
 
         def decode(self, z: np.ndarray, member: int) -> np.ndarray:
@@ -331,17 +331,17 @@ def test_a_single_latent_dimension_is_a_row() -> None:
     assert np.diff(display.images[0, :, 0, 0, 0].astype(int)).min() > 0
 
 
-def test_samples_are_laid_out() -> None:
-    display = ImageGridDisplay.from_estimator(Painter(), 7, columns=3)
+def test_samples_are_drawn_in_a_grid() -> None:
+    display = ImageGridDisplay.from_estimator(StubDetector(), 7, columns=3)
     assert display.images.shape == (7, 6, 4, 3)
-    same = ImageGridDisplay.measure(Painter().sample(7, 0))
+    same = ImageGridDisplay.measure(StubDetector().sample(7, 0))
     np.testing.assert_array_equal(display.images, same.images)
 
 
 # ---------------------------------------------------------------------------------- model
 
 
-def test_training_curves_are_those_of_the_history(fitted: VAEDetector) -> None:
+def test_training_curves_equal_the_history(fitted: VAEDetector) -> None:
     display = TrainingCurveDisplay.from_estimator(fitted)
     drawn = {line.get_label(): line.get_ydata() for line in display.ax_.lines}
     np.testing.assert_array_equal(drawn["total"], fitted.history_.loss)
@@ -363,7 +363,7 @@ def test_latent_use_sorts_within_each_member(fitted: VAEDetector) -> None:
     np.testing.assert_allclose(heights, drawn.sorted_kl.mean(axis=0))
 
 
-def test_of_many_latent_dimensions_fifty_are_drawn() -> None:
+def test_at_most_fifty_latent_dimensions_are_drawn() -> None:
     display = LatentUseDisplay(np.ones((1, 300))).plot()
     assert len(display.ax_.patches) == 50
 
@@ -385,7 +385,7 @@ def test_hostile_names_are_text_not_formulas() -> None:
     assert max(map(len, labels)) == 40
 
 
-def test_plot_draws_where_it_is_told(fitted: VAEDetector, rows: pd.DataFrame) -> None:
+def test_plot_draws_on_the_given_axes(fitted: VAEDetector, rows: pd.DataFrame) -> None:
     from matplotlib.figure import Figure
 
     ax = Figure().subplots()

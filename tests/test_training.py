@@ -1,4 +1,4 @@
-"""The loop, against Keras' own optimiser and against what it promises."""
+"""Training loop: optimizers against Keras, trimming, early stopping, compilation."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def test_every_optimizer_learns(optimizer: str) -> None:
     spec = NetworkSpec(2, 3, (16,), 1, "gaussian")
     config = TrainingConfig(optimizer=optimizer, learning_rate=1e-2, max_steps=300)
     _, history = train(spec, InMemoryData(line, line), config, rng)
-    # Whoever has not found the line needs the entropy of each column by itself.
+    # A model without the dependence needs the entropy of each column separately.
     entropy = 3 * 0.5 * np.log(2 * np.pi * np.e) + np.log(0.5)
     assert history.held_out[-1] < entropy - 1.0
 
 
-def test_the_worst_rows_are_left_out_of_a_trimmed_loss() -> None:
+def test_a_trimmed_loss_excludes_the_rows_of_largest_loss() -> None:
     rng = np.random.RandomState(0)
     terms = ElboTerms(tf.constant(rng.normal(size=(2, 1, 10, 4))), tf.constant(rng.rand(2, 10, 3)))
     error, kl = -terms.log_likelihood.numpy()[:, 0].sum(axis=-1), terms.kl.numpy().sum(axis=-1)
@@ -74,28 +74,28 @@ def test_the_worst_rows_are_left_out_of_a_trimmed_loss() -> None:
             )
 
 
-def test_what_contamination_tells_of_is_not_learned() -> None:
+def test_trimming_keeps_contamination_from_being_learned() -> None:
     rng = np.random.RandomState(0)
     line = rng.normal(size=(280, 1)) * [1.0, -1.0, 0.5]
-    dirt = rng.normal(size=(120, 1)) * [1.0, 1.0, 1.0]
-    rows = np.concatenate([line, dirt]).astype(np.float32)
+    anomalies = rng.normal(size=(120, 1)) * [1.0, 1.0, 1.0]
+    rows = np.concatenate([line, anomalies]).astype(np.float32)
     spec = NetworkSpec(2, 3, (16,), 1, "gaussian", variance=0.1)
     noise = np.zeros((1, 1), dtype=np.float32)
-    left = {}
+    gaps = {}
     for contamination in (None, 0.3):
         config = TrainingConfig(
             learning_rate=1e-2, max_steps=600, patience=60, contamination=contamination
         )
         weights, _ = train(spec, InMemoryData(rows, rows), config, np.random.RandomState(0))
         error = elbo_terms(spec, weights, noise, rows, rows).reconstruction.sum(axis=1)
-        left[contamination] = error[280:].mean() - error[:280].mean()
-    assert left[0.3] > 1.5 * left[None]
+        gaps[contamination] = error[280:].mean() - error[:280].mean()
+    assert gaps[0.3] > 1.5 * gaps[None]
 
 
-def test_a_wild_gradient_of_one_member_leaves_the_other_alone() -> None:
-    calm = np.array([[0.1, 0.2, 0.3]], dtype=np.float32)
-    together = clipped(tf.constant(np.vstack([calm, calm * 1e9])))
-    np.testing.assert_array_equal(together[:1], calm)
+def test_gradients_are_clipped_for_each_member_separately() -> None:
+    small = np.array([[0.1, 0.2, 0.3]], dtype=np.float32)
+    together = clipped(tf.constant(np.vstack([small, small * 1e9])))
+    np.testing.assert_array_equal(together[:1], small)
     np.testing.assert_allclose(np.linalg.norm(together[1]), 5.0, rtol=1e-6)
 
 
@@ -109,7 +109,7 @@ def test_the_best_weights_of_each_member_are_kept() -> None:
     assert best.weights.numpy().ravel().tolist() == [2.0, 1.0]
 
 
-def test_training_stops_when_held_out_rows_no_longer_gain() -> None:
+def test_training_stops_when_the_validation_loss_stalls() -> None:
     noise = np.random.RandomState(0).normal(size=(60, 5)).astype(np.float32)
     spec = NetworkSpec(2, 5, (64,), 4, "gaussian")
     config = TrainingConfig(
@@ -122,7 +122,7 @@ def test_training_stops_when_held_out_rows_no_longer_gain() -> None:
 
 
 def test_training_learns_the_variance_of_noise() -> None:
-    # Nothing to encode: the best ELBO is the entropy of the noise.
+    # Without dependence the best ELBO is the negative entropy of the noise.
     rng = np.random.RandomState(0)
     noise = (0.3 * rng.normal(size=(4000, 2))).astype(np.float32)
     spec = NetworkSpec(1, 2, (8,), 1, "gaussian")
@@ -134,7 +134,7 @@ def test_training_learns_the_variance_of_noise() -> None:
     np.testing.assert_allclose(variance, 0.09, rtol=0.15)
 
 
-def test_compiling_changes_what_is_learned_by_rounding_alone(monkeypatch) -> None:
+def test_compiled_training_differs_by_rounding_only(monkeypatch) -> None:
     rows = np.random.RandomState(0).normal(size=(200, 3)).astype(np.float32)
     spec, data, config = (
         NetworkSpec(2, 3, (8,), 2, "gaussian"),
@@ -142,9 +142,9 @@ def test_compiling_changes_what_is_learned_by_rounding_alone(monkeypatch) -> Non
         TrainingConfig(),
     )
 
-    def fit(least: int) -> tuple[np.ndarray, list[float]]:
-        monkeypatch.setattr(training, "MIN_COMPILED_STEPS", least)
-        assert pays_to_compile(spec, config) == (config.max_steps >= least)
+    def fit(min_steps: int) -> tuple[np.ndarray, list[float]]:
+        monkeypatch.setattr(training, "MIN_COMPILED_STEPS", min_steps)
+        assert pays_to_compile(spec, config) == (config.max_steps >= min_steps)
         weights, history = train(
             spec, data, config, np.random.RandomState(0), lambda history: history.step[-1] == 200
         )
@@ -155,7 +155,7 @@ def test_compiling_changes_what_is_learned_by_rounding_alone(monkeypatch) -> Non
     np.testing.assert_allclose(again, losses, rtol=1e-4)
 
 
-def test_only_small_products_that_are_often_repeated_are_compiled() -> None:
+def test_only_long_training_of_dense_networks_is_compiled() -> None:
     dense = NetworkSpec(4, 20, (128, 64), 8, "gaussian")
     assert pays_to_compile(dense, TrainingConfig())
     assert not pays_to_compile(dense, TrainingConfig(max_steps=500))
@@ -163,7 +163,7 @@ def test_only_small_products_that_are_often_repeated_are_compiled() -> None:
 
 
 @pytest.mark.parametrize("validation_interval", [1, 20, 100])
-def test_how_many_steps_go_into_one_call_changes_nothing(
+def test_the_number_of_steps_per_call_does_not_change_the_weights(
     monkeypatch, validation_interval: int
 ) -> None:
     rows = np.random.RandomState(0).normal(size=(90, 3)).astype(np.float32)
@@ -181,14 +181,14 @@ def test_how_many_steps_go_into_one_call_changes_nothing(
     np.testing.assert_array_equal(fit(), whole)
 
 
-def test_a_callback_that_returns_true_ends_training_with_the_best_weights() -> None:
+def test_a_callback_that_returns_true_stops_training_with_the_best_weights() -> None:
     rows = np.random.RandomState(0).normal(size=(200, 3)).astype(np.float32)
     spec, data = NetworkSpec(2, 3, (8,), 2, "gaussian"), InMemoryData(rows, rows)
     config = TrainingConfig(max_steps=1900, learning_rate=0.05, patience=100)
 
     def fit(end: int) -> tuple[np.ndarray, list[int]]:
-        told = lambda history: history.step[-1] == end  # noqa: E731
-        weights, history = train(spec, data, config, np.random.RandomState(0), told)
+        stop = lambda history: history.step[-1] == end  # noqa: E731
+        weights, history = train(spec, data, config, np.random.RandomState(0), stop)
         return weights, history.step
 
     kept, steps = fit(300)

@@ -2,7 +2,7 @@
 
 Direction of scores, stated once: `score_samples` is higher for more normal
 rows, as everywhere in scikit-learn; files and reports for people carry
-``anomaly_score = -score_samples``, higher for stranger rows.
+``anomaly_score = -score_samples``, higher for more anomalous rows.
 
 Names are loaded when they are first used: importing the package loads neither
 TensorFlow nor Matplotlib.

@@ -1,1 +1,1 @@
-"""Hostile models, broken data and pulled plugs: what `docs/reliability.md` promises."""
+"""Robustness tests: hostile models, broken data, killed processes (`docs/reliability.md`)."""

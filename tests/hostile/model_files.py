@@ -137,7 +137,7 @@ def zipped(raw: bytes) -> bytes:
 HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "empty": (lambda raw: b"", "at least 8 bytes, found 0"),
     "seven bytes": (lambda raw: raw[:7], "at least 8 bytes"),
-    "csv": (lambda raw: b"a,b\n1,2\n", "it is text, such as a table. The model comes first"),
+    "csv": (lambda raw: b"a,b\n1,2\n", "it is text, such as a CSV file. The model comes first"),
     "pickle": (lambda raw: pickle.dumps({"a": 1}), "Pickles run code and are never loaded"),
     "zip": (zipped, "zip archive"),
     "hdf5": (lambda raw: b"\x89HDF\r\n\x1a\n" + raw, "HDF5"),

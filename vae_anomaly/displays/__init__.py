@@ -1,10 +1,9 @@
-"""Plots: numbers kept, then drawn (scikit-learn's Display pattern).
+"""Plots in scikit-learn's Display pattern.
 
-A display holds what it shows, in bounded memory, and draws it in `plot`; only
-there is Matplotlib imported. `measure` takes the numbers and draws nothing;
-`from_estimator` and `from_predictions` measure and draw. For ROC and
-precision-recall use scikit-learn's `RocCurveDisplay` and
-`PrecisionRecallDisplay`.
+A display stores the numbers that it shows, in bounded memory. `measure` computes
+them and draws nothing; `plot` draws them and alone imports Matplotlib;
+`from_estimator` and `from_predictions` do both. For ROC and precision-recall curves
+use scikit-learn's `RocCurveDisplay` and `PrecisionRecallDisplay`.
 """
 
 from vae_anomaly.displays.calibration import CalibrationDisplay, PValueDisplay

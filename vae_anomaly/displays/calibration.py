@@ -1,4 +1,4 @@
-"""Whether thresholds keep their word on rows: false-alarm rates and p-values."""
+"""Calibration plots: false-alarm rates and p-values."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ BAND = 0.95
 class CalibrationDisplay(Display):
     """Nominal against observed false-alarm rate, with a confidence band.
 
-    Where normal rows are like the calibration rows, the observed rate lies in the
-    band at each nominal rate with 95 % probability: rows flagged of N follow a
-    beta-binomial distribution, for the rate of a threshold from n calibration
-    rows is itself a draw from a beta distribution
+    If normal rows are distributed like the calibration rows, the observed rate lies in
+    the band with probability 95 % at each nominal rate. The number of flagged rows has
+    a beta-binomial distribution, since the true rate of a threshold from n calibration
+    rows has a beta distribution
     (`vae_anomaly.stats.thresholds.false_alarm_interval`).
 
     Parameters
     ----------
     nominal, observed : ndarray of shape (n_rates,)
     low, high : ndarray of shape (n_rates,)
-        Ends of the band.
+        Limits of the band.
     n_rows, n_calibration : int
-        Rows that were observed, and that the thresholds are from.
+        Number of rows scored, and of calibration rows.
     rate : float, optional
-        The one that was asked for.
+        Nominal rate of the detector.
     unit : str, default="row"
-        What a row is called.
+        Name of a record.
 
     Attributes
     ----------
     ax_, figure_ : Axes, Figure
-        Where it was drawn last.
+        Axes and figure of the last plot.
 
     Examples
     --------
@@ -82,9 +82,9 @@ class CalibrationDisplay(Display):
         rate: float | None = None,
         unit: str = "row",
     ) -> Self | None:
-        """Compare the scores of normal rows with calibration scores, ascending.
+        """Compare scores of normal rows with ascending calibration scores.
 
-        None if there are none of the one or the other.
+        Return None if either is empty.
         """
         given, n = np.asarray(scores, dtype=np.float64), len(calibration_scores)
         if not (n and len(given)):
@@ -107,7 +107,7 @@ class CalibrationDisplay(Display):
 
     @classmethod
     def from_estimator(cls, detector: Any, X: ArrayLike, *, ax: Axes | None = None) -> Self | None:
-        """Score normal rows, compare and draw; None without calibration rows."""
+        """Score normal rows, compare and draw; return None without calibration scores."""
         scores = -detector.score_samples(X)
         measured = cls.measure(scores, detector.calibration_scores_, rate=detector.false_alarm_rate)
         return None if measured is None else measured.plot(ax)
@@ -117,7 +117,7 @@ class CalibrationDisplay(Display):
         ax = own_axes(ax)
         percent = 100 * np.stack([self.nominal, self.observed, self.low, self.high])
         nominal, observed, low, high = percent
-        # A logarithm has no place for zero: the lowest line stands for it.
+        # Zero has no place on a logarithmic axis and is drawn at its lower end.
         floor = 50 * min(self.nominal[0], 1 / self.n_rows)
         label = f"{BAND:.0%} of normal {self.unit}s".replace("%", " %")
         ax.fill_between(
@@ -127,7 +127,9 @@ class CalibrationDisplay(Display):
         ax.plot(nominal, nominal, color=GREY, linestyle=":", linewidth=1)
         ax.plot(nominal, np.maximum(observed, floor), color=BLUE, linewidth=2, label="observed")
         if self.rate is not None:
-            ax.axvline(100 * self.rate, color=INK, linestyle="--", linewidth=1, label="asked for")
+            ax.axvline(
+                100 * self.rate, color=INK, linestyle="--", linewidth=1, label="nominal rate"
+            )
         ax.set(xscale="log", yscale="log", ylim=(floor, 110))
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_major_formatter("{x:g}")
@@ -139,22 +141,22 @@ class CalibrationDisplay(Display):
 
 
 class PValueDisplay(Display):
-    """Histogram of conformal p-values: flat for normal rows, near zero for anomalies.
+    """Histogram of conformal p-values: uniform for normal rows, near zero for anomalies.
 
     Parameters
     ----------
     edges : ndarray of shape (n_bins + 1,)
-        From 0 to 1; a p-value on an edge belongs to the bin that it closes.
+        Bin edges from 0 to 1; a p-value on an edge belongs to the lower bin.
     counts : dict of str to ndarray of shape (n_bins,)
-        Rows in each bin, by group.
+        Rows per bin, by group.
     expected : ndarray of shape (n_bins,)
-        Shares of normal rows: p-values are multiples of 1 / (n + 1), so that
-        bins need not be alike.
+        Expected shares of normal rows. They may differ between bins because p-values
+        are multiples of 1 / (n + 1).
 
     Attributes
     ----------
     ax_, figure_ : Axes, Figure
-        Where it was drawn last.
+        Axes and figure of the last plot.
 
     Examples
     --------
@@ -177,7 +179,7 @@ class PValueDisplay(Display):
         *,
         unit: str = "row",
     ) -> Self | None:
-        """Count the p-values of anomaly scores, by label if given; None without calibration."""
+        """Count the p-values of scores, by label if given; None without calibration scores."""
         given, n = np.asarray(scores, dtype=np.float64), len(calibration_scores)
         if not n:
             return None
@@ -185,7 +187,7 @@ class PValueDisplay(Display):
         bins = min(MAX_BINS, n + 1)
 
         def count(p: Array) -> NDArray[np.int_]:
-            # Rounded first: 0.15 * 20 is three and an ulp.
+            # Rounded first, since 0.15 * 20 exceeds 3 by an ulp.
             return np.bincount(np.ceil((p * bins).round(9)).astype(int) - 1, minlength=bins)
 
         p = conformal_p_values(calibration_scores, given)
@@ -202,7 +204,7 @@ class PValueDisplay(Display):
         *,
         ax: Axes | None = None,
     ) -> Self | None:
-        """Score rows and draw the histogram of their p-values; None without calibration rows."""
+        """Score rows and draw their p-values; return None without calibration scores."""
         scores = -detector.score_samples(X)
         measured = cls.measure(scores, detector.calibration_scores_, labels)
         return None if measured is None else measured.plot(ax)

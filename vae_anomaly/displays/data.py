@@ -1,4 +1,4 @@
-"""What a detector makes of rows: their scores and their latent codes."""
+"""Data plots: histogram of anomaly scores, scatter of latent codes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from vae_anomaly.displays.drawing import (
     BLUE,
+    CATEGORY_COLORS,
     GREY,
     INK,
-    KIND_COLORS,
     ORANGE,
+    AsinhScale,
     Display,
-    Stretch,
     legend,
     own_axes,
     take,
@@ -27,66 +27,68 @@ from vae_anomaly.estimator import VAEDetector
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["ANOMALIES", "LatentDisplay", "ScoreDisplay", "by_kind", "by_label", "shown_rows"]
+__all__ = ["ANOMALIES", "LatentDisplay", "ScoreDisplay", "by_category", "by_label", "shown_rows"]
 
 Array = NDArray[np.float64]
 
 ANOMALIES = "anomalies"
 
 MAX_POINTS = 4000
-"""Points of one colour in a scatter plot: more only paint over each other."""
+"""Maximum number of points of one label in a scatter plot."""
 
 CODE_AXES = ("latent dimension 1", "latent dimension 2")
-"""Names of the axes where they are latent dimensions, and not components of many."""
+"""Axis names of a latent space with two dimensions."""
 
 PRIOR_SHARE, PRIOR_RADIUS = 95, 2.4477
-"""Percent of the prior of two dimensions that a circle of this radius holds."""
+"""Percentage of N(0, I) in two dimensions within a circle of this radius."""
 
 
 def by_label(
     n: int, labels: NDArray[np.bool_] | None, unit: str = "row"
 ) -> dict[str, NDArray[np.bool_]]:
-    """Name groups of rows, and tell which rows are theirs; without labels all are one group."""
+    """Return the mask of each group of rows by name; without labels there is one group."""
     if labels is None:
         return {f"all {unit}s": np.ones(n, dtype=bool)}
     groups = {f"normal {unit}s": ~labels, ANOMALIES: labels}
     return {name: mask for name, mask in groups.items() if mask.any()}
 
 
-def by_kind(kinds: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
-    """Tell which rows are of each kind, the most frequent first."""
-    order = [kind for kind, _ in Counter(kinds).most_common()]
+def by_category(categories: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
+    """Return a mask of the rows of each category, the most frequent category first."""
+    order = [category for category, _ in Counter(categories).most_common()]
     # NumPy takes "a" and "a\0" for the same text, a dict does not.
-    numbers = {kind: number for number, kind in enumerate(order)}
-    codes = np.array([numbers[kind] for kind in kinds])
-    return {kind: codes == number for kind, number in numbers.items()}
+    numbers = {category: number for number, category in enumerate(order)}
+    codes = np.array([numbers[category] for category in categories])
+    return {category: codes == number for category, number in numbers.items()}
 
 
 def shown_rows(
-    n: int, labels: NDArray[np.bool_] | None, most: int = MAX_POINTS
+    n: int, labels: NDArray[np.bool_] | None, max_points: int = MAX_POINTS
 ) -> NDArray[np.intp]:
-    """Choose rows to draw: at most `most` of each label, the same ones every time."""
+    """Return a reproducible subsample of at most `max_points` rows of each label."""
     labels = np.zeros(n, dtype=bool) if labels is None else labels
     rng = np.random.RandomState(0)
     groups = (np.flatnonzero(labels == label) for label in (False, True))
-    chosen = [g if len(g) <= most else rng.choice(g, most, replace=False) for g in groups]
+    chosen = [
+        g if len(g) <= max_points else rng.choice(g, max_points, replace=False) for g in groups
+    ]
     return np.sort(np.concatenate(chosen))
 
 
 class ScoreDisplay(Display):
     """Histogram of anomaly scores with the threshold.
 
-    The axis is linear where most normal rows lie and, if scores reach far
-    beyond, logarithmic there. Bars are equally wide as drawn, and show shares
-    of their group, so that few anomalies stay visible beside many normal rows.
+    The axis is linear around the bulk of the normal rows, and logarithmic further away
+    if scores extend that far. Bars are equally wide as drawn and show shares of
+    their group, so that few anomalies are visible beside many normal rows.
 
     Parameters
     ----------
     edges : ndarray of shape (n_bins + 1,)
-        Of the bins, in nats.
+        Bin edges, in nats.
     counts : dict of str to ndarray of shape (n_bins,)
-        Rows in each bin, by group.
-    stretch : Stretch
+        Rows per bin, by group.
+    scale : AsinhScale
         Scale of the axis.
     threshold : float, optional
         In nats; rows above it are flagged.
@@ -94,11 +96,11 @@ class ScoreDisplay(Display):
     Attributes
     ----------
     ax_, figure_ : Axes, Figure
-        Where it was drawn last.
+        Axes and figure of the last plot.
 
     See Also
     --------
-    sklearn.metrics.RocCurveDisplay : What other thresholds would do.
+    sklearn.metrics.RocCurveDisplay : Rates at all thresholds.
 
     Examples
     --------
@@ -112,18 +114,18 @@ class ScoreDisplay(Display):
         edges: Array,
         counts: dict[str, NDArray[np.int_]],
         *,
-        stretch: Stretch,
+        scale: AsinhScale,
         threshold: float | None = None,
     ) -> None:
         self.edges = edges
         self.counts = counts
-        self.stretch = stretch
+        self.scale = scale
         self.threshold = threshold
 
     @property
     def is_stretched(self) -> bool:
         """Whether the axis is logarithmic far from the bulk."""
-        return bool(self.stretch.width < self.edges[-1] - self.edges[0])
+        return bool(self.scale.width < self.edges[-1] - self.edges[0])
 
     @classmethod
     def measure(
@@ -135,7 +137,7 @@ class ScoreDisplay(Display):
         bins: int = 60,
         unit: str = "row",
     ) -> Self:
-        """Count anomaly scores (higher is stranger), by label if given (True is an anomaly)."""
+        """Count anomaly scores, higher being more anomalous, by label if given (True: anomaly)."""
         scores = np.asarray(scores, dtype=np.float64)
         known = None if labels is None else np.asarray(labels, dtype=bool)
         groups = {k: scores[mask] for k, mask in by_label(len(scores), known, unit).items()}
@@ -143,12 +145,12 @@ class ScoreDisplay(Display):
         low, high = seen.min(), seen.max()
         pad = 0.5 if low == high else 0.0
         low, high = low - pad, high + pad
-        stretch = Stretch.fit(next(iter(groups.values())), low, high)
-        first, last = stretch.forward([low, high])
-        edges = stretch.inverse(np.linspace(first, last, bins + 1))
-        edges[[0, -1]] = low, high  # rounding must not lose the extreme rows
+        scale = AsinhScale.fit(next(iter(groups.values())), low, high)
+        first, last = scale.forward([low, high])
+        edges = scale.inverse(np.linspace(first, last, bins + 1))
+        edges[[0, -1]] = low, high  # rounding must not exclude the extreme rows
         counts = {name: np.histogram(values, edges)[0] for name, values in groups.items()}
-        return cls(edges, counts, stretch=stretch, threshold=threshold)
+        return cls(edges, counts, scale=scale, threshold=threshold)
 
     @classmethod
     def from_predictions(
@@ -165,7 +167,7 @@ class ScoreDisplay(Display):
         Parameters
         ----------
         scores : array-like of shape (n_samples,)
-            Anomaly scores in nats: higher is stranger.
+            Anomaly scores in nats: higher is more anomalous.
         labels : array-like of bool, optional
             True for anomalies.
         threshold : float, optional
@@ -207,12 +209,12 @@ class ScoreDisplay(Display):
             label = f"threshold, {self.threshold:,.4g} nats"
             ax.axvline(self.threshold, color=INK, linewidth=1.5, linestyle="--", label=label)
         low, high = self.edges[0], self.edges[-1]
-        self.stretch.apply(ax, "x", low, high)
-        position = self.stretch.forward([low, high])
+        self.scale.apply(ax, "x", low, high)
+        position = self.scale.forward([low, high])
         margin = 0.02 * np.ptp(position)
-        ax.set_xlim(*self.stretch.inverse(np.add(position, [-margin, margin])))
+        ax.set_xlim(*self.scale.inverse(np.add(position, [-margin, margin])))
         ax.set_ylim(bottom=0)
-        ax.set_xlabel("anomaly score (nats; further right is stranger)")
+        ax.set_xlabel("anomaly score (nats; higher is more anomalous)")
         ax.set_ylabel("share of the group (%)")
         tidy(ax)
         legend(ax)
@@ -220,7 +222,7 @@ class ScoreDisplay(Display):
 
 
 class PointGroup(NamedTuple):
-    """Points of a scatter plot that look alike."""
+    """Points of a scatter plot with the same colour and marker."""
 
     name: str
     mask: NDArray[np.bool_]
@@ -238,18 +240,18 @@ class LatentDisplay(Display):
     labels : ndarray of bool of shape (n_points,), optional
         True for anomalies.
     axis_names : tuple of str
-        Of the two axes.
+        Names of the two axes.
     n_rows : int, optional
-        Rows there are, of which `points` may be a sample.
-    kinds : sequence of str of shape (n_points,), optional
-        Finer than labels: each of the most frequent gets a colour.
+        Total number of rows, of which `points` may be a subsample.
+    categories : sequence of str of shape (n_points,), optional
+        Finer classes than labels: each of the most frequent gets a colour.
     unit : str, default="row"
-        What a row is called.
+        Name of a record.
 
     Attributes
     ----------
     ax_, figure_ : Axes, Figure
-        Where it was drawn last.
+        Axes and figure of the last plot.
 
     Examples
     --------
@@ -265,14 +267,14 @@ class LatentDisplay(Display):
         *,
         axis_names: tuple[str, str],
         n_rows: int | None = None,
-        kinds: Sequence[str] | None = None,
+        categories: Sequence[str] | None = None,
         unit: str = "row",
     ) -> None:
         self.points = points
         self.labels = labels
         self.axis_names = axis_names
         self.n_rows = len(points) if n_rows is None else n_rows
-        self.kinds = kinds
+        self.categories = categories
         self.unit = unit
 
     @classmethod
@@ -282,7 +284,7 @@ class LatentDisplay(Display):
         X: Any,
         labels: ArrayLike | None = None,
         *,
-        kinds: Sequence[str] | None = None,
+        categories: Sequence[str] | None = None,
         unit: str = "row",
     ) -> Self:
         """Encode at most `MAX_POINTS` rows of each label and flatten their codes."""
@@ -296,7 +298,7 @@ class LatentDisplay(Display):
             None if known is None else known[rows],
             axis_names=names,
             n_rows=len(X),
-            kinds=None if kinds is None else [str(kinds[row]) for row in rows],
+            categories=None if categories is None else [str(categories[row]) for row in rows],
             unit=unit,
         )
 
@@ -307,13 +309,12 @@ class LatentDisplay(Display):
         X: ArrayLike,
         labels: ArrayLike | None = None,
         *,
-        kinds: Sequence[str] | None = None,
+        categories: Sequence[str] | None = None,
         ax: Axes | None = None,
     ) -> Self:
         """Encode rows and draw their codes.
 
-        Of more than `MAX_POINTS` rows of a label a random sample is shown, the
-        same one every time.
+        Labels with more than `MAX_POINTS` rows are shown by a reproducible subsample.
 
         Parameters
         ----------
@@ -321,40 +322,42 @@ class LatentDisplay(Display):
         X : array-like of shape (n_samples, n_features)
         labels : array-like of bool, optional
             True for anomalies.
-        kinds : sequence of str, optional
-            Colours by kind instead of by label.
+        categories : sequence of str, optional
+            Colours by category instead of by label.
         ax : Axes, optional
 
         Returns
         -------
         LatentDisplay
         """
-        return cls.measure(detector, X, labels, kinds=kinds).plot(ax)
+        return cls.measure(detector, X, labels, categories=categories).plot(ax)
 
     def groups(self) -> list[PointGroup]:
-        """List what is drawn alike: by kind where there are kinds, else by label."""
+        """Return the groups of points: by category if there are categories, else by label."""
         labels = np.zeros(len(self.points), dtype=bool) if self.labels is None else self.labels
-        if self.kinds is None:
+        if self.categories is None:
             masks = by_label(len(self.points), self.labels, self.unit)
             return [
                 PointGroup(name, mask, *((ORANGE, "^") if name == ANOMALIES else (BLUE, "o")))
                 for name, mask in masks.items()
             ]
-        masks = by_kind(self.kinds)
-        # Normal kinds come first, and keep the blue that normal rows have everywhere.
-        seen = sorted(masks, key=lambda kind: bool(labels[masks[kind]].any()))
-        # Where nothing is known to be normal, blue is free for a kind.
-        colors = iter(KIND_COLORS if self.labels is not None else (*KIND_COLORS, BLUE))
+        masks = by_category(self.categories)
+        # Normal categories come first, and keep the blue of normal rows in all figures.
+        order = sorted(masks, key=lambda category: bool(labels[masks[category]].any()))
+        # If nothing is known to be normal, blue is free for a category.
+        free = CATEGORY_COLORS if self.labels is not None else (*CATEGORY_COLORS, BLUE)
+        colors = iter(free)
         groups: list[PointGroup] = []
-        for number, kind in enumerate(seen):
-            strange = bool(labels[masks[kind]].any())
-            blue = number == 0 and self.labels is not None and not strange
+        for number, category in enumerate(order):
+            anomalous = bool(labels[masks[category]].any())
+            blue = number == 0 and self.labels is not None and not anomalous
             color = BLUE if blue else next(colors, None)
             if color is None:
-                rest = np.any([masks[other] for other in seen[number:]], axis=0)
-                groups.append(PointGroup("other kinds", rest, GREY, "x"))
+                rest = np.any([masks[other] for other in order[number:]], axis=0)
+                groups.append(PointGroup("other categories", rest, GREY, "x"))
                 break
-            groups.append(PointGroup(kind, masks[kind], color, "^" if strange else "o"))
+            marker = "^" if anomalous else "o"
+            groups.append(PointGroup(category, masks[category], color, marker))
         return groups
 
     def plot(self, ax: Axes | None = None) -> Self:
@@ -367,9 +370,9 @@ class LatentDisplay(Display):
             style["linewidths"] = 1 if group.marker == "x" else 0
             ax.scatter(points[:, 0], points[:, 1], color=group.color, label=f"{number}", **style)
         circle = self._prior()
-        for name, values, reach in zip("xy", self.points.T, circle.T, strict=True):
-            low, high = min([values.min(), *reach]), max([values.max(), *reach])
-            Stretch.fit(values, low, high).apply(ax, name, low, high, most=6)
+        for name, values, outline in zip("xy", self.points.T, circle.T, strict=True):
+            low, high = min([values.min(), *outline]), max([values.max(), *outline])
+            AsinhScale.fit(values, low, high).apply(ax, name, low, high, max_ticks=6)
         if len(circle):
             ax.plot(*circle.T, color=INK, linewidth=1.2, linestyle=":", label=f"{len(groups)}")
         ax.set_xlabel(self.axis_names[0])
@@ -380,7 +383,7 @@ class LatentDisplay(Display):
         return self._drawn_on(ax)
 
     def _prior(self) -> Array:
-        """Outline the prior where the plane is that of the codes themselves: (n, 2)."""
+        """Return the outline of N(0, I), (n, 2); empty if the axes are not latent dimensions."""
         if self.axis_names != CODE_AXES:
             return np.empty((0, 2))
         angle = np.linspace(0, 2 * np.pi, 181)
@@ -393,15 +396,15 @@ class LatentDisplay(Display):
 
 
 def _flatten(codes: Array) -> tuple[Array, tuple[str, str]]:
-    """Turn codes of any width into two coordinates: (n, width) to (n, 2)."""
+    """Project codes, (n, width), to a plane: (n, 2) and the names of the axes."""
     if codes.shape[1] == 1:
         return np.column_stack([np.arange(len(codes)), codes]), ("row shown", "latent dimension 1")
     if codes.shape[1] == 2:
         return codes, CODE_AXES
     centered = codes - codes.mean(axis=0)
     variances, axes = np.linalg.eigh(centered.T @ centered)
-    axes = axes[:, :-3:-1]  # (width, 2), greatest variance first
-    signs = np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])  # eigenvectors have none
+    axes = axes[:, :-3:-1]  # (width, 2), largest variance first
+    signs = np.sign(axes[np.abs(axes).argmax(axis=0), [0, 1]])  # eigenvectors have no sign
     shares = variances[:-3:-1] / max(variances.sum(), np.finfo(float).tiny)
     first, second = (
         f"component {i} ({100 * s:.0f} % of variance)" for i, s in enumerate(shares, 1)

@@ -1,4 +1,4 @@
-"""What all displays share: colours, axes that scores fit on, text that is safe to show."""
+"""Common parts of all displays: colours, axis scales, legends, safe text."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Display", "Stretch", "legend", "legible", "own_axes", "take", "tidy"]
+__all__ = ["Display", "AsinhScale", "legend", "legible", "own_axes", "take", "tidy"]
 
 Array = NDArray[np.float64]
 
 BLUE, ORANGE, INK, GREY = "#2f6f9f", "#d9661f", "#243240", "#8a97a3"
-"""Blue and orange differ for every kind of colour vision, and in grey print."""
+"""Blue and orange are distinguishable with any colour vision and in grey print."""
 
-KIND_COLORS = (
+CATEGORY_COLORS = (
     *("#d9661f", "#2a9d74", "#c4569b", "#e0ab1f", "#6a51a3"),
     *("#52b5d9", "#8c4a21", "#333333", "#a3c14a"),
 )
-"""For kinds of anomalies, the most frequent first; after Okabe and Ito."""
+"""Colours of categories of anomalies, the most frequent first; after Okabe and Ito."""
 
 MAX_TEXT_LENGTH = 120
 
 LEGEND_WIDTH = 56
-"""Characters that fit side by side above the narrowest axes of a report."""
+"""Characters that fit in one line above the narrowest axes of a report."""
 
 
-def legible(text: object, most: int = MAX_TEXT_LENGTH) -> str:
-    r"""Make text from data safe to show: nothing hidden, nothing reordered, not too long.
+def legible(text: object, max_length: int = MAX_TEXT_LENGTH) -> str:
+    r"""Return text from data with hidden characters escaped and its length limited.
 
-    Control characters, lone surrogates, and marks that reorder or hide text are
-    written out; the joiners that some scripts spell with stay.
+    Control characters, lone surrogates and marks that reorder or hide text are
+    escaped; the joiners that some scripts need stay.
 
     Parameters
     ----------
     text : object
-        What `str` is taken of.
-    most : int, default=120
-        Longer text is cut.
+        Converted by `str`.
+    max_length : int, default=120
+        Longer text is truncated.
 
     Returns
     -------
@@ -55,8 +55,8 @@ def legible(text: object, most: int = MAX_TEXT_LENGTH) -> str:
     >>> legible("a\x1b[31m\u202eb")
     'a\\x1b[31m\\u202eb'
     """
-    shown = "".join(map(_visible, str(text)[: most + 1]))
-    return shown if len(shown) <= most else shown[: most - 1] + "…"
+    shown = "".join(map(_visible, str(text)[: max_length + 1]))
+    return shown if len(shown) <= max_length else shown[: max_length - 1] + "…"
 
 
 def _visible(character: str) -> str:
@@ -68,15 +68,15 @@ def _visible(character: str) -> str:
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """An axis that is linear around `center` and logarithmic further out than `width`.
+class AsinhScale:
+    """Axis scale, linear around `center` and logarithmic further away than `width`.
 
-    Scores of 1e6 and differences of 1 then fit in one image.
+    Scores of 1e6 and differences of 1 are then visible in one figure.
 
     Examples
     --------
-    >>> stretch = Stretch(0.0, 1.0)
-    >>> stretch.forward(np.array([0.0, 0.1, 1e6])).round(2).tolist()
+    >>> scale = AsinhScale(0.0, 1.0)
+    >>> scale.forward(np.array([0.0, 0.1, 1e6])).round(2).tolist()
     [0.0, 0.1, 14.51]
     """
 
@@ -85,34 +85,35 @@ class Stretch:
 
     @classmethod
     def fit(cls, values: Array, low: float, high: float) -> Self:
-        """Leave an axis from `low` to `high` linear, unless the bulk would be lost in it."""
+        """Choose a scale from `low` to `high`: logarithmic in long tails, otherwise linear."""
         first, center, third = np.percentile(values, [10, 50, 90])
         bulk, span = third - first, max(high - low, 1e-9)
-        if bulk <= 1e-9 * max(abs(center), 1.0):  # mostly one value: there is no bulk to see
+        if bulk <= 1e-9 * max(abs(center), 1.0):  # mostly one value: no bulk to resolve
             bulk = span
-        # An arsinh of small arguments is linear: no second kind of axis is needed.
+        # The arsinh of small arguments is linear: one formula covers both cases.
         width = bulk if span > 12 * bulk else 10 * span
         return cls(float(center), float(width))
 
     def forward(self, values: ArrayLike) -> Array:
-        """Map values to positions."""
+        """Convert values to positions."""
         return np.asarray(np.arcsinh((np.asarray(values) - self.center) / self.width))
 
     def inverse(self, positions: ArrayLike) -> Array:
-        """Map positions to values."""
-        # The clip keeps whatever Matplotlib asks for finite.
+        """Convert positions to values."""
+        # Matplotlib may pass any position; the clip keeps the values finite.
         return self.center + self.width * np.sinh(np.clip(positions, -500, 500))
 
-    def ticks(self, low: float, high: float, most: int = 8) -> list[float]:
-        """Choose round values between `low` and `high`, evenly apart as drawn."""
+    def ticks(self, low: float, high: float, max_ticks: int = 8) -> list[float]:
+        """Return round values between `low` and `high`, evenly spaced as drawn."""
         from matplotlib.ticker import MaxNLocator
 
         inner = (max(low, self.center - self.width), min(high, self.center + self.width))
         near = list(MaxNLocator(4).tick_values(*inner))
         if inner == (low, high):
-            return [t for t in MaxNLocator(most - 1).tick_values(low, high) if low <= t <= high]
+            values = MaxNLocator(max_ticks - 1).tick_values(low, high)
+            return [t for t in values if low <= t <= high]
         decades = [m * 10.0**k for m in (1, -1, 2, -2, 5, -5) for k in range(300, -3, -1)]
-        gap = np.ptp(self.forward([low, high])) / most
+        gap = np.ptp(self.forward([low, high])) / max_ticks
         chosen: list[float] = []
         for tick in [*near, *decades]:
             position = self.forward([*chosen, tick])
@@ -120,14 +121,14 @@ class Stretch:
                 chosen.append(float(tick))
         return sorted(chosen)
 
-    def apply(self, ax: Axes, name: str, low: float, high: float, most: int = 8) -> None:
-        """Give an axis, "x" or "y", this scale and its ticks."""
+    def apply(self, ax: Axes, name: str, low: float, high: float, max_ticks: int = 8) -> None:
+        """Set the scale and the ticks of an axis, "x" or "y"."""
         from matplotlib.ticker import NullLocator
 
         set_scale = ax.set_xscale if name == "x" else ax.set_yscale
         set_scale("function", functions=(self.forward, self.inverse))
         axis = ax.xaxis if name == "x" else ax.yaxis
-        ticks = self.ticks(low, high, most)
+        ticks = self.ticks(low, high, max_ticks)
         axis.set_ticks(ticks, labels=[_tick_label(t) for t in ticks])
         axis.set_minor_locator(NullLocator())
 
@@ -141,7 +142,7 @@ def _tick_label(value: float) -> str:
 
 
 def tidy(ax: Axes, grid: str = "y") -> None:
-    """Take away what is not data: the box around the axes, dark ticks, a loud grid."""
+    """Remove the box around the axes, lighten ticks and grid."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(GREY)
     ax.tick_params(color=GREY, labelcolor=INK)
@@ -150,10 +151,10 @@ def tidy(ax: Axes, grid: str = "y") -> None:
 
 
 def legend(ax: Axes, title: str | None = None, names: Sequence[str] = ()) -> None:
-    """Name what is drawn above the axes, where it hides no data.
+    """Draw the legend above the axes, where it hides no data.
 
-    `names`, from outside, take the place of labels: Matplotlib would hide a label
-    that starts with an underscore, and read formulas between dollar signs.
+    `names` from data replace the labels: Matplotlib would hide a label that starts
+    with an underscore and typeset formulas between dollar signs.
     """
     place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
     shown = [legible(name, 24) for name in names]
@@ -167,7 +168,7 @@ def legend(ax: Axes, title: str | None = None, names: Sequence[str] = ()) -> Non
 
 
 def own_axes(ax: Axes | None) -> Axes:
-    """Make new axes where the caller has none."""
+    """Return the given axes, or new ones."""
     if ax is not None:
         return ax
     from matplotlib import pyplot as plt
@@ -176,7 +177,7 @@ def own_axes(ax: Axes | None) -> Axes:
 
 
 class Display:
-    """What all displays share: where they were drawn."""
+    """Base class of displays. `ax_` and `figure_` are those of the last plot."""
 
     ax_: Axes
     figure_: Figure
@@ -189,5 +190,5 @@ class Display:
 
 
 def take(X: Any, rows: slice | NDArray[np.intp]) -> Any:
-    """Take rows of an array-like by position; a DataFrame stays one."""
+    """Return rows of an array-like by position; a DataFrame stays one."""
     return X.iloc[rows] if hasattr(X, "iloc") else np.asarray(X)[rows]

@@ -1,4 +1,4 @@
-"""Images: how they are rebuilt and where they are strange, and what a model can paint."""
+"""Image plots: reconstructions with contribution maps, samples, latent grid."""
 
 from __future__ import annotations
 
@@ -30,35 +30,35 @@ Array = NDArray[np.float64]
 Rgb = NDArray[np.uint8]
 
 MAX_ROWS = 10
-"""Images that `ReconstructionDisplay.plot` draws: more would be too small to see."""
+"""Maximum number of images that `ReconstructionDisplay.plot` draws."""
 
 SATURATED = 99.8
-"""Percentile of the contributions at which their colours end: one pixel must not dim all others."""
+"""Percentile of the contributions at the end of the colour scale, robust to single pixels."""
 
 MAX_TILED = 1200
-"""Pixels of the longer side of a latent grid, about."""
+"""Approximate length of the longer side of a latent grid, in pixels."""
 
 
 def map_scale(maps: ArrayLike) -> float:
-    """Choose where the colours of contribution maps end, in nats."""
+    """Return the upper end of the colour scale of contribution maps, in nats."""
     positive = np.maximum(np.asarray(maps, dtype=np.float64), 0.0)
     top = float(np.percentile(positive, SATURATED)) if positive.size else 0.0
     return top or float(positive.max(initial=0.0)) or 1.0
 
 
 class ImageGridDisplay(Display):
-    """Images side by side, row by row.
+    """Images in a grid.
 
     Parameters
     ----------
     images : ndarray of uint8 of shape (n, h, w, 3)
     columns : int, default=10
-        Images in a row.
+        Images per row.
 
     Attributes
     ----------
     ax_, figure_ : Axes, Figure
-        Where it was drawn last.
+        Axes and figure of the last plot.
 
     Examples
     --------
@@ -78,7 +78,7 @@ class ImageGridDisplay(Display):
         values: tuple[float, float] | None = None,
         columns: int = 10,
     ) -> Self:
-        """Turn images (n, h, w[, c]) into bytes, `values` being black and white."""
+        """Convert images, (n, h, w[, c]), to 8-bit RGB; `values` are black and white."""
         raw = np.asarray(images)
         low, high = value_range(raw) if values is None else values
         return cls(shrink(as_rgb(raw, low, high)), columns=columns)
@@ -94,7 +94,7 @@ class ImageGridDisplay(Display):
         random_state: int | np.random.RandomState | None = 0,
         ax: Axes | None = None,
     ) -> Self:
-        """Draw images from the model and show them.
+        """Sample images from the model and draw them.
 
         Parameters
         ----------
@@ -102,7 +102,7 @@ class ImageGridDisplay(Display):
             Fitted on images.
         n_samples : int, default=40
         values : tuple of float, optional
-            Which values are black and white; see `painting.value_range`.
+            Values of black and white; by default `painting.value_range`.
         columns : int, default=10
         random_state : int, RandomState or None, default=0
         ax : Axes, optional
@@ -125,27 +125,26 @@ class ImageGridDisplay(Display):
 
 
 class ReconstructionDisplay(Display):
-    """Images, what the model makes of them, and where they differ: a row each.
+    """Images, their reconstructions and contribution maps, a row for each image.
 
     Parameters
     ----------
     images, reconstructions : ndarray of uint8 of shape (n, h, w, 3)
     maps : ndarray of shape (n, h, w)
-        What each pixel adds to the anomaly score, in nats.
+        Contribution of each pixel to the anomaly score, in nats.
     names : sequence of str, optional
-        Of the images.
+        Names of the images.
     masks : ndarray of bool of shape (n, h, w), optional
-        Where they are known to be strange.
+        Ground truth: anomalous pixels.
     top : float, optional
-        Where the colours of the maps end, in nats; by default nearly the
-        greatest of `maps`.
+        Upper end of the colour scale, in nats; by default a high percentile of `maps`.
 
     Attributes
     ----------
     overlays : ndarray of uint8 of shape (n, h, w, 3)
-        The maps over their images.
+        Maps overlaid on their images.
     ax_, figure_ : Axes, Figure
-        Where it was drawn last.
+        Axes and figure of the last plot.
 
     Examples
     --------
@@ -173,16 +172,16 @@ class ReconstructionDisplay(Display):
 
     @property
     def overlays(self) -> Rgb:
-        """The maps over their images."""
+        """Maps overlaid on their images."""
         return overlay(self.images, self.maps, self.top)
 
     def height_at(self, width: int) -> int:
-        """Tell how high an image is when shown `width` wide."""
+        """Return the displayed height of an image for a displayed width."""
         height, across = self.images.shape[1:3]
         return max(1, round(width * height / across))
 
     def columns(self) -> dict[str, Rgb]:
-        """Name what stands side by side, from left to right."""
+        """Return the columns of the display by name, from left to right."""
         shown = {
             "input": self.images,
             "reconstruction": self.reconstructions,
@@ -229,7 +228,7 @@ class ReconstructionDisplay(Display):
         masks: NDArray[np.bool_] | None = None,
         ax: Axes | None = None,
     ) -> Self:
-        """Rebuild images and draw where they differ.
+        """Draw images, reconstructions and contribution maps.
 
         Parameters
         ----------
@@ -238,7 +237,7 @@ class ReconstructionDisplay(Display):
         X : array-like of shape (n, h, w[, c])
         names : sequence of str, optional
         masks : ndarray of bool of shape (n, h, w), optional
-            Where the images are known to be strange.
+            Ground truth: anomalous pixels.
         ax : Axes, optional
 
         Returns
@@ -248,14 +247,14 @@ class ReconstructionDisplay(Display):
         return cls.measure(detector, X, names=names, masks=masks).plot(ax)
 
     def plot(self, ax: Axes | None = None) -> Self:
-        """Draw on `ax`, or on new axes; of many images the first 10."""
+        """Draw on `ax`, or on new axes, at most 10 images."""
         ax = own_axes(ax)
         columns = self.columns()
         shown = np.stack([column[:MAX_ROWS] for column in columns.values()], axis=1)
         tiled, x, y = tile(shown.reshape(-1, *shown.shape[2:]), len(columns))
         ax.imshow(tiled)
         ax.set_xticks(x, list(columns))
-        # A file may be called "$\frac{$": names are text, never formulas.
+        # Names such as "$\frac{$" are text, never formulas.
         names = [legible(name, 28) for name in self.names[:MAX_ROWS]]
         ax.set_yticks(y, names, parse_math=False)
         ax.tick_params(length=0, labelcolor=INK, top=True, labeltop=True, labelbottom=False)
@@ -279,28 +278,27 @@ class ReconstructionDisplay(Display):
 
 
 class LatentGridDisplay(Display):
-    """The latent plane, decoded: what the model paints at each place of it.
+    """Decoded images on a grid in the latent plane.
 
-    Places are quantiles of N(0, I), so that each image stands for the same
-    share of it. Of more than two latent dimensions the two that are used most
-    span the plane, and the others are zero. Of several members it is the plane
-    of the first: each has a latent space of its own.
+    Grid points are quantiles of N(0, I), so that each image covers an equal share of
+    it. With more than two latent dimensions, the two most used span the plane and the
+    others are zero. Members have separate latent spaces; the first one is shown.
 
     Parameters
     ----------
     images : ndarray of uint8 of shape (n, n, h, w, 3)
-        Decoded; the first index is the second dimension, from its least value.
+        Decoded images; the first axis is the second dimension, in ascending order.
     values : ndarray of shape (n,)
-        Of both dimensions.
+        Grid values of both dimensions.
     dimensions : tuple of int
         The two dimensions, counted from 0.
     latent_dim : int
-        How many there are.
+        Number of latent dimensions.
 
     Attributes
     ----------
     ax_, figure_ : Axes, Figure
-        Where it was drawn last.
+        Axes and figure of the last plot.
 
     Examples
     --------
@@ -344,16 +342,16 @@ class LatentGridDisplay(Display):
         values: tuple[float, float] | None = None,
         ax: Axes | None = None,
     ) -> Self:
-        """Decode the latent plane of a detector's first member and draw it.
+        """Decode the latent plane of the first member and draw it.
 
         Parameters
         ----------
         detector : VAEDetector
             Fitted on images.
         n : int, default=15
-            Images along each side.
+            Number of images along each side.
         values : tuple of float, optional
-            Which values are black and white; see `painting.value_range`.
+            Values of black and white; by default `painting.value_range`.
         ax : Axes, optional
 
         Returns

@@ -1,4 +1,4 @@
-"""What a detector is: how it was trained, what its latent code carries, why a row is strange."""
+"""Model plots: training curves, latent use, contributions to a score."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ Array = NDArray[np.float64]
 MAX_BARS = 50
 
 USED_NATS = 0.01
-"""A latent dimension whose mean KL divergence is greater carries information."""
+"""Mean KL divergence above which a latent dimension counts as used."""
 
 
 class TrainingCurveDisplay(Display):
-    """Losses over the course of training.
+    """Training and validation losses by gradient step.
 
     Parameters
     ----------
     history : History
-        A fitted detector's `history_`.
+        `history_` of a fitted detector.
     unit : str, default="row"
-        What a row is called.
+        Name of a record.
 
     Attributes
     ----------
     ax_, figure_ : Axes, Figure
-        Where it was drawn last.
+        Axes and figure of the last plot.
 
     Examples
     --------
@@ -97,25 +97,24 @@ class TrainingCurveDisplay(Display):
 
 
 class LatentUseDisplay(Display):
-    """Mean KL divergence of each latent dimension: which of them carry information.
+    """Mean KL divergence of each latent dimension.
 
-    Each member orders its dimensions as it likes; here they are sorted within
-    each. Bars are means over members, whiskers reach from the least to the
-    greatest.
+    Dimensions are sorted within each member, since their order is arbitrary. Bars are
+    means over members, whiskers the range.
 
     Parameters
     ----------
     latent_kl : ndarray of shape (n_members, latent_dim)
-        A fitted detector's `latent_kl_`, in nats.
+        `latent_kl_` of a fitted detector, in nats.
 
     Attributes
     ----------
     sorted_kl : ndarray of shape (n_members, latent_dim)
         Descending within each member.
     used : ndarray of int of shape (n_members,)
-        Dimensions of each member with more than 0.01 nats.
+        Number of dimensions above 0.01 nats, for each member.
     ax_, figure_ : Axes, Figure
-        Where it was drawn last.
+        Axes and figure of the last plot.
 
     Examples
     --------
@@ -133,16 +132,16 @@ class LatentUseDisplay(Display):
         return cls(detector.latent_kl_).plot(ax)
 
     def plot(self, ax: Axes | None = None) -> Self:
-        """Draw on `ax`, or on new axes; of many dimensions the first 50."""
+        """Draw on `ax`, or on new axes, at most 50 dimensions."""
         ax = own_axes(ax)
         shown = self.sorted_kl[:, :MAX_BARS]
         mean = shown.mean(axis=0)
         rank = np.arange(1, len(mean) + 1)
         colors = [BLUE if kl > USED_NATS else GREY for kl in mean]
-        reach = np.stack([mean - shown.min(axis=0), shown.max(axis=0) - mean])
+        whiskers = np.stack([mean - shown.min(axis=0), shown.max(axis=0) - mean])
         ax.bar(rank, mean, color=colors, width=0.7)
         if len(shown) > 1:
-            ax.errorbar(rank, mean, reach, fmt="none", ecolor=INK, elinewidth=1, capsize=3)
+            ax.errorbar(rank, mean, whiskers, fmt="none", ecolor=INK, elinewidth=1, capsize=3)
         ax.set_xticks(rank if len(rank) <= 16 else rank[:: len(rank) // 8])
         ax.set_xlabel("latent dimension, most used first")
         ax.set_ylabel("mean KL (nats)")
@@ -151,21 +150,21 @@ class LatentUseDisplay(Display):
 
 
 class ContributionDisplay(Display):
-    """What each column adds to the anomaly score of one row.
+    """Contributions of the columns to the anomaly score of one row.
 
     Parameters
     ----------
     names : sequence of str
-        ColumnScaler, and last the latent code.
+        Columns, and last the latent code.
     contributions : array-like of shape (n_names,)
         In nats; their sum is the anomaly score.
     top : int, default=10
-        Bars to draw, the greatest contributions first. The rest is one bar more.
+        Number of bars, largest contributions first. One more bar sums the others.
 
     Attributes
     ----------
     ax_, figure_ : Axes, Figure
-        Where it was drawn last.
+        Axes and figure of the last plot.
 
     Examples
     --------
@@ -193,7 +192,7 @@ class ContributionDisplay(Display):
         return cls([str(name) for name in explained], explained.to_numpy()[0], top=top).plot(ax)
 
     def bars(self, top: int | None = None) -> list[tuple[str, float]]:
-        """List names and contributions as drawn, the greatest first, the rest summed."""
+        """Return names and contributions as drawn, the largest first, the others summed."""
         order = np.argsort(-self.contributions, kind="stable")
         first, rest = np.split(order, [self.top if top is None else top])
         bars = [(self.names[i], float(self.contributions[i])) for i in first]
@@ -213,7 +212,7 @@ class ContributionDisplay(Display):
             colors[-1] = GREY
         position = np.arange(len(bars))
         ax.barh(position, values, color=colors, height=0.7)
-        # A column may be called "$\frac{$": names are text, never formulas.
+        # Names such as "$\frac{$" are text, never formulas.
         ax.set_yticks(position, [legible(name, 40) for name, _ in bars], parse_math=False)
         ax.invert_yaxis()
         ax.axvline(0, color=GREY, linewidth=1)

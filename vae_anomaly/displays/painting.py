@@ -1,4 +1,4 @@
-"""Images as they are shown: eight bits, three colours, small, side by side."""
+"""Display images: 8-bit RGB thumbnails, heat maps, tilings."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ Array = NDArray[np.float64]
 Rgb = NDArray[np.uint8]
 
 THUMBNAIL = 96
-"""Pixels of the longer side of an image as it is shown, at most."""
+"""Maximum length of the longer side of a displayed image, in pixels."""
 
 GAP = 0.06
 """Space between images, as a share of their shorter side."""
 
 HEAT = np.array([[0.30, 0.05, 0.40], [0.73, 0.17, 0.33], [0.97, 0.50, 0.10], [0.99, 0.99, 0.65]])
-"""From little to much. Lightness rises all the way, so that it reads in grey print too."""
+"""Colour map, lowest value first. Lightness increases throughout, so it works in grey print."""
 
 GREY_WEIGHTS = np.array([0.299, 0.587, 0.114])
-"""What red, green and blue add to brightness (ITU-R BT.601)."""
+"""Weights of red, green and blue in the luma (ITU-R BT.601)."""
 
 
 def value_range(images: NDArray[Any]) -> tuple[float, float]:
-    """Tell which values of images are black and white.
+    """Return the values of images that are shown as black and white.
 
-    Bytes reach from 0 to 255, and fractions from 0 to 1, whether or not the
-    images at hand do; of other numbers the least and the greatest are taken.
+    These are 0 and 255 for bytes, 0 and 1 for values between them, and otherwise the
+    smallest and the largest value.
 
     Examples
     --------
@@ -45,9 +45,9 @@ def value_range(images: NDArray[Any]) -> tuple[float, float]:
 
 
 def as_rgb(images: ArrayLike, low: float, high: float) -> Rgb:
-    """Turn images with or without channels into bytes: (n, h, w[, c]) to (n, h, w, 3).
+    """Convert images, (n, h, w[, c]), to 8-bit RGB, (n, h, w, 3).
 
-    Of channels that are neither grey nor red, green and blue the mean is shown.
+    Channels other than one or three are averaged to grey.
     """
     values = np.asarray(images)
     if values.ndim == 3:
@@ -58,25 +58,26 @@ def as_rgb(images: ArrayLike, low: float, high: float) -> Rgb:
     return (255 * np.clip(values, 0, 1)).round().astype(np.uint8)
 
 
-def shrunk_size(height: int, width: int, most: int = THUMBNAIL) -> tuple[int, int]:
-    """Keep proportions, and let no side be longer than `most`.
+def shrunk_size(height: int, width: int, max_side: int = THUMBNAIL) -> tuple[int, int]:
+    """Return the size with the same aspect ratio and no side longer than `max_side`.
 
     Examples
     --------
     >>> shrunk_size(28, 28), shrunk_size(400, 200), shrunk_size(5000, 2)
     ((28, 28), (96, 48), (96, 1))
     """
-    factor = min(1.0, most / max(height, width))
+    factor = min(1.0, max_side / max(height, width))
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
-def shrink(images: NDArray[Any], most: int = THUMBNAIL) -> NDArray[Any]:
-    """Average neighbouring pixels until no side is longer than `most`; small images stay.
+def shrink(images: NDArray[Any], max_side: int = THUMBNAIL) -> NDArray[Any]:
+    """Average neighbouring pixels so that no side is longer than `max_side`.
 
     Parameters
     ----------
     images : ndarray of uint8 of shape (n, h, w, 3), or of float of shape (n, h, w)
-    most : int, default=96
+    max_side : int, default=96
+        Smaller images are returned unchanged.
 
     Returns
     -------
@@ -85,33 +86,33 @@ def shrink(images: NDArray[Any], most: int = THUMBNAIL) -> NDArray[Any]:
     from PIL import Image
 
     before = images.shape[1:3]
-    height, width = shrunk_size(before[0], before[1], most)
+    height, width = shrunk_size(before[0], before[1], max_side)
     if (height, width) == before:
         return images
     out = np.empty((len(images), height, width, *images.shape[3:]), images.dtype)
     for i, image in enumerate(images):
-        known = image if images.dtype == np.uint8 else image.astype(np.float32)
-        out[i] = Image.fromarray(known).resize((width, height), Image.Resampling.BOX)
+        pixels = image if images.dtype == np.uint8 else image.astype(np.float32)
+        out[i] = Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX)
     return out
 
 
 def heat(share: ArrayLike) -> Array:
-    """Colour of a share of the scale: (...) to (..., 3), in [0, 1]."""
+    """Return the colours of positions on the scale: (...) to (..., 3), all in [0, 1]."""
     share = np.clip(np.asarray(share, dtype=np.float64), 0, 1)
     at = np.linspace(0, 1, len(HEAT))
     return np.stack([np.interp(share, at, channel) for channel in HEAT.T], axis=-1)
 
 
 def overlay(images: Rgb, maps: ArrayLike, top: float) -> Rgb:
-    """Lay maps over their images in dim grey: nothing at zero nats, bright at `top`.
+    """Overlay maps on dimmed grey images: transparent at zero nats, opaque towards `top`.
 
     Parameters
     ----------
     images : ndarray of uint8 of shape (n, h, w, 3)
     maps : array-like of shape (n, h, w)
-        In nats. Negative values, pixels that match better than most, show nothing.
+        In nats. Negative values are transparent.
     top : float
-        Where the scale ends.
+        Upper end of the scale, in nats.
 
     Returns
     -------
@@ -125,20 +126,20 @@ def overlay(images: Rgb, maps: ArrayLike, top: float) -> Rgb:
 
 
 def tile(images: Rgb, columns: int, background: int = 255) -> tuple[Rgb, Array, Array]:
-    """Lay images out row by row, a little apart.
+    """Arrange images in a grid with gaps, row by row.
 
     Parameters
     ----------
     images : ndarray of uint8 of shape (n, h, w, 3)
     columns : int
-        Images in a row.
+        Images per row.
     background : int, default=255
 
     Returns
     -------
     tiled : ndarray of uint8 of shape (height, width, 3)
     x, y : ndarray
-        Where the centres of columns and rows lie, in pixels.
+        Centres of columns and rows, in pixels.
     """
     n, height, width, _ = images.shape
     rows, gap = -(-n // columns), max(1, round(GAP * min(height, width)))

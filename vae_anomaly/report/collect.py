@@ -172,7 +172,7 @@ def describe_scores(
         roc=roc,
         precision_recall=precision_recall,
         scores=ScoreDisplay.measure(scores, known, threshold=threshold.value, unit=unit),
-        latent=LatentDisplay.measure(detector, X, known, kinds=kinds, unit=unit),
+        latent=LatentDisplay.measure(detector, X, known, categories=kinds, unit=unit),
         training=TrainingCurveDisplay(detector.history_, unit=unit),
         latent_use=LatentUseDisplay(detector.latent_kl_),
         top=(),

@@ -23,7 +23,7 @@ from vae_anomaly.displays import (
     LatentGridDisplay,
     ReconstructionDisplay,
 )
-from vae_anomaly.displays.data import by_kind
+from vae_anomaly.displays.data import by_category
 from vae_anomaly.displays.painting import as_rgb, shrink, value_range
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.exceptions import DataError
@@ -249,7 +249,7 @@ def _kinds(scored: Scored, kinds: Sequence[str]) -> tuple[Kind, ...]:
     """Count what is flagged of each kind: normal kinds first, then those hardest to find."""
     labels = scored.labels
     found = []
-    for name, mask in islice(by_kind([str(kind) for kind in kinds]).items(), MAX_KINDS):
+    for name, mask in islice(by_category([str(kind) for kind in kinds]).items(), MAX_KINDS):
         area = None
         if labels is not None and (labels & mask).any() and not labels.all():
             judged = ~labels | (labels & mask)
@@ -364,7 +364,7 @@ def _comparison(
         prior_fit(each.transform(some)[:, : each.network_spec_.latent], each.beta)
         for each in (detector, other)
     )
-    latent = LatentDisplay.measure(other, X, scored.labels, kinds=kinds, unit="image")
+    latent = LatentDisplay.measure(other, X, scored.labels, categories=kinds, unit="image")
     return LatentComparison(own, others, latent, _latent_grid(other, X))
 
 

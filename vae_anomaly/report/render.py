@@ -231,7 +231,7 @@ def _draw_images(found: ImageFindings) -> dict[str, bytes]:
 
 def _scatter_size(shown: LatentDisplay) -> tuple[float, float]:
     """Leave room for the names of kinds."""
-    return SQUARE if shown.kinds is None else PLANE
+    return SQUARE if shown.categories is None else PLANE
 
 
 def _grid_size(shown: ImageGridDisplay) -> tuple[float, float]:

@@ -1,9 +1,9 @@
-"""How far a fit is, in a file from which a later fit of the same goes on.
+"""Checkpoints for resuming an interrupted fit.
 
-The file is laid out as a model's is: settings and arrays, of which nothing runs.
-What it does not hold is made again from the data and the seed, the starting
-weights and the order of the rows among it. So that both are the same, it says of
-which fit it is, and whatever differs is told instead of gone on from.
+The layout is that of a model file: settings and arrays, no code. The file holds
+only what cannot be recomputed from the data and the seed; the initial weights and
+the order of the rows can. It also identifies its fit, so that a fit with other
+data, parameters, versions or networks is refused instead of resumed.
 """
 
 from __future__ import annotations
@@ -51,37 +51,37 @@ CHECKPOINT = FileType(
     writer="fit",
     max_bytes=8 * MODEL.max_bytes,
     error=CheckpointError,
-    remedy=" To start anew, delete it or choose another directory.",
+    remedy=" To start over, delete it or choose another directory.",
 )
 
 FILE = "fit.checkpoint"
 
-KEPT_SHARE = 0.05
-"""Of the time, that writing may take: where it takes long, it is done less often."""
+MAX_WRITE_SHARE = 0.05
+"""Share of the time that writing may take. Slow writes happen less often."""
 
-SAME_LOSS = 1e-3
-"""Relative difference of losses that other processors may make."""
+LOSS_TOLERANCE = 1e-3
+"""Relative difference between losses that different processors may cause."""
 
 LIBRARIES = ("keras", "numpy", "tensorflow")
 
-NOT_OF_THE_FIT = ("callback", "checkpoint")
-"""Parameters that change nothing about what is learned."""
+IGNORED_PARAMETERS = ("callback", "checkpoint")
+"""Parameters without effect on the fitted weights."""
 
 MAX_SHOWN_LENGTH = 40
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A directory where a fit keeps how far it is, until `remove` is called.
+    """Directory for the checkpoint of a fit, kept until `remove` is called.
 
-    A detector that is given the directory alone removes its file when it is fitted.
-    Given this, it leaves that to whoever made it: after the detector was saved, say,
-    so that no moment is left in which hours of training could be lost.
+    A detector that gets only the path of the directory removes the file at the end
+    of `fit`. With a `Checkpoint`, the caller removes it, for example after saving the
+    detector, so that the training is never lost in between.
 
     Parameters
     ----------
     folder : str or PathLike
-        Directory; made if need be.
+        Directory; created if missing.
 
     Examples
     --------
@@ -102,27 +102,27 @@ class Checkpoint:
 
     @property
     def path(self) -> Path:
-        """The file in it."""
+        """Path of the checkpoint file."""
         return Path(self.folder, FILE)
 
     def check(self) -> None:
-        """Find out, before long work begins, whether the file can be written.
+        """Check that the file can be written, before training starts.
 
         Raises
         ------
         OutputError
-            If it cannot.
+            If it cannot be written.
         """
         folders = (self.path.parent, *self.path.parent.parents)
         check_writable(next(filter(Path.exists, folders), folders[0]) / FILE)
 
     def remove(self) -> None:
-        """Remove the file, if there is one.
+        """Remove the file if it exists.
 
         Raises
         ------
         OutputError
-            If that is not possible.
+            If it cannot be removed.
         """
         try:
             self.path.unlink(missing_ok=True)
@@ -133,18 +133,18 @@ class Checkpoint:
 
 
 class Snapshot(NamedTuple):
-    """All that training goes on from.
+    """State from which training resumes.
 
     Attributes
     ----------
     arrays : dict of str to ndarray, float32
-        Weights, and what the optimizer remembers.
-    losses : ndarray of shape (rounds, n), float64
-        What the history says of each round.
+        Weights and optimizer state.
+    losses : ndarray of shape (intervals, n), float64
+        Losses of the history, a row for each validation interval.
     intervals_since_best : int
-        Rounds since a network last did better.
+        Validation intervals since the last improvement of a member.
     generator : tuple of int
-        State of the generator of noise, see `generator_state`.
+        State of the noise generator, see `generator_state`.
     """
 
     arrays: dict[str, NDArray[np.float32]]
@@ -152,20 +152,20 @@ class Snapshot(NamedTuple):
     intervals_since_best: int
     generator: tuple[int, ...]
 
-    def layout(self, rounds: int) -> Layout:
-        """Types and shapes of all arrays, after so many rounds."""
+    def layout(self, intervals: int) -> Layout:
+        """Return types and shapes of all arrays after a number of validation intervals."""
         layout: Layout = {name: ("F32", array.shape) for name, array in self.arrays.items()}
-        return layout | {"losses": ("F64", (rounds, self.losses.shape[1]))}
+        return layout | {"losses": ("F64", (intervals, self.losses.shape[1]))}
 
 
 class Checkpointer:
-    """Keeps how far one fit is, and finds it again.
+    """Writer and reader of the checkpoint of one fit.
 
     Parameters
     ----------
     checkpoint : Checkpoint
     fit : dict
-        What a fit must have in common with this one to go on from it, in plain values.
+        Identity of the fit, in JSON values; only an equal fit may resume.
     removes : bool
         Whether `done` removes the file.
     """
@@ -173,26 +173,26 @@ class Checkpointer:
     def __init__(self, checkpoint: Checkpoint, fit: JsonObject, *, removes: bool) -> None:
         self.checkpoint, self.removes = checkpoint, removes
         self._fit = fit
-        self._kept_at, self._seconds = -math.inf, 0.0
+        self._written_at, self._seconds = -math.inf, 0.0
 
-    def find(self, start: Snapshot, first_loss: float, most_rounds: int) -> Snapshot | None:
-        """Look for how far this fit was when it ended before its time.
+    def find(self, start: Snapshot, first_loss: float, max_intervals: int) -> Snapshot | None:
+        """Return the snapshot of this fit, or None without a file.
 
         Parameters
         ----------
         start : Snapshot
-            Before the first step, for what makes this fit and for the shapes.
+            State before the first step: initial weights and array shapes.
         first_loss : float
-            What the starting weights make of rows: networks may differ in more.
-        most_rounds : int
-            Of training.
+            Loss of the initial weights; it differs between networks whose weights are equal.
+        max_intervals : int
+            Largest number of validation intervals that the file may record.
 
         Raises
         ------
         CheckpointError
-            If the file is damaged, or of another fit.
+            If the file is damaged or belongs to another fit.
         OSError
-            If it cannot be read.
+            If the file cannot be read.
         """
         digest = hashlib.sha256(start.arrays["weights"].tobytes()).hexdigest()
         first_loss = first_loss if math.isfinite(first_loss) else 0.0
@@ -205,49 +205,49 @@ class Checkpointer:
         config = file.config
         if words := "; ".join(_differences(config["fit"], self._fit)):
             raise CheckpointError(
-                f"{file.name} is the checkpoint of another fit: {words}. To go on from it, fit "
+                f"{file.name} is the checkpoint of another fit: {words}. To resume it, fit "
                 f"as before.{CHECKPOINT.remedy}"
             )
-        if config["rounds"] > most_rounds:
-            raise file.refused(f"expected at most {most_rounds} rounds, got {config['rounds']}")
-        # Looked at last: of another fit the arrays have other shapes, and that says less.
-        arrays = {k: v.copy() for k, v in file.arrays(start.layout(config["rounds"])).items()}
+        if (intervals := config["intervals"]) > max_intervals:
+            raise file.refused(f"expected at most {max_intervals} intervals, got {intervals}")
+        # Arrays are checked last: a difference of parameters explains more than one of shapes.
+        arrays = {k: v.copy() for k, v in file.arrays(start.layout(intervals)).items()}
         losses = arrays.pop("losses")
         return Snapshot(arrays, losses, config["intervals_since_best"], tuple(config["generator"]))
 
     def keep(self, snapshot: Snapshot) -> None:
-        """Write how far the fit is.
+        """Write a snapshot.
 
         Raises
         ------
         OutputError
-            If that is not possible; what was kept before is untouched.
+            If it cannot be written; the previous checkpoint is left unchanged.
         """
         start = time.monotonic()
         config = {
             "fit": self._fit,
             "generator": list(snapshot.generator),
-            "rounds": len(snapshot.losses),
+            "intervals": len(snapshot.losses),
             "intervals_since_best": snapshot.intervals_since_best,
         }
         arrays: dict[str, tuple[str, AnyArray]] = {
             name: ("F32", array) for name, array in snapshot.arrays.items()
         }
-        with suppress(OSError):  # which writing says better
+        with suppress(OSError):  # `write_container` reports it with the reason
             self.checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
         write_container(
             self.checkpoint.path, config, arrays | {"losses": ("F64", snapshot.losses)}, CHECKPOINT
         )
-        self._kept_at = time.monotonic()
-        self._seconds = self._kept_at - start
+        self._written_at = time.monotonic()
+        self._seconds = self._written_at - start
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time to keep again."""
-        return time.monotonic() - self._kept_at >= self._seconds / KEPT_SHARE
+        """Whether the next snapshot should be written."""
+        return time.monotonic() - self._written_at >= self._seconds / MAX_WRITE_SHARE
 
     def done(self) -> None:
-        """Tidy up after the fit."""
+        """Remove the file after the fit, if the fit owns it."""
         if self.removes:
             self.checkpoint.remove()
 
@@ -255,16 +255,16 @@ class Checkpointer:
 def checkpointer_for(
     detector: Json, rows: NDArray[np.float64], shape: tuple[int, ...]
 ) -> Checkpointer | None:
-    """Make what keeps how far the fit of a detector on rows is, if it is to be kept.
+    """Return the checkpointer of a detector's fit, or None without a checkpoint.
 
-    `shape` is that of the data before they were made a matrix of rows.
+    `shape` is the shape of the data before conversion to a matrix of rows.
 
     Raises
     ------
     ParameterError
-        If a later fit could not draw the same random numbers.
+        If `random_state` is no int, so that the random numbers could not be repeated.
     OutputError
-        If the file could not be written.
+        If the file cannot be written.
     """
     given = detector.checkpoint
     if given is None:
@@ -272,7 +272,7 @@ def checkpointer_for(
     if not isinstance(detector.random_state, int | np.integer):
         raise ParameterError(
             f"The 'random_state' parameter of {type(detector).__name__} must be an int if there "
-            f"is a checkpoint, so that the fit that goes on draws the same. Got "
+            f"is a checkpoint, so that a resumed fit draws the same random numbers. Got "
             f"{detector.random_state!r} instead."
         )
     checkpoint = given if isinstance(given, Checkpoint) else Checkpoint(given)
@@ -285,7 +285,7 @@ def checkpointer_for(
             "parameters": {
                 name: _plain(value)
                 for name, value in detector.get_params(deep=False).items()
-                if name not in NOT_OF_THE_FIT
+                if name not in IGNORED_PARAMETERS
             },
             "rows": digest.hexdigest(),
             "versions": {
@@ -298,14 +298,14 @@ def checkpointer_for(
 
 
 def generator_state(bits: np.random.SFC64) -> tuple[int, ...]:
-    """Tell the state of a generator in six numbers."""
+    """Return the state of a generator as six integers."""
     state: Json = bits.state
     words = (*state["state"]["state"], state["has_uint32"], state["uinteger"])
     return tuple(int(word) for word in words)
 
 
 def set_generator_state(bits: np.random.SFC64, state: tuple[int, ...]) -> None:
-    """Undo `generator_state`."""
+    """Restore a state that `generator_state` returned."""
     *words, has_uint32, uinteger = state
     bits.state = {
         "bit_generator": "SFC64",
@@ -316,7 +316,7 @@ def set_generator_state(bits: np.random.SFC64, state: tuple[int, ...]) -> None:
 
 
 GENERATOR_BITS = (64, 64, 64, 64, 1, 32)
-"""Of the numbers of `generator_state`."""
+"""Size of each integer of `generator_state`."""
 
 
 def _names(detector: Json) -> list[str]:
@@ -324,22 +324,22 @@ def _names(detector: Json) -> list[str]:
 
 
 def _plain(value: Json) -> Json:
-    """Say what a parameter is in a value that JSON knows."""
+    """Convert a parameter to a JSON value."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, tuple | list):
-        # Of networks of the user's own more is known: their weights, and what these make of rows.
+        # Custom networks are identified by their weights and the loss of these.
         return [int(v) if isinstance(v, int | np.integer) else type(v).__name__ for v in value]
     return value if isinstance(value, int | float | str | None) else repr(value)
 
 
 def _check_settings(file: UnopenedFile) -> None:
-    """Hold the settings of a checkpoint against a closed schema."""
+    """Check the settings of a checkpoint against a closed schema."""
     config = file.config
     if not isinstance(config, dict) or set(config) != {
         "fit",
         "generator",
-        "rounds",
+        "intervals",
         "intervals_since_best",
     }:
         raise file.refused("its settings are not those of a checkpoint")
@@ -348,28 +348,26 @@ def _check_settings(file: UnopenedFile) -> None:
     if (
         not isinstance(fit, dict)
         or set(fit) != set(types)
-        or any(type(fit[name]) is not kind for name, kind in types.items())
+        or any(type(fit[name]) is not expected for name, expected in types.items())
     ):
-        raise file.refused("it does not say of which fit it is")
-    rounds, generator = config["rounds"], config["generator"]
-    if type(rounds) is not int or rounds < 1:
-        raise file.refused("rounds must be an int >= 1")
-    if (
-        type(config["intervals_since_best"]) is not int
-        or not 0 <= config["intervals_since_best"] <= rounds
-    ):
-        raise file.refused("intervals_since_best must be an int within its rounds")
+        raise file.refused("it does not identify its fit")
+    intervals, since_best = config["intervals"], config["intervals_since_best"]
+    if type(intervals) is not int or intervals < 1:
+        raise file.refused("intervals must be an int >= 1")
+    if type(since_best) is not int or not 0 <= since_best <= intervals:
+        raise file.refused("intervals_since_best must be an int between 0 and intervals")
+    generator = config["generator"]
     if (
         not isinstance(generator, list)
         or len(generator) != len(GENERATOR_BITS)
         or any(type(word) is not int for word in generator)
         or any(not 0 <= w < 2**b for w, b in zip(generator, GENERATOR_BITS, strict=True))
     ):
-        raise file.refused("the state of its generator is not one")
+        raise file.refused("its generator state is invalid")
 
 
 def _differences(before: JsonObject, now: JsonObject) -> list[str]:
-    """Say in what two fits differ."""
+    """Describe each difference between two fits."""
     found = []
     for part in ("versions", "parameters"):
         for name in sorted({*before[part], *now[part]}):
@@ -377,10 +375,10 @@ def _differences(before: JsonObject, now: JsonObject) -> list[str]:
             if old != new:
                 found.append(f"{_shown(name)} was {_shown(old)} and is {_shown(new)}")
     if before["rows"] != now["rows"]:
-        found.append("the training rows are others")
-    same_loss = math.isclose(before["first_loss"], now["first_loss"], rel_tol=SAME_LOSS)
+        found.append("the training rows differ")
+    same_loss = math.isclose(before["first_loss"], now["first_loss"], rel_tol=LOSS_TOLERANCE)
     if not found and (before["weights"] != now["weights"] or not same_loss):
-        found.append("the networks are others, or start from other weights")
+        found.append("the networks or their initial weights differ")
     return found
 
 

@@ -1,4 +1,4 @@
-"""What training leaves behind to be looked at."""
+"""Training history."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ __all__ = ["History"]
 
 @dataclass
 class History:
-    """Losses after each round of training, in nats a row, means over members.
+    """Losses of each validation interval, in nats per row, averaged over members.
 
     Attributes
     ----------
     step : list of int
-        Gradient steps taken by the end of the round.
+        Gradient steps at the end of each interval.
     loss, reconstruction, kl : list of float
-        Over the round's batches; ``loss = reconstruction + beta * kl``. With
-        `contamination` all losses are of the rows that are not trimmed.
+        Means over the training batches of an interval;
+        ``loss = reconstruction + beta * kl``. With `contamination`, means over the
+        rows that are not trimmed.
     held_out : list of float
-        Loss of rows that the members are stopped by instead of learning from them;
-        empty where rows are too few.
+        Loss on the validation rows, used for early stopping; empty where there are
+        too few rows to hold any out.
     """
 
     step: list[int] = field(default_factory=list)
@@ -30,14 +31,14 @@ class History:
     held_out: list[float] = field(default_factory=list)
 
     def add(self, step: int, loss: float, reconstruction: float, kl: float) -> None:
-        """Note the training losses of one round."""
+        """Append the training losses of one validation interval."""
         self.step.append(step)
         self.loss.append(loss)
         self.reconstruction.append(reconstruction)
         self.kl.append(kl)
 
     def describe(self) -> str:
-        """Tell the loss of the weights that were kept, in words.
+        """Return the loss of the best weights as text.
 
         Examples
         --------

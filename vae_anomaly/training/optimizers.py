@@ -24,8 +24,8 @@ class Adam(NamedTuple):
     """Adam on a weight matrix with a row per member, as a pure function.
 
     Kingma and Ba, "Adam: a method for stochastic optimization", section 2
-    (:arxiv:`1412.6980`). Keras' own optimisers keep their state in variables,
-    which would tie a compiled round to one detector.
+    (:arxiv:`1412.6980`). Keras' own optimizers keep their state in variables,
+    which would tie a compiled function to one detector.
     """
 
     learning_rate: Tensor
@@ -34,13 +34,13 @@ class Adam(NamedTuple):
     epsilon: float = 1e-7
 
     def start(self, weights: Tensor) -> AdamState:
-        """State before the first step."""
+        """Return the state before the first step."""
         return AdamState(tf.zeros((), tf.float32), tf.zeros_like(weights), tf.zeros_like(weights))
 
     def update(
         self, weights: Tensor, gradient: Tensor, state: AdamState
     ) -> tuple[Tensor, AdamState]:
-        """Take one step."""
+        """Return weights and state after one step."""
         step = state.step + 1.0
         first = self.beta_1 * state.first + (1 - self.beta_1) * gradient
         second = self.beta_2 * state.second + (1 - self.beta_2) * tf.square(gradient)
@@ -61,7 +61,7 @@ class RMSprop(NamedTuple):
     """RMSprop on a weight matrix with a row per member, as a pure function.
 
     Tieleman and Hinton, "Neural networks for machine learning", lecture 6e,
-    Coursera, 2012; constants and the place of `epsilon` are those of Keras.
+    Coursera, 2012; constants and the position of `epsilon` are those of Keras.
     """
 
     learning_rate: Tensor
@@ -69,17 +69,17 @@ class RMSprop(NamedTuple):
     epsilon: float = 1e-7
 
     def start(self, weights: Tensor) -> RMSpropState:
-        """State before the first step."""
+        """Return the state before the first step."""
         return RMSpropState(tf.zeros_like(weights))
 
     def update(
         self, weights: Tensor, gradient: Tensor, state: RMSpropState
     ) -> tuple[Tensor, RMSpropState]:
-        """Take one step."""
+        """Return weights and state after one step."""
         square = self.rho * state.square + (1 - self.rho) * tf.square(gradient)
         step = self.learning_rate * gradient / tf.sqrt(square + self.epsilon)
         return weights - step, RMSpropState(square)
 
 
 OPTIMIZERS: dict[str, Callable[[Tensor], Any]] = {"adam": Adam, "rmsprop": RMSprop}
-"""Each `start`s a state for weights, and `update`s weights and state by a gradient."""
+"""Optimizers by name. Each has `start(weights)` and `update(weights, gradient, state)`."""
