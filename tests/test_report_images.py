@@ -279,7 +279,7 @@ def test_what_does_not_match_the_images_is_refused(
 
 
 def test_images_are_refused_by_a_detector_of_rows(fitted: VAEDetector) -> None:
-    with pytest.raises(DataError, match="Expected rows of numbers, as in training, got images"):
+    with pytest.raises(DataError, match="Expected rows of numbers, as in training, got"):
         build_report(fitted, np.zeros((3, 2, 2)), keys=["a", "b", "c"])
 
 
