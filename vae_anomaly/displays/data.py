@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -280,24 +280,25 @@ class LatentDisplay(Display):
     @classmethod
     def measure(
         cls,
-        detector: VAEDetector,
-        X: Any,
+        encode: Callable[[NDArray[np.intp]], ArrayLike],
+        n_rows: int,
         labels: ArrayLike | None = None,
         *,
         categories: Sequence[str] | None = None,
         unit: str = "row",
     ) -> Self:
-        """Encode at most `MAX_POINTS` rows of each label and flatten their codes."""
-        X = X if hasattr(X, "iloc") else np.asarray(X)
+        """Encode at most `MAX_POINTS` rows of each label and project their codes on two axes.
+
+        `encode` takes positions of rows and returns their codes, (n, width).
+        """
         known = None if labels is None else np.asarray(labels, dtype=bool)
-        rows = shown_rows(len(X), known)
-        codes = np.asarray(detector.transform(take(X, rows)), dtype=np.float64)
-        points, names = _flatten(codes)
+        rows = shown_rows(n_rows, known)
+        points, names = _flatten(np.asarray(encode(rows), dtype=np.float64))
         return cls(
             points,
             None if known is None else known[rows],
             axis_names=names,
-            n_rows=len(X),
+            n_rows=n_rows,
             categories=None if categories is None else [str(categories[row]) for row in rows],
             unit=unit,
         )
@@ -330,7 +331,12 @@ class LatentDisplay(Display):
         -------
         LatentDisplay
         """
-        return cls.measure(detector, X, labels, categories=categories).plot(ax)
+        given = take(X, slice(None))
+
+        def encode(rows: NDArray[np.intp]) -> Array:
+            return detector.transform(take(given, rows))
+
+        return cls.measure(encode, len(given), labels, categories=categories).plot(ax)
 
     def groups(self) -> list[PointGroup]:
         """Return the groups of points: by category if there are categories, else by label."""
