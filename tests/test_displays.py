@@ -25,7 +25,7 @@ from vae_anomaly.displays import (
     TrainingCurveDisplay,
 )
 from vae_anomaly.displays.data import MAX_POINTS, shown_rows
-from vae_anomaly.displays.drawing import KIND_COLORS, Stretch, legible
+from vae_anomaly.displays.drawing import CATEGORY_COLORS, Stretch, legible
 from vae_anomaly.displays.painting import GREY_WEIGHTS, as_rgb, heat, overlay, shrink, tile
 from vae_anomaly.training.history import History
 
@@ -169,12 +169,8 @@ def test_latent_points_are_the_first_two_principal_components(
 
 @pytest.mark.parametrize(("width", "name"), [(1, "row shown"), (2, "latent dimension 1")])
 def test_narrow_codes_are_shown_as_they_are(width: int, name: str) -> None:
-    class Coder:
-        def transform(self, X: np.ndarray) -> np.ndarray:
-            return X[:, :width]
-
     X = np.random.RandomState(0).normal(size=(20, 3))
-    display = LatentDisplay.measure(Coder(), X)
+    display = LatentDisplay.measure(lambda rows: X[rows, :width], len(X))
     np.testing.assert_array_equal(display.points[:, -width:], X[:, :width])
     assert display.axis_names[0] == name
     display.plot().figure_.canvas.draw()
@@ -186,29 +182,29 @@ def test_a_sample_of_points_says_so() -> None:
     assert display.plot().ax_.get_legend().get_title().get_text() == "2 of 9,000 rows"
 
 
-def test_kinds_have_colours_and_names_are_text() -> None:
-    kinds = [*(["good"] * 5), *HOSTILE, "more"]
-    labels = np.arange(len(kinds)) >= 5
-    points = np.random.RandomState(0).normal(size=(len(kinds), 2))
-    display = LatentDisplay(points, labels, axis_names=("a", "b"), kinds=kinds).plot()
+def test_categories_have_colours_and_names_are_text() -> None:
+    categories = [*(["good"] * 5), *HOSTILE, "more"]
+    labels = np.arange(len(categories)) >= 5
+    points = np.random.RandomState(0).normal(size=(len(categories), 2))
+    display = LatentDisplay(points, labels, axis_names=("a", "b"), categories=categories).plot()
     display.figure_.canvas.draw()
     groups = display.groups()
     assert [g.name for g in groups[:2]] == ["good", HOSTILE[0]]
-    assert [g.name for g in groups[-1:]] == ["other kinds"]
-    assert len(groups) == 1 + len(KIND_COLORS) + 1
+    assert [g.name for g in groups[-1:]] == ["other categories"]
+    assert len(groups) == 1 + len(CATEGORY_COLORS) + 1
     assert len({g.color for g in groups}) == len(groups)
-    assert np.sum([g.mask for g in groups], axis=0).tolist() == [1] * len(kinds)
+    assert np.sum([g.mask for g in groups], axis=0).tolist() == [1] * len(categories)
     names = [text.get_text() for text in display.ax_.get_legend().get_texts()]
     assert "_hidden" in names
     assert "$\\frac{$" in names
     assert max(map(len, names)) == 24
 
 
-def test_ten_kinds_have_a_colour_each_where_none_is_known_to_be_normal() -> None:
-    kinds = [f"class {i}" for i in range(10)]
-    display = LatentDisplay(np.zeros((10, 2)), axis_names=("a", "b"), kinds=kinds)
+def test_ten_categories_have_a_colour_each_where_none_is_known_to_be_normal() -> None:
+    categories = [f"class {i}" for i in range(10)]
+    display = LatentDisplay(np.zeros((10, 2)), axis_names=("a", "b"), categories=categories)
     groups = display.groups()
-    assert [group.name for group in groups] == kinds
+    assert [group.name for group in groups] == categories
     assert len({group.color for group in groups}) == 10
 
 

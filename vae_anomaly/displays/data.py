@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from vae_anomaly.displays.drawing import (
     BLUE,
+    CATEGORY_COLORS,
     GREY,
     INK,
-    KIND_COLORS,
     ORANGE,
     Display,
     Stretch,
@@ -27,7 +27,7 @@ from vae_anomaly.estimator import VAEDetector
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["ANOMALIES", "LatentDisplay", "ScoreDisplay", "by_kind", "by_label", "shown_rows"]
+__all__ = ["ANOMALIES", "LatentDisplay", "ScoreDisplay", "by_category", "by_label", "shown_rows"]
 
 Array = NDArray[np.float64]
 
@@ -53,13 +53,13 @@ def by_label(
     return {name: mask for name, mask in groups.items() if mask.any()}
 
 
-def by_kind(kinds: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
-    """Tell which rows are of each kind, the most frequent first."""
-    order = [kind for kind, _ in Counter(kinds).most_common()]
+def by_category(categories: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
+    """Return a mask of the rows of each category, the most frequent category first."""
+    order = [category for category, _ in Counter(categories).most_common()]
     # NumPy takes "a" and "a\0" for the same text, a dict does not.
-    numbers = {kind: number for number, kind in enumerate(order)}
-    codes = np.array([numbers[kind] for kind in kinds])
-    return {kind: codes == number for kind, number in numbers.items()}
+    numbers = {category: number for number, category in enumerate(order)}
+    codes = np.array([numbers[category] for category in categories])
+    return {category: codes == number for category, number in numbers.items()}
 
 
 def shown_rows(
@@ -241,8 +241,8 @@ class LatentDisplay(Display):
         Of the two axes.
     n_rows : int, optional
         Rows there are, of which `points` may be a sample.
-    kinds : sequence of str of shape (n_points,), optional
-        Finer than labels: each of the most frequent gets a colour.
+    categories : sequence of str of shape (n_points,), optional
+        Finer classes than labels: each of the most frequent gets a colour.
     unit : str, default="row"
         What a row is called.
 
@@ -265,38 +265,39 @@ class LatentDisplay(Display):
         *,
         axis_names: tuple[str, str],
         n_rows: int | None = None,
-        kinds: Sequence[str] | None = None,
+        categories: Sequence[str] | None = None,
         unit: str = "row",
     ) -> None:
         self.points = points
         self.labels = labels
         self.axis_names = axis_names
         self.n_rows = len(points) if n_rows is None else n_rows
-        self.kinds = kinds
+        self.categories = categories
         self.unit = unit
 
     @classmethod
     def measure(
         cls,
-        detector: VAEDetector,
-        X: Any,
+        encode: Callable[[NDArray[np.intp]], ArrayLike],
+        n_rows: int,
         labels: ArrayLike | None = None,
         *,
-        kinds: Sequence[str] | None = None,
+        categories: Sequence[str] | None = None,
         unit: str = "row",
     ) -> Self:
-        """Encode at most `MAX_POINTS` rows of each label and flatten their codes."""
-        X = X if hasattr(X, "iloc") else np.asarray(X)
+        """Encode at most `MAX_POINTS` rows of each label and project their codes on two axes.
+
+        `encode` takes positions of rows and returns their codes, (n, width).
+        """
         known = None if labels is None else np.asarray(labels, dtype=bool)
-        rows = shown_rows(len(X), known)
-        codes = np.asarray(detector.transform(take(X, rows)), dtype=np.float64)
-        points, names = _flatten(codes)
+        rows = shown_rows(n_rows, known)
+        points, names = _flatten(np.asarray(encode(rows), dtype=np.float64))
         return cls(
             points,
             None if known is None else known[rows],
             axis_names=names,
-            n_rows=len(X),
-            kinds=None if kinds is None else [str(kinds[row]) for row in rows],
+            n_rows=n_rows,
+            categories=None if categories is None else [str(categories[row]) for row in rows],
             unit=unit,
         )
 
@@ -307,7 +308,7 @@ class LatentDisplay(Display):
         X: ArrayLike,
         labels: ArrayLike | None = None,
         *,
-        kinds: Sequence[str] | None = None,
+        categories: Sequence[str] | None = None,
         ax: Axes | None = None,
     ) -> Self:
         """Encode rows and draw their codes.
@@ -321,40 +322,47 @@ class LatentDisplay(Display):
         X : array-like of shape (n_samples, n_features)
         labels : array-like of bool, optional
             True for anomalies.
-        kinds : sequence of str, optional
-            Colours by kind instead of by label.
+        categories : sequence of str, optional
+            Colours by category instead of by label.
         ax : Axes, optional
 
         Returns
         -------
         LatentDisplay
         """
-        return cls.measure(detector, X, labels, kinds=kinds).plot(ax)
+        X = X if hasattr(X, "iloc") else np.asarray(X)
+
+        def encode(rows: NDArray[np.intp]) -> Array:
+            return detector.transform(take(X, rows))
+
+        return cls.measure(encode, len(X), labels, categories=categories).plot(ax)
 
     def groups(self) -> list[PointGroup]:
-        """List what is drawn alike: by kind where there are kinds, else by label."""
+        """Return the groups of points: by category if there are categories, else by label."""
         labels = np.zeros(len(self.points), dtype=bool) if self.labels is None else self.labels
-        if self.kinds is None:
+        if self.categories is None:
             masks = by_label(len(self.points), self.labels, self.unit)
             return [
                 PointGroup(name, mask, *((ORANGE, "^") if name == ANOMALIES else (BLUE, "o")))
                 for name, mask in masks.items()
             ]
-        masks = by_kind(self.kinds)
-        # Normal kinds come first, and keep the blue that normal rows have everywhere.
-        seen = sorted(masks, key=lambda kind: bool(labels[masks[kind]].any()))
-        # Where nothing is known to be normal, blue is free for a kind.
-        colors = iter(KIND_COLORS if self.labels is not None else (*KIND_COLORS, BLUE))
+        masks = by_category(self.categories)
+        # Normal categories come first, and keep the blue of normal rows in all figures.
+        order = sorted(masks, key=lambda category: bool(labels[masks[category]].any()))
+        # If nothing is known to be normal, blue is free for a category.
+        free = CATEGORY_COLORS if self.labels is not None else (*CATEGORY_COLORS, BLUE)
+        colors = iter(free)
         groups: list[PointGroup] = []
-        for number, kind in enumerate(seen):
-            strange = bool(labels[masks[kind]].any())
-            blue = number == 0 and self.labels is not None and not strange
+        for number, category in enumerate(order):
+            anomalous = bool(labels[masks[category]].any())
+            blue = number == 0 and self.labels is not None and not anomalous
             color = BLUE if blue else next(colors, None)
             if color is None:
-                rest = np.any([masks[other] for other in seen[number:]], axis=0)
-                groups.append(PointGroup("other kinds", rest, GREY, "x"))
+                rest = np.any([masks[other] for other in order[number:]], axis=0)
+                groups.append(PointGroup("other categories", rest, GREY, "x"))
                 break
-            groups.append(PointGroup(kind, masks[kind], color, "^" if strange else "o"))
+            marker = "^" if anomalous else "o"
+            groups.append(PointGroup(category, masks[category], color, marker))
         return groups
 
     def plot(self, ax: Axes | None = None) -> Self:

@@ -21,11 +21,11 @@ Array = NDArray[np.float64]
 BLUE, ORANGE, INK, GREY = "#2f6f9f", "#d9661f", "#243240", "#8a97a3"
 """Blue and orange differ for every kind of colour vision, and in grey print."""
 
-KIND_COLORS = (
+CATEGORY_COLORS = (
     *("#d9661f", "#2a9d74", "#c4569b", "#e0ab1f", "#6a51a3"),
     *("#52b5d9", "#8c4a21", "#333333", "#a3c14a"),
 )
-"""For kinds of anomalies, the most frequent first; after Okabe and Ito."""
+"""Colours of categories of anomalies, the most frequent first; after Okabe and Ito."""
 
 MAX_TEXT_LENGTH = 120
 

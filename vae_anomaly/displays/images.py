@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -195,24 +196,28 @@ class ReconstructionDisplay(Display):
     @classmethod
     def measure(
         cls,
-        detector: VAEDetector,
-        X: ArrayLike,
+        images: ArrayLike,
+        reconstructions: ArrayLike,
+        maps: Array,
         *,
         names: Sequence[str] | None = None,
         masks: NDArray[np.bool_] | None = None,
         values: tuple[float, float] | None = None,
-        maps: Array | None = None,
+        decoded_values: tuple[float, float] | None = None,
         top: float | None = None,
     ) -> Self:
-        """Rebuild images and split their scores by pixel; keep both no larger than shown."""
-        raw = np.asarray(X)
+        """Shrink images, their reconstructions and contribution maps to thumbnails.
+
+        `values` are black and white in the images, `decoded_values` in reconstructions.
+        """
+        raw = np.asarray(images)
         low, high = value_range(raw) if values is None else values
-        maps = detector.contribution_maps(raw)[0] if maps is None else maps
+        decoded_range = (low, high) if decoded_values is None else decoded_values
         scale = map_scale(maps) if top is None else top
         small = None if masks is None else shrink(masks.astype(np.float64)) >= 0.5
         return cls(
             shrink(as_rgb(raw, low, high)),
-            shrink(as_rgb(detector.reconstruct(raw), low, high)),
+            shrink(as_rgb(reconstructions, *decoded_range)),
             shrink(maps),
             names=names,
             masks=small,
@@ -245,7 +250,9 @@ class ReconstructionDisplay(Display):
         -------
         ReconstructionDisplay
         """
-        return cls.measure(detector, X, names=names, masks=masks).plot(ax)
+        maps, _ = detector.contribution_maps(X)
+        measured = cls.measure(X, detector.reconstruct(X), maps, names=names, masks=masks)
+        return measured.plot(ax)
 
     def plot(self, ax: Axes | None = None) -> Self:
         """Draw on `ax`, or on new axes; of many images the first 10."""
@@ -319,10 +326,19 @@ class LatentGridDisplay(Display):
 
     @classmethod
     def measure(
-        cls, detector: VAEDetector, n: int = 15, *, values: tuple[float, float] | None = None
+        cls,
+        decode: Callable[[Array], ArrayLike],
+        latent_kl: ArrayLike,
+        n: int = 15,
+        *,
+        values: tuple[float, float] | None = None,
     ) -> Self:
-        """Decode the plane on an n x n grid; codes of one dimension make one row."""
-        kl = np.asarray(detector.latent_kl_)[0]
+        """Decode the plane on an n x n grid; codes of one dimension make one row.
+
+        `decode` takes codes, (m, latent), and returns images; `latent_kl`, (latent,), is
+        the mean KL divergence of each dimension.
+        """
+        kl = np.asarray(latent_kl)
         used = np.argsort(-kl, kind="stable")[:2]
         first, second = (int(used[0]), int(used[-1])) if len(used) < 2 else sorted(map(int, used))
         at = norm.ppf((np.arange(n) + 0.5) / n)
@@ -330,7 +346,7 @@ class LatentGridDisplay(Display):
         codes = np.zeros((len(rows), n, len(kl)))
         codes[..., second] = rows[:, None]
         codes[..., first] = at
-        decoded = np.asarray(detector.decode(codes.reshape(-1, len(kl)), member=0))
+        decoded = np.asarray(decode(codes.reshape(-1, len(kl))))
         low, high = value_range(decoded) if values is None else values
         small = shrink(as_rgb(decoded, low, high), min(THUMBNAIL, MAX_TILED // n))
         return cls(small.reshape(len(rows), n, *small.shape[1:]), at, (first, second), len(kl))
@@ -360,7 +376,8 @@ class LatentGridDisplay(Display):
         -------
         LatentGridDisplay
         """
-        return cls.measure(detector, n, values=values).plot(ax)
+        decode = partial(detector.decode, member=0)
+        return cls.measure(decode, detector.latent_kl_[0], n, values=values).plot(ax)
 
     def plot(self, ax: Axes | None = None) -> Self:
         """Draw on `ax`, or on new axes."""

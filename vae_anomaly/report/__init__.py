@@ -1,19 +1,20 @@
-"""A report on how a detector does on a table or on images: collected, then rendered.
+"""Reports: values collected from a fitted model and records, rendered as one page.
 
-`build_report` and `build_image_report` fill dataclasses that know no markup;
-`write_report` turns them into one page that needs nothing else, with its images beside it.
+`build_report` fills dataclasses without markup; `write_report` renders them as a
+self-contained page and writes its figures as files beside it. What a page shows of
+one modality besides the common part comes from a section, see
+`vae_anomaly.report.sections`.
 """
 
-from vae_anomaly.report.choices import Criteria
-from vae_anomaly.report.collect import build_report
-from vae_anomaly.report.data import ReportData
-from vae_anomaly.report.images import build_image_report
+from vae_anomaly.metrics.threshold_search import Criteria
+from vae_anomaly.report.build import build_report
+from vae_anomaly.report.data import Context, ReportData
 from vae_anomaly.report.render import render_page, write_report
 
 __all__ = [
+    "Context",
     "Criteria",
     "ReportData",
-    "build_image_report",
     "build_report",
     "render_page",
     "write_report",

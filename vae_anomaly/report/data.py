@@ -1,424 +1,251 @@
-"""What a report consists of: values, and no markup."""
+"""Values of a report, without markup."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly.displays import (
     CalibrationDisplay,
-    ImageGridDisplay,
     LatentDisplay,
-    LatentGridDisplay,
     LatentUseDisplay,
     PValueDisplay,
-    ReconstructionDisplay,
     ScoreDisplay,
     TrainingCurveDisplay,
 )
+from vae_anomaly.metrics.confusion import Confusion, Group
+from vae_anomaly.metrics.curves import Curve
+from vae_anomaly.metrics.threshold_search import Choice, Discovery, Steps
+from vae_anomaly.report.subject import FittedModel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = [
-    "Choice",
-    "Confusion",
-    "Curve",
-    "Discovery",
-    "Estimate",
-    "Gallery",
-    "Group",
-    "ImageFindings",
-    "Kind",
-    "LatentComparison",
-    "PixelArea",
-    "PriorFit",
-    "Reason",
+    "Context",
+    "Figure",
+    "Options",
+    "RankedRecord",
+    "Records",
     "ReportData",
-    "Steps",
+    "ScoredRecords",
+    "Section",
     "Threshold",
-    "TopImage",
-    "TopRow",
+    "Tile",
 ]
 
 Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+Records = NDArray[np.generic]
+"""Records as the encoder of the model takes them."""
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A number and its 95 % interval."""
+class Figure(NamedTuple):
+    """A figure of the page: a function that draws it, and its size in inches."""
 
-    value: float
-    low: float
-    high: float
+    draw: Callable[[Axes], object]
+    size: tuple[float, float]
+
+
+class Tile(NamedTuple):
+    """A number at the top of the page."""
+
+    value: str
+    label: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """Where rows begin to be flagged, and who decided so.
+    """Threshold of a model, and the parameter that determined it.
 
     Attributes
     ----------
     value : float
         In nats.
-    kind : {"false_alarm_rate", "contamination", "threshold"}
-        The detector's parameter that chose it.
-    asked : float or None
-        The rate or share asked for; None when set by hand.
-    calibration_rows : int
-        Rows that it comes from, with "false_alarm_rate".
+    method : {"false_alarm_rate", "contamination", "threshold"}
+        Parameter of the detector that determined the threshold.
+    requested : float or None
+        Requested rate or share; None if the threshold was set by hand.
+    n_calibration : int
+        Number of calibration rows, with "false_alarm_rate".
     """
 
     value: float
-    kind: str
-    asked: float | None
-    calibration_rows: int = 0
+    method: str
+    requested: float | None
+    n_calibration: int = 0
 
     @property
-    def promised(self) -> float | None:
-        """Share of fresh normal rows that may be flagged, as fine as calibration can tell."""
-        if self.kind != "false_alarm_rate" or self.asked is None:
+    def nominal_rate(self) -> float | None:
+        """Nominal false-alarm rate, limited by the number of calibration rows."""
+        if self.method != "false_alarm_rate" or self.requested is None:
             return None
-        return max(self.asked, 1 / (self.calibration_rows + 1))
+        return max(self.requested, 1 / (self.n_calibration + 1))
 
 
 @dataclass(frozen=True)
-class Group:
-    """Anomaly scores of some rows, in nats.
+class RankedRecord:
+    """A record that the page shows by itself."""
 
-    Attributes
-    ----------
-    name : str
-    n_rows, n_flagged : int
-    lowest, median, p95, highest : float
-        Of the scores; `p95` is the 95th percentile.
-    """
-
-    name: str
-    n_rows: int
-    n_flagged: int
-    lowest: float
-    median: float
-    p95: float
-    highest: float
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """Labels against flags, in rows; rates where they are defined."""
-
-    found: int
-    missed: int
-    false_alarms: int
-    passed: int
-    recall: Estimate | None
-    precision: Estimate | None
-    false_alarm_rate: Estimate | None
-
-    @property
-    def n_anomalies(self) -> int:
-        """Rows labelled as anomalies."""
-        return self.found + self.missed
-
-    @property
-    def n_normal(self) -> int:
-        """Rows labelled as normal."""
-        return self.false_alarms + self.passed
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A threshold that labels ask for.
-
-    Attributes
-    ----------
-    words : str
-        What it was chosen by.
-    threshold : float or None
-        In nats; None if no threshold does what was asked.
-    confusion : Confusion or None
-        At that threshold.
-    """
-
-    words: str
-    threshold: float | None
-    confusion: Confusion | None
-
-
-@dataclass(frozen=True)
-class Discovery:
-    """What is flagged when a share of false flags is held, in expectation.
-
-    Attributes
-    ----------
-    fdr : float
-        That share.
-    threshold : float
-        In nats, infinite if nothing is flagged.
-    n_flagged : int
-    """
-
-    fdr: float
-    threshold: float
-    n_flagged: int
-
-
-@dataclass(frozen=True, eq=False)
-class Steps:
-    """Thresholds to try, and what each flags.
-
-    Attributes
-    ----------
-    thresholds : ndarray of shape (n_steps,)
-        Ascending, in nats; rows above are flagged.
-    found, alarms : ndarray of int of shape (n_steps,)
-        Anomalies and normal rows that are flagged; without labels all rows
-        count as normal.
-    n_anomalies : int or None
-        None without labels.
-    n_normal : int
-    promised : ndarray of shape (n_steps,) or None
-        Probability that a fresh normal row is flagged, by the calibration rows.
-    start : int
-        Which is the detector's own.
-    """
-
-    thresholds: Array
-    found: NDArray[np.int_]
-    alarms: NDArray[np.int_]
-    n_anomalies: int | None
-    n_normal: int
-    promised: Array | None
-    start: int
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """A ROC or precision-recall curve, thinned for drawing, and its exact area."""
-
-    x: Array
-    y: Array
-    area: Estimate
-
-
-@dataclass(frozen=True)
-class Reason:
-    """What one column adds to the score of one row.
-
-    Attributes
-    ----------
-    column : str
-    contribution : float
-        In nats.
-    value, expected : float or None
-        What the row holds, and what the model would have expected; None for
-        the latent code, which is no column.
-    """
-
-    column: str
-    contribution: float
-    value: float | None = None
-    expected: float | None = None
-
-
-@dataclass(frozen=True)
-class Top:
-    """A row worth a look."""
-
-    row_id: str
+    key: str
     score: float
     is_flagged: bool
     is_anomaly: bool | None
 
 
-@dataclass(frozen=True)
-class TopRow(Top):
-    """One of the strangest rows, and why it is."""
-
-    reasons: tuple[Reason, ...]
-
-
-@dataclass(frozen=True)
-class TopImage(Top):
-    """One of the strangest or most normal images.
-
-    Attributes
-    ----------
-    kind : str or None
-    reconstruction, kl : float
-        What its pixels and its latent code add, in nats.
-    """
-
-    kind: str | None
-    reconstruction: float
-    kl: float
-
-
 @dataclass(frozen=True, eq=False)
-class Gallery:
-    """Some images, and what is shown of each."""
+class ScoredRecords:
+    """Records with their scores, flags and labels.
 
-    images: tuple[TopImage, ...]
-    display: ReconstructionDisplay
+    Attributes
+    ----------
+    model : FittedModel
+    records : ndarray of shape (n, ...)
+        As the encoder of the model takes them.
+    keys : sequence of shape (n,)
+        Names of the records.
+    scores : ndarray of shape (n,)
+        Anomaly scores.
+    flagged : ndarray of bool of shape (n,)
+    labels : ndarray of bool of shape (n,) or None
+        True for anomalies.
+    threshold : Threshold
+    """
+
+    model: FittedModel
+    records: Records
+    keys: Sequence[object]
+    scores: Array
+    flagged: Flags
+    labels: Flags | None
+    threshold: Threshold
+
+    def ranked(self, row: int) -> RankedRecord:
+        """Return the key, score, flag and label of a record."""
+        return RankedRecord(
+            key=str(self.keys[row]),
+            score=float(self.scores[row]),
+            is_flagged=bool(self.flagged[row]),
+            is_anomaly=None if self.labels is None else bool(self.labels[row]),
+        )
 
 
 @dataclass(frozen=True)
-class Kind:
-    """Images of one kind, and how well they are told from normal ones.
+class Context:
+    """Facts about the records that are not in them; sections may define further ones.
 
     Attributes
     ----------
-    name : str
-    n_rows, n_flagged : int
-    is_normal : bool or None
-        None without labels.
-    auroc : Estimate or None
-        Of its anomalies against all normal images.
+    categories : sequence of str of shape (n,), optional
+        Finer classes than labels; they colour the latent codes.
     """
 
-    name: str
-    n_rows: int
-    n_flagged: int
-    is_normal: bool | None
-    auroc: Estimate | None
+    categories: Sequence[str] | None = None
 
 
-@dataclass(frozen=True)
-class PixelArea:
-    """How well contributions tell masked pixels from others.
+class Options(NamedTuple):
+    """Options of a section.
 
     Attributes
     ----------
-    value : float
-        AUROC over pixels.
-    n_used, n_pixels : int
-        Pixels it comes from, and pixels there are.
-    n_images : int
-        Images that they belong to.
+    top : int
+        Number of most anomalous records to show.
+    reasons : int
+        Number of contributions to show for each.
     """
 
-    value: float
-    n_used: int
-    n_pixels: int
-    n_images: int
+    top: int
+    reasons: int
 
 
-@dataclass(frozen=True)
-class PriorFit:
-    """How close the latent codes of a detector lie to the prior, N(0, I).
+class Section(Protocol):
+    """Part of a report on records of one modality, a frozen dataclass.
 
     Attributes
     ----------
-    beta : float
-        Weight of the KL divergence.
-    mean : float
-        Length of the mean code; 0 under the prior.
-    variance : float
-        Mean over dimensions; 1 under the prior.
-    energy : float
-        Energy distance between codes and draws from the prior; 0 if they are
-        distributed alike.
-    n_codes : int
-        Codes that it comes from.
+    context : type of Context
+        Class of the context that `collect` takes.
+    template : str
+        Jinja template with some of the macros ``groups``, ``records`` and
+        ``appendix``; the page calls each with the section and the embedded figures.
+    figure_names : tuple of str
+        Names of all figures that a section may have.
     """
 
-    beta: float
-    mean: float
-    variance: float
-    energy: float
-    n_codes: int
+    context: ClassVar[type[Context]]
+    template: ClassVar[str]
+    figure_names: ClassVar[tuple[str, ...]]
 
+    @classmethod
+    def collect(cls, scored: ScoredRecords, options: Options, context: Context) -> Self:
+        """Collect the values of the section."""
 
-@dataclass(frozen=True, eq=False)
-class LatentComparison:
-    """The latent codes of another detector beside those of the one reported on."""
+    @property
+    def size(self) -> str:
+        """Size of a record, for the head of the page."""
 
-    own: PriorFit
-    other: PriorFit
-    latent: LatentDisplay
-    latent_grid: LatentGridDisplay
+    @property
+    def content(self) -> str:
+        """Name of the data that the page shows, or an empty string."""
 
+    @property
+    def settings(self) -> tuple[tuple[str, str], ...]:
+        """Settings of the model that only this modality has."""
 
-@dataclass(frozen=True, eq=False)
-class ImageFindings:
-    """What only a report on images says.
+    def figures(self) -> Mapping[str, Figure]:
+        """Return the figures by name."""
 
-    Attributes
-    ----------
-    shape : tuple of int
-        Height, width and channels.
-    strangest, normal : Gallery or None
-        None where there is nothing to show.
-    n_members : int
-        Each has a latent space of its own: the two below are of the first.
-    latent_grid : LatentGridDisplay
-    samples : ImageGridDisplay
-    interpolation : ImageGridDisplay or None
-        From one normal image to another, both at the ends.
-    kinds : tuple of Kind
-    n_kinds : int
-        How many there are, of which `kinds` may be the first.
-    pixels : PixelArea or None
-        None without masks.
-    skipped : tuple of (str, str)
-        Files that were left out, and why.
-    n_skipped : int
-        How many there are, of which `skipped` may be the first.
-    comparison : LatentComparison or None
-    """
+    def sentences(self) -> list[str]:
+        """Return sentences for the summary."""
 
-    shape: tuple[int, int, int]
-    n_members: int
-    strangest: Gallery | None
-    normal: Gallery | None
-    latent_grid: LatentGridDisplay
-    samples: ImageGridDisplay
-    interpolation: ImageGridDisplay | None
-    kinds: tuple[Kind, ...]
-    n_kinds: int
-    pixels: PixelArea | None
-    skipped: tuple[tuple[str, str], ...]
-    n_skipped: int
-    comparison: LatentComparison | None
+    def tiles(self) -> list[Tile]:
+        """Return numbers for the top of the page."""
 
 
 @dataclass(frozen=True, eq=False)
 class ReportData:
-    """All that a report says.
+    """All values of a report.
 
     Attributes
     ----------
     title, model_name, data_name : str
-        Text from outside, as it came.
+        Text from outside, unchanged.
     created : str or None
-        When; None leaves the time out, so that equal inputs give equal pages.
+        Time of creation; None leaves it out, so that equal inputs give equal pages.
     summary : tuple of str
-        What a colleague should know, a sentence or two each.
-    n_rows, n_columns, n_flagged : int
+        Main results, one or two sentences each.
+    unit : str
+        Name of a record, such as "row".
+    n_rows, n_flagged : int
     threshold : Threshold
     groups : tuple of Group
-        All rows, or with labels the normal ones and the anomalies.
+        All records, or with labels the normal ones and the anomalies.
     confusion : Confusion or None
         None without labels.
     roc, precision_recall : Curve or None
-        None without labels of both kinds.
+        None without labels of both classes.
     scores, latent, training, latent_use : displays
-        What the images show.
-    top : tuple of TopRow
-        The strangest rows, the strangest first.
+        Figures of the common part.
     model : tuple of (str, str)
         Settings of the model.
     steps : Steps
-        Thresholds to try.
+        Thresholds of the slider.
+    sections : tuple of Section
+        Parts of the modality.
     choices : tuple of Choice
-        Thresholds that were asked for by labels.
+        Thresholds chosen by labels.
     discovery : Discovery or None
-        The rows as one batch; None without calibration rows.
+        The records as one batch; None without calibration rows.
     calibration : CalibrationDisplay or None
-        Of the normal rows, without labels of all; None without calibration rows.
+        Of the normal records, without labels of all; None without calibration rows.
     p_values : PValueDisplay or None
         None without calibration rows.
-    images : ImageFindings or None
-        None for a table.
     """
 
     title: str
@@ -426,8 +253,8 @@ class ReportData:
     data_name: str | None
     created: str | None
     summary: tuple[str, ...]
+    unit: str
     n_rows: int
-    n_columns: int
     n_flagged: int
     threshold: Threshold
     groups: tuple[Group, ...]
@@ -438,16 +265,10 @@ class ReportData:
     latent: LatentDisplay
     training: TrainingCurveDisplay
     latent_use: LatentUseDisplay
-    top: tuple[TopRow, ...]
     model: tuple[tuple[str, str], ...]
     steps: Steps
+    sections: tuple[Section, ...] = ()
     choices: tuple[Choice, ...] = ()
     discovery: Discovery | None = None
     calibration: CalibrationDisplay | None = None
     p_values: PValueDisplay | None = None
-    images: ImageFindings | None = None
-
-    @property
-    def unit(self) -> str:
-        """What a row is called."""
-        return "row" if self.images is None else "image"

@@ -1,5 +1,5 @@
 "use strict";
-// Moves the threshold of the page. The numbers are counted before; here they are looked up.
+// Moves the threshold of the page. All counts were computed before.
 (() => {
   const box = document.getElementById("threshold");
   if (!box) return;
@@ -10,7 +10,7 @@
 
   const count = (n) => n.toLocaleString("en-US");
 
-  // Halves go to the even digit, as in the numbers that stand in the page.
+  // Round half to even, as in the numbers of the page.
   const rounded = (value, digits) =>
     value.toLocaleString("en-US", {
       minimumFractionDigits: digits,
@@ -21,7 +21,7 @@
   const nats = (value) =>
     Math.abs(value) < 1e6 ? rounded(value, 1) : value.toPrecision(3);
 
-  // What is neither 0 nor 1 does not look so.
+  // Only 0 and 1 are written as 0 % and 100 %.
   const percent = (hits, of) => {
     if (!of) return "not defined";
     const share = hits / of;
@@ -51,10 +51,10 @@
       values.missed = count(steps.n_anomalies - found);
       values.recall = percent(found, steps.n_anomalies);
     }
-    if (steps.promised) {
-      const promised = steps.promised[i];
-      values.promised = percent(promised, 1);
-      values.false = percent(Math.min(promised * total, flagged), flagged);
+    if (steps.nominal) {
+      const nominal = steps.nominal[i];
+      values.nominal = percent(nominal, 1);
+      values.false = percent(Math.min(nominal * total, flagged), flagged);
     }
     return values;
   };
@@ -70,7 +70,7 @@
     slider.value = steps.start;
     show();
   });
-  // A browser may restore a slider that was moved before.
+  // A browser may restore the previous position of the slider.
   slider.value = steps.start;
   show();
   box.querySelector(".controls").hidden = false;

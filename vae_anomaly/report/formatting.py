@@ -1,0 +1,82 @@
+"""Formatting of numbers, shares, intervals and counts as text."""
+
+from __future__ import annotations
+
+from vae_anomaly.displays.drawing import legible
+from vae_anomaly.metrics.intervals import Estimate
+
+__all__ = ["are", "area", "counted", "legible", "nats", "number", "percent", "span", "within"]
+
+
+def percent(share: float) -> str:
+    """Return a share in percent; only 0 and 1 are written as 0 % and 100 %.
+
+    Examples
+    --------
+    >>> percent(0.5), percent(0.123), percent(0.99999), percent(1.0)
+    ('50 %', '12.3 %', '99.999 %', '100 %')
+    """
+    for digits in (1, 2, 3, 4):
+        shown = f"{100 * share:.{digits}f}"
+        if share in (0, 1) or float(shown) not in (0, 100):
+            break
+    return f"{shown.rstrip('0').rstrip('.')} %" if "." in shown else f"{shown} %"
+
+
+def nats(value: float) -> str:
+    """Return a score without its unit.
+
+    Examples
+    --------
+    >>> nats(-12.34), nats(1234.5), nats(2.5e9)
+    ('-12.3', '1,234.5', '2.5e+09')
+    """
+    return f"{value:,.1f}" if abs(value) < 1e6 else f"{value:.3g}"
+
+
+def number(value: float, digits: int = 6) -> str:
+    """Return a value of the data with some significant digits.
+
+    Examples
+    --------
+    >>> number(0.1), number(120000.0), number(1 / 3)
+    ('0.1', '120000', '0.333333')
+    """
+    return f"{value:.{digits}g}"
+
+
+def counted(n: int, one: str, more: str | None = None) -> str:
+    """Return a count with its noun.
+
+    Examples
+    --------
+    >>> counted(1, "row"), counted(1200, "row")
+    ('1 row', '1,200 rows')
+    """
+    return f"{n:,} {one}" if n == 1 else f"{n:,} {more or one + 's'}"
+
+
+def are(n: int) -> str:
+    """Return the verb for `n` things."""
+    return "is" if n == 1 else "are"
+
+
+def within(estimate: Estimate) -> str:
+    """Return the interval of a rate with its level."""
+    return f"95 % interval {span(estimate)}"
+
+
+def span(estimate: Estimate) -> str:
+    """Return the ends of the interval of a rate.
+
+    Examples
+    --------
+    >>> span(Estimate(0.05, 0.016, 0.113))
+    '1.6 to 11.3 %'
+    """
+    return f"{percent(estimate.low).removesuffix(' %')} to {percent(estimate.high)}"
+
+
+def area(estimate: Estimate) -> str:
+    """Return an area under a curve with its interval."""
+    return f"{estimate.value:.3f} (95 % interval {estimate.low:.3f} to {estimate.high:.3f})"

@@ -1,0 +1,317 @@
+"""Report section of images: galleries, categories, masks, and images that the model generates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vae_anomaly.displays import ImageGridDisplay, LatentGridDisplay
+from vae_anomaly.displays.data import by_category
+from vae_anomaly.estimator import VAEDetector
+from vae_anomaly.exceptions import DataError
+from vae_anomaly.metrics.confusion import Category, category_metrics
+from vae_anomaly.metrics.pixels import PixelArea, pixel_area
+from vae_anomaly.networks.spec import NetworkSpec
+from vae_anomaly.report.data import Context, Figure, Options, ScoredRecords, Tile
+from vae_anomaly.report.figures import PLANE, WIDE
+from vae_anomaly.report.formatting import are, area, counted, legible, number
+from vae_anomaly.report.sections.image_gallery import Gallery, ImageShape, galleries, maps_of
+from vae_anomaly.report.sections.image_generation import (
+    LatentComparison,
+    compare,
+    interpolate,
+    latent_grid,
+    sample,
+)
+from vae_anomaly.report.subject import FittedModel
+
+__all__ = ["SECTION", "ImageContext", "ImageSection", "image_size", "mask_area"]
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Masks = Sequence[Flags | None] | Flags
+
+MAX_SKIPPED, MAX_CATEGORIES = 100, 50
+CHUNK_CELLS = 2**22
+"""Numbers in the images whose contributions are held at once."""
+
+
+@dataclass(frozen=True)
+class ImageContext(Context):
+    """Facts about images that are not in their pixels.
+
+    Attributes
+    ----------
+    categories : sequence of str of shape (n,), optional
+        Content of each image, such as "good" or "scratch".
+    masks : sequence of shape (n,) of ndarray of bool of shape (height, width), optional
+        True where a pixel is anomalous, at the size of the model. None means an empty
+        mask for a normal image, and an unknown one for another.
+    skipped : iterable of (str, str)
+        Files that were left out, and the reasons. 100 are shown, all are counted.
+    comparison_model : Model or VAEDetector, optional
+        Fitted like the model except for `beta`: its latent codes are shown as well.
+    """
+
+    masks: Masks | None = None
+    skipped: Iterable[tuple[str, str]] = ()
+    comparison_model: FittedModel | VAEDetector | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSection:
+    """Part of a report on images; see `report.data.Section`.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Height, width and channels.
+    network : str
+        Description of the networks.
+    smoothing : float
+        In pixels.
+    n_members : int
+        Each has a latent space of its own: the two below are of the first.
+    most_anomalous, most_normal : Gallery or None
+        None if no image is to be shown.
+    latent_grid : LatentGridDisplay
+    samples : ImageGridDisplay
+    interpolation : ImageGridDisplay or None
+        From one normal image to another, both at the ends.
+    categories : tuple of Category
+    n_categories : int
+        Number of all categories; `categories` may hold the first of them.
+    pixels : PixelArea or None
+        None without masks.
+    skipped : tuple of (str, str)
+        Files that were left out, and the reasons.
+    n_skipped : int
+        Number of all files that were left out; `skipped` may hold the first of them.
+    comparison : LatentComparison or None
+    """
+
+    context: ClassVar[type[Context]] = ImageContext
+    template: ClassVar[str] = "_image.html.j2"
+    figure_names: ClassVar[tuple[str, ...]] = (
+        *("most_anomalous", "normal", "latent_grid", "samples", "interpolation"),
+        *("latent_compared", "latent_grid_compared"),
+    )
+
+    shape: ImageShape
+    network: str
+    smoothing: float
+    n_members: int
+    most_anomalous: Gallery | None
+    most_normal: Gallery | None
+    latent_grid: LatentGridDisplay
+    samples: ImageGridDisplay
+    interpolation: ImageGridDisplay | None
+    categories: tuple[Category, ...]
+    n_categories: int
+    pixels: PixelArea | None
+    skipped: tuple[tuple[str, str], ...]
+    n_skipped: int
+    comparison: LatentComparison | None
+
+    @classmethod
+    def collect(cls, scored: ScoredRecords, options: Options, context: Context) -> Self:
+        """Collect the values of the section.
+
+        Raises
+        ------
+        DataError
+            If masks do not match the images, or the comparison model is of another
+            shape.
+        """
+        if not isinstance(context, ImageContext):
+            context = ImageContext(context.categories)
+        model, masks = scored.model, _checked_masks(context.masks, scored)
+        encoder, spec = model.encoder, model.network.spec
+        anomalous, normal = galleries(scored, context.categories, masks, options.top)
+        skipped = iter(context.skipped)
+        first = tuple((str(name), str(why)) for name, why in islice(skipped, MAX_SKIPPED))
+        categories = _by_category(context.categories)
+        shown = dict(islice(categories.items(), MAX_CATEGORIES))
+        other = context.comparison_model
+        return cls(
+            shape=encoder.grid,
+            network=_network(spec),
+            smoothing=encoder.smoothing,
+            n_members=spec.members,
+            most_anomalous=anomalous,
+            most_normal=normal,
+            latent_grid=latent_grid(model, scored.records),
+            samples=sample(model, scored.records),
+            interpolation=interpolate(scored),
+            categories=category_metrics(scored.scores, scored.flagged, scored.labels, shown),
+            n_categories=len(categories),
+            pixels=None if masks is None else mask_area(scored, masks),
+            skipped=first,
+            n_skipped=len(first) + sum(1 for _ in skipped),
+            comparison=None if other is None else compare(scored, other, context.categories),
+        )
+
+    @property
+    def size(self) -> str:
+        """Size of an image."""
+        return image_size(self.shape)
+
+    @property
+    def content(self) -> str:
+        """Name of the data that the page shows."""
+        return "images"
+
+    @property
+    def settings(self) -> tuple[tuple[str, str], ...]:
+        """Networks and preprocessing."""
+        return (
+            ("network", self.network),
+            ("images", self.size),
+            ("smoothing", f"{self.smoothing:.2g} pixels"),
+        )
+
+    def figures(self) -> dict[str, Figure]:
+        """Return galleries, generated images and the codes of the comparison model."""
+        drawn = {
+            "latent_grid": Figure(self.latent_grid.plot, PLANE),
+            "samples": Figure(self.samples.plot, _grid_size(self.samples)),
+        }
+        for name, gallery in (
+            ("most_anomalous", self.most_anomalous),
+            ("normal", self.most_normal),
+        ):
+            if gallery is not None:
+                drawn[name] = Figure(gallery.display.plot, gallery.figure_size())
+        if self.interpolation is not None:
+            size = _grid_size(self.interpolation)
+            drawn["interpolation"] = Figure(self.interpolation.plot, size)
+        if self.comparison is not None:
+            drawn["latent_compared"] = Figure(self.comparison.latent.plot, PLANE)
+            drawn["latent_grid_compared"] = Figure(self.comparison.latent_grid.plot, PLANE)
+        return drawn
+
+    def sentences(self) -> list[str]:
+        """Return the hardest category, the pixel AUROC, the comparison and skipped files."""
+        sentences = []
+        compared = [category for category in self.categories if category.auroc is not None]
+        if len(compared) > 1 and compared[0].auroc is not None:
+            sentences.append(
+                f"Of {len(compared):,} categories of anomalies, “{legible(compared[0].name, 40)}” "
+                f"is the hardest to separate from normal images: an AUROC of "
+                f"{area(compared[0].auroc)}."
+            )
+        if self.pixels is not None:
+            sentences.append(_about_pixels(self.pixels))
+        if self.comparison is not None:
+            sentences.append(_about_prior(self.comparison))
+        if self.n_skipped:
+            sentences.append(
+                f"{counted(self.n_skipped, 'file')} could not be used and {are(self.n_skipped)} "
+                f"listed at the end."
+            )
+        return sentences
+
+    def tiles(self) -> list[Tile]:
+        """Return the pixel AUROC."""
+        if self.pixels is None:
+            return []
+        return [Tile(f"{self.pixels.value:.3f}", "pixel AUROC", "against masks")]
+
+
+SECTION = ImageSection
+
+
+def image_size(shape: ImageShape) -> str:
+    """Return the size of an image: width, height and colour.
+
+    Examples
+    --------
+    >>> image_size((28, 32, 1)), image_size((64, 64, 3))
+    ('32 × 28 pixels, grey', '64 × 64 pixels, colour')
+    """
+    height, width, channels = shape
+    colour = {1: "grey", 3: "colour"}.get(channels, f"{channels:,} channels")
+    return f"{width:,} × {height:,} pixels, {colour}"
+
+
+def _network(spec: NetworkSpec) -> str:
+    if spec.custom is not None:
+        return "custom Keras models"
+    if spec.image is None:
+        return "dense"
+    return "convolutional, batch-normalised" if spec.batch_norm else "convolutional"
+
+
+def _grid_size(shown: ImageGridDisplay) -> tuple[float, float]:
+    """Return the size of a figure as wide as the page, in the proportions of its images."""
+    n, height, width, _ = shown.images.shape
+    columns = min(shown.columns, n)
+    return WIDE[0], max(0.5, -(-n // columns) * height * WIDE[0] / (columns * width))
+
+
+def _about_pixels(pixels: PixelArea) -> str:
+    used, total = pixels.n_used, pixels.n_pixels
+    of = f"{used:,} pixels" if used == total else f"{used:,} of {total:,} pixels, drawn evenly"
+    return (
+        f"The chance that a masked pixel adds more to its score than an unmasked one is "
+        f"{pixels.value:.3f}: the pixel AUROC, of {of} from {counted(pixels.n_maps, 'image')}. "
+        f"Pixels of an image depend on each other, so no interval is given."
+    )
+
+
+def _about_prior(compared: LatentComparison) -> str:
+    own, other = compared.own, compared.other
+    return (
+        f"The energy distance of the latent codes from N(0, I) is "
+        f"{number(own.energy, 3)} with the KL weight of {number(own.beta)} (beta), and "
+        f"{number(other.energy, 3)} for the same network trained with {number(other.beta)}: zero "
+        f"would be no difference."
+    )
+
+
+def _by_category(categories: Sequence[str] | None) -> dict[str, Flags]:
+    return {} if categories is None else by_category([str(name) for name in categories])
+
+
+def _checked_masks(masks: Masks | None, scored: ScoredRecords) -> list[Flags | None] | None:
+    """Return masks as arrays of the size of the images."""
+    if masks is None:
+        return None
+    n, size = len(scored.scores), scored.model.encoder.grid[:2]
+    if len(masks) != n:
+        raise DataError(
+            f"masks must have one entry for each of the {n} images. Got {len(masks)} instead."
+        )
+    return [None if mask is None else _checked_mask(mask, size) for mask in masks]
+
+
+def _checked_mask(mask: ArrayLike, size: tuple[int, int]) -> Flags:
+    array = np.asarray(mask, dtype=bool)
+    if array.shape != tuple(size):
+        raise DataError(
+            f"masks must have the size of the images, {size[0]} x {size[1]}. "
+            f"Got shape {array.shape} instead."
+        )
+    return array
+
+
+def mask_area(scored: ScoredRecords, masks: Sequence[Flags | None]) -> PixelArea | None:
+    """Compute the pixel AUROC of the contributions against the masks that are known."""
+    n, labels = len(scored.scores), scored.labels
+    normal = np.zeros(n, dtype=bool) if labels is None else ~labels
+    rows = np.array([i for i in range(n) if masks[i] is not None or normal[i]], dtype=int)
+    blank = np.zeros(scored.model.encoder.grid[:2], dtype=bool)
+    known = [blank if (mask := masks[row]) is None else mask for row in rows]
+    return pixel_area(_maps(scored, rows), known)
+
+
+def _maps(scored: ScoredRecords, rows: NDArray[np.int_]) -> Iterator[Array]:
+    """Yield the contribution maps of some images, in bounded memory."""
+    chunk = max(1, CHUNK_CELLS // len(scored.model.encoder.features))
+    for start in range(0, len(rows), chunk):
+        yield from maps_of(scored.model, scored.records[rows[start : start + chunk]]).pixels

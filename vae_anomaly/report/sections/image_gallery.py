@@ -1,0 +1,161 @@
+"""Galleries of images with their reconstructions and contribution maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_anomaly.displays import ReconstructionDisplay
+from vae_anomaly.displays.images import MAX_ROWS
+from vae_anomaly.displays.painting import heat, value_range
+from vae_anomaly.report.data import RankedRecord, Records, ScoredRecords
+from vae_anomaly.report.figures import embedded_thumbnail
+from vae_anomaly.report.ranking import most_anomalous
+from vae_anomaly.report.subject import FittedModel
+
+__all__ = ["Gallery", "ImageShape", "TopImage", "as_images", "decoded_range", "galleries", "maps_of"]
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+ImageShape = tuple[int, int, int]
+"""Height, width, channels."""
+
+MAX_NORMAL = 6
+SCALE_PIXELS = 48
+
+
+@dataclass(frozen=True)
+class TopImage(RankedRecord):
+    """One of the most anomalous or most normal images.
+
+    Attributes
+    ----------
+    category : str or None
+    reconstruction, kl : float
+        Contributions of its pixels and of its latent code, in nats.
+    """
+
+    category: str | None
+    reconstruction: float
+    kl: float
+
+
+class Thumbnail(NamedTuple):
+    """A thumbnail and its address as data."""
+
+    name: str
+    src: str
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """Images and the display of their thumbnails."""
+
+    images: tuple[TopImage, ...]
+    display: ReconstructionDisplay
+
+    def thumbnails(self) -> list[list[Thumbnail]]:
+        """Return what stands side by side in the card of each image."""
+        columns = self.display.columns()
+        return [
+            [Thumbnail(name, embedded_thumbnail(column[i])) for name, column in columns.items()]
+            for i in range(len(self.images))
+        ]
+
+    def scale(self) -> str:
+        """Return the colour scale of the contribution maps, as data."""
+        strip = (255 * heat(np.linspace(0, 1, SCALE_PIXELS))).round().astype(np.uint8)
+        return embedded_thumbnail(strip[None])
+
+    def figure_size(self) -> tuple[float, float]:
+        """Return the size of the figure, in inches."""
+        images = self.display.images
+        n, height, width = min(len(images), MAX_ROWS), *images.shape[1:3]
+        across = 1.5 * len(self.display.columns())
+        return across + 2.8, max(2.5, 0.6 + n * 1.5 * height / width)
+
+
+class Maps(NamedTuple):
+    """Contributions to the scores of images, in nats."""
+
+    pixels: Array  # (n, height, width), channels summed
+    code: Array  # (n,)
+
+
+def maps_of(model: FittedModel, images: Records) -> Maps:
+    """Return the contribution of each pixel and of the latent code of images."""
+    contributions = model.evaluate(images, contributions=True).contributions
+    pixels = contributions[:, :-1].reshape(-1, *model.encoder.grid).sum(axis=-1)
+    return Maps(pixels, contributions[:, -1])
+
+
+def as_images(model: FittedModel, records: Records) -> Records:
+    """Return records as images: (n, height, width[, channels])."""
+    return records if records.ndim > 2 else records.reshape(-1, *model.encoder.grid)
+
+
+def decoded_range(model: FittedModel, records: Records) -> tuple[float, float]:
+    """Return the values of black and white in images that the model decodes."""
+    if model.encoder.pixel_scale != 1:
+        return 0.0, model.encoder.pixel_scale
+    return (0.0, 1.0) if records.dtype == np.uint8 else value_range(records)
+
+
+def galleries(
+    scored: ScoredRecords,
+    categories: Sequence[str] | None,
+    masks: Sequence[Flags | None] | None,
+    top: int,
+) -> tuple[Gallery | None, Gallery | None]:
+    """Return the most anomalous and the most normal images, on one scale of colours."""
+    anomalous = most_anomalous(scored.scores, top)
+    if not len(anomalous):
+        return None, None
+    first = _gallery(scored, anomalous, categories, masks=_known_masks(masks, anomalous))
+    normal = np.argsort(scored.scores, kind="stable")[: min(MAX_NORMAL, len(anomalous))]
+    return first, _gallery(scored, normal, categories, scale=first.display.top)
+
+
+def _gallery(
+    scored: ScoredRecords,
+    rows: NDArray[np.intp],
+    categories: Sequence[str] | None,
+    *,
+    masks: Flags | None = None,
+    scale: float | None = None,
+) -> Gallery:
+    model, records = scored.model, scored.records
+    maps = maps_of(model, records[rows])
+    display = ReconstructionDisplay.measure(
+        as_images(model, records[rows]),
+        model.reconstruct(records[rows]),
+        maps.pixels,
+        names=[str(scored.keys[row]) for row in rows],
+        masks=masks,
+        values=value_range(records),
+        decoded_values=decoded_range(model, records),
+        top=scale,
+    )
+    images = tuple(
+        TopImage(
+            **vars(scored.ranked(row)),
+            category=None if categories is None else str(categories[row]),
+            reconstruction=float(pixels.sum()),
+            kl=float(code),
+        )
+        for row, pixels, code in zip(rows, *maps, strict=True)
+    )
+    return Gallery(images, display)
+
+
+def _known_masks(masks: Sequence[Flags | None] | None, rows: NDArray[np.intp]) -> Flags | None:
+    """Return the masks of some images, empty where unknown; None if all are unknown."""
+    shown = [] if masks is None else [masks[row] for row in rows]
+    known = [mask for mask in shown if mask is not None]
+    if not known:
+        return None
+    return np.stack([np.zeros_like(known[0]) if mask is None else mask for mask in shown])

@@ -1,0 +1,140 @@
+"""Report section of tables: the most anomalous rows and the contributions of their columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_anomaly.report.data import (
+    Context,
+    Figure,
+    Options,
+    RankedRecord,
+    ScoredRecords,
+    Tile,
+)
+from vae_anomaly.report.ranking import most_anomalous
+
+__all__ = ["SECTION", "Reason", "TableSection", "TopRow"]
+
+Array = NDArray[np.float64]
+
+MAX_REASONS = 10
+
+LATENT_CODE = "latent code"
+"""Name of the contribution that belongs to no column."""
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Contribution of a column to the score of a row.
+
+    Attributes
+    ----------
+    column : str
+    contribution : float
+        In nats.
+    value, expected : float or None
+        Value of the row and its reconstruction; None for the latent code, which
+        is no column.
+    """
+
+    column: str
+    contribution: float
+    value: float | None = None
+    expected: float | None = None
+
+
+@dataclass(frozen=True)
+class TopRow(RankedRecord):
+    """One of the most anomalous rows, with its greatest contributions."""
+
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class TableSection:
+    """Most anomalous rows of a table; see `report.data.Section`.
+
+    Attributes
+    ----------
+    rows : tuple of TopRow
+        The most anomalous first.
+    n_columns : int
+    """
+
+    context: ClassVar[type[Context]] = Context
+    template: ClassVar[str] = "_table.html.j2"
+    figure_names: ClassVar[tuple[str, ...]] = ()
+
+    rows: tuple[TopRow, ...]
+    n_columns: int
+
+    @classmethod
+    def collect(cls, scored: ScoredRecords, options: Options, context: Context) -> Self:
+        """Explain the most anomalous rows."""
+        return cls(_top_rows(scored, options), len(scored.model.encoder.features))
+
+    @property
+    def size(self) -> str:
+        """Number of columns."""
+        return f"{self.n_columns:,} columns"
+
+    @property
+    def content(self) -> str:
+        """Name of the data that the page shows."""
+        return "values" if self.rows else ""
+
+    @property
+    def settings(self) -> tuple[tuple[str, str], ...]:
+        """Number of columns."""
+        return (("columns", f"{self.n_columns:,}"),)
+
+    def figures(self) -> dict[str, Figure]:
+        """Return no figures."""
+        return {}
+
+    def sentences(self) -> list[str]:
+        """Return no sentences."""
+        return []
+
+    def tiles(self) -> list[Tile]:
+        """Return no numbers."""
+        return []
+
+
+SECTION = TableSection
+
+
+def _top_rows(scored: ScoredRecords, options: Options) -> tuple[TopRow, ...]:
+    rows = most_anomalous(scored.scores, options.top)
+    if not len(rows):
+        return ()
+    model, shown = scored.model, scored.records[rows]
+    contributions = model.evaluate(shown, contributions=True).contributions
+    names = [*model.encoder.features, LATENT_CODE]
+    # The latent code has no value of its own.
+    missing = np.full((len(rows), 1), np.nan)
+    values = np.hstack([np.asarray(shown, dtype=np.float64), missing])
+    expected = np.hstack([np.asarray(model.reconstruct(shown), dtype=np.float64), missing])
+    return tuple(
+        TopRow(**vars(scored.ranked(row)), reasons=_reasons(names, *parts, limit=options.reasons))
+        for row, *parts in zip(rows, contributions, values, expected, strict=True)
+    )
+
+
+def _reasons(
+    names: list[str], contributions: Array, values: Array, expected: Array, *, limit: int
+) -> tuple[Reason, ...]:
+    """Return the greatest positive contributions of a row."""
+    order = np.argsort(-contributions, kind="stable")[: np.clip(limit, 0, MAX_REASONS)]
+    return tuple(
+        Reason(names[i], float(contributions[i]))
+        if i == len(names) - 1
+        else Reason(names[i], float(contributions[i]), float(values[i]), float(expected[i]))
+        for i in order
+        if contributions[i] > 0
+    )

@@ -1,0 +1,221 @@
+"""Summary of a report: sentences, numbers at the top of the page, settings of the model."""
+
+from __future__ import annotations
+
+from math import inf
+
+from vae_anomaly.metrics.confusion import Confusion
+from vae_anomaly.metrics.intervals import Estimate
+from vae_anomaly.metrics.threshold_search import Choice, Discovery
+from vae_anomaly.report.data import ReportData, Tile
+from vae_anomaly.report.formatting import are, area, counted, nats, percent, within
+from vae_anomaly.report.subject import FittedModel
+
+__all__ = ["latent_sentence", "model_settings", "summarize", "tiles"]
+
+
+def summarize(report: ReportData) -> tuple[str, ...]:
+    """Return the main results, one or two sentences each."""
+    further = (line for section in report.sections for line in section.sentences())
+    return (*_about_scores(report), *further)
+
+
+def _about_scores(report: ReportData) -> list[str]:
+    n, flagged = report.n_rows, report.n_flagged
+    sentences = [
+        f"{flagged:,} of {counted(n, report.unit)} ({percent(flagged / n)}) {are(flagged)} "
+        f"flagged: an anomaly score above the threshold of {nats(report.threshold.value)} nats.",
+        _about_threshold(report),
+        *_about_discovery(report),
+    ]
+    if report.confusion is None:
+        sentences.append(
+            f"There are no labels, so the share of flagged {report.unit}s that are real anomalies "
+            f"is unknown."
+        )
+        return sentences
+    sentences += _about_flags(report.confusion, report.unit)
+    if report.confusion.false_alarm_rate is not None:
+        sentences.append(_about_false_alarms(report, report.confusion.false_alarm_rate))
+    sentences.append(_about_curves(report))
+    return [*sentences, *map(_about_choice, report.choices)]
+
+
+def _about_threshold(report: ReportData) -> str:
+    threshold, unit = report.threshold, report.unit
+    if threshold.requested is None:
+        return "The threshold was set by hand."
+    if threshold.method == "contamination":
+        return f"The threshold flags {percent(threshold.requested)} of the training {unit}s."
+    nominal = threshold.nominal_rate or threshold.requested
+    text = (
+        f"The threshold comes from {counted(threshold.n_calibration, f'calibration {unit}')}: "
+        f"at most {percent(nominal)} of fresh normal {unit}s should be flagged"
+    )
+    if nominal > threshold.requested:
+        text += f" (too few {unit}s for the requested {percent(threshold.requested)})"
+    if report.confusion is None:
+        expected = round(report.n_rows * nominal)
+        about = f"about {expected:,}" if expected else "less than one"
+        text += f"; if all {unit}s here were normal, that would be {about}"
+    return f"{text}."
+
+
+def _about_discovery(report: ReportData) -> list[str]:
+    """Return the expected share of false flags, which needs no labels."""
+    batch, nominal = report.discovery, report.threshold.nominal_rate
+    sentences = []
+    if nominal is not None and report.n_flagged:
+        share = nominal * report.n_rows / report.n_flagged
+        rows = f"all {counted(report.n_rows, report.unit)}"
+        sentences.append(
+            f"At most {percent(share)} of the flags are expected to be false: so many {report.unit}s "
+            f"would be flagged if {rows} were normal."
+            if share < 1
+            else f"All flags may be false: as many {report.unit}s would be flagged if {rows} were "
+            f"normal."
+        )
+    if batch is not None:
+        sentences.append(_about_batch(batch, report.unit))
+    return [" ".join(sentences)] if sentences else []
+
+
+def _about_batch(batch: Discovery, unit: str) -> str:
+    control = f"With a false discovery rate of {percent(batch.fdr)} (Benjamini-Hochberg)"
+    if not batch.n_flagged:
+        return f"{control}, nothing would be flagged."
+    above = "" if batch.threshold == -inf else f" above {nats(batch.threshold)} nats"
+    return f"{control}, {counted(batch.n_flagged, unit)}{above} would be flagged."
+
+
+def _about_choice(choice: Choice) -> str:
+    """Return the rates at a threshold chosen by labels."""
+    found = choice.confusion
+    if found is None or choice.threshold is None:
+        return f"No threshold has a {choice.criterion}."
+    rates = (
+        ("recall", found.recall),
+        ("precision", found.precision),
+        ("false alarms", found.false_alarm_rate),
+    )
+    measured = ", ".join(f"{name} {percent(r.value)}" for name, r in rates if r is not None)
+    return (
+        f"Chosen by these labels ({choice.criterion}), and not used: a threshold of "
+        f"{nats(choice.threshold)} nats, {measured}."
+    )
+
+
+def _about_flags(confusion: Confusion, unit: str) -> list[str]:
+    sentences = []
+    found, flagged = confusion.found, confusion.found + confusion.false_alarms
+    if confusion.recall is not None:
+        sentences.append(
+            f"Of {counted(confusion.n_anomalies, 'anomaly', 'anomalies')}, {found:,} "
+            f"{are(found)} found: a recall of {percent(confusion.recall.value)} "
+            f"({within(confusion.recall)})."
+        )
+    if confusion.precision is not None:
+        sentences.append(
+            f"Of {counted(flagged, f'flagged {unit}')}, {found:,} {are(found)} truly anomalous: a "
+            f"precision of {percent(confusion.precision.value)} ({within(confusion.precision)})."
+        )
+    return sentences
+
+
+def _about_false_alarms(report: ReportData, observed: Estimate) -> str:
+    confusion, nominal, unit = report.confusion, report.threshold.nominal_rate, report.unit
+    if confusion is None:
+        return ""
+    alarms = confusion.false_alarms
+    text = (
+        f"Of {counted(confusion.n_normal, f'normal {unit}')}, {alarms:,} {are(alarms)} flagged: a "
+        f"false-alarm rate of {percent(observed.value)} ({within(observed)})"
+    )
+    if nominal is None:
+        return f"{text}."
+    if observed.low > nominal:
+        return (
+            f"{text}. That is more than the nominal {percent(nominal)}: these normal {unit}s "
+            f"seem to differ from the training {unit}s."
+        )
+    return f"{text}, consistent with the nominal {percent(nominal)}."
+
+
+def _about_curves(report: ReportData) -> str:
+    if report.roc is None or report.precision_recall is None:
+        normal = report.confusion is not None and report.confusion.n_anomalies == 0
+        return (
+            f"All {report.unit}s are labelled {'normal' if normal else 'anomalous'}: ROC and "
+            f"precision-recall curves need both classes and are left out."
+        )
+    share = 0.0 if report.confusion is None else report.confusion.n_anomalies / report.n_rows
+    return (
+        f"The chance that an anomaly scores higher than a normal {report.unit} is "
+        f"{area(report.roc.area)}: the AUROC. The average precision is "
+        f"{area(report.precision_recall.area)}; random scores would reach {share:.3f}."
+    )
+
+
+def latent_sentence(report: ReportData) -> str:
+    """Return how many latent dimensions are used."""
+    used, width = report.latent_use.used, report.latent_use.sorted_kl.shape[1]
+    few, many = used.min(), used.max()
+    span = f"{few}" if few == many else f"{few} to {many}"
+    verb = "is" if many == 1 else "are"
+    end = "" if few == many else ", depending on the member"
+    noun = "dimension" if width == 1 else "dimensions"
+    return f"{span} of {width} latent {noun} {verb} used{end}."
+
+
+def tiles(report: ReportData) -> list[Tile]:
+    """Return the numbers for the top of the page."""
+    shown = [
+        Tile(f"{report.n_flagged:,}", "flagged", f"of {counted(report.n_rows, report.unit)}"),
+        Tile(nats(report.threshold.value), "threshold", "nats"),
+    ]
+    if report.confusion is None:
+        highest = max(group.highest for group in report.groups)
+        typical = report.groups[0].median
+        return [
+            *shown,
+            Tile(nats(typical), "median score", "nats"),
+            Tile(nats(highest), "highest score", "nats"),
+        ]
+    confusion = report.confusion
+    if report.roc is not None and report.precision_recall is not None:
+        shown += [_area_tile("AUROC", report.roc.area)]
+        shown += [_area_tile("average precision", report.precision_recall.area)]
+    further = [tile for section in report.sections for tile in section.tiles()]
+    if further:
+        # They replace the average precision: six tiles make one line.
+        shown[3:] = further
+    if confusion.recall is not None:
+        note = f"{confusion.found:,} of {confusion.n_anomalies:,}"
+        shown.append(Tile(percent(confusion.recall.value), "anomalies found", note))
+    if confusion.false_alarm_rate is not None:
+        note = f"{confusion.false_alarms:,} of {confusion.n_normal:,}"
+        shown.append(Tile(percent(confusion.false_alarm_rate.value), "false alarms", note))
+    return shown
+
+
+def _area_tile(label: str, estimate: Estimate) -> Tile:
+    return Tile(f"{estimate.value:.3f}", label, f"{estimate.low:.3f} to {estimate.high:.3f}")
+
+
+def model_settings(model: FittedModel) -> tuple[tuple[str, str], ...]:
+    """Return the main settings of a fitted model."""
+    history, spec = model.history, model.network.spec
+    likelihood = spec.likelihood.replace("_", " ")
+    if likelihood == "gaussian":
+        variance = "learned" if spec.variance is None else f"of {spec.variance:g}"
+        likelihood += f", variance {variance}"
+    return (
+        ("score", model.score_type),
+        ("likelihood", likelihood),
+        ("prior", "N(0, I)" if model.prior is None else "codes of training records"),
+        ("KL weight (beta)", f"{model.beta:g}"),
+        ("members", f"{spec.members:,}"),
+        ("latent dimensions", f"{spec.latent:,}"),
+        ("hidden units", ", ".join(f"{n:,}" for n in spec.hidden) or "of custom networks"),
+        ("training steps", f"{history.step[-1]:,}" if history.step else "none"),
+    )
