@@ -1,4 +1,4 @@
-"""Reports: numbers against independent values, and a page that nothing can break out of."""
+"""Reports: numbers against independent values, and a page that no text from outside can alter."""
 
 from __future__ import annotations
 
@@ -20,11 +20,18 @@ from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_s
 
 from vae_anomaly import DataError, OutputError, VAEDetector
 from vae_anomaly.displays import LatentDisplay, ScoreDisplay
-from vae_anomaly.report import ReportData, build_report, collect, intervals, render, write_report
-from vae_anomaly.report.data import Reason, Threshold
-from vae_anomaly.report.intervals import areas, rate
-from vae_anomaly.report.render import FIGURES, draw_figures, render_page
-from vae_anomaly.report.wording import nats, number, percent, summarize
+from vae_anomaly.inference import network
+from vae_anomaly.metrics import intervals
+from vae_anomaly.metrics.curves import curves
+from vae_anomaly.metrics.intervals import areas, rate
+from vae_anomaly.report import Context, ReportData, build_report, render, write_report
+from vae_anomaly.report.data import Threshold
+from vae_anomaly.report.figures import FIGURES, draw_figures
+from vae_anomaly.report.formatting import nats, number, percent
+from vae_anomaly.report.render import render_page
+from vae_anomaly.report.sections.image import ImageContext
+from vae_anomaly.report.sections.table import Reason, TopRow
+from vae_anomaly.report.summary import summarize
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -47,11 +54,11 @@ HOSTILE = [
 
 @pytest.fixture(scope="module")
 def mixed() -> tuple[pd.DataFrame, np.ndarray]:
-    """Rows of the kind that was learned, and 30 whose columns were shuffled apart."""
-    normal, strange = make_rows(170, seed=1), make_rows(30, seed=2)
-    strange["square"] = strange["square"].to_numpy()[::-1]
-    strange.loc[:4, "t"] = 50.0
-    return pd.concat([normal, strange], ignore_index=True), np.arange(200) >= 170
+    """Normal rows, and 30 anomalies whose columns were shuffled independently."""
+    normal, anomalous = make_rows(170, seed=1), make_rows(30, seed=2)
+    anomalous["square"] = anomalous["square"].to_numpy()[::-1]
+    anomalous.loc[:4, "t"] = 50.0
+    return pd.concat([normal, anomalous], ignore_index=True), np.arange(200) >= 170
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +67,19 @@ def report(fitted: VAEDetector, mixed: tuple[pd.DataFrame, np.ndarray]) -> Repor
 
 
 @pytest.fixture(scope="module")
-def images(report: ReportData) -> dict[str, bytes]:
+def drawn(report: ReportData) -> dict[str, bytes]:
     return draw_figures(report)
+
+
+def top_rows(report: ReportData) -> tuple[TopRow, ...]:
+    """Return the most anomalous rows of a report on a table."""
+    (section,) = report.sections
+    return section.rows
+
+
+def with_rows(report: ReportData, *rows: TopRow) -> ReportData:
+    """Return a report with other rows as the most anomalous ones."""
+    return replace(report, sections=(replace(report.sections[0], rows=rows),))
 
 
 # ------------------------------------------------------------------------------- intervals
@@ -88,10 +106,11 @@ def test_areas_are_those_of_scikit_learn(decimals: int) -> None:
 def test_areas_resample_as_the_plain_bootstrap_does() -> None:
     scores, labels = binormal(150, 1)
     rng = np.random.RandomState(0)
-    normal, strange = np.flatnonzero(~labels), np.flatnonzero(labels)
+    normal, anomalous = np.flatnonzero(~labels), np.flatnonzero(labels)
     plain = []
     for _ in range(400):
-        rows = np.concatenate([rng.choice(normal, len(normal)), rng.choice(strange, len(strange))])
+        chosen = [rng.choice(rows, len(rows)) for rows in (normal, anomalous)]
+        rows = np.concatenate(chosen)
         pair = labels[rows], scores[rows]
         plain.append([roc_auc_score(*pair), average_precision_score(*pair)])
     expected = np.percentile(plain, [2.5, 97.5], axis=0).T
@@ -127,7 +146,7 @@ def test_rates_have_exact_binomial_intervals(hits: int, n: int) -> None:
     assert rate(0, 0) is None
 
 
-# ------------------------------------------------------------------------------- the values
+# ------------------------------------------------------------------------------- values
 
 
 def test_numbers_are_those_of_scikit_learn(
@@ -143,11 +162,11 @@ def test_numbers_are_those_of_scikit_learn(
     np.testing.assert_array_equal(matrix, confusion_matrix(labels, flagged))
     assert report.n_flagged == flagged.sum()
     assert report.threshold == Threshold(-fitted.offset_, "false_alarm_rate", 0.05, 59)
-    normal, strange = report.groups
-    assert (normal.n_rows, strange.n_rows) == (170, 30)
+    normal, anomalous = report.groups
+    assert (normal.n_rows, anomalous.n_rows) == (170, 30)
     assert normal.median == np.median(scores[:170])
-    assert strange.highest == scores[170:].max()
-    assert strange.n_flagged == c.found
+    assert anomalous.highest == scores[170:].max()
+    assert anomalous.n_flagged == c.found
 
 
 def test_curves_end_where_curves_end(report: ReportData) -> None:
@@ -156,24 +175,25 @@ def test_curves_end_where_curves_end(report: ReportData) -> None:
     np.testing.assert_allclose(trapezoid(roc.y, roc.x), roc.area.value, atol=1e-9)
 
 
-def test_curves_of_many_rows_are_thinned_without_being_bent() -> None:
+def test_curves_of_many_rows_are_thinned_without_loss_of_shape() -> None:
     scores, labels = binormal(60_000, 3)
-    roc, precision_recall = collect._curves(scores, labels)
+    roc, precision_recall = curves(scores, labels)
     assert len(roc.x) <= 1000
     assert len(precision_recall.x) <= 1000
     np.testing.assert_allclose(trapezoid(roc.y, roc.x), roc.area.value, atol=2e-3)
 
 
-def test_top_rows_are_the_strangest_and_say_why(
+def test_top_rows_are_the_most_anomalous_and_are_explained(
     fitted: VAEDetector, mixed: tuple[pd.DataFrame, np.ndarray], report: ReportData
 ) -> None:
     X, labels = mixed
     scores = -fitted.score_samples(X)
     order = np.argsort(-scores, kind="stable")[:10]
-    assert [row.row_id for row in report.top] == [str(i) for i in order]
-    np.testing.assert_array_equal([row.score for row in report.top], scores[order])
-    assert [row.is_anomaly for row in report.top] == labels[order].tolist()
-    first, row = report.top[0], X.iloc[[order[0]]]
+    top = top_rows(report)
+    assert [row.key for row in top] == [str(i) for i in order]
+    np.testing.assert_array_equal([row.score for row in top], scores[order])
+    assert [row.is_anomaly for row in top] == labels[order].tolist()
+    first, row = top[0], X.iloc[[order[0]]]
     explained = fitted.explain(row).iloc[0].sort_values(ascending=False)
     assert [r.contribution for r in first.reasons] == [v for v in explained if v > 0][:5]
     reason = next(r for r in first.reasons if r.column == "t")
@@ -183,53 +203,78 @@ def test_top_rows_are_the_strangest_and_say_why(
     assert code.value is None
 
 
-def test_rows_are_called_by_their_ids(
+def test_rows_are_named_by_their_keys(
     fitted: VAEDetector, mixed: tuple[pd.DataFrame, np.ndarray]
 ) -> None:
     X, _ = mixed
     ids = [f"pump-{i}" for i in range(200)]
-    report = build_report(fitted, X, row_ids=ids, top=3, reasons=1)
+    report = build_report(fitted, X, keys=ids, top=3, reasons=1)
     position = int(np.argmin(fitted.score_samples(X)))
-    assert report.top[0].row_id == f"pump-{position}"
-    assert [len(row.reasons) for row in report.top] == [1, 1, 1]
+    assert top_rows(report)[0].key == f"pump-{position}"
+    assert [len(row.reasons) for row in top_rows(report)] == [1, 1, 1]
     indexed = build_report(fitted, X.set_index(pd.Index(ids)), top=1)
-    assert indexed.top[0].row_id == f"pump-{position}"
+    assert top_rows(indexed)[0].key == f"pump-{position}"
 
 
 def test_top_rows_and_reasons_are_bounded(fitted: VAEDetector) -> None:
     report = build_report(fitted, make_rows(150), top=10**6, reasons=10**6)
-    assert len(report.top) == 100
-    assert max(len(row.reasons) for row in report.top) <= 10
+    assert len(top_rows(report)) == 100
+    assert max(len(row.reasons) for row in top_rows(report)) <= 10
 
 
-def test_scoring_in_parts_changes_nothing(
+def test_scoring_in_chunks_changes_nothing(
     fitted: VAEDetector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     X = make_rows(600, seed=3)
-    monkeypatch.setattr(collect, "CHUNK_CELLS", 1)
-    np.testing.assert_array_equal(collect.anomaly_scores(fitted, X), -fitted.score_samples(X))
+    scores = -fitted.score_samples(X)
+    monkeypatch.setattr(network, "CHUNK_CELLS", 1)
+    report = build_report(fitted, X, top=0)
+    low, median, _, high = np.percentile(scores, [0, 50, 95, 100])
+    assert (report.groups[0].lowest, report.groups[0].median) == (low, median)
+    assert report.groups[0].highest == high
 
 
-# -------------------------------------------------------------------------------- the words
+def test_a_model_is_reported_on_like_its_detector(
+    fitted: VAEDetector, mixed: tuple[pd.DataFrame, np.ndarray], report: ReportData
+) -> None:
+    X, labels = mixed
+    names = {"model_name": "m.vae", "data_name": "d.csv"}
+    same = build_report(fitted.model_, X.to_numpy(np.float64), labels, **names)
+    assert render_page(same) == render_page(report)
 
 
-def test_summary_says_it_in_plain_words(report: ReportData) -> None:
+def test_a_modality_without_a_section_has_the_common_part(
+    fitted: VAEDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vae_anomaly.report.sections.SECTIONS", {})
+    report = build_report(fitted, make_rows(60, seed=3), context=Context(["a", "b"] * 30))
+    assert report.sections == ()
+    assert report.latent.categories == ["a", "b"] * 30
+    text = check_page(render_page(report)).text
+    assert "60 rows\n" in text
+    assert "Most anomalous" not in text
+
+
+# -------------------------------------------------------------------------------- summary
+
+
+def test_summary_states_the_main_results(report: ReportData) -> None:
     c = report.confusion
-    first, threshold, batch, recall, precision, alarms, curves = report.summary
+    first, threshold, batch, recall, precision, alarms, areas = report.summary
     assert first.startswith(f"{report.n_flagged} of 200 rows ({percent(report.n_flagged / 200)})")
     assert f"above the threshold of {nats(report.threshold.value)} nats" in first
     assert "59 calibration rows: at most 5 % of fresh normal rows" in threshold
     share = 0.05 * 200 / report.n_flagged
-    some = f"At most {percent(share)} of those flagged are expected to be false: so many"
-    assert batch.startswith(some if share < 1 else "All of those flagged may be false: as many")
+    some = f"At most {percent(share)} of the flags are expected to be false: so many"
+    assert batch.startswith(some if share < 1 else "All flags may be false: as many")
     assert recall.startswith(f"Of 30 anomalies, {c.found} are found")
     assert f"a precision of {percent(c.precision.value)} (95 % interval" in precision
     assert re.match(
         rf"Of 170 normal rows, {c.false_alarms} (is|are) flagged: a false-alarm", alarms
     )
-    assert alarms.endswith("in keeping with the 5 % promised.")
-    assert f"{report.roc.area.value:.3f} (95 % interval {report.roc.area.low:.3f}" in curves
-    assert curves.endswith("scores that know nothing would reach 0.150.")
+    assert alarms.endswith("consistent with the nominal 5 %.")
+    assert f"{report.roc.area.value:.3f} (95 % interval {report.roc.area.low:.3f}" in areas
+    assert areas.endswith("random scores would reach 0.150.")
 
 
 def test_without_labels_nothing_is_claimed(
@@ -246,30 +291,30 @@ def test_without_labels_nothing_is_claimed(
         assert word not in parsed.text
 
 
-@pytest.mark.parametrize("strange", [False, True])
-def test_labels_of_one_kind_leave_the_curves_out(
-    fitted: VAEDetector, mixed: tuple[pd.DataFrame, np.ndarray], strange: bool
+@pytest.mark.parametrize("anomalous", [False, True])
+def test_labels_of_one_class_leave_the_curves_out(
+    fitted: VAEDetector, mixed: tuple[pd.DataFrame, np.ndarray], anomalous: bool
 ) -> None:
     X, labels = mixed
-    rows = X[labels == strange]
-    report = build_report(fitted, rows, np.full(len(rows), strange), top=1)
+    rows = X[labels == anomalous]
+    report = build_report(fitted, rows, np.full(len(rows), anomalous), top=1)
     assert report.roc is report.precision_recall is None
-    word = "anomalous" if strange else "normal"
+    word = "anomalous" if anomalous else "normal"
     assert report.summary[-1].startswith(f"All rows are labelled {word}: ROC and")
-    assert (report.confusion.recall is None) == (not strange)
-    assert (report.confusion.false_alarm_rate is None) == strange
+    assert (report.confusion.recall is None) == (not anomalous)
+    assert (report.confusion.false_alarm_rate is None) == anomalous
     assert "not defined" in render_page(report)
 
 
-def test_more_false_alarms_than_promised_are_pointed_out(
+def test_more_false_alarms_than_nominal_are_reported(
     fitted: VAEDetector, mixed: tuple[pd.DataFrame, np.ndarray]
 ) -> None:
-    strange = mixed[0][mixed[1]]
-    report = build_report(fitted, strange, np.zeros(len(strange), dtype=bool), top=0)
-    assert "That is more than the 5 % promised: these normal rows seem to differ" in " ".join(
+    anomalous = mixed[0][mixed[1]]
+    report = build_report(fitted, anomalous, np.zeros(len(anomalous), dtype=bool), top=0)
+    assert "That is more than the nominal 5 %: these normal rows seem to differ" in " ".join(
         report.summary
     )
-    assert report.top == ()
+    assert top_rows(report) == ()
 
 
 @pytest.mark.parametrize(
@@ -280,17 +325,17 @@ def test_more_false_alarms_than_promised_are_pointed_out(
         (
             Threshold(1.0, "false_alarm_rate", 0.01, 49),
             "The threshold comes from 49 calibration rows: at most 2 % of fresh normal rows "
-            "should be flagged (so few rows cannot promise the 1 % asked for).",
+            "should be flagged (too few rows for the requested 1 %).",
         ),
     ],
 )
-def test_the_origin_of_the_threshold_is_told(
+def test_the_origin_of_the_threshold_is_stated(
     report: ReportData, threshold: Threshold, sentence: str
 ) -> None:
     assert sentence in summarize(replace(report, threshold=threshold))
 
 
-def test_parameters_choose_what_is_told(fitted: VAEDetector) -> None:
+def test_settings_are_those_of_the_model(fitted: VAEDetector) -> None:
     X = make_rows(60, seed=4)
     detector = clone(fitted).set_params(
         max_steps=20, threshold=7.5, n_members=1, variance=0.5, latent_dim=1
@@ -299,7 +344,7 @@ def test_parameters_choose_what_is_told(fitted: VAEDetector) -> None:
     assert report.threshold == Threshold(7.5, "threshold", None)
     assert ("likelihood", "gaussian, variance of 0.5") in report.model
     assert ("training steps", "20") in report.model
-    assert ("prior", "codes seen in training") in report.model
+    assert ("prior", "codes of training records") in report.model
     assert "of 1 latent dimension " in render_page(report)
 
 
@@ -322,15 +367,24 @@ def test_numbers_stay_short() -> None:
         (
             {"labels": [1, 0, 0]},
             "labels must be booleans, True for an anomaly. Got int64 instead. "
-            "Compare them with what an anomaly is called, as in y == 1.",
+            "Compare them with the label of anomalies, as in y == 1.",
         ),
         (
             {"labels": [True, False]},
             r"labels must have one entry for each of the 3 rows. Got shape \(2,\) instead.",
         ),
         (
-            {"row_ids": ["a"]},
-            "row_ids must have one entry for each of the 3 rows. Got 1 instead.",
+            {"keys": ["a"]},
+            "keys must have one entry for each of the 3 rows. Got 1 instead.",
+        ),
+        (
+            {"context": Context(["a", "b"])},
+            "categories must have one entry for each of the 3 rows. Got 2 instead.",
+        ),
+        (
+            {"context": ImageContext()},
+            "context must be Context for a model of the modality 'table'. "
+            "Got ImageContext instead.",
         ),
     ],
 )
@@ -346,7 +400,7 @@ def test_no_rows_are_refused_by_the_detector(fitted: VAEDetector) -> None:
         build_report(fitted, make_rows(3).iloc[:0])
 
 
-# --------------------------------------------------------------------------------- the page
+# ------------------------------------------------------------------------------------ page
 
 
 class Page(HTMLParser):
@@ -364,7 +418,7 @@ class Page(HTMLParser):
         self.attributes += [(tag, name, value or "") for name, value in attrs]
 
     def handle_data(self, data: str) -> None:
-        if self.cdata_elem is None:  # the style and the script are not read by people
+        if self.cdata_elem is None:  # the style and the script are not text
             self.text += data
 
     def values(self, tag: str, name: str) -> list[str]:
@@ -405,8 +459,8 @@ def check_page(page: str) -> Page:
     return parsed
 
 
-def test_the_page_is_self_contained(report: ReportData, images: dict[str, bytes]) -> None:
-    page = render_page(report, images)
+def test_the_page_is_self_contained(report: ReportData, drawn: dict[str, bytes]) -> None:
+    page = render_page(report, drawn)
     assert page.startswith('<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n')
     parsed = check_page(page)
     assert len(parsed.values("img", "src")) == len(FIGURES)
@@ -416,10 +470,10 @@ def test_the_page_is_self_contained(report: ReportData, images: dict[str, bytes]
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda t: ascii(t[:20]))
-def test_hostile_text_stays_text(report: ReportData, images: dict[str, bytes], text: str) -> None:
-    top = replace(report.top[0], row_id=text, reasons=(Reason(text, 1.0, 2.0, 3.0),))
-    hostile = replace(report, title=text, model_name=text, data_name=text, created=text, top=(top,))
-    page = render_page(hostile, images)
+def test_hostile_text_stays_text(report: ReportData, drawn: dict[str, bytes], text: str) -> None:
+    row = replace(top_rows(report)[0], key=text, reasons=(Reason(text, 1.0, 2.0, 3.0),))
+    names = {"title": text, "model_name": text, "data_name": text, "created": text}
+    page = render_page(replace(with_rows(report, row), **names), drawn)
     page.encode("utf-8")
     parsed = check_page(page)
     assert len(page) - sum(map(len, parsed.values("img", "src"))) < 50_000
@@ -432,12 +486,12 @@ def test_hostile_columns_pass_from_table_to_page() -> None:
     names = HOSTILE[:4]
     X = make_rows(60).set_axis(names, axis=1)
     detector = VAEDetector(max_steps=10, n_members=1, random_state=0, threshold=0.0).fit(X)
-    parsed = check_page(render_page(build_report(detector, X, row_ids=HOSTILE * 4, top=15)))
+    parsed = check_page(render_page(build_report(detector, X, keys=HOSTILE * 4, top=15)))
     assert any(name in parsed.text for name in names)
 
 
-def test_write_report_writes_the_page_and_its_images(
-    report: ReportData, images: dict[str, bytes], tmp_path: Path
+def test_write_report_writes_the_page_and_its_figures(
+    report: ReportData, drawn: dict[str, bytes], tmp_path: Path
 ) -> None:
     folder = tmp_path / "new" / "report"
     page = write_report(report, folder)
@@ -449,12 +503,12 @@ def test_write_report_writes_the_page_and_its_images(
     for name in FIGURES:
         content = (folder / f"{name}.png").read_bytes()
         assert content.startswith(b"\x89PNG\r\n\x1a\n")
-        assert content == images[name]  # drawn twice, equal to the last bit
+        assert content == drawn[name]  # drawn twice, equal to the last bit
     assert str(tmp_path) not in page.read_text("utf-8")
     assert page.stat().st_size < 2_000_000
 
 
-def test_images_of_an_earlier_report_go(
+def test_figures_of_an_earlier_report_are_removed(
     fitted: VAEDetector, report: ReportData, tmp_path: Path
 ) -> None:
     write_report(report, tmp_path)
@@ -475,25 +529,25 @@ def test_a_directory_that_cannot_be_made_is_an_output_error(
 
 def test_the_page_stays_small_for_many_rows(report: ReportData) -> None:
     scores, labels = binormal(300_000, 5)
-    roc, precision_recall = collect._curves(scores, labels)
-    points, strange = np.random.RandomState(0).normal(size=(8000, 2)), np.arange(8000) < 4000
+    roc, precision_recall = curves(scores, labels)
+    points, anomalous = np.random.RandomState(0).normal(size=(8000, 2)), np.arange(8000) < 4000
     reasons = tuple(Reason('"' * 500, 1e300, -1e300, 1.23456e-300) for _ in range(10))
+    rows = (replace(top_rows(report)[0], reasons=reasons) for _ in range(100))
     big = replace(
-        report,
+        with_rows(report, *rows),
         scores=ScoreDisplay.measure(scores, labels, threshold=1.0),
-        latent=LatentDisplay(points, strange, axis_names=("a", "b"), n_rows=300_000),
+        latent=LatentDisplay(points, anomalous, axis_names=("a", "b"), n_rows=300_000),
         roc=roc,
         precision_recall=precision_recall,
-        top=tuple(replace(report.top[0], reasons=reasons) for _ in range(100)),
     )
     assert len(render_page(big)) < 2_000_000
 
 
 def test_drawing_ignores_and_keeps_the_settings_of_the_caller(
-    report: ReportData, images: dict[str, bytes]
+    report: ReportData, drawn: dict[str, bytes]
 ) -> None:
     import matplotlib as mpl
 
     with mpl.rc_context({"font.size": 30, "axes.facecolor": "red"}):
-        assert draw_figures(report)["training"] == images["training"]
+        assert draw_figures(report)["training"] == drawn["training"]
         assert mpl.rcParams["font.size"] == 30

@@ -330,12 +330,12 @@ class LatentDisplay(Display):
         -------
         LatentDisplay
         """
-        X = X if hasattr(X, "iloc") else np.asarray(X)
+        given = take(X, slice(None))
 
         def encode(rows: NDArray[np.intp]) -> Array:
-            return detector.transform(take(X, rows))
+            return detector.transform(take(given, rows))
 
-        return cls.measure(encode, len(X), labels, categories=categories).plot(ax)
+        return cls.measure(encode, len(given), labels, categories=categories).plot(ax)
 
     def groups(self) -> list[PointGroup]:
         """Return the groups of points: by category if there are categories, else by label."""

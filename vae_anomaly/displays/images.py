@@ -203,21 +203,16 @@ class ReconstructionDisplay(Display):
         names: Sequence[str] | None = None,
         masks: NDArray[np.bool_] | None = None,
         values: tuple[float, float] | None = None,
-        decoded_values: tuple[float, float] | None = None,
         top: float | None = None,
     ) -> Self:
-        """Shrink images, their reconstructions and contribution maps to thumbnails.
-
-        `values` are black and white in the images, `decoded_values` in reconstructions.
-        """
+        """Shrink images, their reconstructions and contribution maps to thumbnails."""
         raw = np.asarray(images)
         low, high = value_range(raw) if values is None else values
-        decoded_range = (low, high) if decoded_values is None else decoded_values
         scale = map_scale(maps) if top is None else top
         small = None if masks is None else shrink(masks.astype(np.float64)) >= 0.5
         return cls(
             shrink(as_rgb(raw, low, high)),
-            shrink(as_rgb(reconstructions, *decoded_range)),
+            shrink(as_rgb(reconstructions, low, high)),
             shrink(maps),
             names=names,
             masks=small,

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vae_anomaly.data.base import Records
 from vae_anomaly.displays import (
     CalibrationDisplay,
     LatentUseDisplay,
@@ -32,6 +32,7 @@ from vae_anomaly.metrics.threshold_search import (
     discovery,
     threshold_steps,
 )
+from vae_anomaly.model.model import Model
 from vae_anomaly.report.data import (
     Context,
     Options,
@@ -42,7 +43,7 @@ from vae_anomaly.report.data import (
 )
 from vae_anomaly.report.latent import latent_codes
 from vae_anomaly.report.sections import section_for
-from vae_anomaly.report.subject import FittedModel, model_and_records
+from vae_anomaly.report.subject import subject_of
 from vae_anomaly.report.summary import model_settings, summarize
 
 __all__ = ["build_report"]
@@ -52,8 +53,8 @@ Flags = NDArray[np.bool_]
 
 
 def build_report(
-    model: FittedModel | VAEDetector,
-    records: Any,
+    model: Model | VAEDetector,
+    records: Records,
     labels: ArrayLike | None = None,
     *,
     keys: Sequence[object] | None = None,
@@ -106,7 +107,7 @@ def build_report(
         records, or criteria are given without labels of both classes.
     """
     index = list(records.index) if hasattr(records, "iloc") else None
-    fitted, rows = model_and_records(model, records)
+    fitted, rows = subject_of(model, records)
     section_type = section_for(fitted.encoder.modality)
     known = _checked_context(context, section_type, fitted, len(rows))
     if keys is None:
@@ -128,17 +129,15 @@ def build_report(
 
 
 def _score(
-    model: FittedModel, records: Any, keys: Sequence[object], labels: Flags | None
+    model: Model, records: Records, keys: Sequence[object], labels: Flags | None
 ) -> ScoredRecords:
     """Score records and compare them with the threshold."""
     scores = model.evaluate(records).scores
-    threshold = _threshold(model)
-    return ScoredRecords(
-        model, records, keys, scores, scores > threshold.value, labels, threshold
-    )
+    flagged = model.calibration.flags(scores)
+    return ScoredRecords(model, records, keys, scores, flagged, labels, _threshold(model))
 
 
-def _threshold(model: FittedModel) -> Threshold:
+def _threshold(model: Model) -> Threshold:
     calibration = model.calibration
     value, method = calibration.threshold, calibration.method
     if method == "threshold":
@@ -239,7 +238,7 @@ def _checked_labels(labels: ArrayLike | None, n: int, unit: str) -> Flags | None
 
 
 def _checked_context(
-    context: Context | None, section: type[Section] | None, model: FittedModel, n: int
+    context: Context | None, section: type[Section] | None, model: Model, n: int
 ) -> Context:
     """Return the context, of the class that the section takes."""
     expected = Context if section is None else section.context

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly.data.base import Records
 from vae_anomaly.displays import (
     CalibrationDisplay,
     LatentDisplay,
@@ -20,7 +21,7 @@ from vae_anomaly.displays import (
 from vae_anomaly.metrics.confusion import Confusion, Group
 from vae_anomaly.metrics.curves import Curve
 from vae_anomaly.metrics.threshold_search import Choice, Discovery, Steps
-from vae_anomaly.report.subject import FittedModel
+from vae_anomaly.model.model import Model
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +31,6 @@ __all__ = [
     "Figure",
     "Options",
     "RankedRecord",
-    "Records",
     "ReportData",
     "ScoredRecords",
     "Section",
@@ -40,9 +40,6 @@ __all__ = [
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-
-Records = NDArray[np.generic]
-"""Records as the encoder of the model takes them."""
 
 
 class Figure(NamedTuple):
@@ -105,7 +102,7 @@ class ScoredRecords:
 
     Attributes
     ----------
-    model : FittedModel
+    model : Model
     records : ndarray of shape (n, ...)
         As the encoder of the model takes them.
     keys : sequence of shape (n,)
@@ -118,7 +115,7 @@ class ScoredRecords:
     threshold : Threshold
     """
 
-    model: FittedModel
+    model: Model
     records: Records
     keys: Sequence[object]
     scores: Array

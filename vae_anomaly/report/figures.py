@@ -42,7 +42,7 @@ MAX_EXACT = 48
 DPI = 160
 WIDE, SQUARE, PLANE = (9.8, 4.0), (4.6, 3.9), (5.2, 5.2)  # inches
 
-STYLE: dict[str, object] = {
+STYLE: dict[Any, Any] = {
     "font.family": ["DejaVu Sans"],  # comes with Matplotlib: the same bytes everywhere
     "font.size": 10,
     "text.color": INK,

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly.displays import LatentDisplay
+from vae_anomaly.model.model import Model
 from vae_anomaly.report.data import ScoredRecords
-from vae_anomaly.report.subject import FittedModel
 
 __all__ = ["latent_codes"]
 
 
 def latent_codes(
-    model: FittedModel, scored: ScoredRecords, categories: Sequence[str] | None
+    model: Model, scored: ScoredRecords, categories: Sequence[str] | None
 ) -> LatentDisplay:
     """Encode a sample of the records with a model, and return its latent codes."""
 

@@ -7,9 +7,9 @@ from math import inf
 from vae_anomaly.metrics.confusion import Confusion
 from vae_anomaly.metrics.intervals import Estimate
 from vae_anomaly.metrics.threshold_search import Choice, Discovery
+from vae_anomaly.model.model import Model
 from vae_anomaly.report.data import ReportData, Tile
 from vae_anomaly.report.formatting import are, area, counted, nats, percent, within
-from vae_anomaly.report.subject import FittedModel
 
 __all__ = ["latent_sentence", "model_settings", "summarize", "tiles"]
 
@@ -69,11 +69,10 @@ def _about_discovery(report: ReportData) -> list[str]:
         share = nominal * report.n_rows / report.n_flagged
         rows = f"all {counted(report.n_rows, report.unit)}"
         sentences.append(
-            f"At most {percent(share)} of the flags are expected to be false: so many {report.unit}s "
-            f"would be flagged if {rows} were normal."
+            f"At most {percent(share)} of the flags are expected to be false: so many would be "
+            f"set if {rows} were normal."
             if share < 1
-            else f"All flags may be false: as many {report.unit}s would be flagged if {rows} were "
-            f"normal."
+            else f"All flags may be false: as many would be set if {rows} were normal."
         )
     if batch is not None:
         sentences.append(_about_batch(batch, report.unit))
@@ -202,7 +201,7 @@ def _area_tile(label: str, estimate: Estimate) -> Tile:
     return Tile(f"{estimate.value:.3f}", label, f"{estimate.low:.3f} to {estimate.high:.3f}")
 
 
-def model_settings(model: FittedModel) -> tuple[tuple[str, str], ...]:
+def model_settings(model: Model) -> tuple[tuple[str, str], ...]:
     """Return the main settings of a fitted model."""
     history, spec = model.history, model.network.spec
     likelihood = spec.likelihood.replace("_", " ")

@@ -10,17 +10,19 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vae_anomaly.data.image.pixels import ImageShape
 from vae_anomaly.displays import ImageGridDisplay, LatentGridDisplay
 from vae_anomaly.displays.data import by_category
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.metrics.confusion import Category, category_metrics
 from vae_anomaly.metrics.pixels import PixelArea, pixel_area
+from vae_anomaly.model.model import Model
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.report.data import Context, Figure, Options, ScoredRecords, Tile
 from vae_anomaly.report.figures import PLANE, WIDE
 from vae_anomaly.report.formatting import are, area, counted, legible, number
-from vae_anomaly.report.sections.image_gallery import Gallery, ImageShape, galleries, maps_of
+from vae_anomaly.report.sections.image_gallery import Gallery, encoder_of, galleries, maps_of
 from vae_anomaly.report.sections.image_generation import (
     LatentComparison,
     compare,
@@ -28,7 +30,6 @@ from vae_anomaly.report.sections.image_generation import (
     latent_grid,
     sample,
 )
-from vae_anomaly.report.subject import FittedModel
 
 __all__ = ["SECTION", "ImageContext", "ImageSection", "image_size", "mask_area"]
 
@@ -60,7 +61,7 @@ class ImageContext(Context):
 
     masks: Masks | None = None
     skipped: Iterable[tuple[str, str]] = ()
-    comparison_model: FittedModel | VAEDetector | None = None
+    comparison_model: Model | VAEDetector | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +132,7 @@ class ImageSection:
         if not isinstance(context, ImageContext):
             context = ImageContext(context.categories)
         model, masks = scored.model, _checked_masks(context.masks, scored)
-        encoder, spec = model.encoder, model.network.spec
+        encoder, spec = encoder_of(model), model.network.spec
         anomalous, normal = galleries(scored, context.categories, masks, options.top)
         skipped = iter(context.skipped)
         first = tuple((str(name), str(why)) for name, why in islice(skipped, MAX_SKIPPED))
@@ -139,7 +140,7 @@ class ImageSection:
         shown = dict(islice(categories.items(), MAX_CATEGORIES))
         other = context.comparison_model
         return cls(
-            shape=encoder.grid,
+            shape=encoder.shape,
             network=_network(spec),
             smoothing=encoder.smoothing,
             n_members=spec.members,
@@ -282,7 +283,7 @@ def _checked_masks(masks: Masks | None, scored: ScoredRecords) -> list[Flags | N
     """Return masks as arrays of the size of the images."""
     if masks is None:
         return None
-    n, size = len(scored.scores), scored.model.encoder.grid[:2]
+    n, size = len(scored.scores), encoder_of(scored.model).shape[:2]
     if len(masks) != n:
         raise DataError(
             f"masks must have one entry for each of the {n} images. Got {len(masks)} instead."
@@ -305,7 +306,7 @@ def mask_area(scored: ScoredRecords, masks: Sequence[Flags | None]) -> PixelArea
     n, labels = len(scored.scores), scored.labels
     normal = np.zeros(n, dtype=bool) if labels is None else ~labels
     rows = np.array([i for i in range(n) if masks[i] is not None or normal[i]], dtype=int)
-    blank = np.zeros(scored.model.encoder.grid[:2], dtype=bool)
+    blank = np.zeros(encoder_of(scored.model).shape[:2], dtype=bool)
     known = [blank if (mask := masks[row]) is None else mask for row in rows]
     return pixel_area(_maps(scored, rows), known)
 

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly.data.base import Records
+from vae_anomaly.data.image.encoder import ImageEncoder
 from vae_anomaly.displays import ReconstructionDisplay
 from vae_anomaly.displays.images import MAX_ROWS
 from vae_anomaly.displays.painting import heat, value_range
-from vae_anomaly.report.data import RankedRecord, Records, ScoredRecords
+from vae_anomaly.model.model import Model
+from vae_anomaly.report.data import RankedRecord, ScoredRecords
 from vae_anomaly.report.figures import embedded_thumbnail
 from vae_anomaly.report.ranking import most_anomalous
-from vae_anomaly.report.subject import FittedModel
 
-__all__ = ["Gallery", "ImageShape", "TopImage", "as_images", "decoded_range", "galleries", "maps_of"]
+__all__ = [
+    "Gallery",
+    "Maps",
+    "TopImage",
+    "as_images",
+    "decoded_range",
+    "encoder_of",
+    "galleries",
+    "maps_of",
+]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-ImageShape = tuple[int, int, int]
-"""Height, width, channels."""
 
 MAX_NORMAL = 6
 SCALE_PIXELS = 48
@@ -79,6 +88,11 @@ class Gallery:
         return across + 2.8, max(2.5, 0.6 + n * 1.5 * height / width)
 
 
+def encoder_of(model: Model) -> ImageEncoder:
+    """Return the encoder of a model of images."""
+    return cast("ImageEncoder", model.encoder)
+
+
 class Maps(NamedTuple):
     """Contributions to the scores of images, in nats."""
 
@@ -86,22 +100,23 @@ class Maps(NamedTuple):
     code: Array  # (n,)
 
 
-def maps_of(model: FittedModel, images: Records) -> Maps:
+def maps_of(model: Model, images: Records) -> Maps:
     """Return the contribution of each pixel and of the latent code of images."""
-    contributions = model.evaluate(images, contributions=True).contributions
-    pixels = contributions[:, :-1].reshape(-1, *model.encoder.grid).sum(axis=-1)
+    contributions = model.contributions(images)
+    pixels = contributions[:, :-1].reshape(-1, *encoder_of(model).shape).sum(axis=-1)
     return Maps(pixels, contributions[:, -1])
 
 
-def as_images(model: FittedModel, records: Records) -> Records:
+def as_images(model: Model, records: Records) -> Records:
     """Return records as images: (n, height, width[, channels])."""
-    return records if records.ndim > 2 else records.reshape(-1, *model.encoder.grid)
+    return records if records.ndim > 2 else records.reshape(-1, *encoder_of(model).shape)
 
 
-def decoded_range(model: FittedModel, records: Records) -> tuple[float, float]:
+def decoded_range(model: Model, records: Records) -> tuple[float, float]:
     """Return the values of black and white in images that the model decodes."""
-    if model.encoder.pixel_scale != 1:
-        return 0.0, model.encoder.pixel_scale
+    scale = encoder_of(model).pixel_scale
+    if scale != 1:
+        return 0.0, scale
     return (0.0, 1.0) if records.dtype == np.uint8 else value_range(records)
 
 
@@ -129,15 +144,15 @@ def _gallery(
     scale: float | None = None,
 ) -> Gallery:
     model, records = scored.model, scored.records
-    maps = maps_of(model, records[rows])
+    shown = records[rows]
+    maps = maps_of(model, shown)
     display = ReconstructionDisplay.measure(
-        as_images(model, records[rows]),
-        model.reconstruct(records[rows]),
+        as_images(model, shown),
+        as_images(model, model.reconstruct(shown, like=shown)),
         maps.pixels,
         names=[str(scored.keys[row]) for row in rows],
         masks=masks,
         values=value_range(records),
-        decoded_values=decoded_range(model, records),
         top=scale,
     )
     images = tuple(

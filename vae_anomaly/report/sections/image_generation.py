@@ -8,15 +8,17 @@ from functools import partial
 
 import numpy as np
 
+from vae_anomaly.data.base import Records
 from vae_anomaly.displays import ImageGridDisplay, LatentDisplay, LatentGridDisplay
 from vae_anomaly.displays.painting import as_rgb, shrink, value_range
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.metrics.prior_fit import MAX_CODES, PriorFit, prior_fit
-from vae_anomaly.report.data import Records, ScoredRecords
+from vae_anomaly.model.model import Model
+from vae_anomaly.report.data import ScoredRecords
 from vae_anomaly.report.latent import latent_codes
 from vae_anomaly.report.sections.image_gallery import as_images, decoded_range
-from vae_anomaly.report.subject import FittedModel, fitted_model
+from vae_anomaly.report.subject import fitted_model
 from vae_anomaly.stats.priors import draw_codes
 
 __all__ = ["LatentComparison", "compare", "interpolate", "latent_grid", "sample"]
@@ -37,14 +39,14 @@ class LatentComparison:
     latent_grid: LatentGridDisplay
 
 
-def latent_grid(model: FittedModel, records: Records) -> LatentGridDisplay:
+def latent_grid(model: Model, records: Records) -> LatentGridDisplay:
     """Decode the latent plane of the first member."""
     decode = partial(model.decode, member=0)
     values = decoded_range(model, records)
     return LatentGridDisplay.measure(decode, model.latent_kl[0], values=values)
 
 
-def sample(model: FittedModel, records: Records) -> ImageGridDisplay:
+def sample(model: Model, records: Records) -> ImageGridDisplay:
     """Decode draws from the prior by the first member: expected values, without pixel noise."""
     rng, components = np.random.RandomState(0), model.prior
     if components is None:
@@ -76,7 +78,7 @@ def interpolate(scored: ScoredRecords) -> ImageGridDisplay | None:
 
 def compare(
     scored: ScoredRecords,
-    comparison_model: FittedModel | VAEDetector,
+    comparison_model: Model | VAEDetector,
     categories: Sequence[str] | None,
 ) -> LatentComparison:
     """Compare the latent codes of the model with those of another.

@@ -114,7 +114,7 @@ def _top_rows(scored: ScoredRecords, options: Options) -> tuple[TopRow, ...]:
     if not len(rows):
         return ()
     model, shown = scored.model, scored.records[rows]
-    contributions = model.evaluate(shown, contributions=True).contributions
+    contributions = model.contributions(shown)
     names = [*model.encoder.features, LATENT_CODE]
     # The latent code has no value of its own.
     missing = np.full((len(rows), 1), np.nan)
