@@ -1,4 +1,4 @@
-"""Reports on images: the numbers, what is shown of images, and a page that stays small."""
+"""Reports on images: numbers, galleries, and the size of the page."""
 
 from __future__ import annotations
 
@@ -21,16 +21,26 @@ from test_report import ATTRIBUTES, ELEMENTS, HOSTILE, Page
 
 from vae_anomaly import DataError, VAEDetector
 from vae_anomaly.displays.painting import THUMBNAIL
-from vae_anomaly.report import ReportData, build_image_report, images, write_report
-from vae_anomaly.report.images import pixel_area, prior_fit
-from vae_anomaly.report.render import FIGURES, IMAGE_FIGURES, draw_figures, render_page
+from vae_anomaly.metrics import pixels
+from vae_anomaly.metrics.pixels import PixelArea, pixel_area
+from vae_anomaly.metrics.prior_fit import MAX_CODES, prior_fit
+from vae_anomaly.report import ReportData, build_report, write_report
+from vae_anomaly.report.figures import FIGURES, draw_figures
+from vae_anomaly.report.render import render_page
+from vae_anomaly.report.sections.image import ImageContext, ImageSection
 
 QUICK = {"max_steps": 100, "latent_dim": 2, "false_alarm_rate": 0.05, "random_state": 0}
 
 
+def image_section(report: ReportData) -> ImageSection:
+    """Return the section of a report on images."""
+    (section,) = report.sections
+    return section
+
+
 @pytest.fixture(scope="module")
 def digits() -> tuple[np.ndarray, np.ndarray]:
-    """Digits of 8 x 8 pixels in 8 bits, and which they are."""
+    """Digits of 8 x 8 pixels in 8 bits, and their classes."""
     data = load_digits()
     return (data.images * 255 / 16).astype(np.uint8), data.target
 
@@ -49,7 +59,7 @@ def other(digits: tuple[np.ndarray, np.ndarray], detector: VAEDetector) -> VAEDe
 
 @pytest.fixture(scope="module")
 def labelled(digits: tuple[np.ndarray, np.ndarray]) -> dict[str, object]:
-    """Zeros that were not learned, and 40 of the other digits, some with a mask."""
+    """Zeros that were not trained on, and 40 other digits, some with a mask."""
     images, digit = digits
     zeros, others = np.flatnonzero(digit == 0)[120:], np.flatnonzero(digit != 0)[:40]
     rows = np.concatenate([zeros, others])
@@ -58,16 +68,23 @@ def labelled(digits: tuple[np.ndarray, np.ndarray]) -> dict[str, object]:
     return {
         "images": images[rows],
         "labels": digit[rows] != 0,
-        "names": [f"{digit[row]}/{row:04d}.png" for row in rows],
-        "kinds": [f"digit {digit[row]}" for row in rows],
+        "keys": [f"{digit[row]}/{row:04d}.png" for row in rows],
+        "categories": [f"digit {digit[row]}" for row in rows],
         "masks": [None] * len(zeros) + [corner] * 30 + [None] * 10,
     }
 
 
 @pytest.fixture(scope="module")
 def report(detector: VAEDetector, other: VAEDetector, labelled: dict[str, object]) -> ReportData:
-    skipped = [("broken.png", "its first bytes are those of no image")]
-    return build_image_report(detector, **labelled, compare=other, skipped=skipped)
+    context = ImageContext(
+        categories=labelled["categories"],
+        masks=labelled["masks"],
+        skipped=[("broken.png", "its first bytes are those of no image")],
+        comparison_model=other,
+    )
+    return build_report(
+        detector, labelled["images"], labelled["labels"], keys=labelled["keys"], context=context
+    )
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +92,7 @@ def drawn(report: ReportData) -> dict[str, bytes]:
     return draw_figures(report)
 
 
-# ------------------------------------------------------------------------------ the numbers
+# ---------------------------------------------------------------------------------- numbers
 
 
 def test_scores_are_those_of_the_detector(
@@ -88,96 +105,112 @@ def test_scores_are_those_of_the_detector(
     assert [group.name for group in report.groups] == ["normal images", "anomalies"]
 
 
-def test_the_strangest_and_the_most_normal_are_shown(
+def test_the_most_anomalous_and_the_most_normal_are_shown(
     detector: VAEDetector, labelled: dict[str, object], report: ReportData
 ) -> None:
     scores = -detector.score_samples(labelled["images"])
     order = np.argsort(-scores, kind="stable")
-    strangest, normal = report.images.strangest, report.images.normal
-    assert [p.row_id for p in strangest.images] == [labelled["names"][i] for i in order[:10]]
+    section = image_section(report)
+    anomalous, normal = section.most_anomalous, section.most_normal
+    assert [p.key for p in anomalous.images] == [labelled["keys"][i] for i in order[:10]]
     assert [p.score for p in normal.images] == sorted(scores)[:6]
-    assert strangest.display.top == normal.display.top
-    for shown in (*strangest.images, *normal.images):
+    assert anomalous.display.top == normal.display.top
+    for shown in (*anomalous.images, *normal.images):
         np.testing.assert_allclose(shown.reconstruction + shown.kl, shown.score, rtol=1e-6)
-    np.testing.assert_array_equal(strangest.display.images[..., 0], labelled["images"][order[:10]])
-    assert strangest.display.columns().keys() == {
+    np.testing.assert_array_equal(anomalous.display.images[..., 0], labelled["images"][order[:10]])
+    assert anomalous.display.columns().keys() == {
         "input", "reconstruction", "contribution", "mask"
     }  # fmt: skip
     assert normal.display.masks is None
 
 
-def test_kinds_are_compared_with_normal_images(
+def test_categories_are_compared_with_normal_images(
     detector: VAEDetector, labelled: dict[str, object], report: ReportData
 ) -> None:
     scores, labels = -detector.score_samples(labelled["images"]), labelled["labels"]
-    kinds, of = report.images.kinds, np.array(labelled["kinds"])
-    assert (kinds[0].name, kinds[0].is_normal, kinds[0].auroc) == ("digit 0", True, None)
-    assert sum(kind.n_rows for kind in kinds) == len(labels)
-    assert sum(kind.n_flagged for kind in kinds) == report.n_flagged
-    found = [kind.auroc.value for kind in kinds[1:]]
+    normal, *others = image_section(report).categories
+    assert (normal.name, normal.is_normal, normal.auroc) == ("digit 0", True, None)
+    assert sum(category.n_rows for category in (normal, *others)) == len(labels)
+    assert sum(category.n_flagged for category in (normal, *others)) == report.n_flagged
+    found = [category.auroc.value for category in others]
     assert found == sorted(found)  # the hardest first
-    hardest = of == kinds[1].name
+    hardest = np.array(labelled["categories"]) == others[0].name
     rows = hardest | ~labels
     assert found[0] == roc_auc_score(labels[rows], scores[rows])
-    assert any(f"“{kinds[1].name}” is the hardest" in sentence for sentence in report.summary)
+    assert any(f"“{others[0].name}” is the hardest" in sentence for sentence in report.summary)
 
 
 def test_a_normal_image_without_a_mask_has_an_empty_one(
     detector: VAEDetector, labelled: dict[str, object], report: ReportData
 ) -> None:
-    pixels, labels, masks = report.images.pixels, labelled["labels"], labelled["masks"]
-    n = int((~labels).sum()) + 30  # ten anomalies have masks that nobody knows
-    assert (pixels.n_images, pixels.n_used, pixels.n_pixels) == (n, 64 * n, 64 * n)
+    found, labels, masks = image_section(report).pixels, labelled["labels"], labelled["masks"]
+    n = int((~labels).sum()) + 30  # the masks of ten anomalies are unknown
+    assert (found.n_maps, found.n_used, found.n_pixels) == (n, 64 * n, 64 * n)
     maps, _ = detector.contribution_maps(labelled["images"][:n])
     truth = np.stack([np.zeros((8, 8), bool) if m is None else m for m in masks[:n]])
-    assert pixels.value == roc_auc_score(truth.ravel(), maps.ravel())
+    assert found.value == roc_auc_score(truth.ravel(), maps.ravel())
 
 
-def test_of_many_pixels_the_same_are_drawn_every_time(
-    detector: VAEDetector, labelled: dict[str, object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given = (detector, labelled["images"], labelled["masks"], labelled["labels"])
-    exact = pixel_area(*given)
-    monkeypatch.setattr(images, "MAX_PIXELS", exact.n_pixels // 2)
-    drawn = pixel_area(*given)
-    assert drawn == pixel_area(*given)
+def test_of_many_pixels_the_same_are_drawn_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.RandomState(0)
+    masks = rng.uniform(size=(90, 8, 8)) < 0.1
+    maps = rng.normal(size=(90, 8, 8)) + masks
+    exact = pixel_area(maps, masks)
+    assert exact == PixelArea(roc_auc_score(masks.ravel(), maps.ravel()), 5760, 5760, 90)
+    monkeypatch.setattr(pixels, "MAX_PIXELS", exact.n_pixels // 2)
+    drawn = pixel_area(maps, masks)
+    assert drawn == pixel_area(iter(maps), list(masks))
     assert drawn.n_pixels == exact.n_pixels
     assert drawn.n_used == exact.n_pixels // 2
     assert abs(drawn.value - exact.value) < 0.05
 
 
-def test_masks_without_a_pixel_say_nothing(
-    detector: VAEDetector, labelled: dict[str, object]
+@pytest.mark.parametrize("masks", [np.zeros((5, 8, 8), bool), np.ones((5, 8, 8), bool), [None] * 5])
+def test_masks_without_two_classes_of_pixels_have_no_area(
+    detector: VAEDetector, labelled: dict[str, object], masks: object
 ) -> None:
-    X, blank = labelled["images"][:5], np.zeros((5, 8, 8), dtype=bool)
-    assert pixel_area(detector, X, blank, None) is None
-    assert pixel_area(detector, X, [None] * 5, None) is None
+    X = labelled["images"][:5]
+    report = build_report(detector, X, context=ImageContext(masks=masks))
+    assert image_section(report).pixels is None
+    assert not any("pixel AUROC" in line for line in report.summary)
 
 
-def test_closeness_to_the_prior_is_measured(report: ReportData) -> None:
+def test_maps_are_computed_in_chunks_without_a_change(
+    detector: VAEDetector,
+    labelled: dict[str, object],
+    report: ReportData,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("vae_anomaly.report.sections.image.CHUNK_CELLS", 200)  # three images
+    X, context = labelled["images"], ImageContext(masks=labelled["masks"])
+    chunked = build_report(detector, X, labelled["labels"], context=context, top=1)
+    assert image_section(chunked).pixels == image_section(report).pixels
+
+
+def test_the_distance_from_the_prior_is_measured(report: ReportData) -> None:
     rng = np.random.RandomState(1)
     near = prior_fit(rng.normal(size=(1500, 1)), 1.0)
     assert near.mean < 0.1
     assert abs(near.variance - 1) < 0.1
     assert near.energy < 0.01
     codes = rng.normal(3, 2, size=(300, 1))
-    prior = np.random.RandomState(0).standard_normal(images.MAX_CODES)
+    prior = np.random.RandomState(0).standard_normal(MAX_CODES)
     # SciPy's, of one dimension, is a root.
     np.testing.assert_allclose(
         prior_fit(codes, 0).energy, energy_distance(codes[:, 0], prior) ** 2, rtol=1e-6
     )
-    compared = report.images.comparison
+    compared = image_section(report).comparison
     assert (compared.own.beta, compared.other.beta) == (1.0, 0.0)
     assert compared.own.energy < compared.other.energy
-    (said,) = (line for line in report.summary if "energy distance" in line)
-    assert f"is {compared.own.energy:.3g} with the KL weight of 1 (beta)" in said
-    assert f"and {compared.other.energy:.3g} for the same network trained with 0" in said
+    (stated,) = (line for line in report.summary if "energy distance" in line)
+    assert f"is {compared.own.energy:.3g} with the KL weight of 1 (beta)" in stated
+    assert f"and {compared.other.energy:.3g} for the same network trained with 0" in stated
 
 
-def test_the_plane_spans_the_two_dimensions_that_are_used_most(
+def test_the_latent_grid_spans_the_two_most_used_dimensions(
     detector: VAEDetector, labelled: dict[str, object], report: ReportData
 ) -> None:
-    grid = report.images.latent_grid
+    grid = image_section(report).latent_grid
     assert grid.images.shape == (15, 15, 8, 8, 3)
     code = np.zeros((1, 2))
     code[0, list(grid.dimensions)] = grid.values[3], grid.values[11]
@@ -189,38 +222,47 @@ def test_the_plane_spans_the_two_dimensions_that_are_used_most(
 def test_the_ends_of_an_interpolation_are_normal_images(
     labelled: dict[str, object], report: ReportData
 ) -> None:
-    row = report.images.interpolation.images
+    row = image_section(report).interpolation.images
     assert len(row) == 10
     zeros = labelled["images"][~labelled["labels"]]
     for end in (row[0], row[-1]):
         assert (zeros == end[..., 0]).all(axis=(1, 2)).any()
 
 
-def test_of_several_members_the_first_one_paints(
+def test_of_several_members_the_first_one_generates(
     digits: tuple[np.ndarray, np.ndarray],
 ) -> None:
     X = digits[0][:60]
     detector = VAEDetector(**QUICK | {"max_steps": 10}, n_members=2, threshold=0.0).fit(X)
-    report = build_image_report(detector, X[:12], names=list("abcdefghijkl"), top=0)
-    assert report.images.strangest is None
-    code = np.zeros((1, 2))
-    code[0, list(report.images.latent_grid.dimensions)] = report.images.latent_grid.values[7]
-    painted = np.clip(detector.decode(code, member=0), 0, 255).round()[0]
-    np.testing.assert_allclose(report.images.latent_grid.images[7, 7, ..., 0], painted, atol=1)
-    assert len(report.images.samples.images) == 40
+    report = build_report(detector, X[:12], keys=list("abcdefghijkl"), top=0)
+    section = image_section(report)
+    assert section.most_anomalous is None
+    assert section.most_normal is None
+    grid, code = section.latent_grid, np.zeros((1, 2))
+    code[0, list(grid.dimensions)] = grid.values[7]
+    decoded = np.clip(detector.decode(code, member=0), 0, 255).round()[0]
+    np.testing.assert_allclose(grid.images[7, 7, ..., 0], decoded, atol=1)
+    assert len(section.samples.images) == 40
     page = render_page(report)
-    assert "the first of the model's 2 members paints at each place" in unescape(page)
+    assert "the first of the model's 2 members decodes at even steps" in unescape(page)
     assert "Each member has a latent space of its own" in page
-    assert "Strangest" not in page
+    assert "Most anomalous" not in page
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"names": ["a"]}, "names must have one entry for each of the 3 images. Got 1 instead."),
-        ({"kinds": []}, "kinds must have one entry for each of the 3 images. Got 0 instead."),
+        ({"keys": ["a"]}, "keys must have one entry for each of the 3 images. Got 1 instead."),
         (
-            {"masks": [np.ones((9, 8), bool)] * 3},
+            {"context": ImageContext(categories=[])},
+            "categories must have one entry for each of the 3 images. Got 0 instead.",
+        ),
+        (
+            {"context": ImageContext(masks=[None])},
+            "masks must have one entry for each of the 3 images. Got 1 instead.",
+        ),
+        (
+            {"context": ImageContext(masks=[np.ones((9, 8), bool)] * 3)},
             r"masks must have the size of the images, 8 x 8. Got shape \(9, 8\) instead.",
         ),
         ({"labels": [0, 1, 1]}, "labels must be booleans, .*"),
@@ -233,17 +275,36 @@ def test_what_does_not_match_the_images_is_refused(
     sentence: str,
 ) -> None:
     with pytest.raises(DataError, match=f"^{sentence}$"):
-        build_image_report(
-            detector, labelled["images"][:3], **{"names": ["a", "b", "c"], **arguments}
-        )
+        build_report(detector, labelled["images"][:3], **arguments)
 
 
-def test_a_detector_of_rows_is_refused(fitted: VAEDetector) -> None:
-    with pytest.raises(DataError, match="needs a detector fitted on images"):
-        build_image_report(fitted, np.zeros((3, 2, 2)), names=["a", "b", "c"])
+def test_images_are_refused_by_a_detector_of_rows(fitted: VAEDetector) -> None:
+    with pytest.raises(DataError, match="Expected rows of numbers, as in training, got images"):
+        build_report(fitted, np.zeros((3, 2, 2)), keys=["a", "b", "c"])
 
 
-# --------------------------------------------------------------------------------- the page
+def test_a_comparison_model_of_another_shape_is_refused(
+    detector: VAEDetector, labelled: dict[str, object]
+) -> None:
+    small = VAEDetector(**QUICK | {"max_steps": 1}).fit(labelled["images"][:, :4])
+    context = ImageContext(comparison_model=small)
+    with pytest.raises(DataError, match=r"one shape. Got \(8, 8, 1\) and \(4, 8, 1\)"):
+        build_report(detector, labelled["images"][:5], context=context)
+
+
+def test_flattened_images_are_shown_as_images(
+    detector: VAEDetector, labelled: dict[str, object], report: ReportData
+) -> None:
+    flat = labelled["images"].reshape(-1, 64) / 255
+    same = build_report(detector.model_, flat, labelled["labels"], keys=labelled["keys"])
+    assert same.roc.area == report.roc.area
+    shown, expected = (
+        image_section(each).most_anomalous.display.reconstructions for each in (same, report)
+    )
+    np.testing.assert_allclose(shown.astype(int), expected.astype(int), atol=1)
+
+
+# ------------------------------------------------------------------------------------ page
 
 
 def check_page(page: str) -> Page:
@@ -262,14 +323,14 @@ def check_page(page: str) -> Page:
 def test_the_page_shows_it_all(report: ReportData, drawn: dict[str, bytes]) -> None:
     parsed = check_page(render_page(report, drawn))
     # Ten images in four parts, six in three, the scale, and figures; two galleries are cards.
-    figures = len(FIGURES) + len(IMAGE_FIGURES) - 2
+    figures = len(FIGURES) + len(ImageSection.figure_names) - 2
     assert len(parsed.values("img", "src")) == 10 * 4 + 6 * 3 + 1 + figures
     text = parsed.text.replace("\u00a0", " ")
     for word in (
         *report.summary,
         "pixel AUROC",
-        "Kinds of images",
-        "The same at beta 0",
+        "Categories of images",
+        "Comparison model with beta 0",
         "its first bytes are those of no image",
         "8 × 8 pixels, grey",
     ):
@@ -277,16 +338,17 @@ def test_the_page_shows_it_all(report: ReportData, drawn: dict[str, bytes]) -> N
     assert not re.search(r"\brows?\b", text)
 
 
-def test_without_labels_kinds_have_no_areas(
+def test_without_labels_categories_have_no_areas(
     detector: VAEDetector, labelled: dict[str, object]
 ) -> None:
     X, names = labelled["images"][:6], [str(i) for i in range(1, 7)]
-    report = build_image_report(detector, X, names=names, kinds=["3", "5"] * 3, top=2)
+    context = ImageContext(categories=["3", "5"] * 3)
+    report = build_report(detector, X, keys=names, context=context, top=2)
     text = " ".join(check_page(render_page(report)).text.split())
     assert "share flagged" in text
     assert "AUROC" not in text
-    assert "kind 3" in text
-    first = report.images.strangest.images[0].row_id
+    assert "category 3" in text
+    first = image_section(report).most_anomalous.images[0].key
     assert f"1. image {first}" in text  # a bare number would read like another rank
 
 
@@ -294,11 +356,12 @@ def test_files_beside_the_page_come_and_go(
     report: ReportData, drawn: dict[str, bytes], tmp_path: Path
 ) -> None:
     write_report(report, tmp_path)
-    expected = {"report.html", *(f"{name}.png" for name in (*FIGURES, *IMAGE_FIGURES))}
+    expected = {"report.html", *(f"{name}.png" for name in (*FIGURES, *ImageSection.figure_names))}
     assert {path.name for path in tmp_path.iterdir()} == expected
     for name, content in drawn.items():
         assert (tmp_path / f"{name}.png").read_bytes() == content  # drawn twice, equal
-    write_report(replace(report, images=replace(report.images, comparison=None)), tmp_path)
+    section = replace(image_section(report), comparison=None)
+    write_report(replace(report, sections=(section,)), tmp_path)
     gone = {"latent_compared.png", "latent_grid_compared.png"}
     assert {path.name for path in tmp_path.iterdir()} == expected - gone
 
@@ -307,22 +370,15 @@ def test_files_beside_the_page_come_and_go(
 def test_hostile_names_stay_text(
     detector: VAEDetector, labelled: dict[str, object], drawn: dict[str, bytes], text: str
 ) -> None:
-    kinds = [text] * 4 + ["_"] * 4
-    report = build_image_report(
-        detector,
-        labelled["images"][-8:],
-        np.arange(8) < 4,
-        names=[text] * 8,
-        kinds=kinds,
-        skipped=[(text, text)],
-        top=2,
-    )
+    context = ImageContext(categories=[text] * 4 + ["_"] * 4, skipped=[(text, text)])
+    X, labels = labelled["images"][-8:], np.arange(8) < 4
+    report = build_report(detector, X, labels, keys=[text] * 8, context=context, top=2)
     page = render_page(report, drawn)
     page.encode("utf-8")
     parsed = check_page(page)
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", page)
     assert len(page) - sum(map(len, parsed.values("img", "src"))) < 50_000
-    for display in (report.latent, report.images.strangest.display):
+    for display in (report.latent, image_section(report).most_anomalous.display):
         display.plot(Figure().subplots()).figure_.canvas.draw()
     names = [t.get_text() for t in report.latent.ax_.get_legend().get_texts()]
     assert "_" in names
@@ -333,22 +389,23 @@ def test_skipped_files_are_counted_and_the_first_listed(
 ) -> None:
     skipped = ((f"{i}.png", "truncated") for i in range(10_000))
     X = labelled["images"][:4]
-    report = build_image_report(detector, X, names=list("abcd"), skipped=skipped, top=1)
-    assert len(report.images.skipped) == 100
+    context = ImageContext(skipped=skipped)
+    report = build_report(detector, X, keys=list("abcd"), context=context, top=1)
+    assert len(image_section(report).skipped) == 100
     text = check_page(render_page(report, drawn)).text
     assert "10,000 files could not be used" in text
     assert "The first 100:" in text
 
 
 def test_a_page_of_noise_in_colour_stays_small() -> None:
-    """Nothing compresses worse; 100 is the most images that are shown."""
+    """Noise compresses worst; a page shows at most 100 images."""
     noise = np.random.RandomState(0).randint(256, size=(110, 90, 120, 3), dtype=np.uint8)
     detector = VAEDetector(**QUICK | {"max_steps": 1}, threshold=0.0).fit(noise[:20])
-    report = build_image_report(
-        detector, noise, names=["x" * 5000] * 110, masks=noise[..., 0] > 127, top=10**6
-    )
-    assert len(report.images.strangest.images) == 100
-    assert report.images.strangest.display.images.shape == (100, 72, THUMBNAIL, 3)
+    context = ImageContext(masks=noise[..., 0] > 127)
+    report = build_report(detector, noise, keys=["x" * 5000] * 110, context=context, top=10**6)
+    gallery = image_section(report).most_anomalous
+    assert len(gallery.images) == 100
+    assert gallery.display.images.shape == (100, 72, THUMBNAIL, 3)
     page = render_page(report)
     sources = check_page(page).values("img", "src")
     first = next(src for src in sources if src.startswith("data:image/jpeg"))

@@ -1,4 +1,4 @@
-"""Thresholds in a report: those that labels ask for, and one to move in a real browser."""
+"""Thresholds in a report: chosen by labels, and moved in a real browser."""
 
 from __future__ import annotations
 
@@ -20,20 +20,22 @@ from sklearn.metrics import confusion_matrix, fbeta_score, precision_score, reca
 
 from vae_anomaly import DataError, VAEDetector
 from vae_anomaly.displays import CalibrationDisplay, PValueDisplay
+from vae_anomaly.metrics.threshold_search import choose_thresholds, discovery, threshold_steps
 from vae_anomaly.report import Criteria, ReportData, build_report, write_report
-from vae_anomaly.report.choices import choose_thresholds, discovery, measure_steps
-from vae_anomaly.report.render import draw_figures, render_page
-from vae_anomaly.report.wording import nats, percent, summarize
+from vae_anomaly.report.figures import draw_figures
+from vae_anomaly.report.formatting import nats, percent
+from vae_anomaly.report.render import render_page
+from vae_anomaly.report.summary import summarize
 
 SCORES = st.lists(st.tuples(st.integers(0, 8), st.booleans()), min_size=2, max_size=25)
 
 
 @pytest.fixture(scope="module")
 def mixed() -> tuple[pd.DataFrame, np.ndarray]:
-    """Normal rows, and 60 more or less strange ones."""
-    strange = make_rows(60, seed=2)
-    strange["square"] -= np.linspace(0, 6, 60)
-    return pd.concat([make_rows(340, seed=1), strange], ignore_index=True), np.arange(400) >= 340
+    """Normal rows, and 60 more or less anomalous ones."""
+    anomalous = make_rows(60, seed=2)
+    anomalous["square"] -= np.linspace(0, 6, 60)
+    return pd.concat([make_rows(340, seed=1), anomalous], ignore_index=True), np.arange(400) >= 340
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def report(fitted: VAEDetector, mixed: tuple[pd.DataFrame, np.ndarray]) -> Repor
     return build_report(fitted, *mixed, criteria=criteria)
 
 
-# ----------------------------------------------------------------------- what labels ask for
+# --------------------------------------------------------------- thresholds chosen by labels
 
 
 @settings(deadline=None)
@@ -54,7 +56,7 @@ def test_chosen_thresholds_are_the_best_of_all(
     labels = np.array([label for _, label in rows])
     criteria = Criteria(3.0, 2.0, share, share, beta)
     if labels.all() or not labels.any():
-        with pytest.raises(DataError, match="needs labels of both kinds"):
+        with pytest.raises(DataError, match="needs labels of both classes"):
             choose_thresholds(scores, labels, criteria)
         return
     every = [scores > t for t in np.append(np.unique(scores), -1.0)]
@@ -92,15 +94,17 @@ def test_thresholds_lie_between_scores_however_close() -> None:
     assert (scores > choice.threshold).tolist() == [False, True, True]
 
 
-def test_choices_are_told_beside_the_models_own(fitted: VAEDetector, report: ReportData) -> None:
+def test_chosen_thresholds_are_stated_beside_that_of_the_model(
+    fitted: VAEDetector, report: ReportData
+) -> None:
     assert report.threshold.value == -fitted.offset_
     page = render_page(report, draw_figures(report))
     for choice in report.choices:
         assert f'<td class="n">{nats(choice.threshold)}</td>' in page
-    said = [line for line in report.summary if line.startswith("Chosen by these labels (")]
-    assert len(said) == 4
+    stated = [line for line in report.summary if line.startswith("Chosen by these labels (")]
+    assert len(stated) == 4
     first = report.choices[0]
-    assert said[0] == (
+    assert stated[0] == (
         f"Chosen by these labels (least cost, 5 a miss and 1 a false alarm), and not used: a "
         f"threshold of {nats(first.threshold)} nats, recall "
         f"{percent(first.confusion.recall.value)}, precision "
@@ -109,14 +113,14 @@ def test_choices_are_told_beside_the_models_own(fitted: VAEDetector, report: Rep
     )
 
 
-def test_what_no_threshold_does_is_said(fitted: VAEDetector, mixed) -> None:
+def test_a_criterion_that_no_threshold_meets_is_stated(fitted: VAEDetector, mixed) -> None:
     rows, labels = mixed
     best = np.argmax(-fitted.score_samples(rows))
     wrong = labels.copy()
-    wrong[best] = False  # the strangest row is called normal: nothing is ever wholly right
+    wrong[best] = False  # no threshold flags anomalies only
     report = build_report(fitted, rows, wrong, criteria=Criteria(min_precision=1.0), top=0)
-    assert report.summary[-1] == "For a precision of at least 100 % there is no threshold."
-    assert "no threshold does" in render_page(report)
+    assert report.summary[-1] == "No threshold has a precision of at least 100 %."
+    assert "no such threshold" in render_page(report)
 
 
 def test_choices_need_labels(fitted: VAEDetector, mixed) -> None:
@@ -146,7 +150,7 @@ def test_observed_rates_and_their_band(fitted: VAEDetector) -> None:
         assert inside.mean() < 0.985
 
 
-def test_bands_hold_rows_of_the_same_kind() -> None:
+def test_bands_hold_rows_of_the_same_distribution() -> None:
     rng, outside, cases = np.random.RandomState(0), 0, 0
     for _ in range(200):
         shown = CalibrationDisplay.measure(rng.normal(size=300), np.sort(rng.normal(size=99)))
@@ -189,19 +193,19 @@ def test_displays_draw_what_they_measured(fitted: VAEDetector, mixed) -> None:
     assert drawn == ["normal rows (340)", "anomalies (60)", "normal, expected"]
 
 
-def test_without_calibration_rows_nothing_is_said_of_them(mixed) -> None:
+def test_without_calibration_rows_there_is_no_calibration(mixed) -> None:
     detector = VAEDetector(max_steps=10, n_members=1, random_state=0, threshold=3.0)
     report = build_report(detector.fit(make_rows(40)), *mixed, top=0)
     assert CalibrationDisplay.from_estimator(detector, mixed[0]) is None
     assert PValueDisplay.from_estimator(detector, mixed[0]) is None
     assert (report.discovery, report.calibration, report.p_values) == (None, None, None)
-    assert report.steps.promised is None
+    assert report.steps.nominal is None
     page = render_page(report)
-    assert "Does the threshold keep its word?" not in page
-    assert 'data-show="promised"' not in page
+    assert "Calibration of the threshold" not in page
+    assert 'data-show="nominal"' not in page
 
 
-def test_a_batch_is_held_to_its_share_of_false_flags(fitted: VAEDetector, mixed) -> None:
+def test_the_false_discovery_rate_of_a_batch_is_controlled(fitted: VAEDetector, mixed) -> None:
     rows, _ = mixed
     moved = rows.assign(square=rows["square"] - 9 * (np.arange(400) >= 100))
     report = build_report(fitted, moved, top=0)
@@ -209,15 +213,15 @@ def test_a_batch_is_held_to_its_share_of_false_flags(fitted: VAEDetector, mixed)
     assert report.discovery.n_flagged == flagged > 250
     share = percent(0.05 * 400 / report.n_flagged)
     assert report.summary[2] == (
-        f"At most {share} of those flagged are expected to be false: so many would be flagged if "
-        f"all 400 rows were normal. To hold the share of false flags to 5 % (Benjamini-Hochberg), "
+        f"At most {share} of the flags are expected to be false: so many would be set if "
+        f"all 400 rows were normal. With a false discovery rate of 5 % (Benjamini-Hochberg), "
         f"{flagged} rows above {nats(report.discovery.threshold)} nats would be flagged."
     )
     none = replace(report, discovery=discovery(np.zeros(3), np.arange(50.0)))
-    assert summarize(none)[2].endswith("(Benjamini-Hochberg), nothing could be flagged.")
+    assert summarize(none)[2].endswith("(Benjamini-Hochberg), nothing would be flagged.")
 
 
-# --------------------------------------------------------------------------------- the slider
+# ------------------------------------------------------------------------------------- slider
 
 
 @pytest.mark.parametrize("n", [1, 50, 30_000])
@@ -226,17 +230,17 @@ def test_steps_count_what_thresholds_flag(n: int, labelled: bool) -> None:
     rng = np.random.RandomState(n)
     scores, labels = rng.normal(size=n), rng.uniform(size=n) < 0.1
     known = np.sort(rng.normal(size=99))
-    steps = measure_steps(scores, labels if labelled else None, 1.25, known)
+    steps = threshold_steps(scores, labels if labelled else None, 1.25, known)
     assert steps.thresholds[steps.start] == 1.25
     assert len(steps.thresholds) <= 401
     assert (np.diff(steps.thresholds) > 0).all()
-    for t, found, alarms, promised in zip(
-        steps.thresholds, steps.found, steps.alarms, steps.promised, strict=True
+    for t, found, alarms, nominal in zip(
+        steps.thresholds, steps.found, steps.alarms, steps.nominal, strict=True
     ):
         flags = scores > t
         assert found == (flags & labels & labelled).sum()
         assert found + alarms == flags.sum()
-        assert promised == (1 + (known > t).sum()) / 100
+        assert nominal == (1 + (known > t).sum()) / 100
     assert steps.alarms[0] + steps.found[0] == n
     assert min(steps.alarms + steps.found) == 0
 
@@ -257,7 +261,7 @@ SHOWN = (
 
 
 def rendered(page: str) -> dict[str, str]:
-    """Read the numbers as they stand in the file, before any script."""
+    """Return the numbers in the file, before any script."""
     section = page.split('<section id="threshold"')[1].split("</section>")[0]
     return dict(re.findall(r'data-show="(\w+)">([^<]*)<', section))
 
@@ -267,7 +271,7 @@ def number_of(text: str) -> float:
 
 
 def check_reading(shown: dict[str, str], scores, labels, threshold: float, known) -> None:
-    """Compare what the page says of a threshold with what the scores say."""
+    """Compare the numbers of the page at a threshold with those of the scores."""
     flags, n = scores > threshold, len(scores)
     counts = {
         "flagged": flags.sum(),
@@ -278,16 +282,16 @@ def check_reading(shown: dict[str, str], scores, labels, threshold: float, known
     }
     for name, count in counts.items():
         assert shown[name] == f"{count:,}", name
-    promised = (1 + (known > threshold).sum()) / (len(known) + 1)
+    nominal = (1 + (known > threshold).sum()) / (len(known) + 1)
     shares = {
         "share": flags.sum() / n,
         "recall": counts["found"] / labels.sum(),
         "rate": counts["alarms"] / (~labels).sum(),
-        "promised": promised,
+        "nominal": nominal,
     }
     if flags.any():
         shares["precision"] = counts["found"] / flags.sum()
-        shares["false"] = min(1, promised * n / flags.sum())
+        shares["false"] = min(1, nominal * n / flags.sum())
     else:
         assert shown["precision"] == shown["false"] == "not defined"
     for name, share in shares.items():
@@ -296,7 +300,7 @@ def check_reading(shown: dict[str, str], scores, labels, threshold: float, known
 
 
 @chromium
-def test_the_slider_shows_what_each_threshold_would_do(
+def test_the_slider_shows_the_counts_of_each_threshold(
     browser: Browser, fitted: VAEDetector, mixed, report: ReportData, tmp_path: Path
 ) -> None:
     rows, labels = mixed
@@ -310,7 +314,7 @@ def test_the_slider_shows_what_each_threshold_would_do(
     assert browser.value(f"{slider}.offsetWidth > 0")
     start, thresholds = report.steps.start, report.steps.thresholds
     own = browser.value(SHOWN)
-    assert own == before  # what stands there without a script
+    assert own == before  # as without a script
     check_reading(own, scores, labels, -fitted.offset_, known)
 
     browser.value(f"{slider}.focus()")
@@ -350,11 +354,11 @@ def test_without_labels_the_slider_counts_flags(
     browser.press("ArrowLeft", 5)
     threshold = report.steps.thresholds[report.steps.start - 5]
     shown = browser.value(SHOWN)
-    assert set(shown) == {"threshold", "flagged", "share", "promised", "false"}
+    assert set(shown) == {"threshold", "flagged", "share", "nominal", "false"}
     assert shown["flagged"] == str((scores > threshold).sum())
     assert shown["threshold"] == nats(threshold)
-    promised = (1 + (fitted.calibration_scores_ > threshold).sum()) / 60
-    assert number_of(shown["promised"]) == pytest.approx(100 * promised, abs=0.0501)
+    nominal = (1 + (fitted.calibration_scores_ > threshold).sum()) / 60
+    assert number_of(shown["nominal"]) == pytest.approx(100 * nominal, abs=0.0501)
 
 
 @chromium

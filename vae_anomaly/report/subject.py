@@ -32,4 +32,4 @@ def subject_of(model: Model | VAEDetector, X: Records) -> Subject:
         return Subject(fitted, np.asarray(X))
     rows = model._records(X)
     # Data on a grid are shown in their own units.
-    return Subject(fitted, rows if fitted.encoder.grid is None else np.asarray(X))
+    return Subject(fitted, rows if fitted.encoder.outline.grid is None else np.asarray(X))

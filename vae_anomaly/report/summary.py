@@ -204,7 +204,7 @@ def _area_tile(label: str, estimate: Estimate) -> Tile:
 def model_settings(model: Model) -> tuple[tuple[str, str], ...]:
     """Return the main settings of a fitted model."""
     history, spec = model.history, model.network.spec
-    likelihood = spec.likelihood.replace("_", " ")
+    likelihood = str(model.parameters["likelihood"]).replace("_", " ")
     if likelihood == "gaussian":
         variance = "learned" if spec.variance is None else f"of {spec.variance:g}"
         likelihood += f", variance {variance}"

@@ -243,7 +243,7 @@ def image_size(shape: ImageShape) -> str:
 def _network(spec: NetworkSpec) -> str:
     if spec.custom is not None:
         return "custom Keras models"
-    if spec.image is None:
+    if spec.grid is None:
         return "dense"
     return "convolutional, batch-normalised" if spec.batch_norm else "convolutional"
 
@@ -313,6 +313,6 @@ def mask_area(scored: ScoredRecords, masks: Sequence[Flags | None]) -> PixelArea
 
 def _maps(scored: ScoredRecords, rows: NDArray[np.int_]) -> Iterator[Array]:
     """Yield the contribution maps of some images, in bounded memory."""
-    chunk = max(1, CHUNK_CELLS // len(scored.model.encoder.features))
+    chunk = max(1, CHUNK_CELLS // scored.model.encoder.outline.n_features)
     for start in range(0, len(rows), chunk):
         yield from maps_of(scored.model, scored.records[rows[start : start + chunk]]).pixels

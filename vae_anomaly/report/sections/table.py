@@ -76,7 +76,7 @@ class TableSection:
     @classmethod
     def collect(cls, scored: ScoredRecords, options: Options, context: Context) -> Self:
         """Explain the most anomalous rows."""
-        return cls(_top_rows(scored, options), len(scored.model.encoder.features))
+        return cls(_top_rows(scored, options), scored.model.encoder.outline.n_features)
 
     @property
     def size(self) -> str:
