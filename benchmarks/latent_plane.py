@@ -21,7 +21,8 @@ import numpy as np
 from fashion_mnist import read
 
 from vae_anomaly import VAEDetector
-from vae_anomaly.report import build_image_report, write_report
+from vae_anomaly.report import build_report, write_report
+from vae_anomaly.report.sections.image import ImageContext
 from vae_anomaly.training.history import History
 
 CLASSES = (
@@ -69,12 +70,11 @@ def main() -> None:
     labels = read(options.data / "t10k-labels-idx1-ubyte.gz")[: options.test]
     categories = [CLASSES[label] for label in labels]
     detector, comparison = (fit(train, beta, options.max_steps) for beta in (10.0, 0.0))
-    report = build_image_report(
+    report = build_report(
         detector,
         test,
-        names=[f"test image {i}" for i in range(1, len(test) + 1)],
-        kinds=categories,
-        compare=comparison,
+        keys=[f"test image {i}" for i in range(1, len(test) + 1)],
+        context=ImageContext(categories=categories, comparison_model=comparison),
         title="Ten classes on a latent plane",
         model_name="conv, 2 latent dimensions, beta 10",
         data_name="Fashion-MNIST, © 2017 Zalando SE, MIT licence",

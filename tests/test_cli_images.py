@@ -20,7 +20,7 @@ from vae_anomaly.cli import run
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.learning_options import ARCHITECTURE_NAMES, RESIZE_NAMES
 from vae_anomaly.data.image.source import open_images
-from vae_anomaly.report.images import prior_fit
+from vae_anomaly.metrics.prior_fit import prior_fit
 
 DATA = Path(__file__).parent.parent / "data"
 FAST = ("--max-steps", "30", "--false-alarm-rate", "0.1")
@@ -244,7 +244,7 @@ def test_a_twin_with_another_beta_is_compared(place, vae):
         said,
     )
     page = (place / "report/report.html").read_text()
-    assert "The same at beta 0" in page
+    assert "Comparison model with beta 0" in page
     assert (place / "report/latent_compared.png").is_file()
 
     # The same again by hand: the twin has all that the model has, but for beta.

@@ -233,7 +233,7 @@ def test_evaluate_shows_thresholds_by_labels_and_uses_none(place, vae):
     ]
     assert all("and not used: a threshold of " in line for line in chosen)
     page = (place / "report" / "report.html").read_text("utf-8")
-    assert "Thresholds that labels ask for" in page
+    assert "Thresholds chosen by labels" in page
     assert (place / "m.vae").read_bytes() == before
 
 
@@ -248,9 +248,9 @@ def test_thresholds_by_labels_need_labels(place, vae, option):
     assert not (place / "report").exists()
 
 
-def test_thresholds_by_labels_need_both_kinds(place, vae):
+def test_thresholds_by_labels_need_both_classes(place, vae):
     table = pd.read_csv("mixed.csv").assign(fault=0)
     table.to_csv("calm.csv", index=False)
     code, _, err = vae("evaluate m.vae calm.csv -o report --label-column fault --f-beta 1")
     assert code == 3
-    assert "needs labels of both kinds. All 400 rows are labelled normal." in err
+    assert "needs labels of both classes. All 400 rows are labelled normal." in err

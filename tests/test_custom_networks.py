@@ -23,9 +23,8 @@ from vae_anomaly.cli import run
 from vae_anomaly.networks.custom import CustomNetworks
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.networks.vae import build_vae
-from vae_anomaly.report import build_image_report
-from vae_anomaly.report.render import draw_images, render_page
-from vae_anomaly.report.wording import describe_model
+from vae_anomaly.report import build_report, render_page
+from vae_anomaly.report.summary import model_settings
 
 # Keras' own way to pickle a model calls NumPy as older versions of it wished.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -155,17 +154,16 @@ def test_latent_dimensions_are_those_of_the_models(own, rows: pd.DataFrame) -> N
     assert own.sample(3, random_state=0).shape == (3, 4)
 
 
-def test_reports_speak_of_the_latent_dimensions_of_the_models(own) -> None:
-    described = dict(describe_model(own))
+def test_reports_show_the_latent_dimensions_of_the_models(own) -> None:
+    described = dict(model_settings(own.model_))
     assert described["latent dimensions"] == "2"
-    assert described["hidden units"] == "of own networks"
+    assert described["hidden units"] == "of custom networks"
     digits = load_digits().images[:120] / 16.0
     images = VAEDetector(
         architecture=(small((8, 8), 6), small((3,), 64)), max_steps=20, threshold=0, random_state=0
     ).fit(digits)
-    report = build_image_report(images, digits, names=[f"{i}.png" for i in range(120)])
-    page = render_page(report, draw_images(report))
-    assert "own Keras models" in page
+    page = render_page(build_report(images, digits, keys=[f"{i}.png" for i in range(120)]))
+    assert "custom Keras models" in page
 
 
 def test_a_constant_column_still_explains(own, rows: pd.DataFrame) -> None:

@@ -265,8 +265,8 @@ def test_summary_states_the_main_results(report: ReportData) -> None:
     assert f"above the threshold of {nats(report.threshold.value)} nats" in first
     assert "59 calibration rows: at most 5 % of fresh normal rows" in threshold
     share = 0.05 * 200 / report.n_flagged
-    some = f"At most {percent(share)} of the flags are expected to be false: so many"
-    assert batch.startswith(some if share < 1 else "All flags may be false: as many")
+    some = f"At most {percent(share)} of the flagged rows are expected to be false alarms: this"
+    assert batch.startswith(some if share < 1 else "All flagged rows may be false alarms: as many")
     assert recall.startswith(f"Of 30 anomalies, {c.found} are found")
     assert f"a precision of {percent(c.precision.value)} (95 % interval" in precision
     assert re.match(

@@ -213,9 +213,9 @@ def test_the_false_discovery_rate_of_a_batch_is_controlled(fitted: VAEDetector, 
     assert report.discovery.n_flagged == flagged > 250
     share = percent(0.05 * 400 / report.n_flagged)
     assert report.summary[2] == (
-        f"At most {share} of the flags are expected to be false: so many would be set if "
-        f"all 400 rows were normal. With a false discovery rate of 5 % (Benjamini-Hochberg), "
-        f"{flagged} rows above {nats(report.discovery.threshold)} nats would be flagged."
+        f"At most {share} of the flagged rows are expected to be false alarms: this number would "
+        f"be flagged if all 400 rows were normal. With a false discovery rate of 5 % "
+        f"(Benjamini-Hochberg), {flagged} rows above {nats(report.discovery.threshold)} nats would be flagged."
     )
     none = replace(report, discovery=discovery(np.zeros(3), np.arange(50.0)))
     assert summarize(none)[2].endswith("(Benjamini-Hochberg), nothing would be flagged.")

@@ -65,9 +65,9 @@ def test_refused_before_any_work(place, vae, case):
 
 def test_the_files_that_a_report_may_replace_are_those_it_writes():
     from vae_anomaly.cli.checks import REPORT_FILES
-    from vae_anomaly.report.render import FIGURES, IMAGE_FIGURES
+    from vae_anomaly.report.render import figure_names
 
-    assert set(REPORT_FILES) == {"report.html", *(f"{n}.png" for n in FIGURES + IMAGE_FIGURES)}
+    assert set(REPORT_FILES) == {"report.html", *(f"{name}.png" for name in figure_names())}
 
 
 def test_an_existing_output_is_replaced_case_80(place, vae):

@@ -19,11 +19,11 @@ except ImportError:  # Windows has no such limits
 
 REPORT_FILES = (
     *("report.html", "scores.png", "roc.png", "precision_recall.png", "latent.png"),
-    *("training.png", "latent_use.png", "strangest.png", "normal.png", "latent_grid.png"),
+    *("training.png", "latent_use.png", "most_anomalous.png", "normal.png", "latent_grid.png"),
     *("samples.png", "interpolation.png", "latent_compared.png", "latent_grid_compared.png"),
     *("calibration.png", "p_values.png"),
 )
-"""What a report may bring. `report.render` has them too, and costs the import of Matplotlib."""
+"""Files of a report. `report.render.figure_names` has them too, but imports scikit-learn."""
 
 __all__ = ["check_directory", "check_kind", "check_output", "check_room_for_tensorflow"]
 

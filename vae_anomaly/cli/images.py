@@ -272,19 +272,22 @@ def evaluate_images(
         twin = _twin(console, detector, compare_beta, learned, schema)
 
     # Matplotlib takes its time
-    from vae_anomaly.report import Criteria, build_image_report, write_report
+    from vae_anomaly.report import Criteria, build_report, write_report
+    from vae_anomaly.report.sections.image import ImageContext
 
     console.start_engine(detector)
     with console.progress("reporting", 2) as update:
-        report = build_image_report(
+        report = build_report(
             detector,
             pixels,
             labels,
-            names=[source.names[i] for i in positions],
-            kinds=None if kinds is None else [kinds[i] for i in positions],
-            masks=masks,
-            skipped=source.skipped,
-            compare=twin,
+            keys=[source.names[i] for i in positions],
+            context=ImageContext(
+                categories=None if kinds is None else [kinds[i] for i in positions],
+                masks=masks,
+                skipped=source.skipped,
+                comparison_model=twin,
+            ),
             title=title,
             model_name=Path(model).name,
             data_name=Path(data).resolve().name,

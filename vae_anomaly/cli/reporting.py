@@ -79,7 +79,7 @@ def evaluate_table(
             detector,
             schema.frame(rows),
             labels,
-            row_ids=ids,
+            keys=ids,
             title=title,
             model_name=Path(model).name,
             data_name=Path(name).name,

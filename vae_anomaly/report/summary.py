@@ -63,19 +63,20 @@ def _about_threshold(report: ReportData) -> str:
 
 def _about_discovery(report: ReportData) -> list[str]:
     """Return the expected share of false flags, which needs no labels."""
-    batch, nominal = report.discovery, report.threshold.nominal_rate
+    batch, nominal, unit = report.discovery, report.threshold.nominal_rate, report.unit
     sentences = []
     if nominal is not None and report.n_flagged:
         share = nominal * report.n_rows / report.n_flagged
-        rows = f"all {counted(report.n_rows, report.unit)}"
+        rows = f"all {counted(report.n_rows, unit)}"
         sentences.append(
-            f"At most {percent(share)} of the flags are expected to be false: so many would be "
-            f"set if {rows} were normal."
+            f"At most {percent(share)} of the flagged {unit}s are expected to be false alarms: "
+            f"this number would be flagged if {rows} were normal."
             if share < 1
-            else f"All flags may be false: as many would be set if {rows} were normal."
+            else f"All flagged {unit}s may be false alarms: as many would be flagged if {rows} "
+            f"were normal."
         )
     if batch is not None:
-        sentences.append(_about_batch(batch, report.unit))
+        sentences.append(_about_batch(batch, unit))
     return [" ".join(sentences)] if sentences else []
 
 
