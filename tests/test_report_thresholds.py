@@ -215,7 +215,8 @@ def test_the_false_discovery_rate_of_a_batch_is_controlled(fitted: VAEDetector, 
     assert report.summary[2] == (
         f"At most {share} of the flagged rows are expected to be false alarms: this number would "
         f"be flagged if all 400 rows were normal. With a false discovery rate of 5 % "
-        f"(Benjamini-Hochberg), {flagged} rows above {nats(report.discovery.threshold)} nats would be flagged."
+        f"(Benjamini-Hochberg), {flagged} rows above {nats(report.discovery.threshold)} nats "
+        f"would be flagged."
     )
     none = replace(report, discovery=discovery(np.zeros(3), np.arange(50.0)))
     assert summarize(none)[2].endswith("(Benjamini-Hochberg), nothing would be flagged.")
