@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
 
 import click
 
 from vae_anomaly._version import __version__
-from vae_anomaly.cli.options import EVALUATE, FIT, INPUT, RECALIBRATE, SCORE, output_option
+from vae_anomaly.cli.options import EVALUATE, FIT, INPUT, RECALIBRATE, SCORE, Value, output_option
 
 __all__ = ["cli"]
 
@@ -42,7 +41,7 @@ def command(short_help: str, *examples: str) -> Callable[[Callable[[], None]], c
     words = ["\b", f"Example{'s' * (len(examples) > 1)}:", *(f"  {line}" for line in examples)]
 
     def add(declared: Callable[[], None]) -> click.Command:
-        def run(quiet: bool, debug: bool, **given: Any) -> Any:
+        def run(quiet: bool, debug: bool, **given: Value) -> Value:
             return _run(declared.__name__, quiet, debug, given)
 
         run.__doc__ = declared.__doc__
@@ -55,7 +54,7 @@ def command(short_help: str, *examples: str) -> Callable[[Callable[[], None]], c
     return add
 
 
-def _run(name: str, quiet: bool, debug: bool, given: dict[str, Any]) -> Any:
+def _run(name: str, quiet: bool, debug: bool, given: dict[str, Value]) -> Value:
     """Load the module of a command and run it."""
     # TensorFlow reads these when it is imported, which is later than this.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import click
 
+from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit
 from vae_anomaly.cli.options import CRITERIA, chosen_modality, flag, given_options
@@ -35,7 +35,7 @@ def run(
     top: int = 10,
     compare_beta: float | None = None,
     training: str | None = None,
-    **given: Any,
+    **given: Parameter,
 ) -> Exit:
     """Report how MODEL does on DATA."""
     comparison = {"compare_beta": compare_beta, "training": training}

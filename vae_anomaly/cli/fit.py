@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
+from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit, say
 from vae_anomaly.cli.options import chosen_modality, given_options
@@ -30,7 +29,7 @@ def run(
     false_alarm_rate: float | None = None,
     score: str = "auto",
     members: int | None = None,
-    **given: Any,
+    **given: Parameter,
 ) -> Exit:
     """Fit a detector to DATA, and write the model."""
     if given["contamination"] is not None and false_alarm_rate is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
@@ -25,6 +25,7 @@ __all__ = [
     "INPUT",
     "RECALIBRATE",
     "SCORE",
+    "Value",
     "bytes_of",
     "chosen_modality",
     "flag",
@@ -32,8 +33,11 @@ __all__ = [
     "output_option",
 ]
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-Decorator = Callable[[Any], Any]
+Value: TypeAlias = Any
+"""Value, type or default of an option."""
+
+Command = TypeVar("Command", bound=Callable[..., Value])
+Decorator: TypeAlias = Callable[[Value], Value]
 
 INPUT = click.Path()
 """Not checked by click: a missing file is exit 5 with a sentence of ours, not wrong usage."""
@@ -90,7 +94,7 @@ def checkpoint_in(folder: str) -> Checkpoint:
 # ------------------------------------------------------------------------------- groups
 
 
-def option(name: str, explanation: str, type: Any = None, **given: Any) -> Decorator:  # noqa: A002
+def option(name: str, explanation: str, type: Value = None, **given: Value) -> Decorator:  # noqa: A002
     """Return an option; its default is shown unless it is False or None."""
     shown = given.get("default") is not None
     return click.option(name, type=type, help=explanation, show_default=shown, **given)
@@ -114,7 +118,7 @@ def with_options(*options: Decorator) -> Callable[[Command], Command]:
 
 def output_option(metavar: str, explanation: str, default: str | None = None) -> Decorator:
     """Return the option -o, which is required unless it has a default."""
-    given: dict[str, Any] = {"required": True}
+    given: dict[str, Value] = {"required": True}
     if default is not None:
         given = {"default": default, "show_default": True}
     return click.option("-o", "--output", metavar=metavar, help=explanation, **given)
@@ -378,7 +382,9 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def given_options(given: Mapping[str, Any], names: Iterable[str] | None = None) -> dict[str, Any]:
+def given_options(
+    given: Mapping[str, Value], names: Iterable[str] | None = None
+) -> dict[str, Value]:
     """Return the options that have a value, or those of some names."""
     return {
         name: given[name]
@@ -387,7 +393,7 @@ def given_options(given: Mapping[str, Any], names: Iterable[str] | None = None) 
     }
 
 
-def chosen_modality(data: str, given: Mapping[str, Any], names: Iterable[str]) -> Modality:
+def chosen_modality(data: str, given: Mapping[str, Value], names: Iterable[str]) -> Modality:
     """Return the modality of the data in a path, and refuse options that only another one has.
 
     Parameters

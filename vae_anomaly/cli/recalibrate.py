@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit
 from vae_anomaly.cli.options import chosen_modality, given_options
@@ -22,7 +21,7 @@ def run(
     output: str,
     *,
     false_alarm_rate: float | None = None,
-    **given: Any,
+    **given: Parameter,
 ) -> Exit:
     """Write MODEL with the calibration that DATA asks for."""
     modality = chosen_modality(data, given, ("strict",))

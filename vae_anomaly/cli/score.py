@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit
 from vae_anomaly.cli.options import chosen_modality, flag, given_options
@@ -29,7 +28,7 @@ def run(
     also: tuple[str, ...] = (),
     fdr: float | None = None,
     engine: str = "auto",
-    **given: Any,
+    **given: Parameter,
 ) -> Exit:
     """Score DATA with MODEL, and write a table."""
     modality = chosen_modality(data, given | {"explain": explain}, ("id_column", "explain"))

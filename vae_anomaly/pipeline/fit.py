@@ -8,10 +8,11 @@ from contextlib import nullcontext
 from dataclasses import replace
 from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sklearn.base import clone
 
+from vae_anomaly._types import Parameter
 from vae_anomaly.data.base import Records, Source
 from vae_anomaly.data.registry import modality
 from vae_anomaly.estimator import VAEDetector
@@ -80,7 +81,7 @@ class FitResult(NamedTuple):
 
 def read_training_data(
     source: Source,
-    parameters: Mapping[str, Any],
+    parameters: Mapping[str, Parameter],
     *,
     memory_limit: int | None = None,
     progress: Progress = no_progress,
@@ -125,7 +126,7 @@ def read_training_data(
 
 
 def fit(
-    detector: VAEDetector | Mapping[str, Any],
+    detector: VAEDetector | Mapping[str, Parameter],
     data: Source | TrainingData,
     *,
     memory_limit: int | None = None,
@@ -188,7 +189,7 @@ def fit(
 
 
 def fit_file(
-    parameters: Mapping[str, Any],
+    parameters: Mapping[str, Parameter],
     data: TrainingData,
     path: str,
     *,

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from vae_anomaly._text import shown
+from vae_anomaly._types import AnyArray
 from vae_anomaly.exceptions import ParameterError
 
 if TYPE_CHECKING:
@@ -264,7 +265,7 @@ class _Places(NamedTuple):
         missing[rows.positions] = False
         return cls(missing)
 
-    def array(self, values: NDArray[Any], hidden: Flags | None = None) -> pa.Array:
+    def array(self, values: AnyArray, hidden: Flags | None = None) -> pa.Array:
         """Return values of the scored rows as a column, without the hidden ones."""
         missing = self.missing
         if missing is None:
@@ -301,7 +302,7 @@ def largest(parts: Array, count: int) -> Iterator[tuple[NDArray[np.intp], Array]
         rest[rows, place] = -np.inf
 
 
-def array_of(values: NDArray[Any], missing: Flags | None = None) -> pa.Array:
+def array_of(values: AnyArray, missing: Flags | None = None) -> pa.Array:
     """Return numbers or flags as a column.
 
     `pyarrow.array` does the same, but imports pandas, which takes longer than scoring a small

@@ -121,7 +121,7 @@ class Images:
         resize = cast("ImageSource", source).layout.resize
         return replace(cast("ImageEncoder", encoder), resize=resize)
 
-    def describe(self, facts: Mapping[str, Any]) -> Sequence[str]:
+    def describe(self, facts: Mapping[str, Json]) -> Sequence[str]:
         """Return the shape of the images, and how files are brought to it."""
         height, width, channels = facts["image_shape"]
         if facts["resize"] is None:

@@ -117,7 +117,7 @@ class Tables:
         """Return the encoder: a table has no further settings."""
         return encoder
 
-    def describe(self, facts: Mapping[str, Any]) -> Sequence[str]:
+    def describe(self, facts: Mapping[str, Json]) -> Sequence[str]:
         """Return the names and ranges of the columns, aligned."""
         columns = facts["columns"]
         cells = [("name", *NUMBERS, "")]
