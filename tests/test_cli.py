@@ -21,15 +21,10 @@ import vae_anomaly
 from vae_anomaly.cli import run
 from vae_anomaly.cli.commands import cli
 from vae_anomaly.cli.console import Console
-from vae_anomaly.cli.exits import Exit, terminable
-from vae_anomaly.cli.learning_options import (
-    LIKELIHOOD_NAMES,
-    OPTIMIZER_NAMES,
-    PRIOR_NAMES,
-    bytes_of,
-)
-from vae_anomaly.cli.limiting import MIN_ROWS, memory_of_fit, rows_within
-from vae_anomaly.cli.options import SCORE_NAMES
+from vae_anomaly.cli.errors import Exit
+from vae_anomaly.cli.options import bytes_of
+from vae_anomaly.pipeline.interrupt import raising_signals
+from vae_anomaly.pipeline.memory import MIN_ROWS, memory_of_fit, rows_within
 
 DATA = Path(__file__).parent.parent / "data"
 NORMAL, LABELLED = DATA / "normal.csv", DATA / "labelled.csv"
@@ -101,16 +96,23 @@ def test_every_option_is_explained():
                 assert option.help, (command.name, option.name)
 
 
+def choices(command, name):
+    """Return the values that an option takes."""
+    (option,) = [option for option in cli.commands[command].params if option.name == name]
+    return tuple(option.type.choices)
+
+
 def test_choices_are_those_of_the_library():
     from vae_anomaly.model import parameters as settings
     from vae_anomaly.stats.likelihoods import LIKELIHOODS
     from vae_anomaly.stats.scores import SCORES
     from vae_anomaly.training.optimizers import OPTIMIZERS
 
-    assert ("auto", *SCORES) == SCORE_NAMES
-    assert set(LIKELIHOOD_NAMES) == set(LIKELIHOODS)
-    assert set(PRIOR_NAMES) == set(settings.PRIORS)
-    assert set(OPTIMIZER_NAMES) == set(settings.OPTIMIZERS) == set(OPTIMIZERS)
+    assert choices("fit", "score") == ("auto", *SCORES)
+    assert choices("score", "score") == choices("score", "also") == tuple(SCORES)
+    assert set(choices("fit", "likelihood")) == set(LIKELIHOODS)
+    assert set(choices("fit", "prior")) == set(settings.PRIORS)
+    assert set(choices("fit", "optimizer")) == set(settings.OPTIMIZERS) == set(OPTIMIZERS)
 
 
 def test_defaults_are_those_of_the_library():
@@ -163,7 +165,7 @@ def test_fit_says_what_it_learned(vae, tmp_path):
         lines[2],
     )
     assert lines[3] == "left out: 'site'"
-    assert lines[4] == "constant in training, any other value will count as strange: 'lot'"
+    assert lines[4] == "constant in training, any other value will count as anomalous: 'lot'"
     assert lines[5].startswith("threshold: ")
     assert lines[5].endswith(
         " nats, false-alarm rate 0.05 (from 59 rows held out of training; so many give 0.011 to "
@@ -500,7 +502,7 @@ def test_committed_samples_are_what_the_script_writes(tmp_path):
 
 
 def test_progress_in_lines_when_piped(capsys, monkeypatch):
-    monkeypatch.setattr("vae_anomaly.cli.console.SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("vae_anomaly.pipeline.progress.SECONDS_BETWEEN_LINES", 0.0)
     with Console().progress("training", 3000) as update:
         update(1000, "loss 1.5 nats")
         update(3000)
@@ -531,7 +533,7 @@ def test_exit_codes_are_those_of_the_help(vae):
 
 
 def test_a_signal_that_python_had_to_ignore_is_heeded_at_the_next_step():
-    with terminable(), Console(quiet=True).progress("training", 10) as update:
+    with raising_signals(), Console(quiet=True).progress("training", 10) as update:
         update(1)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)

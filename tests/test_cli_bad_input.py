@@ -17,8 +17,8 @@ import pytest
 
 import vae_anomaly
 from vae_anomaly.cli import run
-from vae_anomaly.cli.exits import Exit, code_after
-from vae_anomaly.model.terms import ScoringMixin
+from vae_anomaly.cli.errors import Exit, code_after
+from vae_anomaly.model.model import Model
 
 DATA = Path(__file__).parent.parent / "data"
 OLD = b"old output\n"
@@ -398,10 +398,10 @@ def test_a_write_protected_output(refused, workplace):
 def test_a_failure_halfway_leaves_the_old_scores(
     workplace, capsys, monkeypatch, output, error, code, words
 ):
-    def fail(self, rows):
+    def fail(self, records, **options):
         raise error
 
-    monkeypatch.setattr(ScoringMixin, "score_samples", fail)
+    monkeypatch.setattr(Model, "evaluate", fail)
     before = snapshot(workplace)
     assert run(f"score named.vae good.csv -o {output} --id-column id".split()) == code
     err = capsys.readouterr().err

@@ -6,6 +6,7 @@ import csv
 import re
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from sklearn.base import clone
-from vae_anomaly.data.image.schema import ImageSchema
 
 import vae_anomaly
 from vae_anomaly.cli import run
+from vae_anomaly.cli.commands import cli
 from vae_anomaly.cli.console import Console
-from vae_anomaly.cli.learning_options import ARCHITECTURE_NAMES, RESIZE_NAMES
-from vae_anomaly.data.image.source import open_images
+from vae_anomaly.data.image.source import open_source
 from vae_anomaly.metrics.prior_fit import prior_fit
 
 DATA = Path(__file__).parent.parent / "data"
@@ -86,11 +86,12 @@ def table(path):
 
 
 def test_choices_are_those_of_the_library():
-    from vae_anomaly.data.image.decoder import RESIZES
+    from vae_anomaly.data.image.layout import RESIZES
     from vae_anomaly.networks.spec import ARCHITECTURES
 
-    assert set(ARCHITECTURE_NAMES) == {"auto", *ARCHITECTURES}
-    assert RESIZE_NAMES == RESIZES
+    types = {option.name: option.type for option in cli.commands["fit"].params}
+    assert set(types["architecture"].choices) == {"auto", *ARCHITECTURES}
+    assert tuple(types["resize"].choices) == RESIZES
 
 
 def test_fit_says_what_it_learned(place, vae):
@@ -100,7 +101,7 @@ def test_fit_says_what_it_learned(place, vae):
     )
     assert (code, out) == (0, "")
     assert lines[0] == "note: plate: a data set in parts: train is used"
-    assert lines[1] == "training on 60 images of 6 x 8 pixels, grey, letterboxed"
+    assert lines[1] == "fitting on 60 images of 6 x 8 pixels, grey, letterboxed"
     assert lines[-1] == "model: m.vae"
     assert "from 9 images held out of training" in lines[-2]
     code, out, _ = vae("inspect m.vae")
@@ -225,14 +226,14 @@ def test_fit_warns_of_anomalies_among_what_it_learns(place, vae):
     )
 
 
-def test_a_twin_with_another_beta_is_compared(place, vae):
+def test_a_model_with_another_beta_is_compared(place, vae):
     (place / "plate/train/good/07.png").write_bytes(b"")
     line = "evaluate plate.vae plate -o report --compare-beta 0 --training plate"
     code, out, lines = vae(line)
     assert (code, out) == (6, "")
-    assert "training a twin with beta 0 on 59 images" in lines
+    assert "training a comparison model with beta 0 on 59 images" in lines
     assert lines[-2:] == [
-        "skipped 1 of 60 images for the twin:",
+        "skipped 1 of 60 images for the comparison model:",
         "  train/good/07.png: it is empty",
     ]
     (said,) = (line for line in lines if line.startswith("The energy distance"))
@@ -247,17 +248,20 @@ def test_a_twin_with_another_beta_is_compared(place, vae):
     assert "Comparison model with beta 0" in page
     assert (place / "report/latent_compared.png").is_file()
 
-    # The same again by hand: the twin has all that the model has, but for beta.
+    # The same again by hand: only beta differs.
     model = vae_anomaly.load("plate.vae")
-    source = open_images("plate", fitting=True)
-    twin = clone(model).set_params(beta=0.0).fit(ImageSchema(12, 16, 1).read(source)[0])
+    with open_source("plate", model.model_.encoder, fitting=True) as source:
+        pixels = np.concatenate([batch.records for batch in source.batches()])
+    other = clone(model).set_params(beta=0.0).fit(pixels)
     good = np.stack([np.asarray(Image.open(f"plate/test/good/{i}.png")) for i in range(8)])
-    for detector in (model, twin):
+    for detector in (model, other):
         assert f"{prior_fit(detector.transform(good)[:, :8], 0).energy:.3g}" in said
 
 
 def test_a_model_made_in_python_takes_folders(place, vae):
-    vae_anomaly.save(vae_anomaly.load("plate.vae"), "bare.vae")
+    model = vae_anomaly.load("plate.vae").model_
+    bare = replace(model, encoder=replace(model.encoder, resize=None))
+    vae_anomaly.save(vae_anomaly.VAEDetector.from_model(bare), "bare.vae")
     assert vae("score plate.vae plate/test -o a.csv")[0] == 0
     assert vae("score bare.vae plate/test -o b.csv")[0] == 0
     assert (place / "a.csv").read_bytes() == (place / "b.csv").read_bytes()
@@ -265,9 +269,9 @@ def test_a_model_made_in_python_takes_folders(place, vae):
 
 
 def test_progress_tells_the_speed_and_the_time_left(capsys, monkeypatch):
-    monkeypatch.setattr("vae_anomaly.cli.console.SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("vae_anomaly.pipeline.progress.SECONDS_BETWEEN_LINES", 0.0)
     clock = iter([0.0, 0.0, 2.0, 2.0, 2.0])
-    monkeypatch.setattr("vae_anomaly.cli.console.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("vae_anomaly.pipeline.progress.time.monotonic", lambda: next(clock))
     with Console().progress("training", 30, unit="images", each=128) as update:
         update(10, "loss 1.5 nats")
     said = "training: 10 of 30, loss 1.5 nats, 640 images/s, 4 s left\n"
@@ -310,7 +314,7 @@ def test_fit_goes_on_without_broken_images(place, vae):
         (place / f"plate/train/good/{i:02}.png").write_bytes(b"")
     code, _, lines = vae("fit plate -o m.vae --max-steps 2 --false-alarm-rate 0.2")
     assert code == 6
-    assert lines[1] == "training on 48 images of 12 x 16 pixels, grey, stretched"
+    assert lines[1] == "fitting on 48 images of 12 x 16 pixels, grey, stretched"
     assert "skipped 12 of 60 images:" in lines
     assert lines[-1] == "  and 2 more"
 
@@ -352,15 +356,15 @@ REFUSED = [
     (
         "score plate.vae t.csv -o out",
         3,
-        "t.csv is a table, but the model was fitted on images. Give it a folder of images, or",
+        "t.csv holds a table, but the model was fitted on images. Give it images, or fit a model",
     ),
-    ("evaluate plate.vae t.csv -o out", 3, "t.csv is a table, but the model was fitted on"),
+    ("evaluate plate.vae t.csv -o out", 3, "t.csv holds a table, but the model was fitted on"),
     (
         "score t.vae plate -o out",
         3,
-        "plate holds images, but the model t.vae was fitted on a table. Give it a table, or fit",
+        "plate holds images, but the model was fitted on a table. Give it a table, or fit a model",
     ),
-    ("evaluate t.vae plate -o out", 3, "plate holds images, but the model t.vae was fitted on"),
+    ("evaluate t.vae plate -o out", 3, "plate holds images, but the model was fitted on"),
     ("fit plate -o out --ignore a", 2, "--ignore is for tables; plate holds images."),
     ("fit plate -o out --id-column a", 2, "--id-column is for tables; plate holds images."),
     ("score plate.vae plate -o out --explain 2", 2, "--explain is for tables; plate holds"),
@@ -383,7 +387,7 @@ REFUSED = [
         5,
         "Cannot read missing: there is no such file.",
     ),
-    ("evaluate plate.vae plate -o out --compare-beta 0 --training bad", 3, "bad: none of 1 pictu"),
+    ("evaluate plate.vae plate -o out --compare-beta 0 --training bad", 3, "bad: none of 1 image"),
     (
         "evaluate plate.vae one -o plate/report --compare-beta 0 --training plate",
         2,

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from vae_anomaly import load
-from vae_anomaly.cli.finishing import finishing
+from vae_anomaly.pipeline.interrupt import stop_on_interrupt
 
 ROOT = Path(__file__).parent.parent
 # A learning rate at which nothing improves fast, and so nothing stops early.
 SLOW = ("--max-steps", "1000000", "--learning-rate", "1e-6", "--latent-dim", "2")
 TABLE, IMAGES = "normal.csv", "images.npy"
-BEGINS = {TABLE: "fitting on", IMAGES: "training on"}
+BEGINS = {TABLE: "fitting on", IMAGES: "fitting on"}
 
 
 def read_until(process, start):
@@ -82,7 +82,7 @@ def test_the_best_weights_so_far_are_kept_if_asked(place, fit, data):
     assert 0 < steps < 1_000_000
     lines = err.splitlines()
     assert lines[0] == (
-        "ending after this round of training; Ctrl-C again stops at once and leaves nothing"
+        "ending after this validation interval; Ctrl-C again stops at once and leaves nothing"
     )
     words = f"interrupted after {steps:,} of 1,000,000 steps: kept the best weights so far"
     assert words in lines
@@ -106,7 +106,7 @@ def test_a_second_interrupt_stops_at_once_and_leaves_nothing(place, fit):
     # Steps that take long: the second signal comes before the round ends.
     process = fit(IMAGES, "--keep-partial", "--architecture", "conv", "--members", "8")
     process.send_signal(signal.SIGINT)
-    read_until(process, "ending after this round")
+    read_until(process, "ending after this validation")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "interrupted\n")
@@ -117,7 +117,7 @@ def test_the_first_is_noted_and_the_second_heard():
     heard = []
     before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
     try:
-        with finishing() as told:
+        with stop_on_interrupt() as told:
             assert not told()
             signal.raise_signal(signal.SIGINT)
             assert told()
@@ -134,7 +134,7 @@ def test_other_threads_get_no_signals():
     told = []
 
     def work():
-        with finishing() as interrupted:
+        with stop_on_interrupt() as interrupted:
             told.append(interrupted())
 
     thread = threading.Thread(target=work)

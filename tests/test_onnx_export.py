@@ -158,7 +158,7 @@ def test_the_command_writes_the_graph_and_scores_with_it(tmp_path: Path) -> None
 
 
 def test_engines_are_named_alike_on_the_command_line() -> None:
-    from vae_anomaly.cli.options import ENGINE_NAMES
+    from vae_anomaly.names import ENGINES as ENGINE_NAMES
 
     assert ENGINE_NAMES == ENGINES
 

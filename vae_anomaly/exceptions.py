@@ -8,6 +8,7 @@
     ├── ModelFileError    (ValueError)         a file that is not a valid model
     ├── CheckpointError   (ValueError)         a checkpoint that is damaged, or of another fit
     ├── OutputError       (OSError)            an output that could not be written
+    ├── ResourceError     (MemoryError)        less memory than the work is known to need
     └── DivergenceError   (ArithmeticError)    a loss or weight that is not finite
 
 Each also derives from the built-in exception of its cause. Messages state what was
@@ -21,6 +22,7 @@ __all__ = [
     "ModelFileError",
     "OutputError",
     "ParameterError",
+    "ResourceError",
     "VAEAnomalyError",
 ]
 
@@ -47,6 +49,10 @@ class CheckpointError(VAEAnomalyError, ValueError):
 
 class OutputError(VAEAnomalyError, OSError):
     """An output could not be written; a file that existed before is unchanged."""
+
+
+class ResourceError(VAEAnomalyError, MemoryError):
+    """Less memory than the work is known to need."""
 
 
 class DivergenceError(VAEAnomalyError, ArithmeticError):

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
-from vae_anomaly.data.image.schema import ImageSchema
 
 from vae_anomaly import VAEDetector, save
 from vae_anomaly.cli import run
@@ -46,7 +45,7 @@ def models(tmp_path_factory):
     save(VAEDetector(**options).fit(table), folder / "flow.vae")
     save(VAEDetector(**options).fit(rows), folder / "by_place.vae")
     images = rng.randint(100, 156, size=(40, 12, 16, 1), dtype=np.uint8)
-    save(VAEDetector(**options).fit(images), folder / "plate.vae", ImageSchema(12, 16, 1))
+    save(VAEDetector(**options).fit(images), folder / "plate.vae")
     return folder
 
 

@@ -154,7 +154,7 @@ def test_any_column_name_is_accepted_and_escaped_case_81(
     model: Path, raw: bytes, name: str
 ) -> None:
     """A name is any text; output escapes it."""
-    from vae_anomaly.cli.describing import describe_model
+    from vae_anomaly.pipeline.description import describe_model
 
     model.write_bytes(settings(feature_names=[name, "b"])(raw))
     assert list(load(model).feature_names_in_) == [name, "b"]

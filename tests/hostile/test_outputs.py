@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from vae_anomaly.cli.exits import Exit, code_after
+from vae_anomaly.cli.errors import Exit, code_after
 
 ROOT = Path(__file__).parent.parent.parent
 SCORE = "score flow.vae good.csv -o out.csv"
@@ -64,7 +64,7 @@ def test_refused_before_any_work(place, vae, case):
 
 
 def test_the_files_that_a_report_may_replace_are_those_it_writes():
-    from vae_anomaly.cli.checks import REPORT_FILES
+    from vae_anomaly.names import REPORT_FILES
     from vae_anomaly.report.render import figure_names
 
     assert set(REPORT_FILES) == {"report.html", *(f"{name}.png" for name in figure_names())}

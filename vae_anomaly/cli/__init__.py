@@ -1,8 +1,7 @@
-"""The command line. Commands parse, call the library, and echo.
+"""Command line: commands parse their options, call the pipeline, and print.
 
-Nothing but click is imported until a command runs: ``--help`` is instant.
-Standard output carries data only; what is said to people goes to standard
-error.
+Nothing but click is imported until a command runs, so ``--help`` is instant. Standard output
+carries only data; messages to people go to standard error.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ from typing import NoReturn
 import click
 
 from vae_anomaly.cli.commands import cli
-from vae_anomaly.cli.exits import Exit, code_after, open_missing_streams, report, terminable
+from vae_anomaly.cli.errors import Exit, code_after, open_missing_streams, report
+from vae_anomaly.pipeline.interrupt import raising_signals
 
 __all__ = ["main", "run"]
 
@@ -25,26 +25,19 @@ PROGRAM = "vae-anomaly"
 def main() -> NoReturn:
     """Run the command line of this process and exit."""
     open_missing_streams()
-    if "_VAE_ANOMALY_COMPLETE" in os.environ:  # a shell asks how to complete a word
+    if "_VAE_ANOMALY_COMPLETE" in os.environ:  # a shell asks for completions
         cli.main(prog_name=PROGRAM)
     sys.exit(run(sys.argv[1:]))
 
 
 def run(args: Sequence[str]) -> int:
-    """Run a command line and return its exit code, see `Exit`; no exception leaves.
+    """Run the words after the name of the program, and return the exit code, see `Exit`.
 
-    Parameters
-    ----------
-    args : sequence of str
-        Without the name of the program.
-
-    Returns
-    -------
-    int
+    No exception leaves this function.
     """
     words = list(args) or ["--help"]
     try:
-        with terminable(), cli.make_context(PROGRAM, words.copy()) as context:
+        with raising_signals(), cli.make_context(PROGRAM, words.copy()) as context:
             code = cli.invoke(context)
             sys.stdout.flush()
     except click.exceptions.Exit as done:

@@ -1,53 +1,70 @@
-"""What commands say to people, all of it on standard error."""
+"""Messages and progress on standard error."""
 
 from __future__ import annotations
 
-import os
 import sys
-import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any, Protocol
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from vae_anomaly.cli.checks import check_room_for_tensorflow
-from vae_anomaly.cli.exits import say, stop_if_told
+from vae_anomaly.cli.errors import say
+from vae_anomaly.pipeline.interrupt import check_signals
+from vae_anomaly.pipeline.progress import (
+    Progress,
+    Update,
+    no_progress,
+    progress_bar,
+    progress_lines,
+)
+from vae_anomaly.pipeline.startup import has_started, start_tensorflow
 
-__all__ = ["Console", "Update"]
+if TYPE_CHECKING:
+    from vae_anomaly.data.base import Source
+    from vae_anomaly.model.model import Model
 
-SECONDS_BETWEEN_LINES = 5.0
+__all__ = ["Console"]
 
-
-class Update(Protocol):
-    """Tell how far the work is."""
-
-    def __call__(self, done: int, detail: str = "") -> None:
-        """Tell how far the work is."""
+MAX_LISTED_SKIPPED = 10
 
 
 class Console:
-    """Say things, or not, if `quiet`; errors are always said, elsewhere.
+    """Messages to people; nothing but errors, which are written elsewhere, if `quiet`.
 
     Parameters
     ----------
     quiet : bool
     debug : bool
-        Let TensorFlow talk.
+        Show the messages of TensorFlow as well.
     """
 
     def __init__(self, *, quiet: bool = False, debug: bool = False) -> None:
-        self.quiet, self.debug = quiet, debug
+        self.quiet = quiet
+        self.debug = debug
 
-    def say(self, text: str) -> None:
-        """Write a line for people."""
+    def say(self, *lines: str) -> None:
+        """Write lines for people."""
         if not self.quiet:
-            say(text)
+            for line in lines:
+                say(line)
+
+    def list_skipped(self, source: Source, purpose: str = "") -> None:
+        """List records that were not readable in the last reading, or only in part."""
+        self.say(*source.reading_notes())
+        count = len(source.skipped)
+        if count:
+            self.say(f"skipped {count:,} of {source.n_records:,} {source.unit}s{purpose}:")
+        for name, reason in source.skipped[:MAX_LISTED_SKIPPED]:
+            self.say(f"  {name if name.isprintable() else repr(name)}: {reason}")
+        if count > MAX_LISTED_SKIPPED:
+            self.say(f"  and {count - MAX_LISTED_SKIPPED:,} more")
 
     @contextmanager
     def warnings(self) -> Iterator[None]:
-        """Show our own warnings as a line each, and nobody else's."""
+        """Show the warnings of this package as a line each, and no others."""
 
         def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
             if category.__module__.startswith("vae_anomaly"):
@@ -58,29 +75,22 @@ class Console:
             warnings.showwarning = show
             yield
 
-    def start_engine(self, detector: Any) -> None:
-        """Start TensorFlow if the networks of a fitted detector run in it."""
-        if detector.model_.network.needs_tensorflow:
+    def start_engine(self, model: Model) -> None:
+        """Start TensorFlow if the networks of a model run in it."""
+        if model.network.needs_tensorflow:
             self.start_tensorflow()
 
     def start_tensorflow(self) -> None:
-        """Import TensorFlow and wake its devices, both without its chatter.
+        """Import TensorFlow and initialise its devices, without its messages.
 
-        It takes seconds, so that this comes after all that may refuse a
-        command. What its C++ side logs this early obeys no setting.
+        This takes seconds, so it comes after everything that may refuse a command.
         """
-        if "vae_anomaly.training.loop" in sys.modules:
+        if has_started():
             return
-        check_room_for_tensorflow()
         waits = not self.quiet and sys.stderr.isatty()
         if waits:
             click.echo("starting TensorFlow ...", nl=False, err=True)
-        with nullcontext() if self.debug else _muted_stderr():
-            import tensorflow as tf
-
-            import vae_anomaly.training.loop  # noqa: F401 - brings Keras and what else takes time
-
-            tf.constant(0.0)
+        start_tensorflow(muted=not self.debug)
         if waits:
             click.echo("\r\x1b[K", nl=False, err=True)
 
@@ -88,116 +98,15 @@ class Console:
     def progress(
         self, work: str, total: int | None, *, unit: str = "", each: int = 1
     ) -> Iterator[Update]:
-        """Show a bar on a terminal, else a line every five seconds.
+        """Show a bar on a terminal, else lines; see `pipeline.progress.Progress`.
 
-        Parameters
-        ----------
-        work : str
-            What is being done: "training".
-        total : int or None
-            Value of `done` at the end, if it is known.
-        unit : str, optional
-            What the speed is to be counted in: "images".
-        each : int, default=1
-            How many of them a step of `done` is.
-
-        Yields
-        ------
-        Update
+        Each step checks for a signal whose exception was swallowed.
         """
-        if self.quiet:
-            yield _stoppable(_ignore)
-        elif sys.stderr.isatty():
-            with _bar(work, total) as update:
-                yield _stoppable(_paced(update, unit, each) if unit else update)
-        else:
-            lines = self._lines(work, total)
-            yield _stoppable(_paced(lines, unit, each, total) if unit else lines)
+        shown: Progress = progress_bar if sys.stderr.isatty() else partial(progress_lines, self.say)
+        with (no_progress if self.quiet else shown)(work, total, unit=unit, each=each) as update:
 
-    def _lines(self, work: str, total: int | None) -> Update:
-        last = time.monotonic()
-        end = "" if total is None else f" of {total:,}"
+            def checked(done: int, detail: str = "") -> None:
+                check_signals()
+                update(done, detail)
 
-        def update(done: int, detail: str = "") -> None:
-            nonlocal last
-            if time.monotonic() - last >= SECONDS_BETWEEN_LINES and done != total:
-                last = time.monotonic()
-                self.say(f"{work}: {done:,}{end}{', ' if detail else ''}{detail}")
-
-        return update
-
-
-@contextmanager
-def _muted_stderr() -> Iterator[None]:
-    """Send what the process writes to standard error nowhere, below Python as well."""
-    sys.stderr.flush()
-    before = os.dup(2)
-    try:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        os.close(nowhere)
-        yield
-    finally:
-        os.dup2(before, 2)
-        os.close(before)
-
-
-def _stoppable(update: Update) -> Update:
-    """Let each step of the work notice a signal that was swallowed on its way."""
-
-    def stoppable(done: int, detail: str = "") -> None:
-        stop_if_told()
-        update(done, detail)
-
-    return stoppable
-
-
-def _paced(update: Update, unit: str, each: int, total: int | None = None) -> Update:
-    """Add the speed to what is said, and with `total` the time left, which a bar has already."""
-    start, before = time.monotonic(), 0
-    first = True
-
-    def paced(done: int, detail: str = "") -> None:
-        nonlocal start, before, first
-        now = time.monotonic()
-        seconds, gained = max(now - start, 1e-9), done - before
-        words = [detail] if detail else []
-        words.append(f"{gained * each / seconds:,.0f} {unit}/s")
-        if total is not None and gained:
-            words.append(f"{seconds * (total - done) / gained:,.0f} s left")
-        update(done, ", ".join(words))
-        if first:  # what goes on from a checkpoint begins in the middle
-            start, before, first = now, done, False
-
-    return paced
-
-
-def _ignore(done: int, detail: str = "") -> None:
-    pass
-
-
-@contextmanager
-def _bar(work: str, total: int | None) -> Iterator[Update]:
-    from rich.console import Console as RichConsole
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[detail]}"),
-    )
-    with Progress(*columns, console=RichConsole(stderr=True), transient=True) as progress:
-        task = progress.add_task(work, total=total, detail="")
-
-        def update(done: int, detail: str = "") -> None:
-            progress.update(task, completed=done, detail=detail)
-
-        yield update
+            yield checked

@@ -1,157 +1,414 @@
-"""What commands share, and the options about thresholds."""
+"""Options of the commands, in groups; those of one modality form a group of their own.
+
+The option names of a modality are also listed in its `data.base.Modality.options`: a command
+refuses those that another modality has.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, TypeVar
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
-from vae_anomaly.cli.console import Console
+from vae_anomaly import names
+
+if TYPE_CHECKING:
+    from vae_anomaly.data.base import Modality
+    from vae_anomaly.training.checkpoint import Checkpoint
 
 __all__ = [
     "CRITERIA",
-    "ENGINE",
-    "ENGINE_NAMES",
-    "FALSE_ALARM_RATE",
-    "FDR",
-    "ID_COLUMN",
+    "EVALUATE",
+    "FIT",
     "INPUT",
-    "P_VALUES",
-    "SCORE_NAMES",
-    "STRICT_IMAGES",
-    "common",
-    "examples",
-    "labelled_thresholds",
+    "RECALIBRATE",
+    "SCORE",
+    "Value",
+    "bytes_of",
+    "chosen_modality",
+    "flag",
+    "given_options",
+    "output_option",
 ]
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Value: TypeAlias = Any
+"""Value, type or default of an option."""
+
+Command = TypeVar("Command", bound=Callable[..., Value])
+Decorator: TypeAlias = Callable[[Value], Value]
 
 INPUT = click.Path()
-"""No check by click: a missing file is exit 5 with our sentence, not wrong usage."""
+"""Not checked by click: a missing file is exit 5 with a sentence of ours, not wrong usage."""
 
+MAX_SIZE_LENGTH = 40
+"""Characters of a size of memory."""
 
-def examples(*lines: str) -> str:
-    """Spell examples below the options of a command, with click's mark against filling lines."""
-    return "\n".join(
-        ["\b", "Examples:" if len(lines) > 1 else "Example:", *(f"  {x}" for x in lines)]
-    )
-
-
-def common(command: Command) -> Any:
-    """Add --quiet and --debug, and hand the command its console."""
-
-    @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-    @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-    @wraps(command)
-    def run(*args: Any, quiet: bool, debug: bool, **kwargs: Any) -> Any:
-        # TensorFlow reads these when it is imported, later than this.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # others use the GPU as well
-        os.environ["KERAS_BACKEND"] = "tensorflow"
-        import logging
-
-        if not debug:  # that it found no folder for its cache is nobody's business
-            logging.getLogger("matplotlib").setLevel(logging.ERROR)
-        console = Console(quiet=quiet, debug=debug)
-        with console.warnings():
-            return command(console, *args, **kwargs)
-
-    return run
-
-
-SCORE_NAMES = (
-    "auto",
-    "exemplar",
-    "elbo",
-    "importance_weighted",
-    "reconstruction",
-    "kl",
-    "typicality",
-    "latent_distance",
-)
-"""What scores offers; it costs the import of NumPy. A test compares them."""
-
-ID_COLUMN = click.option(
-    "--id-column", metavar="NAME", help="Column that identifies a row; it is not scored."
-)
-STRICT_IMAGES = "Refuse images that cannot be read; else they are passed over, and named."
+SIZE = re.compile(r"(\d+\.?\d*|\.\d+) ?([KMGT])(I?)B", re.ASCII | re.IGNORECASE)
 
 SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
+POSITIVE = click.FloatRange(0, min_open=True)
 
-FALSE_ALARM_RATE = click.option(
-    "--false-alarm-rate",
-    type=SHARE,
-    help="Share of normal rows that may be flagged.  [default: that of MODEL]",
+
+def image_size_of(text: str) -> tuple[int, int]:
+    """Return the height and width of "48x64", or of the square "64"."""
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isascii() and side.isdecimal() for side in sides):
+        raise click.BadParameter(
+            f"expected a height and a width, such as 48x64, or one number, got {text!r}."
+        )
+    return int(sides[0]), int(sides[-1])
+
+
+def bytes_of(text: str) -> int:
+    """Return the bytes of a size; the units KiB, MiB and so on are powers of 1,024.
+
+    Examples
+    --------
+    >>> bytes_of("1.5GB"), bytes_of("512 mib")
+    (1500000000, 536870912)
+    """
+    found = SIZE.fullmatch(text.strip())
+    if found is None or len(text) > MAX_SIZE_LENGTH:
+        raise click.BadParameter(
+            f"expected a size such as 2GB, 1.5GiB or 900MB, got {text[:MAX_SIZE_LENGTH]!r}."
+        )
+    number, unit, binary = found.groups()
+    step = 1024 if binary else 1000
+    size = int(float(number) * step ** (1 + "KMGT".index(unit.upper())))
+    if size == 0:
+        raise click.BadParameter(f"expected more than nothing, such as 2GB, got {text!r}.")
+    return size
+
+
+def checkpoint_in(folder: str) -> Checkpoint:
+    """Return the checkpoint in a directory, if it can be written to."""
+    from vae_anomaly.training.checkpoint import Checkpoint
+
+    checkpoint = Checkpoint(folder)
+    checkpoint.check()
+    return checkpoint
+
+
+# ------------------------------------------------------------------------------- groups
+
+
+def option(name: str, explanation: str, type: Value = None, **given: Value) -> Decorator:  # noqa: A002
+    """Return an option; its default is shown unless it is False or None."""
+    shown = given.get("default") is not None
+    return click.option(name, type=type, help=explanation, show_default=shown, **given)
+
+
+def switch(name: str, explanation: str) -> Decorator:
+    """Return an option without a value."""
+    return click.option(name, is_flag=True, help=explanation)
+
+
+def with_options(*options: Decorator) -> Callable[[Command], Command]:
+    """Return a decorator that adds options to a command, in this order."""
+
+    def add(command: Command) -> Command:
+        for one in reversed(options):
+            command = one(command)
+        return command
+
+    return add
+
+
+def output_option(metavar: str, explanation: str, default: str | None = None) -> Decorator:
+    """Return the option -o, which is required unless it has a default."""
+    given: dict[str, Value] = {"required": True}
+    if default is not None:
+        given = {"default": default, "show_default": True}
+    return click.option("-o", "--output", metavar=metavar, help=explanation, **given)
+
+
+ID_COLUMN = option("--id-column", "Column that identifies a row; it is not scored.", metavar="NAME")
+STRICT_IMAGES = switch("--strict", "Refuse images that cannot be read; else they are skipped.")
+
+TABLE_FIT = (
+    option("--ignore", "Column to leave out; may be repeated.", metavar="NAME", multiple=True),
+    option("--id-column", "Column that identifies a row; left out as well.", metavar="NAME"),
+    option(
+        "--memory-limit",
+        "Memory to stay below, such as 2GB. Of a table with more rows than fit, rows drawn at "
+        "random are learned from; all are checked.",
+        bytes_of,
+        metavar="SIZE",
+    ),
 )
 
-FDR = click.option(
-    "--fdr",
-    type=SHARE,
-    metavar="SHARE",
-    help="Choose the threshold for this DATA so that at most this share of what is flagged is "
-    "expected to be normal (Benjamini-Hochberg). DATA is scored twice.",
+IMAGE_FIT = (
+    option(
+        "--image-size",
+        "Pixels that images are brought to.  [default: their median size, within 32]",
+        image_size_of,
+        metavar="HxW|N",
+    ),
+    option(
+        "--resize",
+        "How; letterbox keeps the proportions.  [default: stretch]",
+        click.Choice(names.RESIZES),
+    ),
+    option(
+        "--smoothing",
+        "Smooth images by so much.  [default: 1/28 of their longer side; 0 for conv]",
+        click.FloatRange(0),
+        metavar="PIXELS",
+    ),
+    option(
+        "--shift",
+        "Learn from images shifted by so much as well.  [default: as --smoothing]",
+        click.FloatRange(0),
+        metavar="PIXELS",
+    ),
+    STRICT_IMAGES,
 )
 
-P_VALUES = click.option(
-    "--p-values",
-    is_flag=True,
-    help="Add p_value: the share of the model's calibration rows that are as strange.",
+FIT = with_options(
+    *TABLE_FIT,
+    *IMAGE_FIT,
+    option(
+        "--false-alarm-rate", "Share of normal rows that may be flagged.  [default: 0.01]", SHARE
+    ),
+    option(
+        "--contamination",
+        "Flag this share of the training rows instead.",
+        click.FloatRange(0, 0.5, min_open=True),
+    ),
+    option(
+        "--score",
+        "What the anomaly score is; auto is exemplar for tables, elbo for images.",
+        click.Choice(("auto", *names.SCORES)),
+        default="auto",
+    ),
+    option(
+        "--architecture",
+        "Structure of the networks; conv and conv_bn are for images.",
+        click.Choice(("auto", *names.ARCHITECTURES)),
+        default="auto",
+    ),
+    option(
+        "--likelihood",
+        "Distribution of a column; heteroscedastic for noise that differs from row to row, "
+        "student_t for outliers, discretized_logistic for counts and codes, bernoulli for values "
+        "in [0, 1].",
+        click.Choice(names.LIKELIHOODS),
+        default="gaussian",
+    ),
+    option(
+        "--beta",
+        "Weight of the KL divergence; 0 makes a plain autoencoder.",
+        click.FloatRange(0),
+        default=1.0,
+    ),
+    option(
+        "--prior",
+        "What latent codes are scored against: those of training rows, or N(0, I).",
+        click.Choice(names.PRIORS),
+        default="aggregated",
+    ),
+    option(
+        "--latent-dim",
+        "Latent dimensions; those not needed go unused.  [default: 32, for images 8]",
+        click.IntRange(1),
+    ),
+    option(
+        "--members",
+        "Networks whose scores are averaged.  [default: 4; 1 for conv]",
+        click.IntRange(1),
+    ),
+    option(
+        "--optimizer", "Rule of the gradient steps.", click.Choice(names.OPTIMIZERS), default="adam"
+    ),
+    option(
+        "--learning-rate",
+        "Of the optimizer; lower it if training diverges.",
+        POSITIVE,
+        default=1e-3,
+    ),
+    option("--max-steps", "Gradient steps.", click.IntRange(1), default=3000),
+    option(
+        "--random-state",
+        "Seed: the same data and seed give the same model.",
+        click.IntRange(0, 2**32 - 1),
+        default=0,
+    ),
+    switch(
+        "--keep-partial",
+        "On Ctrl-C in training, keep the best weights so far; a second one leaves nothing.",
+    ),
+    option(
+        "--checkpoint",
+        "Keep the state of training in DIR; after a crash the same command resumes from there.",
+        checkpoint_in,
+        metavar="DIR",
+    ),
+)
+
+SCORE = with_options(
+    ID_COLUMN,
+    option(
+        "--explain",
+        "Add the K columns that contribute most to each row's score.",
+        click.IntRange(1),
+        metavar="K",
+    ),
+    option(
+        "--score",
+        "Another score than the model was fitted with; is_anomaly is then left out.",
+        click.Choice(names.SCORES),
+    ),
+    option(
+        "--also",
+        "A further score, in a column of its own, score_NAME. May be given several times.",
+        click.Choice(names.SCORES),
+        multiple=True,
+    ),
+    switch(
+        "--strict", "Refuse columns that the model does not know, and images that cannot be read."
+    ),
+    switch(
+        "--p-values",
+        "Add p_value: the share of the model's calibration rows that are as anomalous.",
+    ),
+    option(
+        "--fdr",
+        "Choose the threshold for this DATA so that at most this share of what is flagged is "
+        "expected to be normal (Benjamini-Hochberg). DATA is scored twice.",
+        SHARE,
+        metavar="SHARE",
+    ),
+    option(
+        "--engine",
+        "What runs the networks; auto is numpy for dense ones, else tensorflow.",
+        click.Choice(names.ENGINES),
+        default="auto",
+    ),
+)
+
+LABELLED = (
+    option(
+        "--cost-miss",
+        "What an anomaly that is not flagged costs: also show the cheapest threshold on DATA.  "
+        "[default with --cost-false-alarm: 1]",
+        POSITIVE,
+        metavar="COST",
+    ),
+    option(
+        "--cost-false-alarm",
+        "What a normal row that is flagged costs.  [default with --cost-miss: 1]",
+        POSITIVE,
+        metavar="COST",
+    ),
+    option(
+        "--min-recall",
+        "Also show the highest threshold that finds this share of the anomalies.",
+        click.FloatRange(0, 1, min_open=True),
+        metavar="SHARE",
+    ),
+    option(
+        "--min-precision",
+        "Also show the threshold that finds most while this share of what it flags is right.",
+        click.FloatRange(0, 1, min_open=True),
+        metavar="SHARE",
+    ),
+    option(
+        "--f-beta",
+        "Also show the threshold of the greatest F-beta; 1 weighs recall and precision alike, "
+        "2 recall more.",
+        POSITIVE,
+        metavar="BETA",
+    ),
 )
 
 CRITERIA = ("cost_miss", "cost_false_alarm", "min_recall", "min_precision", "f_beta")
-"""Names of the options below."""
+"""Names of the options above."""
 
-LABELLED = (
-    click.option(
-        "--cost-miss",
-        type=click.FloatRange(0, min_open=True),
-        metavar="COST",
-        help="What an anomaly that is not flagged costs: also show the cheapest threshold on DATA. "
-        " [default with --cost-false-alarm: 1]",
-    ),
-    click.option(
-        "--cost-false-alarm",
-        type=click.FloatRange(0, min_open=True),
-        metavar="COST",
-        help="What a normal row that is flagged costs.  [default with --cost-miss: 1]",
-    ),
-    click.option(
-        "--min-recall",
-        type=click.FloatRange(0, 1, min_open=True),
-        metavar="SHARE",
-        help="Also show the highest threshold that finds this share of the anomalies.",
-    ),
-    click.option(
-        "--min-precision",
-        type=click.FloatRange(0, 1, min_open=True),
-        metavar="SHARE",
-        help="Also show the threshold that finds most while this share of what it flags is right.",
-    ),
-    click.option(
-        "--f-beta",
-        type=click.FloatRange(0, min_open=True),
+TABLE_EVALUATE = (
+    option("--label-column", "Column that tells normal rows from anomalies.", metavar="NAME"),
+    ID_COLUMN,
+)
+
+IMAGE_EVALUATE = (
+    option(
+        "--compare-beta",
+        "Compare the latent codes of images with those of a comparison model, fitted like MODEL "
+        "but with this weight of the KL divergence, on --training.",
+        click.FloatRange(0),
         metavar="BETA",
-        help="Also show the threshold of the greatest F-beta; 1 weighs recall and precision alike, "
-        "2 recall more.",
     ),
+    option(
+        "--training",
+        "Images that MODEL was fitted on; the comparison model learns from them.",
+        INPUT,
+        metavar="DATA",
+    ),
+    STRICT_IMAGES,
+)
+
+EVALUATE = with_options(
+    *TABLE_EVALUATE,
+    *IMAGE_EVALUATE,
+    option(
+        "--normal-label",
+        "Label of normal rows; may be repeated.  [default: 0, false, no, normal, good, ok, "
+        "negative or benign, in any case]  Or subfolder or label of normal images.  [default: "
+        "good, normal or ok]",
+        multiple=True,
+        metavar="VALUE",
+    ),
+    option("--title", "Title of the report.", default="Anomaly report"),
+    option("--top", "Most anomalous rows or images to show.", click.IntRange(1, 100), default=10),
+    *LABELLED,
+)
+
+RECALIBRATE = with_options(
+    option(
+        "--false-alarm-rate",
+        "Share of normal rows that may be flagged.  [default: that of MODEL]",
+        SHARE,
+    ),
+    STRICT_IMAGES,
 )
 
 
-def labelled_thresholds(command: Command) -> Command:
-    """Add the options that ask for other thresholds, where there are labels to judge them by."""
-    for option in reversed(LABELLED):
-        command = option(command)
-    return command
+# ------------------------------------------------------------------------- of a modality
 
 
-ENGINE_NAMES = ("auto", "numpy", "onnx", "tensorflow")
-ENGINE = click.option(
-    "--engine",
-    type=click.Choice(ENGINE_NAMES),
-    default="auto",
-    show_default=True,
-    help="What runs the networks; auto is numpy for dense ones, else tensorflow.",
-)
+def flag(name: str) -> str:
+    """Return the option of a parameter: "--p-values" of "p_values"."""
+    return f"--{name.replace('_', '-')}"
+
+
+def given_options(
+    given: Mapping[str, Value], names: Iterable[str] | None = None
+) -> dict[str, Value]:
+    """Return the options that have a value, or those of some names."""
+    return {
+        name: given[name]
+        for name in (given if names is None else names)
+        if given.get(name) not in ((), None) and given[name] is not False
+    }
+
+
+def chosen_modality(data: str, given: Mapping[str, Value], names: Iterable[str]) -> Modality:
+    """Return the modality of the data in a path, and refuse options that only another one has.
+
+    Parameters
+    ----------
+    data : str
+    given : mapping of str to object
+    names : iterable of str
+        Names of the options that not every modality has.
+    """
+    from vae_anomaly.data.registry import DEFAULT, MODALITIES, modality, modality_of
+
+    chosen = modality_of(data)
+    foreign = [name for name in given_options(given, names) if name not in chosen.options]
+    for owner in map(modality, MODALITIES) if foreign else ():
+        for name in filter(owner.options.__contains__, foreign):
+            holds = "does not hold any" if chosen.name == DEFAULT else f"holds {chosen.name}s"
+            raise click.UsageError(f"{owner.options[name]} is for {owner.name}s; {data} {holds}.")
+    return chosen

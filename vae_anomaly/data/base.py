@@ -454,5 +454,8 @@ class Modality(Protocol):
     def bind(self, encoder: Encoder, source: Source) -> Encoder:
         """Return the encoder with the settings of the source that it was fitted on."""
 
+    def describe(self, facts: Mapping[str, Json]) -> Sequence[str]:
+        """Return lines about the data of a model file, from `Encoder.describe`."""
+
     def reducer(self, encoder: Encoder) -> Reducer:
         """Return a new reducer for one source."""

@@ -10,12 +10,14 @@ from vae_anomaly.metrics.threshold_search import Criteria
 from vae_anomaly.report.build import build_report
 from vae_anomaly.report.data import Context, ReportData
 from vae_anomaly.report.render import render_page, write_report
+from vae_anomaly.report.sections import context_for
 
 __all__ = [
     "Context",
     "Criteria",
     "ReportData",
     "build_report",
+    "context_for",
     "render_page",
     "write_report",
 ]

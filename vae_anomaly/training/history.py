@@ -37,7 +37,7 @@ class History:
         self.reconstruction.append(reconstruction)
         self.kl.append(kl)
 
-    def describe(self) -> str:
+    def describe(self, unit: str = "row") -> str:
         """Return the loss of the best weights as text.
 
         Examples
@@ -46,9 +46,9 @@ class History:
         'best loss on held-out rows 9.5 nats a row, after 100 steps'
         """
         if not self.held_out:
-            return f"loss {self.loss[-1]:.4g} nats a row"
+            return f"loss {self.loss[-1]:.4g} nats a {unit}"
         best = self.held_out.index(min(self.held_out))
         return (
-            f"best loss on held-out rows {self.held_out[best]:.4g} nats a row, "
+            f"best loss on held-out {unit}s {self.held_out[best]:.4g} nats a {unit}, "
             f"after {self.step[best]:,} steps"
         )

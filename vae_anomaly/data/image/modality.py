@@ -22,6 +22,7 @@ from vae_anomaly.data.base import (
 )
 from vae_anomaly.data.image.array_file import holds_array
 from vae_anomaly.data.image.encoder import ImageEncoder, shift_for
+from vae_anomaly.data.image.layout import Layout
 from vae_anomaly.data.image.pixels import as_rows
 from vae_anomaly.data.image.signatures import SIGNATURE_BYTES, is_image
 from vae_anomaly.data.registry import check_modality
@@ -119,6 +120,13 @@ class Images:
         """Return the encoder with the way in which the source resizes images."""
         resize = cast("ImageSource", source).layout.resize
         return replace(cast("ImageEncoder", encoder), resize=resize)
+
+    def describe(self, facts: Mapping[str, Json]) -> Sequence[str]:
+        """Return the shape of the images, and how files are brought to it."""
+        height, width, channels = facts["image_shape"]
+        if facts["resize"] is None:
+            return (f"images     {height} x {width} x {channels}",)
+        return (f"images     {Layout(height, width, channels, facts['resize'])}",)
 
     def reducer(self, encoder: Encoder) -> OneRowEach:
         """Return a reducer that keeps every row."""

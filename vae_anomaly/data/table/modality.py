@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
+from vae_anomaly._text import MAX_VALUE_LENGTH, shown
 from vae_anomaly._types import Json
 from vae_anomaly.data.base import (
     Array,
@@ -23,6 +24,9 @@ from vae_anomaly.data.table.encoder import TableEncoder
 from vae_anomaly.exceptions import DataError
 
 __all__ = ["MODALITY", "Tables"]
+
+NUMBERS = ("mean", "deviation", "low", "high")
+"""Properties of a column that a description shows."""
 
 SAMPLE_BYTES = 4096
 """Bytes at the start of a file of which none is NUL in a text file."""
@@ -112,6 +116,23 @@ class Tables:
     def bind(self, encoder: Encoder, source: Source) -> Encoder:
         """Return the encoder: a table has no further settings."""
         return encoder
+
+    def describe(self, facts: Mapping[str, Json]) -> Sequence[str]:
+        """Return the names and ranges of the columns, aligned."""
+        columns = facts["columns"]
+        cells = [("name", *NUMBERS, "")]
+        for column in columns:
+            name = column["name"]
+            if not name.isprintable() or len(name) > MAX_VALUE_LENGTH:
+                name = shown(name)
+            numbers = (f"{column[key]:.6g}" for key in NUMBERS)
+            cells.append((name, *numbers, "constant" if column["constant"] else ""))
+        width, *widths = [max(map(len, values)) for values in zip(*cells, strict=True)]
+        lines = [f"columns      {len(columns)}", ""]
+        for first, *rest in cells:
+            text = "  ".join(cell.rjust(n) for cell, n in zip(rest, widths, strict=True))
+            lines.append(f"{first.ljust(width)}  {text}".rstrip())
+        return lines
 
     def reducer(self, encoder: Encoder) -> OneRowEach:
         """Return a reducer that keeps every row."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from importlib import import_module
+from typing import Any
 
-from vae_anomaly.report.data import Section
+from vae_anomaly.report.data import Context, Section
 
-__all__ = ["SECTIONS", "section_for", "section_types"]
+__all__ = ["SECTIONS", "context_for", "section_for", "section_types"]
 
 SECTIONS = {
     "table": "vae_anomaly.report.sections.table",
@@ -22,6 +24,14 @@ def section_for(modality: str) -> type[Section] | None:
         return None
     section: type[Section] = import_module(path).SECTION
     return section
+
+
+def context_for(modality: str, **facts: Any) -> Context:
+    """Return the context of the section of a modality, with those facts that it has a field for."""
+    section = section_for(modality)
+    context = Context if section is None else section.context
+    names = {field.name for field in fields(context)}
+    return context(**{name: fact for name, fact in facts.items() if name in names})
 
 
 def section_types() -> tuple[type[Section], ...]:

@@ -1,15 +1,12 @@
-"""How a command ends: the exit codes, and one sentence for each error."""
+"""Exit codes, and one sentence on standard error for each error."""
 
 from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from enum import IntEnum
-from typing import Any
 
 import click
 
@@ -20,19 +17,11 @@ from vae_anomaly.exceptions import (
     ModelFileError,
     OutputError,
     ParameterError,
+    ResourceError,
 )
+from vae_anomaly.pipeline.interrupt import Terminated
 
-__all__ = [
-    "Exit",
-    "NoRoomError",
-    "Terminated",
-    "code_after",
-    "open_missing_streams",
-    "report",
-    "say",
-    "stop_if_told",
-    "terminable",
-]
+__all__ = ["Exit", "code_after", "open_missing_streams", "report", "say"]
 
 
 class Exit(IntEnum):
@@ -49,21 +38,6 @@ class Exit(IntEnum):
     CLOSED_PIPE = 141
     TERMINATED = 143
 
-
-class NoRoomError(MemoryError):
-    """Memory that is known to be too little; the text says for what."""
-
-
-class Terminated(BaseException):
-    """SIGTERM, as an exception, so that half-written files are cleaned up."""
-
-
-SIGNALS: dict[signal.Signals, type[BaseException]] = {
-    signal.SIGINT: KeyboardInterrupt,
-    signal.SIGTERM: Terminated,
-}
-
-_raised: list[type[BaseException]] = []
 
 CODES: tuple[tuple[type[BaseException], Exit], ...] = (
     (click.ClickException, Exit.USAGE),
@@ -90,7 +64,7 @@ CANNOT_READ = {
 
 
 def code_after(error: BaseException) -> Exit:
-    """Choose the exit code for what ended a command.
+    """Return the exit code for the error that ended a command.
 
     Examples
     --------
@@ -103,16 +77,16 @@ def code_after(error: BaseException) -> Exit:
         return Exit.RESOURCES
     if isinstance(error, ImportError) and _lacks_memory(error):
         return Exit.RESOURCES
-    return next((code for kind, code in CODES if isinstance(error, kind)), Exit.BUG)
+    return next((code for type_, code in CODES if isinstance(error, type_)), Exit.BUG)
 
 
 def _lacks_memory(error: ImportError) -> bool:
-    """Tell whether a library could not be loaded for want of room, as the loader words it."""
+    """Return whether a library could not be loaded for lack of memory, by the loader's words."""
     return any(words in str(error) for words in ("failed to map segment", "cannot allocate memory"))
 
 
 def report(error: BaseException, *, debug: bool) -> None:
-    """Say in one line on standard error what ended a command."""
+    """Write the error that ended a command as one line on standard error."""
     code = code_after(error)
     if debug:
         import traceback
@@ -128,7 +102,7 @@ def report(error: BaseException, *, debug: bool) -> None:
 
 
 def say(text: str) -> None:
-    """Write a line for people, if there is anywhere to write to: work does not end for it."""
+    """Write a line for people. Work goes on if standard error is closed or full."""
     with suppress(OSError):
         # A file name need not be text.
         click.echo(text.encode(errors="backslashreplace").decode(), err=True)
@@ -149,16 +123,16 @@ def _sentence(error: BaseException, code: Exit) -> str:
             return f"The system refused to go on: {words}."
         reason = CANNOT_READ.get(error.errno or 0, f"{words}.")
         return f"Cannot read {os.fsdecode(error.filename)}: {reason}"
-    if code is Exit.RESOURCES and not isinstance(error, OutputError | NoRoomError):
+    if code is Exit.RESOURCES and not isinstance(error, OutputError | ResourceError):
         return "Out of memory. Fit on fewer rows or columns, or close other programs."
     return str(error)
 
 
 def open_missing_streams() -> None:
-    """Put something in place of standard streams that the process was started without.
+    """Open replacements for standard streams that the process was started without.
 
-    Else the next file that is opened takes the number of one, and gets what is
-    printed. Nothing is read, nothing said is kept, and data cannot be written.
+    Otherwise the next file that is opened takes the number of one, and receives what is printed.
+    Nothing can be read from a replacement, messages are discarded, and data cannot be written.
     """
     for number, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
@@ -174,7 +148,7 @@ def open_missing_streams() -> None:
 
 
 def _abandon_broken_stdout() -> None:
-    """Keep Python from flushing to a closed or full standard output once more at exit."""
+    """Keep Python from flushing to a closed or full standard output again at exit."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -182,35 +156,3 @@ def _abandon_broken_stdout() -> None:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, sys.stdout.fileno())
             os.close(nowhere)
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """Raise `Terminated` where SIGTERM arrives, KeyboardInterrupt where SIGINT does."""
-
-    def stop(number: int, _: Any) -> None:
-        kind = SIGNALS[signal.Signals(number)]
-        _raised.append(kind)
-        raise kind
-
-    _raised.clear()
-    try:
-        before = {number: signal.signal(number, stop) for number in SIGNALS}
-    except ValueError:  # not the main thread, which alone gets signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def stop_if_told() -> None:
-    """Raise again what a signal raised, in case it came where Python must ignore exceptions.
-
-    A finalizer or a callback from C++ swallows them. Work that goes on after a
-    signal calls this between its steps.
-    """
-    if _raised:
-        raise _raised[-1]

@@ -1,4 +1,4 @@
-"""Tables of scores: CSV or Parquet, to a file whole or not at all, or to standard output."""
+"""Writers of result tables: CSV or Parquet, whole or not at all, or to standard output."""
 
 from __future__ import annotations
 
@@ -10,64 +10,61 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import click
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from vae_anomaly.data.cells import is_number
+from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.storage.atomic import atomic_write, output_error
 
-__all__ = ["check_format", "column_of", "score_writer"]
+__all__ = ["check_format", "result_writer"]
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
 CSV_SUFFIXES = (".csv", "")
 
 FORMULA = re.compile(r"(^|[;\t])(?=[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
-"""Where a spreadsheet would begin a formula: in a cell, or after what may part cells."""
+"""Start of a spreadsheet formula: of a cell, or after a character that may separate cells."""
 
 Write = Callable[[pa.RecordBatch], None]
 
 
 def check_format(path: str) -> None:
-    """Refuse the name of a score table whose format we cannot write.
+    """Raise if the name of a result table stands for a format that is not supported.
 
     Raises
     ------
-    click.UsageError
+    ParameterError
     """
     suffix = Path(path).suffix.lower()
     if path != "-" and suffix not in PARQUET_SUFFIXES + CSV_SUFFIXES:
-        raise click.UsageError(
+        raise ParameterError(
             f"Cannot write scores as {suffix!r}. Name a .csv or .parquet file, or - for "
             f"standard output."
         )
 
 
-SPREADSHEET_WORDS = (
+SPREADSHEET_WARNING = (
     "a ' was put before text that a spreadsheet would run as a formula. Write a .parquet file "
     "where it must be as it was."
 )
 
 
 class SpreadsheetWarning(UserWarning):
-    """Text in a CSV file is not what it was."""
+    """Text in a CSV file differs from the input."""
 
 
 @contextmanager
-def score_writer(path: str, schema: pa.Schema) -> Iterator[Write]:
-    """Open a table of scores.
+def result_writer(path: str, schema: pa.Schema) -> Iterator[Write]:
+    """Open a result table for writing.
 
     Parameters
     ----------
     path : str
         ``.parquet`` or ``.pq`` for Parquet, else CSV; "-" for standard output.
     schema : pyarrow.Schema
-        Of the batches to come.
+        Schema of the batches.
 
     Yields
     ------
@@ -104,7 +101,7 @@ def _stdout() -> Iterator[Callable[[bytes], object]]:
 
 
 def _csv(put: Callable[[bytes], object], schema: pa.Schema) -> Write:
-    """Write a line of names, and then batches: UTF-8, quoted where need be, flags as 0 and 1."""
+    """Write the column names, and return a writer of batches: UTF-8, flags as 0 and 1."""
     as_written = pa.schema(
         [
             field.with_type(pa.uint8()) if pa.types.is_boolean(field.type) else field
@@ -112,66 +109,70 @@ def _csv(put: Callable[[bytes], object], schema: pa.Schema) -> Write:
         ]
     )
     options = pa_csv.WriteOptions(include_header=False, quoting_style="none")
-    texts = [i for i, kind in enumerate(schema.types) if not _is_of_numbers(kind)]
-    told: list[bool] = []
+    texts = [i for i, dtype in enumerate(schema.types) if not _is_numeric(dtype)]
+    has_warned = False
 
     def write(batch: pa.RecordBatch) -> None:
+        nonlocal has_warned
         safe = _without_formulas(batch, texts)
-        if safe is not batch and not told:
-            told.append(True)
-            warnings.warn(SPREADSHEET_WORDS, SpreadsheetWarning, stacklevel=2)
-        batch, text = safe.cast(as_written), pa.BufferOutputStream()
+        if safe is not batch and not has_warned:
+            has_warned = True
+            warnings.warn(SPREADSHEET_WARNING, SpreadsheetWarning, stacklevel=2)
+        batch = safe.cast(as_written)
+        text = pa.BufferOutputStream()
         try:
             pa_csv.write_csv(batch, text, options)
-        except pa.ArrowInvalid:  # a text to be quoted, where pyarrow would quote them all
+        except pa.ArrowInvalid:  # text that needs quotes; pyarrow would quote all text
             columns = [column.to_pylist() for column in batch.columns]
             put(_quoted(zip(*columns, strict=True)))
         else:
             put(text.getvalue().to_pybytes())
 
-    put(_quoted([[_defused(name) for name in schema.names]]))
+    put(_quoted([[_without_formula(name) for name in schema.names]]))
     return write
 
 
-def column_of(values: NDArray[Any]) -> pa.Array:
-    """Make a column of numbers or flags, as `pyarrow.array` does, which imports pandas."""
-    kind, data = pa.from_numpy_dtype(values.dtype), np.ascontiguousarray(values)
-    if pa.types.is_boolean(kind):
-        data = np.packbits(data, bitorder="little")
-    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(data)])
-
-
 def _quoted(rows: Iterable[Sequence[object]]) -> bytes:
-    """Spell rows as CSV, with quotes where they are needed."""
+    """Return rows as CSV, with quotes where they are needed."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode()
 
 
 def _without_formulas(batch: pa.RecordBatch, texts: Sequence[int]) -> pa.RecordBatch:
-    """Defuse columns of text; the same batch if there is nothing to defuse."""
+    """Return a batch whose text columns hold no formulas; the same batch if there were none."""
     for i in texts:
-        given = batch.column(i).to_pylist()
-        safe = [_defused(value) for value in given]
+        column = batch.column(i)
+        if pa.types.is_string(column.type):  # of equal texts one is checked
+            column = column.dictionary_encode()
+            given = column.dictionary.to_pylist()
+        else:
+            given = column.to_pylist()
+        safe = [_without_formula(value) for value in given]
         if safe != given:
             field = batch.schema.field(i)
-            batch = batch.set_column(i, field, pa.array(safe, field.type))
+            if pa.types.is_dictionary(column.type) and not pa.types.is_dictionary(field.type):
+                column = pa.array(safe, field.type).take(column.indices)
+            else:
+                column = pa.array(safe, field.type)
+            batch = batch.set_column(i, field, column)
     return batch
 
 
-def _is_of_numbers(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_primitive(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind))
+def _is_numeric(dtype: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_primitive(dtype) or pa.types.is_decimal(dtype) or pa.types.is_null(dtype)
+    )
 
 
-def _defused(value: object) -> object:
-    """Put a ' before text that a spreadsheet would run as a formula.
+def _without_formula(value: object) -> object:
+    """Return a value with a ' before text that a spreadsheet would run as a formula.
 
-    So advises OWASP ("CSV injection"). Numbers stay as they are, those spelled in
-    text too; what has to be exact belongs into Parquet.
+    OWASP advises this ("CSV injection"). Numbers stay as they are, also those in text.
 
     Examples
     --------
-    >>> [_defused(value) for value in ("pump 1", "-1.5e3", None, 7)]
+    >>> [_without_formula(value) for value in ("pump 1", "-1.5e3", None, 7)]
     ['pump 1', '-1.5e3', None, 7]
     """
     if value is None or isinstance(value, int | float):

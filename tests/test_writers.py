@@ -1,4 +1,4 @@
-"""Score tables: what they say in CSV, byte for byte."""
+"""Result tables in CSV, byte for byte."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from vae_anomaly.cli.writing import score_writer
+from vae_anomaly.pipeline.writers import result_writer
 
 SCHEMA = pa.schema([("a, b", pa.string()), ("score", pa.float64()), ("flag", pa.bool_())])
 
 
 def written(path: Path, *texts: str | None) -> str:
-    with score_writer(str(path), SCHEMA) as write:
+    with result_writer(str(path), SCHEMA) as write:
         for i, text in enumerate(texts):
             write(pa.record_batch([[text], [0.1 + i], [i % 2 == 0]], schema=SCHEMA))
     return path.read_bytes().decode()

@@ -1,0 +1,83 @@
+"""`vae-anomaly fit`."""
+
+from __future__ import annotations
+
+import click
+
+from vae_anomaly._types import Parameter
+from vae_anomaly.cli.console import Console
+from vae_anomaly.cli.errors import Exit, say
+from vae_anomaly.cli.options import chosen_modality, given_options
+from vae_anomaly.pipeline.fit import NOTICE, fit_file, read_training_data
+from vae_anomaly.pipeline.memory import check_address_space
+from vae_anomaly.pipeline.messages import threshold_origin
+from vae_anomaly.pipeline.paths import check_output
+
+__all__ = ["run"]
+
+DATA_OPTIONS = ("ignore", "id_column", "image_size", "resize", "strict")
+MODALITY_OPTIONS = (*DATA_OPTIONS, "memory_limit", "smoothing", "shift")
+
+
+def run(
+    console: Console,
+    data: str,
+    output: str,
+    *,
+    keep_partial: bool = False,
+    memory_limit: int | None = None,
+    false_alarm_rate: float | None = None,
+    score: str = "auto",
+    members: int | None = None,
+    **given: Parameter,
+) -> Exit:
+    """Fit a detector to DATA, and write the model."""
+    if given["contamination"] is not None and false_alarm_rate is not None:
+        raise click.UsageError(
+            "--contamination and --false-alarm-rate both choose the threshold. Give one of them."
+        )
+    modality = chosen_modality(data, given | {"memory_limit": memory_limit}, MODALITY_OPTIONS)
+    options = given_options(given, DATA_OPTIONS)
+    parameters = {name: given[name] for name in given if name not in DATA_OPTIONS}
+    parameters |= {"score_type": score, "n_members": members}
+    if false_alarm_rate is not None:
+        parameters["false_alarm_rate"] = false_alarm_rate
+    check_output(output, data)
+    check_address_space()  # before the data: with so little, libraries that read it hang
+    with modality.open(data, fitting=True, **options) as source:
+        console.say(*source.notes)
+        training = read_training_data(
+            source, parameters, memory_limit=memory_limit, progress=console.progress
+        )
+    console.say(*training.notes())
+    console.start_tensorflow()
+    unit = source.unit
+    console.say(f"fitting on {len(training.records):,} {unit}s of {source.description}")
+    fitted = fit_file(
+        parameters,
+        training,
+        output,
+        keep_partial=keep_partial,
+        notice="" if console.quiet else NOTICE,
+        progress=console.progress,
+        say=console.say,
+    )
+    model, history = fitted.model, fitted.model.history
+    if fitted.interrupted:
+        say(
+            f"interrupted after {history.step[-1]:,} of {model.parameters['max_steps']:,} steps: "
+            f"kept the best weights so far"
+        )
+        if given["checkpoint"] is not None:
+            say(f"the same command goes on from {given['checkpoint'].path}")
+    console.say(
+        f"trained for {history.step[-1]:,} steps in {fitted.seconds:.1f} s, "
+        f"{history.describe(unit)}",
+        *source.fit_notes(model.encoder),
+        f"threshold: {model.calibration.threshold:.4g} nats, {threshold_origin(model)}",
+        f"model: {output}",
+    )
+    console.list_skipped(source)
+    if fitted.interrupted:
+        return Exit.INTERRUPTED
+    return Exit.SKIPPED if source.skipped else Exit.DONE

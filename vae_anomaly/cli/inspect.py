@@ -1,0 +1,15 @@
+"""`vae-anomaly inspect`."""
+
+from __future__ import annotations
+
+import click
+
+from vae_anomaly.cli.console import Console
+from vae_anomaly.pipeline.description import describe_model
+
+__all__ = ["run"]
+
+
+def run(console: Console, model: str) -> None:
+    """Describe MODEL."""
+    click.echo(describe_model(model))

@@ -1,0 +1,45 @@
+"""`vae-anomaly recalibrate`."""
+
+from __future__ import annotations
+
+from vae_anomaly._types import Parameter
+from vae_anomaly.cli.console import Console
+from vae_anomaly.cli.errors import Exit
+from vae_anomaly.cli.options import chosen_modality, given_options
+from vae_anomaly.model.file import load_model, save_model
+from vae_anomaly.pipeline.messages import threshold_origin
+from vae_anomaly.pipeline.paths import check_output
+from vae_anomaly.pipeline.recalibrate import recalibrate
+
+__all__ = ["run"]
+
+
+def run(
+    console: Console,
+    model: str,
+    data: str,
+    output: str,
+    *,
+    false_alarm_rate: float | None = None,
+    **given: Parameter,
+) -> Exit:
+    """Write MODEL with the calibration that DATA asks for."""
+    modality = chosen_modality(data, given, ("strict",))
+    check_output(output, data, model)
+    fitted = load_model(model)
+    with modality.open(data, fitted.encoder, fitting=True, **given_options(given)) as source:
+        console.say(*source.notes)
+        console.start_engine(fitted)
+        result = recalibrate(
+            fitted, source, false_alarm_rate=false_alarm_rate, progress=console.progress
+        )
+    save_model(result.model, output)
+    threshold = result.model.calibration.threshold
+    console.say(
+        f"the old threshold, {fitted.calibration.threshold:.4g} nats, flags "
+        f"{result.n_flagged_before:,} of these {result.n_records:,} {source.unit}s",
+        f"threshold: {threshold:.4g} nats, {threshold_origin(result.model)}",
+        f"model: {output}",
+    )
+    console.list_skipped(source)
+    return Exit.SKIPPED if source.skipped else Exit.DONE

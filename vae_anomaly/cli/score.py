@@ -1,0 +1,51 @@
+"""`vae-anomaly score`."""
+
+from __future__ import annotations
+
+from vae_anomaly._types import Parameter
+from vae_anomaly.cli.console import Console
+from vae_anomaly.cli.errors import Exit
+from vae_anomaly.cli.options import chosen_modality, flag, given_options
+from vae_anomaly.model.file import load_model
+from vae_anomaly.pipeline.messages import drift_warning, score_verdict
+from vae_anomaly.pipeline.paths import check_output
+from vae_anomaly.pipeline.results import Outputs
+from vae_anomaly.pipeline.score import score_file
+from vae_anomaly.pipeline.writers import check_format
+
+__all__ = ["run"]
+
+
+def run(
+    console: Console,
+    model: str,
+    data: str,
+    output: str,
+    *,
+    score: str | None = None,
+    explain: int | None = None,
+    p_values: bool = False,
+    also: tuple[str, ...] = (),
+    fdr: float | None = None,
+    engine: str = "auto",
+    **given: Parameter,
+) -> Exit:
+    """Score DATA with MODEL, and write a table."""
+    modality = chosen_modality(data, given | {"explain": explain}, ("id_column", "explain"))
+    check_format(output)
+    check_output(output, data, model)
+    fitted = load_model(model).with_engine(engine)
+    outputs = Outputs(score, explain or 0, p_values, also, fdr)
+    outputs.check(fitted, flag)
+    with modality.open(data, fitted.encoder, **given_options(given)) as source:
+        console.say(*source.notes)
+        if source.n_records != 0:
+            console.start_engine(fitted)
+        summary = score_file(fitted, source, output, outputs, progress=console.progress)
+    console.say(score_verdict(summary, source.unit, fdr))
+    if summary.drift is not None:
+        console.say(f"warning: {drift_warning(summary.drift, source.unit)}")
+    if output != "-":
+        console.say(f"scores: {output}")
+    console.list_skipped(source)
+    return Exit.SKIPPED if summary.skipped else Exit.DONE

@@ -1,0 +1,67 @@
+"""Names that parameters and command-line options accept. This module imports nothing.
+
+Each tuple lists the keys of a registry elsewhere; tests compare the two. The command line
+reads its choices from here, because the registries import NumPy or TensorFlow.
+"""
+
+__all__ = [
+    "ARCHITECTURES",
+    "ENGINES",
+    "LIKELIHOODS",
+    "NORMAL_CATEGORIES",
+    "NORMAL_LABELS",
+    "OPTIMIZERS",
+    "PRIORS",
+    "REPORT_FILES",
+    "RESIZES",
+    "SCORES",
+]
+
+SCORES = (
+    "exemplar",
+    "elbo",
+    "importance_weighted",
+    "reconstruction",
+    "kl",
+    "typicality",
+    "latent_distance",
+)
+"""Anomaly scores, keys of `vae_anomaly.stats.scores.SCORES`."""
+
+LIKELIHOODS = (
+    "gaussian",
+    "heteroscedastic",
+    "student_t",
+    "discretized_logistic",
+    "bernoulli",
+)
+"""Distributions of a feature, keys of `vae_anomaly.stats.likelihoods.LIKELIHOODS`."""
+
+ARCHITECTURES = ("dense", "conv", "conv_bn")
+"""Network structures of `vae_anomaly.networks.spec`; "auto" chooses one of them."""
+
+OPTIMIZERS = ("adam", "rmsprop")
+"""Update rules, keys of `vae_anomaly.training.optimizers.OPTIMIZERS`."""
+
+PRIORS = ("aggregated", "normal")
+"""Distributions that latent codes are scored against."""
+
+ENGINES = ("auto", "numpy", "onnx", "tensorflow")
+"""Libraries that run the networks."""
+
+RESIZES = ("stretch", "letterbox")
+"""Ways to fit an image into the size of the model."""
+
+NORMAL_LABELS = ("0", "false", "no", "normal", "good", "ok", "negative", "benign")
+"""Labels of normal rows, in any case; every other label marks an anomaly."""
+
+NORMAL_CATEGORIES = ("good", "normal", "ok")
+"""Subfolders or labels of normal images, in any case; all others hold anomalies."""
+
+REPORT_FILES = (
+    *("report.html", "scores.png", "roc.png", "precision_recall.png", "latent.png"),
+    *("training.png", "latent_use.png", "most_anomalous.png", "normal.png", "latent_grid.png"),
+    *("samples.png", "interpolation.png", "latent_compared.png", "latent_grid_compared.png"),
+    *("calibration.png", "p_values.png"),
+)
+"""Files that a report may consist of, see `vae_anomaly.report.render`."""

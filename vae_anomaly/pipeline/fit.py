@@ -1,0 +1,249 @@
+"""Fit of a detector to a source, with a limit on memory, progress and an early end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from typing import NamedTuple
+
+from sklearn.base import clone
+
+from vae_anomaly._types import Parameter
+from vae_anomaly.data.base import Records, Source
+from vae_anomaly.data.registry import modality
+from vae_anomaly.estimator import VAEDetector
+from vae_anomaly.exceptions import ParameterError
+from vae_anomaly.model.file import save_model
+from vae_anomaly.model.model import Model
+from vae_anomaly.model.parameters import DENSE_MEMBERS
+from vae_anomaly.pipeline.interrupt import check_signals, stop_on_interrupt
+from vae_anomaly.pipeline.memory import USUAL_LATENT_DIM, rows_within
+from vae_anomaly.pipeline.progress import Progress, no_progress
+from vae_anomaly.pipeline.reading import read_sample
+from vae_anomaly.training.checkpoint import Checkpoint
+from vae_anomaly.training.history import History
+
+__all__ = ["FitResult", "TrainingData", "fit", "fit_file", "read_training_data"]
+
+NOTICE = "ending after this validation interval; Ctrl-C again stops at once and leaves nothing"
+
+Say = Callable[[str], object]
+
+
+class TrainingData(NamedTuple):
+    """Records of a source to learn from.
+
+    Attributes
+    ----------
+    source : Source
+    records : records
+        All readable ones, or a random sample of them.
+    n_seen : int
+        Readable records of the source.
+    """
+
+    source: Source
+    records: Records
+    n_seen: int
+
+    def notes(self) -> Sequence[str]:
+        """Return lines to report before training."""
+        unit, count = self.source.unit, len(self.records)
+        lines = list(self.source.training_notes(self.records))
+        if count < self.n_seen:
+            lines.append(
+                f"learning from {count:,} of {self.n_seen:,} {unit}s, drawn at random: more do not "
+                f"fit into the memory allowed"
+            )
+        return lines
+
+
+class FitResult(NamedTuple):
+    """Fitted model, and how the fit went.
+
+    Attributes
+    ----------
+    model : Model
+    seconds : float
+        Duration of training.
+    interrupted : bool
+        Whether training ended early on a signal.
+    """
+
+    model: Model
+    seconds: float
+    interrupted: bool = False
+
+
+def read_training_data(
+    source: Source,
+    parameters: Mapping[str, Parameter],
+    *,
+    memory_limit: int | None = None,
+    progress: Progress = no_progress,
+) -> TrainingData:
+    """Read and check all records of a source, and keep as many as memory allows.
+
+    Parameters
+    ----------
+    source : Source
+    parameters : mapping
+        Those of `VAEDetector`; the networks and the seed matter here.
+    memory_limit : int, optional
+        Bytes below which the peak of the process is to stay. Of more records than fit, a random
+        sample is kept.
+    progress : Progress, optional
+
+    Returns
+    -------
+    TrainingData
+
+    Raises
+    ------
+    ParameterError
+        If the memory limit is too low.
+    DataError
+        If a record cannot be used, or there are fewer than two.
+    """
+    max_records = None
+    if memory_limit is not None:
+        max_records = rows_within(
+            memory_limit,
+            prod(source.record_shape),
+            parameters.get("n_members") or DENSE_MEMBERS,
+            parameters.get("latent_dim") or USUAL_LATENT_DIM,
+        )
+    seed = parameters.get("random_state")
+    records, n_seen = read_sample(
+        source, progress, max_records=max_records, seed=seed if isinstance(seed, int) else 0
+    )
+    source.require(len(records), 2, "Expected at least 2 to learn from.")
+    return TrainingData(source, records, n_seen)
+
+
+def fit(
+    detector: VAEDetector | Mapping[str, Parameter],
+    data: Source | TrainingData,
+    *,
+    memory_limit: int | None = None,
+    progress: Progress = no_progress,
+    work: str = "training",
+    say: Say | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> FitResult:
+    """Fit a detector to a source.
+
+    Parameters
+    ----------
+    detector : VAEDetector or mapping
+        The detector, which is not changed, or its parameters.
+    data : Source or TrainingData
+    memory_limit : int, optional
+        Bytes; see `read_training_data`.
+    progress : Progress, optional
+    work : str, default="training"
+        What progress calls the work.
+    say : callable, optional
+        Receives a line where the fit resumes from a checkpoint.
+    stop : callable, optional
+        Returns, after each validation interval, whether training is to end; the best weights so
+        far are kept.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    ParameterError, DataError, DivergenceError, CheckpointError, OutputError
+        As `VAEDetector.fit`.
+    """
+    fresh = VAEDetector(**detector) if isinstance(detector, Mapping) else clone(detector)
+    if not isinstance(data, TrainingData):
+        data = read_training_data(
+            data, fresh.get_params(), memory_limit=memory_limit, progress=progress
+        )
+    source, start = data.source, time.monotonic()
+    user_callback = fresh.callback
+    with progress(work, fresh.max_steps, unit=f"{source.unit}s", each=fresh.batch_size) as update:
+        n_intervals = 0
+
+        def after_interval(history: History) -> bool:
+            nonlocal n_intervals
+            if n_intervals == 0 and len(history.step) > 1 and say is not None:
+                checkpoint = Checkpoint(fresh.checkpoint or "")
+                say(f"going on from {checkpoint.path}, after {history.step[-2]:,} steps")
+            n_intervals = len(history.step)
+            update(history.step[-1], f"loss {history.loss[-1]:.4g} nats")
+            ended = user_callback is not None and bool(user_callback(history))
+            return ended or (stop is not None and stop())
+
+        fresh.set_params(callback=after_interval).fit(source.training_data(data.records))
+    model = fresh.model_
+    bound = modality(model.encoder.modality).bind(model.encoder, source)
+    return FitResult(replace(model, encoder=bound), time.monotonic() - start)
+
+
+def fit_file(
+    parameters: Mapping[str, Parameter],
+    data: TrainingData,
+    path: str,
+    *,
+    keep_partial: bool = False,
+    notice: str = NOTICE,
+    progress: Progress = no_progress,
+    say: Say | None = None,
+) -> FitResult:
+    """Fit a detector, and write the model file.
+
+    Parameters
+    ----------
+    parameters : mapping
+        Those of `VAEDetector`.
+    data : TrainingData
+    path : str
+        Model file.
+    keep_partial : bool, default=False
+        Make the first SIGINT end training early instead of raising KeyboardInterrupt.
+    notice : str, optional
+        Written to standard error at that moment.
+    progress : Progress, optional
+    say : callable, optional
+        Receives a line where the fit resumes from a checkpoint.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    ParameterError, DataError, DivergenceError, CheckpointError, OutputError
+        As `VAEDetector.fit`, and if the file cannot be written.
+    """
+    checkpoint = parameters.get("checkpoint")
+    if checkpoint is not None:
+        checkpoint = Checkpoint(checkpoint)
+        if Path(path).resolve() == checkpoint.path.resolve():
+            raise ParameterError(
+                f"The output {path} is also the checkpoint. Choose another output."
+            )
+        # With a Checkpoint, the detector leaves its file until the model is saved.
+        parameters = {**parameters, "checkpoint": checkpoint}
+    # The signal may come in training, in what follows, or while the file is written: all that is
+    # left to do takes a moment, and the model is whole.
+    with stop_on_interrupt(notice) if keep_partial else nullcontext(_never) as interrupted:
+        result = fit(parameters, data, progress=progress, say=say, stop=interrupted)
+        check_signals()  # a second one may have come where Python had to ignore it
+        save_model(result.model, path)
+        result = result._replace(interrupted=interrupted())
+        if checkpoint is not None and not result.interrupted:
+            checkpoint.remove()
+    return result
+
+
+def _never() -> bool:
+    return False

@@ -1,0 +1,77 @@
+"""Sentences about thresholds, scores and drift."""
+
+from __future__ import annotations
+
+import math
+
+from vae_anomaly._text import shown
+from vae_anomaly.model.drift import Drift
+from vae_anomaly.model.model import Model
+from vae_anomaly.pipeline.score import ScoreSummary
+from vae_anomaly.stats.thresholds import false_alarm_interval
+
+__all__ = ["drift_warning", "score_verdict", "threshold_origin"]
+
+MAX_NAMED = 3
+"""Features that a drift warning names."""
+
+MIN_MOVEMENT = 0.25
+"""Standard deviations from which on the movement of a feature is named."""
+
+
+def threshold_origin(model: Model) -> str:
+    """Return where the threshold of a model comes from."""
+    calibration, unit = model.calibration, f"{model.unit}s"
+    if calibration.method == "threshold":
+        return "set by hand"
+    if calibration.method == "contamination":
+        return f"above which {calibration.value:g} of the training {unit} lie"
+    count = len(calibration.scores)
+    rate = max(calibration.value, 1 / (count + 1))
+    low, high = false_alarm_interval(count, calibration.value)
+    return (
+        f"false-alarm rate {rate:.2g} (from {count:,} {unit} held out of training; so many give "
+        f"{low:.2g} to {high:.2g} in 95 of 100 cases)"
+    )
+
+
+def score_verdict(summary: ScoreSummary, unit: str, fdr: float | None) -> str:
+    """Return how many records were flagged, and above which threshold."""
+    if summary.n_flagged is None:
+        return (
+            f"scored {summary.n_scored:,} {unit}s; is_anomaly is left out: the threshold is one of "
+            f"another score"
+        )
+    text = f"{summary.n_flagged:,} of {summary.n_scored:,} {unit}s are anomalies"
+    if math.isfinite(summary.threshold):
+        text += f", above {summary.threshold:.4g} nats"
+    if fdr is None or not summary.n_flagged:
+        return text
+    return f"{text}; at most {100 * fdr:g} % of them are expected to be false"
+
+
+def drift_warning(drift: Drift, unit: str) -> str:
+    """Return a warning for the drift of a source."""
+    text = (
+        f"as a whole, the scores of these {drift.n_rows:,} {unit}s are not those of normal {unit}s "
+        f"(Kolmogorov-Smirnov, p {_p_value(drift.p_value)}; of normal {unit}s, one batch in "
+        f"{1 / drift.rate:,.0f} would be said to differ)"
+    )
+    moved = [m for m in drift.movements if max(abs(m.shift), abs(m.spread - 1)) >= MIN_MOVEMENT]
+    if moved:
+        text += f". Moved most: {'; '.join(_movement(*m) for m in moved[:MAX_NAMED])}"
+    return (
+        f"{text}. Either anomalies are many, or normal has moved: then `vae-anomaly recalibrate` "
+        f"or fit anew."
+    )
+
+
+def _p_value(p_value: float) -> str:
+    return "< 1e-12" if p_value < 1e-12 else f"= {p_value:.2g}"
+
+
+def _movement(column: str, shift: float, spread: float) -> str:
+    """Return how a feature moved, in its standard deviations in training."""
+    if abs(shift) >= abs(spread - 1):
+        return f"{shown(column)}, mean {shift:+.1f} deviations"
+    return f"{shown(column)}, spread {spread:.2g} times as wide"

@@ -1,0 +1,68 @@
+"""Checks of output paths, before long work begins."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+from vae_anomaly.exceptions import ParameterError
+from vae_anomaly.names import REPORT_FILES
+from vae_anomaly.storage.atomic import check_writable
+
+__all__ = ["check_output", "check_report_folder"]
+
+
+def check_output(output: str, *inputs: str) -> None:
+    """Raise if an output file is an input, or cannot be written; "-" is standard output.
+
+    Raises
+    ------
+    ParameterError
+    OutputError
+    """
+    if output == "-":
+        return
+    target = Path(output)
+    check_writable(target)
+    if any(_is_same(target, path) for path in inputs):
+        raise ParameterError(f"The output {output} is also an input. Choose another output.")
+
+
+def check_report_folder(output: str, unit: str, model: str, *sources: str | None) -> None:
+    """Raise if a report would replace an input or lie in one, or cannot be written.
+
+    Parameters
+    ----------
+    output : str
+        Directory; it need not exist.
+    unit : str
+        Name of the records in the sources.
+    model : str
+    *sources : str or None
+
+    Raises
+    ------
+    ParameterError
+    OutputError
+    """
+    folder = Path(output)
+    inputs = [path for path in (model, *sources) if path is not None]
+    for name, path in product(REPORT_FILES, inputs):
+        if _is_same(folder / name, path):
+            raise ParameterError(
+                f"The report would replace {path}, which is an input. Choose another output."
+            )
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    check_writable(existing / REPORT_FILES[0])
+    for path in inputs[1:]:
+        if folder.resolve().is_relative_to(Path(path).resolve()):
+            raise ParameterError(
+                f"The report would lie among the {unit}s in {path}. Choose another output."
+            )
+
+
+def _is_same(target: Path, path: str) -> bool:
+    """Return whether an output is an input, also by a hard or symbolic link."""
+    return path != "-" and target.is_file() and Path(path).exists() and target.samefile(path)

@@ -1,0 +1,317 @@
+"""Results of scoring: what is asked for, and its layout as columns of a table.
+
+A column of the result is described by its role, never by its name: data may have a column
+``anomaly_score`` or ``reason_1`` of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vae_anomaly._text import shown
+from vae_anomaly._types import AnyArray
+from vae_anomaly.exceptions import ParameterError
+
+if TYPE_CHECKING:
+    from vae_anomaly.data.base import Records, Source
+    from vae_anomaly.model.model import Model
+
+__all__ = ["Evaluated", "Layout", "Outputs", "Scored", "array_of"]
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+WITHOUT_PARTS = ("kl", "latent_distance")
+"""Scores that belong to the latent code as a whole: no feature has a part of them."""
+
+MAX_PASSES = 8
+"""Ranks up to which one pass over the contributions for each is faster than sorting them."""
+
+READABLE = "ok"
+"""Status of a record that was scored."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Specification of what scoring returns.
+
+    Attributes
+    ----------
+    score : str, optional
+        Anomaly score; by default the one that the model was fitted with.
+    explain : int, default=0
+        Number of features to name for each record, with their contributions.
+    p_values : bool, default=False
+        Whether to return p-values.
+    also : tuple of str
+        Further scores.
+    fdr : float, optional
+        Choose the threshold for the source so that at most this share of the flagged records is
+        expected to be normal.
+    """
+
+    score: str | None = None
+    explain: int = 0
+    p_values: bool = False
+    also: tuple[str, ...] = ()
+    fdr: float | None = None
+
+    def __post_init__(self) -> None:
+        """Drop scores that are named twice."""
+        object.__setattr__(self, "also", tuple(dict.fromkeys(self.also)))
+
+    def applied_to(self, model: Model) -> Model:
+        """Return the model with the score that is asked for."""
+        return model if self.score is None else replace(model, score_type=self.score)
+
+    def has_threshold(self, model: Model) -> bool:
+        """Return whether the threshold of the model is one of the score that is asked for."""
+        return self.score in (None, model.score_type)
+
+    def check(self, model: Model, spell: Callable[[str], str] = str) -> None:
+        """Raise if a model cannot return what is asked for.
+
+        Parameters
+        ----------
+        model : Model
+        spell : callable, optional
+            Turns the name of an attribute into that of an option, for messages.
+
+        Raises
+        ------
+        ParameterError
+        """
+        score = self.score or model.score_type
+        if self.explain and score in WITHOUT_PARTS:
+            raise ParameterError(
+                f"{spell('explain')} needs a score with a part for each column; {score} has none."
+            )
+        for name in ("fdr", "p_values"):
+            if not getattr(self, name):
+                continue
+            if not self.has_threshold(model):
+                raise ParameterError(
+                    f"{spell(name)} goes with the score that the model was fitted with: there are "
+                    f"calibration rows of that one. Leave {spell('score')} out."
+                )
+            model.calibration.require(spell(name))
+
+
+class Scored(NamedTuple):
+    """Consecutive rows of the result.
+
+    Attributes
+    ----------
+    table : RecordBatch
+        The rows, with the columns of `Layout.schema`.
+    scores : ndarray of shape (n,)
+        Anomaly scores of the rows that have one.
+    n_flagged : int
+    sample : records
+        Some of the records that the scores are of, to watch for drift.
+    """
+
+    table: pa.RecordBatch
+    scores: Array
+    n_flagged: int
+    sample: Records
+
+
+class Evaluated(NamedTuple):
+    """Rows before they are laid out.
+
+    Attributes
+    ----------
+    keys : Array of Arrow of length m
+    scores : ndarray of shape (n,)
+    contributions : ndarray of shape (n, n_features + 1) or None
+    also : sequence of ndarray of shape (n,)
+    positions : ndarray of int of shape (n,) or None
+        Where the n scored rows stand among the m keys; None if they are all.
+    faults : mapping of int to str
+        Position -> why there is no score.
+    sample : records
+        Some of the records that the scores are of.
+    """
+
+    keys: pa.Array
+    scores: Array
+    contributions: Array | None
+    also: Sequence[Array]
+    positions: NDArray[np.int64] | None = None
+    faults: Mapping[int, str] = {}
+    sample: Records = None
+
+    def without_scores(self) -> Evaluated:
+        """Return the rows that have no score."""
+        places = sorted(self.faults)
+        keys = self.keys.take(array_of(np.array(places)))
+        return Evaluated(
+            keys,
+            self.scores[:0],
+            None if self.contributions is None else self.contributions[:0],
+            [scores[:0] for scores in self.also],
+            np.zeros(0, dtype=np.int64),
+            {i: self.faults[place] for i, place in enumerate(places)},
+            self.sample[:0],
+        )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Columns of the result, in order.
+
+    Attributes
+    ----------
+    schema : Schema
+    outputs : Outputs
+    features : tuple of str
+    flagged : bool
+        Whether there is a column of flags.
+    status : bool
+        Whether there is a column of faults.
+    """
+
+    schema: pa.Schema
+    outputs: Outputs
+    features: tuple[str, ...]
+    flagged: bool
+    status: bool
+
+    @classmethod
+    def of(cls, model: Model, source: Source, outputs: Outputs) -> Layout:
+        """Build the layout for a source.
+
+        Raises
+        ------
+        ParameterError
+            If the column of keys has the name of another column.
+        """
+        features = tuple(model.encoder.features)
+        flagged, number = outputs.has_threshold(model), pa.float64()
+        fields = [(source.key_name, source.key_type), ("anomaly_score", number)]
+        if outputs.p_values:
+            fields.append(("p_value", number))
+        if flagged:
+            fields.append(("is_anomaly", pa.bool_()))
+        fields += [(f"score_{name}", number) for name in outputs.also]
+        if outputs.explain:
+            fields.append(("latent_code", number))
+        for k in range(1, min(outputs.explain, len(features)) + 1):
+            fields += [(f"reason_{k}", pa.string()), (f"contribution_{k}", number)]
+        status = source.may_skip
+        if status:
+            fields.append(("status", pa.string()))
+        if source.key_name in [name for name, _ in fields[1:]]:
+            raise ParameterError(
+                f"The identifier {shown(source.key_name)} has the name of a column of the output. "
+                f"Rename it."
+            )
+        return cls(pa.schema(fields), outputs, features, flagged, status)
+
+    def scored(self, model: Model, rows: Evaluated) -> Scored:
+        """Lay rows out."""
+        places = _Places.of(rows)
+        columns = [rows.keys, places.array(rows.scores)]
+        flags = model.calibration.flags(rows.scores) if self.flagged else np.zeros(0, dtype=bool)
+        if self.outputs.p_values:
+            columns.append(places.array(model.calibration.p_values(rows.scores)))
+        if self.flagged:
+            columns.append(places.array(flags))
+        columns += [places.array(scores) for scores in rows.also]
+        if rows.contributions is not None:
+            columns += self._reasons(rows.contributions, places)
+        if self.status:
+            status = [rows.faults.get(i, READABLE) for i in range(len(rows.keys))]
+            columns.append(pa.array(status, pa.string()))
+        table = pa.RecordBatch.from_arrays(columns, schema=self.schema)
+        return Scored(table, rows.scores, int(np.count_nonzero(flags)), rows.sample)
+
+    def _reasons(self, contributions: Array, places: _Places) -> list[pa.Array]:
+        """Return columns for the latent code, and for the features that contribute most."""
+        names = pa.array(self.features, pa.string())
+        parts, code = contributions[:, :-1], contributions[:, -1]
+        columns = [places.array(np.ascontiguousarray(code))]
+        for feature, nats in largest(parts, min(self.outputs.explain, len(names))):
+            no_reason = nats <= 0  # what lowers a score is no reason for it
+            columns.append(names.take(places.array(feature, no_reason)))
+            columns.append(places.array(nats, no_reason))
+        return columns
+
+
+class _Places(NamedTuple):
+    """Where scored rows stand among all rows of a batch.
+
+    Attributes
+    ----------
+    missing : ndarray of bool of shape (m,) or None
+        Which of the m rows have no score; None if all have one.
+    """
+
+    missing: Flags | None
+
+    @classmethod
+    def of(cls, rows: Evaluated) -> _Places:
+        """Find the rows without a score."""
+        if rows.positions is None:
+            return cls(None)
+        missing = np.ones(len(rows.keys), dtype=bool)
+        missing[rows.positions] = False
+        return cls(missing)
+
+    def array(self, values: AnyArray, hidden: Flags | None = None) -> pa.Array:
+        """Return values of the scored rows as a column, without the hidden ones."""
+        missing = self.missing
+        if missing is None:
+            return array_of(values, hidden)
+        whole = np.zeros(len(missing), values.dtype)
+        whole[~missing] = values
+        if hidden is not None:
+            absent = missing.copy()
+            absent[~missing] = hidden
+            missing = absent
+        return array_of(whole, missing)
+
+
+def largest(parts: Array, count: int) -> Iterator[tuple[NDArray[np.intp], Array]]:
+    """Yield the places and values of the largest numbers in each row, one rank after another.
+
+    Of equal numbers the first one comes first.
+
+    Examples
+    --------
+    >>> [values.tolist() for _, values in largest(np.array([[1.0, 3.0, 2.0]]), 2)]
+    [[3.0], [2.0]]
+    """
+    rows = np.arange(len(parts))
+    if count > MAX_PASSES:
+        order = np.argsort(-parts, axis=1, kind="stable")
+        for k in range(count):
+            yield order[:, k], parts[rows, order[:, k]]
+        return
+    rest = parts.copy()
+    for _ in range(count):
+        place = rest.argmax(axis=1)
+        yield place, parts[rows, place]
+        rest[rows, place] = -np.inf
+
+
+def array_of(values: AnyArray, missing: Flags | None = None) -> pa.Array:
+    """Return numbers or flags as a column.
+
+    `pyarrow.array` does the same, but imports pandas, which takes longer than scoring a small
+    table.
+    """
+    dtype, data = pa.from_numpy_dtype(values.dtype), np.ascontiguousarray(values)
+    if pa.types.is_boolean(dtype):
+        data = np.packbits(data, bitorder="little")
+    present = None
+    if missing is not None and missing.any():
+        present = pa.py_buffer(np.packbits(~missing, bitorder="little"))
+    return pa.Array.from_buffers(dtype, len(values), [present, pa.py_buffer(data)])

@@ -1,0 +1,239 @@
+"""Scoring of a source in bounded memory, for every modality."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from vae_anomaly.data.base import Batch, OneRowEach, Rows, Source
+from vae_anomaly.data.registry import modality
+from vae_anomaly.model.drift import Drift, DriftWatch, sample_slice
+from vae_anomaly.model.model import Model
+from vae_anomaly.pipeline.executors import Executor, overlapped
+from vae_anomaly.pipeline.progress import Progress, no_progress
+from vae_anomaly.pipeline.results import Evaluated, Layout, Outputs, Scored, array_of
+from vae_anomaly.pipeline.writers import result_writer
+
+__all__ = ["ScoreSummary", "evaluated", "score", "score_file"]
+
+
+class ScoreSummary(NamedTuple):
+    """Facts about the scores of a source.
+
+    Attributes
+    ----------
+    n_scored : int
+        Records that have a score.
+    n_flagged : int or None
+        None if the score that was asked for has no threshold.
+    threshold : float
+    drift : Drift or None
+        The drift of the source as a whole, if there is any.
+    skipped : sequence of (str, str)
+        Records that were not readable, and the reasons.
+    """
+
+    n_scored: int
+    n_flagged: int | None
+    threshold: float
+    drift: Drift | None
+    skipped: Sequence[tuple[str, str]]
+
+
+def score(
+    model: Model,
+    source: Source,
+    outputs: Outputs = Outputs(),  # noqa: B008 - frozen
+    *,
+    executor: Executor = overlapped,
+) -> Iterator[Scored]:
+    """Score the records of a source.
+
+    Parameters
+    ----------
+    model : Model
+    source : Source
+    outputs : Outputs, optional
+    executor : Executor, optional
+        How batches are scored; by default on threads of this process.
+
+    Yields
+    ------
+    Scored
+        In the order of the source. With `Outputs.fdr` the source is read twice.
+
+    Raises
+    ------
+    ParameterError
+        If the model cannot return what is asked for.
+    DataError
+        If a record cannot be used.
+    """
+    outputs.check(model)
+    layout = Layout.of(model, source, outputs)
+    model = with_threshold(outputs.applied_to(model), source, outputs, executor)
+    yield from _scored(model, source, layout, executor)
+
+
+def score_file(
+    model: Model,
+    source: Source,
+    path: str,
+    outputs: Outputs = Outputs(),  # noqa: B008 - frozen
+    *,
+    executor: Executor = overlapped,
+    progress: Progress = no_progress,
+) -> ScoreSummary:
+    """Score the records of a source, and write the result as a table.
+
+    Parameters
+    ----------
+    model : Model
+    source : Source
+    path : str
+        ``.parquet`` or ``.pq`` for Parquet, else CSV; "-" for standard output.
+    outputs : Outputs, optional
+    executor : Executor, optional
+        How batches are scored; by default on threads of this process.
+    progress : Progress, optional
+
+    Returns
+    -------
+    ScoreSummary
+
+    Raises
+    ------
+    ParameterError
+        If the model cannot return what is asked for.
+    DataError
+        If a record cannot be used; nothing is then written.
+    OutputError
+        If the result cannot be written.
+    """
+    outputs.check(model)
+    layout = Layout.of(model, source, outputs)
+    # What is written to a pipe cannot be taken back: all of the source is checked before.
+    total = source.check() if path == "-" else source.n_records
+    model = with_threshold(outputs.applied_to(model), source, outputs, executor)
+    watch = DriftWatch(model) if layout.flagged and len(model.calibration.scores) else None
+    done = scored = flagged = 0
+    with (
+        result_writer(path, layout.schema) as write,
+        progress("scoring", total, unit=f"{model.unit}s") as update,
+    ):
+        for rows in _scored(model, source, layout, executor):
+            write(rows.table)
+            if watch is not None and len(rows.scores):
+                watch.add(rows.sample, rows.scores)
+            done += rows.table.num_rows
+            scored += len(rows.scores)
+            flagged += rows.n_flagged
+            update(done)
+    return ScoreSummary(
+        scored,
+        flagged if layout.flagged else None,
+        model.calibration.threshold,
+        _drift(watch) if scored else None,
+        source.skipped,
+    )
+
+
+def with_threshold(model: Model, source: Source, outputs: Outputs, executor: Executor) -> Model:
+    """Return the model with the threshold that holds the false discovery rate, if one is given.
+
+    Reads the source once.
+    """
+    if outputs.fdr is None:
+        return model
+    calibration = model.calibration
+    counts = np.zeros(len(calibration.scores) + 1, dtype=np.int64)
+    for rows in evaluated(model, source, Outputs(), executor):
+        counts += calibration.rank_counts(rows.scores)
+    return replace(model, calibration=calibration.with_fdr(counts, outputs.fdr))
+
+
+def _drift(watch: DriftWatch | None) -> Drift | None:
+    """Return the drift that a watch found, if any."""
+    if watch is None or not watch.may_differ():
+        return None
+    found = watch.result()
+    return found if found.is_drift else None
+
+
+# ------------------------------------------------------------------------------ batches
+
+
+@dataclass(frozen=True)
+class _Evaluate:
+    """Function of a batch that an executor runs: scores of its records."""
+
+    model: Model
+    outputs: Outputs
+
+    def __call__(self, batch: Batch) -> Evaluated:
+        contributions = self.outputs.explain > 0
+        found = self.model.evaluate(
+            batch.records, contributions=contributions, also=self.outputs.also
+        )
+        return Evaluated(
+            batch.keys,
+            found.scores,
+            found.contributions,
+            [found.also[name] for name in self.outputs.also],
+            batch.positions,
+            batch.faults,
+            batch.records[sample_slice(len(batch.records))],
+        )
+
+
+@dataclass(frozen=True)
+class _Score:
+    """Function of a batch that an executor runs, where records are the rows of the result."""
+
+    evaluate: _Evaluate
+    layout: Layout
+
+    def __call__(self, batch: Batch) -> Scored:
+        return self.layout.scored(self.evaluate.model, self.evaluate(batch))
+
+
+def _scored(model: Model, source: Source, layout: Layout, executor: Executor) -> Iterator[Scored]:
+    """Yield the rows of the result."""
+    evaluate = _Evaluate(model, layout.outputs)
+    if isinstance(modality(model.encoder.modality).reducer(model.encoder), OneRowEach):
+        yield from executor(_Score(evaluate, layout), source.batches())
+        return
+    for rows in evaluated(model, source, layout.outputs, executor):
+        yield layout.scored(model, rows)
+
+
+def evaluated(
+    model: Model, source: Source, outputs: Outputs, executor: Executor
+) -> Iterator[Evaluated]:
+    """Yield the scores of a source, reduced to rows of the result."""
+    batches = executor(_Evaluate(model, outputs), source.batches())
+    made_by = modality(model.encoder.modality)
+    reducer = made_by.reducer(model.encoder)
+    if isinstance(reducer, OneRowEach):
+        yield from batches
+        return
+    further = [made_by.reducer(model.encoder) for _ in outputs.also]
+    sample = None
+    for rows in batches:
+        keys = rows.keys if rows.positions is None else rows.keys.take(array_of(rows.positions))
+        ready = reducer.add(Rows(keys, rows.scores, rows.contributions))
+        also = [
+            one.add(Rows(keys, scores, None)).scores
+            for one, scores in zip(further, rows.also, strict=True)
+        ]
+        yield Evaluated(*ready, also, sample=rows.sample)
+        if rows.faults:
+            yield rows.without_scores()
+        sample = rows.sample[:0]
+    rest = reducer.finish()
+    if rest is not None:
+        finished = [one.finish() for one in further]
+        yield Evaluated(*rest, [one.scores for one in finished if one is not None], sample=sample)
