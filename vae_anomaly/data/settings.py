@@ -8,13 +8,13 @@ from vae_anomaly._types import Json
 from vae_anomaly.data.base import Outline
 from vae_anomaly.stats.likelihoods import LIKELIHOODS, Block
 
-__all__ = ["checked_outline", "is_text"]
+__all__ = ["checked_outline"]
 
 COMMON = {"likelihood", "n_features", "n_inputs"}
 
 
 def checked_outline(settings: Mapping[str, Json], further: set[str]) -> Outline:
-    """Check the settings that encoders with one likelihood share, and the names of all.
+    """Check the settings that encoders with one likelihood share, and the keys of all.
 
     Returns
     -------
@@ -35,11 +35,21 @@ def checked_outline(settings: Mapping[str, Json], further: set[str]) -> Outline:
             raise ValueError(f"{key} must be an int >= 1")
     if settings["n_inputs"] > settings["n_features"]:
         raise ValueError("more columns vary than there are")
+    if settings.get("names") is not None:
+        _check_names(settings["names"], settings["n_features"])
     block = Block(settings["likelihood"], settings["n_inputs"])
     return Outline(settings["n_features"], settings["n_inputs"], (block,))
 
 
-def is_text(value: object) -> bool:
+def _check_names(names: Json, n: int) -> None:
+    """Check that names are n different texts."""
+    if not isinstance(names, list) or len(names) != n or not all(map(_is_text, names)):
+        raise ValueError(f"names must be {n} texts")
+    if len(set(names)) != n:
+        raise ValueError("two columns share a name")
+
+
+def _is_text(value: object) -> bool:
     """Return whether a value is text that UTF-8 can encode."""
     if not isinstance(value, str):
         return False

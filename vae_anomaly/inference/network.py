@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._threads import parallel_map
 from vae_anomaly._types import AnyArray, JsonObject
-from vae_anomaly.inference.engines import Engine, engine_for, open_engine
+from vae_anomaly.inference.engines import Engine, open_engine
 from vae_anomaly.networks.spec import ConvPlan, NetworkSpec
 from vae_anomaly.stats.densities import numpy_ops
 from vae_anomaly.stats.priors import draw_codes
@@ -91,7 +91,9 @@ class Network:
     @property
     def needs_tensorflow(self) -> bool:
         """Whether forward passes run in TensorFlow."""
-        return engine_for(self.spec, self.engine_name) == "tensorflow"
+        name, spec = self.engine_name, self.spec
+        is_dense = spec.grid is None and spec.custom is None
+        return name == "tensorflow" or (name == "auto" and not is_dense)
 
     def with_engine(self, name: str) -> Network:
         """Return the network on another engine."""

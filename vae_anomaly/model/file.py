@@ -22,8 +22,8 @@ from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.calibration import Calibration
 from vae_anomaly.model.file_schema import CUSTOM, PARAMETER_TYPES, check_arrays, check_config
-from vae_anomaly.model.model import Model, resolved_score
-from vae_anomaly.model.parameters import RULES, has_aggregated_prior, network_spec
+from vae_anomaly.model.model import Model
+from vae_anomaly.model.parameters import RULES, network_spec
 from vae_anomaly.model.reference import Reference
 from vae_anomaly.networks.custom import CustomNetworks
 from vae_anomaly.networks.spec import NetworkSpec
@@ -68,7 +68,7 @@ def save_model(model: Model, path: str | Path) -> str:
         "threshold": model.calibration.threshold,
     }
     values: dict[str, AnyArray] = {
-        **{f"encoder.{name}": array for name, array in state.arrays.items()},
+        **{f"data.{name}": array for name, array in state.arrays.items()},
         "calibration_scores": model.calibration.scores,
         "latent_kl": model.latent_kl,
         "prior": np.empty(0) if model.prior is None else model.prior,
@@ -202,8 +202,6 @@ def _restore(file: UnopenedFile, networks: Json = None, *, described: bool = Fal
         raise refuse(file.name, str(error).rstrip(".")) from None
     if spec.grid is not None and spec.n_inputs != math.prod(spec.grid):
         raise refuse(file.name, "a convolution needs every input")
-    if has_aggregated_prior(parameters) != bool(config["n_components"]):
-        raise refuse(file.name, "the components of its prior do not go with its parameters")
     draws = 1 if spec.noiseless else parameters.n_draws
     arrays = file.arrays(_layout(data.encoder, config["encoder"], spec, config, draws))
     check_arrays(file.name, arrays, config)
@@ -212,8 +210,8 @@ def _restore(file: UnopenedFile, networks: Json = None, *, described: bool = Fal
         """Copy an array, to release the bytes of the file."""
         return _native(arrays[key].copy())
 
-    names = data.encoder.array_types(config["encoder"])
-    state = EncoderState(config["encoder"], {name: kept(f"encoder.{name}") for name in names})
+    names = [name.removeprefix("data.") for name in arrays if name.startswith("data.")]
+    state = EncoderState(config["encoder"], {name: kept(f"data.{name}") for name in names})
     try:
         encoder = data.encoder.from_state(state)
     except ValueError as error:
@@ -223,11 +221,12 @@ def _restore(file: UnopenedFile, networks: Json = None, *, described: bool = Fal
         given = CustomNetworks.of(networks, varies, outline.grid)
         spec = replace(spec, custom=given.like(custom))
     reference = {name: kept(f"reference.{name}") for name in REFERENCE_ARRAYS}
+    named = parameters.score_type != "auto"
     return Model(
         encoder=encoder,
         network=Network(spec, _native(spec.pack(arrays))),
         parameters=settings,
-        score_type=resolved_score(parameters.score_type, encoder),
+        score_type=parameters.score_type if named else data.defaults.score_type,
         beta=parameters.beta,
         noise=kept("noise"),
         prior=kept("prior") if config["n_components"] else None,
@@ -263,7 +262,7 @@ def _layout(
     """Return the types and shapes of all arrays."""
     members, latent = spec.members, spec.latent
     types = encoder.array_types(settings)
-    layout: Layout = {f"encoder.{name}": kind for name, kind in types.items()}
+    layout: Layout = {f"data.{name}": kind for name, kind in types.items()}
     layout["calibration_scores"] = ("F64", (config["n_calibration"],))
     layout["latent_kl"] = ("F64", (members, latent))
     if config["n_components"]:
@@ -272,8 +271,8 @@ def _layout(
     layout |= {
         "noise": ("F32", (draws, latent)),
         "reference.code_unit": ("F32", (members, latent)),
-        "reference.residual_unit": ("F32", (spec.n_targets,)),
-        "reference.points": ("F32", (n_exemplars, spec.n_targets + config["n_coded"])),
+        "reference.residual_unit": ("F32", (spec.joint.n_targets,)),
+        "reference.points": ("F32", (n_exemplars, spec.joint.n_targets + config["n_coded"])),
         "reference.bandwidth": ("F32", (n_exemplars,)),
         "reference.code_center": ("F64", (members, latent)),
         "reference.code_precision": ("F64", (members, latent, latent)),

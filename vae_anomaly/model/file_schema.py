@@ -106,6 +106,10 @@ def check_config(name: str, config: Json) -> None:
         raise refuse(name, "the settings of its encoder are not those of its modality")
     _check_parameter_types(name, config["parameters"])
     _check_history(name, config["history"])
+    parameters = config["parameters"]
+    aggregated = parameters["prior"] == "aggregated" and parameters["beta"] > 0
+    if aggregated != bool(config["n_components"]):
+        raise refuse(name, "the components of its prior do not go with its parameters")
     made = config["created_with"]
     if not isinstance(made, dict) or not all(
         isinstance(text, str) and text.isprintable() for pair in made.items() for text in pair

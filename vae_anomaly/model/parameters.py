@@ -116,14 +116,13 @@ def network_spec(
         batch_norm=architecture == "conv_bn",
         custom=custom,
     )
-    one_each = spec.n_inputs == spec.n_targets == spec.joint.n_outputs
-    if custom is not None and not one_each:
+    if custom is not None and not spec.n_inputs == spec.joint.n_targets == spec.joint.n_outputs:
         raise ParameterError(
             f"likelihood={parameters.likelihood!r} asks the decoder for {spec.joint.n_outputs} "
             f"numbers for {spec.n_inputs} columns, and custom networks make one a column. Choose "
             f"another likelihood."
         )
-    if not spec.n_trainable:
+    if custom is not None and not spec.n_trainable:
         raise ParameterError(
             "Every weight of the encoder and the decoder is frozen, and the likelihood has none: "
             "there is nothing to train. Set trainable=True on some layers."
