@@ -334,7 +334,7 @@ def test_what_does_not_fit_is_refused_with_what_to_do(case: str) -> None:
 
 def test_images_of_another_size_are_refused() -> None:
     detector = VAEDetector(architecture=(small((8, 8, 1), 4), small((2,), 64)), threshold=0)
-    with pytest.raises(ParameterError, match=r"fit was given images of shape \(4, 16, 1\)"):
+    with pytest.raises(ParameterError, match=r"fit was given a grid of shape \(4, 16, 1\)"):
         detector.fit(np.random.RandomState(0).uniform(size=(20, 4, 16)))
 
 

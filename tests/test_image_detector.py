@@ -260,7 +260,7 @@ def test_what_does_not_fit_is_refused(fitted: VAEDetector) -> None:
     with pytest.raises(DataError, match="Expected images of 12 x 10 x 1, as in training, got"):
         fitted.predict(strokes(3).transpose(0, 2, 1))
     for name in ("conv", "conv_bn"):
-        with pytest.raises(ParameterError, match=f"architecture='{name}' needs images"):
+        with pytest.raises(ParameterError, match=f"architecture='{name}' needs a grid"):
             VAEDetector(architecture=name).fit(np.eye(5))
     opaque = np.random.RandomState(0).uniform(size=(9, 6, 6, 2))
     opaque[..., 1] = 1.0

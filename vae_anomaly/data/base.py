@@ -6,7 +6,7 @@
          -> Encoder.encode -> Encoded(inputs, targets, observed, penalty) -> network -> scores
          -> Reducer -> rows of the result
 
-Tables and images are two implementations. No other room names a modality.
+The registry lists the modalities. No room but their own names one.
 """
 
 from __future__ import annotations
@@ -364,7 +364,7 @@ class Modality(Protocol):
     name, unit : str
         Name in the registry; name of one record in messages.
     contents : str
-        What a path of this modality holds, in messages: "a table", "images".
+        What a path of this modality holds, in messages: "a log file".
     options : mapping of str to str
         Command-line options that only this modality takes: keyword -> flag.
     defaults : Defaults

@@ -74,7 +74,8 @@ class Drift(NamedTuple):
         p-value up to which drift is reported.
     n_rows : int
     movements : tuple of Movement
-        Movements of the features, the greatest first; empty for images.
+        Movements of the features, the greatest first; empty if single features
+        mean nothing.
     """
 
     statistic: float

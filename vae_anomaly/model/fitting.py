@@ -116,7 +116,11 @@ def fit_model(
     room = max_exemplars(spec.n_targets + spec.members * spec.latent)
     supports = len(calibration) > 0 and len(matrix) <= room
     encoded = encoder.encode(subsample(learned, MAX_LATENT_ROWS, rng))
-    further = EncodedRows.of(network, encoder.encode(calibration)) if supports else None
+    further = (
+        EncodedRows.of(network, encoder.encode(calibration), encoder.explained)
+        if supports
+        else None
+    )
     parts = _Parts(encoder, network, noise, parameters.beta)
     rows, prior, reference = _prior_and_reference(parts, encoded, further, parameters, rng)
     model = Model(
@@ -193,7 +197,7 @@ def _prior_and_reference(
     rng: np.random.RandomState,
 ) -> tuple[EncodedRows, Weights | None, Reference]:
     """Summarise encoded training rows; calibration rows become exemplars only."""
-    all_rows = EncodedRows.of(parts.network, encoded)
+    all_rows = EncodedRows.of(parts.network, encoded, parts.encoder.explained)
     contamination, clean = parameters.contamination, np.ones(len(encoded.inputs), dtype=bool)
     if contamination is not None and len(clean) >= MIN_TRIMMED_ROWS:
         # Anomalous rows would support others like them; the networks average them away.

@@ -30,8 +30,8 @@ def export_onnx(fitted: Fitted | Model, path: str | os.PathLike[str]) -> None:
     """Write a model in the ONNX format, for any runtime.
 
     The graph has one input, ``rows``: float64, (n, n_features), the columns in the
-    order of training and in their own units; of images the pixels, flattened. It
-    has one output, ``anomaly_score``: float64, (n,), in nats, minus
+    order of training and in their own units; flattened records of more
+    axes. It has one output, ``anomaly_score``: float64, (n,), in nats, minus
     `score_samples` up to rounding. The metadata of the model hold the threshold, as
     ``threshold``.
 

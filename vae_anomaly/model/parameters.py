@@ -135,8 +135,8 @@ def _architecture(parameters: NetworkParameters, grid: tuple[int, int, int] | No
     name = str(parameters.architecture)
     if name in CONVOLUTIONAL and grid is None:
         raise ParameterError(
-            f"architecture={name!r} needs images: an array of shape "
-            "(n, height, width) or (n, height, width, channels). Bring them so, or choose 'dense'."
+            f"architecture={name!r} needs a grid: an array of shape (n, height, width) or "
+            f"(n, height, width, channels). Bring such an array, or choose 'dense'."
         )
     return "dense" if name == "auto" else name
 

@@ -34,11 +34,17 @@ class EncodedRows(NamedTuple):
     residual: Array  # targets minus the expected ones, (n, columns)
 
     @classmethod
-    def of(cls, network: Network, encoded: Encoded) -> EncodedRows:
-        """Run the networks on encoded records."""
+    def of(cls, network: Network, encoded: Encoded, explained: NDArray[np.intp]) -> EncodedRows:
+        """Run the networks on encoded records; residuals of unobserved features are 0."""
+        observed = encoded.observed
+        if observed is not None:
+            observed = observed[:, explained[network.spec.joint.feature_of_target]]
         mean, log_variance = network.encode(encoded.inputs)
         expected = network.decode(mean)
-        return cls(mean, log_variance, expected, encoded.targets - expected)
+        residual = encoded.targets - expected
+        if observed is not None:
+            residual = np.where(observed, residual, 0.0)
+        return cls(mean, log_variance, expected, residual)
 
     def only(self, chosen: NDArray[np.bool_]) -> EncodedRows:
         """Return some of the rows."""

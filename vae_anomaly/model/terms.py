@@ -127,8 +127,9 @@ def _batch_terms(
     if "importance_weighted" in needs:
         yield "importance_weighted", _importance_weighted_bound(model, batch)
     if "exemplar_features" in needs:
-        points, columns = _points(model, batch), len(model.encoder.explained)
-        scores, shares = model.reference.exemplars.explain(points, columns)
+        points, joint = _points(model, batch), model.network.spec.joint
+        scores, of_targets = model.reference.exemplars.explain(points, joint.n_targets)
+        shares = joint.by_feature(numpy_ops, joint.split(numpy_ops, of_targets))
         yield "exemplar", scores
         yield "exemplar_features", shares
     elif "exemplar" in needs:
@@ -170,7 +171,10 @@ def _points(model: ScoringParts, batch: _Batch) -> Weights:
     outputs = network.engine.decode(codes.mean)
     residual = batch.target - network.spec.joint.mean(numpy_ops, outputs).mean(axis=0)
     mean = codes.mean.swapaxes(0, 1).astype(np.float64)
-    return model.reference.locate(mean, batch.masked(residual))
+    if batch.observed is not None:
+        seen = batch.observed[:, network.spec.joint.feature_of_target]
+        residual = np.where(seen, residual, 0.0)
+    return model.reference.locate(mean, residual)
 
 
 def _importance_weighted_bound(model: ScoringParts, batch: _Batch) -> Array:

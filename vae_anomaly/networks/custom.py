@@ -254,7 +254,7 @@ def _row_shape(encoder: KerasModel, columns: int, grid: Shape | None) -> Shape:
     given = (
         f"rows of {columns} columns"
         if grid is None
-        else f"images of shape {grid}, flattened or not"
+        else f"a grid of shape {grid}, flattened or not"
     )
     raise ParameterError(
         f"The encoder takes inputs of shape {taken}, fit was given {given}. Give the encoder "

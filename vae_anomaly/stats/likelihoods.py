@@ -120,7 +120,7 @@ class Likelihood(ABC):
 
     @abstractmethod
     def log_prob(self, ops: Ops, x: Tensor, outputs: Outputs, parameters: Parameters) -> Tensor:
-        """Log p(x|z) of every feature: targets (..., targets) to (..., features)."""
+        """Log p(x|z) of every target: (..., targets)."""
 
     def mean(self, ops: Ops, outputs: Outputs) -> Tensor:
         """Return the expected targets."""
@@ -375,21 +375,21 @@ class JointLikelihood:
         """Compute the fixed parameters from targets, (n, n_targets)."""
         found: dict[str, Array] = {}
         for i, (likelihood, x) in enumerate(
-            zip(self.likelihoods, self._split(numpy_ops, targets), strict=True)
+            zip(self.likelihoods, self.split(numpy_ops, targets), strict=True)
         ):
             found |= {f"likelihood_{i}.{k}": v for k, v in likelihood.estimate(x).items()}
         return found
 
     def log_prob(self, ops: Ops, x: Tensor, outputs: Tensor, parameters: Parameters) -> Tensor:
         """Log p(x|z) of every feature: targets (..., n_targets) to (..., n_features)."""
-        pieces = zip(
+        parts = zip(
             self.likelihoods,
-            self._split(ops, x),
+            self.split(ops, x),
             self._split_outputs(ops, outputs),
             self._split_parameters(parameters),
             strict=True,
         )
-        return _joined(ops, [one.log_prob(ops, *rest) for one, *rest in pieces])
+        return self.by_feature(ops, [one.log_prob(ops, *rest) for one, *rest in parts])
 
     def mean(self, ops: Ops, outputs: Tensor) -> Tensor:
         """Return the expected targets: (..., n_outputs) to (..., n_targets)."""
@@ -410,14 +410,27 @@ class JointLikelihood:
         """Return standard deviations of the targets: (n_targets,). See `Likelihood`."""
         parts = zip(
             self.likelihoods,
-            self._split(numpy_ops, means),
-            self._split(numpy_ops, residual),
+            self.split(numpy_ops, means),
+            self.split(numpy_ops, residual),
             self._split_parameters(parameters),
             strict=True,
         )
         return np.concatenate([one.residual_scale(*rest) for one, *rest in parts])
 
-    def _split(self, ops: Ops, x: Tensor) -> list[Tensor]:
+    def by_feature(self, ops: Ops, parts: Sequence[Tensor]) -> Tensor:
+        """Sum values of the targets of each block by feature: (..., n_features)."""
+        return _joined(
+            ops,
+            [_summed(ops, part, one.width) for part, one in zip(parts, self.blocks, strict=True)],
+        )
+
+    @property
+    def feature_of_target(self) -> NDArray[np.intp]:
+        """Number of the feature that each target belongs to: (n_targets,)."""
+        widths = [one.width for one in self.blocks for _ in range(one.n_features)]
+        return np.repeat(np.arange(self.n_features), widths)
+
+    def split(self, ops: Ops, x: Tensor) -> list[Tensor]:
         """Split targets by block."""
         return _cut(ops, x, [one.n_targets for one in self.blocks])
 
@@ -444,6 +457,14 @@ def _cut(ops: Ops, x: Tensor, sizes: list[int]) -> list[Tensor]:
         return [x]
     ends = np.cumsum(sizes).tolist()
     return [ops.take(x, end - size, end) for size, end in zip(sizes, ends, strict=True)]
+
+
+def _summed(ops: Ops, x: Tensor, width: int) -> Tensor:
+    """Sum adjacent targets: (..., n width) to (..., n)."""
+    total = ops.take(x, 0, None, width) if width > 1 else x
+    for i in range(1, width):
+        total = total + ops.take(x, i, None, width)
+    return total
 
 
 def _joined(ops: Ops, parts: list[Tensor]) -> Tensor:

@@ -48,7 +48,7 @@ Counts = NDArray[np.int_]
 
 CALIBRATION_SHARE = 1 / 5
 MAX_CALIBRATION_SHARE = 3 / 10
-"""Upper limit for small tables, where `CALIBRATION_SHARE` does not suffice for the rate."""
+"""Upper limit for small data, where `CALIBRATION_SHARE` does not suffice for the rate."""
 
 MAX_CALIBRATION_ROWS = 10_000
 

@@ -93,7 +93,7 @@ FOREIGN = {
     b"PK\x03\x04": "a zip archive (such as a .keras file)",
     b"\x89HDF": "an HDF5 file",
     b"\x93NUM": "a NumPy file",
-    b"\x89PNG": "an image",
+    b"\x89PNG": "a PNG file",
     b"PAR1": "a Parquet file",
 }
 
