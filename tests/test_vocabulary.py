@@ -26,7 +26,6 @@ PENDING: tuple[str, ...] = (
     "tests/test_likelihoods.py",
     "tests/test_onnx_export.py",
     "tests/test_persistence.py",
-    "tests/test_report",
     "vae_anomaly/_parameters.py",
     "vae_anomaly/cli/",
     "vae_anomaly/data/scaling.py",
@@ -34,7 +33,6 @@ PENDING: tuple[str, ...] = (
     "vae_anomaly/inference/",
     "vae_anomaly/model/",
     "vae_anomaly/networks/",
-    "vae_anomaly/report/",
     "vae_anomaly/stats/likelihoods.py",
 )
 """Beginnings of paths that may still contain these words or openings."""
@@ -80,7 +78,9 @@ WORDS = {
 A word ends at any character that is no letter and where CamelCase changes, so that
 names are searched too. A space stands for any white space."""
 
-ALLOWED: dict[tuple[str, str], str] = {}
+ALLOWED: dict[tuple[str, str], str] = {
+    ("tests/test_report.py", "feed"): "method of html.parser.HTMLParser",
+}
 """(path, word) -> why the word is used there."""
 
 OPENINGS = r"(?:Tell|Say|Spell|Give|Look|Find out|Have|Put|Let|Hand|Know|Bear)\b"

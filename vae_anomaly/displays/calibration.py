@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,6 +10,7 @@ from scipy.stats import betabinom
 
 from vae_anomaly.displays.data import ANOMALIES, by_label
 from vae_anomaly.displays.drawing import BLUE, GREY, INK, ORANGE, Display, own_axes, tidy
+from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.stats.thresholds import conformal_p_values, ranks_among
 
 if TYPE_CHECKING:
@@ -106,7 +107,9 @@ class CalibrationDisplay(Display):
         )
 
     @classmethod
-    def from_estimator(cls, detector: Any, X: ArrayLike, *, ax: Axes | None = None) -> Self | None:
+    def from_estimator(
+        cls, detector: VAEDetector, X: ArrayLike, *, ax: Axes | None = None
+    ) -> Self | None:
         """Score normal rows, compare and draw; return None without calibration scores."""
         scores = -detector.score_samples(X)
         measured = cls.measure(scores, detector.calibration_scores_, rate=detector.false_alarm_rate)
@@ -198,7 +201,7 @@ class PValueDisplay(Display):
     @classmethod
     def from_estimator(
         cls,
-        detector: Any,
+        detector: VAEDetector,
         X: ArrayLike,
         labels: ArrayLike | None = None,
         *,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -372,9 +372,16 @@ class LatentDisplay(Display):
         groups = self.groups()
         for number, group in enumerate(groups):
             points = self.points[group.mask]
-            style: dict[str, Any] = {"s": 16, "alpha": 0.6, "marker": group.marker}
-            style["linewidths"] = 1 if group.marker == "x" else 0
-            ax.scatter(points[:, 0], points[:, 1], color=group.color, label=f"{number}", **style)
+            ax.scatter(
+                points[:, 0],
+                points[:, 1],
+                s=16,
+                marker=group.marker,
+                color=group.color,
+                alpha=0.6,
+                linewidths=1 if group.marker == "x" else 0,
+                label=f"{number}",
+            )
         circle = self._prior()
         for name, values, outline in zip("xy", self.points.T, circle.T, strict=True):
             low, high = min([values.min(), *outline]), max([values.max(), *outline])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from vae_anomaly._types import Records
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -156,11 +158,18 @@ def legend(ax: Axes, title: str | None = None, names: Sequence[str] = ()) -> Non
     `names` from data replace the labels: Matplotlib would hide a label that starts
     with an underscore and typeset formulas between dollar signs.
     """
-    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
     shown = [legible(name, 24) for name in names]
     longest = max(map(len, shown), default=0)
     ncols = 4 if len(shown) <= 3 else max(1, LEGEND_WIDTH // (longest + 5))
-    drawn = ax.legend(frameon=False, ncols=ncols, title=title, columnspacing=1.4, **place)
+    drawn = ax.legend(
+        frameon=False,
+        ncols=ncols,
+        title=title,
+        columnspacing=1.4,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        borderaxespad=0.2,
+    )
     drawn.set_alignment("left")
     for text, name in zip(drawn.get_texts(), shown, strict=False):
         text.set_parse_math(False)
@@ -189,6 +198,6 @@ class Display:
         return self
 
 
-def take(X: Any, rows: slice | NDArray[np.intp]) -> Any:
+def take(X: Records, rows: slice | NDArray[np.intp]) -> Records:
     """Return rows of an array-like by position; a DataFrame stays one."""
     return X.iloc[rows] if hasattr(X, "iloc") else np.asarray(X)[rows]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
+from vae_anomaly._types import AnyArray
 from vae_anomaly.displays.drawing import GREY, INK, Display, legible, own_axes
 from vae_anomaly.displays.painting import (
     THUMBNAIL,
@@ -158,7 +159,7 @@ class ReconstructionDisplay(Display):
         self,
         images: Rgb,
         reconstructions: Rgb,
-        maps: NDArray[np.floating[Any]],
+        maps: AnyArray,
         *,
         names: Sequence[str] | None = None,
         masks: NDArray[np.bool_] | None = None,

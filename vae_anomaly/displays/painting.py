@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from vae_anomaly._types import AnyArray
 
 __all__ = ["THUMBNAIL", "as_rgb", "heat", "overlay", "shrink", "shrunk_size", "tile", "value_range"]
 
@@ -25,7 +25,7 @@ GREY_WEIGHTS = np.array([0.299, 0.587, 0.114])
 """Weights of red, green and blue in the luma (ITU-R BT.601)."""
 
 
-def value_range(images: NDArray[Any]) -> tuple[float, float]:
+def value_range(images: AnyArray) -> tuple[float, float]:
     """Return the values of images that are shown as black and white.
 
     These are 0 and 255 for bytes, 0 and 1 for values between them, and otherwise the
@@ -70,7 +70,7 @@ def shrunk_size(height: int, width: int, max_side: int = THUMBNAIL) -> tuple[int
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
-def shrink(images: NDArray[Any], max_side: int = THUMBNAIL) -> NDArray[Any]:
+def shrink(images: AnyArray, max_side: int = THUMBNAIL) -> AnyArray:
     """Average neighbouring pixels so that no side is longer than `max_side`.
 
     Parameters

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vae_anomaly.data.base import Records
+from vae_anomaly._types import Records
 from vae_anomaly.displays import (
     CalibrationDisplay,
     LatentUseDisplay,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly.data.base import Records
+from vae_anomaly._types import Records
 from vae_anomaly.displays import (
     CalibrationDisplay,
     LatentDisplay,

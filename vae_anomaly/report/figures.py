@@ -42,15 +42,6 @@ MAX_EXACT = 48
 DPI = 160
 WIDE, SQUARE, PLANE = (9.8, 4.0), (4.6, 3.9), (5.2, 5.2)  # inches
 
-STYLE: dict[Any, Any] = {
-    "font.family": ["DejaVu Sans"],  # comes with Matplotlib: the same bytes everywhere
-    "font.size": 10,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.unicode_minus": True,
-    "text.usetex": False,
-}
-
 
 class EmbeddedFigure(NamedTuple):
     """A figure as data, and its size in CSS pixels."""
@@ -123,7 +114,10 @@ def _png(figure: Figure) -> bytes:
         # Names may be in a script that the font lacks: boxes are shown instead.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         mpl.rcdefaults()
-        mpl.rcParams.update(STYLE)
+        # The font comes with Matplotlib: the same bytes everywhere.
+        mpl.rc("font", family=["DejaVu Sans"], size=10)
+        mpl.rc("text", color=INK, usetex=False)
+        mpl.rc("axes", labelcolor=INK, unicode_minus=True)
         drawn = Canvas(figsize=figure.size, dpi=DPI, layout="constrained", facecolor="white")
         canvas: Any = FigureCanvasAgg(drawn)  # its methods have no types
         figure.draw(drawn.subplots())

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vae_anomaly.data.base import Records
+from vae_anomaly._types import Records
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.model.model import Model
 

@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly.data.base import Records
+from vae_anomaly._types import Records
 from vae_anomaly.data.image.encoder import ImageEncoder
 from vae_anomaly.displays import ReconstructionDisplay
 from vae_anomaly.displays.images import MAX_ROWS

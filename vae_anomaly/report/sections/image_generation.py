@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from vae_anomaly.data.base import Records
+from vae_anomaly._types import Records
 from vae_anomaly.displays import ImageGridDisplay, LatentDisplay, LatentGridDisplay
 from vae_anomaly.displays.painting import as_rgb, shrink, value_range
 from vae_anomaly.estimator import VAEDetector
