@@ -103,7 +103,7 @@ def choices(command, name):
 
 
 def test_choices_are_those_of_the_library():
-    from vae_anomaly.model import parameters as settings
+    from vae_anomaly.model.parameters import HIDDEN_UNITS, RULES
     from vae_anomaly.stats.likelihoods import LIKELIHOODS
     from vae_anomaly.stats.scores import SCORES
     from vae_anomaly.training.optimizers import OPTIMIZERS
@@ -111,8 +111,11 @@ def test_choices_are_those_of_the_library():
     assert choices("fit", "score") == ("auto", *SCORES)
     assert choices("score", "score") == choices("score", "also") == tuple(SCORES)
     assert set(choices("fit", "likelihood")) == set(LIKELIHOODS)
-    assert set(choices("fit", "prior")) == set(settings.PRIORS)
-    assert set(choices("fit", "optimizer")) == set(settings.OPTIMIZERS) == set(OPTIMIZERS)
+    assert set(choices("fit", "optimizer")) == set(OPTIMIZERS)
+    assert set(choices("fit", "architecture")) == {"auto", *HIDDEN_UNITS}
+    for option in ("likelihood", "optimizer", "architecture", "prior"):
+        assert all(RULES[option].holds(name) for name in choices("fit", option))
+        assert not RULES[option].holds("another")
 
 
 def test_defaults_are_those_of_the_library():

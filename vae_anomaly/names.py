@@ -8,7 +8,7 @@ __all__ = [
     "ARCHITECTURES",
     "ENGINES",
     "LIKELIHOODS",
-    "NORMAL_CATEGORIES",
+    "NORMAL_FOLDERS",
     "NORMAL_LABELS",
     "OPTIMIZERS",
     "PRIORS",
@@ -55,7 +55,7 @@ RESIZES = ("stretch", "letterbox")
 NORMAL_LABELS = ("0", "false", "no", "normal", "good", "ok", "negative", "benign")
 """Labels of normal rows, in any case; every other label marks an anomaly."""
 
-NORMAL_CATEGORIES = ("good", "normal", "ok")
+NORMAL_FOLDERS = ("good", "normal", "ok")
 """Subfolders or labels of normal images, in any case; all others hold anomalies."""
 
 REPORT_FILES = (

@@ -12,8 +12,6 @@ from vae_anomaly.storage.atomic import output_error
 
 __all__ = ["run"]
 
-DEFAULT_MAX_STEPS = 3000
-
 
 def run(console: Console, output: str, *, max_steps: int) -> None:
     """Write the samples, then run the three commands on them, and show each."""
@@ -24,7 +22,7 @@ def run(console: Console, output: str, *, max_steps: int) -> None:
         raise output_error(folder, cause) from cause
     normal, labelled = write_samples(folder)
     model, scores, report = folder / "model.vae", folder / "scores.csv", folder / "report"
-    steps = [] if max_steps == DEFAULT_MAX_STEPS else ["--max-steps", max_steps]
+    steps = [] if max_steps == 3000 else ["--max-steps", max_steps]  # the default of `fit`
     names = ["--label-column", "diagnosis", "--id-column", "id"]
     console.say(f"samples: {normal}, {labelled}")
     # 80 calibration rows are too few for the default rate of 0.01.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -11,10 +12,10 @@ from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit
 from vae_anomaly.cli.options import CRITERIA, chosen_modality, flag, given_options
-from vae_anomaly.data.base import Source
+from vae_anomaly.data.base import Modality, Source
 from vae_anomaly.model.file import load_model
 from vae_anomaly.model.model import Model
-from vae_anomaly.pipeline.evaluate import fit_comparison, read_evaluation_data
+from vae_anomaly.pipeline.evaluate import EvaluationData, fit_comparison, read_evaluation_data
 from vae_anomaly.pipeline.fit import read_training_data
 from vae_anomaly.pipeline.paths import check_report_folder
 from vae_anomaly.report import Criteria, build_report, context_for, write_report
@@ -31,8 +32,6 @@ def run(
     data: str,
     output: str,
     *,
-    title: str = "Anomaly report",
-    top: int = 10,
     compare_beta: float | None = None,
     training: str | None = None,
     **given: Parameter,
@@ -40,15 +39,7 @@ def run(
     """Report how MODEL does on DATA."""
     comparison = {"compare_beta": compare_beta, "training": training}
     modality = chosen_modality(data, given | comparison, MODALITY_OPTIONS)
-    if (compare_beta is None) != (training is None):
-        raise click.UsageError(
-            "--compare-beta and --training go together: a weight of the KL divergence, and the "
-            "images that MODEL was fitted on. Give both, or none of them."
-        )
-    criteria = {name: given[name] for name in CRITERIA}
-    if given["label_column"] is None and "label_column" in modality.options:
-        for name in filter(given.get, ("normal_label", *CRITERIA)):
-            raise click.UsageError(f"{flag(name)} needs --label-column.")
+    _check_options(modality, given | comparison)
     check_report_folder(output, modality.unit, model, data, training)
     fitted = load_model(model)
     if compare_beta == fitted.beta:
@@ -57,48 +48,66 @@ def run(
             f"compare. Choose another --compare-beta."
         )
     strict = given_options(given, ["strict"])
+    options = given_options(given, DATA_OPTIONS)
     with ExitStack() as stack:
-        learned = None
+        learned = other = None
         if training is not None:
             learned = modality.open(training, fitted.encoder, fitting=True, **strict)
             stack.enter_context(learned)
-        options = given_options(given, DATA_OPTIONS)
         source = modality.open(data, fitted.encoder, labelled=True, **options)
         stack.enter_context(source)
         console.say(*source.notes)
         found = read_evaluation_data(source, progress=console.progress)
         console.say(*found.notes)
-        other = None
         if learned is not None and compare_beta is not None:
             other = _comparison_model(console, fitted, learned, compare_beta)
-    console.start_engine(fitted)
+    shown = {name: given[name] for name in ("title", "top")}
+    shown |= {"model_name": Path(model).name, "data_name": Path(source.name).resolve().name}
+    shown["criteria"] = Criteria(**{name: given[name] for name in CRITERIA})
+    _write(console, fitted, found, other, output, shown)
+    console.list_skipped(source)
+    if learned is not None:
+        console.list_skipped(learned, " for the comparison model")
+    return Exit.SKIPPED if source.skipped or (learned and learned.skipped) else Exit.DONE
+
+
+def _write(
+    console: Console,
+    model: Model,
+    found: EvaluationData,
+    other: Model | None,
+    output: str,
+    shown: Mapping[str, Parameter],
+) -> None:
+    """Build the report, write it, and print its summary."""
+    console.start_engine(model)
+    context = context_for(
+        model.encoder.modality,
+        categories=found.categories,
+        masks=found.masks,
+        skipped=found.skipped,
+        comparison_model=other,
+    )
     with console.progress("reporting", 2) as update:
         report = build_report(
-            fitted,
-            found.records,
-            found.labels,
-            keys=found.keys,
-            title=title,
-            model_name=Path(model).name,
-            data_name=Path(source.name).resolve().name,
-            top=top,
-            criteria=Criteria(**criteria),
-            context=context_for(
-                fitted.encoder.modality,
-                categories=found.categories,
-                masks=found.masks,
-                skipped=found.skipped,
-                comparison_model=other,
-            ),
+            model, found.records, found.labels, keys=found.keys, context=context, **shown
         )
         update(1)
         page = write_report(report, Path(output))
         update(2)
     console.say(*report.summary, f"report: {page}")
-    console.list_skipped(source)
-    if learned is not None:
-        console.list_skipped(learned, " for the comparison model")
-    return Exit.SKIPPED if source.skipped or (learned and learned.skipped) else Exit.DONE
+
+
+def _check_options(modality: Modality, given: Mapping[str, Parameter]) -> None:
+    """Refuse options that need another one."""
+    if (given["compare_beta"] is None) != (given["training"] is None):
+        raise click.UsageError(
+            "--compare-beta and --training go together: a weight of the KL divergence, and the "
+            "images that MODEL was fitted on. Give both, or none of them."
+        )
+    if given["label_column"] is None and "label_column" in modality.options:
+        for name in filter(given.get, ("normal_label", *CRITERIA)):
+            raise click.UsageError(f"{flag(name)} needs --label-column.")
 
 
 def _comparison_model(console: Console, model: Model, source: Source, beta: float) -> Model:

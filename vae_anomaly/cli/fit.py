@@ -8,10 +8,11 @@ from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit, say
 from vae_anomaly.cli.options import chosen_modality, given_options
-from vae_anomaly.pipeline.fit import NOTICE, fit_file, read_training_data
+from vae_anomaly.pipeline.fit import NOTICE, FitResult, fit_file, read_training_data
 from vae_anomaly.pipeline.memory import check_address_space
 from vae_anomaly.pipeline.messages import threshold_origin
 from vae_anomaly.pipeline.paths import check_output
+from vae_anomaly.training.checkpoint import Checkpoint
 
 __all__ = ["run"]
 
@@ -62,14 +63,9 @@ def run(
         progress=console.progress,
         say=console.say,
     )
-    model, history = fitted.model, fitted.model.history
     if fitted.interrupted:
-        say(
-            f"interrupted after {history.step[-1]:,} of {model.parameters['max_steps']:,} steps: "
-            f"kept the best weights so far"
-        )
-        if given["checkpoint"] is not None:
-            say(f"the same command goes on from {given['checkpoint'].path}")
+        _say_interrupted(fitted, given["checkpoint"])
+    model, history = fitted.model, fitted.model.history
     console.say(
         f"trained for {history.step[-1]:,} steps in {fitted.seconds:.1f} s, "
         f"{history.describe(unit)}",
@@ -81,3 +77,11 @@ def run(
     if fitted.interrupted:
         return Exit.INTERRUPTED
     return Exit.SKIPPED if source.skipped else Exit.DONE
+
+
+def _say_interrupted(fitted: FitResult, checkpoint: Checkpoint | None) -> None:
+    """Report the early end of training, also to those who asked for silence."""
+    steps, max_steps = fitted.model.history.step[-1], fitted.model.parameters["max_steps"]
+    say(f"interrupted after {steps:,} of {max_steps:,} steps: kept the best weights so far")
+    if checkpoint is not None:
+        say(f"the same command goes on from {checkpoint.path}")

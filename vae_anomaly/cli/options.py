@@ -91,9 +91,6 @@ def checkpoint_in(folder: str) -> Checkpoint:
     return checkpoint
 
 
-# ------------------------------------------------------------------------------- groups
-
-
 def option(name: str, explanation: str, type: Value = None, **given: Value) -> Decorator:  # noqa: A002
     """Return an option; its default is shown unless it is False or None."""
     shown = given.get("default") is not None
@@ -324,7 +321,7 @@ LABELLED = (
 )
 
 CRITERIA = ("cost_miss", "cost_false_alarm", "min_recall", "min_precision", "f_beta")
-"""Names of the options above."""
+"""Names of the options in `LABELLED`."""
 
 TABLE_EVALUATE = (
     option("--label-column", "Column that tells normal rows from anomalies.", metavar="NAME"),
@@ -372,9 +369,6 @@ RECALIBRATE = with_options(
     ),
     STRICT_IMAGES,
 )
-
-
-# ------------------------------------------------------------------------- of a modality
 
 
 def flag(name: str) -> str:

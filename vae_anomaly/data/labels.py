@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 from vae_anomaly._text import listed, shown
 from vae_anomaly.data.cells import MISSING, is_number
 from vae_anomaly.exceptions import DataError
+from vae_anomaly.names import NORMAL_LABELS
 
-__all__ = ["NORMAL_LABELS", "anomalous"]
-
-NORMAL_LABELS = ("0", "false", "no", "normal", "good", "ok", "negative", "benign")
-"""Labels of normal rows, in any case; all others are those of anomalies."""
+__all__ = ["anomalous"]
 
 
 def anomalous(

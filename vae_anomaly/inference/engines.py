@@ -16,9 +16,8 @@ from vae_anomaly._threads import ProcessWideSetting
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.networks.spec import NetworkSpec
 
-__all__ = ["ENGINES", "Codes", "Engine", "engine_for", "open_engine"]
+__all__ = ["Codes", "Engine", "engine_for", "open_engine"]
 
-ENGINES = ("auto", "numpy", "onnx", "tensorflow")
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]

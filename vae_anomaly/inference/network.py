@@ -65,7 +65,7 @@ class Network:
         Structure.
     weights : ndarray of shape (members, n_weights)
     engine_name : str, default="auto"
-        One of `engines.ENGINES`. "auto" depends on the structure alone, so that scores
+        One of `names.ENGINES`. "auto" depends on the structure alone, so that scores
         do not depend on where they are computed.
     """
 

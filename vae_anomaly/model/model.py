@@ -93,7 +93,7 @@ class Model:
         return self.score_type == resolved_score(self.parameters["score_type"], self.encoder)
 
     def with_engine(self, name: str) -> Model:
-        """Return the model on another engine, one of `inference.engines.ENGINES`."""
+        """Return the model on another engine, one of `names.ENGINES`."""
         return replace(self, network=self.network.with_engine(name))
 
     # ------------------------------------------------------------------------------- scoring

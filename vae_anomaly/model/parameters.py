@@ -12,8 +12,9 @@ from vae_anomaly._parameters import Rule, integer, number, one_of, optional, uni
 from vae_anomaly._types import Architecture
 from vae_anomaly.data.base import Outline
 from vae_anomaly.exceptions import ParameterError
+from vae_anomaly.names import ARCHITECTURES, OPTIMIZERS, PRIORS
 from vae_anomaly.networks.custom import CustomNetworks, is_pair
-from vae_anomaly.networks.spec import ARCHITECTURES, NetworkSpec
+from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.stats.likelihoods import LIKELIHOODS
 from vae_anomaly.stats.scores import SCORES
 
@@ -24,10 +25,6 @@ __all__ = [
     "network_spec",
     "scoring_noise",
 ]
-
-# What training offers; it costs the import of TensorFlow. A test compares them.
-OPTIMIZERS = ("adam", "rmsprop")
-PRIORS = ("aggregated", "normal")
 
 HIDDEN_UNITS = {"dense": (128, 64), "conv": (16,), "conv_bn": (20,)}
 CONVOLUTIONAL = ("conv", "conv_bn")

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from vae_anomaly.networks.custom import CustomNetworks
 from vae_anomaly.stats.likelihoods import Block, JointLikelihood
 
-__all__ = ["ARCHITECTURES", "ConvPlan", "NetworkSpec", "cached_by_spec"]
+__all__ = ["ConvPlan", "NetworkSpec", "cached_by_spec"]
 
-ARCHITECTURES = ("dense", "conv", "conv_bn")
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -20,7 +20,6 @@ from vae_anomaly.data.base import (
     Outline,
     Records,
 )
-from vae_anomaly.data.image.layout import RESIZES
 from vae_anomaly.data.image.pixels import (
     ImageShape,
     as_images,
@@ -32,6 +31,7 @@ from vae_anomaly.data.image.pixels import (
 from vae_anomaly.data.scaling import ColumnScaler
 from vae_anomaly.data.settings import checked_outline
 from vae_anomaly.exceptions import DataError, ParameterError
+from vae_anomaly.names import RESIZES
 from vae_anomaly.stats.likelihoods import Block
 
 __all__ = ["ImageEncoder", "shift_for", "smoothing_for"]

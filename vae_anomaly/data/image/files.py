@@ -8,11 +8,11 @@ from vae_anomaly._text import display_name
 from vae_anomaly.data.image.array_file import holds_array
 from vae_anomaly.data.image.array_reader import ArrayReader
 from vae_anomaly.data.image.folder_reader import FolderReader
-from vae_anomaly.data.image.labels import NORMAL_FOLDERS
 from vae_anomaly.data.image.listing import Listing, list_images
 from vae_anomaly.data.image.reader import ImageReader
 from vae_anomaly.data.image.signatures import FORMAT_NAMES, SIGNATURE_BYTES, is_image
 from vae_anomaly.exceptions import DataError
+from vae_anomaly.names import NORMAL_FOLDERS
 
 __all__ = ["open_images"]
 

@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 from vae_anomaly._text import listed, shown
 from vae_anomaly.data.image.reader import ImageReader
 from vae_anomaly.exceptions import DataError
+from vae_anomaly.names import NORMAL_FOLDERS
 
-__all__ = ["NORMAL_FOLDERS", "anomalous_images", "label_notes"]
-
-NORMAL_FOLDERS = ("good", "normal", "ok")
-"""Names, in any case, of subfolders of normal images; all others hold anomalies."""
+__all__ = ["anomalous_images", "label_notes"]
 
 
 def anomalous_images(

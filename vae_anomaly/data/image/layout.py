@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from vae_anomaly.data.image.pixels import ImageShape
 from vae_anomaly.exceptions import ParameterError
 
-__all__ = ["MAX_LONGER_SIDE", "MAX_PIXELS", "MAX_SIDE", "RESIZES", "Layout", "chosen_layout"]
+__all__ = ["MAX_LONGER_SIDE", "MAX_PIXELS", "MAX_SIDE", "Layout", "chosen_layout"]
 
-RESIZES = ("stretch", "letterbox")
 
 MAX_PIXELS = 25_000_000
 """Pixels of an image file: a few bytes can declare a size that fills the memory."""

@@ -19,9 +19,10 @@ from vae_anomaly.data.image.encoder import ImageEncoder
 from vae_anomaly.data.image.files import open_images
 from vae_anomaly.data.image.folder_reader import FolderReader
 from vae_anomaly.data.image.labels import anomalous_images, label_notes
-from vae_anomaly.data.image.layout import RESIZES, Layout, chosen_layout
+from vae_anomaly.data.image.layout import Layout, chosen_layout
 from vae_anomaly.data.image.reader import ImageReader, ReadResult, images_per_batch
 from vae_anomaly.exceptions import DataError, ParameterError
+from vae_anomaly.names import RESIZES
 
 __all__ = ["ImageSource", "measured_layout", "open_source"]
 
