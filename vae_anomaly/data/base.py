@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._types import Architecture, Json, JsonObject, Records, Symbol
+from vae_anomaly.data.reducers import Reducer
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.stats.likelihoods import Block
 
@@ -34,11 +35,8 @@ __all__ = [
     "EncoderState",
     "Masks",
     "Modality",
-    "OneRowEach",
     "Outline",
     "Records",
-    "Reducer",
-    "Rows",
     "Source",
 ]
 
@@ -309,35 +307,6 @@ class Encoder(Protocol):
         ValueError
             If the arrays are not sound.
         """
-
-
-class Rows(NamedTuple):
-    """Rows of the result that are ready."""
-
-    keys: pa.Array
-    scores: Array
-    contributions: Array | None
-
-
-class Reducer(Protocol):
-    """Scores of records to rows of the result; may keep state from batch to batch."""
-
-    def add(self, rows: Rows) -> Rows:
-        """Take the scores of the next records, and return the rows that are ready."""
-
-    def finish(self) -> Rows | None:
-        """Return the remaining rows."""
-
-
-class OneRowEach:
-    """Reducer of modalities whose records are the rows of the result."""
-
-    def add(self, rows: Rows) -> Rows:
-        """Return the rows as they are."""
-        return rows
-
-    def finish(self) -> None:
-        """Return nothing: no row is kept back."""
 
 
 class Defaults(NamedTuple):

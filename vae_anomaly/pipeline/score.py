@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vae_anomaly.data.base import Batch, OneRowEach, Rows, Source
+from vae_anomaly.data.base import Batch, Source
+from vae_anomaly.data.reducers import OneRowEach, Rows
 from vae_anomaly.data.registry import modality
 from vae_anomaly.model.drift import Drift, DriftWatch, sample_slice
 from vae_anomaly.model.model import Model

@@ -16,7 +16,6 @@ from vae_anomaly.data.base import (
     Encoded,
     Encoder,
     Modality,
-    OneRowEach,
     Records,
     Source,
 )
@@ -25,6 +24,7 @@ from vae_anomaly.data.image.encoder import ImageEncoder, shift_for
 from vae_anomaly.data.image.layout import Layout
 from vae_anomaly.data.image.pixels import as_rows
 from vae_anomaly.data.image.signatures import SIGNATURE_BYTES, is_image
+from vae_anomaly.data.reducers import OneRowEach
 from vae_anomaly.data.registry import check_modality
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from vae_anomaly.data.base import (
     Encoded,
     Encoder,
     Modality,
-    OneRowEach,
     Records,
     Source,
 )
+from vae_anomaly.data.reducers import OneRowEach
 from vae_anomaly.data.registry import check_modality
 from vae_anomaly.data.table.encoder import TableEncoder
 from vae_anomaly.exceptions import DataError
