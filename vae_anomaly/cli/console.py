@@ -12,19 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vae_anomaly.cli.errors import say
-from vae_anomaly.pipeline.interrupt import check_signals
-from vae_anomaly.pipeline.progress import (
-    Progress,
-    Update,
-    no_progress,
-    progress_bar,
-    progress_lines,
-)
+from vae_anomaly.pipeline.progress import Progress, no_progress, progress_bar, progress_lines
 from vae_anomaly.pipeline.startup import has_started, start_tensorflow
 
 if TYPE_CHECKING:
     from vae_anomaly.data.base import Source
-    from vae_anomaly.model.model import Model
 
 __all__ = ["Console"]
 
@@ -75,11 +67,6 @@ class Console:
             warnings.showwarning = show
             yield
 
-    def start_engine(self, model: Model) -> None:
-        """Start TensorFlow if the networks of a model run in it."""
-        if model.network.needs_tensorflow:
-            self.start_tensorflow()
-
     def start_tensorflow(self) -> None:
         """Import TensorFlow and initialise its devices, without its messages.
 
@@ -94,19 +81,9 @@ class Console:
         if waits:
             click.echo("\r\x1b[K", nl=False, err=True)
 
-    @contextmanager
-    def progress(
-        self, work: str, total: int | None, *, unit: str = "", each: int = 1
-    ) -> Iterator[Update]:
-        """Show a bar on a terminal, else lines; see `pipeline.progress.Progress`.
-
-        Each step checks for a signal whose exception was swallowed.
-        """
-        shown: Progress = progress_bar if sys.stderr.isatty() else partial(progress_lines, self.say)
-        with (no_progress if self.quiet else shown)(work, total, unit=unit, each=each) as update:
-
-            def checked(done: int, detail: str = "") -> None:
-                check_signals()
-                update(done, detail)
-
-            yield checked
+    @property
+    def progress(self) -> Progress:
+        """What shows progress: a bar on a terminal, else lines; nothing if `quiet`."""
+        if self.quiet:
+            return no_progress
+        return progress_bar if sys.stderr.isatty() else partial(progress_lines, say)

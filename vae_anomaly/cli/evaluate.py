@@ -80,7 +80,8 @@ def _write(
     shown: Mapping[str, Parameter],
 ) -> None:
     """Build the report, write it, and print its summary."""
-    console.start_engine(model)
+    if model.network.needs_tensorflow:
+        console.start_tensorflow()
     context = context_for(
         model.encoder.modality,
         categories=found.categories,

@@ -29,7 +29,8 @@ def run(
     fitted = load_model(model)
     with modality.open(data, fitted.encoder, fitting=True, **given_options(given)) as source:
         console.say(*source.notes)
-        console.start_engine(fitted)
+        if fitted.network.needs_tensorflow:
+            console.start_tensorflow()
         result = recalibrate(
             fitted, source, false_alarm_rate=false_alarm_rate, progress=console.progress
         )

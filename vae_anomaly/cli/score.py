@@ -8,10 +8,9 @@ from vae_anomaly.cli.errors import Exit
 from vae_anomaly.cli.options import chosen_modality, flag, given_options
 from vae_anomaly.model.file import load_model
 from vae_anomaly.pipeline.messages import drift_warning, score_verdict
-from vae_anomaly.pipeline.paths import check_output
+from vae_anomaly.pipeline.paths import check_result
 from vae_anomaly.pipeline.results import Outputs
 from vae_anomaly.pipeline.score import score_file
-from vae_anomaly.pipeline.writers import check_format
 
 __all__ = ["run"]
 
@@ -32,20 +31,22 @@ def run(
 ) -> Exit:
     """Score DATA with MODEL, and write a table."""
     modality = chosen_modality(data, given | {"explain": explain}, ("id_column", "explain"))
-    check_format(output)
-    check_output(output, data, model)
-    fitted = load_model(model).with_engine(engine)
+    check_result(output, data, model)
+    fitted = load_model(model)
+    if engine != "auto":
+        fitted = fitted.with_engine(engine)
     outputs = Outputs(score, explain or 0, p_values, also, fdr)
     outputs.check(fitted, flag)
     with modality.open(data, fitted.encoder, **given_options(given)) as source:
         console.say(*source.notes)
-        if source.n_records != 0:
-            console.start_engine(fitted)
+        if fitted.network.needs_tensorflow and source.n_records != 0:
+            console.start_tensorflow()
         summary = score_file(fitted, source, output, outputs, progress=console.progress)
-    console.say(score_verdict(summary, source.unit, fdr))
+    lines = [score_verdict(summary, source.unit, fdr)]
     if summary.drift is not None:
-        console.say(f"warning: {drift_warning(summary.drift, source.unit)}")
+        lines.append(f"warning: {drift_warning(summary.drift, source.unit)}")
     if output != "-":
-        console.say(f"scores: {output}")
+        lines.append(f"scores: {output}")
+    console.say(*lines)
     console.list_skipped(source)
     return Exit.SKIPPED if summary.skipped else Exit.DONE

@@ -9,7 +9,12 @@ from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.names import REPORT_FILES
 from vae_anomaly.storage.atomic import check_writable
 
-__all__ = ["check_output", "check_report_folder"]
+__all__ = ["PARQUET_SUFFIXES", "check_output", "check_report_folder", "check_result"]
+
+PARQUET_SUFFIXES = (".parquet", ".pq")
+"""Ends of the names of results that are written as Parquet."""
+
+CSV_SUFFIXES = (".csv", "")
 
 
 def check_output(output: str, *inputs: str) -> None:
@@ -26,6 +31,17 @@ def check_output(output: str, *inputs: str) -> None:
     check_writable(target)
     if any(_is_same(target, path) for path in inputs):
         raise ParameterError(f"The output {output} is also an input. Choose another output.")
+
+
+def check_result(output: str, *inputs: str) -> None:
+    """Raise if the result of scoring cannot be written to an output; see `check_output`."""
+    suffix = Path(output).suffix.lower()
+    if output != "-" and suffix not in PARQUET_SUFFIXES + CSV_SUFFIXES:
+        raise ParameterError(
+            f"Cannot write scores as {suffix!r}. Name a .csv or .parquet file, or - for "
+            f"standard output."
+        )
+    check_output(output, *inputs)
 
 
 def check_report_folder(output: str, unit: str, model: str, *sources: str | None) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from vae_anomaly.pipeline.interrupt import check_signals
+
 __all__ = ["Progress", "Update", "no_progress", "progress_bar", "progress_lines"]
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -24,7 +26,7 @@ class Progress(Protocol):
 
     `work` is what is done, such as "training"; `total` is the value of `done` at the end, if it
     is known; `unit` is what speed is counted in, such as "images"; `each` is how many of them a
-    step of `done` is.
+    step of `done` is. Each report checks for a signal whose exception was swallowed.
     """
 
     def __call__(
@@ -38,7 +40,7 @@ def no_progress(work: str, total: int | None, *, unit: str = "", each: int = 1) 
     """Report nothing; see `Progress`."""
 
     def update(done: int, detail: str = "") -> None:
-        pass
+        check_signals()
 
     yield update
 
@@ -58,6 +60,7 @@ def progress_lines(
 
     def update(done: int, detail: str = "") -> None:
         nonlocal last
+        check_signals()
         if time.monotonic() - last >= SECONDS_BETWEEN_LINES and done != total:
             last = time.monotonic()
             write(f"{work}: {done:,}{end}{', ' if detail else ''}{detail}")
@@ -90,6 +93,7 @@ def progress_bar(
         task = bar.add_task(work, total=total, detail="")
 
         def update(done: int, detail: str = "") -> None:
+            check_signals()
             bar.update(task, completed=done, detail=detail)
 
         yield _with_speed(update, unit, each) if unit else update

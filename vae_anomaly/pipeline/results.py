@@ -7,7 +7,7 @@ A column of the result is described by its role, never by its name: data may hav
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -65,10 +65,6 @@ class Outputs:
     def __post_init__(self) -> None:
         """Drop scores that are named twice."""
         object.__setattr__(self, "also", tuple(dict.fromkeys(self.also)))
-
-    def applied_to(self, model: Model) -> Model:
-        """Return the model with the score that is asked for."""
-        return model if self.score is None else replace(model, score_type=self.score)
 
     def has_threshold(self, model: Model) -> bool:
         """Return whether the threshold of the model is one of the score that is asked for."""
@@ -191,8 +187,10 @@ class Layout:
         Raises
         ------
         ParameterError
-            If the column of keys has the name of another column.
+            If the model cannot return what is asked for, or the column of keys has the name of
+            another column.
         """
+        outputs.check(model)
         features = tuple(model.encoder.features)
         flagged, number = outputs.has_threshold(model), pa.float64()
         fields = [(source.key_name, source.key_type), ("anomaly_score", number)]

@@ -73,9 +73,8 @@ def score(
     DataError
         If a record cannot be used.
     """
-    outputs.check(model)
     layout = Layout.of(model, source, outputs)
-    model = with_threshold(outputs.applied_to(model), source, outputs, executor)
+    model = applied(outputs, model, source, executor)
     yield from _scored(model, source, layout, executor)
 
 
@@ -114,16 +113,15 @@ def score_file(
     OutputError
         If the result cannot be written.
     """
-    outputs.check(model)
     layout = Layout.of(model, source, outputs)
     # What is written to a pipe cannot be taken back: all of the source is checked before.
     total = source.check() if path == "-" else source.n_records
-    model = with_threshold(outputs.applied_to(model), source, outputs, executor)
+    model = applied(outputs, model, source, executor)
     watch = DriftWatch(model) if layout.flagged and len(model.calibration.scores) else None
     done = scored = flagged = 0
     with (
         result_writer(path, layout.schema) as write,
-        progress("scoring", total, unit=f"{model.unit}s") as update,
+        progress("scoring", total, unit=f"{source.unit}s") as update,
     ):
         for rows in _scored(model, source, layout, executor):
             write(rows.table)
@@ -142,11 +140,14 @@ def score_file(
     )
 
 
-def with_threshold(model: Model, source: Source, outputs: Outputs, executor: Executor) -> Model:
-    """Return the model with the threshold that holds the false discovery rate, if one is given.
+def applied(outputs: Outputs, model: Model, source: Source, executor: Executor) -> Model:
+    """Return the model with the score that is asked for, and with the threshold.
 
-    Reads the source once.
+    A threshold that holds a false-discovery rate needs the scores of the source, which is read
+    for that.
     """
+    if outputs.score is not None:
+        model = replace(model, score_type=outputs.score)
     if outputs.fdr is None:
         return model
     calibration = model.calibration

@@ -16,33 +16,15 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from vae_anomaly.data.cells import is_number
-from vae_anomaly.exceptions import ParameterError
+from vae_anomaly.pipeline.paths import PARQUET_SUFFIXES
 from vae_anomaly.storage.atomic import atomic_write, output_error
 
-__all__ = ["check_format", "result_writer"]
-
-PARQUET_SUFFIXES = (".parquet", ".pq")
-CSV_SUFFIXES = (".csv", "")
+__all__ = ["result_writer"]
 
 FORMULA = re.compile(r"(^|[;\t])(?=[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
 """Start of a spreadsheet formula: of a cell, or after a character that may separate cells."""
 
 Write = Callable[[pa.RecordBatch], None]
-
-
-def check_format(path: str) -> None:
-    """Raise if the name of a result table stands for a format that is not supported.
-
-    Raises
-    ------
-    ParameterError
-    """
-    suffix = Path(path).suffix.lower()
-    if path != "-" and suffix not in PARQUET_SUFFIXES + CSV_SUFFIXES:
-        raise ParameterError(
-            f"Cannot write scores as {suffix!r}. Name a .csv or .parquet file, or - for "
-            f"standard output."
-        )
 
 
 SPREADSHEET_WARNING = (
@@ -178,6 +160,6 @@ def _without_formula(value: object) -> object:
     if value is None or isinstance(value, int | float):
         return value
     text = str(value)
-    if is_number(text) or not FORMULA.search(text):
+    if not FORMULA.search(text) or is_number(text):
         return value
     return FORMULA.sub(r"\1'", text)

@@ -25,7 +25,7 @@ __all__ = [
     "TableReader",
     "check_header",
     "check_unchanged",
-    "floats_of",
+    "matrix_of",
     "openable",
     "rows_of_batch",
     "state_of",
@@ -180,14 +180,18 @@ def openable(path: Path) -> str | pa.PythonFile:
     )
 
 
-def floats_of(column: pa.Array) -> NDArray[np.float64]:
-    """Return a column of float64 without missing values as an array: (n,).
+def matrix_of(batch: pa.RecordBatch, columns: Sequence[str]) -> NDArray[np.float64]:
+    """Return columns of float64 without missing values as a matrix: (n, n_columns).
 
-    It shares the memory. `pyarrow.Array.to_numpy` would import pandas, which takes longer
-    than the rest of scoring a small table.
+    `pyarrow.Array.to_numpy` would import pandas, which takes longer than the rest of scoring
+    a small table.
     """
-    _, data = column.buffers()
-    return np.frombuffer(data or b"", np.float64)[column.offset :][: len(column)]
+    rows = np.empty((batch.num_rows, len(columns)))
+    for i, name in enumerate(columns):
+        column = batch.column(name)
+        _, data = column.buffers()
+        rows[:, i] = np.frombuffer(data or b"", np.float64)[column.offset :][: len(column)]
+    return rows
 
 
 def rows_of_batch(columns: int) -> int:

@@ -15,7 +15,7 @@ from vae_anomaly.data.base import Array, Batch, Encoder, Records, Source
 from vae_anomaly.data.labels import anomalous
 from vae_anomaly.data.table.columns import ColumnSelection, select_for_fitting, select_for_scoring
 from vae_anomaly.data.table.encoder import TableEncoder
-from vae_anomaly.data.table.reader import CellError, TableReader, floats_of
+from vae_anomaly.data.table.reader import CellError, TableReader, matrix_of
 from vae_anomaly.exceptions import DataError, ParameterError
 
 __all__ = ["TableSource", "open_source"]
@@ -109,7 +109,8 @@ class TableSource(Source):
             for batch in self._reader.batches(self.columns.features, self._keep):
                 if self._label_column is not None:
                     labels += batch.column(self._label_column).to_pylist()
-                yield Batch(start, self._keys(batch, start), self._matrix(batch))
+                records = matrix_of(batch, self.columns.features)
+                yield Batch(start, self._keys(batch, start), records)
                 start += batch.num_rows
         except CellError as error:
             if not self._unfitted:
@@ -129,12 +130,6 @@ class TableSource(Source):
         numbers = np.arange(start + 1, start + batch.num_rows + 1, dtype=np.int64)
         # As `pyarrow.array` does, which imports pandas.
         return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
-
-    def _matrix(self, batch: pa.RecordBatch) -> Array:
-        rows = np.empty((batch.num_rows, len(self.columns.features)))
-        for i, name in enumerate(self.columns.features):
-            rows[:, i] = floats_of(batch.column(name))
-        return rows
 
     def check(self) -> int:
         """Read the whole table once and count its rows."""
