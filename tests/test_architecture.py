@@ -1,9 +1,13 @@
-"""The shape of the code: imports flow one way, files and functions stay within a screen or ten."""
+"""Structure of the code: direction of imports, sizes, and where modalities are named."""
 
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -34,49 +38,236 @@ ROOMS = [
 
 HEIGHT = {room: height for height, rooms in enumerate(ROOMS) for room in rooms}
 
+STRANGERS = {("data", "networks")}
+"""Rooms that never import each other: values of `data.base` and `stats` lie between them."""
+
+MAX_FILE_LINES = 450
+MAX_FUNCTION_LINES = 60
+MAX_COMMAND_LINE_LINES = 1300
+MAX_ANY = 120
+
+HEAVY = {"PIL", "keras", "onnx", "onnxruntime", "matplotlib", "pandas", "pyarrow", "rich", "scipy"}
+HEAVY |= {"sklearn", "tensorflow", "vl_convert"}
+"""Packages that are imported where they are used, and so are modules that import them."""
+
+CHEAP_LATE = {
+    ("cli.commands", "logging"): "nothing but click is imported before a command runs",
+    ("cli.commands", "cli.console"): "nothing but click is imported before a command runs",
+    ("cli.options", "data.registry"): "nothing but click is imported before a command runs",
+    ("cli.options", "training.checkpoint"): "nothing but click is imported before a command runs",
+}
+"""Late imports that need another reason: (module, imported) -> reason."""
+
+MODALITY_WORD = re.compile(r"(?<![a-z])(tables?|images?|pictures?)(?![a-z])", re.IGNORECASE)
+
+OTHER_MEANING = re.compile(
+    r"from PIL import Image|Image\.fromarray|data:image/|</?table|^table \{|card, table,"
+    r"|image-rendering"
+)
+"""Pillow, media types, HTML and CSS."""
+
+OWN_FILES = (
+    *("data/table/", "data/image/", "displays/images.py", "displays/painting.py"),
+    *("report/sections/table", "report/sections/image"),
+    *("report/templates/_table", "report/templates/_image"),
+)
+"""Folders, sections and displays of the modalities."""
+
+ALLOWED_FILES = {
+    "cli/commands.py": "help texts",
+    "cli/options.py": "option groups of the modalities, and help texts",
+    "data/registry.py": "the registry",
+    "report/sections/__init__.py": "the registry of sections",
+    "displays/__init__.py": "public names of the displays",
+    "estimator/attributes.py": "public fitted attributes, such as image_shape_",
+    "estimator/detector.py": "documentation of public parameters",
+    "estimator/generation.py": "documentation of public methods, such as contribution_maps",
+    "samples.py": "the bundled sample is a table",
+}
+"""Further files that name a modality, and why."""
+
+
+class Import(NamedTuple):
+    """An import of a module.
+
+    Attributes
+    ----------
+    module : str
+    late : bool
+        Whether it stands in a function.
+    typing : bool
+        Whether it stands below ``if TYPE_CHECKING``.
+    """
+
+    module: str
+    late: bool
+    typing: bool
+
+
+def module_of(path: Path) -> str:
+    """Return the name of a module below the package: "data.table.source", "" for the package."""
+    return (
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        .removesuffix("__init__")
+        .rstrip(".")
+    )
+
+
 MODULES = sorted(PACKAGE.rglob("*.py"))
+NAMES = {module_of(path): path for path in MODULES}
+each_module = pytest.mark.parametrize("path", MODULES, ids=lambda p: module_of(p) or "__init__")
 
 
-def room_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def room_of(module: str) -> str:
+    return module.split(".")[0]
 
 
-def imported_rooms(path: Path) -> set[str]:
-    rooms = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = []
-        if isinstance(node, ast.ImportFrom) and node.level == 0:
-            names = [node.module or ""]
-        elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        rooms |= {n.split(".")[1] for n in names if n.startswith("vae_anomaly.")}
-    return rooms
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def imports_of(path: Path) -> Iterator[Import]:
+    """Yield all imports of a file, also late ones and those for types."""
+
+    def visit(node: ast.AST, late: bool, typing: bool) -> Iterator[Import]:
+        if isinstance(node, ast.Import):
+            yield from (Import(alias.name, late, typing) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            base = node.module or ""
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                is_module = full.removeprefix("vae_anomaly.") in NAMES
+                yield Import(full if is_module else base, late, typing)
+        in_function = isinstance(node, ast.FunctionDef | ast.Lambda)
+        for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, late or in_function, typing or for_types)
+
+    yield from visit(tree_of(path), late=False, typing=False)
+
+
+def internal(path: Path) -> Iterator[Import]:
+    """Yield the imports of modules of the package, named below it."""
+    for found in imports_of(path):
+        if found.module.split(".")[0] == "vae_anomaly":
+            yield found._replace(module=found.module.removeprefix("vae_anomaly").lstrip("."))
+
+
+@each_module
 def test_imports_only_go_down_the_list(path: Path) -> None:
-    room = room_of(path)
-    if room == "__init__":  # the door shows every room, lazily
+    room = room_of(module_of(path))
+    if not room:  # the package shows every room, lazily
         return
     assert room in HEIGHT, f"give {room!r} a place in ROOMS"
-    rising = {r for r in imported_rooms(path) - {room} if HEIGHT[r] >= HEIGHT[room]}
-    assert not rising
+    for module, *_ in internal(path):
+        other = room_of(module)
+        if module != "_version":
+            assert other, f"{path.name} imports the package itself"
+        assert other == room or HEIGHT[other] < HEIGHT[room], module
+        assert (room, other) not in STRANGERS, module
+        assert (other, room) not in STRANGERS, module
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_imports_go_round_in_circles() -> None:
+    graph = {
+        name: {module for module, *_ in internal(path) if module in NAMES and module != name}
+        for name, path in NAMES.items()
+        if name
+    }
+    done: set[str] = set()
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, " -> ".join([*above[above.index(name) :], name])
+        if name not in done:
+            for other in sorted(graph.get(name, ())):
+                visit(other, (*above, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+@cache
+def is_heavy(module: str) -> bool:
+    """Return whether a module imports a heavy package, itself or through others."""
+    name = module.removeprefix("vae_anomaly").lstrip(".")
+    if module.split(".")[0] != "vae_anomaly":
+        return module.split(".")[0] in HEAVY
+    return any(
+        is_heavy(found.module)
+        for found in imports_of(NAMES[name])
+        if not found.late and not found.typing
+    )
+
+
+@each_module
+def test_late_imports_are_of_heavy_modules(path: Path) -> None:
+    name = module_of(path)
+    for found in imports_of(path):
+        reason = (name, found.module.removeprefix("vae_anomaly.")) in CHEAP_LATE
+        assert not found.late or is_heavy(found.module) or reason, found.module
+
+
+@each_module
 def test_files_and_functions_stay_short(path: Path) -> None:
-    source = path.read_text()
-    assert len(source.splitlines()) <= 500
-    for node in ast.walk(ast.parse(source)):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_FILE_LINES
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.FunctionDef):
             first, *rest = node.body
             body = rest if ast.get_docstring(node) is not None and rest else [first, *rest]
-            assert node.body[-1].end_lineno - body[0].lineno < 60, node.name
+            assert (node.body[-1].end_lineno or 0) - body[0].lineno < MAX_FUNCTION_LINES, node.name
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_the_command_line_stays_thin() -> None:
+    files = [PACKAGE.parent / "cli.py", *(PACKAGE / "cli").glob("*.py")]
+    lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files)
+    assert lines <= MAX_COMMAND_LINE_LINES
+
+
+def test_command_files_do_not_import_each_other() -> None:
+    shared = {"commands", "console", "errors", "options", ""}
+    commands = {path.stem for path in (PACKAGE / "cli").glob("*.py")} - shared - {"__init__"}
+    for name in commands:
+        imported = {found.module for found in internal(PACKAGE / "cli" / f"{name}.py")}
+        assert not imported & {f"cli.{other}" for other in commands}, name
+
+
+def test_any_is_rare() -> None:
+    count = 0
+    for path in MODULES:
+        for node in ast.walk(tree_of(path)):
+            count += isinstance(node, ast.Name) and node.id == "Any"
+            count += isinstance(node, ast.alias) and node.name == "Any"
+    assert count <= MAX_ANY
+
+
+@each_module
+def test_every_function_is_annotated(path: Path) -> None:
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.FunctionDef):
+            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            bare = [arg.arg for arg in given if arg.annotation is None]
+            assert not set(bare) - {"self", "cls"}, node.name
+            assert node.returns is not None, node.name
+
+
+def test_modalities_are_named_in_their_own_files() -> None:
+    files = [*MODULES, *(p for p in (PACKAGE / "report" / "templates").iterdir() if p.is_file())]
+    naming = set()
+    for path in files:
+        name = path.relative_to(PACKAGE).as_posix()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if MODALITY_WORD.search(OTHER_MEANING.sub("", line)) and not name.startswith(OWN_FILES):
+                assert name in ALLOWED_FILES, f"{name}:{number}: {line.strip()}"
+                naming.add(name)
+    assert naming == set(ALLOWED_FILES), "remove what needs no allowance"
+
+
+@each_module
 def test_library_code_does_not_print_assert_or_catch_everything(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         assert not isinstance(node, ast.Assert), node.lineno
         if isinstance(node, ast.ExceptHandler):
             assert node.type is not None, node.lineno

@@ -338,7 +338,7 @@ def test_a_broken_mask_is_noted(place, vae):
 # --------------------------------------------------------------------------- refused
 
 TOGETHER = (
-    "--compare-beta and --training go together: a weight of the KL divergence, and the images "
+    "--compare-beta and --training go together: a weight of the KL divergence, and the data "
     "that MODEL was fitted on. Give both, or none of them."
 )
 

@@ -68,7 +68,7 @@ def opened(path: Path, model: Model, **options: Any) -> Source:
 def rows_of(model: Model, source: Source, outputs: Outputs, **options: Any) -> pa.Table:
     """Score a source, and return the whole result."""
     with source:
-        return pa.Table.from_batches([s.table for s in score(model, source, outputs, **options)])
+        return pa.Table.from_batches([s.batch for s in score(model, source, outputs, **options)])
 
 
 # ------------------------------------------------------------------------------ executors
@@ -106,7 +106,7 @@ def test_no_more_batches_are_read_than_are_scored(model: Model) -> None:
 
     for done, rows in enumerate(score(model, Counted()), start=1):
         assert taken <= done + 2
-        assert rows.table["row"].to_pylist() == list(range(20 * done - 20, 20 * done))
+        assert rows.batch["row"].to_pylist() == list(range(20 * done - 20, 20 * done))
     assert taken == 100
 
 

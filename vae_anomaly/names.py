@@ -50,13 +50,13 @@ ENGINES = ("auto", "numpy", "onnx", "tensorflow")
 """Libraries that run the networks."""
 
 RESIZES = ("stretch", "letterbox")
-"""Ways to fit an image into the size of the model."""
+"""Ways to bring a grid of pixels to the size of the model."""
 
 NORMAL_LABELS = ("0", "false", "no", "normal", "good", "ok", "negative", "benign")
 """Labels of normal rows, in any case; every other label marks an anomaly."""
 
 NORMAL_FOLDERS = ("good", "normal", "ok")
-"""Subfolders or labels of normal images, in any case; all others hold anomalies."""
+"""Subfolders or labels of normal records, in any case; all others hold anomalies."""
 
 REPORT_FILES = (
     *("report.html", "scores.png", "roc.png", "precision_recall.png", "latent.png"),

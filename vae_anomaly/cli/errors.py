@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import traceback
 from contextlib import suppress
 from enum import IntEnum
 
@@ -89,8 +90,6 @@ def report(error: BaseException, *, debug: bool) -> None:
     """Write the error that ended a command as one line on standard error."""
     code = code_after(error)
     if debug:
-        import traceback
-
         traceback.print_exception(error)
     _abandon_broken_stdout()
     if code is Exit.CLOSED_PIPE:

@@ -11,7 +11,14 @@ import click
 from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit
-from vae_anomaly.cli.options import CRITERIA, chosen_modality, flag, given_options
+from vae_anomaly.cli.options import (
+    CRITERIA,
+    EVALUATE_MODALITY,
+    EVALUATE_SOURCE,
+    chosen_modality,
+    flag,
+    given_options,
+)
 from vae_anomaly.data.base import Modality, Source
 from vae_anomaly.model.file import load_model
 from vae_anomaly.model.model import Model
@@ -21,9 +28,6 @@ from vae_anomaly.pipeline.paths import check_report_folder
 from vae_anomaly.report import Criteria, build_report, context_for, write_report
 
 __all__ = ["run"]
-
-DATA_OPTIONS = ("label_column", "normal_label", "id_column", "strict")
-MODALITY_OPTIONS = ("label_column", "id_column", "compare_beta", "training", "strict")
 
 
 def run(
@@ -38,7 +42,7 @@ def run(
 ) -> Exit:
     """Report how MODEL does on DATA."""
     comparison = {"compare_beta": compare_beta, "training": training}
-    modality = chosen_modality(data, given | comparison, MODALITY_OPTIONS)
+    modality = chosen_modality(data, given | comparison, EVALUATE_MODALITY)
     _check_options(modality, given | comparison)
     check_report_folder(output, modality.unit, model, data, training)
     fitted = load_model(model)
@@ -48,7 +52,7 @@ def run(
             f"compare. Choose another --compare-beta."
         )
     strict = given_options(given, ["strict"])
-    options = given_options(given, DATA_OPTIONS)
+    options = given_options(given, EVALUATE_SOURCE)
     with ExitStack() as stack:
         learned = other = None
         if training is not None:
@@ -104,7 +108,7 @@ def _check_options(modality: Modality, given: Mapping[str, Parameter]) -> None:
     if (given["compare_beta"] is None) != (given["training"] is None):
         raise click.UsageError(
             "--compare-beta and --training go together: a weight of the KL divergence, and the "
-            "images that MODEL was fitted on. Give both, or none of them."
+            "data that MODEL was fitted on. Give both, or none of them."
         )
     if given["label_column"] is None and "label_column" in modality.options:
         for name in filter(given.get, ("normal_label", *CRITERIA)):

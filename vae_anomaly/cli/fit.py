@@ -7,7 +7,7 @@ import click
 from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit, say
-from vae_anomaly.cli.options import chosen_modality, given_options
+from vae_anomaly.cli.options import FIT_MODALITY, FIT_SOURCE, chosen_modality, given_options
 from vae_anomaly.pipeline.fit import NOTICE, FitResult, fit_file, read_training_data
 from vae_anomaly.pipeline.memory import check_address_space
 from vae_anomaly.pipeline.messages import threshold_origin
@@ -15,9 +15,6 @@ from vae_anomaly.pipeline.paths import check_output
 from vae_anomaly.training.checkpoint import Checkpoint
 
 __all__ = ["run"]
-
-DATA_OPTIONS = ("ignore", "id_column", "image_size", "resize", "strict")
-MODALITY_OPTIONS = (*DATA_OPTIONS, "memory_limit", "smoothing", "shift")
 
 
 def run(
@@ -37,9 +34,9 @@ def run(
         raise click.UsageError(
             "--contamination and --false-alarm-rate both choose the threshold. Give one of them."
         )
-    modality = chosen_modality(data, given | {"memory_limit": memory_limit}, MODALITY_OPTIONS)
-    options = given_options(given, DATA_OPTIONS)
-    parameters = {name: given[name] for name in given if name not in DATA_OPTIONS}
+    modality = chosen_modality(data, given | {"memory_limit": memory_limit}, FIT_MODALITY)
+    options = given_options(given, FIT_SOURCE)
+    parameters = {name: given[name] for name in given if name not in FIT_SOURCE}
     parameters |= {"score_type": score, "n_members": members}
     if false_alarm_rate is not None:
         parameters["false_alarm_rate"] = false_alarm_rate

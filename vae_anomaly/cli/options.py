@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 __all__ = [
     "CRITERIA",
     "EVALUATE",
+    "EVALUATE_MODALITY",
+    "EVALUATE_SOURCE",
     "FIT",
+    "FIT_MODALITY",
+    "FIT_SOURCE",
     "INPUT",
     "RECALIBRATE",
     "SCORE",
@@ -244,6 +248,12 @@ FIT = with_options(
     ),
 )
 
+FIT_SOURCE = ("ignore", "id_column", "image_size", "resize", "strict")
+"""Options of `fit` that open a source."""
+
+FIT_MODALITY = (*FIT_SOURCE, "memory_limit", "smoothing", "shift")
+"""Options of `fit` that not every modality has."""
+
 SCORE = with_options(
     ID_COLUMN,
     option(
@@ -360,6 +370,12 @@ EVALUATE = with_options(
     option("--top", "Most anomalous rows or images to show.", click.IntRange(1, 100), default=10),
     *LABELLED,
 )
+
+EVALUATE_SOURCE = ("label_column", "normal_label", "id_column", "strict")
+"""Options of `evaluate` that open a source."""
+
+EVALUATE_MODALITY = ("label_column", "id_column", "compare_beta", "training", "strict")
+"""Options of `evaluate` that not every modality has."""
 
 RECALIBRATE = with_options(
     option(

@@ -29,7 +29,7 @@ def run(
     engine: str = "auto",
     **given: Parameter,
 ) -> Exit:
-    """Score DATA with MODEL, and write a table."""
+    """Score DATA with MODEL, and write the result."""
     modality = chosen_modality(data, given | {"explain": explain}, ("id_column", "explain"))
     check_result(output, data, model)
     fitted = load_model(model)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from vae_anomaly._types import Architecture, Json, JsonObject, Records, Symbol
 from vae_anomaly.data.reducers import Reducer
 from vae_anomaly.exceptions import DataError
-from vae_anomaly.stats.likelihoods import Block
+from vae_anomaly.stats.joint import Block
 
 if TYPE_CHECKING:
     import pyarrow as pa

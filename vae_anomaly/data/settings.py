@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from vae_anomaly._types import Json
 from vae_anomaly.data.base import Outline
-from vae_anomaly.stats.likelihoods import LIKELIHOODS, Block
+from vae_anomaly.stats.joint import Block
+from vae_anomaly.stats.likelihoods import LIKELIHOODS
 
 __all__ = ["checked_outline"]
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from vae_anomaly._threads import parallel_map
 from vae_anomaly._types import AnyArray, JsonObject
-from vae_anomaly.inference.engines import Engine, open_engine
+from vae_anomaly.inference.base import Engine
+from vae_anomaly.inference.engines import open_engine
 from vae_anomaly.networks.spec import ConvPlan, NetworkSpec
 from vae_anomaly.stats.densities import numpy_ops
 from vae_anomaly.stats.priors import draw_codes

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._threads import PADDING, SINGLE_THREAD
-from vae_anomaly.inference.engines import Codes
+from vae_anomaly.inference.base import Codes
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.stats.densities import MAX_LOG_VARIANCE, numpy_ops
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._threads import SINGLE_THREAD
 from vae_anomaly._types import OnnxModel, OnnxSession, Symbol
-from vae_anomaly.inference.engines import Codes
+from vae_anomaly.inference.base import Codes
 from vae_anomaly.inference.onnx_graph import Graph, Networks
 from vae_anomaly.networks.spec import NetworkSpec
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._types import AnyArray
 from vae_anomaly.data.base import Encoded, Encoder
-from vae_anomaly.inference.engines import Codes
+from vae_anomaly.inference.base import Codes
 from vae_anomaly.inference.network import Network, padded_batches
 from vae_anomaly.model.reference import Reference
 from vae_anomaly.stats.densities import numpy_ops

@@ -28,7 +28,9 @@ class MemberDense(keras.layers.Layer):
         Name of a Keras activation.
     """
 
-    def __init__(self, members: int, units: int, activation: str | None = None, **kwargs: Any):
+    def __init__(
+        self, members: int, units: int, activation: str | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(dtype="float32", **kwargs)
         self.members, self.units = members, units
         self.activation = keras.activations.get(activation)

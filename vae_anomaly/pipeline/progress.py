@@ -25,7 +25,7 @@ class Progress(Protocol):
     """Callable that begins to report the progress of some work.
 
     `work` is what is done, such as "training"; `total` is the value of `done` at the end, if it
-    is known; `unit` is what speed is counted in, such as "images"; `each` is how many of them a
+    is known; `unit` is what speed is counted in, such as "records"; `each` is how many of them a
     step of `done` is. Each report checks for a signal whose exception was swallowed.
     """
 

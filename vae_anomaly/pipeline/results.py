@@ -1,4 +1,4 @@
-"""Results of scoring: what is asked for, and its layout as columns of a table.
+"""Results of scoring: what is asked for, and its layout in columns.
 
 A column of the result is described by its role, never by its name: data may have a column
 ``anomaly_score`` or ``reason_1`` of their own.
@@ -104,7 +104,7 @@ class Scored(NamedTuple):
 
     Attributes
     ----------
-    table : RecordBatch
+    batch : RecordBatch
         The rows, with the columns of `Layout.schema`.
     scores : ndarray of shape (n,)
         Anomaly scores of the rows that have one.
@@ -113,7 +113,7 @@ class Scored(NamedTuple):
         Some of the records that the scores are of, to watch for drift.
     """
 
-    table: pa.RecordBatch
+    batch: pa.RecordBatch
     scores: Array
     n_flagged: int
     sample: Records
@@ -228,8 +228,8 @@ class Layout:
         if self.status:
             status = [rows.faults.get(i, READABLE) for i in range(len(rows.keys))]
             columns.append(pa.array(status, pa.string()))
-        table = pa.RecordBatch.from_arrays(columns, schema=self.schema)
-        return Scored(table, rows.scores, int(np.count_nonzero(flags)), rows.sample)
+        batch = pa.RecordBatch.from_arrays(columns, schema=self.schema)
+        return Scored(batch, rows.scores, int(np.count_nonzero(flags)), rows.sample)
 
     def _reasons(self, contributions: Array, places: _Places) -> list[pa.Array]:
         """Return columns for the latent code, and for the features that contribute most."""
@@ -303,8 +303,8 @@ def largest(parts: Array, count: int) -> Iterator[tuple[NDArray[np.intp], Array]
 def array_of(values: AnyArray, missing: Flags | None = None) -> pa.Array:
     """Return numbers or flags as a column.
 
-    `pyarrow.array` does the same, but imports pandas, which takes longer than scoring a small
-    table.
+    `pyarrow.array` does the same, but imports pandas, which takes longer than scoring a few
+    rows.
     """
     dtype, data = pa.from_numpy_dtype(values.dtype), np.ascontiguousarray(values)
     if pa.types.is_boolean(dtype):

@@ -87,7 +87,7 @@ def score_file(
     executor: Executor = overlapped,
     progress: Progress = no_progress,
 ) -> ScoreSummary:
-    """Score the records of a source, and write the result as a table.
+    """Score the records of a source, and write the result to a file.
 
     Parameters
     ----------
@@ -124,10 +124,10 @@ def score_file(
         progress("scoring", total, unit=f"{source.unit}s") as update,
     ):
         for rows in _scored(model, source, layout, executor):
-            write(rows.table)
+            write(rows.batch)
             if watch is not None and len(rows.scores):
                 watch.add(rows.sample, rows.scores)
-            done += rows.table.num_rows
+            done += rows.batch.num_rows
             scored += len(rows.scores)
             flagged += rows.n_flagged
             update(done)

@@ -1,4 +1,4 @@
-"""Writers of result tables: CSV or Parquet, whole or not at all, or to standard output."""
+"""Writers of results: CSV or Parquet, whole or not at all, or to standard output."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class SpreadsheetWarning(UserWarning):
 
 @contextmanager
 def result_writer(path: str, schema: pa.Schema) -> Iterator[Write]:
-    """Open a result table for writing.
+    """Open a result for writing.
 
     Parameters
     ----------
