@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent.parent), str(Path(__file__).parent.parent.parent)]
@@ -25,11 +26,13 @@ Operation = Callable[[], object]
 
 def operations(folder: Path) -> dict[str, tuple[Path, list[Operation]]]:
     """Return for each command its target file and two operations that write different content."""
-    from vae_anomaly import load, save
+    from vae_anomaly import VAEDetector, load, save
     from vae_anomaly.cli import run
 
-    detector, other = load(folder / "flow.vae"), load(folder / "flow.vae")
-    other.offset_ -= 1.0
+    detector = load(folder / "flow.vae")
+    model = detector.model_
+    calibration = replace(model.calibration, threshold=model.calibration.threshold + 1.0)
+    other = VAEDetector.from_model(replace(model, calibration=calibration))
     out = folder / "out"
     out.mkdir(exist_ok=True)
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vae_anomaly import load
+from vae_anomaly.model.model import Model
 
 H = b"flow,pressure\n"
 SCORE = "score flow.vae t.csv -o out.csv"
@@ -140,7 +141,7 @@ REFUSED = {
     "45 long name": (b"", f"score flow.vae {'x' * 300} -o out.csv", 5, f"Cannot read {'x' * 300}: its"),
     "45 directory": (b"", "score flow.vae folder -o out.csv", 3, "folder holds images, but the mode"),
     "46 image": (b"\x89PNG\r\n\x1a\n" + bytes(9), SCORE, 3, "t.csv holds images, but the model "
-                   "flow.vae was fitted on a table. Give it a table, or fit a model on images."),
+                   "was fitted on a table. Give it a table, or fit a model on images."),
     "46 program": (b"\x7fELF\x02\x01\x01\0\0", SCORE, 3, "t.csv, line 1: a NUL byte. This is not a"),
     "46 pickle": (b"\x80\x04\x95", SCORE, 3, "t.csv, line 1: the byte 0x80 is not UTF-8 text."),
     "46 workbook": (b"PK\x03\x04\x14\0", SCORE, 3, "t.csv looks like a zip archive or an Excel workb"),
@@ -251,7 +252,7 @@ def test_a_constant_column_contributes_only_when_it_varies_case_35(place, vae):
     (place / "t.csv").write_text("a,b\n" + "\n".join(rows))
     outcome = vae(FIT)
     assert outcome.code == 0
-    assert "constant in training, any other value will count as strange: 'b'" in outcome.lines
+    assert "constant in training, any other value will count as anomalous: 'b'" in outcome.lines
     detector = load("out.vae")
     same, near, far = -detector.score_samples(_frame([[0.5, 7.0], [0.5, 8.0], [0.5, 1e300]]))
     assert same < near < far
@@ -314,13 +315,11 @@ def test_a_file_that_changes_while_it_is_read_cases_43_44(
     is_parquet = file_type == "parquet"
     content = parquet(columns, row_group_size=1000) if is_parquet else H + b"10,20\n" * 9000
     (place / "t.csv").write_bytes(content)
-    from vae_anomaly.cli import scoring
-
     # Batches are read ahead of scoring: small ones, so that a part of the file is still unread.
-    monkeypatch.setattr("vae_anomaly.data.table.source.MAX_BATCH_ROWS", 1000)
-    scored = scoring._scored_batch
+    monkeypatch.setattr("vae_anomaly.data.table.reader.MAX_BATCH_ROWS", 1000)
+    evaluate = Model.evaluate
 
-    def change_file(*args):
+    def change_file(*args, **options):
         if change == "shrinks":
             os.truncate("t.csv", 8000)
         elif change == "grows":
@@ -329,9 +328,9 @@ def test_a_file_that_changes_while_it_is_read_cases_43_44(
         else:
             Path("other.csv").write_bytes(content.replace(b"10,20", b"99,99"))
             Path("other.csv").replace("t.csv")
-        return scored(*args)
+        return evaluate(*args, **options)
 
-    monkeypatch.setattr(scoring, "_scored_batch", change_file)
+    monkeypatch.setattr(Model, "evaluate", change_file)
     from vae_anomaly.cli import run
 
     assert run(SCORE.split()) == 5

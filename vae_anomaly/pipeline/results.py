@@ -1,7 +1,7 @@
 """Results of scoring: what is asked for, and its layout in columns.
 
-A column of the result is described by its role, never by its name: data may have a column
-``anomaly_score`` or ``reason_1`` of their own.
+A column of the result is described by its role, never by its name: a feature may be called
+``anomaly_score`` or ``reason_1`` as well.
 """
 
 from __future__ import annotations
