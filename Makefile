@@ -37,7 +37,7 @@ torture: .venv/installed-test
 	$(BIN)/pip install --quiet -e ".[torture]"
 	$(BIN)/python tests/hostile/torture.py --write docs/reliability.md
 
-# The lowest versions that work, in an environment of their own.
+# The lowest versions that work, in a separate environment.
 test-min: .venv-min/installed
 	.venv-min/bin/pytest -n auto
 

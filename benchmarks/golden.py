@@ -42,20 +42,20 @@ Case = tuple[dict[str, Any], Any, Any, Any]
 """Parameters of a detector, and rows to learn from, to score, and to recalibrate on."""
 
 
-def table(n: int, seed: int, *, strange: bool = False) -> pd.DataFrame:
-    """Return rows around a plane, a count, a share and a constant; the first may be strange."""
+def table(n: int, seed: int, *, anomalous: bool = False) -> pd.DataFrame:
+    """Return rows around a plane, a count, a share and a constant; the first may be anomalous."""
     rng = np.random.RandomState(seed)
     plane = np.array([[1.0, -2.0, 0.5, 0.0], [0.3, 1.0, -1.0, 2.0]])
     rows = rng.normal(size=(n, 2)) @ plane + 0.3 * rng.normal(size=(n, 4))
     frame = pd.DataFrame(rows, columns=list("abcd"))
     frame = frame.assign(count=1.0 * rng.poisson(3, size=n), share=rng.uniform(size=n), same=7.0)
-    for column, value in enumerate((6.0, 1e12, -3.0, 0.0, 2.5, -0.5, 8.0) if strange else ()):
+    for column, value in enumerate((6.0, 1e12, -3.0, 0.0, 2.5, -0.5, 8.0) if anomalous else ()):
         frame.iloc[column, column] = value
     return frame
 
 
-def pictures(n: int, side: int, channels: int, seed: int, odd: int = 0) -> np.ndarray:
-    """Return pictures of 8 bits, a spot on a ramp; of the first `odd` the ramp is turned."""
+def images(n: int, side: int, channels: int, seed: int, odd: int = 0) -> np.ndarray:
+    """Return images of 8 bits, a spot on a ramp; of the first `odd` the ramp is turned."""
     rng = np.random.RandomState(seed)
     y, x = np.mgrid[:side, :side] / (side - 1)
     centres = rng.uniform(0.3, 0.7, size=(2, n, 1, 1))
@@ -66,8 +66,8 @@ def pictures(n: int, side: int, channels: int, seed: int, odd: int = 0) -> np.nd
     return (values if channels > 1 else values[..., 0]).astype(np.uint8)
 
 
-def own_networks() -> tuple[Any, Any]:
-    """Return an encoder and a decoder of the user's own, always with the same weights."""
+def custom_networks() -> tuple[Any, Any]:
+    """Return an encoder and a decoder with fixed structure, always with the same weights."""
     keras.utils.set_random_seed(0)
     layers, x = keras.layers, keras.Input((7,))
     h = layers.Dropout(0.1)(layers.BatchNormalization()(layers.Dense(16, "relu")(x)))
@@ -77,14 +77,14 @@ def own_networks() -> tuple[Any, Any]:
 
 def cases(folder: Path) -> Iterator[tuple[str, Case]]:
     """Return the fits with their names; a checkpoint lies in a folder."""
-    train, test, today = table(300, seed=0), table(40, seed=1, strange=True), table(150, seed=2)
+    train, test, today = table(300, seed=0), table(40, seed=1, anomalous=True), table(150, seed=2)
     train.iloc[0, 0] = 1e6
     bare = (part.to_numpy() for part in (train, test, today))
     yield "array", ({"prior": "normal", "score_type": "importance_weighted"}, *bare)
     yield "calibrated", ({"false_alarm_rate": 0.05}, table(700, seed=3), test, today)
     for name, parameters in {
         "table": {},
-        "own": {"architecture": own_networks(), "n_members": 2},
+        "custom": {"architecture": custom_networks(), "n_members": 2},
         "variance": {"variance": 0.5, "threshold": 20.0},
         "heteroscedastic": {"likelihood": "heteroscedastic", "score_type": "typicality"},
         "student_t": {"likelihood": "student_t", "contamination": 0.1},
@@ -103,17 +103,17 @@ def cases(folder: Path) -> Iterator[tuple[str, Case]]:
         ("conv_bn_grey", conv_bn | {"score_type": "exemplar"}, 12, 1),
         ("conv_bn_colour", conv_bn | {"smoothing": 0.5}, 12, 3),
     ):
-        parts = pictures(150, *shape, seed=0), pictures(12, *shape, seed=1, odd=4)
-        yield name, (parameters, *parts, pictures(60, *shape, seed=2))
+        parts = images(150, *shape, seed=0), images(12, *shape, seed=1, odd=4)
+        yield name, (parameters, *parts, images(60, *shape, seed=2))
 
 
-def told(case: Case, model: Path) -> dict[str, Any]:
-    """Write the model file of a fit, and return all that the detector tells."""
+def results_of(case: Case, model: Path) -> dict[str, Any]:
+    """Write the model file of a fit, and return all results of the detector."""
     parameters, train, test, today = case
     detector = VAEDetector(**({"max_steps": 200, "random_state": 0} | parameters)).fit(train)
     save(detector, model)
-    own = parameters.get("architecture")
-    loaded = load(model, networks=own if isinstance(own, tuple) else None)
+    networks = parameters.get("architecture")
+    loaded = load(model, networks=networks if isinstance(networks, tuple) else None)
     arrays = {name: getattr(detector, name)(test) for name in METHODS.split()}
     arrays |= {name: getattr(detector, name) for name in ATTRIBUTES.split()}
     arrays |= {
@@ -137,39 +137,39 @@ def told(case: Case, model: Path) -> dict[str, Any]:
 
 def write_data(folder: Path) -> dict[str, tuple[str, str, list[str]]]:
     """Write what commands read; return its suffix, where to learn from, and how to evaluate."""
-    labelled = table(40, seed=1, strange=True).assign(id=[f"r{i}" for i in range(40)], label=0)
+    labelled = table(40, seed=1, anomalous=True).assign(id=[f"r{i}" for i in range(40)], label=0)
     labelled.iloc[:7, -1] = 1
     for name, frame in {"train": table(400, seed=0), "labelled": labelled}.items():
         frame.to_csv(folder / f"{name}.csv", index=False)
         frame.to_parquet(folder / f"{name}.parquet", index=False)
     for where, n, odd in (("train/good", 80, 0), ("labelled/good", 10, 0), ("labelled/odd", 6, 6)):
         (folder / where).mkdir(parents=True)
-        for i, value in enumerate(pictures(n, 16, 1, seed=n, odd=odd)):
+        for i, value in enumerate(images(n, 16, 1, seed=n, odd=odd)):
             Image.fromarray(value).save(folder / where / f"{i:03d}.png")
     labels = ["--id-column", "id", "--label-column", "label"]
     tables = {"csv": (".csv", ".csv", labels), "parquet": (".parquet", ".parquet", labels)}
-    return tables | {"pictures": ("", ".csv", [])}
+    return tables | {"images": ("", ".csv", [])}
 
 
 def write_commands(folder: Path) -> None:
-    """Write what commands make of a CSV and a Parquet table and of a folder of pictures."""
+    """Write what commands make of a CSV and a Parquet table and of a folder of images."""
     folder.mkdir()
     home = str(Path(vae_anomaly.__file__).parents[1])
     codes, environment = {}, os.environ | {"PYTHONPATH": home}
     with tempfile.TemporaryDirectory() as read:
-        for kind, (suffix, ends, labels) in write_data(Path(read)).items():
-            out, train, test = folder.resolve() / kind, f"train{suffix}", f"labelled{suffix}"
+        for name, (suffix, ends, labels) in write_data(Path(read)).items():
+            out, train, test = folder.resolve() / name, f"train{suffix}", f"labelled{suffix}"
             model, also = f"{out}.vae", ["--p-values", "--also", "kl"]
             reasons = [*labels[:2], "--explain", "3"] if labels else []
             for step, words in {
                 "fit": [train, "-o", model, "--max-steps", "200"],
                 "score": [model, test, "-o", f"{out}_scores{ends}", *also, *reasons],
                 "score_fdr": [model, test, "-o", f"{out}_fdr{ends}", "--fdr", "0.1"],
-                "evaluate": [model, test, "-o", f"report_{kind}", *labels],
+                "evaluate": [model, test, "-o", f"report_{name}", *labels],
                 "recalibrate": [model, train, "-o", f"{out}_recalibrated.vae"],
             }.items():
                 line = [sys.executable, "-m", "vae_anomaly", step.split("_")[0], *words, "-q"]
-                codes[f"{kind}_{step}"] = subprocess.call(line, cwd=read, env=environment)
+                codes[f"{name}_{step}"] = subprocess.call(line, cwd=read, env=environment)
     np.savez(folder / "exit_codes.npz", **codes)
 
 
@@ -179,7 +179,7 @@ def write(folder: Path, only: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as kept:
         for name, case in cases(Path(kept)):
             if any(word in name for word in only):
-                np.savez(folder / f"{name}.npz", **told(case, folder / f"{name}.vae"))
+                np.savez(folder / f"{name}.npz", **results_of(case, folder / f"{name}.vae"))
     if any(word in "commands" for word in only):
         write_commands(folder / "commands")
     return 0
@@ -220,13 +220,13 @@ def compare(golden: Path, only: Sequence[str], *, files: bool) -> int:
         write(today, only)
         paths = {p.relative_to(root) for root in (golden, today) for p in root.rglob("*.*")}
         for path in sorted(p for p in paths if any(word in p.parts[0] for word in only)):
-            kind = {".npz": "array", ".vae": "model file"}.get(path.suffix, "table")
+            content = {".npz": "array", ".vae": "model file"}.get(path.suffix, "table")
             before, now = arrays_of(golden / path), arrays_of(today / path)
             for name in before | now:
                 words = difference(before.get(name), now.get(name))
-                wrong[kind] += bool(words)
-                print(f"{kind} {path} {name}: {words or 'identical'}")
-    print(*(f"{kind}s that differ: {count}" for kind, count in wrong.items()), sep=", ")
+                wrong[content] += bool(words)
+                print(f"{content} {path} {name}: {words or 'identical'}")
+    print(*(f"{content}s that differ: {count}" for content, count in wrong.items()), sep=", ")
     return int(wrong["array"] + wrong["table"] + files * wrong["model file"] > 0)
 
 

@@ -58,7 +58,7 @@ CHEAP_LATE = {
 }
 """Late imports that need another reason: (module, imported) -> reason."""
 
-MODALITY_WORD = re.compile(r"(?<![a-z])(tables?|images?|pictures?)(?![a-z])", re.IGNORECASE)
+MODALITY_WORD = re.compile(r"(?<![a-z])(tables?|images?|p(?:icture)s?)(?![a-z])", re.IGNORECASE)
 
 OTHER_MEANING = re.compile(
     r"from PIL import Image|Image\.fromarray|data:image/|</?table|^table \{|card, table,"

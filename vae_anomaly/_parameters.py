@@ -19,8 +19,8 @@ class Rule(NamedTuple):
     words: str
 
 
-def _is_number(value: Parameter, kind: type) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool) and value == value
+def _is_number(value: Parameter, number: type) -> bool:
+    return isinstance(value, number) and not isinstance(value, bool) and value == value
 
 
 def integer(least: int) -> Rule:

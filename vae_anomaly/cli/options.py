@@ -1,4 +1,4 @@
-"""Options of the commands, in groups; those of one modality form a group of their own.
+"""Options of the commands, in groups: those of one modality form a group.
 
 The option names of a modality are also listed in its `data.base.Modality.options`: a command
 refuses those that another modality has.

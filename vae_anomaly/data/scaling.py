@@ -77,12 +77,12 @@ class ColumnScaler:
         rows[np.abs(rows) < MIN_MAGNITUDE] = 0.0
         low, high = rows.min(axis=0), rows.max(axis=0)
         first, median, third = np.percentile(rows / 4, [25, 50, 75], axis=0) * 4
-        reach = OUTLYING * (third - first) / 1.349
+        margin = OUTLYING * (third - first) / 1.349
         for i in np.flatnonzero((first == third) & (low < high)):
             # Mostly one value: what is usual among the others decides what is not.
             away = np.abs(rows[:, i] / 2 - median[i] / 2)
-            reach[i] = 2 * OUTLYING * np.median(away[away > 0])
-        clipped = np.clip(rows, median - reach, median + reach)
+            margin[i] = 2 * OUTLYING * np.median(away[away > 0])
+        clipped = np.clip(rows, median - margin, median + margin)
 
         center = clipped.mean(axis=0)
         deviation = clipped - center
@@ -112,7 +112,7 @@ class ColumnScaler:
 
     @property
     def varies(self) -> NDArray[np.bool_]:
-        """Which columns were not constant in training, and so reach the network."""
+        """Which columns were not constant in training, and so margin the network."""
         return self.low < self.high
 
     def standardize(self, rows: Array) -> Array:

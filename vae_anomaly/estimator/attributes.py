@@ -85,5 +85,5 @@ class FittedAttributes:
 
     @property
     def picture_scale_(self) -> float:
-        """255 if it was fitted on images of 8 bits, else 1."""
+        """Divisor of pixels: 255 if it was fitted on images of 8 bits, else 1."""
         return getattr(self.model_.encoder, "pixel_scale", 1.0)

@@ -34,10 +34,10 @@ class Symbol:
     def __init__(self, graph: Graph, name: str, dtype: str) -> None:
         self.graph, self.name, self.dtype = graph, name, dtype
 
-    def apply(self, kind: str, *others: Tensor, **attributes: Tensor) -> Symbol:
+    def apply(self, operator: str, *others: Tensor, **attributes: Tensor) -> Symbol:
         """Add an operation on this and others of its type."""
         names = [self.name, *(self.graph.as_name(other, self.dtype) for other in others)]
-        return Symbol(self.graph, self.graph.node(kind, names, **attributes), self.dtype)
+        return Symbol(self.graph, self.graph.node(operator, names, **attributes), self.dtype)
 
     def __add__(self, other: Tensor) -> Symbol:
         return self.apply("Add", other)
@@ -124,13 +124,13 @@ class Graph:
         return name
 
     def node(
-        self, kind: str, inputs: list[str], *, n_outputs: int = 1, **attributes: Tensor
+        self, operator: str, inputs: list[str], *, n_outputs: int = 1, **attributes: Tensor
     ) -> str:
         """Add an operation, and return the name of its first output."""
         name = f"t{len(self._nodes)}"
         others = [f"{name}_{i}" for i in range(1, n_outputs)]
         # Older versions of ONNX Runtime need unique names of operations.
-        node = helper.make_node(kind, inputs, [name, *others], name=name, **attributes)
+        node = helper.make_node(operator, inputs, [name, *others], name=name, **attributes)
         self._nodes.append(node)
         return name
 

@@ -49,7 +49,7 @@ FULL_PRECISION = _FullPrecision()
 
 
 class TensorFlowEngine:
-    """Forward passes of networks of any kind.
+    """Forward passes of all networks.
 
     Parameters
     ----------

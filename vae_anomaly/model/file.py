@@ -163,7 +163,7 @@ def _custom_networks(
     """Read the description of custom networks, and check that they are given where needed."""
     architecture = config["parameters"]["architecture"]
     if (config["networks"] is None) != (architecture != CUSTOM):
-        raise refuse(name, "its networks are not of the kind that its parameters say")
+        raise refuse(name, "its networks do not match its parameter architecture")
     if networks is not None and architecture != CUSTOM:
         raise ParameterError(
             f"{name} was fitted with architecture={architecture!r}, which needs no networks. Load "
@@ -262,7 +262,7 @@ def _layout(
     """Return the types and shapes of all arrays."""
     members, latent = spec.members, spec.latent
     types = encoder.array_types(settings)
-    layout: Layout = {f"data.{name}": kind for name, kind in types.items()}
+    layout: Layout = {f"data.{name}": array_type for name, array_type in types.items()}
     layout["calibration_scores"] = ("F64", (config["n_calibration"],))
     layout["latent_kl"] = ("F64", (members, latent))
     if config["n_components"]:

@@ -288,8 +288,8 @@ def _shapes(made: KerasModel) -> str:
     parts = made.values() if isinstance(made, dict) else made
     if not isinstance(made, tuple | list | dict):
         return f"one output of shape {tuple(made.shape[1:])}"
-    kind = " in a dict" if isinstance(made, dict) else ""
-    return f"outputs of shapes {', '.join(str(tuple(p.shape[1:])) for p in parts)}{kind}"
+    container = " in a dict" if isinstance(made, dict) else ""
+    return f"outputs of shapes {', '.join(str(tuple(p.shape[1:])) for p in parts)}{container}"
 
 
 def _weights(model: KerasModel, part: str) -> tuple[CustomWeight, ...]:
