@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from vae_anomaly.data.base import Encoder, Modality, Records
+from vae_anomaly._types import Json
+from vae_anomaly.data.base import Encoder, Modality, Records, Source
 from vae_anomaly.exceptions import DataError
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "modality",
     "modality_of",
     "modality_of_array",
+    "open_source",
 ]
 
 MODALITIES = {
@@ -52,6 +54,11 @@ def modality_of(path: str) -> Modality:
 def modality_of_array(X: Records) -> Modality:
     """Return the modality of an array-like in memory."""
     return next((one for one in _others() if one.accepts_array(X)), modality(DEFAULT))
+
+
+def open_source(path: str, encoder: Encoder | None = None, **options: Json) -> Source:
+    """Open the data that a path holds; see `Modality.open`."""
+    return modality_of(path).open(path, encoder, **options)
 
 
 def check_modality(name: str, found: Modality, encoder: Encoder | None) -> None:
