@@ -12,24 +12,24 @@ from vae_anomaly.stats.densities import MIN_VARIANCE, floored_log_variance, gaus
 from vae_anomaly.stats.likelihoods import (
     LIKELIHOODS,
     Bernoulli,
+    Block,
     DiscretizedLogistic,
     Gaussian,
     HeteroscedasticGaussian,
-    Likelihood,
-    StudentT,
+    JointLikelihood,
 )
 from vae_anomaly.stats.soft_clip import inverse_soft_clip
 
 RNG = np.random.RandomState(0)
 
 
-def of_family(family: Likelihood, **learned: np.ndarray) -> LikelihoodLayer:
-    """Make the layer for parameters of shape (members, 1, columns)."""
-    members, _, columns = next(iter(learned.values()), np.empty((1, 1, 4))).shape
-    likelihood = LikelihoodLayer(family, members, columns)
-    for name, values in learned.items():
-        likelihood.parameters[name].assign(values)
-    return likelihood
+def layer_of(name: str, **parameters: np.ndarray) -> LikelihoodLayer:
+    """Build the layer of one block, with parameters of shape (members, 1, columns)."""
+    members, _, columns = next(iter(parameters.values()), np.empty((1, 1, 4))).shape
+    layer = LikelihoodLayer(JointLikelihood((Block(name, columns),)), members)
+    for key, values in parameters.items():
+        layer.parameters[f"likelihood_0.{key}"].assign(values)
+    return layer
 
 
 @pytest.mark.parametrize(("mean", "log_variance"), [(0.0, 0.0), (1.5, -2.0), (-0.3, 1.2)])
@@ -46,7 +46,7 @@ def test_gaussian_log_prob_matches_scipy(dtype: str) -> None:
     raw = RNG.normal(size=(2, 1, 3))
     x, outputs = RNG.normal(size=(2, 2, 5, 4, 3)).astype(dtype)
 
-    result = ops.convert_to_numpy(of_family(Gaussian(), log_variance=raw).log_prob(x, outputs))
+    result = ops.convert_to_numpy(layer_of("gaussian", log_variance=raw).log_prob(x, outputs))
 
     deviation = np.sqrt(np.exp(raw) + MIN_VARIANCE)[:, None]
     assert result.dtype == dtype
@@ -58,7 +58,7 @@ def test_student_t_log_prob_matches_scipy(dtype: str) -> None:
     raw, raw_degrees = RNG.normal(size=(2, 1, 3)), np.array([-9.0, 0.0, 9.0]) + np.zeros((2, 1, 3))
     x, outputs = 9 * RNG.normal(size=(2, 2, 5, 4, 3)).astype(dtype)
 
-    likelihood = of_family(StudentT(), log_variance=raw, raw_degrees=raw_degrees)
+    likelihood = layer_of("student_t", log_variance=raw, raw_degrees=raw_degrees)
     result = ops.convert_to_numpy(likelihood.log_prob(x, outputs))
 
     scale = np.sqrt(np.exp(raw) + MIN_VARIANCE)[:, None]
@@ -72,7 +72,7 @@ def test_heteroscedastic_log_prob_matches_scipy(dtype: str) -> None:
     x, mean, raw = RNG.normal(size=(3, 2, 2, 5, 4, 3)).astype(dtype)
     outputs = np.stack([mean, raw], axis=-1).reshape(*x.shape[:-1], 6)  # side by side
 
-    likelihood = LikelihoodLayer(HeteroscedasticGaussian(), members=2, columns=3)
+    likelihood = LikelihoodLayer(JointLikelihood((Block("heteroscedastic", 3),)), members=2)
     result = ops.convert_to_numpy(likelihood.log_prob(x, outputs))
 
     deviation = np.sqrt(np.exp(raw) + MIN_VARIANCE)
@@ -86,10 +86,10 @@ def test_discretized_logistic_log_prob_matches_scipy(dtype: str) -> None:
     x, outputs = 2 * RNG.normal(size=(2, 2, 5, 4, 3)).astype(dtype)
 
     given = {"step": np.tile(step, (2, 1, 1)), "origin": np.zeros((2, 1, 3))}
-    likelihood = of_family(DiscretizedLogistic(), log_variance=raw, **given)
+    likelihood = layer_of("discretized_logistic", log_variance=raw, **given)
     result = ops.convert_to_numpy(likelihood.log_prob(x, outputs))
 
-    # Of scipy's, which is told its scale, the variance is the square of scale times pi^2 / 3.
+    # scipy takes a scale, whose square times pi^2 / 3 is the variance.
     scale = np.sqrt((np.exp(raw) + MIN_VARIANCE) * 3) / np.pi
     logistic = stats.logistic(outputs.astype(float), scale[:, None])
     mass = logistic.cdf(x + step / 2) - logistic.cdf(x - step / 2)
@@ -122,17 +122,17 @@ def test_lattices_are_told_from_continuous_columns() -> None:
     for name, (values, step) in columns.items():
         scale = values.std() or 1.0
         target = ((values - values.mean()) / scale)[:, None]
-        measured = DiscretizedLogistic().measure(target)
-        np.testing.assert_allclose(measured["step"] * scale, step, rtol=1e-6, err_msg=name)
+        estimated = DiscretizedLogistic().estimate(target)
+        np.testing.assert_allclose(estimated["step"] * scale, step, rtol=1e-6, err_msg=name)
         if step:
-            on = (target[:, 0] - measured["origin"]) / measured["step"]
+            on = (target[:, 0] - estimated["origin"]) / estimated["step"]
             np.testing.assert_allclose(on, on.round(), atol=1e-6, err_msg=name)
 
 
 def test_values_drawn_of_a_lattice_lie_on_it_as_often_as_they_should() -> None:
     n, step = 100_000, 0.75
     parameters = {"log_variance": np.zeros((n, 1)), "step": step, "origin": 0.25}
-    drawn = DiscretizedLogistic().draw(RNG, (np.full((n, 1), 0.4),), parameters)
+    drawn = DiscretizedLogistic().sample(RNG, (np.full((n, 1), 0.4),), parameters)
     values, counts = np.unique(drawn, return_counts=True)
     np.testing.assert_allclose((values - 0.25) / step % 1, 0.0, atol=1e-9)
     mass = np.exp(
@@ -144,7 +144,7 @@ def test_values_drawn_of_a_lattice_lie_on_it_as_often_as_they_should() -> None:
 
 
 def test_fixed_variance_of_one_half_is_the_squared_error() -> None:
-    likelihood = LikelihoodLayer(Gaussian(variance=0.5), members=1, columns=2)
+    likelihood = LikelihoodLayer(JointLikelihood((Block("gaussian", 2),), variance=0.5), members=1)
     x, outputs = RNG.normal(size=(2, 1, 1, 6, 2))
     result = -ops.convert_to_numpy(likelihood.log_prob(x, outputs))
     np.testing.assert_allclose(result, (x - outputs) ** 2 + 0.5 * np.log(np.pi), rtol=1e-6)
@@ -156,7 +156,7 @@ def test_learned_variance_has_a_floor() -> None:
 
 
 def test_bernoulli_log_prob_matches_scipy_on_coins_and_the_log_loss_between() -> None:
-    likelihood = of_family(Bernoulli())
+    likelihood = layer_of("bernoulli")
     logits = RNG.normal(scale=3, size=(1, 1, 5, 4))
     p = 1 / (1 + np.exp(-logits))
 
@@ -169,42 +169,42 @@ def test_bernoulli_log_prob_matches_scipy_on_coins_and_the_log_loss_between() ->
     np.testing.assert_allclose(result, grey * np.log(p) + (1 - grey) * np.log1p(-p), rtol=1e-9)
 
 
-def test_values_drawn_beyond_the_knee_lie_on_the_lattice_as_well() -> None:
+def test_values_drawn_beyond_the_clip_threshold_lie_on_the_lattice_as_well() -> None:
     parameters = {"log_variance": np.log(9.0), "step": 4.2, "origin": 0.0}
-    drawn = DiscretizedLogistic().draw(RNG, (np.full((1000, 1), 8.2),), parameters)
+    drawn = DiscretizedLogistic().sample(RNG, (np.full((1000, 1), 8.2),), parameters)
     on = inverse_soft_clip(drawn) / 4.2
     np.testing.assert_allclose(on, on.round(), atol=1e-9)
-    assert on.max() > 2.5  # of a knee at 8 deviations
+    assert on.max() > 2.5  # the clip threshold is 8 deviations
 
 
 @pytest.mark.parametrize("name", LIKELIHOODS)
-def test_what_is_drawn_has_the_deviation_that_is_told(name: str) -> None:
-    family = LIKELIHOODS[name]()
+def test_samples_have_the_residual_scale(name: str) -> None:
+    likelihood = LIKELIHOODS[name]()
     outputs = [np.tile([0.1, 0.5, 0.8], (100_000, 1))]
-    outputs += [np.zeros_like(outputs[0])] * (family.n_outputs - 1)
-    means = family.mean(numpy_ops, outputs)
-    start = dict.fromkeys(family.fixed_parameters, 0.0) | dict(family.learned_parameters)
+    outputs += [np.zeros_like(outputs[0])] * (likelihood.n_outputs - 1)
+    means = likelihood.mean(numpy_ops, outputs)
+    start = dict.fromkeys(likelihood.fixed_parameters, 0.0) | dict(likelihood.learned_parameters)
     parameters = {key: np.full_like(means, value) for key, value in start.items()}
-    drawn = family.sample(RNG, outputs, parameters)
+    drawn = likelihood.sample(RNG, outputs, parameters)
     few = {key: value[:2] for key, value in parameters.items()}
     np.testing.assert_allclose(drawn.mean(axis=0), means[0], atol=0.02)
-    unit = family.residual_scale(means, drawn - means, few)
+    unit = likelihood.residual_scale(means, drawn - means, few)
     np.testing.assert_allclose(drawn.std(axis=0), unit, rtol=0.02)
 
 
-def test_units_are_averaged_over_members_as_squared_errors_weigh_them() -> None:
+def test_residual_scales_are_averaged_over_members_as_squared_errors_weigh_them() -> None:
     means, raw = np.zeros((5, 2)), np.log([[0.25, 1.0], [1.0, 1.0]])
-    for family in (Gaussian(), DiscretizedLogistic()):
+    for one in (Gaussian(), DiscretizedLogistic()):
         np.testing.assert_allclose(
-            family.residual_scale(means, means, {"log_variance": raw}), [1 / 1.5, 1.0], rtol=1e-3
+            one.residual_scale(means, means, {"log_variance": raw}), [1 / 1.5, 1.0], rtol=1e-3
         )
-    np.testing.assert_allclose(Gaussian(variance=0.25).unit(means, means, {}), 0.5)
+    np.testing.assert_allclose(Gaussian(variance=0.25).residual_scale(means, means, {}), 0.5)
     coins = np.array([[0.5, 0.2, 0.0], [0.5, 0.4, 0.0]])
-    unit = Bernoulli().unit(coins, coins, {})
+    unit = Bernoulli().residual_scale(coins, coins, {})
     np.testing.assert_allclose(unit, [0.5, np.sqrt(0.2), 0.01], rtol=1e-6)
 
 
-def test_units_of_variances_that_differ_are_those_of_what_is_left() -> None:
+def test_residual_scales_of_variances_that_differ_by_row_are_those_of_the_residuals() -> None:
     residual = np.array([[3.0, 0.0], [-4.0, 0.0]])
-    unit = HeteroscedasticGaussian().unit(np.zeros((2, 2)), residual, {})
+    unit = HeteroscedasticGaussian().residual_scale(np.zeros((2, 2)), residual, {})
     np.testing.assert_allclose(unit, [np.sqrt(12.5), 0.01])
