@@ -16,13 +16,14 @@ from threadpoolctl import threadpool_info
 
 from vae_anomaly._threads import parallel_map
 from vae_anomaly.inference import tensorflow_engine
-from vae_anomaly.inference.engines import Codes, Engine, open_engine
+from vae_anomaly.inference.base import Codes, Engine
+from vae_anomaly.inference.engines import open_engine
 from vae_anomaly.inference.network import Network
 from vae_anomaly.inference.numpy_engine import NumpyEngine
 from vae_anomaly.inference.tensorflow_engine import TensorFlowEngine
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.networks.vae import build_vae
-from vae_anomaly.stats.likelihoods import Block
+from vae_anomaly.stats.joint import Block
 
 N, COLUMNS, LATENT = 40, 7, 3
 LEARNED = spec_of(2, COLUMNS, (16, 8), LATENT, "gaussian")
@@ -259,8 +260,9 @@ def test_two_batches_run_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> No
         both.wait()
         return encode(self, x)
 
-    monkeypatch.setattr(NumpyEngine, "threads", 2)
     monkeypatch.setattr(NumpyEngine, "encode", waiting)
-    mean, _ = Network(LEARNED, constant(LEARNED)).encode(np.zeros((512, COLUMNS)))
+    network = Network(LEARNED, constant(LEARNED))
+    network.engine.threads = 2
+    mean, _ = network.encode(np.zeros((512, COLUMNS)))
     assert mean.shape == (512, 2, LATENT)
     assert not both.broken

@@ -5,20 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from keras import ops
+from network_parts import elbo_terms
 from scipy import integrate, stats
 
+from vae_anomaly.data.base import Encoded
+from vae_anomaly.inference.network import Network
 from vae_anomaly.networks.likelihood_layer import LikelihoodLayer
+from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.stats.densities import MIN_VARIANCE, floored_log_variance, gaussian_kl, numpy_ops
+from vae_anomaly.stats.joint import Block, JointLikelihood
 from vae_anomaly.stats.likelihoods import (
     LIKELIHOODS,
     Bernoulli,
-    Block,
     DiscretizedLogistic,
     Gaussian,
     HeteroscedasticGaussian,
-    JointLikelihood,
 )
 from vae_anomaly.stats.soft_clip import inverse_soft_clip
+from vae_anomaly.training.batches import InMemoryData
+from vae_anomaly.training.loop import TrainingConfig, train
 
 RNG = np.random.RandomState(0)
 
@@ -208,3 +213,134 @@ def test_residual_scales_of_variances_that_differ_by_row_are_those_of_the_residu
     residual = np.array([[3.0, 0.0], [-4.0, 0.0]])
     unit = HeteroscedasticGaussian().residual_scale(np.zeros((2, 2)), residual, {})
     np.testing.assert_allclose(unit, [np.sqrt(12.5), 0.01])
+
+
+# ------------------------------------------------------------------------ joint likelihoods
+
+PAIRS = {
+    "gaussian and bernoulli": (Block("gaussian", 3), Block("bernoulli", 2)),
+    "heteroscedastic and student t": (Block("heteroscedastic", 3), Block("student_t", 2)),
+}
+MEMBERS = 2
+
+
+def joint_example(name: str) -> tuple[JointLikelihood, np.ndarray, dict[str, np.ndarray]]:
+    """Return a joint likelihood, outputs of (members, 50, n_outputs), and its parameters."""
+    joint, rng = JointLikelihood(PAIRS[name]), np.random.RandomState(4)
+    parameters = {
+        key: rng.normal(size=(MEMBERS, 1, size)) for key, size in joint.parameter_sizes.items()
+    }
+    return joint, rng.normal(size=(MEMBERS, 50, joint.n_outputs)), parameters
+
+
+def variance_of(raw: np.ndarray) -> np.ndarray:
+    return np.exp(raw) + MIN_VARIANCE
+
+
+def degrees_of(raw: np.ndarray) -> np.ndarray:
+    return 2.1 + 100 / (1 + np.exp(-raw))
+
+
+def scipy_distributions(name: str, outputs: np.ndarray, parameters: dict) -> tuple:
+    """Return the distributions of both blocks."""
+    if name == "gaussian and bernoulli":
+        deviation = np.sqrt(variance_of(parameters["likelihood_0.log_variance"]))
+        coins = stats.bernoulli(1 / (1 + np.exp(-outputs[..., 3:])))
+        return stats.norm(outputs[..., :3], deviation), coins
+    # The mean and the log-variance of a target are adjacent.
+    normal = stats.norm(outputs[..., 0:6:2], np.sqrt(variance_of(outputs[..., 1:6:2])))
+    degrees = degrees_of(parameters["likelihood_1.raw_degrees"])
+    scale = np.sqrt(variance_of(parameters["likelihood_1.log_variance"]))
+    return normal, stats.t(degrees, outputs[..., 6:], scale)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_joint_log_prob_and_mean_match_scipy(name: str) -> None:
+    joint, outputs, parameters = joint_example(name)
+    first, second = scipy_distributions(name, outputs, parameters)
+    x = np.concatenate([RNG.normal(size=(50, 3)), RNG.randint(2, size=(50, 2))], axis=1)
+    logs = second.logpmf if name.endswith("bernoulli") else second.logpdf
+    expected = np.concatenate([first.logpdf(x[:, :3]), logs(x[:, 3:])], axis=-1)
+    result = joint.log_prob(numpy_ops, x, outputs, parameters)
+    np.testing.assert_allclose(result, expected, rtol=1e-9)
+    means = np.concatenate([first.mean(), second.mean()], axis=-1)
+    np.testing.assert_allclose(joint.mean(numpy_ops, outputs), means, rtol=1e-9)
+
+    layer = LikelihoodLayer(joint, MEMBERS)
+    for key, values in parameters.items():
+        layer.parameters[key].assign(values)
+    shape = (MEMBERS, 1, *x.shape)
+    result = ops.convert_to_numpy(layer.log_prob(np.broadcast_to(x, shape), outputs[:, None]))
+    np.testing.assert_allclose(result[:, 0], expected, rtol=1e-4)
+    trainable = [weight.name for weight in layer.trainable_variables]
+    assert trainable == list(joint.learned) == list(parameters)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_joint_residual_scales_match_scipy(name: str) -> None:
+    joint, outputs, parameters = joint_example(name)
+    means = joint.mean(numpy_ops, outputs).mean(axis=0)
+    residual = RNG.normal(size=means.shape)
+    stored = {key: values[:, 0] for key, values in parameters.items()}  # (members, size)
+    if name == "gaussian and bernoulli":
+        deviation = np.sqrt(variance_of(stored["likelihood_0.log_variance"]))
+        first = 1 / (1 / deviation).mean(axis=0)
+        second = np.sqrt(stats.bernoulli(means[:, 3:]).var().mean(axis=0))
+    else:
+        first = np.sqrt((residual[:, :3] ** 2).mean(axis=0))
+        scale = np.sqrt(variance_of(stored["likelihood_1.log_variance"]))
+        t = stats.t(degrees_of(stored["likelihood_1.raw_degrees"]), scale=scale)
+        second = 1 / (1 / t.std()).mean(axis=0)
+    result = joint.residual_scale(means, residual, stored)
+    np.testing.assert_allclose(result, np.concatenate([first, second]), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_joint_samples_have_the_moments_of_their_blocks(name: str) -> None:
+    joint, outputs, parameters = joint_example(name)
+    n = 100_000
+    one = {key: np.tile(values[0, 0], (n, 1)) for key, values in parameters.items()}
+    drawn = joint.sample(np.random.RandomState(0), np.tile(outputs[0, 0], (n, 1)), one)
+    assert drawn.shape == (n, 5)
+    given = {key: values[:1] for key, values in parameters.items()}
+    both = scipy_distributions(name, outputs[:1, :1], given)
+    deviation = np.concatenate([one.std() + np.zeros((1, 1, 1)) for one in both], axis=-1)[0, 0]
+    mean = np.concatenate([one.mean() for one in both], axis=-1)[0, 0]
+    assert (np.abs(drawn.mean(axis=0) - mean) < 5 * deviation / np.sqrt(n)).all()
+    np.testing.assert_allclose(drawn.std(axis=0), deviation, rtol=0.05)
+
+
+@pytest.fixture(scope="module", params=PAIRS)
+def trained(request: pytest.FixtureRequest) -> tuple[Network, Encoded]:
+    """Return networks with two blocks after a short training, and encoded rows."""
+    rng = np.random.RandomState(0)
+    z = rng.normal(size=(400, 1))
+    numbers = z * [1.0, -0.5, 0.2] + 0.1 * rng.normal(size=(400, 3))
+    coins = (z + 0.3 * rng.normal(size=(400, 2)) > 0).astype(float)
+    encoded = Encoded(numbers, np.concatenate([numbers, coins], axis=1), np.zeros((400, 5)))
+    spec = NetworkSpec(2, 3, PAIRS[request.param], (16,), 2)
+    config = TrainingConfig(max_steps=300, learning_rate=1e-2, patience=100)
+    data = InMemoryData.of([encoded], spec.joint)
+    weights, history = train(spec, data, config, np.random.RandomState(0))
+    assert history.held_out[-1] < history.held_out[0] - 1.0
+    return Network(spec, weights), encoded
+
+
+@pytest.mark.parametrize("engine", ["tensorflow", "onnx"])
+def test_engines_agree_on_trained_networks_with_two_blocks(
+    trained: tuple[Network, Encoded], engine: str
+) -> None:
+    if engine == "onnx":
+        pytest.importorskip("onnxruntime", reason="the extra [onnx] is not installed")
+    network, encoded = trained
+    noise = np.array([[1, -1], [-1, 1]], dtype=np.float32)
+    ours = elbo_terms(network, noise, encoded.inputs, encoded.targets)
+    other = network.with_engine(engine)
+    theirs = elbo_terms(other, noise, encoded.inputs, encoded.targets)
+    assert ours.reconstruction.shape == (400, 5)
+    np.testing.assert_allclose(theirs.reconstruction, ours.reconstruction, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(theirs.kl, ours.kl, rtol=1e-5, atol=1e-5)
+    codes, _ = network.encode(encoded.inputs)
+    np.testing.assert_allclose(other.decode(codes), network.decode(codes), rtol=1e-5, atol=1e-5)
+    assert network.decode(codes).shape == (400, 5)
+    assert network.sample(7, np.random.RandomState(0)).shape == (7, 5)

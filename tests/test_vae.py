@@ -10,7 +10,7 @@ from scipy import stats
 from vae_anomaly.inference.network import Network
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.networks.vae import build_vae
-from vae_anomaly.stats.likelihoods import Block
+from vae_anomaly.stats.joint import Block
 
 RNG = np.random.RandomState(0)
 COLUMNS, LATENT, VARIANCE = 5, 2, 0.3
@@ -100,7 +100,7 @@ def test_terms_match_a_plain_numpy_forward_pass() -> None:
         spec_of(2, 90, (5,), 2, "gaussian", grid=(9, 10, 1)),
         spec_of(2, 90, (5,), 2, "gaussian", grid=(9, 10, 1), batch_norm=True),
         NetworkSpec(2, 4, (Block("student_t", 2), Block("discretized_logistic", 3)), (5,), 2),
-        NetworkSpec(2, 4, (Block("heteroscedastic", 2), Block("bernoulli", 1, 3)), (5,), 2),
+        NetworkSpec(2, 4, (Block("heteroscedastic", 2), Block("bernoulli", 3)), (5,), 2),
     ],
 )
 def test_the_spec_knows_the_weights_of_the_model(spec: NetworkSpec) -> None:
