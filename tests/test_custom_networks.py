@@ -1,4 +1,4 @@
-"""A user's own encoder and decoder: what they must be, and that they stay as they are."""
+"""Custom encoders and decoders: their requirements, and that fits leave them unchanged."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import pandas as pd
 import pytest
 from hostile.model_files import array, number, settings
 from keras import layers
+from network_parts import spec_of
 from sklearn.base import clone
 from sklearn.datasets import load_digits
-from vae_anomaly.inference.passes import posterior
 
 from vae_anomaly import ModelFileError, ParameterError, VAEDetector, inspect, load, save
 from vae_anomaly.cli import run
+from vae_anomaly.inference.network import Network
 from vae_anomaly.networks.custom import CustomNetworks
-from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.networks.vae import build_vae
 from vae_anomaly.report import build_report, render_page
 from vae_anomaly.report.summary import model_settings
@@ -63,7 +63,7 @@ def pair() -> tuple[keras.Model, keras.Model]:
 
 
 @pytest.fixture(scope="module")
-def own(pair, rows: pd.DataFrame) -> VAEDetector:
+def custom(pair, rows: pd.DataFrame) -> VAEDetector:
     return VAEDetector(architecture=pair, **QUICK).fit(rows)
 
 
@@ -85,11 +85,13 @@ def test_fit_leaves_the_models_as_they_were(rows: pd.DataFrame) -> None:
 def test_the_first_weights_are_those_of_the_models(pair, rows: pd.DataFrame) -> None:
     X = rows.assign(constant=np.arange(300.0)).to_numpy(np.float32) / 100
     networks_ = CustomNetworks.of(pair, np.ones(4, dtype=bool), None)
-    spec = NetworkSpec(3, 4, (), 2, "gaussian", custom=networks_)
+    spec = spec_of(3, 4, (), 2, "gaussian", custom=networks_)
     weights = build_vae(spec).initial_weights(np.random.RandomState(0))
     assert weights.shape == (3, spec.n_weights)
     np.testing.assert_array_equal(weights[0], weights[2])
-    mean, log_variance, rebuilt = posterior(spec, weights, X)
+    network = Network(spec, weights)
+    mean, log_variance = network.encode(X)
+    rebuilt = network.decode(mean)
     encoder, decoder = pair
     their_mean, their_log_variance = encoder(X)
     for m in range(3):
@@ -98,40 +100,42 @@ def test_the_first_weights_are_those_of_the_models(pair, rows: pd.DataFrame) -> 
     np.testing.assert_allclose(rebuilt, decoder(their_mean), rtol=1e-5, atol=1e-6)
 
 
-def test_the_same_seed_gives_the_same_bits_through_dropout(own, rows: pd.DataFrame) -> None:
-    again = clone(own)
-    assert again.architecture[0] is not own.architecture[0]
-    np.testing.assert_array_equal(again.fit(rows).weights_, own.weights_)
-    other = clone(own).set_params(random_state=1).fit(rows)
-    assert not np.array_equal(other.weights_, own.weights_)
+def test_the_same_seed_gives_the_same_bits_through_dropout(custom, rows: pd.DataFrame) -> None:
+    again = clone(custom)
+    assert again.architecture[0] is not custom.architecture[0]
+    np.testing.assert_array_equal(again.fit(rows).weights_, custom.weights_)
+    other = clone(custom).set_params(random_state=1).fit(rows)
+    assert not np.array_equal(other.weights_, custom.weights_)
 
 
-def test_dropout_draws_anew_at_each_step_and_only_in_training(own, rows: pd.DataFrame) -> None:
-    vae = build_vae(own.network_spec_)
-    x = np.tile(own.columns_.network_input(rows.to_numpy())[None], (2, 1, 1)).astype(np.float32)
+def test_dropout_draws_anew_at_each_step_and_only_in_training(custom, rows: pd.DataFrame) -> None:
+    vae = build_vae(custom.network_spec_)
+    x = np.tile(custom.model_.encoder.encode(rows.to_numpy()).inputs[None], (2, 1, 1)).astype(
+        np.float32
+    )
 
     def means(seed: tuple[int, int], *, training: bool) -> np.ndarray:
-        with vae.with_weights(own.weights_, seed=seed):
+        with vae.with_weights(custom.weights_, seed=seed):
             return np.asarray(vae.encode(x, training=training)[0])
 
     assert np.array_equal(means((1, 0), training=True), means((1, 0), training=True))
     assert not np.allclose(means((1, 0), training=True), means((1, 1), training=True))
     assert np.array_equal(means((1, 0), training=False), means((1, 1), training=False))
     # Members drop different units: with the same weights and rows they differ.
-    same = np.repeat(own.weights_[:1], 2, axis=0)
+    same = np.repeat(custom.weights_[:1], 2, axis=0)
     with vae.with_weights(same, seed=(1, 0)):
         first, second = np.asarray(vae.encode(x, training=True)[0])
     assert not np.allclose(first, second)
 
 
-def test_moving_statistics_move_and_scoring_uses_them(own, rows: pd.DataFrame) -> None:
-    arrays = own.network_spec_.unpack(own.weights_)
+def test_moving_statistics_move_and_scoring_uses_them(custom, rows: pd.DataFrame) -> None:
+    arrays = custom.network_spec_.unpack(custom.weights_)
     assert arrays["encoder.005"].shape == (2, 16)
     assert (arrays["encoder.005"] != 1).all()
     assert (arrays["encoder.005"] > 0).all()
-    scores = own.score_samples(rows)
-    assert own.score_samples(rows[7:8])[0] == scores[7]
-    np.testing.assert_array_equal(own.score_samples(rows[::-1]), scores[::-1])
+    scores = custom.score_samples(rows)
+    assert custom.score_samples(rows[7:8])[0] == scores[7]
+    np.testing.assert_array_equal(custom.score_samples(rows[::-1]), scores[::-1])
 
 
 def test_frozen_layers_stay_and_the_others_learn(rows: pd.DataFrame) -> None:
@@ -145,17 +149,17 @@ def test_frozen_layers_stay_and_the_others_learn(rows: pd.DataFrame) -> None:
     assert list(arrays)[-4:] == ["encoder.000", "encoder.001", "encoder.004", "encoder.005"]
 
 
-def test_latent_dimensions_are_those_of_the_models(own, rows: pd.DataFrame) -> None:
-    assert own.latent_dim is None
-    assert own.transform(rows).shape == (300, 4)
-    assert own.noise_.shape == (2, 2)
-    assert own.latent_kl_.shape == (2, 2)
-    assert own.decode(np.zeros((5, 2))).shape == (5, 4)
-    assert own.sample(3, random_state=0).shape == (3, 4)
+def test_latent_dimensions_are_those_of_the_models(custom, rows: pd.DataFrame) -> None:
+    assert custom.latent_dim is None
+    assert custom.transform(rows).shape == (300, 4)
+    assert custom.noise_.shape == (2, 2)
+    assert custom.latent_kl_.shape == (2, 2)
+    assert custom.decode(np.zeros((5, 2))).shape == (5, 4)
+    assert custom.sample(3, random_state=0).shape == (3, 4)
 
 
-def test_reports_show_the_latent_dimensions_of_the_models(own) -> None:
-    described = dict(model_settings(own.model_))
+def test_reports_show_the_latent_dimensions_of_the_models(custom) -> None:
+    described = dict(model_settings(custom.model_))
     assert described["latent dimensions"] == "2"
     assert described["hidden units"] == "of custom networks"
     digits = load_digits().images[:120] / 16.0
@@ -166,9 +170,9 @@ def test_reports_show_the_latent_dimensions_of_the_models(own) -> None:
     assert "custom Keras models" in page
 
 
-def test_a_constant_column_still_explains(own, rows: pd.DataFrame) -> None:
-    np.testing.assert_array_equal(own.reconstruct(rows)[:, 2], 7.0)
-    assert own.explain(rows[:1].assign(constant=8.0)).iloc[0].idxmax() == "constant"
+def test_a_constant_column_still_explains(custom, rows: pd.DataFrame) -> None:
+    np.testing.assert_array_equal(custom.reconstruct(rows)[:, 2], 7.0)
+    assert custom.explain(rows[:1].assign(constant=8.0)).iloc[0].idxmax() == "constant"
 
 
 @keras.saving.register_keras_serializable()
@@ -202,14 +206,14 @@ def test_the_networks_of_the_usual_keras_example_fit_images() -> None:
     ).fit(digits)  # fmt: skip
     assert detector.image_shape_ == (8, 8, 1)
     assert detector.network_spec_.members == 1
-    assert detector.network_spec_.columns == 64
+    assert detector.network_spec_.n_inputs == 64
     assert detector.reconstruct(digits).shape == digits.shape
     assert detector.contribution_maps(digits[:2])[0].shape == (2, 8, 8)
     assert detector.history_.loss[-1] < 64 * np.log(2)
     # The same networks take the same images as rows, some of whose columns are constant.
     flat = clone(detector).fit(digits.reshape(200, 64))
     assert flat.image_shape_ is None
-    assert flat.network_spec_.columns < 64
+    assert flat.network_spec_.n_inputs < 64
     assert flat.score_samples(digits.reshape(200, 64)).shape == (200,)
 
 
@@ -222,9 +226,9 @@ def test_one_output_may_hold_both_halves_and_rows_any_shape() -> None:
     assert detector.reconstruct(X).shape == X.shape
 
 
-def test_pickles_score_the_same(own, rows: pd.DataFrame) -> None:
-    again = pickle.loads(pickle.dumps(own))
-    np.testing.assert_array_equal(again.score_samples(rows), own.score_samples(rows))
+def test_pickles_score_the_same(custom, rows: pd.DataFrame) -> None:
+    again = pickle.loads(pickle.dumps(custom))
+    np.testing.assert_array_equal(again.score_samples(rows), custom.score_samples(rows))
     assert again.architecture[0] is again.network_spec_.custom.encoder
 
 
@@ -342,19 +346,19 @@ def test_images_of_another_size_are_refused() -> None:
 
 
 @pytest.fixture
-def model(own: VAEDetector, tmp_path: Path) -> Path:
-    save(own, tmp_path / "m.vae")
+def model(custom: VAEDetector, tmp_path: Path) -> Path:
+    save(custom, tmp_path / "m.vae")
     return tmp_path / "m.vae"
 
 
-def test_scores_after_load_are_the_same_bits(own, model: Path, rows: pd.DataFrame) -> None:
+def test_scores_after_load_are_the_same_bits(custom, model: Path, rows: pd.DataFrame) -> None:
     other = networks()
     other[0].layers[1].trainable = False
     for weight in other[0].weights:
         weight.assign(weight + 1)
     again = load(model, networks=other)
-    np.testing.assert_array_equal(again.score_samples(rows), own.score_samples(rows))
-    np.testing.assert_array_equal(again.sample(3, 0), own.sample(3, 0))
+    np.testing.assert_array_equal(again.score_samples(rows), custom.score_samples(rows))
+    np.testing.assert_array_equal(again.sample(3, 0), custom.sample(3, 0))
     save(again, model.with_name("n.vae"))
     assert model.with_name("n.vae").read_bytes() == model.read_bytes()
 
@@ -364,7 +368,7 @@ def test_scores_after_load_are_the_same_bits(own, model: Path, rows: pd.DataFram
     [
         (
             lambda: None,
-            "was fitted with Keras models of the user's own, which a model file does not hold. "
+            "was fitted with custom networks, which a model file does not hold. "
             "Use it in Python: load(path, networks=(encoder, decoder)).",
         ),
         (lambda: "mine", "networks must be None or a pair (encoder, decoder) of Keras models. Got"),
@@ -390,28 +394,28 @@ def test_load_asks_for_the_networks_that_were_fitted(model: Path, given, sentenc
     assert sentence in str(caught.value)
 
 
-def test_networks_are_needless_for_a_detector_with_its_own(fitted, pair, tmp_path: Path) -> None:
+def test_networks_are_needless_for_other_architectures(fitted, pair, tmp_path: Path) -> None:
     save(fitted, tmp_path / "m.vae")
     with pytest.raises(ParameterError, match="architecture='auto', which needs no networks"):
         load(tmp_path / "m.vae", networks=pair)
 
 
-def test_networks_changed_after_fit_are_not_saved(own, rows, tmp_path: Path) -> None:
+def test_networks_changed_after_fit_are_not_saved(custom, rows, tmp_path: Path) -> None:
     for changed in ("dense", networks()):
-        detector = pickle.loads(pickle.dumps(own)).set_params(architecture=changed)
+        detector = pickle.loads(pickle.dumps(custom)).set_params(architecture=changed)
         with pytest.raises(ParameterError, match="Fit again before saving"):
             save(detector, tmp_path / "m.vae")
 
 
-def test_files_are_described_without_the_networks(own, model: Path, capfd) -> None:
+def test_files_are_described_without_the_networks(custom, model: Path, capfd) -> None:
     described = inspect(model)
-    assert described["parameters"]["architecture"] == "own"
+    assert described["parameters"]["architecture"] == "custom"
     assert described["networks"]["latent"] == 2
     assert described["networks"]["decoder"][0] == [[2, 16], True]
-    assert described["weights"] == own.weights_.size
+    assert described["weights"] == custom.weights_.size
     assert run(["inspect", str(model)]) == 0
     out, _ = capfd.readouterr()
-    assert "networks     Keras models of the user's own, for load(path, networks=...)" in out
+    assert "networks     Keras models of the user's custom, for load(path, networks=...)" in out
 
 
 def test_the_command_line_says_that_it_is_for_python(model: Path, capfd) -> None:
@@ -420,7 +424,7 @@ def test_the_command_line_says_that_it_is_for_python(model: Path, capfd) -> None
     assert run(["score", str(model), str(data), "-o", "-"]) == 2
     out, err = capfd.readouterr()
     assert out == ""
-    assert err.startswith(f"error: {model} was fitted with Keras models of the user's own")
+    assert err.startswith(f"error: {model} was fitted with custom networks")
     assert "Use it in Python" in err
     assert err.count("\n") == 1
 
@@ -436,7 +440,10 @@ def described(**values: Any):
 
 
 HOSTILE = {
-    "none": (lambda: settings(networks=None), "not of the kind that its parameters say"),
+    "none": (
+        lambda: settings(networks=None),
+        "its networks do not match its parameter architecture",
+    ),
     "text": (lambda: settings(networks="os.system"), "described by latent, encoder and decoder"),
     "extra": (lambda: described(code="x"), "described by latent, encoder and decoder"),
     "latent 0": (lambda: described(latent=0), "latent dimensions of networks must be an int >= 1"),

@@ -1,4 +1,4 @@
-"""Every engine computes the same numbers, and what is drawn has the moments it should."""
+"""Every engine computes the same numbers, and samples have the moments of their distribution."""
 
 from __future__ import annotations
 
@@ -11,28 +11,36 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from network_parts import elbo_terms, spec_of
 from threadpoolctl import threadpool_info
-from vae_anomaly.inference.passes import draw_rows, elbo_terms, for_each_batch, for_each_chunk
 
-from vae_anomaly._threads import in_parallel, unlocked_cached_property
-from vae_anomaly.inference.engines import Engine, open_engine, preferring, with_tensorflow
+from vae_anomaly._threads import parallel_map
+from vae_anomaly.inference import tensorflow_engine
+from vae_anomaly.inference.base import Codes, Engine
+from vae_anomaly.inference.engines import open_engine
+from vae_anomaly.inference.network import Network
 from vae_anomaly.inference.numpy_engine import NumpyEngine
 from vae_anomaly.inference.tensorflow_engine import TensorFlowEngine
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.networks.vae import build_vae
+from vae_anomaly.stats.joint import Block
 
 N, COLUMNS, LATENT = 40, 7, 3
-LEARNED = NetworkSpec(2, COLUMNS, (16, 8), LATENT, "gaussian")
+LEARNED = spec_of(2, COLUMNS, (16, 8), LATENT, "gaussian")
 SPECS = {
     "learned variance": LEARNED,
     "fixed variance": replace(LEARNED, variance=0.3),
-    "heteroscedastic": replace(LEARNED, likelihood="heteroscedastic"),
-    "student t": replace(LEARNED, likelihood="student_t"),
-    "discretized logistic": replace(LEARNED, likelihood="discretized_logistic"),
-    "bernoulli": replace(LEARNED, likelihood="bernoulli"),
+    "heteroscedastic": replace(LEARNED, blocks=(Block("heteroscedastic", COLUMNS),)),
+    "student t": replace(LEARNED, blocks=(Block("student_t", COLUMNS),)),
+    "discretized logistic": replace(LEARNED, blocks=(Block("discretized_logistic", COLUMNS),)),
+    "bernoulli": replace(LEARNED, blocks=(Block("bernoulli", COLUMNS),)),
     "one member": replace(LEARNED, members=1),
     "no hidden layers": replace(LEARNED, hidden=()),
     "autoencoder": replace(LEARNED, noiseless=True),
+    "two blocks": replace(LEARNED, blocks=(Block("gaussian", 3), Block("bernoulli", 4))),
+    "more targets than inputs": replace(
+        LEARNED, blocks=(Block("heteroscedastic", 5), Block("student_t", 6))
+    ),
 }
 
 
@@ -45,16 +53,17 @@ def engines(request: pytest.FixtureRequest) -> tuple[Engine, Engine]:
 
 
 def test_engines_agree(engines: tuple[Engine, Engine]) -> None:
-    rng = np.random.RandomState(2)
-    target = rng.uniform(size=(N, COLUMNS))
-    x, noise, codes = (
+    rng, spec = np.random.RandomState(2), engines[0].spec
+    target = rng.uniform(size=(N, spec.n_targets))
+    x, noise, mean, log_variance = (
         rng.normal(size=shape).astype(np.float32)
-        for shape in ((N, COLUMNS), (4, LATENT), (engines[0].spec.members, N, LATENT))
+        for shape in ((N, COLUMNS), (4, LATENT), *[(spec.members, N, LATENT)] * 2)
     )
+    codes = Codes(mean, log_variance)
     for call in (
-        lambda engine: engine.terms(noise, x, target),
-        lambda engine: engine.posterior(x),
-        lambda engine: [engine.decode(codes)],
+        lambda engine: [engine.reconstruction_error(codes, noise, target)],
+        lambda engine: engine.encode(x),
+        lambda engine: [engine.decode(mean)],
     ):
         ours, reference = (call(engine) for engine in engines)
         for one, other in zip(ours, reference, strict=True):
@@ -64,10 +73,11 @@ def test_engines_agree(engines: tuple[Engine, Engine]) -> None:
 
 
 def test_the_shape_of_the_networks_chooses_the_engine() -> None:
-    conv = NetworkSpec(1, 64, (8,), 2, "gaussian", image=(8, 8, 1))
-    for spec, kind in ((LEARNED, NumpyEngine), (conv, TensorFlowEngine)):
+    conv = spec_of(1, 64, (8,), 2, "gaussian", grid=(8, 8, 1))
+    for spec, engine in ((LEARNED, NumpyEngine), (conv, TensorFlowEngine)):
         weights = np.zeros((spec.members, spec.n_weights), dtype=np.float32)
-        assert isinstance(open_engine(spec, weights), kind)
+        assert isinstance(open_engine(spec, weights), engine)
+        assert Network(spec, weights).needs_tensorflow is (engine is TensorFlowEngine)
 
 
 def constant(spec: NetworkSpec, **arrays: float) -> np.ndarray:
@@ -81,19 +91,19 @@ def constant(spec: NetworkSpec, **arrays: float) -> np.ndarray:
 
 @pytest.mark.parametrize("variance", [None, 4.0])
 def test_gaussian_draws_have_the_moments_of_their_distribution(variance: float | None) -> None:
-    spec = NetworkSpec(1, 1, (), 1, "gaussian", variance=variance)
-    learned = {} if variance else {"log_variance": np.log(4.0)}
+    spec = spec_of(1, 1, (), 1, "gaussian", variance=variance)
+    learned = {} if variance else {"likelihood_0.log_variance": np.log(4.0)}
     weights = constant(spec, **{"decoder_out.bias": 0.7}, **learned)
-    drawn = draw_rows(spec, weights, 100_000, np.random.RandomState(0))
+    drawn = Network(spec, weights).sample(100_000, np.random.RandomState(0))
     assert drawn.mean() == pytest.approx(0.7, abs=0.02)
     assert drawn.std() == pytest.approx(2.0, rel=0.01)
 
 
 def test_draws_hold_the_spread_of_the_codes_and_of_every_member() -> None:
-    spec = NetworkSpec(2, 1, (), 1, "gaussian", variance=0.25)
+    spec = spec_of(2, 1, (), 1, "gaussian", variance=0.25)
     weights = constant(spec, **{"decoder_out.kernel": 1.5})
     weights[1] += constant(spec, **{"decoder_out.bias": 80.0})[1]
-    drawn = draw_rows(spec, weights, 100_000, np.random.RandomState(0))[:, 0]
+    drawn = Network(spec, weights).sample(100_000, np.random.RandomState(0))[:, 0]
     for center, part in ((0.0, drawn[drawn < 40]), (80.0, drawn[drawn >= 40])):
         assert len(part) == pytest.approx(50_000, rel=0.02)
         assert part.mean() == pytest.approx(center, abs=0.03)
@@ -101,9 +111,9 @@ def test_draws_hold_the_spread_of_the_codes_and_of_every_member() -> None:
 
 
 def test_bernoulli_draws_are_zeros_and_ones() -> None:
-    spec = NetworkSpec(1, 1, (), 1, "bernoulli")
+    spec = spec_of(1, 1, (), 1, "bernoulli")
     weights = constant(spec, **{"decoder_out.bias": 0.7})
-    drawn = draw_rows(spec, weights, 100_000, np.random.RandomState(0))
+    drawn = Network(spec, weights).sample(100_000, np.random.RandomState(0))
     assert set(np.unique(drawn)) == {0.0, 1.0}
     assert drawn.mean() == pytest.approx(1 / (1 + np.exp(-0.7)), abs=0.005)
 
@@ -114,43 +124,42 @@ def test_a_gpu_gets_more_rows_at_a_time_and_nothing_but_rounding_changes(
     weights = build_vae(LEARNED).initial_weights(np.random.RandomState(0))
     rows = np.random.RandomState(1).normal(size=(5000, COLUMNS))
     found: list[int] = []
-    terms = TensorFlowEngine.terms
+    encode = TensorFlowEngine.encode
 
-    def counted(self: TensorFlowEngine, noise: Any, x: Any, target: Any) -> Any:
+    def counted(self: TensorFlowEngine, x: Any) -> Codes:
         found.append(len(x))
-        return terms(self, noise, x, target)
+        return encode(self, x)
 
-    monkeypatch.setattr(TensorFlowEngine, "terms", counted)
+    monkeypatch.setattr(TensorFlowEngine, "encode", counted)
     noise = np.ones((1, LATENT), dtype=np.float32)
-    with preferring("tensorflow"):
-        few = elbo_terms(LEARNED, weights, noise, rows, rows)
-        monkeypatch.setattr(with_tensorflow, "has_gpu", lambda: True)
-        many = elbo_terms(LEARNED, weights, noise, rows, rows)
+    few = elbo_terms(Network(LEARNED, weights, "tensorflow"), noise, rows, rows)
+    monkeypatch.setattr(tensorflow_engine, "has_gpu", lambda: True)
+    many = elbo_terms(Network(LEARNED, weights, "tensorflow"), noise, rows, rows)
     assert found == [256] * 20 + [4096] * 2
     np.testing.assert_allclose(many.reconstruction, few.reconstruction, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(many.kl, few.kl, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_tensorflow_multiplies_whole_numbers_while_it_scores(before: bool) -> None:
+def test_tensorflow_multiplies_in_full_precision_while_it_scores(before: bool) -> None:
     settings = tf.config.experimental
     at_first = settings.tensor_float_32_execution_enabled()
     settings.enable_tensor_float_32_execution(before)
     try:
-        with TensorFlowEngine(LEARNED, constant(LEARNED)).running():
+        with TensorFlowEngine(LEARNED, constant(LEARNED)).setting:
             assert not settings.tensor_float_32_execution_enabled()
         assert settings.tensor_float_32_execution_enabled() is before
     finally:
         settings.enable_tensor_float_32_execution(at_first)
 
 
-def test_scorers_that_overlap_give_the_setting_back_when_the_last_is_done() -> None:
+def test_overlapping_calls_restore_the_setting_when_the_last_ends() -> None:
     settings = tf.config.experimental
     at_first = settings.tensor_float_32_execution_enabled()
     settings.enable_tensor_float_32_execution(True)
     try:
         engine = TensorFlowEngine(LEARNED, constant(LEARNED))
-        first, second = engine.running(), engine.running()
+        first, second = engine.setting, engine.setting
         first.__enter__()
         second.__enter__()
         first.__exit__(None, None, None)
@@ -162,10 +171,11 @@ def test_scorers_that_overlap_give_the_setting_back_when_the_last_is_done() -> N
 
 
 def test_a_large_fixed_variance_has_a_logarithm() -> None:
-    spec = NetworkSpec(1, 1, (), 1, "gaussian", variance=1e39)
+    spec = spec_of(1, 1, (), 1, "gaussian", variance=1e39)
     noise, row = np.zeros((1, 1), dtype=np.float32), np.zeros((1, 1))
     for engine in (NumpyEngine, TensorFlowEngine):
-        error, _, _ = engine(spec, constant(spec)).terms(noise, row.astype(np.float32), row)
+        opened = engine(spec, constant(spec))
+        error = opened.reconstruction_error(opened.encode(row.astype(np.float32)), noise, row)
         expected = 0.5 * (np.log(2 * np.pi) + 39 * np.log(10))
         assert error[0, 0] == pytest.approx(expected, rel=1e-6)
 
@@ -176,7 +186,7 @@ def test_products_get_their_threads_back_from_calls_that_overlap() -> None:
 
     before = threads()
     engine = NumpyEngine(LEARNED, constant(LEARNED))
-    first, second = engine.running(), engine.running()
+    first, second = engine.setting, engine.setting
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)
@@ -189,7 +199,7 @@ def test_products_are_held_to_one_thread_by_any_thread() -> None:
     engine = NumpyEngine(LEARNED, constant(LEARNED))
 
     def threads() -> set[int]:
-        with engine.running():
+        with engine.setting:
             return {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
 
     for _ in range(2):
@@ -198,26 +208,30 @@ def test_products_are_held_to_one_thread_by_any_thread() -> None:
             assert pool.submit(threads).result() == {1}
 
 
-def test_what_has_not_begun_is_dropped_after_a_failure() -> None:
+def test_batches_that_have_not_started_are_cancelled_after_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("vae_anomaly.inference.network.MAX_BATCH_ROWS", 1)
     done = []
 
-    def work(part: slice, block: list[np.ndarray]) -> None:
-        done.append(part.start)
-        if part.start == 0:
+    def failing(self: NumpyEngine, x: np.ndarray) -> Codes:
+        done.append(x[0, 0])
+        if x[0, 0] == 0:
             raise MemoryError
         time.sleep(0.01)
+        return Codes(*np.zeros((2, 2, 1, LATENT), dtype=np.float32))
 
-    engine = NumpyEngine(LEARNED, constant(LEARNED))
+    monkeypatch.setattr(NumpyEngine, "encode", failing)
+    rows = np.tile(np.arange(500.0)[:, None], (1, COLUMNS))
     with pytest.raises(MemoryError):
-        for_each_batch(engine, 1, work, np.zeros((500, 1)))
-    assert len(done) < 400
+        Network(LEARNED, constant(LEARNED)).encode(rows)
+    assert 0 < len(done) < 400
 
 
 @pytest.mark.parametrize("n", [0, 1, 256, 257, 1000, 5000])
-def test_pieces_are_whole_blocks_and_all_of_the_rows(n: int, monkeypatch) -> None:
-    monkeypatch.setattr("vae_anomaly.inference.passes.CHUNK_CELLS", 3000)
-    parts: list[slice] = []
-    for_each_chunk(LEARNED, constant(LEARNED), (n, 5), parts.append)
+def test_chunks_are_whole_batches_and_all_of_the_rows(n: int, monkeypatch) -> None:
+    monkeypatch.setattr("vae_anomaly.inference.network.CHUNK_CELLS", 3000)
+    parts = Network(LEARNED, constant(LEARNED)).chunks(n, 5)
     parts.sort(key=lambda part: part.start)
     assert [i for part in parts for i in range(n)[part]] == list(range(n))
     assert all((part.stop - part.start) % 256 == 0 for part in parts)
@@ -229,23 +243,26 @@ def test_work_in_parallel_is_not_divided_again() -> None:
 
     def outer(_: int) -> None:
         own = [get_ident()]
-        in_parallel(lambda _: own.append(get_ident()), range(3), 2)
+        list(parallel_map(lambda _: own.append(get_ident()), range(3), 2))
         places.append(own)
 
-    in_parallel(outer, range(4), 2)
+    list(parallel_map(outer, range(4), 2))
     assert len(places) == 4
     assert all(own == own[:1] * 4 for own in places)
     assert all(own[0] != get_ident() for own in places)
 
 
-def test_properties_of_two_objects_are_evaluated_at_a_time() -> None:
+def test_two_batches_run_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
     both = Barrier(2, timeout=20)
+    encode = NumpyEngine.encode
 
-    class Thing:
-        @unlocked_cached_property
-        def part(self) -> int:
-            return both.wait()
+    def waiting(self: NumpyEngine, x: np.ndarray) -> Codes:
+        both.wait()
+        return encode(self, x)
 
-    things = [Thing(), Thing()]
-    in_parallel(lambda thing: thing.part, things, 2)
-    assert sorted(thing.part for thing in things) == [0, 1]
+    monkeypatch.setattr(NumpyEngine, "encode", waiting)
+    network = Network(LEARNED, constant(LEARNED))
+    network.engine.threads = 2
+    mean, _ = network.encode(np.zeros((512, COLUMNS)))
+    assert mean.shape == (512, 2, LATENT)
+    assert not both.broken

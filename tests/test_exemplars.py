@@ -12,12 +12,12 @@ from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 from vae_anomaly import VAEDetector, load, save
-from vae_anomaly.estimator import N_SKIPPED_NEIGHBORS
+from vae_anomaly.model.fitting import N_SKIPPED_NEIGHBORS
 from vae_anomaly.stats.exemplars import (
-    FLOOR,
     MAX_BANDWIDTH,
     MAX_CELLS,
     MAX_EXEMPLARS,
+    MIN_SQUARED_BANDWIDTH,
     N_KERNELS,
     N_NEIGHBORS,
     Exemplars,
@@ -33,12 +33,12 @@ EXEMPLARS = Exemplars(POINTS, RNG.uniform(0.5, 2.0, size=60).astype(np.float32))
 
 def energies(exemplars: Exemplars, points: np.ndarray) -> np.ndarray:
     squares = cdist(exemplars.points.astype(float), points.astype(float), "sqeuclidean")
-    return 0.5 * squares / exemplars.reach[:, None]
+    return 0.5 * squares / exemplars.bandwidth[:, None]
 
 
-def score(energy: np.ndarray, believed: int = N_KERNELS) -> np.ndarray:
-    """What the energies of exemplars that count, (some of m, n), come to."""
-    nearest = np.sort(energy, axis=0)[:believed]
+def score(energy: np.ndarray, used: int = N_KERNELS) -> np.ndarray:
+    """Return the scores of energies, (some of m, n)."""
+    nearest = np.sort(energy, axis=0)[:used]
     kernel = logsumexp(-nearest, axis=0) - np.log(len(nearest))
     return 0.5 * (nearest[:N_NEIGHBORS].mean(axis=0) - kernel)
 
@@ -74,28 +74,29 @@ def test_the_score_is_made_of_energies_and_a_divergence() -> None:
     np.testing.assert_allclose(EXEMPLARS.score(FRESH), expected, rtol=1e-5)
 
 
-def test_columns_get_the_mean_of_what_they_add_to_energies() -> None:
+def test_contributions_of_columns_are_mean_shares_of_energies() -> None:
     energy = energies(EXEMPLARS, FRESH)
-    r = 0.5 * sum(distributions(energy)) / EXEMPLARS.reach[:, None]
+    r = 0.5 * sum(distributions(energy)) / EXEMPLARS.bandwidth[:, None]
     squares = 0.5 * (FRESH[None] - POINTS[:, None].astype(float)) ** 2  # (m, n, d)
     expected = np.einsum("mn,mnd->nd", r, squares)
-    result = EXEMPLARS.attribute(FRESH, 7)
+    scores, result = EXEMPLARS.explain(FRESH, 7)
     np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(EXEMPLARS.attribute(FRESH, 3), result[:, :3], rtol=1e-12)
+    np.testing.assert_array_equal(scores, EXEMPLARS.score(FRESH))
+    np.testing.assert_allclose(EXEMPLARS.explain(FRESH, 3)[1], result[:, :3], rtol=1e-12)
     assert (result.sum(axis=1) <= EXEMPLARS.score(FRESH) + 1e-4).all()
 
 
-def test_reaches_are_roots_of_mean_energies_of_neighbours() -> None:
+def test_bandwidths_are_roots_of_mean_energies_of_neighbours() -> None:
     distances, _ = NearestNeighbors(n_neighbors=N_NEIGHBORS).fit(POINTS).kneighbors()
     spacing = 0.5 * (distances**2).mean(axis=1)
-    expected = np.sqrt(spacing / np.median(spacing) + FLOOR)
-    np.testing.assert_allclose(Exemplars.of(POINTS).reach, expected, rtol=1e-4)
+    expected = np.sqrt(spacing / np.median(spacing) + MIN_SQUARED_BANDWIDTH)
+    np.testing.assert_allclose(Exemplars.fit(POINTS).bandwidth, expected, rtol=1e-4)
 
 
-def test_a_stray_point_reaches_no_further_than_the_widest() -> None:
-    stray = Exemplars.of(np.concatenate([POINTS, 1e4 * POINTS[:1]]))
-    assert stray.reach[-1] == MAX_BANDWIDTH
-    assert stray.reach[:-1].max() < MAX_BANDWIDTH
+def test_the_bandwidth_of_a_stray_point_is_bounded() -> None:
+    stray = Exemplars.fit(np.concatenate([POINTS, 1e4 * POINTS[:1]]))
+    assert stray.bandwidth[-1] == MAX_BANDWIDTH
+    assert stray.bandwidth[:-1].max() < MAX_BANDWIDTH
 
 
 def test_an_exemplar_is_scored_as_if_it_were_a_fresh_row() -> None:
@@ -105,20 +106,20 @@ def test_an_exemplar_is_scored_as_if_it_were_a_fresh_row() -> None:
         assert scores[i] == pytest.approx(score(others)[0], rel=1e-4)
 
 
-def test_a_row_that_occurs_twice_finds_its_twin() -> None:
-    twins = Exemplars.of(np.concatenate([POINTS, POINTS[:1]]))
-    others = energies(twins, POINTS[:1])[1:]  # the last is the twin, at no distance
-    assert twins.score(POINTS[:1]) == pytest.approx(score(others), rel=1e-4)
+def test_a_row_that_occurs_twice_is_compared_with_its_duplicate() -> None:
+    doubled = Exemplars.fit(np.concatenate([POINTS, POINTS[:1]]))
+    others = energies(doubled, POINTS[:1])[1:]  # the last is the duplicate, at no distance
+    assert doubled.score(POINTS[:1]) == pytest.approx(score(others), rel=1e-4)
 
 
-def test_rows_that_are_all_alike_have_kernels_of_the_floor() -> None:
-    alike = Exemplars.of(np.tile(POINTS[:1], (8, 1)))
-    np.testing.assert_allclose(alike.reach, np.sqrt(FLOOR), rtol=1e-3)
+def test_equal_rows_have_the_minimum_bandwidth() -> None:
+    alike = Exemplars.fit(np.tile(POINTS[:1], (8, 1)))
+    np.testing.assert_allclose(alike.bandwidth, np.sqrt(MIN_SQUARED_BANDWIDTH), rtol=1e-3)
     assert alike.score(POINTS[:1]) == pytest.approx(0, abs=1e-3)
 
 
 def test_two_points_are_enough() -> None:
-    pair = Exemplars.of(POINTS[:2])
+    pair = Exemplars.fit(POINTS[:2])
     assert np.isfinite(pair.score(np.concatenate([POINTS[:2], FRESH]))).all()
 
 
@@ -133,13 +134,15 @@ def test_scores_rise_and_stay_finite_far_out() -> None:
 def test_exemplars_far_from_the_others_have_scores_that_are_no_less_than_zero(far: float) -> None:
     points = RNG.normal(size=(200, 4)).astype(np.float32)
     points[:6] += far
-    exemplars = Exemplars.of(points)
+    exemplars = Exemplars.fit(points)
     near = points[:6] + RNG.normal(size=(6, 4)).astype(np.float32)
     for rows in (near, points, FRESH[:, :4]):
         scores = exemplars.score(rows)
         assert np.isfinite(scores).all()
         assert (scores >= 0).all()
-        assert np.isfinite(exemplars.attribute(rows, 4)).all()
+        explained, shares = exemplars.explain(rows, 4)
+        np.testing.assert_array_equal(explained, scores)
+        assert np.isfinite(shares).all()
 
 
 @pytest.mark.parametrize("variance", [1e-30, 1e-28, 1e-10])
@@ -178,10 +181,10 @@ def test_only_residuals_count_where_codes_do_not() -> None:
     assert np.isfinite(detector.score_samples(rows)).all()
 
 
-def test_rows_of_few_kinds_have_no_reach_from_rounding() -> None:
-    kinds = 3 * RNG.normal(size=(20, 30)).astype(np.float32)
-    many = Exemplars.of(np.repeat(kinds, 15, axis=0))
-    np.testing.assert_allclose(many.reach, np.sqrt(FLOOR), rtol=1e-3)
+def test_duplicates_have_no_bandwidth_from_rounding() -> None:
+    distinct = 3 * RNG.normal(size=(20, 30)).astype(np.float32)
+    many = Exemplars.fit(np.repeat(distinct, 15, axis=0))
+    np.testing.assert_allclose(many.bandwidth, np.sqrt(MIN_SQUARED_BANDWIDTH), rtol=1e-3)
 
 
 @pytest.mark.parametrize("parameters", [{"beta": 1e-80}, {"variance": 1e80}])
@@ -204,7 +207,7 @@ def test_a_single_column_with_a_code_scores_the_same_from_a_file(tmp_path) -> No
     np.testing.assert_array_equal(again.score_samples(rows), detector.score_samples(rows))
 
 
-def test_dirt_that_contamination_tells_of_is_not_in_the_prior() -> None:
+def test_contamination_is_left_out_of_the_prior() -> None:
     rows = np.concatenate([RNG.normal(size=(90, 3)), 9 + RNG.normal(size=(10, 3))])
     detector = VAEDetector(contamination=0.1, max_steps=100, random_state=0).fit(rows)
     assert detector.prior_.shape[1] == 1 + 90
@@ -222,17 +225,17 @@ def test_threads_do_not_matter_to_networks_that_run_elsewhere() -> None:
         np.testing.assert_array_equal(detector.score_samples(rows), alone)
 
 
-def test_rows_that_contamination_tells_of_do_not_vouch_for_others() -> None:
+def test_contamination_gives_no_support_to_other_rows() -> None:
     rng = np.random.RandomState(0)
     normal, odd = rng.normal(size=(360, 5)), 6 + 0.3 * rng.normal(size=(40, 5))
     told = VAEDetector(contamination=0.1, max_steps=300, random_state=0)
     told.fit(np.concatenate([normal, odd]))
     assert len(told.reference_.points) == 360
-    assert told.reference_.doubted == N_SKIPPED_NEIGHBORS
+    assert told.reference_.n_skipped_neighbors == N_SKIPPED_NEIGHBORS
     untold = VAEDetector(threshold=0.0, max_steps=300, random_state=0)
     untold.fit(np.concatenate([normal, odd]))
     assert len(untold.reference_.points) == 400
-    assert untold.reference_.doubted == 0
+    assert untold.reference_.n_skipped_neighbors == 0
     fresh = np.concatenate([rng.normal(size=(200, 5)), 6 + 0.3 * rng.normal(size=(200, 5))])
     area = [
         roc_auc_score(np.repeat([0, 1], 200), -one.score_samples(fresh)) for one in (told, untold)
@@ -241,59 +244,61 @@ def test_rows_that_contamination_tells_of_do_not_vouch_for_others() -> None:
     assert area[0] >= area[1]
 
 
-def test_joined_points_are_exemplars_that_shape_no_reach() -> None:
-    alone, both = Exemplars.of(POINTS), Exemplars.of(POINTS, FRESH)
+def test_calibration_points_are_exemplars_that_determine_no_other_bandwidth() -> None:
+    alone, both = Exemplars.fit(POINTS), Exemplars.fit(POINTS, FRESH)
     np.testing.assert_array_equal(both.points, np.concatenate([POINTS, FRESH]))
-    np.testing.assert_allclose(both.reach[:60], alone.reach, rtol=1e-6)
+    np.testing.assert_allclose(both.bandwidth[:60], alone.bandwidth, rtol=1e-6)
     distances, _ = NearestNeighbors(n_neighbors=N_NEIGHBORS).fit(POINTS).kneighbors(FRESH)
     own, _ = NearestNeighbors(n_neighbors=N_NEIGHBORS).fit(POINTS).kneighbors()
     spacing = (distances**2).mean(axis=1) / np.median((own**2).mean(axis=1))
     np.testing.assert_allclose(
-        both.reach[60:], np.minimum(np.sqrt(spacing + FLOOR), MAX_BANDWIDTH), rtol=1e-4
+        both.bandwidth[60:],
+        np.minimum(np.sqrt(spacing + MIN_SQUARED_BANDWIDTH), MAX_BANDWIDTH),
+        rtol=1e-4,
     )
 
 
-def test_a_joined_row_leaves_itself_out_and_then_one_like_it() -> None:
-    twins = Exemplars.of(POINTS, np.concatenate([FRESH[:1], FRESH[:1]]))
-    others = energies(twins, FRESH[:1])[:60]
-    assert twins.score(FRESH[:1], 2) == pytest.approx(score(others), rel=1e-4)
+def test_a_calibration_row_leaves_itself_out_and_then_one_like_it() -> None:
+    doubled = Exemplars.fit(POINTS, np.concatenate([FRESH[:1], FRESH[:1]]))
+    others = energies(doubled, FRESH[:1])[:60]
+    assert doubled.score(FRESH[:1], 2) == pytest.approx(score(others), rel=1e-4)
 
 
-def test_neighbours_that_are_doubted_do_not_vouch() -> None:
-    doubting = Exemplars(POINTS, EXEMPLARS.reach, doubted=2)
+def test_skipped_neighbours_give_no_support() -> None:
+    skipping = Exemplars(POINTS, EXEMPLARS.bandwidth, n_skipped_neighbors=2)
     kept = np.sort(energies(EXEMPLARS, FRESH), axis=0)[2:]
-    np.testing.assert_allclose(doubting.score(FRESH), score(kept), rtol=1e-5)
+    np.testing.assert_allclose(skipping.score(FRESH), score(kept), rtol=1e-5)
     own = np.sort(energies(EXEMPLARS, POINTS[:5]), axis=0)[3:]  # the row itself goes before them
-    np.testing.assert_allclose(doubting.score(POINTS[:5]), score(own), rtol=1e-4)
+    np.testing.assert_allclose(skipping.score(POINTS[:5]), score(own), rtol=1e-4)
 
 
-@pytest.mark.parametrize("doubted", [0, 1, 2, 16])
+@pytest.mark.parametrize("skipped", [0, 1, 2, 16])
 @pytest.mark.parametrize("m", [2, 3, 4, 6, 9])
-def test_few_exemplars_leave_as_many_neighbours_to_each_row(m: int, doubted: int) -> None:
-    few = Exemplars(POINTS[:m], EXEMPLARS.reach[:m], doubted)
+def test_few_exemplars_leave_as_many_neighbours_to_each_row(m: int, skipped: int) -> None:
+    few = Exemplars(POINTS[:m], EXEMPLARS.bandwidth[:m], skipped)
     others = max(1, m - 2)
-    doubts = min(doubted, others - 1)
-    believed = min(N_KERNELS, others - doubts)
-    assert few.believed == (doubts, believed)
-    kept = np.sort(energies(few, FRESH), axis=0)[doubts:]
-    np.testing.assert_allclose(few.score(FRESH), score(kept, believed), rtol=1e-4)
-    own = np.sort(energies(few, POINTS[:m]), axis=0)[1 + doubts :]
+    skips = min(skipped, others - 1)
+    used = min(N_KERNELS, others - skips)
+    assert few.support == (skips, used)
+    kept = np.sort(energies(few, FRESH), axis=0)[skips:]
+    np.testing.assert_allclose(few.score(FRESH), score(kept, used), rtol=1e-4)
+    own = np.sort(energies(few, POINTS[:m]), axis=0)[1 + skips :]
     for n_left_out in (1, 2):
         result = few.score(POINTS[:m], n_left_out)
-        np.testing.assert_allclose(result, score(own, believed), rtol=1e-4)
+        np.testing.assert_allclose(result, score(own, used), rtol=1e-4)
 
 
 @pytest.mark.parametrize("few_values", [False, True])
-def test_rows_that_calibrate_and_vouch_keep_the_rate_of_false_alarms(few_values: bool) -> None:
-    """Their scores are no lower than those of full conformal prediction: valid, and hardly more."""
+def test_calibration_rows_as_exemplars_keep_the_rate_of_false_alarms(few_values: bool) -> None:
+    """Scores are no lower than those of full conformal prediction: valid, and hardly more."""
     rng = np.random.RandomState(0)
     rows = rng.normal(size=(21 + 1500 * 39, 2))
     rows = (rows.round() if few_values else rows).astype(np.float32)
-    whole = Exemplars.of(rows[:21], rows[21:])
+    whole = Exemplars.fit(rows[:21], rows[21:])
     flagged = 0
     for trial in range(1500):
         there = np.r_[:21, 21 + 39 * trial + np.arange(38)]
-        exemplars = Exemplars(rows[there], whole.reach[there])
+        exemplars = Exemplars(rows[there], whole.bandwidth[there])
         known = exemplars.score(rows[there[21:]], 2)
         fresh = exemplars.score(rows[there[-1] + 1 : there[-1] + 2])
         flagged += fresh[0] > known.max()

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from network_parts import spec_of
 from sklearn.datasets import load_digits
 
 from vae_anomaly import DataError, ModelFileError, ParameterError, VAEDetector, load, save
-from vae_anomaly.data.image.pixels import as_images, as_rows, moved, smooth
-from vae_anomaly.model.parameters import MAX_SHIFTED_CELLS, shift_for, smoothing_for
-from vae_anomaly.networks.spec import ConvPlan, NetworkSpec
+from vae_anomaly.data.image.encoder import MAX_SHIFTED_CELLS, shift_for, smoothing_for
+from vae_anomaly.data.image.pixels import as_images, as_rows, shift_augmented, smooth
+from vae_anomaly.networks.spec import ConvPlan
 from vae_anomaly.networks.vae import build_vae
 
 
@@ -47,12 +48,12 @@ def normalised() -> VAEDetector:
 
 
 def test_the_published_conv_preset_has_its_published_size() -> None:
-    vae = build_vae(NetworkSpec(1, 784, (16,), 2, "bernoulli", image=(28, 28, 1)))
+    vae = build_vae(spec_of(1, 784, (16,), 2, "bernoulli", grid=(28, 28, 1)))
     assert vae.encoder.count_params() == 69_076
     assert vae.decoder.count_params() == 65_089
 
 
-def test_the_batch_normalised_preset_has_the_size_of_its_plain_keras_twin() -> None:
+def test_the_batch_normalised_preset_has_the_size_of_a_plain_keras_model() -> None:
     layers = keras.layers
     encoder = keras.Sequential([keras.Input((28, 28, 1))])
     for filters in (32, 64):
@@ -93,7 +94,7 @@ def test_the_batch_normalised_preset_has_the_size_of_its_plain_keras_twin() -> N
     ],
 )
 def test_depth_grows_with_size(shape, filters, last) -> None:
-    plan = ConvPlan.for_image(shape)
+    plan = ConvPlan.for_grid(shape)
     assert plan.filters == filters
     assert plan.sizes[-1] == last
 
@@ -103,7 +104,7 @@ def test_depth_grows_with_size(shape, filters, last) -> None:
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_odd_sizes_come_back_whole(image, members, batch_norm) -> None:
     pixels = int(np.prod(image))
-    spec = NetworkSpec(members, pixels, (8,), 3, "gaussian", image=image, batch_norm=batch_norm)
+    spec = spec_of(members, pixels, (8,), 3, "gaussian", grid=image, batch_norm=batch_norm)
     vae = build_vae(spec)
     rng = np.random.RandomState(0)
     weights = vae.initial_weights(rng)
@@ -129,7 +130,7 @@ def test_images_become_rows_and_come_back() -> None:
     assert as_rows(table).values is table
 
 
-def test_a_strange_image_scores_higher_and_the_map_shows_where(fitted: VAEDetector) -> None:
+def test_an_anomalous_image_scores_higher_and_the_map_shows_where(fitted: VAEDetector) -> None:
     normal = strokes(50, seed=1)
     broken = normal.copy()
     broken[:, 5:8, 2:4] = 128
@@ -201,7 +202,7 @@ def test_dense_networks_take_images_too() -> None:
     detector = VAEDetector(architecture="dense", max_steps=50, threshold=0, random_state=0)
     detector.fit(strokes(50))
     assert detector.image_shape_ == (12, 10, 1)
-    assert detector.network_spec_.image is None
+    assert detector.network_spec_.grid is None
     assert detector.contribution_maps(strokes(2))[0].shape == (2, 12, 10)
 
 
@@ -237,11 +238,11 @@ def test_saved_normalised_networks_come_back(normalised: VAEDetector, tmp_path: 
 
 
 def test_variances_of_a_file_must_be_positive(normalised: VAEDetector, tmp_path: Path) -> None:
-    wrong = pickle.loads(pickle.dumps(normalised))
-    arrays = wrong.network_spec_.unpack(wrong.weights_)
+    spec, model = normalised.network_spec_, normalised.model_
+    arrays = spec.unpack(normalised.weights_.copy())
     arrays["encoder_conv_0.moving_variance"][0, 3] = 0.0
-    wrong.weights_ = wrong.network_spec_.pack(arrays)
-    save(wrong, tmp_path / "m.vae")
+    network = replace(model.network, weights=spec.pack(arrays))
+    save(VAEDetector.from_model(replace(model, network=network)), tmp_path / "m.vae")
     with pytest.raises(
         ModelFileError, match=r"'encoder_conv_0\.moving_variance' are not all positive"
     ):
@@ -295,17 +296,17 @@ def test_smoothing_keeps_images_apart_and_flat_ones_flat() -> None:
 
 
 def test_grain_that_smoothing_removes_changes_no_score() -> None:
-    bars, strange = (100 + strokes(n, seed=n) // 2 for n in (200, 50))  # far from black and white
+    bars, anomalous = (100 + strokes(n, seed=n) // 2 for n in (200, 50))  # far from black and white
     board = np.indices((12, 10)).sum(axis=0) % 2 * 2 - 1
-    grainy = (strange + 20 * board).astype(np.uint8)
-    moved = {}
+    grainy = (anomalous + 20 * board).astype(np.uint8)
+    relative = {}
     for smoothing in (0.0, 2.0):
         detector = VAEDetector(
             smoothing=smoothing, max_steps=200, contamination=0.1, random_state=0
         ).fit(bars)
-        change = detector.score_samples(strange) - detector.score_samples(grainy)
-        moved[smoothing] = np.abs(change).mean() / detector.score_samples(bars).std()
-    assert moved[2.0] < 0.2 * moved[0.0]
+        change = detector.score_samples(anomalous) - detector.score_samples(grainy)
+        relative[smoothing] = np.abs(change).mean() / detector.score_samples(bars).std()
+    assert relative[2.0] < 0.2 * relative[0.0]
 
 
 @pytest.mark.parametrize(
@@ -317,7 +318,6 @@ def test_images_are_smoothed_by_a_share_of_their_longer_side(
 ) -> None:
     detector = VAEDetector(architecture=architecture, smoothing=smoothing)
     assert smoothing_for(detector, (10, 12, 3)) == pytest.approx(expected)
-    assert smoothing_for(detector, None) == 0.0
 
 
 def test_smoothing_leaves_no_image_s_range() -> None:
@@ -330,38 +330,38 @@ def test_smoothing_leaves_no_image_s_range() -> None:
     assert np.isfinite(smooth(huge, (32, 32, 1), 1.0)).all()
 
 
-def test_images_move_by_whole_and_by_half_pixels() -> None:
+def test_images_shift_by_whole_and_by_half_pixels() -> None:
     image = np.arange(12.0).reshape(1, 12)  # 3 x 4
-    still, down, up, right, left = (m.reshape(3, 4) for m in moved(image, (3, 4, 1), 1.0))
+    versions = shift_augmented(image, (3, 4, 1), 1.0)
+    still, down, up, right, left = (version.reshape(3, 4) for version in versions)
     np.testing.assert_array_equal(still, np.arange(12).reshape(3, 4))
     np.testing.assert_allclose(down, still[[0, 0, 1]])
     np.testing.assert_allclose(up, still[[1, 2, 2]])
     np.testing.assert_allclose(right, still[:, [0, 0, 1, 2]])
     np.testing.assert_allclose(left, still[:, [1, 2, 3, 3]])
-    _, half, *_ = moved(image, (3, 4, 1), 0.5)
+    _, half, *_ = shift_augmented(image, (3, 4, 1), 0.5)
     np.testing.assert_allclose(half.reshape(3, 4)[1:], (still[1:] + still[:-1]) / 2)
-    assert len(list(moved(image, (3, 4, 1), 0.0))) == 1
+    assert len(list(shift_augmented(image, (3, 4, 1), 0.0))) == 1
 
 
-def test_few_images_are_learned_moved_as_well() -> None:
+def test_few_images_are_learned_with_shifted_copies() -> None:
     detector = VAEDetector()
     assert shift_for(detector, (10, 14, 1), 1000) == pytest.approx(0.5)
     assert shift_for(detector, (10, 14, 1), MAX_SHIFTED_CELLS + 1) == 0.0
-    assert shift_for(detector, None, 1000) == 0.0
     assert shift_for(VAEDetector(architecture="conv"), (10, 14, 1), 1000) == 0.0
     assert shift_for(VAEDetector(shift=2.0), (10, 14, 1), 10**9) == 2.0
 
-    # Bars were seen in even rows only: moved ones are no surprise to who learned from moves.
+    # Bars were seen in even rows only: shifts teach that they may be in others.
     bars = np.zeros((60, 12, 10))
     bars += np.random.RandomState(0).normal(scale=0.05, size=bars.shape)
     for i, bar in enumerate(bars):
         bar[2 * (i % 5) : 2 * (i % 5) + 3] += 1
     between = np.roll(bars, 1, axis=1)[::3]
-    surprise = {}
+    loss = {}
     for shift in (0.0, 1.0):
         detector = VAEDetector(shift=shift, max_steps=300, contamination=0.1, random_state=0)
-        surprise[shift] = detector.fit(bars).score(bars) - detector.score(between)
-    assert surprise[1.0] < 0.5 * surprise[0.0]
+        loss[shift] = detector.fit(bars).score(bars) - detector.score(between)
+    assert loss[1.0] < 0.5 * loss[0.0]
 
 
 @pytest.mark.parametrize("name", ["smoothing", "shift"])

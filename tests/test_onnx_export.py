@@ -8,13 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from network_parts import spec_of
 
 from vae_anomaly import VAEDetector
 from vae_anomaly.exceptions import ParameterError
-from vae_anomaly.inference.engines import open_engine, preferring
+from vae_anomaly.inference.base import Codes
+from vae_anomaly.inference.engines import open_engine
+from vae_anomaly.inference.network import Network
 from vae_anomaly.names import ENGINES
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.networks.vae import build_vae
+from vae_anomaly.stats.joint import Block
 
 pytest.importorskip("onnx", reason="the extra [onnx] is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra [onnx] is not installed")
@@ -40,8 +44,8 @@ def table(n: int = 200) -> np.ndarray:
     return rows
 
 
-def strange(rows: np.ndarray) -> np.ndarray:
-    """Rows of all sorts: near, far, at the ends of float64, off a constant column."""
+def with_outliers(rows: np.ndarray) -> np.ndarray:
+    """Return training rows, and rows far away, extreme in float64 or off a constant column."""
     far = np.repeat(rows[:1], 6, axis=0)
     far[0, 0], far[1, 1], far[2, 2], far[3, :] = 1e300, -1e12, 8.0, 40.0
     return np.concatenate([rows[:50], far])
@@ -76,7 +80,7 @@ def test_the_graph_scores_tables_as_the_detector_does(
 ) -> None:
     hidden = {"hidden_units": (16, 8)} | QUICK
     detector = VAEDetector(**(hidden | parameters)).fit(table())
-    rows = strange(table())
+    rows = with_outliers(table())
     ours = -detector.score_samples(rows)
     theirs = exported_scores(detector, rows, tmp_path / "m.onnx")
     np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5)
@@ -97,21 +101,25 @@ def test_the_graph_scores_images_as_the_detector_does(
     np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5)
 
 
-DENSE = NetworkSpec(2, 7, (16, 8), 3, "gaussian")
-CONV = NetworkSpec(2, 9 * 12, (8,), 3, "gaussian", image=(9, 12, 1))
+DENSE = spec_of(2, 7, (16, 8), 3, "gaussian")
+CONV = spec_of(2, 9 * 12, (8,), 3, "gaussian", grid=(9, 12, 1))
 SPECS = {
     "dense": DENSE,
     "fixed variance": replace(DENSE, variance=0.3),
-    "heteroscedastic": replace(DENSE, likelihood="heteroscedastic"),
-    "student t": replace(DENSE, likelihood="student_t"),
-    "discretized logistic": replace(DENSE, likelihood="discretized_logistic"),
-    "bernoulli": replace(DENSE, likelihood="bernoulli"),
+    "heteroscedastic": replace(DENSE, blocks=(Block("heteroscedastic", 7),)),
+    "student t": replace(DENSE, blocks=(Block("student_t", 7),)),
+    "discretized logistic": replace(DENSE, blocks=(Block("discretized_logistic", 7),)),
+    "bernoulli": replace(DENSE, blocks=(Block("bernoulli", 7),)),
     "autoencoder": replace(DENSE, noiseless=True),
+    "two blocks": replace(DENSE, blocks=(Block("gaussian", 3), Block("bernoulli", 4))),
+    "more targets than inputs": replace(
+        DENSE, blocks=(Block("heteroscedastic", 5), Block("student_t", 6))
+    ),
     "conv": CONV,
-    "conv, bernoulli": replace(CONV, likelihood="bernoulli"),
-    "conv, heteroscedastic": replace(CONV, likelihood="heteroscedastic"),
+    "conv, bernoulli": replace(CONV, blocks=(Block("bernoulli", 9 * 12),)),
+    "conv, heteroscedastic": replace(CONV, blocks=(Block("heteroscedastic", 9 * 12),)),
     "conv_bn": replace(CONV, batch_norm=True),
-    "colour": replace(CONV, columns=16 * 16 * 3, image=(16, 16, 3)),
+    "colour": spec_of(2, 16 * 16 * 3, (8,), 3, "gaussian", grid=(16, 16, 3)),
 }
 
 
@@ -121,15 +129,13 @@ def test_the_engine_agrees_with_the_one_that_always_works(spec: NetworkSpec) -> 
     weights = build_vae(spec).initial_weights(np.random.RandomState(0))
     weights += np.abs(rng.normal(scale=0.05, size=weights.shape)).astype(np.float32)
     engines = open_engine(spec, weights, "onnx"), open_engine(spec, weights, "tensorflow")
-    x, noise, codes = (
-        rng.normal(size=size).astype(np.float32)
-        for size in ((20, spec.columns), (2, 3), (spec.members, 20, 3))
-    )
-    target = rng.uniform(size=(20, spec.columns))
+    sizes = (20, spec.n_inputs), (2, 3), *[(spec.members, 20, 3)] * 2
+    x, noise, mean, log_variance = (rng.normal(size=size).astype(np.float32) for size in sizes)
+    codes, target = Codes(mean, log_variance), rng.uniform(size=(20, spec.n_targets))
     for call in (
-        lambda engine: engine.terms(noise, x, target),
-        lambda engine: engine.posterior(x),
-        lambda engine: [engine.decode(codes)],
+        lambda engine: [engine.reconstruction_error(codes, noise, target)],
+        lambda engine: engine.encode(x),
+        lambda engine: [engine.decode(mean)],
     ):
         for one, other in zip(*(call(engine) for engine in engines), strict=True):
             assert one.shape == other.shape
@@ -159,11 +165,13 @@ def test_the_command_writes_the_graph_and_scores_with_it(tmp_path: Path) -> None
 
 
 def test_numpy_refuses_convolutions() -> None:
-    with (
-        preferring("numpy"),
-        pytest.raises(ParameterError, match=r"^The engine numpy runs dense networks alone\."),
-    ):
-        open_engine(CONV, np.zeros((2, CONV.n_weights), dtype=np.float32))
+    weights = np.zeros((2, CONV.n_weights), dtype=np.float32)
+    refused = r"^The engine numpy runs dense networks alone\."
+    with pytest.raises(ParameterError, match=refused):
+        open_engine(CONV, weights, "numpy")
+    network = Network(CONV, weights).with_engine("numpy")
+    with pytest.raises(ParameterError, match=refused):
+        network.encode(np.zeros((1, CONV.n_inputs)))
 
 
 def test_a_score_without_a_graph_is_refused(tmp_path: Path) -> None:
@@ -180,6 +188,8 @@ def test_what_has_no_graph_is_refused(tmp_path: Path) -> None:
     encoder = keras.Sequential([keras.Input((6,)), layers(4)])
     decoder = keras.Sequential([keras.Input((2,)), layers(6)])
     detector = VAEDetector(architecture=(encoder, decoder), max_steps=1, threshold=1.0).fit(table())
-    with pytest.raises(ParameterError, match=r"^Networks of your own cannot be turned"):
+    with pytest.raises(
+        ParameterError, match=r"^Custom networks cannot be exported as an ONNX graph"
+    ):
         exported_scores(detector, table(), tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())

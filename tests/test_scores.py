@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import QUICK
@@ -34,8 +36,7 @@ def narrow() -> VAEDetector:
 
 @pytest.mark.parametrize("name", SCORES)
 def test_contributions_sum_to_the_score(detector: VAEDetector, name: str) -> None:
-    other = VAEDetector(**QUICK, false_alarm_rate=0.1, score_type=name)
-    other.__dict__.update({k: v for k, v in vars(detector).items() if k.endswith("_")})
+    other = VAEDetector.from_model(replace(detector.model_, score_type=name))
     scores = detector.scores(FRESH, [name])[name]
     np.testing.assert_array_equal(-other.score_samples(FRESH), scores)
     np.testing.assert_allclose(other.explain(FRESH).sum(axis=1), scores, rtol=1e-9)
@@ -63,8 +64,8 @@ def test_elbo_is_reconstruction_and_kl(detector: VAEDetector) -> None:
 
 def test_the_weighted_bound_comes_close_to_the_integral(narrow: VAEDetector) -> None:
     z = np.linspace(-9, 9, 4001)[:, None]
-    means = narrow.columns_.network_input(narrow.decode(z))  # (grid, columns)
-    x = narrow.columns_.network_input(FRESH)
+    means = narrow.model_.encoder.encode(narrow.decode(z)).inputs  # (grid, columns)
+    x = narrow.model_.encoder.encode(FRESH).inputs
     unit = narrow.reference_.residual_unit.astype(float)
     log_joint = stats.norm(means, unit).logpdf(x[:, None]).sum(axis=-1) + stats.norm.logpdf(z[:, 0])
     expected = -(logsumexp(log_joint, axis=1) + np.log(z[1, 0] - z[0, 0]))
@@ -120,6 +121,6 @@ def test_the_index_of_a_frame_is_kept(rows, fitted: VAEDetector) -> None:
     assert fitted.scores(part, ["kl"]).index.tolist() == [5, 6, 7, 8]
 
 
-def test_a_score_that_is_none_is_refused(detector: VAEDetector) -> None:
+def test_an_unknown_score_is_refused(detector: VAEDetector) -> None:
     with pytest.raises(ParameterError, match=r"score_types must be some of 'exemplar', .*'speed'"):
         detector.scores(FRESH, ["speed"])

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from vae_anomaly.inference.passes import elbo_terms
+from network_parts import elbo_terms, spec_of
 
-from vae_anomaly.networks.spec import NetworkSpec
+from vae_anomaly.inference.network import Network
 from vae_anomaly.networks.vae import ElboTerms
 from vae_anomaly.training import loop as training
 from vae_anomaly.training.batches import InMemoryData
@@ -51,7 +51,7 @@ def test_optimizers_take_the_steps_of_keras(ours, theirs) -> None:
 def test_every_optimizer_learns(optimizer: str) -> None:
     rng = np.random.RandomState(0)
     line = (rng.normal(size=(300, 1)) * [1.0, -1.0, 0.5]).astype(np.float32)
-    spec = NetworkSpec(2, 3, (16,), 1, "gaussian")
+    spec = spec_of(2, 3, (16,), 1, "gaussian")
     config = TrainingConfig(optimizer=optimizer, learning_rate=1e-2, max_steps=300)
     _, history = train(spec, InMemoryData(line, line), config, rng)
     # A model without the dependence needs the entropy of each column separately.
@@ -79,7 +79,7 @@ def test_trimming_keeps_contamination_from_being_learned() -> None:
     line = rng.normal(size=(280, 1)) * [1.0, -1.0, 0.5]
     anomalies = rng.normal(size=(120, 1)) * [1.0, 1.0, 1.0]
     rows = np.concatenate([line, anomalies]).astype(np.float32)
-    spec = NetworkSpec(2, 3, (16,), 1, "gaussian", variance=0.1)
+    spec = spec_of(2, 3, (16,), 1, "gaussian", variance=0.1)
     noise = np.zeros((1, 1), dtype=np.float32)
     gaps = {}
     for contamination in (None, 0.3):
@@ -87,7 +87,7 @@ def test_trimming_keeps_contamination_from_being_learned() -> None:
             learning_rate=1e-2, max_steps=600, patience=60, contamination=contamination
         )
         weights, _ = train(spec, InMemoryData(rows, rows), config, np.random.RandomState(0))
-        error = elbo_terms(spec, weights, noise, rows, rows).reconstruction.sum(axis=1)
+        error = elbo_terms(Network(spec, weights), noise, rows, rows).reconstruction.sum(axis=1)
         gaps[contamination] = error[280:].mean() - error[:280].mean()
     assert gaps[0.3] > 1.5 * gaps[None]
 
@@ -111,7 +111,7 @@ def test_the_best_weights_of_each_member_are_kept() -> None:
 
 def test_training_stops_when_the_validation_loss_stalls() -> None:
     noise = np.random.RandomState(0).normal(size=(60, 5)).astype(np.float32)
-    spec = NetworkSpec(2, 5, (64,), 4, "gaussian")
+    spec = spec_of(2, 5, (64,), 4, "gaussian")
     config = TrainingConfig(
         max_steps=20_000, validation_interval=50, patience=4, learning_rate=3e-3
     )
@@ -125,19 +125,19 @@ def test_training_learns_the_variance_of_noise() -> None:
     # Without dependence the best ELBO is the negative entropy of the noise.
     rng = np.random.RandomState(0)
     noise = (0.3 * rng.normal(size=(4000, 2))).astype(np.float32)
-    spec = NetworkSpec(1, 2, (8,), 1, "gaussian")
+    spec = spec_of(1, 2, (8,), 1, "gaussian")
     config = TrainingConfig(learning_rate=1e-2, max_steps=1500)
     weights, history = train(spec, InMemoryData(noise, noise), config, rng)
     entropy = 2 * 0.5 * np.log(2 * np.pi * np.e * 0.3**2)
     assert history.held_out[-1] == pytest.approx(entropy, abs=0.1)
-    variance = np.exp(spec.unpack(weights)["log_variance"])
+    variance = np.exp(spec.unpack(weights)["likelihood_0.log_variance"])
     np.testing.assert_allclose(variance, 0.09, rtol=0.15)
 
 
 def test_compiled_training_differs_by_rounding_only(monkeypatch) -> None:
     rows = np.random.RandomState(0).normal(size=(200, 3)).astype(np.float32)
     spec, data, config = (
-        NetworkSpec(2, 3, (8,), 2, "gaussian"),
+        spec_of(2, 3, (8,), 2, "gaussian"),
         InMemoryData(rows, rows),
         TrainingConfig(),
     )
@@ -156,10 +156,10 @@ def test_compiled_training_differs_by_rounding_only(monkeypatch) -> None:
 
 
 def test_only_long_training_of_dense_networks_is_compiled() -> None:
-    dense = NetworkSpec(4, 20, (128, 64), 8, "gaussian")
+    dense = spec_of(4, 20, (128, 64), 8, "gaussian")
     assert pays_to_compile(dense, TrainingConfig())
     assert not pays_to_compile(dense, TrainingConfig(max_steps=500))
-    assert not pays_to_compile(replace(dense, image=(5, 4, 1)), TrainingConfig())
+    assert not pays_to_compile(replace(dense, grid=(5, 4, 1)), TrainingConfig())
 
 
 @pytest.mark.parametrize("validation_interval", [1, 20, 100])
@@ -168,7 +168,7 @@ def test_the_number_of_steps_per_call_does_not_change_the_weights(
 ) -> None:
     rows = np.random.RandomState(0).normal(size=(90, 3)).astype(np.float32)
     spec, config = (
-        NetworkSpec(1, 3, (4,), 2, "gaussian"),
+        spec_of(1, 3, (4,), 2, "gaussian"),
         TrainingConfig(max_steps=250, batch_size=16),
     )
 
@@ -183,7 +183,7 @@ def test_the_number_of_steps_per_call_does_not_change_the_weights(
 
 def test_a_callback_that_returns_true_stops_training_with_the_best_weights() -> None:
     rows = np.random.RandomState(0).normal(size=(200, 3)).astype(np.float32)
-    spec, data = NetworkSpec(2, 3, (8,), 2, "gaussian"), InMemoryData(rows, rows)
+    spec, data = spec_of(2, 3, (8,), 2, "gaussian"), InMemoryData(rows, rows)
     config = TrainingConfig(max_steps=1900, learning_rate=0.05, patience=100)
 
     def fit(end: int) -> tuple[np.ndarray, list[int]]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from network_parts import elbo_terms, spec_of
 from scipy import stats
-from vae_anomaly.inference.passes import elbo_terms
 
+from vae_anomaly.inference.network import Network
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.networks.vae import build_vae
+from vae_anomaly.stats.joint import Block
 
 RNG = np.random.RandomState(0)
 COLUMNS, LATENT, VARIANCE = 5, 2, 0.3
@@ -18,7 +20,7 @@ OFFSET = RNG.normal(size=COLUMNS)
 MARGINAL = stats.multivariate_normal(OFFSET, LOADINGS.T @ LOADINGS + VARIANCE * np.eye(COLUMNS))
 """x = z LOADINGS + OFFSET + noise: probabilistic PCA (Tipping and Bishop, 1999)."""
 
-LINEAR = NetworkSpec(1, COLUMNS, (), LATENT, "gaussian", variance=VARIANCE)
+LINEAR = spec_of(1, COLUMNS, (), LATENT, "gaussian", variance=VARIANCE)
 
 
 def linear_weights(posterior_error: float) -> np.ndarray:
@@ -39,7 +41,7 @@ def linear_weights(posterior_error: float) -> np.ndarray:
 def test_elbo_of_a_linear_gaussian_model_is_below_its_log_likelihood(posterior_error) -> None:
     x = MARGINAL.rvs(size=200, random_state=1)
     noise = np.random.RandomState(2).standard_normal((4000, LATENT)).astype(np.float32)
-    terms = elbo_terms(LINEAR, linear_weights(posterior_error), noise, x, x)
+    terms = elbo_terms(Network(LINEAR, linear_weights(posterior_error)), noise, x, x)
     elbo = -(terms.reconstruction.sum(axis=1) + terms.kl)
     exact = MARGINAL.logpdf(x)
     # The mean over draws has an error of its own.
@@ -60,7 +62,7 @@ def test_elbo_of_a_linear_gaussian_model_is_below_its_log_likelihood(posterior_e
 
 
 def test_terms_match_a_plain_numpy_forward_pass() -> None:
-    spec = NetworkSpec(3, 4, (7, 5), 2, "gaussian")
+    spec = spec_of(3, 4, (7, 5), 2, "gaussian")
     rng = np.random.RandomState(0)
     weights = rng.normal(scale=0.3, size=(3, spec.n_weights)).astype(np.float32)
     x = rng.normal(size=(10, 4))
@@ -79,12 +81,12 @@ def test_terms_match_a_plain_numpy_forward_pass() -> None:
         for e in noise:
             h = np.maximum(dense(mean + np.exp(log_variance / 2) * e, "decoder_0"), 0)
             h = np.maximum(dense(h, "decoder_1"), 0)
-            deviation = np.sqrt(np.exp(w["log_variance"]) + 1e-4)
+            deviation = np.sqrt(np.exp(w["likelihood_0.log_variance"]) + 1e-4)
             density = stats.norm(dense(h, "decoder_out"), deviation).logpdf(x)
             reconstruction -= density / (3 * len(noise))
         kl += 0.5 * (mean**2 + np.exp(log_variance) - 1 - log_variance).sum(axis=1) / 3
 
-    terms = elbo_terms(spec, weights, noise, x, x)
+    terms = elbo_terms(Network(spec, weights), noise, x, x)
     np.testing.assert_allclose(terms.reconstruction, reconstruction, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(terms.kl, kl, rtol=1e-5)
 
@@ -92,11 +94,13 @@ def test_terms_match_a_plain_numpy_forward_pass() -> None:
 @pytest.mark.parametrize(
     "spec",
     [
-        NetworkSpec(2, 3, (8, 4), 2, "gaussian"),
-        NetworkSpec(1, 6, (5,), 3, "gaussian", variance=0.5),
-        NetworkSpec(4, 2, (5, 6, 7), 1, "bernoulli", noiseless=True),
-        NetworkSpec(2, 90, (5,), 2, "gaussian", image=(9, 10, 1)),
-        NetworkSpec(2, 90, (5,), 2, "gaussian", image=(9, 10, 1), batch_norm=True),
+        spec_of(2, 3, (8, 4), 2, "gaussian"),
+        spec_of(1, 6, (5,), 3, "gaussian", variance=0.5),
+        spec_of(4, 2, (5, 6, 7), 1, "bernoulli", noiseless=True),
+        spec_of(2, 90, (5,), 2, "gaussian", grid=(9, 10, 1)),
+        spec_of(2, 90, (5,), 2, "gaussian", grid=(9, 10, 1), batch_norm=True),
+        NetworkSpec(2, 4, (Block("student_t", 2), Block("discretized_logistic", 3)), (5,), 2),
+        NetworkSpec(2, 4, (Block("heteroscedastic", 2), Block("bernoulli", 3)), (5,), 2),
     ],
 )
 def test_the_spec_knows_the_weights_of_the_model(spec: NetworkSpec) -> None:
@@ -118,11 +122,13 @@ def test_the_spec_knows_the_weights_of_the_model(spec: NetworkSpec) -> None:
 
 
 def test_scores_are_the_mean_over_members_that_do_not_see_each_other() -> None:
-    both, one = NetworkSpec(2, 3, (8,), 2, "gaussian"), NetworkSpec(1, 3, (8,), 2, "gaussian")
+    both, one = spec_of(2, 3, (8,), 2, "gaussian"), spec_of(1, 3, (8,), 2, "gaussian")
     rng = np.random.RandomState(0)
     weights = rng.normal(scale=0.3, size=(2, both.n_weights)).astype(np.float32)
     x, noise = rng.normal(size=(5, 3)), rng.normal(size=(4, 2)).astype(np.float32)
-    together = elbo_terms(both, weights, noise, x, x)
-    alone = [elbo_terms(one, weights[m : m + 1], noise, x, x) for m in (0, 1)]
+    whole = Network(both, weights)
+    assert whole.member(1).spec == one
+    together = elbo_terms(whole, noise, x, x)
+    alone = [elbo_terms(whole.member(m), noise, x, x) for m in (0, 1)]
     for i in (0, 1):
         np.testing.assert_allclose(together[i], (alone[0][i] + alone[1][i]) / 2, rtol=1e-6)

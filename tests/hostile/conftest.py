@@ -6,6 +6,7 @@ import io
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,7 +46,9 @@ def models(tmp_path_factory):
     save(VAEDetector(**options).fit(table), folder / "flow.vae")
     save(VAEDetector(**options).fit(rows), folder / "by_place.vae")
     images = rng.randint(100, 156, size=(40, 12, 16, 1), dtype=np.uint8)
-    save(VAEDetector(**options).fit(images), folder / "plate.vae")
+    model = VAEDetector(**options).fit(images).model_
+    from_files = replace(model, encoder=replace(model.encoder, resize="stretch"))
+    save(VAEDetector.from_model(from_files), folder / "plate.vae")
     return folder
 
 

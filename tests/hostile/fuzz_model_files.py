@@ -75,7 +75,14 @@ def coverage_guided_fuzzing(target: Target, runs: int, seed: int) -> None:
     import atheris
 
     with atheris.instrument_imports(
-        include=["vae_anomaly.storage.container", "vae_anomaly.persistence"]
+        include=[
+            "vae_anomaly.storage.container",
+            "vae_anomaly.model.file",
+            "vae_anomaly.model.file_schema",
+            "vae_anomaly.data.settings",
+            "vae_anomaly.data.table.encoder",
+            "vae_anomaly.data.image.encoder",
+        ]
     ):
         import vae_anomaly.persistence  # noqa: F401
     from hostile.mutation import mutated

@@ -1,4 +1,4 @@
-"""Hostile model files, made from a valid one: cases 1 to 85."""
+"""Hostile model files, made from valid ones: cases 1 to 85, and those of images."""
 
 from __future__ import annotations
 
@@ -77,6 +77,10 @@ def settings(**values: Any):
     return edited(lambda header, config: config.update(values))
 
 
+def encoder(**values: Any):
+    return edited(lambda header, config: config["encoder"].update(values))
+
+
 def parameter(**values: Any):
     return edited(lambda header, config: config["parameters"].update(values))
 
@@ -101,6 +105,13 @@ def number(name: str, value: float, index: int = 0):
         return build(header, body[:start] + replacement + body[start + size :])
 
     return damage
+
+
+def with_constant_column(raw: bytes) -> bytes:
+    """Make the range of the first column empty."""
+    header, body = parts(raw)
+    start = header["data.low"]["data_offsets"][0]
+    return number("data.high", np.frombuffer(body[start : start + 8], "<f8")[0])(raw)
 
 
 def header_text(change: Callable[[bytes], bytes]):
@@ -158,7 +169,7 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "long integer": (header_text(lambda t: b'{"a":' + b"9" * 100_000 + b"}"), "cannot be read"),
     "no metadata": (header_text(lambda t: b"{}"), "no metadata"),
     "metadata a list": (header_text(lambda t: b'{"__metadata__":[]}'), "no metadata"),
-    "lone surrogate": (settings(feature_names=["a", "\ud800"]), "must be 2 texts"),
+    "lone surrogate": (encoder(names=["a", "\ud800"]), "must be 2 texts"),
     "foreign format": (metadata(format="pt"), "its format is 'pt'"),
     "newer version": (metadata(format_version="2"), "Upgrade vae-anomaly"),
     "version 0": (metadata(format_version="0"), "format version"),
@@ -178,28 +189,59 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "unknown likelihood": (parameter(likelihood="os"), "must be one of 'gaussian', 'hetero"),
     "unknown optimizer": (parameter(optimizer="sgd"), "must be one of 'adam', 'rmsprop'"),
     "optimizer a list": (parameter(optimizer=["adam"]), "'optimizer' has a wrong type"),
-    "custom networks": (parameter(architecture="own"), "not of the kind that its parameters say"),
-    "needless networks": (settings(networks={}), "not of the kind that its parameters say"),
+    "custom networks": (parameter(architecture="custom"), "do not match its parameter architecture"),
+    "needless networks": (settings(networks={}), "do not match its parameter architecture"),
     "members of 1e12": (parameter(n_members=10**12), "bytes of arrays"),
-    "n_features forged": (settings(n_features=10**6, feature_names=None), "bytes of arrays"),
-    "n_features 0": (settings(n_features=0), "n_features must be an int >= 1"),
-    "n_varying forged": (settings(n_varying=3), "more columns vary"),
+    "n_features forged": (encoder(n_features=10**6, names=None), "bytes of arrays"),
+    "n_features 0": (encoder(n_features=0), "n_features must be an int >= 1"),
+    "n_inputs forged": (encoder(n_inputs=3), "more columns vary"),
     "n_calibration below 0": (settings(n_calibration=-1), "n_calibration must be an int >= 0"),
-    "offset text": (settings(offset="nan"), "offset must be a finite number"),
-    "offset int": (settings(offset=3), "offset must be a finite number"),
-    "offset 1e999": (
-        config_text(lambda text: re.sub('"offset":[^,]*', '"offset":1e999', text)),
-        "offset must be a finite number",
+    "threshold text": (settings(threshold="nan"), "threshold must be a finite number"),
+    "threshold int": (settings(threshold=3), "threshold must be a finite number"),
+    "threshold 1e999": (
+        config_text(lambda text: re.sub('"threshold":[^,}]*}$', '"threshold":1e999}', text)),
+        "threshold must be a finite number",
+    ),
+    "threshold null": (settings(threshold=None), "threshold must be a finite number"),
+    "modality unknown": (settings(modality="os"), "modality must be one of table, image"),
+    "modality a list": (settings(modality=["table"]), "modality must be one of table, image"),
+    "modality a module": (
+        settings(modality="vae_anomaly.data.table.modality"),
+        "modality must be one of table, image",
+    ),
+    "modality swapped": (settings(modality="image"), "encoder are not those of its modality"),
+    "encoder null": (settings(encoder=None), "encoder are not those of its modality"),
+    "encoder a list": (settings(encoder=["names"]), "encoder are not those of its modality"),
+    "encoder extra": (encoder(resize="stretch"), "encoder are not those of its modality"),
+    "encoder short": (
+        edited(lambda h, c: c["encoder"].pop("names")),
+        "encoder are not those of its modality",
+    ),
+    "encoder likelihood": (encoder(likelihood="os"), "likelihood must be one of gaussian"),
+    "encoder likelihood a list": (encoder(likelihood=[]), "likelihood must be one of gaussian"),
+    "likelihoods differ": (
+        encoder(likelihood="bernoulli"),
+        "the likelihood of its encoder is not that of its parameters",
+    ),
+    "n_inputs 0": (encoder(n_inputs=0), "n_inputs must be an int >= 1"),
+    "n_inputs true": (encoder(n_inputs=True), "n_inputs must be an int >= 1"),
+    "n_skipped_neighbors": (settings(n_skipped_neighbors=17), "n_skipped_neighbors must be 16"),
+    "n_exemplars 1": (settings(n_exemplars=1), "n_exemplars must be an int >= 2"),
+    "n_exemplars of 1e6": (settings(n_exemplars=10**6), "n_exemplars must be 4096 at most"),
+    "n_components of 1e6": (settings(n_components=10**6), "n_components must be 257 at most"),
+    "prior without components": (
+        parameter(prior="normal"),
+        "components of its prior do not go with its parameters",
     ),
     "extra key": (settings(module="os"), "its settings are not those of a model"),
-    "missing key": (edited(lambda h, c: c.pop("offset")), "settings are not those"),
+    "missing key": (edited(lambda h, c: c.pop("threshold")), "settings are not those"),
     "extra parameter": (parameter(callback="os.system"), "parameters are not those"),
     "config not json": (metadata(config="{"), "its settings cannot be read"),
     "config of 5 MB": (metadata(config=" " * 5_000_000), "length of its header"),
-    "names not a list": (settings(feature_names="ab"), "must be 2 texts"),
-    "names twice": (settings(feature_names=["a", "a"]), "share a name"),
-    "names numbers": (settings(feature_names=[1, 2]), "must be 2 texts"),
-    "history empty": (edited(lambda h, c: c["history"].update(step=[])), "no rounds"),
+    "names not a list": (encoder(names="ab"), "must be 2 texts"),
+    "names twice": (encoder(names=["a", "a"]), "share a name"),
+    "names numbers": (encoder(names=[1, 2]), "must be 2 texts"),
+    "history empty": (edited(lambda h, c: c["history"].update(step=[])), "no intervals"),
     "history ragged": (edited(lambda h, c: c["history"].update(loss=[1.0, 2.0])), "gaps"),
     "history of text": (edited(lambda h, c: c["history"].update(loss=["x"])), "than numbers"),
     "created_with escape": (settings(created_with={"x": "\x1b]0;owned"}), "names to texts"),
@@ -218,7 +260,7 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "many objects": (settings(history=[{}] * 10_000), "its header has more parts than a model"),
     "many lists": (settings(history=[[]] * 300_000), "its header has more parts than a model"),
     "many numbers": (settings(history=[0] * 1_000_000), "its history is not one"),
-    "many names": (settings(feature_names=["a"] * 500_000), "must be 2 texts"),
+    "many names": (encoder(names=["a"] * 500_000), "must be 2 texts"),
     "transposed": (array("encoder_0.bias", shape=[2, 1]), "arrays are not those"),
     "shape of 2^80": (array("noise", shape=[2**40, 2**40]), "arrays are not those"),
     "negative shape": (array("noise", shape=[-1, 1]), "arrays are not those"),
@@ -233,13 +275,41 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "unknown field": (array("noise", code="x"), "arrays are not those"),
     "null array": (edited(lambda h, c: h.update(noise=None)), "arrays are not those"),
     "bit flipped": (lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]), "checksum does not match"),
-    "settings edited": (edited(lambda h, c: c.update(offset=0.5), sign=False), "checksum"),
+    "settings edited": (edited(lambda h, c: c.update(threshold=0.5), sign=False), "checksum"),
     "no checksum": (unsigned, "checksum does not match"),
     "weight NaN": (number("encoder_0.kernel", np.nan), "holds NaN or infinity"),
     "weight infinite": (number("decoder_out.bias", np.inf), "holds NaN or infinity"),
     "calibration NaN": (number("calibration_scores", np.nan), "holds NaN or infinity"),
     "calibration unsorted": (number("calibration_scores", 1e9), "not sorted"),
-    "scale 0": (number("columns.scale", 0.0), "not positive"),
-    "scale below 0": (number("columns.scale", -1.0), "not positive"),
-    "range upside down": (number("columns.low", 1e9), "upside down"),
+    "columns vary": (with_constant_column, "do not vary as its settings say"),
+    "bandwidth 0": (number("reference.bandwidth", 0.0), "'reference.bandwidth' holds numbers out"),
+    "unit 0": (number("reference.residual_unit", 0.0), "'reference.residual_unit' holds numbers"),
+    "unit of a code": (number("reference.code_unit", 1e-20), "the units of its codes are not as"),
+    "learned variance": (number("likelihood_0.log_variance", 2000.0), "variances out of range"),
+    "scale 0": (number("data.scale", 0.0), "not positive"),
+    "scale below 0": (number("data.scale", -1.0), "not positive"),
+    "range reversed": (number("data.low", 1e9), "range of a column is reversed"),
 }  # fmt: skip
+
+HOSTILE_IMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "modality swapped": (settings(modality="table"), "encoder are not those of its modality"),
+    "extra": (encoder(names=None), "encoder are not those of its modality"),
+    "scale 2": (encoder(pixel_scale=2.0), "pixel_scale must be 1.0 or 255.0"),
+    "scale int": (encoder(pixel_scale=255), "pixel_scale must be 1.0 or 255.0"),
+    "scale true": (encoder(pixel_scale=True), "pixel_scale must be 1.0 or 255.0"),
+    "shape null": (encoder(shape=None), "shape must be three ints that make up n_features"),
+    "shape of two": (encoder(shape=[4, 4]), "shape must be three ints"),
+    "shape text": (encoder(shape="441"), "shape must be three ints"),
+    "shape true": (encoder(shape=[4, 4, True]), "shape must be three ints"),
+    "shape floats": (encoder(shape=[4.0, 4, 1]), "shape must be three ints"),
+    "shape of others": (encoder(shape=[4, 5, 1]), "shape must be three ints"),
+    "shape below 0": (encoder(shape=[-4, -4, 1]), "shape must be three ints"),
+    "smoothing below 0": (encoder(smoothing=-1.0), "smoothing must be a number of pixels"),
+    "smoothing of 1e9": (encoder(smoothing=1e9), "smoothing must be a number of pixels"),
+    "smoothing int": (encoder(smoothing=1), "smoothing must be a number of pixels"),
+    "smoothing null": (encoder(smoothing=None), "smoothing must be a number of pixels"),
+    "resize crop": (encoder(resize="crop"), "resize must be one of stretch, letterbox, or null"),
+    "resize a list": (encoder(resize=["stretch"]), "resize must be one of stretch, letterbox"),
+    "channels": (encoder(shape=[4, 2, 2], resize="stretch"), "image files have 1 or 3 channels"),
+    "range reversed": (number("data.low", 1e9), "range of a column is reversed"),
+}

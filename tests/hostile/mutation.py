@@ -14,7 +14,21 @@ from vae_anomaly.storage.container import canonical
 BAD_VALUES: tuple[Any, ...] = (
     *(0, 1, -1, 2, 3, 7, 255, 2**31, 2**53 + 1, 2**63, 10**30, -(2**63)),
     *(0.0, 1.0, -1.0, 0.5, 1e-320, 1e300, -1e300, 1e38),
-    *(None, True, False, "", "own", "conv", "dense", "gaussian", "bernoulli", "normal", "elbo"),
+    *(
+        None,
+        True,
+        False,
+        "",
+        "custom",
+        "conv",
+        "image",
+        "table",
+        "dense",
+        "gaussian",
+        "bernoulli",
+        "normal",
+        "elbo",
+    ),
     *("../../x", "\x1b[31m", "\ud800", "\0", "a" * 300, "</script>", "os.system", "1"),
     *([], {}, [1], [[1]], {"a": 1}, [None], ["a", "a"], [1, 1, 1], [2**40, 2**40]),
 )

@@ -18,7 +18,15 @@ import numpy as np
 import pytest
 
 from hostile.fuzz_model_files import CORPUS, Target, random_fuzzing
-from hostile.model_files import HOSTILE, build, parts, settings, small_detector
+from hostile.model_files import (
+    HOSTILE,
+    HOSTILE_IMAGES,
+    build,
+    encoder,
+    parts,
+    settings,
+    small_detector,
+)
 from hostile.mutation import mutated
 from vae_anomaly import ModelFileError, VAEAnomalyError, inspect, load, save
 
@@ -42,10 +50,7 @@ def model(raw: bytes, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("case", HOSTILE)
-def test_hostile_files_are_refused_with_one_line(model: Path, raw: bytes, case: str) -> None:
-    damage, reason = HOSTILE[case]
-    content = damage(raw)
+def check_refused(model: Path, raw: bytes, content: bytes, reason: str) -> None:
     assert content != raw
     model.write_bytes(content)
     for read in (load, inspect):
@@ -56,6 +61,19 @@ def test_hostile_files_are_refused_with_one_line(model: Path, raw: bytes, case: 
         assert reason in message
         assert message.isprintable()
         assert len(message) < 250 + len(str(model))
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_files_are_refused_with_one_line(model: Path, raw: bytes, case: str) -> None:
+    damage, reason = HOSTILE[case]
+    check_refused(model, raw, damage(raw), reason)
+
+
+@pytest.mark.parametrize("case", HOSTILE_IMAGES)
+def test_hostile_models_of_images_are_refused(tmp_path: Path, case: str) -> None:
+    raw = (CORPUS / "images.model").read_bytes()
+    damage, reason = HOSTILE_IMAGES[case]
+    check_refused(tmp_path / "model.vae", raw, damage(raw), reason)
 
 
 @pytest.mark.parametrize("case", HOSTILE)
@@ -156,7 +174,7 @@ def test_any_column_name_is_accepted_and_escaped_case_81(
     """A name is any text; output escapes it."""
     from vae_anomaly.pipeline.description import describe_model
 
-    model.write_bytes(settings(feature_names=[name, "b"])(raw))
+    model.write_bytes(encoder(names=[name, "b"])(raw))
     assert list(load(model).feature_names_in_) == [name, "b"]
     shown = describe_model(str(model))
     assert all(line.isprintable() for line in shown.splitlines())
@@ -164,17 +182,19 @@ def test_any_column_name_is_accepted_and_escaped_case_81(
 
 
 def test_forged_lengths_of_tables_case_83(model: Path, raw: bytes) -> None:
-    for key in ("n_calibration", "n_exemplars", "n_features", "n_varying"):
+    config = json.loads(parts(raw)[0]["__metadata__"]["config"])
+    for key in ("n_calibration", "n_exemplars", "n_features", "n_inputs"):
+        where = config if key in config else config["encoder"]
+        forge = settings if key in config else encoder
         for value in (0, 1, 2**31, 2**63, 10**40):
-            content = settings(**{key: value, "feature_names": None})(raw)
-            model.write_bytes(content)
+            model.write_bytes(encoder(names=None)(forge(**{key: value})(raw)))
             start = time.process_time()
             try:
                 load(model)
             except ModelFileError:
                 pass
             else:  # the correct number
-                assert json.loads(parts(raw)[0]["__metadata__"]["config"])[key] == value
+                assert where[key] == value
             assert time.process_time() - start < MAX_SECONDS
 
 
@@ -209,9 +229,12 @@ def test_models_are_not_read_from_pipes_case_85(model: Path) -> None:
 AUDITED = """
 import pathlib, sys
 from vae_anomaly import VAEAnomalyError
+from vae_anomaly.data.registry import MODALITIES, modality
 from vae_anomaly.persistence import load
 
 load(sys.argv[1])  # imports everything that loading needs
+for name in MODALITIES:
+    modality(name)
 files = sorted(pathlib.Path(sys.argv[2]).iterdir())
 harmless, events = {"object.__getattr__", "sys._getframe"}, []
 

@@ -29,7 +29,7 @@ def checked_outline(settings: Mapping[str, Json], further: set[str]) -> Outline:
     """
     if set(settings) != COMMON | further:
         raise ValueError("the settings of its encoder are not those of its modality")
-    if settings["likelihood"] not in LIKELIHOODS:
+    if not isinstance(settings["likelihood"], str) or settings["likelihood"] not in LIKELIHOODS:
         raise ValueError(f"likelihood must be one of {', '.join(LIKELIHOODS)}")
     for key in ("n_features", "n_inputs"):
         if type(settings[key]) is not int or settings[key] < 1:

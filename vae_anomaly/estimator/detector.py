@@ -344,7 +344,19 @@ class VAEDetector(
 
     @classmethod
     def from_model(cls, model: Model, **parameters: Parameter) -> Self:
-        """Wrap a fitted model; `parameters` replace those that it was fitted with."""
+        """Wrap a fitted model.
+
+        Parameters
+        ----------
+        model : Model
+        **parameters
+            Replace those that it was fitted with.
+
+        Returns
+        -------
+        VAEDetector
+            Fitted, without a fit.
+        """
         detector = cls(**{**model.parameters, **parameters})
         detector.model_ = model
         detector.n_features_in_ = model.encoder.outline.n_features

@@ -34,7 +34,8 @@ class GenerativeMethods(FittedAttributes):
         -------
         ndarray of shape (n_samples, n_members * latent_dim)
         """
-        codes = self.model_.codes(self._records(X))
+        records = self._records(X)
+        codes = self.model_.codes(records)
         return codes.reshape(len(codes), -1)
 
     def reconstruct(self, X: ArrayLike) -> Array:
@@ -50,7 +51,8 @@ class GenerativeMethods(FittedAttributes):
             Means of p(x|z) at the posterior means, averaged over members, in the units
             of X.
         """
-        return self.model_.reconstruct(self._records(X), like=X)
+        records = self._records(X)
+        return self.model_.reconstruct(records, like=X)
 
     def sample(
         self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None

@@ -43,7 +43,8 @@ class ScoringMethods(FittedAttributes):
         ndarray of shape (n_samples,)
             Minus the anomaly score, in nats.
         """
-        return -self.model_.anomaly_scores(self._records(X))
+        records = self._records(X)
+        return -self.model_.anomaly_scores(records)
 
     def scores(self, X: ArrayLike, score_types: Sequence[str] | None = None) -> pd.DataFrame:
         """Compute several anomaly scores.
@@ -82,7 +83,8 @@ class ScoringMethods(FittedAttributes):
                 f"score_types must be some of {', '.join(map(repr, SCORES))}. "
                 f"Got {unknown[0]!r} instead."
             )
-        values = self.model_.evaluate(self._records(X), also=names).also
+        records = self._records(X)
+        values = self.model_.evaluate(records, also=names).also
         index = X.index if isinstance(X, pd.DataFrame) else None
         return pd.DataFrame(values, columns=names, index=index)
 
@@ -103,7 +105,8 @@ class ScoringMethods(FittedAttributes):
         float
             In nats a row.
         """
-        return self.model_.mean_elbo(self._records(X))
+        records = self._records(X)
+        return self.model_.mean_elbo(records)
 
     def explain(self, X: ArrayLike) -> pd.DataFrame:
         """Split the anomaly score of each row by feature.
@@ -121,7 +124,8 @@ class ScoringMethods(FittedAttributes):
         """
         import pandas as pd
 
-        contributions = self.model_.contributions(self._records(X))
+        records = self._records(X)
+        contributions = self.model_.contributions(records)
         index = X.index if isinstance(X, pd.DataFrame) else None
         columns = [*self.model_.encoder.features, LATENT]
         return pd.DataFrame(contributions, columns=columns, index=index)

@@ -191,6 +191,10 @@ class DriftWatch:
         :doi:`10.1080/01621459.1974.10480196`). From ten rows on its p-value is at most 1.4
         times an exact one of a thousandth or more, and 0.0003 where that is less; of one
         row, not above 0.12 where that is a twentieth.
+
+        Returns
+        -------
+        bool
         """
         distance, rows = self._distance()
         n = len(self._calibration)

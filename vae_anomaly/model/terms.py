@@ -131,7 +131,7 @@ def _batch_terms(
         scores, of_targets = model.reference.exemplars.explain(points, joint.n_targets)
         shares = joint.by_feature(numpy_ops, joint.split(numpy_ops, of_targets))
         yield "exemplar", scores
-        yield "exemplar_features", shares
+        yield "exemplar_features", batch.masked(shares)
     elif "exemplar" in needs:
         yield "exemplar", model.reference.exemplars.score(_points(model, batch), n_left_out)
     if "latent_distance" in needs:
