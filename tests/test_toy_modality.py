@@ -36,7 +36,6 @@ from vae_anomaly.data.base import (
     Outline,
     Source,
 )
-from vae_anomaly.data.reducers import OneRowEach
 from vae_anomaly.data.registry import MODALITIES, check_modality, modality_of, modality_of_array
 from vae_anomaly.model.model import Model
 from vae_anomaly.names import NORMAL_LABELS
@@ -45,7 +44,7 @@ from vae_anomaly.pipeline.fit import fit
 from vae_anomaly.pipeline.recalibrate import recalibrate as recalibrate_model
 from vae_anomaly.pipeline.results import Outputs
 from vae_anomaly.pipeline.score import score
-from vae_anomaly.stats.likelihoods import Block
+from vae_anomaly.stats.joint import Block
 
 Array = NDArray[np.float64]
 
@@ -174,11 +173,6 @@ class CodeEncoder(Encoder):
         return cls(letters, np.log(len(matrix) + n_different + 1.0))
 
     @property
-    def names(self) -> None:
-        """Return None: positions have no names."""
-        return
-
-    @property
     def features(self) -> tuple[str, ...]:
         """Positions, from 1."""
         return tuple(f"position_{i + 1}" for i in range(len(self.unseen)))
@@ -222,24 +216,19 @@ class CodeEncoder(Encoder):
         """Refuse the export."""
         raise ParameterError("Models of codes cannot be exported. Score them with this package.")
 
-    def standardized(self, records: Records) -> None:
-        """Return None: a letter has no place on a scale."""
-        return
-
     def describe(self) -> JsonObject:
         """Return alphabet and length."""
         return {"letters": self.letters, "n_positions": len(self.unseen)}
 
     def to_state(self) -> EncoderState:
         """Return alphabet, length and penalties."""
-        # Model files need the number of features under this name.
-        settings = {"letters": self.letters, "n_features": len(self.unseen)}
+        settings = {"letters": self.letters, "length": len(self.unseen)}
         return EncoderState(settings, {"unseen": self.unseen})
 
     @classmethod
     def outline_of(cls, settings: Mapping[str, Json]) -> Outline:
         """Check alphabet and length, and return the sizes."""
-        letters, n_positions = settings.get("letters"), settings.get("n_features")
+        letters, n_positions = settings.get("letters"), settings.get("length")
         if not isinstance(letters, str) or list(letters) != sorted(set(letters)) or not letters:
             raise ValueError("letters of the codes are not ascending")
         if type(n_positions) is not int or not 1 <= n_positions <= 10_000:
@@ -250,7 +239,7 @@ class CodeEncoder(Encoder):
     @classmethod
     def array_types(cls, settings: Mapping[str, Json]) -> ArrayTypes:
         """Return the shape of the penalties."""
-        return {"unseen": ("F64", (settings["n_features"],))}
+        return {"unseen": ("F64", (settings["length"],))}
 
     @classmethod
     def from_state(cls, state: EncoderState) -> Self:
@@ -319,23 +308,9 @@ class CodeModality(Modality):
         """Fit the encoder to code points."""
         return CodeEncoder.of(records)
 
-    def augmented(
-        self, encoder: Encoder, records: Array, parameters: DataParameters
-    ) -> Iterator[Encoded]:
-        """Yield the encoded training strings."""
-        yield encoder.encode(records)
-
-    def bind(self, encoder: Encoder, source: Source) -> Encoder:
-        """Return the encoder: a file has no settings."""
-        return encoder
-
     def describe(self, facts: Mapping[str, Json]) -> Sequence[str]:
         """Return the line of `inspect`."""
         return [f"codes: {facts['n_positions']} letters of {facts['letters']!r}"]
-
-    def reducer(self, encoder: Encoder) -> OneRowEach:
-        """Return the reducer of modalities with a row for each record."""
-        return OneRowEach()
 
 
 MODALITY: Modality = CodeModality()

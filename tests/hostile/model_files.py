@@ -189,7 +189,7 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "unknown likelihood": (parameter(likelihood="os"), "must be one of 'gaussian', 'hetero"),
     "unknown optimizer": (parameter(optimizer="sgd"), "must be one of 'adam', 'rmsprop'"),
     "optimizer a list": (parameter(optimizer=["adam"]), "'optimizer' has a wrong type"),
-    "custom networks": (parameter(architecture="custom"), "do not match its parameter architecture"),
+    "custom networks": (parameter(architecture="custom"), "do not match its parameter"),
     "needless networks": (settings(networks={}), "do not match its parameter architecture"),
     "members of 1e12": (parameter(n_members=10**12), "bytes of arrays"),
     "n_features forged": (encoder(n_features=10**6, names=None), "bytes of arrays"),

@@ -1,5 +1,9 @@
 """Contracts for modalities: a modality opens sources and fits encoders.
 
+Records are an array with one record along the first axis: what a source yields, what
+`Encoder.matrix` and `Modality.matrix` make of the array-like data of a user, and what
+`Encoder.encode` takes. Methods with a default need no definition in a subclass.
+
 ::
 
     path -> Modality.open -> Source -> Batch(records, keys, faults)
@@ -18,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._types import Architecture, Json, JsonObject, Records, Symbol
-from vae_anomaly.data.reducers import Reducer
+from vae_anomaly.data.reducers import OneRowEach, Reducer
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.stats.joint import Block
 
@@ -43,7 +47,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 ArrayTypes = dict[str, tuple[str, tuple[int, ...]]]
-"""Name -> (dtype, shape) of arrays in a file."""
+"""Name -> (dtype, shape) of arrays in a file; "F64" and "F32" are floats of 64 and 32 bits."""
 
 
 class Encoded(NamedTuple):
@@ -226,11 +230,6 @@ class Encoder(Protocol):
     ----------
     modality : str
         Name in the registry.
-    features : tuple of str
-        What contributions to a score belong to.
-    outline : Outline
-    explained : ndarray of int
-        Features of the blocks, in the order of the targets.
     """
 
     modality: ClassVar[str]
@@ -238,6 +237,7 @@ class Encoder(Protocol):
     @property
     def names(self) -> tuple[str, ...] | None:
         """Names of the features, where the training data had names."""
+        return None
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -249,10 +249,10 @@ class Encoder(Protocol):
 
     @property
     def explained(self) -> NDArray[np.intp]:
-        """Features of the blocks, in the order of the targets."""
+        """Features that have targets, each once, in the order of the targets."""
 
     def matrix(self, X: Records) -> Records:
-        """Return array-like data as a matrix for scikit-learn to validate.
+        """Return array-like data of a user as a matrix of numbers, one record a row.
 
         Raises
         ------
@@ -264,19 +264,26 @@ class Encoder(Protocol):
         """Encode records."""
 
     def decode(self, targets: Array, like: Records = None) -> Records:
-        """Return the records that targets stand for, in the units and form of the training data.
+        """Return the records that targets stand for, in the form of the training data.
 
-        With `like` in its units and form.
+        With `like`, data of a user, in the form and units of these.
         """
 
     def in_graph(self, rows: Symbol) -> tuple[Symbol, Symbol, Symbol]:
-        """Add `encode` to an ONNX graph: inputs, targets and penalty of a symbolic matrix."""
+        """Add `encode` to an ONNX graph: inputs, targets and penalty of a symbolic matrix.
+
+        Raises
+        ------
+        ParameterError
+            If models of this modality have no export.
+        """
 
     def standardized(self, records: Records) -> Array | None:
         """Return the features in standard deviations of the training data, (n, n_features).
 
         None if single features mean nothing by themselves.
         """
+        return None
 
     def describe(self) -> JsonObject:
         """Return what `inspect` says of the data, in plain values."""
@@ -331,11 +338,12 @@ class Modality(Protocol):
     Attributes
     ----------
     name, unit : str
-        Name in the registry; name of one record in messages.
+        Name in the registry; name of one record in messages. Both in the singular.
     contents : str
-        What a path of this modality holds, in messages: "a log file".
+        What a path of this modality holds, in messages, with its article: "a log file".
     options : mapping of str to str
-        Command-line options that only this modality takes: keyword -> flag.
+        Command-line options of this modality that not every one takes: keyword -> flag. The
+        command line refuses those that are missing here and that another modality has.
     defaults : Defaults
     encoder : type
         Class of its encoders.
@@ -376,7 +384,8 @@ class Modality(Protocol):
             Whether labels that the data bring are wanted: `labels` is None without. They are
             checked at once where that needs no reading of the records.
         **options
-            Those of the modality.
+            Those of the modality; also `strict`, and with `labelled` `normal_label`, where they
+            are given.
 
         Raises
         ------
@@ -419,12 +428,15 @@ class Modality(Protocol):
         self, encoder: Encoder, records: Array, parameters: DataParameters
     ) -> Iterator[Encoded]:
         """Yield the encoded training records, and further versions to learn from."""
+        yield encoder.encode(records)
 
     def bind(self, encoder: Encoder, source: Source) -> Encoder:
         """Return the encoder with the settings of the source that it was fitted on."""
+        return encoder
 
     def describe(self, facts: Mapping[str, Json]) -> Sequence[str]:
         """Return lines about the data of a model file, from `Encoder.describe`."""
 
     def reducer(self, encoder: Encoder) -> Reducer:
         """Return a new reducer for one source."""
+        return OneRowEach()

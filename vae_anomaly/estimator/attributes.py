@@ -70,7 +70,9 @@ class FittedAttributes:
     @property
     def columns_(self) -> ColumnScaler:
         """Centre, scale and range of each column."""
-        scaler: ColumnScaler = getattr(self.model_.encoder, "scaler")  # noqa: B009
+        scaler: ColumnScaler | None = getattr(self.model_.encoder, "scaler", None)
+        if scaler is None:
+            raise AttributeError(f"A detector fitted on {self.model_.unit}s has no columns_.")
         return scaler
 
     @property

@@ -150,7 +150,7 @@ class GenerativeMethods(FittedAttributes):
         """
         records = self._records(X)
         if self.model_.encoder.outline.grid is None:
-            raise DataError("contribution_maps is for images; for rows there is explain.")
+            raise DataError("contribution_maps is for images. Use explain.")
         parts = self.model_.contributions(records)
         maps = parts[:, :-1].reshape(-1, *self.model_.encoder.outline.grid).sum(axis=-1)
         return maps, parts[:, -1]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vae_anomaly._parameters import number
+from vae_anomaly._types import Records
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.model.model import Model
 
@@ -155,13 +156,18 @@ class DriftWatch:
         -------
         self
         """
-        encoder = self._model.encoder
-        records = np.asarray(X)
+        encoder, rows = self._model.encoder, np.asarray(X)
         if scores is None:
-            matrix = encoder.matrix(records)
-            scores = self._model.anomaly_scores(np.asarray(matrix, dtype=np.float64))
-        self._batch += self._count(np.asarray(scores))
-        features = encoder.standardized(records[sample_slice(len(records))])
+            records = np.asarray(encoder.matrix(rows), dtype=np.float64)
+            scores, sample = self._model.anomaly_scores(records), records[sample_slice(len(rows))]
+        else:
+            sample = encoder.matrix(rows[sample_slice(len(rows))])
+        return self.add_records(sample, np.asarray(scores))
+
+    def add_records(self, sample: Records, scores: Array) -> Self:
+        """Add rows to the batch: a sample of their records, and the anomaly scores of all."""
+        self._batch += self._count(scores)
+        features = self._model.encoder.standardized(sample)
         if features is not None:
             self._n_sampled += len(features)
             self._sum += features.sum(axis=0)

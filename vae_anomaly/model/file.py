@@ -76,7 +76,8 @@ def save_model(model: Model, path: str | Path) -> str:
         **{f"reference.{name}": getattr(reference, name) for name in REFERENCE_ARRAYS},
         **spec.unpack(model.network.weights),
     }
-    layout = _layout(model.encoder, state.settings, spec, config, len(model.noise))
+    n_features = model.encoder.outline.n_features
+    layout = _layout(model.encoder, state.settings, spec, config, len(model.noise), n_features)
     return write_container(
         path, config, {name: (dtype, values[name]) for name, (dtype, _) in layout.items()}
     )
@@ -134,7 +135,7 @@ def inspect(path: str | Path) -> JsonObject:
         "networks": config["networks"],
         "modality": config["modality"],
         "steps": model.history.step[-1],
-        "loss": model.history.describe(),
+        "loss": model.history.describe(model.unit),
         **model.encoder.describe(),
     }
 
@@ -205,7 +206,9 @@ def _restore(file: UnopenedFile, networks: Json = None, *, described: bool = Fal
     if spec.grid is not None and spec.n_inputs != math.prod(spec.grid):
         raise refuse(file.name, "a convolution needs every input")
     draws = 1 if spec.noiseless else parameters.n_draws
-    arrays = file.arrays(_layout(data.encoder, config["encoder"], spec, config, draws))
+    arrays = file.arrays(
+        _layout(data.encoder, config["encoder"], spec, config, draws, outline.n_features)
+    )
     check_arrays(file.name, arrays, config)
 
     def kept(key: str) -> AnyArray:
@@ -260,6 +263,7 @@ def _layout(
     spec: NetworkSpec,
     config: JsonObject,
     draws: int,
+    n_features: int,
 ) -> Layout:
     """Return the types and shapes of all arrays."""
     members, latent = spec.members, spec.latent
@@ -278,7 +282,7 @@ def _layout(
         "reference.bandwidth": ("F32", (n_exemplars,)),
         "reference.code_center": ("F64", (members, latent)),
         "reference.code_precision": ("F64", (members, latent, latent)),
-        "reference.typical": ("F64", (settings["n_features"] + 1,)),
+        "reference.typical": ("F64", (n_features + 1,)),
     }
     weights = spec.weight_shapes().items()
     return layout | {name: ("F32", (members, *shape)) for name, shape in weights}

@@ -25,7 +25,8 @@ def describe_model(path: str) -> str:
     settings = ", ".join(f"{name}={value}" for name, value in sorted(facts["parameters"].items()))
     made_by = ", ".join(f"{name} {version}" for name, version in facts["created_with"].items())
     calibration, networks = facts["calibration_rows"], facts["networks"]
-    origin = f", from {calibration:,} rows held out of training" if calibration else ""
+    data = modality(facts["modality"])
+    origin = f", from {calibration:,} {data.unit}s held out of training" if calibration else ""
     custom = ""
     if networks is not None:
         custom = (
@@ -41,6 +42,6 @@ def describe_model(path: str) -> str:
             f"weights      {facts['weights']:,}",
             f"{custom}training     {facts['steps']:,} steps, {facts['loss']}",
             f"threshold    {facts['threshold']:.6g} nats{origin}",
-            *modality(facts["modality"]).describe(facts),
+            *data.describe(facts),
         ]
     )

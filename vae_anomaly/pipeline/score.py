@@ -126,7 +126,7 @@ def score_file(
         for rows in _scored(model, source, layout, executor):
             write(rows.batch)
             if watch is not None and len(rows.scores):
-                watch.add(rows.sample, rows.scores)
+                watch.add_records(rows.sample, rows.scores)
             done += rows.batch.num_rows
             scored += len(rows.scores)
             flagged += rows.n_flagged

@@ -24,7 +24,6 @@ from vae_anomaly.data.image.encoder import ImageEncoder, shift_for
 from vae_anomaly.data.image.layout import Layout
 from vae_anomaly.data.image.pixels import as_rows
 from vae_anomaly.data.image.signatures import SIGNATURE_BYTES, is_image
-from vae_anomaly.data.reducers import OneRowEach
 from vae_anomaly.data.registry import check_modality
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["MODALITY", "Images"]
 
 
-class Images:
+class Images(Modality):
     """Images of one shape: folders, files, and arrays of them."""
 
     name = "image"
@@ -127,10 +126,6 @@ class Images:
         if facts["resize"] is None:
             return (f"images     {height} x {width} x {channels}",)
         return (f"images     {Layout(height, width, channels, facts['resize'])}",)
-
-    def reducer(self, encoder: Encoder) -> OneRowEach:
-        """Return a reducer that keeps every row."""
-        return OneRowEach()
 
 
 MODALITY: Modality = Images()

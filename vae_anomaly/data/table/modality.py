@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -12,13 +12,11 @@ from vae_anomaly.data.base import (
     Array,
     DataParameters,
     Defaults,
-    Encoded,
     Encoder,
     Modality,
     Records,
     Source,
 )
-from vae_anomaly.data.reducers import OneRowEach
 from vae_anomaly.data.registry import check_modality
 from vae_anomaly.data.table.encoder import TableEncoder
 from vae_anomaly.exceptions import DataError
@@ -32,7 +30,7 @@ SAMPLE_BYTES = 4096
 """Bytes at the start of a file of which none is NUL in a text file."""
 
 
-class Tables:
+class Tables(Modality):
     """Tables of numbers: CSV and Parquet files, matrices and data frames."""
 
     name = "table"
@@ -107,16 +105,6 @@ class Tables:
         """Measure the columns of training rows."""
         return TableEncoder.fit(records, names, parameters)
 
-    def augmented(
-        self, encoder: Encoder, records: Array, parameters: DataParameters
-    ) -> Iterator[Encoded]:
-        """Yield the encoded training rows, and no further versions."""
-        yield encoder.encode(records)
-
-    def bind(self, encoder: Encoder, source: Source) -> Encoder:
-        """Return the encoder: a table has no further settings."""
-        return encoder
-
     def describe(self, facts: Mapping[str, Json]) -> Sequence[str]:
         """Return the names and ranges of the columns, aligned."""
         columns = facts["columns"]
@@ -133,10 +121,6 @@ class Tables:
             text = "  ".join(cell.rjust(n) for cell, n in zip(rest, widths, strict=True))
             lines.append(f"{first.ljust(width)}  {text}".rstrip())
         return lines
-
-    def reducer(self, encoder: Encoder) -> OneRowEach:
-        """Return a reducer that keeps every row."""
-        return OneRowEach()
 
 
 MODALITY: Modality = Tables()
