@@ -529,7 +529,7 @@ def test_executors_give_identical_results(detector: VAEDetector, labelled: Path)
         with opened(labelled, model) as source:
             tables.append(
                 pa.Table.from_batches(
-                    [one.table for one in score(model, source, outputs, **options)]
+                    [one.batch for one in score(model, source, outputs, **options)]
                 )
             )
     assert tables[0].equals(tables[1])

@@ -201,7 +201,8 @@ def _restore(file: UnopenedFile, networks: Json = None, *, described: bool = Fal
         spec = network_spec(parameters, outline, data.defaults.latent_dim, custom)
     except (ParameterError, ValueError) as error:
         raise refuse(file.name, str(error).rstrip(".")) from None
-    if {block.likelihood for block in spec.blocks} != {parameters.likelihood}:
+    # An encoder whose likelihood is not a choice of the user does not store it.
+    if config["encoder"].get("likelihood", parameters.likelihood) != parameters.likelihood:
         raise refuse(file.name, "the likelihood of its encoder is not that of its parameters")
     if spec.grid is not None and spec.n_inputs != math.prod(spec.grid):
         raise refuse(file.name, "a convolution needs every input")
