@@ -151,10 +151,10 @@ CASES = [
     ),
     (
         "fit t.csv -o out.vae",
-        b"site name,flow,kind\nnorth,1,x\nsouth,2,y\n",
+        b"site name,flow,group\nnorth,1,x\nsouth,2,y\n",
         3,
-        "t.csv: 2 columns hold no numbers: 'site name' ('north'), 'kind' ('x'). Leave them out "
-        "with --ignore 'site name' --ignore kind.",
+        "t.csv: 2 columns hold no numbers: 'site name' ('north'), 'group' ('x'). Leave them out "
+        "with --ignore 'site name' --ignore group.",
     ),
     (
         "fit t.csv -o out.vae",

@@ -115,7 +115,7 @@ def test_score_has_a_line_for_each_image(place, vae):
     assert code == 0
     rows = table(place / "s.csv")
     assert list(rows[0]) == ["file", "anomaly_score", "is_anomaly", "status"]
-    names = [f"{kind}/{i}.png" for kind in ("good", "hole") for i in range(8)]
+    names = [f"{label}/{i}.png" for label in ("good", "hole") for i in range(8)]
     assert [row["file"] for row in rows] == names
     assert {row["status"] for row in rows} == {"ok"}
     detector = vae_anomaly.load("plate.vae")
@@ -212,7 +212,7 @@ def test_arrays_bring_their_labels(place, vae):
         "images: shape (16,)."
     ]
     assert not (place / "new").exists()
-    assert vae("score plate.vae a.npz -o s.csv")[0] == 0  # which has no use for labels
+    assert vae("score plate.vae a.npz -o s.csv")[0] == 0  # which needs no labels
 
 
 def test_fit_warns_of_anomalies_among_what_it_learns(place, vae):

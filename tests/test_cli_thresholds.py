@@ -34,8 +34,8 @@ def models(tmp_path_factory):
 def place(models, tmp_path, monkeypatch):
     for path in models.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    strange = make_rows(40, seed=2).assign(square=-9.0)
-    table = pd.concat([make_rows(360, seed=1), strange])[COLUMNS]
+    anomalous = make_rows(40, seed=2).assign(square=-9.0)
+    table = pd.concat([make_rows(360, seed=1), anomalous])[COLUMNS]
     table.assign(fault=[0] * 360 + [1] * 40).to_csv(tmp_path / "mixed.csv", index=False)
     make_rows(500, seed=3)[COLUMNS].to_csv(tmp_path / "normal.csv", index=False)
     moved = make_rows(500, seed=4).assign(count=lambda rows: rows["count"] + 4)
@@ -97,8 +97,8 @@ def test_fdr_reads_standard_input_twice(place, vae):
 
 def test_fdr_says_when_calibration_rows_are_too_few(place, vae):
     lines = (place / "normal.csv").read_text().splitlines()
-    strangest = ",".join(["0", "-99", "3"])
-    (place / "one.csv").write_text("\n".join([*lines, strangest]))
+    outlier = ",".join(["0", "-99", "3"])
+    (place / "one.csv").write_text("\n".join([*lines, outlier]))
     code, out, err = vae("score m.vae one.csv -o - --fdr 0.01")
     assert code == 0
     assert "warning: fdr=0.01 flags none of 501 rows, although" in err

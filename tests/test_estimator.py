@@ -62,8 +62,8 @@ def test_scores_do_not_depend_on_batch_order_or_neighbours(fitted: VAEDetector) 
     scores = fitted.score_samples(X)
     order = np.random.RandomState(0).permutation(len(X))
     np.testing.assert_array_equal(fitted.score_samples(X.iloc[order]), scores[order])
-    pieces = [fitted.score_samples(X.iloc[i : i + 17]) for i in range(0, len(X), 17)]
-    np.testing.assert_array_equal(np.concatenate(pieces), scores)
+    batches = [fitted.score_samples(X.iloc[i : i + 17]) for i in range(0, len(X), 17)]
+    np.testing.assert_array_equal(np.concatenate(batches), scores)
     assert fitted.score_samples(X.iloc[[5]])[0] == scores[5]
     transposed = pd.DataFrame(np.asfortranarray(X), columns=X.columns)
     np.testing.assert_array_equal(fitted.score_samples(transposed), scores)
