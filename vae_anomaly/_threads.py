@@ -56,21 +56,21 @@ class ProcessWideSetting(ABC):
     def __enter__(self) -> None:
         with self._lock:
             if self._inside == 0:
-                self.make()
+                self.apply()
             self._inside += 1
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
-                self.unmake()
+                self.restore()
 
     @abstractmethod
-    def make(self) -> None:
+    def apply(self) -> None:
         """Change the setting and store the previous value."""
 
     @abstractmethod
-    def unmake(self) -> None:
+    def restore(self) -> None:
         """Restore the previous value."""
 
 
@@ -79,11 +79,11 @@ class _SingleThread(ProcessWideSetting):
 
     _limit: Any = None
 
-    def make(self) -> None:
+    def apply(self) -> None:
         _clear_controlling_thread()
         self._limit = _blas().limit(limits=1, user_api="blas")
 
-    def unmake(self) -> None:
+    def restore(self) -> None:
         _clear_controlling_thread()
         self._limit.restore_original_limits()
         _clear_controlling_thread()  # the next thread to set a limit may be another one

@@ -35,12 +35,12 @@ class _FullPrecision(ProcessWideSetting):
 
     _before = False
 
-    def make(self) -> None:
+    def apply(self) -> None:
         SINGLE_THREAD.__enter__()
         self._before = tf.config.experimental.tensor_float_32_execution_enabled()
         tf.config.experimental.enable_tensor_float_32_execution(False)
 
-    def unmake(self) -> None:
+    def restore(self) -> None:
         tf.config.experimental.enable_tensor_float_32_execution(self._before)
         SINGLE_THREAD.__exit__()
 
