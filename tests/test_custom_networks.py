@@ -415,7 +415,7 @@ def test_files_are_described_without_the_networks(custom, model: Path, capfd) ->
     assert described["weights"] == custom.weights_.size
     assert run(["inspect", str(model)]) == 0
     out, _ = capfd.readouterr()
-    assert "networks     Keras models of the user's custom, for load(path, networks=...)" in out
+    assert "networks     custom Keras models, for load(path, networks=...)" in out
 
 
 def test_the_command_line_says_that_it_is_for_python(model: Path, capfd) -> None:
