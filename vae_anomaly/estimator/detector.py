@@ -365,6 +365,22 @@ class VAEDetector(
             detector.feature_names_in_ = np.asarray(names, dtype=object)
         return detector
 
+    # Defined here: scikit-learn wraps methods for `set_output` in the class that defines them.
+    def transform(self, X: ArrayLike) -> Array:
+        """Encode rows: the means of q(z|x), those of all members side by side.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_members * latent_dim)
+        """
+        records = self._records(X)
+        codes = self.model_.codes(records)
+        return codes.reshape(len(codes), -1)
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
 

@@ -23,21 +23,6 @@ class GenerativeMethods(FittedAttributes):
         """Validate data for the fitted model: (n_samples, n_features)."""
         raise NotImplementedError
 
-    def transform(self, X: ArrayLike) -> Array:
-        """Encode rows: the means of q(z|x), those of all members side by side.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_members * latent_dim)
-        """
-        records = self._records(X)
-        codes = self.model_.codes(records)
-        return codes.reshape(len(codes), -1)
-
     def reconstruct(self, X: ArrayLike) -> Array:
         """Reconstruct rows from their codes: the values that the model expects.
 

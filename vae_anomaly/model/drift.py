@@ -165,7 +165,18 @@ class DriftWatch:
         return self.add_records(sample, np.asarray(scores))
 
     def add_records(self, sample: Records, scores: Array) -> Self:
-        """Add rows to the batch: a sample of their records, and the anomaly scores of all."""
+        """Add rows to the batch: a sample of their records, and the anomaly scores of all.
+
+        Parameters
+        ----------
+        sample : array-like
+            Records as the encoder of the model takes them.
+        scores : ndarray of shape (n_samples,)
+
+        Returns
+        -------
+        self
+        """
         self._batch += self._count(scores)
         features = self._model.encoder.standardized(sample)
         if features is not None:
