@@ -13,7 +13,7 @@ from vae_anomaly.inference.network import Network
 from vae_anomaly.model.reference import Reference
 from vae_anomaly.model.terms import compute_terms
 from vae_anomaly.networks.spec import NetworkSpec
-from vae_anomaly.stats.joint import Block
+from vae_anomaly.stats.likelihoods import Block
 from vae_anomaly.stats.scores import RowTerms
 
 

@@ -23,7 +23,7 @@ from vae_anomaly.inference.numpy_engine import NumpyEngine
 from vae_anomaly.inference.tensorflow_engine import TensorFlowEngine
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.networks.vae import build_vae
-from vae_anomaly.stats.joint import Block
+from vae_anomaly.stats.likelihoods import Block
 
 N, COLUMNS, LATENT = 40, 7, 3
 LEARNED = spec_of(2, COLUMNS, (16, 8), LATENT, "gaussian")

@@ -13,13 +13,14 @@ from vae_anomaly.inference.network import Network
 from vae_anomaly.networks.likelihood_layer import LikelihoodLayer
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.stats.densities import MIN_VARIANCE, floored_log_variance, gaussian_kl, numpy_ops
-from vae_anomaly.stats.joint import Block, JointLikelihood
 from vae_anomaly.stats.likelihoods import (
     LIKELIHOODS,
     Bernoulli,
+    Block,
     DiscretizedLogistic,
     Gaussian,
     HeteroscedasticGaussian,
+    JointLikelihood,
 )
 from vae_anomaly.stats.soft_clip import inverse_soft_clip
 from vae_anomaly.training.batches import InMemoryData

@@ -18,7 +18,7 @@ from vae_anomaly.inference.network import Network
 from vae_anomaly.names import ENGINES
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.networks.vae import build_vae
-from vae_anomaly.stats.joint import Block
+from vae_anomaly.stats.likelihoods import Block
 
 pytest.importorskip("onnx", reason="the extra [onnx] is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra [onnx] is not installed")

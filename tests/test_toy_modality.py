@@ -44,7 +44,7 @@ from vae_anomaly.pipeline.fit import fit
 from vae_anomaly.pipeline.recalibrate import recalibrate as recalibrate_model
 from vae_anomaly.pipeline.results import Outputs
 from vae_anomaly.pipeline.score import score
-from vae_anomaly.stats.joint import Block
+from vae_anomaly.stats.likelihoods import Block
 
 Array = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from scipy import stats
 from vae_anomaly.inference.network import Network
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.networks.vae import build_vae
-from vae_anomaly.stats.joint import Block
+from vae_anomaly.stats.likelihoods import Block
 
 RNG = np.random.RandomState(0)
 COLUMNS, LATENT, VARIANCE = 5, 2, 0.3

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from vae_anomaly._types import Architecture, Json, JsonObject, Records, Symbol
 from vae_anomaly.data.reducers import OneRowEach, Reducer
 from vae_anomaly.exceptions import DataError
-from vae_anomaly.stats.joint import Block
+from vae_anomaly.stats.likelihoods import Block
 
 if TYPE_CHECKING:
     import pyarrow as pa

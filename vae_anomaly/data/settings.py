@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 from vae_anomaly._types import Json
 from vae_anomaly.data.base import Outline
-from vae_anomaly.stats.joint import Block
-from vae_anomaly.stats.likelihoods import LIKELIHOODS
+from vae_anomaly.stats.likelihoods import LIKELIHOODS, Block
 
 __all__ = ["checked_outline"]
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from vae_anomaly._types import Tensor
 from vae_anomaly.networks.backend import keras
-from vae_anomaly.stats.joint import JointLikelihood
+from vae_anomaly.stats.likelihoods import JointLikelihood
 
 __all__ = ["LikelihoodLayer"]
 

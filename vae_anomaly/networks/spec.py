@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly.networks.custom import CustomNetworks
-from vae_anomaly.stats.joint import Block, JointLikelihood
+from vae_anomaly.stats.likelihoods import Block, JointLikelihood
 
 __all__ = ["ConvPlan", "NetworkSpec", "cached_by_spec"]
 

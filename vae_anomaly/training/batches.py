@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly.data.base import Encoded
-from vae_anomaly.stats.joint import JointLikelihood
+from vae_anomaly.stats.likelihoods import JointLikelihood
 
 __all__ = [
     "Batch",

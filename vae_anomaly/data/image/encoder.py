@@ -32,7 +32,7 @@ from vae_anomaly.data.scaling import ColumnScaler
 from vae_anomaly.data.settings import checked_outline
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.names import RESIZES
-from vae_anomaly.stats.joint import Block
+from vae_anomaly.stats.likelihoods import Block
 
 __all__ = ["ImageEncoder", "shift_for", "smoothing_for"]
 

@@ -22,7 +22,7 @@ from vae_anomaly.data.base import (
 from vae_anomaly.data.scaling import ColumnScaler
 from vae_anomaly.data.settings import checked_outline
 from vae_anomaly.exceptions import DataError
-from vae_anomaly.stats.joint import Block
+from vae_anomaly.stats.likelihoods import Block
 from vae_anomaly.stats.soft_clip import soft_clip
 
 __all__ = ["TableEncoder"]
