@@ -338,10 +338,8 @@ class JointLikelihood:
         )
         self.n_features = sum(one.n_features for one in blocks)
         self.n_targets = sum(one.n_targets for one in blocks)
-        self.n_outputs = sum(
-            one.n_targets * likelihood.n_outputs
-            for one, likelihood in zip(blocks, self.likelihoods, strict=True)
-        )
+        pairs = zip(blocks, self.likelihoods, strict=True)
+        self.n_outputs = sum(one.n_targets * likelihood.n_outputs for one, likelihood in pairs)
         self.learned: dict[str, float] = {}
         self.parameter_sizes: dict[str, int] = {}
         for i, (one, likelihood) in enumerate(zip(blocks, self.likelihoods, strict=True)):
