@@ -22,7 +22,7 @@ types: .venv/installed-test
 	$(BIN)/mypy
 
 tests: .venv/installed-test
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist loadfile
 
 format: .venv/installed-test
 	$(BIN)/ruff check --fix .
@@ -39,7 +39,7 @@ torture: .venv/installed-test
 
 # The lowest versions that work, in a separate environment.
 test-min: .venv-min/installed
-	.venv-min/bin/pytest -n auto
+	.venv-min/bin/pytest -n auto --dist loadfile
 
 .venv-min/installed: pyproject.toml tests/minimum.txt
 	$(PYTHON) -m venv .venv-min

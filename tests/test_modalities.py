@@ -17,7 +17,13 @@ from PIL import Image
 from vae_anomaly import DataError, ParameterError
 from vae_anomaly.data.base import Batch, Source
 from vae_anomaly.data.image.encoder import ImageEncoder
-from vae_anomaly.data.registry import MODALITIES, modality, modality_of, modality_of_array
+from vae_anomaly.data.registry import (
+    MODALITIES,
+    modality,
+    modality_of,
+    modality_of_array,
+    open_source,
+)
 from vae_anomaly.data.scaling import ColumnScaler
 from vae_anomaly.data.table import reader
 from vae_anomaly.data.table.encoder import TableEncoder
@@ -135,7 +141,7 @@ def test_an_encoder_of_another_modality_is_refused(case):
     path, encoder, *_ = case
     other = {"table": IMAGE, "image": TABLE}[encoder.modality]
     with pytest.raises(DataError) as caught:
-        modality_of(path).open(path, other)
+        open_source(path, other)
     held, fitted = {"table": ("a table", "images"), "image": ("images", "a table")}[
         encoder.modality
     ]

@@ -25,7 +25,6 @@ from vae_anomaly import DataError, ParameterError, VAEDetector, load, recalibrat
 from vae_anomaly._types import Json, JsonObject, Records, Symbol
 from vae_anomaly.cli import run
 from vae_anomaly.data.base import (
-    ArrayTypes,
     Batch,
     DataParameters,
     Defaults,
@@ -36,7 +35,7 @@ from vae_anomaly.data.base import (
     Outline,
     Source,
 )
-from vae_anomaly.data.registry import MODALITIES, check_modality, modality_of, modality_of_array
+from vae_anomaly.data.registry import MODALITIES, modality_of, modality_of_array
 from vae_anomaly.model.model import Model
 from vae_anomaly.names import NORMAL_LABELS
 from vae_anomaly.pipeline.evaluate import read_evaluation_data
@@ -234,12 +233,8 @@ class CodeEncoder(Encoder):
         if type(n_positions) is not int or not 1 <= n_positions <= 10_000:
             raise ValueError("length of the codes is not from 1 to 10,000")
         block = Block("bernoulli", n_positions, width=len(letters))
-        return Outline(n_positions, block.n_targets, (block,))
-
-    @classmethod
-    def array_types(cls, settings: Mapping[str, Json]) -> ArrayTypes:
-        """Return the shape of the penalties."""
-        return {"unseen": ("F64", (settings["length"],))}
+        arrays = {"unseen": ("F64", (n_positions,))}
+        return Outline(n_positions, block.n_targets, (block,), arrays)
 
     @classmethod
     def from_state(cls, state: EncoderState) -> Self:
@@ -278,7 +273,6 @@ class CodeModality(Modality):
         **options: Json,
     ) -> Source:
         """Open a file of codes."""
-        check_modality(Path(path).name, self, encoder)
         n_positions = None if encoder is None else encoder.outline.n_features
         # The command line passes this option to every modality.
         normal = options.get("normal_label", NORMAL_LABELS)
@@ -639,7 +633,7 @@ def test_options_of_other_modalities_are_refused(tmp_path: Path, vae: Vae) -> No
     for option, owner in (("--image-size", "images"), ("--ignore", "tables")):
         code, out, err = vae("fit", codes, "-o", tmp_path / "codes.vae", option, 8)
         assert (code, out) == (2, "")
-        assert f"{option} is for {owner}; {codes} holds codes." in err
+        assert f"{option} is for {owner}; {codes} holds a file of codes." in err
 
 
 def test_an_unsound_line_ends_a_command(model_file: Path, tmp_path: Path, vae: Vae) -> None:

@@ -79,7 +79,7 @@ def coverage_guided_fuzzing(target: Target, runs: int, seed: int) -> None:
             "vae_anomaly.storage.container",
             "vae_anomaly.model.file",
             "vae_anomaly.model.file_schema",
-            "vae_anomaly.data.settings",
+            "vae_anomaly.data.scaling",
             "vae_anomaly.data.table.encoder",
             "vae_anomaly.data.image.encoder",
         ]

@@ -13,13 +13,13 @@ from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit
 from vae_anomaly.cli.options import (
     CRITERIA,
-    EVALUATE_MODALITY,
     EVALUATE_SOURCE,
-    chosen_modality,
     flag,
     given_options,
+    refuse_foreign,
 )
 from vae_anomaly.data.base import Modality, Source
+from vae_anomaly.data.registry import modality, open_source
 from vae_anomaly.model.file import load_model
 from vae_anomaly.model.model import Model
 from vae_anomaly.pipeline.evaluate import EvaluationData, fit_comparison, read_evaluation_data
@@ -41,11 +41,12 @@ def run(
     **given: Parameter,
 ) -> Exit:
     """Report how MODEL does on DATA."""
-    comparison = {"compare_beta": compare_beta, "training": training}
-    modality = chosen_modality(data, given | comparison, EVALUATE_MODALITY)
-    _check_options(modality, given | comparison)
-    check_report_folder(output, modality.unit, model, data, training)
+    asked = given | {"compare_beta": compare_beta, "training": training}
     fitted = load_model(model)
+    fitted_on = modality(fitted.encoder.modality)
+    refuse_foreign(asked, fitted_on.name, f"{model} was fitted on")
+    _check_options(fitted_on, asked)
+    check_report_folder(output, fitted_on.unit, model, data, training)
     if compare_beta == fitted.beta:
         raise click.UsageError(
             f"{model} itself was fitted with beta {compare_beta:g}: there would be nothing to "
@@ -56,9 +57,9 @@ def run(
     with ExitStack() as stack:
         learned = other = None
         if training is not None:
-            learned = modality.open(training, fitted.encoder, fitting=True, **strict)
+            learned = open_source(training, fitted.encoder, fitting=True, **strict)
             stack.enter_context(learned)
-        source = modality.open(data, fitted.encoder, labelled=True, **options)
+        source = open_source(data, fitted.encoder, labelled=True, **options)
         stack.enter_context(source)
         console.say(*source.notes)
         found = read_evaluation_data(source, progress=console.progress)

@@ -7,7 +7,8 @@ import click
 from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit, say
-from vae_anomaly.cli.options import FIT_MODALITY, FIT_SOURCE, chosen_modality, given_options
+from vae_anomaly.cli.options import FIT_SOURCE, given_options, refuse_foreign
+from vae_anomaly.data.registry import modality_of
 from vae_anomaly.pipeline.fit import NOTICE, FitResult, fit_file, read_training_data
 from vae_anomaly.pipeline.memory import check_address_space
 from vae_anomaly.pipeline.messages import threshold_origin
@@ -34,7 +35,9 @@ def run(
         raise click.UsageError(
             "--contamination and --false-alarm-rate both choose the threshold. Give one of them."
         )
-    modality = chosen_modality(data, given | {"memory_limit": memory_limit}, FIT_MODALITY)
+    modality = modality_of(data)
+    asked = given | {"memory_limit": memory_limit}
+    refuse_foreign(asked, modality.name, f"{data} holds")
     options = given_options(given, FIT_SOURCE)
     parameters = {name: given[name] for name in given if name not in FIT_SOURCE}
     parameters |= {"score_type": score, "n_members": members}

@@ -15,26 +15,23 @@ import click
 from vae_anomaly import names
 
 if TYPE_CHECKING:
-    from vae_anomaly.data.base import Modality
     from vae_anomaly.training.checkpoint import Checkpoint
 
 __all__ = [
     "CRITERIA",
     "EVALUATE",
-    "EVALUATE_MODALITY",
     "EVALUATE_SOURCE",
     "FIT",
-    "FIT_MODALITY",
     "FIT_SOURCE",
     "INPUT",
     "RECALIBRATE",
     "SCORE",
     "Value",
     "bytes_of",
-    "chosen_modality",
     "flag",
     "given_options",
     "output_option",
+    "refuse_foreign",
 ]
 
 Value: TypeAlias = Any
@@ -251,9 +248,6 @@ FIT = with_options(
 FIT_SOURCE = ("ignore", "id_column", "image_size", "resize", "strict")
 """Options of `fit` that open a source."""
 
-FIT_MODALITY = (*FIT_SOURCE, "memory_limit", "smoothing", "shift")
-"""Options of `fit` that not every modality has."""
-
 SCORE = with_options(
     ID_COLUMN,
     option(
@@ -374,9 +368,6 @@ EVALUATE = with_options(
 EVALUATE_SOURCE = ("label_column", "normal_label", "id_column", "strict")
 """Options of `evaluate` that open a source."""
 
-EVALUATE_MODALITY = ("label_column", "id_column", "compare_beta", "training", "strict")
-"""Options of `evaluate` that not every modality has."""
-
 RECALIBRATE = with_options(
     option(
         "--false-alarm-rate",
@@ -403,22 +394,17 @@ def given_options(
     }
 
 
-def chosen_modality(data: str, given: Mapping[str, Value], names: Iterable[str]) -> Modality:
-    """Return the modality of the data in a path, and refuse options that only another one has.
+def refuse_foreign(given: Mapping[str, Value], chosen: str, reason: str) -> None:
+    """Refuse options that only other modalities have.
 
-    Parameters
-    ----------
-    data : str
-    given : mapping of str to object
-    names : iterable of str
-        Names of the options that not every modality has.
+    `reason` says why it is the chosen one: "t.csv holds", or "m.vae was fitted on".
     """
-    from vae_anomaly.data.registry import DEFAULT, MODALITIES, modality, modality_of
+    from vae_anomaly.data.registry import MODALITIES, modality
 
-    chosen = modality_of(data)
-    foreign = [name for name in given_options(given, names) if name not in chosen.options]
+    own = modality(chosen)
+    foreign = [name for name in given_options(given) if name not in own.options]
     for owner in map(modality, MODALITIES) if foreign else ():
         for name in filter(owner.options.__contains__, foreign):
-            holds = "does not hold any" if chosen.name == DEFAULT else f"holds {chosen.name}s"
-            raise click.UsageError(f"{owner.options[name]} is for {owner.name}s; {data} {holds}.")
-    return chosen
+            raise click.UsageError(
+                f"{owner.options[name]} is for {owner.name}s; {reason} {own.contents}."
+            )

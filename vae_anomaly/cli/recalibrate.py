@@ -5,7 +5,8 @@ from __future__ import annotations
 from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit
-from vae_anomaly.cli.options import chosen_modality, given_options
+from vae_anomaly.cli.options import given_options, refuse_foreign
+from vae_anomaly.data.registry import open_source
 from vae_anomaly.model.file import load_model, save_model
 from vae_anomaly.pipeline.messages import threshold_origin
 from vae_anomaly.pipeline.paths import check_output
@@ -24,10 +25,10 @@ def run(
     **given: Parameter,
 ) -> Exit:
     """Write MODEL with the calibration that DATA asks for."""
-    modality = chosen_modality(data, given, ("strict",))
     check_output(output, data, model)
     fitted = load_model(model)
-    with modality.open(data, fitted.encoder, fitting=True, **given_options(given)) as source:
+    refuse_foreign(given, fitted.encoder.modality, f"{model} was fitted on")
+    with open_source(data, fitted.encoder, fitting=True, **given_options(given)) as source:
         console.say(*source.notes)
         if fitted.network.needs_tensorflow:
             console.start_tensorflow()

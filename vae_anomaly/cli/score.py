@@ -5,7 +5,8 @@ from __future__ import annotations
 from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit
-from vae_anomaly.cli.options import chosen_modality, flag, given_options
+from vae_anomaly.cli.options import flag, given_options, refuse_foreign
+from vae_anomaly.data.registry import open_source
 from vae_anomaly.model.file import load_model
 from vae_anomaly.pipeline.messages import drift_warning, score_verdict
 from vae_anomaly.pipeline.paths import check_result
@@ -30,14 +31,16 @@ def run(
     **given: Parameter,
 ) -> Exit:
     """Score DATA with MODEL, and write the result."""
-    modality = chosen_modality(data, given | {"explain": explain}, ("id_column", "explain"))
     check_result(output, data, model)
     fitted = load_model(model)
+    # --strict is for all of them.
+    asked = {"id_column": given["id_column"], "explain": explain}
+    refuse_foreign(asked, fitted.encoder.modality, f"{model} was fitted on")
     if engine != "auto":
         fitted = fitted.with_engine(engine)
     outputs = Outputs(score, explain or 0, p_values, also, fdr)
     outputs.check(fitted, flag)
-    with modality.open(data, fitted.encoder, **given_options(given)) as source:
+    with open_source(data, fitted.encoder, **given_options(given)) as source:
         console.say(*source.notes)
         if fitted.network.needs_tensorflow and source.n_records != 0:
             console.start_tensorflow()

@@ -208,6 +208,7 @@ class Outline(NamedTuple):
     n_features: int
     n_inputs: int
     blocks: tuple[Block, ...]
+    arrays: ArrayTypes  # in `EncoderState`
     grid: tuple[int, int, int] | None = None
 
     @property
@@ -302,10 +303,6 @@ class Encoder(Protocol):
         """
 
     @classmethod
-    def array_types(cls, settings: Mapping[str, Json]) -> ArrayTypes:
-        """Return the types and shapes of the arrays that go with sound settings."""
-
-    @classmethod
     def from_state(cls, state: EncoderState) -> Self:
         """Build the encoder that `to_state` described.
 
@@ -371,7 +368,7 @@ class Modality(Protocol):
         labelled: bool = False,
         **options: Json,
     ) -> Source:
-        """Open a source; a fitted encoder brings the settings for scoring.
+        """Open a source; an encoder of this modality brings the settings for scoring.
 
         Parameters
         ----------
@@ -390,7 +387,7 @@ class Modality(Protocol):
         Raises
         ------
         DataError
-            If the path holds no sound data of this modality, or the encoder is of another one.
+            If the path holds no sound data of this modality.
         OSError
             If it cannot be read.
         """

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 
+from vae_anomaly._text import display_name
 from vae_anomaly._types import Json
 from vae_anomaly.data.base import Encoder, Modality, Records, Source
 from vae_anomaly.exceptions import DataError
@@ -11,7 +13,6 @@ from vae_anomaly.exceptions import DataError
 __all__ = [
     "DEFAULT",
     "MODALITIES",
-    "check_modality",
     "modality",
     "modality_of",
     "modality_of_array",
@@ -57,21 +58,42 @@ def modality_of_array(X: Records) -> Modality:
 
 
 def open_source(path: str, encoder: Encoder | None = None, **options: Json) -> Source:
-    """Open the data that a path holds; see `Modality.open`."""
-    return modality_of(path).open(path, encoder, **options)
+    """Open the data that a path holds: what an encoder was fitted on, or what the content says.
 
-
-def check_modality(name: str, found: Modality, encoder: Encoder | None) -> None:
-    """Raise if a source, called `name` in messages, is not of the modality of an encoder.
+    Parameters
+    ----------
+    path : str
+        "-" is standard input.
+    encoder : Encoder, optional
+    **options
+        See `Modality.open`.
 
     Raises
     ------
     DataError
+        If the path holds no sound data, or those of another modality than the encoder's.
+    OSError
+        If it cannot be read.
     """
-    if encoder is None or encoder.modality == found.name:
+    if encoder is None:
+        return modality_of(path).open(path, **options)
+    fitted = modality(encoder.modality)
+    if not fitted.accepts(path):
+        _check_modality(path, fitted)
+    try:
+        return fitted.open(path, encoder, **options)
+    except DataError:  # the content may be that of several modalities
+        _check_modality(path, fitted)
+        raise
+
+
+def _check_modality(path: str, fitted: Modality) -> None:
+    """Raise if a path holds data of another modality than the one that a model was fitted on."""
+    found = modality_of(path)
+    if found is fitted or not (path == "-" or Path(path).exists()):
         return
-    fitted = modality(encoder.modality).contents
+    name = "standard input" if path == "-" else display_name(Path(path))
     raise DataError(
-        f"{name} holds {found.contents}, but the model was fitted on {fitted}. Give it {fitted}, "
-        f"or fit a model on {found.contents}."
+        f"{name} holds {found.contents}, but the model was fitted on {fitted.contents}. Give it "
+        f"{fitted.contents}, or fit a model on {found.contents}."
     )

@@ -1,19 +1,21 @@
 """Scaling of columns: rows in their own units to standardised columns and back.
 
 Each column is centred, scaled and soft-clipped, so that every finite double becomes a
-number that a float32 network can digest.
+number that a float32 network can digest. Also the settings of encoders that are made of
+such columns, from a model file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._types import JsonObject, Symbol
-from vae_anomaly.data.base import ArrayTypes, Encoded
+from vae_anomaly._types import Json, JsonObject, Symbol
+from vae_anomaly.data.base import ArrayTypes, Encoded, Outline
+from vae_anomaly.stats.likelihoods import LIKELIHOODS, Block
 from vae_anomaly.stats.soft_clip import (
     CLIP_THRESHOLD,
     MAX_MAGNITUDE,
@@ -22,7 +24,7 @@ from vae_anomaly.stats.soft_clip import (
     soft_clip_with_jacobian,
 )
 
-__all__ = ["ColumnScaler"]
+__all__ = ["ColumnScaler", "checked_outline"]
 
 Array = NDArray[np.float64]
 
@@ -189,14 +191,13 @@ class ColumnScaler:
             for i, name in enumerate(names)
         ]
 
-    @staticmethod
-    def array_types(n_columns: int) -> ArrayTypes:
-        """Return the types and shapes of `arrays`."""
-        return dict.fromkeys(("center", "scale", "low", "high"), ("F64", (n_columns,)))
+    def outline(self, likelihood: str) -> Outline:
+        """Return the sizes of an encoder: an input and a target for each column that varies."""
+        return _outline(len(self.center), int(self.varies.sum()), likelihood)
 
     def arrays(self) -> dict[str, Array]:
         """Return the arrays that a model file stores."""
-        return {name: getattr(self, name) for name in self.array_types(0)}
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array], n_varying: int) -> ColumnScaler:
@@ -233,3 +234,60 @@ def _soft_clip_symbol(z: Symbol) -> Symbol:
 def _log_jacobian_symbol(z: Symbol) -> Symbol:
     """See `stats.soft_clip.soft_clip_with_jacobian`."""
     return ((z.apply("Abs") - CLIP_THRESHOLD).apply("Max", 0.0) + 1.0).apply("Log")
+
+
+# ------------------------------------------------------------------- settings of encoders
+
+COMMON = {"likelihood", "n_features", "n_inputs"}
+
+
+def checked_outline(settings: Mapping[str, Json], further: set[str]) -> Outline:
+    """Check the settings that encoders with one likelihood share, and the keys of all.
+
+    Returns
+    -------
+    Outline
+        With one block: a target for each input.
+
+    Raises
+    ------
+    ValueError
+        If they are not sound.
+    """
+    if set(settings) != COMMON | further:
+        raise ValueError("the settings of its encoder are not those of its modality")
+    if not isinstance(settings["likelihood"], str) or settings["likelihood"] not in LIKELIHOODS:
+        raise ValueError(f"likelihood must be one of {', '.join(LIKELIHOODS)}")
+    for key in ("n_features", "n_inputs"):
+        if type(settings[key]) is not int or settings[key] < 1:
+            raise ValueError(f"{key} must be an int >= 1")
+    if settings["n_inputs"] > settings["n_features"]:
+        raise ValueError("more columns vary than there are")
+    if settings.get("names") is not None:
+        _check_names(settings["names"], settings["n_features"])
+    return _outline(settings["n_features"], settings["n_inputs"], settings["likelihood"])
+
+
+def _check_names(names: Json, n: int) -> None:
+    """Check that names are n different texts."""
+    if not isinstance(names, list) or len(names) != n or not all(map(_is_text, names)):
+        raise ValueError(f"names must be {n} texts")
+    if len(set(names)) != n:
+        raise ValueError("two columns share a name")
+
+
+def _is_text(value: object) -> bool:
+    """Return whether a value is text that UTF-8 can encode."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _outline(n_columns: int, n_varying: int, likelihood: str) -> Outline:
+    """Return the outline of an encoder of columns that share a likelihood."""
+    arrays: ArrayTypes = dict.fromkeys(("center", "scale", "low", "high"), ("F64", (n_columns,)))
+    return Outline(n_columns, n_varying, (Block(likelihood, n_varying),), arrays)

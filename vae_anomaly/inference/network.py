@@ -24,10 +24,11 @@ from vae_anomaly.networks.spec import ConvPlan, NetworkSpec
 from vae_anomaly.stats.densities import numpy_ops
 from vae_anomaly.stats.priors import draw_codes
 
-__all__ = ["Network", "padded_batches"]
+__all__ = ["Network"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
+PaddedBatch = tuple[slice, list[AnyArray]]
 Work = Callable[[slice, list[AnyArray]], None]
 
 MAX_BATCH_ROWS = 256
@@ -41,19 +42,6 @@ CHUNK_CELLS = 2**20
 
 CUSTOM_BREADTH = 8
 """Assumed width of the widest layer of a custom network, as a multiple of its inputs."""
-
-
-def padded_batches(rows: int, *arrays: AnyArray) -> list[tuple[slice, list[AnyArray]]]:
-    """Return batches of `rows` rows of arrays of equal length, the last padded with zeros."""
-    n, batches = len(arrays[0]), []
-    for start in range(0, n, rows):
-        part = slice(start, min(start + rows, n))
-        missing = rows - (part.stop - start)
-        batch = [a[part] for a in arrays]
-        if missing:
-            batch = [np.pad(a, [(0, missing)] + [(0, 0)] * (a.ndim - 1)) for a in batch]
-        batches.append((part, batch))
-    return batches
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +104,18 @@ class Network:
         cells = self.spec.members * draws * self._widest
         rows = min(breadth * MAX_BATCH_ROWS, max(1, breadth * MAX_BATCH_CELLS // cells))
         return 1 << (rows.bit_length() - 1)
+
+    def batches(self, *arrays: AnyArray, draws: int = 1, wide: bool = True) -> list[PaddedBatch]:
+        """Divide arrays of equal length into batches; the last is padded with zeros."""
+        rows, n, batches = self.batch_rows(draws, wide=wide), len(arrays[0]), []
+        for start in range(0, n, rows):
+            part = slice(start, min(start + rows, n))
+            missing = rows - (part.stop - start)
+            batch = [a[part] for a in arrays]
+            if missing:
+                batch = [np.pad(a, [(0, missing)] + [(0, 0)] * (a.ndim - 1)) for a in batch]
+            batches.append((part, batch))
+        return batches
 
     @cached_property
     def _widest(self) -> int:
@@ -186,9 +186,10 @@ class Network:
 
     def _over_batches(self, work: Work, *arrays: AnyArray) -> None:
         """Run `work` on every padded batch, in parallel."""
-        batches = padded_batches(self.batch_rows(), *arrays)
         with self.engine.setting:
-            results = parallel_map(lambda batch: work(*batch), batches, self.engine.threads)
+            results = parallel_map(
+                lambda batch: work(*batch), self.batches(*arrays), self.engine.threads
+            )
             deque(results, maxlen=0)
 
     def expected(self, outputs: Array) -> Array:

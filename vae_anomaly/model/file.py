@@ -16,7 +16,7 @@ import numpy as np
 from vae_anomaly._parameters import check_parameters
 from vae_anomaly._types import AnyArray, Json, JsonObject, KerasModel
 from vae_anomaly._version import __version__
-from vae_anomaly.data.base import Encoder, EncoderState
+from vae_anomaly.data.base import EncoderState, Outline
 from vae_anomaly.data.registry import modality
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.inference.network import Network
@@ -76,8 +76,7 @@ def save_model(model: Model, path: str | Path) -> str:
         **{f"reference.{name}": getattr(reference, name) for name in REFERENCE_ARRAYS},
         **spec.unpack(model.network.weights),
     }
-    n_features = model.encoder.outline.n_features
-    layout = _layout(model.encoder, state.settings, spec, config, len(model.noise), n_features)
+    layout = _layout(model.encoder.outline, spec, config, len(model.noise))
     return write_container(
         path, config, {name: (dtype, values[name]) for name, (dtype, _) in layout.items()}
     )
@@ -207,17 +206,14 @@ def _restore(file: UnopenedFile, networks: Json = None, *, described: bool = Fal
     if spec.grid is not None and spec.n_inputs != math.prod(spec.grid):
         raise refuse(file.name, "a convolution needs every input")
     draws = 1 if spec.noiseless else parameters.n_draws
-    arrays = file.arrays(
-        _layout(data.encoder, config["encoder"], spec, config, draws, outline.n_features)
-    )
+    arrays = file.arrays(_layout(outline, spec, config, draws))
     check_arrays(file.name, arrays, config)
 
     def kept(key: str) -> AnyArray:
         """Copy an array, to release the bytes of the file."""
         return _native(arrays[key].copy())
 
-    names = [name.removeprefix("data.") for name in arrays if name.startswith("data.")]
-    state = EncoderState(config["encoder"], {name: kept(f"data.{name}") for name in names})
+    state = EncoderState(config["encoder"], {name: kept(f"data.{name}") for name in outline.arrays})
     try:
         encoder = data.encoder.from_state(state)
     except ValueError as error:
@@ -258,18 +254,10 @@ REFERENCE_ARRAYS = (
 )
 
 
-def _layout(
-    encoder: Encoder | type[Encoder],
-    settings: JsonObject,
-    spec: NetworkSpec,
-    config: JsonObject,
-    draws: int,
-    n_features: int,
-) -> Layout:
+def _layout(outline: Outline, spec: NetworkSpec, config: JsonObject, draws: int) -> Layout:
     """Return the types and shapes of all arrays."""
     members, latent = spec.members, spec.latent
-    types = encoder.array_types(settings)
-    layout: Layout = {f"data.{name}": array_type for name, array_type in types.items()}
+    layout: Layout = {f"data.{name}": array for name, array in outline.arrays.items()}
     layout["calibration_scores"] = ("F64", (config["n_calibration"],))
     layout["latent_kl"] = ("F64", (members, latent))
     if config["n_components"]:
@@ -283,7 +271,7 @@ def _layout(
         "reference.bandwidth": ("F32", (n_exemplars,)),
         "reference.code_center": ("F64", (members, latent)),
         "reference.code_precision": ("F64", (members, latent, latent)),
-        "reference.typical": ("F64", (n_features + 1,)),
+        "reference.typical": ("F64", (outline.n_features + 1,)),
     }
     weights = spec.weight_shapes().items()
     return layout | {name: ("F32", (members, *shape)) for name, shape in weights}

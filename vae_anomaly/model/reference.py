@@ -163,6 +163,14 @@ class Reference:
         # In the memory order that a file restores: rounding of sums depends on it.
         return np.concatenate(points, axis=1).astype(np.float32, order="C")
 
+    def score(self, mean: Array, residual: Array, n_left_out: int = 1) -> Array:
+        """Score rows by the exemplars, see `Exemplars.score`: (n,)."""
+        return self.exemplars.score(self.locate(mean, residual), n_left_out)
+
+    def explain(self, mean: Array, residual: Array) -> tuple[Array, Array]:
+        """Return scores (n,), and the parts of them that belong to targets: (n, columns)."""
+        return self.exemplars.explain(self.locate(mean, residual), residual.shape[1])
+
     def latent_distance(self, mean: Array) -> Array:
         """Return half the squared Mahalanobis distance of codes, a mean over members: (n,)."""
         away = mean - self.code_center

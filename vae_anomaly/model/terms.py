@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vae_anomaly._types import AnyArray
 from vae_anomaly.data.base import Encoded, Encoder
 from vae_anomaly.inference.base import Codes
-from vae_anomaly.inference.network import Network, padded_batches
+from vae_anomaly.inference.network import Network
 from vae_anomaly.model.reference import Reference
 from vae_anomaly.stats.densities import numpy_ops
 from vae_anomaly.stats.priors import kl_from_prior
@@ -84,12 +84,12 @@ def compute_terms(
     widths["latent_distance"] = (spec.members, spec.latent)
     values = {name: np.empty((n, *widths.get(name, ()))) for name in needs}
 
-    # Products with exemplars are NumPy's, for which wide batches are not more efficient.
-    rows = model.network.batch_rows(len(model.noise), wide="exemplar" not in needs)
     arrays: list[AnyArray] = [encoded.inputs.astype(np.float32), encoded.targets]
     if encoded.observed is not None:
         arrays.append(encoded.observed[:, explained])
-    for part, (x, target, *observed) in padded_batches(rows, *arrays):
+    # Products with exemplars are NumPy's, for which wide batches are not more efficient.
+    batches = model.network.batches(*arrays, draws=len(model.noise), wide="exemplar" not in needs)
+    for part, (x, target, *observed) in batches:
         batch = _Batch(model.network.engine.encode(x), target, observed[0] if observed else None)
         for name, computed in _batch_terms(model, batch, needs, n_left_out):
             values[name][part] = computed[: part.stop - part.start]
@@ -127,13 +127,13 @@ def _batch_terms(
     if "importance_weighted" in needs:
         yield "importance_weighted", _importance_weighted_bound(model, batch)
     if "exemplar_features" in needs:
-        points, joint = _points(model, batch), model.network.spec.joint
-        scores, of_targets = model.reference.exemplars.explain(points, joint.n_targets)
+        joint = model.network.spec.joint
+        scores, of_targets = model.reference.explain(*_position(model, batch))
         shares = joint.by_feature(numpy_ops, joint.split(numpy_ops, of_targets))
         yield "exemplar", scores
         yield "exemplar_features", batch.masked(shares)
     elif "exemplar" in needs:
-        yield "exemplar", model.reference.exemplars.score(_points(model, batch), n_left_out)
+        yield "exemplar", model.reference.score(*_position(model, batch), n_left_out)
     if "latent_distance" in needs:
         yield "latent_distance", codes.mean.swapaxes(0, 1)
 
@@ -165,8 +165,8 @@ def _by_feature(model: ScoringParts, encoded: Encoded, explained: Array) -> Arra
     return nats
 
 
-def _points(model: ScoringParts, batch: _Batch) -> Weights:
-    """Return the coordinates of a batch among the exemplars: (n, d)."""
+def _position(model: ScoringParts, batch: _Batch) -> tuple[Array, Array]:
+    """Return codes (n, members, latent) and residuals (n, n_targets) of a batch."""
     network, codes = model.network, batch.codes
     outputs = network.engine.decode(codes.mean)
     residual = batch.target - network.spec.joint.mean(numpy_ops, outputs).mean(axis=0)
@@ -174,7 +174,7 @@ def _points(model: ScoringParts, batch: _Batch) -> Weights:
     if batch.observed is not None:
         seen = batch.observed[:, network.spec.joint.feature_of_target]
         residual = np.where(seen, residual, 0.0)
-    return model.reference.locate(mean, residual)
+    return mean, residual
 
 
 def _importance_weighted_bound(model: ScoringParts, batch: _Batch) -> Array:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from vae_anomaly._types import Json, JsonObject, Symbol
 from vae_anomaly.data.base import (
-    ArrayTypes,
     DataParameters,
     Encoded,
     EncoderState,
@@ -28,11 +27,9 @@ from vae_anomaly.data.image.pixels import (
     shift_augmented,
     smooth,
 )
-from vae_anomaly.data.scaling import ColumnScaler
-from vae_anomaly.data.settings import checked_outline
+from vae_anomaly.data.scaling import ColumnScaler, checked_outline
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.names import RESIZES
-from vae_anomaly.stats.likelihoods import Block
 
 __all__ = ["ImageEncoder", "shift_for", "smoothing_for"]
 
@@ -144,8 +141,7 @@ class ImageEncoder:
     @cached_property
     def outline(self) -> Outline:
         """Sizes: an input and a target for each number of an image that varies."""
-        n = len(self.explained)
-        return Outline(len(self.scaler.center), n, (Block(self.likelihood, n),), self.shape)
+        return self.scaler.outline(self.likelihood)._replace(grid=self.shape)
 
     @cached_property
     def explained(self) -> NDArray[np.intp]:
@@ -244,11 +240,6 @@ class ImageEncoder:
             raise ValueError("image files have 1 or 3 channels")
         height, width, channels = shape
         return outline._replace(grid=(height, width, channels))
-
-    @classmethod
-    def array_types(cls, settings: Mapping[str, Json]) -> ArrayTypes:
-        """Return the types and shapes of the arrays that go with settings."""
-        return ColumnScaler.array_types(settings["n_features"])
 
     @classmethod
     def from_state(cls, state: EncoderState) -> ImageEncoder:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from vae_anomaly._text import display_name
 from vae_anomaly._types import Json
 from vae_anomaly.data.base import (
     Array,
@@ -24,7 +23,6 @@ from vae_anomaly.data.image.encoder import ImageEncoder, shift_for
 from vae_anomaly.data.image.layout import Layout
 from vae_anomaly.data.image.pixels import as_rows
 from vae_anomaly.data.image.signatures import SIGNATURE_BYTES, is_image
-from vae_anomaly.data.registry import check_modality
 
 if TYPE_CHECKING:
     from vae_anomaly.data.image.source import ImageSource
@@ -86,7 +84,6 @@ class Images(Modality):
             Those of `vae_anomaly.data.image.source.open_source`: image_size, resize, strict,
             normal_label.
         """
-        check_modality(display_name(Path(path)), self, encoder)
         # Pillow is imported only where there are images to read.
         from vae_anomaly.data.image.source import open_source
 

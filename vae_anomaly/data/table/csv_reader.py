@@ -14,8 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,11 +25,8 @@ from vae_anomaly.data.cells import MISSING, is_number
 from vae_anomaly.data.table.reader import (
     CellError,
     TableReader,
-    check_header,
-    check_unchanged,
     openable,
     rows_of_batch,
-    state_of,
 )
 from vae_anomaly.exceptions import DataError
 
@@ -61,24 +57,15 @@ class CsvReader(TableReader):
 
     A byte-order mark, quoted fields, all line ends and blank lines are accepted. A row
     has as many fields as there are names.
-
-    Parameters
-    ----------
-    path : Path
-    name : str
-        Name of the table in messages.
-    copy : file, optional
-        Temporary file to close together with the reader.
     """
 
-    def __init__(self, path: Path, name: str, copy: IO[bytes] | None = None) -> None:
-        self.path, self.name, self._copy = path, name, copy
-        self._checked = False
-        self._state = state_of(path)
+    _checked = False
+
+    def _read_columns(self) -> tuple[str, ...]:
+        """Read the header."""
         header = self._header()
-        check_header(name, header.fields)
         self._header_line = header.line
-        self.columns = tuple(header.fields)
+        return tuple(header.fields)
 
     # ------------------------------------------------------------ parsing with pyarrow
 
@@ -97,7 +84,7 @@ class CsvReader(TableReader):
                     self._refuse(numbers, f"column {shown(name)} holds a number that is not finite")
             for start in range(0, chunk.num_rows, size):
                 yield chunk.slice(start, size)
-        check_unchanged(self.path, self._state)
+        self.check_unchanged()
 
     def _chunks(self, numbers: Sequence[str], wanted: list[str]) -> Iterator[pa.RecordBatch]:
         types = {name: pa.string() for name in wanted} | {name: pa.float64() for name in numbers}
@@ -127,7 +114,7 @@ class CsvReader(TableReader):
 
     def _refuse(self, numbers: Sequence[str], words: str) -> None:
         """Raise for what pyarrow refuses; return if there only are no rows."""
-        check_unchanged(self.path, self._state)
+        self.check_unchanged()
         if self._find_fault(numbers):
             raise DataError(f"{self.name} cannot be read as CSV: {words.rstrip('.')}.")
 
@@ -255,11 +242,6 @@ class CsvReader(TableReader):
                 f"{self.name}, line {line}: the byte 0x{chunk[cause.start]:02x} is not UTF-8 text. "
                 f"Save the file as UTF-8."
             ) from cause
-
-    def close(self) -> None:
-        """Remove the temporary copy, if there is one."""
-        if self._copy is not None:
-            self._copy.close()
 
 
 def _fields(count: int) -> str:

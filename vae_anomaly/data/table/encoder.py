@@ -12,17 +12,14 @@ from numpy.typing import NDArray
 
 from vae_anomaly._types import Json, JsonObject, Symbol
 from vae_anomaly.data.base import (
-    ArrayTypes,
     DataParameters,
     Encoded,
     EncoderState,
     Outline,
     Records,
 )
-from vae_anomaly.data.scaling import ColumnScaler
-from vae_anomaly.data.settings import checked_outline
+from vae_anomaly.data.scaling import ColumnScaler, checked_outline
 from vae_anomaly.exceptions import DataError
-from vae_anomaly.stats.likelihoods import Block
 from vae_anomaly.stats.soft_clip import soft_clip
 
 __all__ = ["TableEncoder"]
@@ -65,8 +62,7 @@ class TableEncoder:
     @cached_property
     def outline(self) -> Outline:
         """Sizes: an input and a target for each column that varies."""
-        n = len(self.explained)
-        return Outline(len(self.scaler.center), n, (Block(self.likelihood, n),))
+        return self.scaler.outline(self.likelihood)
 
     @cached_property
     def explained(self) -> NDArray[np.intp]:
@@ -116,11 +112,6 @@ class TableEncoder:
     def outline_of(cls, settings: Mapping[str, Json]) -> Outline:
         """Check settings from a file, and return their outline; see `Encoder`."""
         return checked_outline(settings, {"names"})
-
-    @classmethod
-    def array_types(cls, settings: Mapping[str, Json]) -> ArrayTypes:
-        """Return the types and shapes of the arrays that go with settings."""
-        return ColumnScaler.array_types(settings["n_features"])
 
     @classmethod
     def from_state(cls, state: EncoderState) -> TableEncoder:

@@ -17,9 +17,7 @@ from vae_anomaly.data.base import (
     Records,
     Source,
 )
-from vae_anomaly.data.registry import check_modality
 from vae_anomaly.data.table.encoder import TableEncoder
-from vae_anomaly.exceptions import DataError
 
 __all__ = ["MODALITY", "Tables"]
 
@@ -83,13 +81,7 @@ class Tables(Modality):
         from vae_anomaly.data.table.files import open_table
         from vae_anomaly.data.table.source import open_source
 
-        reader = open_table(path)
-        try:
-            check_modality(reader.name, self, encoder)
-        except DataError:
-            reader.close()
-            raise
-        return open_source(reader, cast("TableEncoder | None", encoder), **options)
+        return open_source(open_table(path), cast("TableEncoder | None", encoder), **options)
 
     def accepts_array(self, X: Records) -> bool:
         """Return whether an array-like has rows and columns."""

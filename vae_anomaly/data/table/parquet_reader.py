@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -15,11 +13,8 @@ from vae_anomaly._text import shown
 from vae_anomaly.data.table.reader import (
     CellError,
     TableReader,
-    check_header,
-    check_unchanged,
     openable,
     rows_of_batch,
-    state_of,
 )
 from vae_anomaly.exceptions import DataError
 
@@ -34,24 +29,14 @@ class ParquetReader(TableReader):
 
     Whole numbers, floats, decimals and booleans (as 0 and 1) are numbers;
     everything else, dates included, is not.
-
-    Parameters
-    ----------
-    path : Path
-    name : str
-        Name of the table in messages.
-    copy : file, optional
-        Temporary file to close together with the reader.
     """
 
-    def __init__(self, path: Path, name: str, copy: IO[bytes] | None = None) -> None:
-        self.path, self.name, self._copy = path, name, copy
-        self._state = state_of(path)
+    def _read_columns(self) -> tuple[str, ...]:
+        """Read the schema."""
         with self._file() as file:
             schema, self.rows = file.schema_arrow, file.metadata.num_rows
-        self.columns = tuple(schema.names)
-        check_header(name, self.columns)
         self._types = dict(zip(schema.names, schema.types, strict=True))
+        return tuple(schema.names)
 
     def _file(self) -> pq.ParquetFile:
         try:
@@ -69,7 +54,7 @@ class ParquetReader(TableReader):
     def _unsound(self, cause: Exception) -> Exception:
         if isinstance(cause, OSError) and cause.errno is not None:  # the disk failed
             return OSError(cause.errno, cause.strerror, str(self.path))
-        check_unchanged(self.path, self._state)
+        self.check_unchanged()
         words = str(cause).splitlines()[0].rstrip(".")
         return DataError(f"{self.name} is not a sound Parquet file: {words}. Write it again.")
 
@@ -102,7 +87,7 @@ class ParquetReader(TableReader):
                 arrays += [batch.column(name) for name in keep]
                 rows += batch.num_rows
                 yield pa.RecordBatch.from_arrays(arrays, names=wanted)
-        check_unchanged(self.path, self._state)
+        self.check_unchanged()
 
     def _next(self, parts: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
         try:
@@ -124,11 +109,6 @@ class ParquetReader(TableReader):
                 value = value.item()
             raise CellError(f"{self.name}, row {rows_before + i + 1}", name, value)
         return floats
-
-    def close(self) -> None:
-        """Remove the temporary copy, if there is one."""
-        if self._copy is not None:
-            self._copy.close()
 
 
 def _decoded(dtype: pa.DataType) -> pa.DataType:

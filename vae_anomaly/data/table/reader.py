@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -23,12 +23,9 @@ from vae_anomaly.exceptions import DataError
 __all__ = [
     "CellError",
     "TableReader",
-    "check_header",
-    "check_unchanged",
     "matrix_of",
     "openable",
     "rows_of_batch",
-    "state_of",
 ]
 
 
@@ -64,19 +61,34 @@ class CellError(DataError):
 class TableReader(ABC):
     """A table in a file, readable in batches as often as needed.
 
-    Attributes
+    Parameters
     ----------
+    path : Path
     name : str
         Name of the table in messages.
+    copy : file, optional
+        Temporary file to close together with the reader.
+
+    Attributes
+    ----------
     columns : tuple of str
         Distinct names of the columns.
     rows : int or None
         Number of rows, if it is known without reading them.
     """
 
-    name: str
     columns: tuple[str, ...]
     rows: int | None = None
+
+    def __init__(self, path: Path, name: str, copy: IO[bytes] | None = None) -> None:
+        self.path, self.name, self._copy = path, name, copy
+        self._state = _state_of(path)
+        self.columns = self._read_columns()
+        _check_header(name, self.columns)
+
+    @abstractmethod
+    def _read_columns(self) -> tuple[str, ...]:
+        """Read the names of the columns, and what else the file says before its rows."""
 
     @abstractmethod
     def batches(self, numbers: Sequence[str], keep: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
@@ -120,8 +132,21 @@ class TableReader(ABC):
         """
         return sum(batch.num_rows for batch in self.batches(numbers, keep))
 
-    def close(self) -> None:  # noqa: B027 - most readers hold no file
-        """Close files that the reader opened."""
+    def check_unchanged(self) -> None:
+        """Raise if the file changed since it was opened.
+
+        Raises
+        ------
+        OSError
+        """
+        if _state_of(self.path) != self._state:
+            words = "it changed while it was read. Make a copy that nobody writes to, and read that"
+            raise OSError(errno.ESTALE, words, str(self.path))
+
+    def close(self) -> None:
+        """Remove the temporary copy, if there is one."""
+        if self._copy is not None:
+            self._copy.close()
 
     def __enter__(self) -> Self:
         return self
@@ -135,7 +160,7 @@ class TableReader(ABC):
         self.close()
 
 
-def check_header(name: str, columns: Sequence[str]) -> None:
+def _check_header(name: str, columns: Sequence[str]) -> None:
     """Raise if a table has no columns, or two of one name.
 
     Raises
@@ -152,22 +177,10 @@ def check_header(name: str, columns: Sequence[str]) -> None:
         )
 
 
-def state_of(path: Path) -> tuple[int, int]:
+def _state_of(path: Path) -> tuple[int, int]:
     """Return the size and the time of the last change of a file."""
     status = os.stat(str(path))  # noqa: PTH116 - errors then have the name as text
     return status.st_size, status.st_mtime_ns
-
-
-def check_unchanged(path: Path, before: tuple[int, int]) -> None:
-    """Raise if a file changed while it was read.
-
-    Raises
-    ------
-    OSError
-    """
-    if state_of(path) != before:
-        words = "it changed while it was read. Make a copy that nobody writes to, and read that"
-        raise OSError(errno.ESTALE, words, str(path))
 
 
 def openable(path: Path) -> str | pa.PythonFile:
