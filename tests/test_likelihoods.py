@@ -183,7 +183,7 @@ def test_values_drawn_beyond_the_clip_threshold_lie_on_the_lattice_as_well() -> 
     assert on.max() > 2.5  # the clip threshold is 8 deviations
 
 
-@pytest.mark.parametrize("name", LIKELIHOODS)
+@pytest.mark.parametrize("name", sorted(set(LIKELIHOODS) - {"categorical"}))
 def test_samples_have_the_residual_scale(name: str) -> None:
     likelihood = LIKELIHOODS[name]()
     outputs = [np.tile([0.1, 0.5, 0.8], (100_000, 1))]

@@ -33,6 +33,7 @@ from vae_anomaly.data.base import (
     EncoderState,
     Modality,
     Outline,
+    Schema,
     Source,
 )
 from vae_anomaly.data.registry import MODALITIES, modality_of, modality_of_array
@@ -286,6 +287,12 @@ class CodeModality(Modality):
             and all(isinstance(one, str) for one in X)
         )
 
+    may_miss = False
+
+    def schema(self, X: Records) -> Schema:
+        """Return this modality: nothing has to be found out."""
+        return self
+
     def matrix(self, X: Records) -> Records:
         """Return strings as code points."""
         lengths = sorted({len(one) for one in X})
@@ -297,7 +304,11 @@ class CodeModality(Modality):
         return code_points(X)
 
     def fit(
-        self, records: Array, X: Records, names: Sequence[str] | None, parameters: DataParameters
+        self,
+        records: Array,
+        schema: Schema,
+        names: Sequence[str] | None,
+        parameters: DataParameters,
     ) -> Encoder:
         """Fit the encoder to code points."""
         return CodeEncoder.of(records)

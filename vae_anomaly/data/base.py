@@ -1,7 +1,7 @@
 """Contracts for modalities: a modality opens sources and fits encoders.
 
 Records are an array with one record along the first axis: what a source yields, what
-`Encoder.matrix` and `Modality.matrix` make of the array-like data of a user, and what
+`Encoder.matrix` and `Schema.matrix` make of the array-like data of a user, and what
 `Encoder.encode` takes. Methods with a default need no definition in a subclass.
 
 ::
@@ -41,6 +41,7 @@ __all__ = [
     "Modality",
     "Outline",
     "Records",
+    "Schema",
     "Source",
 ]
 
@@ -210,6 +211,7 @@ class Outline(NamedTuple):
     blocks: tuple[Block, ...]
     arrays: ArrayTypes  # in `EncoderState`
     grid: tuple[int, int, int] | None = None
+    has_masks: bool = False  # the last inputs say which explained features are observed
 
     @property
     def n_targets(self) -> int:
@@ -231,9 +233,12 @@ class Encoder(Protocol):
     ----------
     modality : str
         Name in the registry.
+    may_miss : bool
+        Whether the matrix may hold NaN.
     """
 
     modality: ClassVar[str]
+    may_miss: ClassVar[bool] = False
 
     @property
     def names(self) -> tuple[str, ...] | None:
@@ -329,6 +334,17 @@ class DataParameters(Protocol):
     shift: float | None
 
 
+class Schema(Protocol):
+    """What array-like data are, before anything is learned from them."""
+
+    @property
+    def may_miss(self) -> bool:
+        """Whether the matrix may hold NaN."""
+
+    def matrix(self, X: Records) -> Records:
+        """Return data as a matrix of numbers, one record a row."""
+
+
 class Modality(Protocol):
     """A type of data. Stateless; the registry knows it by name.
 
@@ -395,30 +411,25 @@ class Modality(Protocol):
     def accepts_array(self, X: Records) -> bool:
         """Return whether an array-like in memory is of this modality."""
 
-    def matrix(self, X: Records) -> Records:
-        """Return array-like data as a matrix, one record a row, for scikit-learn to validate."""
+    def schema(self, X: Records) -> Schema:
+        """Return the schema of array-like training data."""
 
     def fit(
-        self, records: Array, X: Records, names: Sequence[str] | None, parameters: DataParameters
+        self,
+        records: Array,
+        schema: Schema,
+        names: Sequence[str] | None,
+        parameters: DataParameters,
     ) -> Encoder:
         """Fit the encoder to training records.
 
-        Parameters
-        ----------
-        records : ndarray of shape (n, n_columns)
-            Rows of the validated matrix of X.
-        X : array-like
-            All data as given, for shapes and types.
-        names : sequence of str or None
-            Names of the columns of the matrix, if it has any.
-        parameters : DataParameters
+        `records` are rows of the matrix, (n, n_columns), `schema` is that of all data, and
+        `names` are those of the columns, if they have any.
 
         Raises
         ------
-        ParameterError
-            If parameters do not fit the data.
-        DataError
-            If the data do not fit the parameters.
+        ParameterError, DataError
+            If parameters and data do not fit each other.
         """
 
     def augmented(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["MISSING", "NUMBER", "is_number"]
+__all__ = ["MISSING", "NUMBER", "WEAKLY_MISSING", "is_number"]
 
-MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A", "-")
-"""Cells that stand for a missing value. They do not make a column one of text."""
+MISSING = frozenset({"", "?", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "<NA>"})
+"""Cells that stand for a missing value in any column."""
+
+WEAKLY_MISSING = frozenset({"None", "none", "unknown", "Unknown", "-", "."})
+"""Cells that stand for a missing value where all other cells of the column are numbers."""
 
 
 # Numbers for pyarrow as well. Python's float() also accepts "1_000".

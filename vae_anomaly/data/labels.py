@@ -78,7 +78,7 @@ def anomalous(
 def _label_text(value: object) -> str:
     """Return the text of a label; 0, 0.0 and "0" are one label."""
     text = "" if value is None else str(value).strip()
-    if text in MISSING:
+    if text in MISSING or text in ("None", "-"):
         return ""
     if is_number(text) and float(text).is_integer():
         return str(int(float(text)))

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from vae_anomaly._types import Json, JsonObject, Symbol
 from vae_anomaly.data.base import ArrayTypes, Encoded, Outline
-from vae_anomaly.stats.likelihoods import LIKELIHOODS, Block
+from vae_anomaly.names import LIKELIHOODS
+from vae_anomaly.stats.likelihoods import Block
 from vae_anomaly.stats.soft_clip import (
     CLIP_THRESHOLD,
     MAX_MAGNITUDE,
@@ -24,7 +25,7 @@ from vae_anomaly.stats.soft_clip import (
     soft_clip_with_jacobian,
 )
 
-__all__ = ["ColumnScaler", "checked_outline"]
+__all__ = ["ColumnScaler", "check_keys", "check_likelihood", "check_names", "checked_outline"]
 
 Array = NDArray[np.float64]
 
@@ -100,6 +101,15 @@ class ColumnScaler:
             low=low,
             high=high,
         )
+
+    @classmethod
+    def from_columns(cls, columns: Sequence[Array]) -> ColumnScaler:
+        """Measure columns of different lengths; one without values is constant."""
+        ones = [
+            cls.from_rows(one.reshape(-1, 1) if len(one) else np.zeros((1, 1))) for one in columns
+        ]
+        parts = [[getattr(one, field.name) for one in ones] for field in fields(cls)]
+        return cls(*(np.concatenate([*part, np.empty(0)]) for part in parts))
 
     @classmethod
     def from_channels(cls, rows: Array, channels: int) -> ColumnScaler:
@@ -254,21 +264,31 @@ def checked_outline(settings: Mapping[str, Json], further: set[str]) -> Outline:
     ValueError
         If they are not sound.
     """
-    if set(settings) != COMMON | further:
-        raise ValueError("the settings of its encoder are not those of its modality")
-    if not isinstance(settings["likelihood"], str) or settings["likelihood"] not in LIKELIHOODS:
-        raise ValueError(f"likelihood must be one of {', '.join(LIKELIHOODS)}")
+    check_keys(settings, further)
+    check_likelihood(settings["likelihood"])
     for key in ("n_features", "n_inputs"):
         if type(settings[key]) is not int or settings[key] < 1:
             raise ValueError(f"{key} must be an int >= 1")
     if settings["n_inputs"] > settings["n_features"]:
         raise ValueError("more columns vary than there are")
     if settings.get("names") is not None:
-        _check_names(settings["names"], settings["n_features"])
+        check_names(settings["names"], settings["n_features"])
     return _outline(settings["n_features"], settings["n_inputs"], settings["likelihood"])
 
 
-def _check_names(names: Json, n: int) -> None:
+def check_keys(settings: Mapping[str, Json], further: set[str]) -> None:
+    """Check that settings have the keys of all encoders, and some further ones."""
+    if set(settings) != COMMON | further:
+        raise ValueError("the settings of its encoder are not those of its modality")
+
+
+def check_likelihood(name: Json) -> None:
+    """Check that a name is that of a likelihood that users may choose."""
+    if not isinstance(name, str) or name not in LIKELIHOODS:
+        raise ValueError(f"likelihood must be one of {', '.join(LIKELIHOODS)}")
+
+
+def check_names(names: Json, n: int) -> None:
     """Check that names are n different texts."""
     if not isinstance(names, list) or len(names) != n or not all(map(_is_text, names)):
         raise ValueError(f"names must be {n} texts")

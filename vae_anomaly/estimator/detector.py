@@ -14,7 +14,7 @@ from sklearn.base import (
     OutlierMixin,
     TransformerMixin,
 )
-from sklearn.utils import check_random_state
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vae_anomaly._parameters import check_parameters
@@ -327,14 +327,20 @@ class VAEDetector(
         # An earlier model belongs to the columns that it was fitted on.
         self.__dict__.pop("model_", None)
         data = modality_of_array(X)
+        schema = data.schema(X)
         matrix = validate_data(
-            self, data.matrix(X), dtype=np.float64, order="C", ensure_min_samples=2
+            self,
+            schema.matrix(X),
+            dtype=np.float64,
+            order="C",
+            ensure_min_samples=2,
+            ensure_all_finite="allow-nan" if schema.may_miss else True,
         )
         names = getattr(self, "feature_names_in_", None)
         shape = getattr(X, "shape", matrix.shape)
         checkpointer = checkpointer_for(self, matrix, shape)
         rng = check_random_state(self.random_state)
-        model = fit_model(data, TrainingRecords(matrix, X, names), self, rng, checkpointer)
+        model = fit_model(data, TrainingRecords(matrix, schema, names), self, rng, checkpointer)
         self.model_ = model
         if checkpointer is not None:
             checkpointer.done()
@@ -381,6 +387,11 @@ class VAEDetector(
         codes = self.model_.codes(records)
         return codes.reshape(len(codes), -1)
 
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
 
@@ -391,5 +402,12 @@ class VAEDetector(
     def _records(self, X: ArrayLike) -> Array:
         """Validate data for the fitted model: (n_samples, n_features)."""
         check_is_fitted(self)
-        matrix = self.model_.encoder.matrix(X)
-        return validate_data(self, matrix, dtype=np.float64, order="C", reset=False)
+        encoder = self.model_.encoder
+        return validate_data(
+            self,
+            encoder.matrix(X),
+            dtype=np.float64,
+            order="C",
+            ensure_all_finite="allow-nan" if encoder.may_miss else True,
+            reset=False,
+        )

@@ -40,6 +40,9 @@ MAX_BATCH_CELLS = 2**22
 CHUNK_CELLS = 2**20
 """Numbers in the records of a chunk, the unit of parallel work."""
 
+HIDDEN_GROUPS = 8
+"""Groups of features that are hidden in turn, to predict each from the others."""
+
 CUSTOM_BREADTH = 8
 """Assumed width of the widest layer of a custom network, as a multiple of its inputs."""
 
@@ -159,6 +162,34 @@ class Network:
 
         self._over_batches(work, z.astype(np.float32))
         return decoded
+
+    def predict_features(self, x: Array) -> Array:
+        """Return the expected targets of each feature given the others, see `predicted`."""
+        predicted = np.empty((len(x), self.spec.n_targets))
+
+        def work(part: slice, batch: list[AnyArray]) -> None:
+            predicted[part] = self.predicted(batch[0])[: part.stop - part.start]
+
+        self._over_batches(work, x.astype(np.float32))
+        return predicted
+
+    def predicted(self, x: Weights) -> Array:
+        """Return the expected targets of each feature of a batch given the others: (n, n_targets).
+
+        Features are hidden in `HIDDEN_GROUPS` groups, one after the other, so that the number
+        of passes does not depend on that of features.
+        """
+        spec, of_input = self.spec, self.spec.feature_of_input
+        of_target = spec.joint.feature_of_target
+        order = np.random.RandomState(0).permutation(spec.n_features)
+        targets = np.empty((len(x), spec.n_targets))
+        for group in range(min(HIDDEN_GROUPS, spec.n_features)):
+            hidden = np.zeros(spec.n_features, dtype=bool)
+            hidden[order[group::HIDDEN_GROUPS]] = True
+            codes = self.engine.encode(x * ~hidden[of_input])
+            expected = self.expected(self.engine.decode(codes.mean))
+            targets[:, hidden[of_target]] = expected[:, hidden[of_target]]
+        return targets
 
     def sample(
         self, n: int, rng: np.random.RandomState, components: Weights | None = None

@@ -172,6 +172,7 @@ onnx_ops = SimpleNamespace(
     lgamma=numpy_ops.lgamma,
     log=np.log,
     log1p=lambda x: (x + 1.0).apply("Log"),
+    logsumexp=lambda x: x.apply("ReduceLogSumExp", axes=[-1], keepdims=1),
     logaddexp=_logaddexp,
     sigmoid=lambda x: x.apply("Sigmoid") if isinstance(x, Symbol) else numpy_ops.sigmoid(x),
     square=lambda x: x * x,

@@ -9,8 +9,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._types import Architecture, Json, JsonObject, Records
-from vae_anomaly.data.base import DataParameters, Encoded, Encoder, Modality
+from vae_anomaly._types import Architecture, Json, JsonObject
+from vae_anomaly.data.base import DataParameters, Encoded, Encoder, Modality, Schema
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.calibration import Calibration
@@ -21,7 +21,7 @@ from vae_anomaly.model.parameters import (
     network_spec,
     scoring_noise,
 )
-from vae_anomaly.model.reference import EncodedRows, Reference
+from vae_anomaly.model.reference import EncodedRows, Reference, conditional_scale
 from vae_anomaly.model.terms import elbo_contributions
 from vae_anomaly.networks.custom import CustomNetworks
 from vae_anomaly.networks.spec import NetworkSpec
@@ -73,7 +73,7 @@ class TrainingRecords(NamedTuple):
     """Records to fit a model to."""
 
     matrix: Array  # validated, (n, n_columns)
-    given: Records  # as it came, for shapes and types
+    schema: Schema
     names: Sequence[str] | None  # of the columns
 
 
@@ -105,10 +105,11 @@ def fit_model(
             f"Expected at least 2 rows to learn from, got {len(learned)}; {len(calibration)} "
             f"of {len(matrix)} calibrates. Bring more rows."
         )
-    encoder = modality.fit(learned, records.given, records.names, parameters)
+    encoder = modality.fit(learned, records.schema, records.names, parameters)
     spec = _spec(encoder, parameters, modality.defaults.latent_dim, len(learned))
     versions = modality.augmented(encoder, learned, parameters)
-    data = InMemoryData.of(versions, spec.joint, encoder.explained)
+    hidden = spec.feature_of_input if spec.has_masks else None
+    data = InMemoryData.of(versions, spec.joint, encoder.explained, hidden)
     network, history = _train(spec, data, parameters, rng, checkpointer)
     noise = scoring_noise(spec, parameters.n_draws, rng)
 
@@ -208,14 +209,18 @@ def _prior_and_reference(
         codes = np.stack([rows.mean, rows.log_variance], axis=1)
         prior = as_components(*subsample(codes, MAX_COMPONENTS, rng).swapaxes(0, 1))
         parts = replace(parts, prior=prior)
+    unit = parts.network.residual_scale(all_rows.expected, rows.residual)
+    if parts.network.spec.has_masks:
+        unit = conditional_scale(parts.network.spec.joint, rows.residual, encoded.targets)
     reference = Reference.fit(
         rows,
         calibration,
-        parts.network.residual_scale(all_rows.expected, rows.residual),
+        unit,
         elbo_contributions(parts, encoded.only(clean)).mean(axis=0),
         parameters.beta,
         rng,
         n_skipped_neighbors=0 if contamination is None else N_SKIPPED_NEIGHBORS,
+        uses_codes=not parts.network.spec.has_masks,
     )
     return all_rows, parts.prior, reference
 

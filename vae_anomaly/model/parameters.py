@@ -12,10 +12,9 @@ from vae_anomaly._parameters import Rule, integer, number, one_of, optional, uni
 from vae_anomaly._types import Architecture
 from vae_anomaly.data.base import Outline
 from vae_anomaly.exceptions import ParameterError
-from vae_anomaly.names import ARCHITECTURES, OPTIMIZERS, PRIORS
+from vae_anomaly.names import ARCHITECTURES, LIKELIHOODS, OPTIMIZERS, PRIORS
 from vae_anomaly.networks.custom import CustomNetworks, is_pair
 from vae_anomaly.networks.spec import NetworkSpec
-from vae_anomaly.stats.likelihoods import LIKELIHOODS
 from vae_anomaly.stats.scores import SCORES
 
 __all__ = [
@@ -41,7 +40,7 @@ RULES = {
     "hidden_units": optional(units()),
     "smoothing": optional(number(0, np.inf, "[)")),
     "shift": optional(number(0, np.inf, "[)")),
-    "likelihood": one_of(tuple(LIKELIHOODS)),
+    "likelihood": one_of(LIKELIHOODS),
     "variance": optional(number(1e-30, np.inf, "[)")),
     "prior": one_of(PRIORS),
     "beta": number(0, np.inf, "[)"),
@@ -112,6 +111,7 @@ def network_spec(
         grid=grid if architecture in CONVOLUTIONAL else None,
         batch_norm=architecture == "conv_bn",
         custom=custom,
+        has_masks=outline.has_masks,
     )
     if custom is not None and not spec.n_inputs == spec.joint.n_targets == spec.joint.n_outputs:
         raise ParameterError(

@@ -12,14 +12,22 @@ from numpy.typing import NDArray
 from vae_anomaly._types import JsonObject
 from vae_anomaly.data.base import Encoded
 from vae_anomaly.inference.network import Network
+from vae_anomaly.stats.categorical import Categorical, unseen_probability
 from vae_anomaly.stats.densities import UNUSED_NATS, gaussian_kl, numpy_ops
 from vae_anomaly.stats.exemplars import Exemplars, max_exemplars
+from vae_anomaly.stats.likelihoods import JointLikelihood
 from vae_anomaly.stats.priors import subsample
 
-__all__ = ["UNIT_RANGE", "EncodedRows", "Reference"]
+__all__ = ["UNIT_RANGE", "EncodedRows", "Reference", "conditional_scale"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
+
+MIN_DEVIATION = 0.1
+"""Added to deviations of numbers from what is predicted, in standard deviations of the column."""
+
+CLIPPED_QUANTILE = 0.99
+"""Squared residuals above this quantile are clipped to it, to measure a unit."""
 
 UNIT_RANGE = (1e-15, 1e30)
 """Bounds of coordinate units, so that float32 holds the squares of coordinates."""
@@ -40,7 +48,10 @@ class EncodedRows(NamedTuple):
         if observed is not None:
             observed = observed[:, explained[network.spec.joint.feature_of_target]]
         mean, log_variance = network.encode(encoded.inputs)
-        expected = network.decode(mean)
+        if network.spec.has_masks:
+            expected = network.predict_features(encoded.inputs)
+        else:
+            expected = network.decode(mean)
         residual = encoded.targets - expected
         if observed is not None:
             residual = np.where(observed, residual, 0.0)
@@ -95,6 +106,8 @@ class Reference:
         beta: float,
         rng: np.random.RandomState,
         n_skipped_neighbors: int = 0,
+        *,
+        uses_codes: bool = True,
     ) -> Reference:
         """Summarise training rows.
 
@@ -113,6 +126,8 @@ class Reference:
             Source of the subsample that is kept.
         n_skipped_neighbors : int
             See `Exemplars`.
+        uses_codes : bool, default=True
+            Whether codes are coordinates as well.
         """
         from sklearn.covariance import LedoitWolf
 
@@ -120,6 +135,8 @@ class Reference:
         covariances = [LedoitWolf().fit(mean[:, j]) for j in range(members)]
         deviation = np.exp(0.5 * rows.log_variance).mean(axis=0)
         used = gaussian_kl(numpy_ops, mean, rows.log_variance).mean(axis=0) >= UNUSED_NATS
+        if not uses_codes:
+            used[:] = False
         code_unit = np.clip(deviation * np.sqrt(members / beta), *UNIT_RANGE) if beta > 0 else 0.0
         reference = cls(
             code_unit=np.where(used, code_unit, 0.0).astype(np.float32),
@@ -176,3 +193,32 @@ class Reference:
         away = mean - self.code_center
         squares = np.einsum("nml,mlk,nmk->n", away, self.code_precision, away)
         return 0.5 * squares / mean.shape[1]
+
+
+def conditional_scale(joint: JointLikelihood, residual: Array, targets: Array) -> Array:
+    """Return the units of residuals of features that are predicted from the others: (n_targets,).
+
+    Of a number the root mean square over training rows, the largest hundredth clipped, plus
+    `MIN_DEVIATION`. Of a level the square root of a half, so that two rows of different levels
+    are 2 nats apart at most. The last indicator of a category stands for unseen levels: its
+    unit makes one cost minus the log of their probability.
+    """
+    units = []
+    blocks = zip(
+        joint.blocks,
+        joint.likelihoods,
+        joint.split(numpy_ops, residual),
+        joint.split(numpy_ops, targets),
+        strict=True,
+    )
+    for block, likelihood, left, given in blocks:
+        if isinstance(likelihood, Categorical):
+            unit = np.full(block.n_targets, np.sqrt(0.5))
+            unit[-1] = 1 / np.sqrt(-2 * np.log(unseen_probability(given[:, :-1].sum(axis=0))))
+            units.append(unit)
+            continue
+        for column in left.T:
+            seen = column[column != 0] ** 2  # 0 where it is not observed
+            clipped = np.minimum(seen, np.quantile(seen, CLIPPED_QUANTILE)) if len(seen) else seen
+            units.append(np.sqrt([clipped.mean() + MIN_DEVIATION**2 if len(seen) else 1.0]))
+    return np.concatenate(units)

@@ -90,7 +90,7 @@ def compute_terms(
     # Products with exemplars are NumPy's, for which wide batches are not more efficient.
     batches = model.network.batches(*arrays, draws=len(model.noise), wide="exemplar" not in needs)
     for part, (x, target, *observed) in batches:
-        batch = _Batch(model.network.engine.encode(x), target, observed[0] if observed else None)
+        batch = _Batch(x, model.network.engine.encode(x), target, observed[0] if observed else None)
         for name, computed in _batch_terms(model, batch, needs, n_left_out):
             values[name][part] = computed[: part.stop - part.start]
     return _terms(model, encoded, values)
@@ -106,6 +106,7 @@ def elbo_contributions(model: ScoringParts, encoded: Encoded) -> Array:
 class _Batch(NamedTuple):
     """A padded batch."""
 
+    x: Weights  # (n, n_inputs)
     codes: Codes
     target: Array  # (n, n_targets)
     observed: NDArray[np.bool_] | None  # (n, n_explained)
@@ -168,8 +169,11 @@ def _by_feature(model: ScoringParts, encoded: Encoded, explained: Array) -> Arra
 def _position(model: ScoringParts, batch: _Batch) -> tuple[Array, Array]:
     """Return codes (n, members, latent) and residuals (n, n_targets) of a batch."""
     network, codes = model.network, batch.codes
-    outputs = network.engine.decode(codes.mean)
-    residual = batch.target - network.spec.joint.mean(numpy_ops, outputs).mean(axis=0)
+    if network.spec.has_masks:
+        expected = network.predicted(batch.x)
+    else:
+        expected = network.expected(network.engine.decode(codes.mean))
+    residual = batch.target - expected
     mean = codes.mean.swapaxes(0, 1).astype(np.float64)
     if batch.observed is not None:
         seen = batch.observed[:, network.spec.joint.feature_of_target]

@@ -25,6 +25,7 @@ keras_ops = SimpleNamespace(
     log=ops.log,
     log1p=ops.log1p,
     logaddexp=ops.logaddexp,
+    logsumexp=lambda x: ops.logsumexp(x, axis=-1, keepdims=True),
     sigmoid=ops.sigmoid,
     softplus=ops.softplus,
     square=ops.square,

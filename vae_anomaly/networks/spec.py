@@ -101,6 +101,9 @@ class NetworkSpec:
         Whether the outputs of the inner convolutions are normalised.
     custom : CustomNetworks or None
         Custom networks, instead of all of these.
+    has_masks : bool
+        Whether inputs are the targets, and then for each feature whether it is observed. Such
+        networks learn with hidden features, to predict each from the others.
     """
 
     members: int
@@ -113,6 +116,12 @@ class NetworkSpec:
     grid: tuple[int, int, int] | None = None
     batch_norm: bool = False
     custom: CustomNetworks | None = None
+    has_masks: bool = False
+
+    @property
+    def feature_of_input(self) -> NDArray[np.intp]:
+        """Number of the feature that each input belongs to, where there are masks: (n_inputs,)."""
+        return np.concatenate([self.joint.feature_of_target, np.arange(self.n_features)])
 
     @property
     def outputs(self) -> int:

@@ -125,14 +125,18 @@ class VAE(keras.Model):
         return int(self.weights[0].shape[0])
 
     def initial_weights(
-        self, rng: np.random.RandomState, fixed: Mapping[str, AnyArray] | None = None
+        self,
+        rng: np.random.RandomState,
+        fixed: Mapping[str, AnyArray] | None = None,
+        outputs: AnyArray | None = None,
     ) -> NDArray[np.float32]:
         """Draw starting weights, (members, n_weights): Glorot uniform kernels.
 
         Parameters in `fixed`, from `JointLikelihood.estimate`, start there; all others at
         the value of their variable, to which nothing else is ever assigned: zero for
         biases, one for the factors of a normalisation, and that of a custom network for
-        its weights.
+        its weights. With `outputs`, from `JointLikelihood.starting_outputs`, the decoder's last
+        biases start there.
         Glorot and Bengio, "Understanding the difficulty of training deep
         feedforward neural networks", AISTATS 2010.
         """
@@ -143,6 +147,8 @@ class VAE(keras.Model):
                 window = np.prod(shape[1:-2])  # of a convolution
                 bound = np.sqrt(6.0 / (window * (shape[-2] + shape[-1])))
                 start = rng.uniform(-bound, bound, size=shape)
+            elif outputs is not None and variable is self.decoder.trainable_weights[-1]:
+                start = np.broadcast_to(outputs, shape)
             elif fixed is not None and variable.name in fixed:
                 start = np.broadcast_to(fixed[variable.name], shape)
             else:

@@ -51,6 +51,11 @@ def _sigmoid(x: Tensor) -> Tensor:
     return expit(x)
 
 
+def _logsumexp(x: Tensor) -> Tensor:
+    peak = x.max(axis=-1, keepdims=True)
+    return peak + np.log(np.exp(x - peak).sum(axis=-1, keepdims=True))
+
+
 numpy_ops = SimpleNamespace(
     concatenate=lambda parts: np.concatenate(parts, axis=-1),
     exp=np.exp,
@@ -60,6 +65,7 @@ numpy_ops = SimpleNamespace(
     log1p=np.log1p,
     square=np.square,
     logaddexp=np.logaddexp,
+    logsumexp=_logsumexp,
     sigmoid=_sigmoid,
     softplus=lambda x: np.logaddexp(0.0, x),
     take=lambda x, start, stop, step=1: x[..., start:stop:step],

@@ -9,7 +9,6 @@ follow `torch.distributions` and NumPyro.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._types import Ops, Tensor
+from vae_anomaly.stats.categorical import Categorical
 from vae_anomaly.stats.densities import (
     MIN_VARIANCE,
     bernoulli_log_density,
@@ -27,12 +27,14 @@ from vae_anomaly.stats.densities import (
     student_t_log_density,
 )
 from vae_anomaly.stats.lattice import lattice_of
+from vae_anomaly.stats.likelihood import Likelihood, Outputs, Parameters
 from vae_anomaly.stats.soft_clip import inverse_soft_clip, soft_clip
 
 __all__ = [
     "LIKELIHOODS",
     "Bernoulli",
     "Block",
+    "Categorical",
     "DiscretizedLogistic",
     "Gaussian",
     "HeteroscedasticGaussian",
@@ -42,8 +44,6 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-Parameters = Mapping[str, Tensor]
-Outputs = Sequence[Tensor]
 
 MIN_BERNOULLI_VARIANCE = 1e-4
 """Floor of the variance of a Bernoulli target, as of learned variances."""
@@ -76,62 +76,6 @@ class Block(NamedTuple):
     def n_targets(self) -> int:
         """Number of targets."""
         return self.n_features * self.width
-
-
-class Likelihood(ABC):
-    """Distribution of independent features.
-
-    Attributes
-    ----------
-    variance : float or None
-        Fixed variance, for likelihoods that have one.
-    learned_parameters : dict of str to float
-        Names and starting values of learned parameters, one number for each member and
-        target.
-    fixed_parameters : tuple of str
-        Names of parameters that `estimate` computes before training.
-    n_outputs : int
-        Outputs of the decoder for each target.
-    """
-
-    learned_parameters: Mapping[str, float] = {}
-    fixed_parameters: tuple[str, ...] = ()
-    n_outputs = 1
-
-    def __init__(self, variance: float | None = None) -> None:
-        self.variance = variance
-
-    def estimate(self, targets: Array) -> dict[str, Array]:
-        """Compute the fixed parameters from targets, (n, targets): (targets,) each."""
-        return {}
-
-    def parts(self, ops: Ops, outputs: Tensor) -> Outputs:
-        """Split outputs of the decoder, (..., outputs), by meaning: (..., targets) each.
-
-        The outputs of a target are adjacent, as channels of a pixel are.
-        """
-        n = self.n_outputs
-        return (outputs,) if n == 1 else tuple(ops.take(outputs, i, None, n) for i in range(n))
-
-    @abstractmethod
-    def log_prob(self, ops: Ops, x: Tensor, outputs: Outputs, parameters: Parameters) -> Tensor:
-        """Log p(x|z) of every target: (..., targets)."""
-
-    def mean(self, ops: Ops, outputs: Outputs) -> Tensor:
-        """Return the expected targets."""
-        return outputs[0]
-
-    @abstractmethod
-    def sample(self, rng: np.random.RandomState, outputs: Outputs, parameters: Parameters) -> Array:
-        """Draw targets for outputs of the decoder, and parameters of the same shape."""
-
-    @abstractmethod
-    def residual_scale(self, means: Array, residual: Array, parameters: Parameters) -> Array:
-        """Return standard deviations, averaged over members or rows: (targets,).
-
-        Takes expected targets and residuals, (n, targets), and parameters, (members,
-        targets).
-        """
 
 
 class Gaussian(Likelihood):
@@ -307,7 +251,9 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
     "student_t": StudentT,
     "discretized_logistic": DiscretizedLogistic,
     "bernoulli": Bernoulli,
+    "categorical": Categorical,
 }
+"""By name. "categorical" is for categories alone: users do not choose it."""
 
 
 class JointLikelihood:
@@ -347,6 +293,20 @@ class JointLikelihood:
             self.learned |= named
             fixed = (f"likelihood_{i}.{name}" for name in likelihood.fixed_parameters)
             self.parameter_sizes |= dict.fromkeys((*named, *fixed), one.n_targets)
+
+    def starting_outputs(self, targets: Array) -> Array | None:
+        """Return outputs of the decoder to start from, (n_outputs,); None for zeros."""
+        parts = self.split(numpy_ops, targets)
+        starts = [one.starting_outputs(x) for one, x in zip(self.likelihoods, parts, strict=True)]
+        if all(start is None for start in starts):
+            return None
+        sizes = [x.shape[1] * one.n_outputs for one, x in zip(self.likelihoods, parts, strict=True)]
+        return np.concatenate(
+            [
+                np.zeros(size) if start is None else start
+                for start, size in zip(starts, sizes, strict=True)
+            ]
+        )
 
     def estimate(self, targets: Array) -> dict[str, Array]:
         """Compute the fixed parameters from targets, (n, n_targets)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice, repeat
+from itertools import count, islice, repeat
 from typing import NamedTuple, Protocol, Self
 
 import numpy as np
@@ -28,6 +28,13 @@ Values = NDArray[np.float32]
 VALIDATION_SHARE = 0.1
 MAX_VALIDATION_ROWS = 2000
 """Validation rows of a member, for early stopping; the other members train on them."""
+
+
+COMPLETE_SHARE = 0.25
+"""Share of training rows that the encoder network sees completely, where features are hidden."""
+
+MAX_HIDDEN_SHARE = 0.5
+"""Greatest expected share of hidden features in the other rows."""
 
 
 def validation_size(n: int) -> int:
@@ -67,6 +74,10 @@ class TrainingData(Protocol):
     def fixed_parameters(self) -> Mapping[str, NDArray[np.float64]]:
         """Parameters that `JointLikelihood.estimate` found in the rows."""
 
+    @property
+    def starting_outputs(self) -> NDArray[np.float64] | None:
+        """Outputs that `JointLikelihood.starting_outputs` found in the rows."""
+
     def stream(
         self, members: int, batch_size: int, steps: int, rng: np.random.RandomState
     ) -> BatchStream:
@@ -81,10 +92,16 @@ class InMemoryData(NamedTuple):
     versions: int = 1  # of each row: i, i + n, i + 2 n and so on are versions of one row
     fixed_parameters: Mapping[str, NDArray[np.float64]] = {}
     observed: Values | None = None  # (versions n, features), 1 or 0; None where all are
+    starting_outputs: NDArray[np.float64] | None = None
+    feature_of_input: Rows | None = None  # features are hidden at random if it is given
 
     @classmethod
     def of(
-        cls, versions: Iterable[Encoded], joint: JointLikelihood, explained: Rows | None = None
+        cls,
+        versions: Iterable[Encoded],
+        joint: JointLikelihood,
+        explained: Rows | None = None,
+        feature_of_input: Rows | None = None,
     ) -> Self:
         """Take versions of the same encoded records.
 
@@ -94,14 +111,19 @@ class InMemoryData(NamedTuple):
         joint : JointLikelihood
         explained : ndarray of int, optional
             Features of the targets, where records have features that are not observed.
+        feature_of_input : ndarray of int, optional
+            Among the explained ones. Features are then hidden at random from the encoder
+            network, which learns to predict them from the others: targets stay.
         """
         inputs: list[Values] = []
         targets: list[Values] = []
         observed: list[Values] = []
         fixed: Mapping[str, NDArray[np.float64]] | None = None
+        outputs = None
         for encoded in versions:
             if fixed is None:
                 fixed = joint.estimate(encoded.targets)
+                outputs = joint.starting_outputs(encoded.targets)
             inputs.append(encoded.inputs.astype(np.float32))
             if encoded.observed is not None:
                 seen = encoded.observed if explained is None else encoded.observed[:, explained]
@@ -112,7 +134,7 @@ class InMemoryData(NamedTuple):
         same = targets[0] is inputs[0]
         target = x if same else np.concatenate(targets)
         mask = np.concatenate(observed) if observed else None
-        return cls(x, target, len(inputs), fixed or {}, mask)
+        return cls(x, target, len(inputs), fixed or {}, mask, outputs, feature_of_input)
 
     def divide(self, members: int, rng: np.random.RandomState) -> tuple[Rows, Rows]:
         """Return the training and the k validation rows of each member: (members, ...) both.
@@ -132,15 +154,34 @@ class InMemoryData(NamedTuple):
         learned, validation = self.divide(members, rng)
         numbers = shuffled_batches(learned, batch_size, rng)
         # Fewer than ten rows leave none for validation, but a loss is needed.
-        held_out = self._taken(validation if validation.size else learned)
-        batches = (self._taken(np.stack([*islice(numbers, steps)])) for _ in repeat(None))
-        skipped = (deque(islice(numbers, steps), maxlen=0) for _ in repeat(None))
+        seed = 0 if self.feature_of_input is None else int(rng.randint(2**31 - 1))
+        calls = count(1)
+        held_out = self._taken(validation if validation.size else learned, [seed, 0])
+        batches = (
+            self._taken(np.stack([*islice(numbers, steps)]), [seed, next(calls)])
+            for _ in repeat(None)
+        )
+        skipped = (deque(islice(numbers, steps), maxlen=next(calls) and 0) for _ in repeat(None))
         return BatchStream(held_out, validation.size > 0, batches, skipped)
 
-    def _taken(self, rows: NDArray[np.integer]) -> Batch:
+    def _taken(self, rows: NDArray[np.integer], seed: list[int]) -> Batch:
         x = self.x[rows]
+        if self.feature_of_input is not None:
+            shown = shown_features(rows.shape, int(self.feature_of_input.max()) + 1, seed)
+            x = x * shown[..., self.feature_of_input]
         observed = None if self.observed is None else self.observed[rows]
         return Batch(x, x if self.target is self.x else self.target[rows], observed)
+
+
+def shown_features(shape: tuple[int, ...], n_features: int, seed: list[int]) -> NDArray[np.bool_]:
+    """Draw which features of rows the encoder network sees: (*shape, n_features).
+
+    A quarter of the rows is complete; of each other one the share of hidden features is
+    expected to be a number from U(0, `MAX_HIDDEN_SHARE`).
+    """
+    rng = np.random.default_rng(seed)
+    share = rng.uniform(0.0, MAX_HIDDEN_SHARE, size=shape) * (rng.random(shape) >= COMPLETE_SHARE)
+    return rng.random((*shape, n_features), dtype=np.float32) >= share[..., None]
 
 
 def shuffled_batches(

@@ -237,7 +237,8 @@ class Training:
         self._held_out_loss = compiled_held_out_loss(
             spec, trimmed=trimmed, masked=rows.observed is not None
         )
-        self.weights = tf.constant(build_vae(spec).initial_weights(rng, rows.fixed_parameters))
+        start = build_vae(spec).initial_weights(rng, rows.fixed_parameters, rows.starting_outputs)
+        self.weights = tf.constant(start)
         self._seed = int(rng.randint(2**31 - 1))
         self._bits = np.random.SFC64(self._seed)
         self._draws = np.random.Generator(self._bits)  # ten times as fast as a RandomState

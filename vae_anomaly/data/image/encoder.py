@@ -20,6 +20,7 @@ from vae_anomaly.data.base import (
     Records,
 )
 from vae_anomaly.data.image.pixels import (
+    ImageSchema,
     ImageShape,
     as_images,
     as_rows,
@@ -102,6 +103,7 @@ class ImageEncoder:
     """
 
     modality: ClassVar[str] = "image"
+    may_miss: ClassVar[bool] = False
     names: ClassVar[None] = None
 
     shape: ImageShape
@@ -112,8 +114,8 @@ class ImageEncoder:
     resize: str | None = None
 
     @classmethod
-    def fit(cls, records: Array, X: Records, parameters: DataParameters) -> ImageEncoder:
-        """Measure training images, the rows `records` of the flattened ones in X.
+    def fit(cls, records: Array, schema: ImageSchema, parameters: DataParameters) -> ImageEncoder:
+        """Measure flattened training images.
 
         Raises
         ------
@@ -122,16 +124,14 @@ class ImageEncoder:
         DataError
             If convolutions meet a constant channel.
         """
-        given = as_rows(X[:1])
-        if given.shape is None:
-            raise DataError(f"Expected images, (n, height, width[, channels]), got {X.shape}.")
-        smoothing, channels = smoothing_for(parameters, given.shape), given.shape[2]
-        scaler = ColumnScaler.from_channels(smooth(records, given.shape, smoothing), channels)
+        shape, scale = schema.shape, schema.scale
+        smoothing, channels = smoothing_for(parameters, shape), shape[2]
+        scaler = ColumnScaler.from_channels(smooth(records, shape, smoothing), channels)
         architecture = parameters.architecture
         _check_channels(
             architecture if isinstance(architecture, str) else None, scaler.varies[:channels]
         )
-        return cls(given.shape, given.scale, smoothing, scaler, parameters.likelihood)
+        return cls(shape, scale, smoothing, scaler, parameters.likelihood)
 
     @cached_property
     def features(self) -> tuple[str, ...]:

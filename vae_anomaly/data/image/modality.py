@@ -16,12 +16,13 @@ from vae_anomaly.data.base import (
     Encoder,
     Modality,
     Records,
+    Schema,
     Source,
 )
 from vae_anomaly.data.image.array_file import holds_array
 from vae_anomaly.data.image.encoder import ImageEncoder, shift_for
 from vae_anomaly.data.image.layout import Layout
-from vae_anomaly.data.image.pixels import as_rows
+from vae_anomaly.data.image.pixels import ImageSchema
 from vae_anomaly.data.image.signatures import SIGNATURE_BYTES, is_image
 
 if TYPE_CHECKING:
@@ -94,15 +95,19 @@ class Images(Modality):
         """Return whether an array is (n, height, width) or (n, height, width, channels)."""
         return len(getattr(X, "shape", ())) in (3, 4)
 
-    def matrix(self, X: Records) -> Records:
-        """Return images as rows of numbers, those of 8 bits divided by 255."""
-        return as_rows(X).values
+    def schema(self, X: Records) -> Schema:
+        """Return shape and type of the images."""
+        return ImageSchema.of(X)
 
     def fit(
-        self, records: Array, X: Records, names: Sequence[str] | None, parameters: DataParameters
+        self,
+        records: Array,
+        schema: Schema,
+        names: Sequence[str] | None,
+        parameters: DataParameters,
     ) -> Encoder:
         """Measure the pixels of training images."""
-        return ImageEncoder.fit(records, X, parameters)
+        return ImageEncoder.fit(records, cast("ImageSchema", schema), parameters)
 
     def augmented(
         self, encoder: Encoder, records: Array, parameters: DataParameters

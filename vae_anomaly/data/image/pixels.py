@@ -12,7 +12,16 @@ from vae_anomaly.data.base import Records
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.stats.soft_clip import MAX_MAGNITUDE
 
-__all__ = ["ImageShape", "Rows", "as_images", "as_rows", "check_shape", "shift_augmented", "smooth"]
+__all__ = [
+    "ImageSchema",
+    "ImageShape",
+    "Rows",
+    "as_images",
+    "as_rows",
+    "check_shape",
+    "shift_augmented",
+    "smooth",
+]
 
 ImageShape = tuple[int, int, int]
 """Height, width, channels."""
@@ -52,6 +61,32 @@ def as_rows(X: Records) -> Rows:
     scale = 255.0 if images.dtype == np.uint8 else 1.0
     values = images.reshape(len(images), height * width * channels)
     return Rows(values / scale if scale != 1 else values, (height, width, channels), scale)
+
+
+class ImageSchema(NamedTuple):
+    """Shape and type of images; see `data.base.Schema`."""
+
+    shape: ImageShape
+    scale: float  # divisor of the pixel values
+    may_miss: bool = False
+
+    @classmethod
+    def of(cls, X: Records) -> ImageSchema:
+        """Return the schema of an array of images.
+
+        Raises
+        ------
+        DataError
+            If the array has not three or four axes.
+        """
+        given = as_rows(X[:1])
+        if given.shape is None:
+            raise DataError(f"Expected images, (n, height, width[, channels]), got {X.shape}.")
+        return cls(given.shape, given.scale)
+
+    def matrix(self, X: Records) -> Records:
+        """Return images as rows of numbers, those of 8 bits divided by 255."""
+        return as_rows(X).values
 
 
 def as_images(rows: NDArray[np.float64], shape: ImageShape, scale: float = 1.0) -> Records:

@@ -77,6 +77,7 @@ def select_for_scoring(
     names: Sequence[str] | None,
     n_features: int,
     roles: Iterable[str] = (),
+    known: Iterable[str] = (),
 ) -> ColumnSelection:
     """Select the columns that a fitted model needs.
 
@@ -91,6 +92,8 @@ def select_for_scoring(
     n_features : int
     roles : iterable of str
         Columns that have another role: identifiers, labels.
+    known : iterable of str
+        Columns that the model knows and does not use.
 
     Returns
     -------
@@ -111,7 +114,7 @@ def select_for_scoring(
     require_columns(table, header, roles)
     if names is not None:
         require_columns(table, header, names, owner="the model")
-        used = {*names, *roles}
+        used = {*names, *roles, *known}
         return ColumnSelection(tuple(names), tuple(name for name in header if name not in used))
     features = tuple(name for name in header if name not in roles)
     if len(features) != n_features:

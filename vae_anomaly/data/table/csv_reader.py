@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from vae_anomaly._text import shown
-from vae_anomaly.data.cells import MISSING, is_number
+from vae_anomaly.data.cells import MISSING, WEAKLY_MISSING, is_number
 from vae_anomaly.data.table.reader import (
     CellError,
     TableReader,
@@ -31,6 +31,9 @@ from vae_anomaly.data.table.reader import (
 from vae_anomaly.exceptions import DataError
 
 __all__ = ["CsvReader"]
+
+NO_NUMBERS = sorted(MISSING | WEAKLY_MISSING)
+"""Cells of a column of numbers that are missing."""
 
 CHUNK_BYTES = 2**22
 SAMPLE_ROWS = 100
@@ -78,9 +81,7 @@ class CsvReader(TableReader):
         size = rows_of_batch(len(wanted))
         for chunk in self._chunks(numbers, wanted):
             for name in numbers:
-                if not pc.all(
-                    pc.is_finite(chunk.column(name)), skip_nulls=False, min_count=0
-                ).as_py():
+                if not pc.all(pc.is_finite(chunk.column(name)), min_count=0).as_py():
                     self._refuse(numbers, f"column {shown(name)} holds a number that is not finite")
             for start in range(0, chunk.num_rows, size):
                 yield chunk.slice(start, size)
@@ -102,7 +103,7 @@ class CsvReader(TableReader):
                 convert_options=pa_csv.ConvertOptions(
                     column_types=types,
                     include_columns=wanted or [self.columns[0]],
-                    null_values=[""],
+                    null_values=NO_NUMBERS,
                     strings_can_be_null=False,
                 ),
             )
@@ -180,7 +181,7 @@ class CsvReader(TableReader):
             for name, field in zip(self.columns, record.fields, strict=False):
                 if is_number(field):
                     numeric.add(name)
-                elif field.strip() not in MISSING:
+                elif field.strip() not in NO_NUMBERS:
                     texts.setdefault(name, field)
         return {name: text for name, text in texts.items() if name not in numeric}
 
@@ -196,7 +197,7 @@ class CsvReader(TableReader):
                     f"got {len(fields)}. {_ragged_advice(fields, width)}"
                 )
             for i, name in places:
-                if not is_number(fields[i]):
+                if not is_number(fields[i]) and fields[i] not in NO_NUMBERS:
                     raise CellError(f"{self.name}, line {line}", name, fields[i])
         return any_rows
 

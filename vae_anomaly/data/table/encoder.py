@@ -1,25 +1,23 @@
-"""Encoder of tables: columns of numbers, each standardised."""
+"""Encoder of tables: standardised numbers, and indicators of the levels of categories."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._text import listed, shown
 from vae_anomaly._types import Json, JsonObject, Symbol
-from vae_anomaly.data.base import (
-    DataParameters,
-    Encoded,
-    EncoderState,
-    Outline,
-    Records,
-)
-from vae_anomaly.data.scaling import ColumnScaler, checked_outline
-from vae_anomaly.exceptions import DataError
+from vae_anomaly.data.base import DataParameters, Encoded, EncoderState, Outline, Records
+from vae_anomaly.data.scaling import ColumnScaler
+from vae_anomaly.data.table.levels import LevelIndicators
+from vae_anomaly.data.table.schema import CATEGORY, TableSchema
+from vae_anomaly.data.table.settings import mixed_outline, outline_of_table, schema_of
+from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.stats.soft_clip import soft_clip
 
 __all__ = ["TableEncoder"]
@@ -31,91 +29,286 @@ Array = NDArray[np.float64]
 class TableEncoder:
     """Columns of a table; see `data.base.Encoder`.
 
+    Targets are the numbers that vary, then the indicators of each category with two levels or
+    more. A table with categories or missing cells also has an input for each of these columns
+    that says which cells are observed. A missing cell is 0 among inputs and targets.
+
     Attributes
     ----------
     names : tuple of str or None
         Names of the columns; None if training rows had none.
     scaler : ColumnScaler
+        Of the numbers.
     likelihood : str
-        Of all columns.
+        Of the numbers.
+    schema : TableSchema
+        Types of the columns; without columns if all are numbers, and none was missing in
+        training.
+    levels : LevelIndicators
+        Of the categories.
+    n_missing : ndarray of shape (n_features,)
+        Training rows in which the cell of a column is missing; () without a schema.
+    n_rows : int
+        Number of training rows.
     """
 
     modality: ClassVar[str] = "table"
+    may_miss: ClassVar[bool] = True
 
     names: tuple[str, ...] | None
     scaler: ColumnScaler
     likelihood: str
+    schema: TableSchema = field(default_factory=TableSchema)
+    levels: LevelIndicators = field(default_factory=LevelIndicators)
+    n_missing: Array = field(default_factory=lambda: np.empty(0))
+    n_rows: int = 0
 
     @classmethod
     def fit(
-        cls, records: Array, names: Sequence[str] | None, parameters: DataParameters
+        cls,
+        records: Array,
+        schema: TableSchema,
+        names: Sequence[str] | None,
+        parameters: DataParameters,
     ) -> TableEncoder:
         """Measure the columns of training rows, (n, n_features)."""
         columns = None if names is None else tuple(str(name) for name in names)
-        return cls(columns, ColumnScaler.from_rows(records), parameters.likelihood)
+        n, missing = len(records), np.isnan(records)
+        likelihood = parameters.likelihood
+        if not schema.columns and not missing.any():
+            return cls(columns, ColumnScaler.from_rows(records), likelihood, n_rows=n)
+        if not schema.columns:
+            schema = TableSchema.of_numbers(columns, records.shape[1])
+        scaler = ColumnScaler.from_columns(
+            [records[~missing[:, i], i] for i in schema.numbers.tolist()]
+        )
+        sizes = [len(schema.columns[i].levels) for i in schema.categories.tolist()]
+        levels = LevelIndicators.fit(records[:, schema.categories], sizes)
+        n_missing = missing.sum(axis=0).astype(np.float64)
+        return cls(columns, scaler, likelihood, schema, levels, n_missing, n)
 
     @cached_property
     def features(self) -> tuple[str, ...]:
         """Names of the columns, or x0, x1, ..."""
-        return self.names or tuple(f"x{i}" for i in range(len(self.scaler.center)))
+        n = len(self.scaler.center) if self.is_plain else len(self.schema.columns)
+        return self.names or tuple(f"x{i}" for i in range(n))
+
+    @property
+    def used_names(self) -> tuple[str, ...] | None:
+        """Names of the columns that are not left out, where the training data had names."""
+        if self.names is None or self.is_plain:
+            return self.names
+        pairs = zip(self.names, self.schema.columns, strict=True)
+        return tuple(name for name, column in pairs if column.is_used)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all columns are numbers, and none was missing in training."""
+        return not self.schema.columns
+
+    @cached_property
+    def has_masks(self) -> bool:
+        """Whether inputs say which cells are observed."""
+        if self.is_plain:
+            return False
+        used = np.concatenate([self.schema.numbers, self.schema.categories])
+        return bool(len(self.schema.categories) or self.n_missing[used].any())
 
     @cached_property
     def outline(self) -> Outline:
-        """Sizes: an input and a target for each column that varies."""
-        return self.scaler.outline(self.likelihood)
+        """Sizes: a target for each number that varies, and for each level."""
+        plain = self.scaler.outline(self.likelihood)
+        if self.is_plain:
+            return plain
+        return mixed_outline(
+            self.likelihood,
+            self.schema,
+            plain.n_inputs,
+            self.levels.widths,
+            has_masks=self.has_masks,
+        )
 
     @cached_property
     def explained(self) -> NDArray[np.intp]:
-        """Columns that vary."""
-        return np.flatnonzero(self.scaler.varies)
+        """Columns that vary: first the numbers, then the categories."""
+        varies = np.flatnonzero(self.scaler.varies)
+        if self.is_plain:
+            return varies
+        widths = np.array(self.levels.widths, dtype=np.intp)
+        return np.concatenate([self.schema.numbers[varies], self.schema.categories[widths > 0]])
 
     def matrix(self, X: Records) -> Records:
-        """Return the data as they are, unless an array has more than two axes."""
+        """Return the cells as numbers: NaN where missing, categories as codes.
+
+        Raises
+        ------
+        DataError
+            If an array has more than two axes, or a cell of a number is none.
+        """
         shape = getattr(X, "shape", ())
         if len(shape) > 2:
             raise DataError(
                 f"Expected rows of numbers, as in training, got an array of shape {shape}."
             )
-        return X
+        return self.schema.matrix(X)
 
     def encode(self, records: Array) -> Encoded:
         """Encode rows, (n, n_features)."""
-        return self.scaler.encode(records, self.likelihood)
+        missing = np.isnan(records)
+        any_missing = bool(missing.any())
+        if self.is_plain and not any_missing:
+            return self.scaler.encode(records, self.likelihood)
+        n_features = records.shape[1]
+        schema = TableSchema.of_numbers(self.names, n_features) if self.is_plain else self.schema
+        absent = missing[:, schema.numbers]
+        filled = np.where(absent, self.scaler.center, records[:, schema.numbers])
+        numbers = self.scaler.encode(filled, self.likelihood)
+        indicators, of_levels = self.levels.encode(records[:, schema.categories])
 
-    def decode(self, targets: Array, like: Records = None) -> Array:
+        # Unexpected as a level that no training row had.
+        never = np.ones(n_features, bool) if self.is_plain else self.n_missing == 0
+        penalty = np.where(missing & never, np.log(self.n_rows + 1.0), 0.0)
+        penalty[:, schema.numbers] += np.where(absent, 0.0, numbers.penalty)
+        penalty[:, schema.categories] += of_levels
+        targets = np.concatenate([numbers.targets, indicators], axis=1)
+        inputs = np.concatenate([numbers.inputs, indicators], axis=1)
+        if self.has_masks:
+            inputs = np.concatenate([inputs, ~missing[:, self.explained]], axis=1)
+        return Encoded(inputs, targets, penalty, ~missing)
+
+    def decode(self, targets: Array, like: Records = None) -> Records:
         """Return the rows that targets stand for: (n, n_features)."""
-        return self.scaler.decode(targets, self.likelihood)
+        k = int(self.scaler.varies.sum())
+        numbers = self.scaler.decode(targets[:, :k], self.likelihood)
+        if self.is_plain:
+            return numbers
+        codes = np.full((len(targets), len(self.schema.columns)), np.nan)
+        codes[:, self.schema.numbers] = numbers
+        codes[:, self.schema.categories] = self.levels.decode(targets[:, k:])
+        if self.schema.is_numeric:
+            return codes
+        return self.schema.frame(codes, getattr(like, "index", None))
 
     def in_graph(self, rows: Symbol) -> tuple[Symbol, Symbol, Symbol]:
-        """Add `encode` to an ONNX graph."""
+        """Add `encode` to an ONNX graph.
+
+        Raises
+        ------
+        ParameterError
+            If there are categories or missing cells.
+        """
+        if not self.is_plain:
+            raise ParameterError(
+                "There is no ONNX graph yet for tables with categories or missing cells. Score "
+                "them with this package."
+            )
         return self.scaler.in_graph(rows, self.likelihood)
 
     def standardized(self, records: Records) -> Array:
-        """Return the columns in standard deviations, soft-clipped: (n, n_features)."""
-        return soft_clip(self.scaler.standardize(np.asarray(records, dtype=np.float64)))
+        """Return the columns in standard deviations, soft-clipped: (n, n_features).
+
+        0 for missing cells, and for what is no number.
+        """
+        rows = np.asarray(records, dtype=np.float64)
+        if self.is_plain:
+            return np.nan_to_num(soft_clip(self.scaler.standardize(rows)))
+        z = np.zeros(rows.shape)
+        numbers = soft_clip(self.scaler.standardize(rows[:, self.schema.numbers]))
+        z[:, self.schema.numbers] = np.nan_to_num(numbers)
+        return z
 
     def describe(self) -> JsonObject:
-        """Return the names and ranges of the columns."""
-        return {"columns": self.scaler.describe(self.features)}
+        """Return the names, types and ranges of the columns."""
+        if self.is_plain:
+            return {"columns": self.scaler.describe(self.features)}
+        of_numbers = [self.features[i] for i in self.schema.numbers]
+        known = {one["name"]: one for one in self.scaler.describe(of_numbers)}
+        described = []
+        for i, (name, column) in enumerate(zip(self.features, self.schema.columns, strict=True)):
+            facts: JsonObject = {"name": name, "type": column.type, "reason": column.reason}
+            if column.levels:
+                facts["levels"] = list(column.levels)
+            if column.is_used:
+                facts["missing_rows"] = int(self.n_missing[i])
+            described.append(known.get(name, {}) | facts)
+        return {"columns": described}
+
+    def notes(self) -> list[str]:
+        """Return lines about columns that are no plain numbers, or constant."""
+        lines = []
+        for i, column in enumerate(self.schema.columns):
+            name, missing = shown(self.features[i]), int(self.n_missing[i])
+            if not column.is_used:
+                lines.append(f"{name}: left out, {column.type}: {column.reason}")
+                continue
+            facts = []
+            if column.type == CATEGORY:
+                facts.append(f"category of {len(column.levels):,} levels: {column.reason}")
+            if missing:
+                facts.append(f"missing in {missing:,} of {self.n_rows:,} training rows")
+            if facts:
+                lines.append(f"{name}: {', '.join(facts)}")
+        used = [i for i, one in enumerate(self.schema.columns) if one.is_used]
+        places = range(len(self.features)) if self.is_plain else used
+        constant = [self.features[i] for i in sorted(set(places) - set(self.explained.tolist()))]
+        if constant:
+            lines.append(
+                f"constant in training, any other value will count as anomalous: {listed(constant)}"
+            )
+        return lines
+
+    def rows(self, records: Array) -> Records:
+        """Return records in the form of the training data: (n, n_features)."""
+        if self.is_plain or self.schema.is_numeric:
+            return records
+        return self.schema.frame(records)
 
     def to_state(self) -> EncoderState:
         """Return the settings and arrays for a model file."""
-        settings = {
+        settings: JsonObject = {
             "likelihood": self.likelihood,
             "n_features": self.outline.n_features,
             "n_inputs": self.outline.n_inputs,
             "names": None if self.names is None else list(self.names),
+            "n_rows": self.n_rows,
+            "mixed": None,
         }
-        return EncoderState(settings, self.scaler.arrays())
+        arrays = self.scaler.arrays()
+        if not self.is_plain:
+            settings["mixed"] = {
+                "columns": [asdict(column) for column in self.schema.columns],
+                "has_masks": self.has_masks,
+                "n_varying": int(self.scaler.varies.sum()),
+                "widths": list(self.levels.widths),
+            }
+            arrays["level_counts"] = np.concatenate([*self.levels.counts, np.empty(0)])
+            arrays["n_missing"] = self.n_missing
+        return EncoderState(settings, arrays)
 
     @classmethod
     def outline_of(cls, settings: Mapping[str, Json]) -> Outline:
         """Check settings from a file, and return their outline; see `Encoder`."""
-        return checked_outline(settings, {"names"})
+        return outline_of_table(settings)
 
     @classmethod
     def from_state(cls, state: EncoderState) -> TableEncoder:
         """Build the encoder that `to_state` described."""
-        settings, names = state.settings, state.settings["names"]
-        scaler = ColumnScaler.from_arrays(state.arrays, settings["n_inputs"])
-        return cls(None if names is None else tuple(names), scaler, settings["likelihood"])
+        settings, arrays = state.settings, dict(state.arrays)
+        names = None if settings["names"] is None else tuple(settings["names"])
+        likelihood, n_rows = settings["likelihood"], settings["n_rows"]
+        mixed = settings["mixed"]
+        if mixed is None:
+            scaler = ColumnScaler.from_arrays(arrays, settings["n_inputs"])
+            return cls(names, scaler, likelihood, n_rows=n_rows)
+        counts, n_missing = arrays.pop("level_counts"), arrays.pop("n_missing")
+        scaler = ColumnScaler.from_arrays(arrays, mixed["n_varying"])
+        schema = schema_of(mixed["columns"], names)
+        sizes = [len(schema.columns[i].levels) for i in schema.categories.tolist()]
+        levels = LevelIndicators(tuple(np.split(counts, np.cumsum(sizes)[:-1]) if sizes else ()))
+        encoder = cls(names, scaler, likelihood, schema, levels, n_missing, n_rows)
+        for array in (counts, n_missing):
+            if ((array < 0) | (array > n_rows) | (array != np.floor(array))).any():
+                raise ValueError("its columns count rows that there are not")
+        if list(levels.widths) != mixed["widths"] or encoder.has_masks != mixed["has_masks"]:
+            raise ValueError("its categories do not vary as its settings say")
+        return encoder

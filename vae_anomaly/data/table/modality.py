@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from vae_anomaly._text import MAX_VALUE_LENGTH, shown
+from vae_anomaly._text import MAX_VALUE_LENGTH, listed, shown
 from vae_anomaly._types import Json
 from vae_anomaly.data.base import (
     Array,
@@ -15,9 +15,11 @@ from vae_anomaly.data.base import (
     Encoder,
     Modality,
     Records,
+    Schema,
     Source,
 )
 from vae_anomaly.data.table.encoder import TableEncoder
+from vae_anomaly.data.table.schema import NUMBER, TableSchema
 
 __all__ = ["MODALITY", "Tables"]
 
@@ -29,7 +31,7 @@ SAMPLE_BYTES = 4096
 
 
 class Tables(Modality):
-    """Tables of numbers: CSV and Parquet files, matrices and data frames."""
+    """Tables: CSV and Parquet files, matrices and data frames."""
 
     name = "table"
     unit = "row"
@@ -87,15 +89,19 @@ class Tables(Modality):
         """Return whether an array-like has rows and columns."""
         return len(getattr(X, "shape", ())) == 2
 
-    def matrix(self, X: Records) -> Records:
-        """Return the data as they are."""
-        return X
+    def schema(self, X: Records) -> Schema:
+        """Find the types of the columns."""
+        return TableSchema.of(X)
 
     def fit(
-        self, records: Array, X: Records, names: Sequence[str] | None, parameters: DataParameters
+        self,
+        records: Array,
+        schema: Schema,
+        names: Sequence[str] | None,
+        parameters: DataParameters,
     ) -> Encoder:
         """Measure the columns of training rows."""
-        return TableEncoder.fit(records, names, parameters)
+        return TableEncoder.fit(records, cast("TableSchema", schema), names, parameters)
 
     def describe(self, facts: Mapping[str, Json]) -> Sequence[str]:
         """Return the names and ranges of the columns, aligned."""
@@ -105,14 +111,28 @@ class Tables(Modality):
             name = column["name"]
             if not name.isprintable() or len(name) > MAX_VALUE_LENGTH:
                 name = shown(name)
-            numbers = (f"{column[key]:.6g}" for key in NUMBERS)
-            cells.append((name, *numbers, "constant" if column["constant"] else ""))
+            numbers = (f"{column[key]:.6g}" if key in column else "" for key in NUMBERS)
+            cells.append((name, *numbers, _remarks(column)))
         width, *widths = [max(map(len, values)) for values in zip(*cells, strict=True)]
         lines = [f"columns      {len(columns)}", ""]
-        for first, *rest in cells:
-            text = "  ".join(cell.rjust(n) for cell, n in zip(rest, widths, strict=True))
-            lines.append(f"{first.ljust(width)}  {text}".rstrip())
+        for first, *rest, remarks in cells:
+            text = "  ".join(cell.rjust(n) for cell, n in zip(rest, widths, strict=False))
+            lines.append(f"{first.ljust(width)}  {text}  {remarks}".rstrip())
         return lines
+
+
+def _remarks(column: Mapping[str, Json]) -> str:
+    """Return what is to be said of a column besides its range."""
+    remarks = []
+    if "levels" in column:
+        remarks.append(f"category, {column['reason']}: {listed(column['levels'])}")
+    elif column.get("type", NUMBER) != NUMBER:
+        remarks.append(f"left out, {column['type']}: {column['reason']}")
+    if column.get("constant"):
+        remarks.append("constant")
+    if column.get("missing_rows"):
+        remarks.append(f"missing in {column['missing_rows']:,} training rows")
+    return "; ".join(remarks)
 
 
 MODALITY: Modality = Tables()

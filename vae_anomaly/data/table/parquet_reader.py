@@ -27,8 +27,8 @@ BUFFER_BYTES = 2**16
 class ParquetReader(TableReader):
     """A Parquet file.
 
-    Whole numbers, floats, decimals and booleans (as 0 and 1) are numbers;
-    everything else, dates included, is not.
+    Whole numbers, floats and decimals are numbers; everything else, dates and booleans
+    included, is not.
     """
 
     def _read_columns(self) -> tuple[str, ...]:
@@ -98,12 +98,10 @@ class ParquetReader(TableReader):
     def _numbers(self, array: pa.Array, name: str, rows_before: int) -> pa.Array:
         if pa.types.is_dictionary(array.type):
             array = array.dictionary_decode()
-        if pa.types.is_boolean(array.type):
-            array = array.cast(pa.uint8())
         floats = array.cast(pa.float64(), safe=False)
-        good = pc.fill_null(pc.is_finite(floats), False)
-        if not pc.all(good, min_count=0).as_py():
-            i = int(np.argmin(good.to_numpy(zero_copy_only=False)))
+        bad = pc.fill_null(pc.is_inf(floats), False)
+        if pc.any(bad, min_count=0).as_py():
+            i = int(np.argmax(bad.to_numpy(zero_copy_only=False)))
             value = array[i].as_py()
             if isinstance(value, np.generic):  # half-precision floats, in some versions
                 value = value.item()
@@ -121,6 +119,5 @@ def _is_numeric(dtype: pa.DataType) -> bool:
         types.is_integer(dtype)
         or types.is_floating(dtype)
         or types.is_decimal(dtype)
-        or types.is_boolean(dtype)
         or types.is_null(dtype)
     )

@@ -7,7 +7,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -23,6 +23,7 @@ from vae_anomaly.exceptions import DataError
 __all__ = [
     "CellError",
     "TableReader",
+    "coded",
     "matrix_of",
     "openable",
     "rows_of_batch",
@@ -97,7 +98,7 @@ class TableReader(ABC):
         Parameters
         ----------
         numbers : sequence of str
-            Columns that are read as float64. All their values are finite.
+            Columns that are read as float64: finite, or null or NaN where a cell is missing.
         keep : sequence of str
             Columns that are read unchanged.
 
@@ -109,7 +110,7 @@ class TableReader(ABC):
         Raises
         ------
         CellError
-            For the first cell of `numbers` that is not a finite number.
+            For the first cell of `numbers` that is neither missing nor a finite number.
         DataError
             If the file is not a sound table.
         """
@@ -194,7 +195,7 @@ def openable(path: Path) -> str | pa.PythonFile:
 
 
 def matrix_of(batch: pa.RecordBatch, columns: Sequence[str]) -> NDArray[np.float64]:
-    """Return columns of float64 without missing values as a matrix: (n, n_columns).
+    """Return columns of float64 as a matrix, NaN where they are null: (n, n_columns).
 
     `pyarrow.Array.to_numpy` would import pandas, which takes longer than the rest of scoring
     a small table.
@@ -204,7 +205,22 @@ def matrix_of(batch: pa.RecordBatch, columns: Sequence[str]) -> NDArray[np.float
         column = batch.column(name)
         _, data = column.buffers()
         rows[:, i] = np.frombuffer(data or b"", np.float64)[column.offset :][: len(column)]
+        if column.null_count:
+            rows[_are_null(column), i] = np.nan
     return rows
+
+
+def coded(column: pa.Array, code_of: Callable[[object], float]) -> NDArray[np.float64]:
+    """Return the cells of a column as codes; `code_of` is asked once for equal ones."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    codes = np.array([*map(code_of, column.dictionary.to_pylist()), np.nan])
+    return codes[[-1 if i is None else i for i in column.indices.to_pylist()]]
+
+
+def _are_null(column: pa.Array) -> NDArray[np.bool_]:
+    bits = np.unpackbits(np.frombuffer(column.buffers()[0], np.uint8), bitorder="little")
+    return bits[column.offset :][: len(column)] == 0
 
 
 def rows_of_batch(columns: int) -> int:

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from vae_anomaly._text import listed, shown
 from vae_anomaly.data.base import Array, Batch, Encoder, Records, Source
 from vae_anomaly.data.labels import anomalous
+from vae_anomaly.data.table.coding import Coding
 from vae_anomaly.data.table.columns import ColumnSelection, select_for_fitting, select_for_scoring
 from vae_anomaly.data.table.encoder import TableEncoder
-from vae_anomaly.data.table.reader import CellError, TableReader, matrix_of
+from vae_anomaly.data.table.reader import CellError, TableReader
+from vae_anomaly.data.table.schema import is_used_number
 from vae_anomaly.exceptions import DataError, ParameterError
 
 __all__ = ["TableSource", "open_source"]
@@ -32,6 +34,8 @@ class TableSource(Source):
     reader : TableReader
         Closed together with the source.
     columns : ColumnSelection
+    coding : Coding
+        How cells become numbers.
     id_column : str, optional
         Column of the keys; by default rows are numbered from 1.
     label_column : str, optional
@@ -48,6 +52,7 @@ class TableSource(Source):
         self,
         reader: TableReader,
         columns: ColumnSelection,
+        coding: Coding,
         *,
         id_column: str | None = None,
         label_column: str | None = None,
@@ -59,9 +64,9 @@ class TableSource(Source):
         self._reader, self._unfitted = reader, unfitted
         self._id_column, self._label_column = id_column, label_column
         self._normal_label = normal_label
-        self._keep = tuple(
-            dict.fromkeys(name for name in (label_column, id_column) if name is not None)
-        )
+        self._columns = coding
+        roles = (name for name in (label_column, id_column) if name is not None)
+        self._keep = tuple(dict.fromkeys((*coding.texts, *roles)))
         self._labels: NDArray[np.bool_] | None = None
         self.key_name = "row" if id_column is None else id_column
         if columns.unused and not unfitted:
@@ -77,7 +82,7 @@ class TableSource(Source):
     @property
     def record_shape(self) -> tuple[int, ...]:
         """Number of features."""
-        return (len(self.columns.features),)
+        return (self._columns.width,)
 
     @property
     def description(self) -> str:
@@ -100,17 +105,16 @@ class TableSource(Source):
         Raises
         ------
         CellError
-            For the first cell of a feature that is not a finite number.
+            For the first cell of a number that is neither missing nor a finite number.
         DataError
             If the file is not a sound table, or labels are missing or ambiguous.
         """
         self._labels, labels, start = None, [], 0
         try:
-            for batch in self._reader.batches(self.columns.features, self._keep):
+            for batch in self._reader.batches(self._columns.numbers, self._keep):
                 if self._label_column is not None:
                     labels += batch.column(self._label_column).to_pylist()
-                records = matrix_of(batch, self.columns.features)
-                yield Batch(start, self._keys(batch, start), records)
+                yield Batch(start, self._keys(batch, start), self._columns.matrix(batch))
                 start += batch.num_rows
         except CellError as error:
             if not self._unfitted:
@@ -133,7 +137,7 @@ class TableSource(Source):
 
     def check(self) -> int:
         """Read the whole table once and count its rows."""
-        return self._reader.check(self.columns.features, self._keep)
+        return self._reader.check(self._columns.numbers, self._keep)
 
     def require(self, count: int, minimum: int, need: str) -> None:
         """Raise if the table has too few rows; see `Source.require`."""
@@ -148,8 +152,11 @@ class TableSource(Source):
         """Return a warning about columns that count up, before an encoder is fitted to them."""
         if not self._unfitted:
             return ()
-        counting = counting_columns(records)
-        names = [name for name, c in zip(self.columns.features, counting, strict=True) if c]
+        names = [
+            name
+            for name, counts in zip(self.columns.features, counting_columns(records), strict=True)
+            if counts and name not in self._columns.texts
+        ]
         if not names:
             return ()
         return (
@@ -161,18 +168,18 @@ class TableSource(Source):
         """Return rows with the names of their columns: a DataFrame that shares their memory."""
         import pandas as pd
 
-        return pd.DataFrame(records, columns=list(self.columns.features), copy=False)
+        features = list(self.columns.features)
+        if not self._columns.texts:
+            return pd.DataFrame(records, columns=features, copy=False)
+        return pd.DataFrame(self._columns.cells(records, features))
 
     def fit_notes(self, encoder: Encoder) -> Sequence[str]:
         """Return lines about columns that were left out, and about constant ones."""
         notes = []
         if self.columns.unused:
             notes.append(f"left out: {listed(self.columns.unused)}")
-        if isinstance(encoder, TableEncoder) and not encoder.scaler.varies.all():
-            constant = [encoder.features[i] for i in np.flatnonzero(~encoder.scaler.varies)]
-            notes.append(
-                f"constant in training, any other value will count as anomalous: {listed(constant)}"
-            )
+        if isinstance(encoder, TableEncoder):
+            notes += encoder.notes()
         return notes
 
     def close(self) -> None:
@@ -181,7 +188,7 @@ class TableSource(Source):
 
 
 def counting_columns(rows: Array) -> NDArray[np.bool_]:
-    """Return which columns hold whole numbers that increase from row to row.
+    """Return which columns hold whole numbers that increase from row to row, with gaps.
 
     None does where there are fewer than `MIN_COUNTING_ROWS`.
     """
@@ -189,7 +196,9 @@ def counting_columns(rows: Array) -> NDArray[np.bool_]:
         return np.zeros(rows.shape[1], dtype=bool)
     increases = (np.diff(rows, axis=0) > 0).all(axis=0)
     whole: NDArray[np.bool_] = (rows == np.floor(rows)).all(axis=0)
-    return increases & whole
+    # The others are left out as identifiers.
+    found = [i for i in np.flatnonzero(increases & whole) if is_used_number(rows[:, i])]
+    return np.isin(np.arange(rows.shape[1]), found)
 
 
 def open_source(
@@ -225,7 +234,7 @@ def open_source(
     Raises
     ------
     DataError
-        If columns are missing, hold text, or are unknown and `strict`.
+        If columns are missing, or unknown and `strict`.
     ParameterError
         If the encoder knows a column that is to be the identifier or the label.
     """
@@ -235,14 +244,16 @@ def open_source(
         if encoder is None:
             ignored = [*ignore, *roles]
             columns = select_for_fitting(reader.name, reader.columns, ignored=ignored)
-            _refuse_text(reader, columns.features)
+            coding = Coding.draft(columns.features, tuple(reader.text_columns()))
             stack.pop_all()
-            return TableSource(reader, columns, unfitted=True)
+            return TableSource(reader, columns, coding, unfitted=True)
         columns = _matched(reader, encoder, roles, strict=strict)
+        coding = Coding.of(columns.features, encoder.schema)
         stack.pop_all()
     return TableSource(
         reader,
         columns,
+        coding,
         id_column=id_column,
         label_column=label_column,
         normal_label=normal_label,
@@ -261,9 +272,10 @@ def _matched(
     columns = select_for_scoring(
         reader.name,
         reader.columns,
-        names=encoder.names,
+        names=encoder.used_names,
         n_features=len(encoder.features),
         roles=roles,
+        known=encoder.names or (),
     )
     if columns.unused and strict:
         raise DataError(
@@ -271,20 +283,6 @@ def _matched(
             f"extra, or score without --strict."
         )
     return columns
-
-
-def _refuse_text(reader: TableReader, names: Sequence[str]) -> None:
-    """Raise if columns hold text, for all of them, before anything else is read."""
-    texts = {name: text for name, text in reader.text_columns().items() if name in names}
-    if not texts:
-        return
-    some = list(texts)[:10]
-    words = "column holds" if len(texts) == 1 else f"{len(texts)} columns hold"
-    examples = ", ".join(f"{shown(name)} ({shown(texts[name])})" for name in some)
-    raise DataError(
-        f"{reader.name}: {words} no numbers: {examples}. Leave "
-        f"{'it' if len(texts) == 1 else 'them'} out with {_ignore_options(some)}."
-    )
 
 
 def _ignore_options(names: Sequence[str]) -> str:

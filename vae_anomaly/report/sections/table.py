@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._types import AnyArray, Json
 from vae_anomaly.report.data import (
     Context,
     Figure,
@@ -17,6 +18,9 @@ from vae_anomaly.report.data import (
     Tile,
 )
 from vae_anomaly.report.ranking import most_anomalous
+
+if TYPE_CHECKING:
+    from vae_anomaly.data.table.encoder import TableEncoder
 
 __all__ = ["SECTION", "Reason", "TableSection", "TopRow"]
 
@@ -37,15 +41,15 @@ class Reason:
     column : str
     contribution : float
         In nats.
-    value, expected : float or None
-        Value of the row and its reconstruction; None for the latent code, which
-        is no column.
+    value, expected : float, str or None
+        Value of the row and its reconstruction; None where the cell is missing, and for the
+        latent code, which is no column.
     """
 
     column: str
     contribution: float
-    value: float | None = None
-    expected: float | None = None
+    value: float | str | None = None
+    expected: float | str | None = None
 
 
 @dataclass(frozen=True)
@@ -117,9 +121,10 @@ def _top_rows(scored: ScoredRecords, options: Options) -> tuple[TopRow, ...]:
     contributions = model.contributions(shown)
     names = [*model.encoder.features, LATENT_CODE]
     # The latent code has no value of its own.
-    missing = np.full((len(rows), 1), np.nan)
-    values = np.hstack([np.asarray(shown, dtype=np.float64), missing])
-    expected = np.hstack([np.asarray(model.reconstruct(shown), dtype=np.float64), missing])
+    none = np.full((len(rows), 1), None, dtype=object)
+    encoder = cast("TableEncoder", model.encoder)
+    values = np.hstack([np.asarray(encoder.rows(shown), dtype=object), none])
+    expected = np.hstack([np.asarray(model.reconstruct(shown), dtype=object), none])
     return tuple(
         TopRow(**vars(scored.ranked(row)), reasons=_reasons(names, *parts, limit=options.reasons))
         for row, *parts in zip(rows, contributions, values, expected, strict=True)
@@ -127,14 +132,19 @@ def _top_rows(scored: ScoredRecords, options: Options) -> tuple[TopRow, ...]:
 
 
 def _reasons(
-    names: list[str], contributions: Array, values: Array, expected: Array, *, limit: int
+    names: list[str], contributions: Array, values: AnyArray, expected: AnyArray, *, limit: int
 ) -> tuple[Reason, ...]:
     """Return the greatest positive contributions of a row."""
     order = np.argsort(-contributions, kind="stable")[: np.clip(limit, 0, MAX_REASONS)]
     return tuple(
-        Reason(names[i], float(contributions[i]))
-        if i == len(names) - 1
-        else Reason(names[i], float(contributions[i]), float(values[i]), float(expected[i]))
+        Reason(names[i], float(contributions[i]), _cell(values[i]), _cell(expected[i]))
         for i in order
         if contributions[i] > 0
     )
+
+
+def _cell(value: Json) -> float | str | None:
+    """Return a cell as a number or a text; None if it is missing."""
+    if value is None or value != value:
+        return None
+    return str(value) if isinstance(value, str | bool) else float(value)

@@ -1,0 +1,252 @@
+"""Tables with categories and missing cells, from a frame or a file to scores and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import log_softmax
+from sklearn.metrics import roc_auc_score
+
+from vae_anomaly import VAEDetector, load, save
+from vae_anomaly.cli import run
+from vae_anomaly.data.table.encoder import TableEncoder
+from vae_anomaly.exceptions import ParameterError
+from vae_anomaly.stats.categorical import Categorical, unseen_probability
+from vae_anomaly.stats.densities import numpy_ops
+from vae_anomaly.stats.likelihoods import Block, JointLikelihood
+from vae_anomaly.training.batches import shown_features
+
+CENTER = {"north": 0.0, "south": 4.0, "west": -4.0}
+BRIEF = {"max_steps": 1500, "n_members": 2, "false_alarm_rate": 0.05, "random_state": 0}
+
+
+def machines(n: int, seed: int, *, missing: float = 0.0) -> pd.DataFrame:
+    """Return rows whose load follows from their site, with a serial number and a remark."""
+    rng = np.random.RandomState(seed)
+    site = rng.choice(list(CENTER), size=n)
+    frame = pd.DataFrame(
+        {
+            "serial": np.arange(n) + 1000 * seed,
+            "site": site,
+            "load": np.array([CENTER[one] for one in site]) + 0.3 * rng.normal(size=n),
+            "speed": rng.normal(size=n),
+            "running": rng.uniform(size=n) < 0.8,
+        }
+    )
+    used = ["site", "load", "speed", "running"]
+    return frame.assign(**frame[used].mask(rng.uniform(size=(n, 4)) < missing))
+
+
+NORMAL = machines(900, 1, missing=0.05)
+FRESH = machines(400, 2)
+
+
+@pytest.fixture(scope="module")
+def detector() -> VAEDetector:
+    return VAEDetector(**BRIEF).fit(NORMAL)
+
+
+def swapped(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows whose site is another one: no cell is unusual by itself."""
+    other = {"north": "south", "south": "west", "west": "north"}
+    return rows.assign(site=rows["site"].map(other))
+
+
+def test_a_level_that_does_not_fit_the_rest_of_its_row_is_found(detector: VAEDetector) -> None:
+    scores = -detector.score_samples(pd.concat([FRESH, swapped(FRESH)]))
+    assert roc_auc_score([0] * 400 + [1] * 400, scores) > 0.97
+    reasons = detector.explain(swapped(FRESH))
+    assert reasons.columns.tolist() == [*NORMAL.columns, "latent_code"]
+    np.testing.assert_allclose(reasons.sum(axis=1), scores[400:], rtol=1e-9)
+    assert reasons[["site", "load"]].sum(axis=1).median() > 3 * reasons["speed"].median()
+    assert (reasons["serial"] == 0).all()
+
+
+def test_the_rate_of_false_alarms_is_kept(detector: VAEDetector) -> None:
+    rows = machines(4000, 3, missing=0.05)
+    assert 0.02 < (detector.predict(rows) == -1).mean() < 0.09
+
+
+def test_an_unseen_level_is_a_reason(detector: VAEDetector) -> None:
+    rows = FRESH.assign(site="east")
+    assert (detector.score_samples(rows) < detector.score_samples(FRESH)).mean() > 0.95
+    assert (detector.explain(rows).idxmax(axis=1) == "site").mean() > 0.8
+
+
+def test_missing_cells_are_scored(detector: VAEDetector) -> None:
+    for column in ("site", "load", "running"):
+        scores = detector.score_samples(FRESH.assign(**{column: None}))
+        assert np.isfinite(scores).all()
+    nothing = FRESH.assign(site=None, load=np.nan, speed=np.nan, running=None)
+    assert np.isfinite(detector.score_samples(nothing)).all()
+
+
+def test_scores_do_not_depend_on_other_rows(detector: VAEDetector) -> None:
+    scores = detector.score_samples(FRESH)
+    np.testing.assert_array_equal(detector.score_samples(FRESH[::-1])[::-1], scores)
+    np.testing.assert_array_equal(detector.score_samples(FRESH[7:8]), scores[7:8])
+
+
+def test_engines_agree(detector: VAEDetector) -> None:
+    model = detector.model_
+    matrix = model.encoder.matrix(FRESH).to_numpy()
+    expected = model.evaluate(matrix, contributions=True)
+    for engine in ("tensorflow", "onnx"):
+        other = model.with_engine(engine).evaluate(matrix, contributions=True)
+        np.testing.assert_allclose(other.scores, expected.scores, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(
+            other.contributions, expected.contributions, rtol=1e-3, atol=1e-3
+        )
+
+
+@pytest.mark.parametrize("score", ["elbo", "importance_weighted", "typicality", "kl"])
+def test_other_scores_see_only_observed_cells(detector: VAEDetector, score: str) -> None:
+    found = detector.scores(FRESH.assign(load=np.nan), [score])
+    assert np.isfinite(found[score]).all()
+
+
+def test_a_model_file_holds_it_all(detector: VAEDetector, tmp_path) -> None:
+    save(detector, tmp_path / "m.vae")
+    again = load(tmp_path / "m.vae")
+    np.testing.assert_array_equal(again.score_samples(FRESH), detector.score_samples(FRESH))
+    assert again.model_.encoder.schema == detector.model_.encoder.schema
+
+
+def test_rows_come_back_as_a_frame(detector: VAEDetector) -> None:
+    rebuilt = detector.reconstruct(FRESH)
+    assert rebuilt.columns.tolist() == FRESH.columns.tolist()
+    assert rebuilt.index.equals(FRESH.index)
+    assert rebuilt["running"].dtype == bool
+    assert (rebuilt["site"] == FRESH["site"]).mean() > 0.9
+    drawn = detector.sample(500, random_state=0)
+    assert set(drawn["site"]) == set(CENTER)
+    near = (drawn["load"] - drawn["site"].map(CENTER)).abs() < 2
+    assert near.mean() > 0.55  # a third, if columns were independent
+    assert drawn["serial"].isna().all()
+
+
+def test_numbers_with_missing_cells_need_no_frame() -> None:
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(600, 2)) @ rng.normal(size=(2, 5)) + 0.1 * rng.normal(size=(600, 5))
+    holes = np.where(rng.uniform(size=X.shape) < 0.1, np.nan, X)
+    detector = VAEDetector(**BRIEF).fit(holes[:500])
+    assert detector.model_.encoder.has_masks
+    scores = -detector.score_samples(np.concatenate([holes[500:], X[500:] + 3.0 * np.eye(5)[0]]))
+    assert roc_auc_score([0] * 100 + [1] * 100, scores) > 0.9
+    assert isinstance(detector.reconstruct(X[:3]), np.ndarray)
+
+
+def test_the_first_missing_cell_of_a_column_is_a_reason() -> None:
+    X = np.random.RandomState(0).normal(size=(300, 3))
+    detector = VAEDetector(max_steps=50, contamination=0.1, random_state=0).fit(X)
+    row = np.array([[0.0, np.nan, 0.0]])
+    assert detector.explain(row).iloc[0].idxmax() == "x1"
+    # No more than a level that none of the 300 rows had.
+    assert detector.explain(row)["x1"][0] == pytest.approx(np.log(301))
+
+
+def test_polars_and_arrow_frames_score_as_pandas(detector: VAEDetector) -> None:
+    import pyarrow as pa
+
+    table = pa.Table.from_pandas(FRESH)
+    np.testing.assert_array_equal(detector.score_samples(table), detector.score_samples(FRESH))
+
+
+def test_there_is_no_onnx_graph_yet(detector: VAEDetector, tmp_path) -> None:
+    from vae_anomaly import export_onnx
+
+    with pytest.raises(ParameterError, match="no ONNX graph yet for tables with categories"):
+        export_onnx(detector, tmp_path / "m.onnx")
+
+
+# ----------------------------------------------------------------------------- command line
+
+
+def test_a_mixed_file_is_fitted_scored_and_reported(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    NORMAL.to_csv("normal.csv", index=False)
+    rows = pd.concat([FRESH[:60], swapped(FRESH)[:30]]).assign(fault=[0] * 60 + [1] * 30)
+    rows.to_csv("rows.csv", index=False)
+    rows.to_parquet("rows.parquet")
+    fit = "fit normal.csv -o m.vae --max-steps 600 --members 2 --false-alarm-rate 0.05"
+    assert run(fit.split()) == 0
+    said = capsys.readouterr().err
+    assert "'serial': left out, identifier: whole numbers without gaps, hardly any twice" in said
+    assert "'site': category of 3 levels: 3 different texts, missing in" in said
+    for name in ("rows.csv", "rows.parquet"):
+        assert run(["score", "m.vae", name, "-o", f"{name}.out.csv", "--explain", "1"]) == 0
+    capsys.readouterr()
+    result = pd.read_csv("rows.csv.out.csv")
+    assert roc_auc_score(rows["fault"], result["anomaly_score"]) > 0.95
+    other = pd.read_csv("rows.parquet.out.csv")
+    np.testing.assert_allclose(other["anomaly_score"], result["anomaly_score"], rtol=1e-12)
+    assert run(["inspect", "m.vae"]) == 0
+    described = capsys.readouterr().out
+    assert "category, 3 different texts: 'south'" in described or "'north'" in described
+    assert run(["evaluate", "m.vae", "rows.csv", "--label-column", "fault", "-o", "report"]) == 0
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "north" in page
+
+
+def test_a_file_and_a_frame_give_the_same_model(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    NORMAL.to_csv("normal.csv", index=False)
+    assert (
+        run(["fit", "normal.csv", "-o", "m.vae", "--max-steps", "50", "--members", "1", "--quiet"])
+        == 0
+    )
+    encoder = load("m.vae").model_.encoder
+    frame = pd.read_csv("normal.csv")
+    alike = VAEDetector(max_steps=50, n_members=1).fit(frame).model_.encoder
+    assert isinstance(encoder, TableEncoder)
+    assert encoder.features == alike.features
+    assert [one.type for one in encoder.schema.columns] == [
+        one.type for one in alike.schema.columns
+    ]
+
+
+# -------------------------------------------------------------------------------- likelihood
+
+
+def test_a_category_has_the_log_probability_of_its_level() -> None:
+    logits = np.random.RandomState(0).normal(size=(7, 4))
+    target = np.eye(4)[[0, 1, 2, 3, 0, 1, 2]]
+    target[6] = 0.0  # a missing cell
+    joint = JointLikelihood((Block("categorical", 1, 4),))
+    expected = (log_softmax(logits, axis=1) * target).sum(axis=1)
+    found = joint.log_prob(numpy_ops, target, logits, {})
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-12)
+    np.testing.assert_allclose(joint.mean(numpy_ops, logits), np.exp(log_softmax(logits, axis=1)))
+
+
+def test_draws_have_the_probabilities_of_the_levels_that_were_seen() -> None:
+    logits = np.tile(np.log([0.5, 0.3, 0.2, 1e-3]), (50_000, 1))
+    drawn = Categorical().sample(np.random.RandomState(0), [logits], {})
+    assert (drawn.sum(axis=1) == 1).all()
+    np.testing.assert_allclose(drawn.mean(axis=0), [0.5, 0.3, 0.2, 0.0], atol=0.01)
+
+
+def test_training_starts_from_the_shares_of_the_levels() -> None:
+    target = np.eye(3)[[0, 0, 0, 1]]
+    start = Categorical().starting_outputs(target)
+    np.testing.assert_allclose(np.exp(start), np.array([3.5, 1.5, 0.5]) / 5.5)
+    joint = JointLikelihood((Block("gaussian", 1), Block("categorical", 1, 3)))
+    outputs = joint.starting_outputs(np.column_stack([np.zeros(4), target]))
+    np.testing.assert_allclose(outputs, [0.0, *start])
+    assert JointLikelihood((Block("gaussian", 2),)).starting_outputs(np.zeros((4, 2))) is None
+
+
+def test_unseen_levels_have_the_probability_of_good_and_turing() -> None:
+    # Ten cells, two levels that occurred once.
+    assert unseen_probability(np.array([8.0, 1.0, 1.0])) == pytest.approx(3 / 14)
+
+
+def test_a_share_of_the_features_is_hidden_in_training() -> None:
+    shown = shown_features((4, 5000), 40, [0, 1])
+    hidden = 1.0 - shown.mean(axis=-1)
+    # Also those of which none is hidden by chance: the mean of (1 - u)^40 for u in (0, 0.5).
+    assert (hidden == 0).mean() == pytest.approx(0.25 + 0.75 * 2 / 41, abs=0.02)
+    assert hidden[hidden > 0].max() < 0.9
+    assert hidden.mean() == pytest.approx(0.75 * 0.25, abs=0.01)
+    np.testing.assert_array_equal(shown, shown_features((4, 5000), 40, [0, 1]))

@@ -1,0 +1,132 @@
+"""Types of the columns of a table, and the codes of cells."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vae_anomaly.data.table.levels import LevelIndicators
+from vae_anomaly.data.table.schema import MAX_LEVELS, TableSchema, text_of
+from vae_anomaly.exceptions import DataError
+
+N = 120
+RNG = np.random.RandomState(0)
+
+COLUMNS = {
+    "number": (RNG.normal(size=N), "number"),
+    "whole numbers": (RNG.poisson(3, size=N), "number"),
+    "numbers as text": ([f"{x:.3f}" for x in RNG.normal(size=N)], "number"),
+    "numbers and dashes": (["1.5", "-", "2", "3"] * 30, "number"),
+    "numbers and unknown": (["1.5", "unknown", "2", "3"] * 30, "number"),
+    "leading zeros": (["007", "012", "100"] * 40, "category"),
+    "row numbers": (np.arange(N), "identifier"),
+    "row numbers, shuffled": (RNG.permutation(N) + 17, "identifier"),
+    "row numbers as text": ([str(i) for i in range(N)], "identifier"),
+    "whole numbers with gaps": (np.arange(N) * 1000, "number"),
+    "years": (RNG.randint(1990, 2020, size=N), "number"),
+    "booleans": ([True, False] * 60, "category"),
+    "yes and no": (["yes", "no", "yes"] * 40, "category"),
+    "two numbers as text": (["0", "1", "1"] * 40, "category"),
+    "levels": (["red", "green", "blue"] * 40, "category"),
+    "level called none": (["none", "one", "two"] * 40, "category"),
+    "levels of many words": (["self employed, not incorporated", "a", "b"] * 40, "category"),
+    "dates": ([f"2026-{1 + i % 12:02d}-{1 + i % 28:02d}" for i in range(N)], "date"),
+    "dates, German": ([f"{1 + i % 28:02d}.{1 + i % 12:02d}.2026" for i in range(N)], "date"),
+    "timestamps": (pd.date_range("2026-01-01", periods=N), "date"),
+    "names": ([f"pump {i}" for i in range(N)], "identifier"),
+    "text": ([f"the pump in hall {i // 2} was loud" for i in range(N)], "text"),
+    "nothing": ([None] * N, "empty"),
+    "missing tokens": (["", "?", "NA", "N/A", "NaN", "null"] * 20, "empty"),
+    "missing numbers": ([np.nan] * N, "empty"),
+    "nullable": (pd.array([1, None, 3] * 40, dtype="Int64"), "number"),
+    "nullable booleans": (pd.array([True, None, False] * 40, dtype="boolean"), "category"),
+    "pandas category": (pd.Categorical(np.arange(N)), "category"),
+}
+
+
+def schema_of(**columns: object) -> TableSchema:
+    return TableSchema.of(pd.DataFrame({"x": ["p", "q", "r", "s"] * (N // 4), **columns}))
+
+
+@pytest.mark.parametrize("case", COLUMNS)
+def test_types_of_columns(case: str) -> None:
+    cells, expected = COLUMNS[case]
+    column = schema_of(case=cells).columns[1]
+    assert column.type == expected, column.reason
+    assert column.reason
+    assert bool(column.levels) == (expected == "category")
+
+
+def test_the_head_of_a_column_does_not_decide() -> None:
+    cells = [str(i % 7) for i in range(N - 3)] + ["A1", "B2", "A1"]
+    assert schema_of(code=cells).columns[1].type == "category"
+
+
+def test_frames_of_numbers_and_arrays_have_no_schema() -> None:
+    assert TableSchema.of(np.zeros((3, 2))).columns == ()
+    frame = pd.DataFrame(RNG.normal(size=(9, 2)), columns=["a", "b"])
+    assert TableSchema.of(frame).columns == ()
+    assert TableSchema.of(frame).matrix(frame) is frame
+    assert TableSchema.of([[1.0, 2.0]]).columns == ()
+
+
+def test_levels_are_codes_by_frequency() -> None:
+    schema = schema_of(state=["b", "a", "a", "c"] * (N // 4))
+    assert schema.columns[1].levels == ("a", "b", "c")
+    rows = pd.DataFrame({"x": ["p", "q", None], "state": ["c", " a ", "new"]})
+    np.testing.assert_array_equal(schema.matrix(rows), [[0, 2], [1, 0], [np.nan, 3]])
+
+
+def test_kept_levels_are_bounded() -> None:
+    cells = [f"{i % 60}x" for i in range(N)] + [f"{i}y" for i in range(60)] * 2
+    (column,) = TableSchema.of(pd.DataFrame({"a": cells})).columns
+    assert column.type == "category"
+    assert len(column.levels) == MAX_LEVELS
+    assert len(set(cells)) == 120
+    assert column.codes(pd.Series(["no such"]))[0] == MAX_LEVELS
+
+
+def test_text_in_a_number_is_refused_by_name() -> None:
+    schema = schema_of(flow=["1", "2.5", "3"] * (N // 3))
+    rows = pd.DataFrame({"x": ["p"], "flow": ["high"]})
+    with pytest.raises(DataError) as caught:
+        schema.matrix(rows)
+    assert str(caught.value) == (
+        "Column 'flow': expected a number, got 'high'. Correct the cell or remove its row."
+    )
+
+
+def test_rows_come_back_in_their_types() -> None:
+    frame = pd.DataFrame(
+        {
+            "state": ["on", "off", "on", "idle"] * 30,
+            "ok": [True, False, True, True] * 30,
+            "count": [1, 2, 3, 5] * 30,
+            "level": RNG.normal(size=N),
+            "size": pd.Categorical(["S", "M", "L", "M"] * 30),
+        }
+    )
+    schema = TableSchema.of(frame)
+    back = schema.frame(schema.matrix(frame).to_numpy())
+    pd.testing.assert_frame_equal(back.astype({"size": object}), frame.astype({"size": object}))
+    assert back["size"].dtype == "category"
+    assert back["ok"].dtype == bool
+    missing = schema.frame(np.full((1, 5), np.nan))
+    assert missing.isna().all(axis=None)
+
+
+def test_spellings_of_one_level_are_one() -> None:
+    assert [text_of(cell) for cell in (3, 3.0, "3", " 3", 3.5)] == ["3", "3", "3", "3", "3.5"]
+    assert [text_of(cell) for cell in (True, "None", "-")] == ["True", "None", "-"]
+
+
+def test_levels_without_training_rows_count_as_unseen() -> None:
+    codes = np.array([[0.0, 0.0], [2.0, 0.0], [np.nan, 0.0], [0.0, 0.0]])
+    levels = LevelIndicators.fit(codes, [3, 2])
+    assert levels.widths == (3, 0)
+    indicators, penalty = levels.encode(np.array([[2.0, 0.0], [1.0, 1.0], [3.0, np.nan]]))
+    assert indicators.tolist() == [[0, 1, 0], [0, 0, 1], [0, 0, 1]]
+    # Four rows agree: one more of another level has the probability 1 / (4 + 2).
+    np.testing.assert_allclose(penalty, [[0, 0], [0, np.log(6)], [0, 0]])
+    assert levels.decode(np.array([[0.1, 0.6, 0.3]])).tolist() == [[2.0, 0.0]]

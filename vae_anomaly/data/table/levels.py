@@ -1,0 +1,94 @@
+"""Indicators of the levels of categories: codes to one-hot targets and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_anomaly.stats.categorical import unseen_probability
+
+__all__ = ["LevelIndicators"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class LevelIndicators:
+    """Categories as indicators: one for each level in training rows, and one for all others.
+
+    Attributes
+    ----------
+    counts : tuple of ndarray
+        For each category how often each of its levels occurs in training rows.
+
+    Examples
+    --------
+    >>> levels = LevelIndicators((np.array([2.0, 1.0, 0.0]),))
+    >>> levels.encode(np.array([[0.0], [1.0], [2.0], [np.nan]]))[0].tolist()
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
+    """
+
+    counts: tuple[Array, ...] = ()
+
+    @classmethod
+    def fit(cls, codes: Array, n_levels: Sequence[int]) -> LevelIndicators:
+        """Count the levels in training rows, (n, n_categories)."""
+        counts = []
+        for column, size in zip(codes.T, n_levels, strict=True):
+            seen = column[~np.isnan(column) & (column < size)].astype(np.intp)
+            counts.append(np.bincount(seen, minlength=size).astype(np.float64))
+        return cls(tuple(counts))
+
+    @cached_property
+    def widths(self) -> tuple[int, ...]:
+        """Indicators of each category that varies; 0 for one with fewer than two levels."""
+        seen = [int((counts > 0).sum()) for counts in self.counts]
+        return tuple(n + 1 if n > 1 else 0 for n in seen)
+
+    @cached_property
+    def _slots(self) -> tuple[NDArray[np.intp], ...]:
+        """Indicator of each code, for each category; of levels without training rows the last."""
+        slots = []
+        for counts in self.counts:
+            seen = counts > 0
+            order = np.where(seen, np.cumsum(seen) - 1, seen.sum())
+            slots.append(np.append(order, seen.sum()))
+        return tuple(slots)
+
+    def encode(self, codes: Array) -> tuple[Array, Array]:
+        """Return indicators (n, sum of widths), and the penalties of constant categories.
+
+        All indicators of a missing cell are 0. A category with one level costs minus the log
+        of the probability of an unseen one where it has another level: (n, n_categories).
+        """
+        indicators = np.zeros((len(codes), sum(self.widths)))
+        penalty, start = np.zeros(codes.shape), 0
+        for j, (width, slots) in enumerate(zip(self.widths, self._slots, strict=True)):
+            seen = np.flatnonzero(~np.isnan(codes[:, j]))
+            place = slots[np.minimum(codes[seen, j], len(slots) - 1).astype(np.intp)]
+            if width:
+                indicators[seen, start + place] = 1.0
+                start += width
+            elif len(slots):
+                other = place == slots[-1]
+                penalty[seen, j] = -np.log(unseen_probability(self.counts[j])) * other
+        return indicators, penalty
+
+    def decode(self, indicators: Array) -> Array:
+        """Return the codes of the most probable levels: (n, n_categories)."""
+        codes, start = np.zeros((len(indicators), len(self.counts))), 0
+        for j, (width, counts) in enumerate(zip(self.widths, self.counts, strict=True)):
+            seen = np.flatnonzero(counts > 0)
+            if width:
+                best = indicators[:, start : start + width - 1].argmax(axis=1)
+                codes[:, j] = seen[best]
+                start += width
+            elif len(seen):
+                codes[:, j] = seen[0]
+            else:
+                codes[:, j] = np.nan
+        return codes
