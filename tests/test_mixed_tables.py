@@ -82,6 +82,11 @@ def test_missing_cells_are_scored(detector: VAEDetector) -> None:
     assert np.isfinite(detector.score_samples(nothing)).all()
 
 
+def test_codes_come_into_use_while_the_weight_of_the_kl_divergence_grows() -> None:
+    brief = VAEDetector(**BRIEF | {"max_steps": 800}).fit(NORMAL)
+    assert (brief.latent_kl_.sum(axis=1) > 0.3).all()
+
+
 def test_scores_do_not_depend_on_other_rows(detector: VAEDetector) -> None:
     scores = detector.score_samples(FRESH)
     np.testing.assert_array_equal(detector.score_samples(FRESH[::-1])[::-1], scores)
@@ -124,6 +129,15 @@ def test_rows_come_back_as_a_frame(detector: VAEDetector) -> None:
     near = (drawn["load"] - drawn["site"].map(CENTER)).abs() < 2
     assert near.mean() > 0.55  # a third, if columns were independent
     assert drawn["serial"].isna().all()
+
+
+def test_a_cell_is_expected_to_fit_the_others(detector: VAEDetector) -> None:
+    model = detector.model_
+    rows = swapped(FRESH)
+    expected = model.expected(model.encoder.matrix(rows).to_numpy())
+    assert (expected["site"] == FRESH["site"].to_numpy()).mean() > 0.9
+    away = expected["load"] - rows["site"].map(CENTER).to_numpy()
+    assert (away.abs() < 2).mean() > 0.9
 
 
 def test_numbers_with_missing_cells_need_no_frame() -> None:

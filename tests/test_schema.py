@@ -112,6 +112,7 @@ def test_rows_come_back_in_their_types() -> None:
     pd.testing.assert_frame_equal(back.astype({"size": object}), frame.astype({"size": object}))
     assert back["size"].dtype == "category"
     assert back["ok"].dtype == bool
+    assert schema.frame(np.array([[3.0, 0, 1, 1, 0]]))["state"][0] == "(new level)"
     missing = schema.frame(np.full((1, 5), np.nan))
     assert missing.isna().all(axis=None)
 

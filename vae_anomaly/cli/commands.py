@@ -82,9 +82,10 @@ def _run(name: str, quiet: bool, debug: bool, given: dict[str, Value]) -> Value:
 def fit() -> None:
     """Learn from DATA what is normal, and write a MODEL.
 
-    DATA is a CSV or Parquet table of numbers, or - for CSV on standard input,
-    or a folder of images. A few anomalies in it do little harm. Of a folder
-    with a subfolder called good, normal or ok, only that is used.
+    DATA is a CSV or Parquet table, or - for CSV on standard input, or a
+    folder of images. A few anomalies in it do little harm. Columns of a table
+    are numbers or categories; identifiers, dates and free text are left out.
+    Of a folder with a subfolder called good, normal or ok, only that is used.
     """
 
 

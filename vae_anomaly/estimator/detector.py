@@ -186,6 +186,15 @@ class VAEDetector(
     one draw [3]_. Where there is room, calibration rows are also exemplars of the score,
     each for all others: the probability is then slightly lower.
 
+    A data frame may have text, categories and booleans, and cells may be missing. The type
+    of a column is found in all of its cells; identifiers, dates, free text and empty
+    columns are left out (``model_.encoder.schema``). Networks of such tables see which
+    cells are observed, and learn with cells hidden at random. To score, columns are hidden
+    in eight groups in turn, so that each is predicted from the others: residuals are the
+    coordinates of "exemplar", and minus the log of the rank of each cell among those of
+    training is added. A missing cell counts for nothing, unless none of its column was
+    missing in training: then it costs log(n + 1) nats, as a level that is new to n rows.
+
     Custom networks, ``architecture=(encoder, decoder)``, are functional or Sequential
     Keras models with one input. The encoder takes rows, (n, columns), or any shape of as
     many numbers, or images as they are; standardised, with 0 for a column that was
@@ -297,8 +306,9 @@ class VAEDetector(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Normal rows; a few anomalies among them do little harm. Or images,
-            (n_samples, height, width) or (..., channels).
+            Normal rows; a few anomalies among them do little harm. A data frame may have
+            categories, and cells may be missing. Or images, (n_samples, height, width) or
+            (..., channels).
         y : object
             Ignored.
 

@@ -14,6 +14,7 @@ from vae_anomaly.data.base import DataParameters, Encoded, Encoder, Modality, Sc
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.calibration import Calibration
+from vae_anomaly.model.cells import cell_units
 from vae_anomaly.model.model import Model, resolved_score
 from vae_anomaly.model.parameters import (
     NetworkParameters,
@@ -21,7 +22,7 @@ from vae_anomaly.model.parameters import (
     network_spec,
     scoring_noise,
 )
-from vae_anomaly.model.reference import EncodedRows, Reference, conditional_scale
+from vae_anomaly.model.reference import EncodedRows, Reference
 from vae_anomaly.model.terms import elbo_contributions
 from vae_anomaly.networks.custom import CustomNetworks
 from vae_anomaly.networks.spec import NetworkSpec
@@ -210,18 +211,23 @@ def _prior_and_reference(
         prior = as_components(*subsample(codes, MAX_COMPONENTS, rng).swapaxes(0, 1))
         parts = replace(parts, prior=prior)
     unit = parts.network.residual_scale(all_rows.expected, rows.residual)
-    if parts.network.spec.has_masks:
-        unit = conditional_scale(parts.network.spec.joint, rows.residual, encoded.targets)
+    kept = encoded.only(clean)
+    joint, masked = parts.network.spec.joint, parts.network.spec.has_masks
+    if masked and kept.observed is not None:
+        seen = kept.observed[:, parts.encoder.explained]
+        unit = cell_units(joint, rows.residual, kept.targets, seen)
     reference = Reference.fit(
         rows,
         calibration,
         unit,
-        elbo_contributions(parts, encoded.only(clean)).mean(axis=0),
+        elbo_contributions(parts, kept).mean(axis=0),
         parameters.beta,
         rng,
         n_skipped_neighbors=0 if contamination is None else N_SKIPPED_NEIGHBORS,
-        uses_codes=not parts.network.spec.has_masks,
+        uses_codes=not masked,
     )
+    if masked and kept.observed is not None:
+        reference = reference.with_cells(parts.network, rows, kept.targets, seen)
     return all_rows, parts.prior, reference
 
 

@@ -170,6 +170,16 @@ class Model:
         """
         return self.encoder.decode(self.network.decode(self.codes(records)), like)
 
+    def expected(self, records: Records) -> Records:
+        """Return what is expected of each feature, in the form of the training data.
+
+        Given the others where the networks have masks, else the reconstruction.
+        """
+        if not self.network.spec.has_masks:
+            return self.reconstruct(records)
+        inputs = self.encoder.encode(records).inputs
+        return self.encoder.decode(self.network.predict_features(inputs))
+
     def decode(self, z: Array, member: int | None = None) -> Records:
         """Decode latent codes (n, latent) by all members, or by one."""
         network = self.network if member is None else self.network.member(member)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -12,22 +12,17 @@ from numpy.typing import NDArray
 from vae_anomaly._types import JsonObject
 from vae_anomaly.data.base import Encoded
 from vae_anomaly.inference.network import Network
-from vae_anomaly.stats.categorical import Categorical, unseen_probability
+from vae_anomaly.model.cells import N_RANKS, CellRanks, surprises
 from vae_anomaly.stats.densities import UNUSED_NATS, gaussian_kl, numpy_ops
 from vae_anomaly.stats.exemplars import Exemplars, max_exemplars
-from vae_anomaly.stats.likelihoods import JointLikelihood
 from vae_anomaly.stats.priors import subsample
 
-__all__ = ["UNIT_RANGE", "EncodedRows", "Reference", "conditional_scale"]
+__all__ = ["UNIT_RANGE", "EncodedRows", "Reference"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
 
-MIN_DEVIATION = 0.1
-"""Added to deviations of numbers from what is predicted, in standard deviations of the column."""
-
-CLIPPED_QUANTILE = 0.99
-"""Squared residuals above this quantile are clipped to it, to measure a unit."""
+NO_CELLS = np.empty((0, N_RANKS), dtype=np.float32)
 
 UNIT_RANGE = (1e-15, 1e30)
 """Bounds of coordinate units, so that float32 holds the squares of coordinates."""
@@ -85,6 +80,8 @@ class Reference:
         :doi:`10.1016/S0047-259X(03)00096-4`).
     typical : ndarray of shape (n_features + 1,)
         Mean contributions to minus the ELBO.
+    cell_surprise, cell_nats : ndarray of shape (n_explained, N_RANKS)
+        See `CellRanks`; without rows for networks without masks.
     """
 
     code_unit: Weights
@@ -95,6 +92,8 @@ class Reference:
     code_precision: Array
     typical: Array
     n_skipped_neighbors: int = 0
+    cell_surprise: Weights = field(default_factory=lambda: NO_CELLS)
+    cell_nats: Weights = field(default_factory=lambda: NO_CELLS)
 
     @classmethod
     def fit(
@@ -168,6 +167,37 @@ class Reference:
         """Leave out of pickles what can be computed again."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
+    def with_cells(
+        self, network: Network, rows: EncodedRows, targets: Array, observed: NDArray[np.bool_]
+    ) -> Reference:
+        """Return the reference with the ranks of training cells.
+
+        Their sum is weighted so that it spreads over training rows as the score of the
+        exemplars does, between the first and the last tenth.
+
+        Parameters
+        ----------
+        network : Network
+            With masks.
+        rows : EncodedRows
+        targets : ndarray of shape (n, columns)
+        observed : ndarray of shape (n, n_explained)
+        """
+        units = self.residual_unit.astype(np.float64)
+        surprise = surprises(network.spec.joint, units, rows.expected, rows.residual, targets)
+        cells = CellRanks.fit(surprise, observed)
+        spreads = [
+            np.subtract(*np.quantile(part, [0.9, 0.1]))
+            for part in (self.score(rows.mean, rows.residual), cells.costs(surprise).sum(axis=1))
+        ]
+        cells = cells.weighted(spreads[0] / spreads[1] if min(spreads) > 0 else 1.0)
+        return replace(self, cell_surprise=cells.surprise, cell_nats=cells.nats)
+
+    @property
+    def cells(self) -> CellRanks:
+        """Ranks of training cells given the others of their rows."""
+        return CellRanks(self.cell_surprise, self.cell_nats)
+
     @cached_property
     def exemplars(self) -> Exemplars:
         """Training rows that scores compare with."""
@@ -193,32 +223,3 @@ class Reference:
         away = mean - self.code_center
         squares = np.einsum("nml,mlk,nmk->n", away, self.code_precision, away)
         return 0.5 * squares / mean.shape[1]
-
-
-def conditional_scale(joint: JointLikelihood, residual: Array, targets: Array) -> Array:
-    """Return the units of residuals of features that are predicted from the others: (n_targets,).
-
-    Of a number the root mean square over training rows, the largest hundredth clipped, plus
-    `MIN_DEVIATION`. Of a level the square root of a half, so that two rows of different levels
-    are 2 nats apart at most. The last indicator of a category stands for unseen levels: its
-    unit makes one cost minus the log of their probability.
-    """
-    units = []
-    blocks = zip(
-        joint.blocks,
-        joint.likelihoods,
-        joint.split(numpy_ops, residual),
-        joint.split(numpy_ops, targets),
-        strict=True,
-    )
-    for block, likelihood, left, given in blocks:
-        if isinstance(likelihood, Categorical):
-            unit = np.full(block.n_targets, np.sqrt(0.5))
-            unit[-1] = 1 / np.sqrt(-2 * np.log(unseen_probability(given[:, :-1].sum(axis=0))))
-            units.append(unit)
-            continue
-        for column in left.T:
-            seen = column[column != 0] ** 2  # 0 where it is not observed
-            clipped = np.minimum(seen, np.quantile(seen, CLIPPED_QUANTILE)) if len(seen) else seen
-            units.append(np.sqrt([clipped.mean() + MIN_DEVIATION**2 if len(seen) else 1.0]))
-    return np.concatenate(units)

@@ -12,6 +12,7 @@ from vae_anomaly._types import AnyArray
 from vae_anomaly.data.base import Encoded, Encoder
 from vae_anomaly.inference.base import Codes
 from vae_anomaly.inference.network import Network
+from vae_anomaly.model.cells import surprises
 from vae_anomaly.model.reference import Reference
 from vae_anomaly.stats.densities import numpy_ops
 from vae_anomaly.stats.priors import kl_from_prior
@@ -127,14 +128,8 @@ def _batch_terms(
         yield "elbo", np.column_stack([batch.masked(error), kl])
     if "importance_weighted" in needs:
         yield "importance_weighted", _importance_weighted_bound(model, batch)
-    if "exemplar_features" in needs:
-        joint = model.network.spec.joint
-        scores, of_targets = model.reference.explain(*_position(model, batch))
-        shares = joint.by_feature(numpy_ops, joint.split(numpy_ops, of_targets))
-        yield "exemplar", scores
-        yield "exemplar_features", batch.masked(shares)
-    elif "exemplar" in needs:
-        yield "exemplar", model.reference.score(*_position(model, batch), n_left_out)
+    if "exemplar" in needs or "exemplar_features" in needs:
+        yield from _exemplar_terms(model, batch, needs, n_left_out)
     if "latent_distance" in needs:
         yield "latent_distance", codes.mean.swapaxes(0, 1)
 
@@ -166,19 +161,36 @@ def _by_feature(model: ScoringParts, encoded: Encoded, explained: Array) -> Arra
     return nats
 
 
-def _position(model: ScoringParts, batch: _Batch) -> tuple[Array, Array]:
-    """Return codes (n, members, latent) and residuals (n, n_targets) of a batch."""
-    network, codes = model.network, batch.codes
-    if network.spec.has_masks:
+def _exemplar_terms(
+    model: ScoringParts, batch: _Batch, needs: frozenset[str], n_left_out: int
+) -> Iterator[tuple[str, AnyArray]]:
+    """Yield the distance from the nearest training rows, and the parts of the features.
+
+    Networks with masks predict each feature from the others; how surprising the cells are
+    is added.
+    """
+    network, reference = model.network, model.reference
+    joint, masked = network.spec.joint, network.spec.has_masks
+    if masked:
         expected = network.predicted(batch.x)
     else:
-        expected = network.expected(network.engine.decode(codes.mean))
+        expected = network.expected(network.engine.decode(batch.codes.mean))
     residual = batch.target - expected
-    mean = codes.mean.swapaxes(0, 1).astype(np.float64)
+    mean = batch.codes.mean.swapaxes(0, 1).astype(np.float64)
     if batch.observed is not None:
-        seen = batch.observed[:, network.spec.joint.feature_of_target]
-        residual = np.where(seen, residual, 0.0)
-    return mean, residual
+        residual = np.where(batch.observed[:, joint.feature_of_target], residual, 0.0)
+    cells = np.zeros((len(residual), joint.n_features))
+    if masked:
+        units = reference.residual_unit.astype(np.float64)
+        surprise = surprises(joint, units, expected, residual, batch.target)
+        cells = batch.masked(reference.cells.costs(surprise))
+    if "exemplar_features" not in needs:
+        scores = reference.score(mean, residual, n_left_out)
+    else:
+        scores, of_targets = reference.explain(mean, residual)
+        shares = joint.by_feature(numpy_ops, joint.split(numpy_ops, of_targets))
+        yield "exemplar_features", batch.masked(shares) + cells
+    yield "exemplar", scores + cells.sum(axis=1)
 
 
 def _importance_weighted_bound(model: ScoringParts, batch: _Batch) -> Array:

@@ -34,6 +34,9 @@ __all__ = ["TrainingConfig", "train"]
 
 ops = keras.ops
 
+WARM_UP_SHARE = 0.25
+"""Share of the steps in which the weight of the KL divergence grows, where features are hidden."""
+
 CLIP_NORM = 5.0
 """Norm to which the gradient of each member is clipped."""
 
@@ -225,7 +228,7 @@ class Training:
         config: TrainingConfig,
         rng: np.random.RandomState,
     ) -> None:
-        self.config, self.latent = config, spec.latent
+        self.config, self.latent, self._warms_up = config, spec.latent, spec.has_masks
         trimmed = config.contamination or 0.0
         self._take_steps = compiled_steps(
             spec,
@@ -278,13 +281,15 @@ class Training:
             min(start + self.config.validation_interval, self.config.max_steps),
             tf.zeros(3),
         )
+        beta, learning_rate = self._rates
+        share = self._share_of_beta((start + end) / 2)
         for first in range(start, end, self._steps_per_call):
             steps, batch = min(self._steps_per_call, end - first), next(self._stream.batches)
             shape = (*batch.x.shape[:-1], self.latent)
             noise = self._draws.standard_normal(shape, dtype=np.float32)
             arguments = (as_tensors(batch), noise, steps, tf.constant([self._seed, first]))
             self.weights, self.moments, more = self._take_steps(
-                self.weights, self.moments, *arguments, *self._rates
+                self.weights, self.moments, *arguments, beta * share, learning_rate
             )
             losses += more
         loss, reconstruction, kl = (float(value) / (end - start) for value in losses.numpy())
@@ -299,9 +304,21 @@ class Training:
         self.history.add(end, loss, reconstruction, kl)
         if self._stream.validates:
             self.history.held_out.append(float(now.mean()))
-            self.best = self.best.or_better(self.weights, now)
+            before = self.best if share == 1.0 else Best(self.weights)
+            self.best = before.or_better(self.weights, now)
         else:
             self.best = Best(self.weights)
+
+    def _share_of_beta(self, step: float) -> float:
+        """Return the weight of the KL divergence at a step, as a share of `beta`.
+
+        It grows from 0 where features are hidden: the decoder predicts most of them from
+        nothing at first, so that the code would never come into use. Bowman et al.,
+        "Generating sentences from a continuous space" (:arxiv:`1511.06349`), section 3.1.
+        """
+        if not self._warms_up:
+            return 1.0
+        return min(1.0, step / (WARM_UP_SHARE * self.config.max_steps))
 
     def snapshot(self) -> Snapshot:
         """Return the state that a checkpoint stores."""

@@ -49,6 +49,9 @@ CELL_TYPES = ("boolean", "category", "float", "integer", "object", "string")
 MAX_LEVELS = 100
 """Levels of a category that are told apart: the most frequent ones; the rest count as unseen."""
 
+UNSEEN = "(new level)"
+"""Stands for a level that has no code of its own."""
+
 MIN_IDENTIFIER_LEVELS = 50
 """Distinct texts above which a column of mostly distinct ones is an identifier."""
 
@@ -133,7 +136,7 @@ class Column:
         if self.type != CATEGORY:
             whole = self.dtype == "integer" and not np.isnan(codes).any()
             return pd.Series(np.round(codes).astype(np.int64) if whole else codes)
-        levels = np.array([*self.levels, None], dtype=object)
+        levels = np.array([*self.levels, UNSEEN, None], dtype=object)
         cells = levels[np.where(np.isnan(codes), -1, codes).astype(np.intp)]
         if self.dtype == "boolean":
             known = {"True": True, "False": False, None: None}

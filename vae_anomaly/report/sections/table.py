@@ -124,7 +124,7 @@ def _top_rows(scored: ScoredRecords, options: Options) -> tuple[TopRow, ...]:
     none = np.full((len(rows), 1), None, dtype=object)
     encoder = cast("TableEncoder", model.encoder)
     values = np.hstack([np.asarray(encoder.rows(shown), dtype=object), none])
-    expected = np.hstack([np.asarray(model.reconstruct(shown), dtype=object), none])
+    expected = np.hstack([np.asarray(model.expected(shown), dtype=object), none])
     return tuple(
         TopRow(**vars(scored.ranked(row)), reasons=_reasons(names, *parts, limit=options.reasons))
         for row, *parts in zip(rows, contributions, values, expected, strict=True)
