@@ -115,7 +115,7 @@ def fit_model(
     noise = scoring_noise(spec, parameters.n_draws, rng)
 
     # Where there is room, calibration rows are exemplars as well, each for all others.
-    room = max_exemplars(spec.n_targets + spec.members * spec.latent)
+    room = max_exemplars(spec.joint.n_targets + spec.members * spec.latent)
     supports = len(calibration) > 0 and len(matrix) <= room
     encoded = encoder.encode(subsample(learned, MAX_LATENT_ROWS, rng))
     further = (

@@ -174,7 +174,8 @@ def _exemplar_terms(
     if masked:
         expected = network.predicted(batch.x)
     else:
-        expected = network.expected(network.engine.decode(batch.codes.mean))
+        outputs = network.engine.decode(batch.codes.mean)
+        expected = joint.mean(numpy_ops, outputs).mean(axis=0)
     residual = batch.target - expected
     mean = batch.codes.mean.swapaxes(0, 1).astype(np.float64)
     if batch.observed is not None:

@@ -20,6 +20,8 @@ class Categorical(Likelihood):
     Indicators that are all 0 are a missing cell, of probability 1.
     """
 
+    starts_from_data = True
+
     def starting_outputs(self, targets: Array) -> Array:
         """Return the log-probabilities of the levels, whatever the code: (targets,).
 

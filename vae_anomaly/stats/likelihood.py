@@ -22,8 +22,6 @@ class Likelihood(ABC):
 
     Attributes
     ----------
-    variance : float or None
-        Fixed variance, for likelihoods that have one.
     learned_parameters : dict of str to float
         Names and starting values of learned parameters, one number for each member and
         target.
@@ -31,30 +29,22 @@ class Likelihood(ABC):
         Names of parameters that `estimate` computes before training.
     n_outputs : int
         Outputs of the decoder for each target.
+    starts_from_data : bool
+        Whether training starts from `starting_outputs` instead of zeros.
     """
 
     learned_parameters: Mapping[str, float] = {}
     fixed_parameters: tuple[str, ...] = ()
     n_outputs = 1
-
-    def __init__(self, variance: float | None = None) -> None:
-        self.variance = variance
+    starts_from_data = False
 
     def estimate(self, targets: Array) -> dict[str, Array]:
         """Compute the fixed parameters from targets, (n, targets): (targets,) each."""
         return {}
 
-    def starting_outputs(self, targets: Array) -> Array | None:
-        """Return outputs of the decoder, (outputs,), to start training from; None for zeros."""
-        return None
-
-    def parts(self, ops: Ops, outputs: Tensor) -> Outputs:
-        """Split outputs of the decoder, (..., outputs), by meaning: (..., targets) each.
-
-        The outputs of a target are adjacent, as channels of a pixel are.
-        """
-        n = self.n_outputs
-        return (outputs,) if n == 1 else tuple(ops.take(outputs, i, None, n) for i in range(n))
+    def starting_outputs(self, targets: Array) -> Array:
+        """Return outputs of the decoder, (outputs,), to start training from."""
+        return np.zeros(targets.shape[1] * self.n_outputs)
 
     @abstractmethod
     def log_prob(self, ops: Ops, x: Tensor, outputs: Outputs, parameters: Parameters) -> Tensor:

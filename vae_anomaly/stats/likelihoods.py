@@ -96,7 +96,7 @@ class Gaussian(Likelihood):
     """
 
     def __init__(self, variance: float | None = None) -> None:
-        super().__init__(variance)
+        self.variance = variance
         self.learned_parameters = {"log_variance": 0.0} if variance is None else {}
 
     def _log_variance(self, ops: Ops, parameters: Parameters) -> Tensor:
@@ -279,7 +279,7 @@ class JointLikelihood:
     def __init__(self, blocks: tuple[Block, ...], variance: float | None = None) -> None:
         self.blocks = blocks
         self.likelihoods = tuple(
-            LIKELIHOODS[one.likelihood](variance if one.likelihood == "gaussian" else None)
+            Gaussian(variance) if one.likelihood == "gaussian" else LIKELIHOODS[one.likelihood]()
             for one in blocks
         )
         self.n_features = sum(one.n_features for one in blocks)
@@ -296,17 +296,10 @@ class JointLikelihood:
 
     def starting_outputs(self, targets: Array) -> Array | None:
         """Return outputs of the decoder to start from, (n_outputs,); None for zeros."""
-        parts = self.split(numpy_ops, targets)
-        starts = [one.starting_outputs(x) for one, x in zip(self.likelihoods, parts, strict=True)]
-        if all(start is None for start in starts):
+        if not any(one.starts_from_data for one in self.likelihoods):
             return None
-        sizes = [x.shape[1] * one.n_outputs for one, x in zip(self.likelihoods, parts, strict=True)]
-        return np.concatenate(
-            [
-                np.zeros(size) if start is None else start
-                for start, size in zip(starts, sizes, strict=True)
-            ]
-        )
+        parts = zip(self.likelihoods, self.split(numpy_ops, targets), strict=True)
+        return np.concatenate([one.starting_outputs(x) for one, x in parts])
 
     def estimate(self, targets: Array) -> dict[str, Array]:
         """Compute the fixed parameters from targets, (n, n_targets)."""
@@ -314,7 +307,8 @@ class JointLikelihood:
         for i, (likelihood, x) in enumerate(
             zip(self.likelihoods, self.split(numpy_ops, targets), strict=True)
         ):
-            found |= {f"likelihood_{i}.{k}": v for k, v in likelihood.estimate(x).items()}
+            if likelihood.fixed_parameters:
+                found |= {f"likelihood_{i}.{k}": v for k, v in likelihood.estimate(x).items()}
         return found
 
     def log_prob(self, ops: Ops, x: Tensor, outputs: Tensor, parameters: Parameters) -> Tensor:
@@ -375,7 +369,7 @@ class JointLikelihood:
         """Split outputs of the decoder by block and meaning."""
         pairs = list(zip(self.blocks, self.likelihoods, strict=True))
         cut = _cut(ops, outputs, [one.n_targets * own.n_outputs for one, own in pairs])
-        return [own.parts(ops, part) for (_, own), part in zip(pairs, cut, strict=True)]
+        return [_parts(ops, part, own.n_outputs) for (_, own), part in zip(pairs, cut, strict=True)]
 
     def _split_parameters(self, parameters: Parameters) -> list[Parameters]:
         """Split parameters by block, under the names that its likelihood knows."""
@@ -386,6 +380,14 @@ class JointLikelihood:
             }
             for i, likelihood in enumerate(self.likelihoods)
         ]
+
+
+def _parts(ops: Ops, outputs: Tensor, n: int) -> Outputs:
+    """Split outputs of the decoder, (..., outputs), by meaning: n parts, (..., targets) each.
+
+    The outputs of a target are adjacent, as channels of a pixel are.
+    """
+    return (outputs,) if n == 1 else tuple(ops.take(outputs, i, None, n) for i in range(n))
 
 
 def _cut(ops: Ops, x: Tensor, sizes: list[int]) -> list[Tensor]:
