@@ -8,10 +8,10 @@ import pytest
 from scipy.special import log_softmax
 from sklearn.metrics import roc_auc_score
 
-from vae_anomaly import VAEDetector, load, save
+from vae_anomaly import DriftWatch, VAEDetector, load, save
 from vae_anomaly.cli import run
 from vae_anomaly.data.table.encoder import TableEncoder
-from vae_anomaly.exceptions import ParameterError
+from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.stats.categorical import Categorical, unseen_probability
 from vae_anomaly.stats.densities import numpy_ops
 from vae_anomaly.stats.likelihoods import Block, JointLikelihood
@@ -158,6 +158,37 @@ def test_the_first_missing_cell_of_a_column_is_a_reason() -> None:
     assert detector.explain(row).iloc[0].idxmax() == "x1"
     # No more than a level that none of the 300 rows had.
     assert detector.explain(row)["x1"][0] == pytest.approx(np.log(301))
+
+
+def test_a_table_without_any_usable_column_is_refused() -> None:
+    frame = pd.DataFrame({"id": [f"x{i}" for i in range(100)], "empty": [None] * 100})
+    with pytest.raises(DataError) as caught:
+        VAEDetector().fit(frame)
+    assert str(caught.value) == (
+        "No column is left to learn from: 'id' (identifier: 100 different texts in 100 cells), "
+        "'empty' (empty: no cell has a value). Expected at least one of numbers or categories."
+    )
+
+
+def test_custom_networks_take_complete_numbers() -> None:
+    import keras
+
+    encoder = keras.Sequential([keras.Input((5,)), keras.layers.Dense(4)])
+    decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(5)])
+    with pytest.raises(ParameterError, match="Custom networks take numbers without missing cells"):
+        VAEDetector(architecture=(encoder, decoder)).fit(NORMAL)
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "student_t", "discretized_logistic"])
+def test_numbers_may_have_other_likelihoods(likelihood: str) -> None:
+    detector = VAEDetector(likelihood=likelihood, max_steps=50, random_state=0).fit(NORMAL)
+    assert np.isfinite(detector.score_samples(FRESH)).all()
+
+
+def test_drift_is_watched_by_the_scores(detector: VAEDetector) -> None:
+    assert not DriftWatch(detector).add(FRESH).result().is_drift
+    moved = FRESH.assign(load=FRESH["load"] + 3.0)
+    assert DriftWatch(detector).add(moved).result().is_drift
 
 
 def test_polars_and_arrow_frames_score_as_pandas(detector: VAEDetector) -> None:

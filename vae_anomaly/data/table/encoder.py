@@ -24,6 +24,9 @@ __all__ = ["TableEncoder"]
 
 Array = NDArray[np.float64]
 
+MAX_LISTED = 10
+"""Columns that a message lists."""
+
 
 @dataclass(frozen=True, eq=False)
 class TableEncoder:
@@ -71,7 +74,15 @@ class TableEncoder:
         names: Sequence[str] | None,
         parameters: DataParameters,
     ) -> TableEncoder:
-        """Measure the columns of training rows, (n, n_features)."""
+        """Measure the columns of training rows, (n, n_features).
+
+        Raises
+        ------
+        DataError
+            If all columns are left out.
+        ParameterError
+            If custom networks meet categories or missing cells.
+        """
         columns = None if names is None else tuple(str(name) for name in names)
         n, missing = len(records), np.isnan(records)
         likelihood = parameters.likelihood
@@ -79,6 +90,20 @@ class TableEncoder:
             return cls(columns, ColumnScaler.from_rows(records), likelihood, n_rows=n)
         if not schema.columns:
             schema = TableSchema.of_numbers(columns, records.shape[1])
+        if not any(column.is_used for column in schema.columns):
+            left_out = [
+                f"{shown(name)} ({column.type}: {column.reason})"
+                for name, column in zip(columns or (), schema.columns, strict=False)
+            ]
+            raise DataError(
+                f"No column is left to learn from: {', '.join(left_out[:MAX_LISTED])}. Expected "
+                f"at least one of numbers or categories."
+            )
+        if not isinstance(parameters.architecture, str):
+            raise ParameterError(
+                "Custom networks take numbers without missing cells. Encode the categories and "
+                "fill the cells before, or leave architecture at its default."
+            )
         scaler = ColumnScaler.from_columns(
             [records[~missing[:, i], i] for i in schema.numbers.tolist()]
         )
