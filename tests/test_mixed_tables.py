@@ -234,6 +234,27 @@ def test_a_mixed_file_is_fitted_scored_and_reported(tmp_path, capsys, monkeypatc
     assert "north" in page
 
 
+def test_types_are_chosen_on_the_command_line(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = NORMAL.assign(zip=[100, 200, 300] * 300, plant=["007", "012", "100"] * 300)
+    rows.to_csv("normal.csv", index=False)
+    brief = ["--max-steps", "50", "--members", "1"]
+    types = ["--category", "zip", "--number", "serial"]
+    assert run(["fit", "normal.csv", "-o", "m.vae", *types, *brief]) == 0
+    detector = load("m.vae")
+    found = dict(zip(rows.columns, detector.model_.encoder.schema.columns, strict=True))
+    assert found["zip"].levels == ("100", "200", "300")
+    assert found["plant"].levels == ("007", "012", "100")
+    assert found["serial"].type == "number"
+    assert detector.column_types == {"zip": "category", "serial": "number"}
+    assert run(["score", "m.vae", "normal.csv", "-o", "s.csv"]) == 0
+    read = pd.read_csv("normal.csv", dtype={"plant": str, "zip": str})
+    expected = -detector.score_samples(read)
+    np.testing.assert_allclose(pd.read_csv("s.csv")["anomaly_score"], expected, rtol=1e-12)
+    assert run(["fit", "normal.csv", "-o", "m.vae", "--category", "ZIP", *brief]) == 3
+    assert "names: 'ZIP'. Did you mean 'zip' for 'ZIP'?" in capsys.readouterr().err
+
+
 def test_a_file_and_a_frame_give_the_same_model(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     NORMAL.to_csv("normal.csv", index=False)

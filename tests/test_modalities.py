@@ -14,7 +14,7 @@ import pytest
 from images import RAMP, save
 from PIL import Image
 
-from vae_anomaly import DataError, ParameterError
+from vae_anomaly import DataError, ParameterError, VAEDetector
 from vae_anomaly.data.base import Batch, Source
 from vae_anomaly.data.image.encoder import ImageEncoder
 from vae_anomaly.data.registry import (
@@ -200,7 +200,7 @@ def test_arrays_in_memory_have_a_modality():
     assert modality_of_array(IMAGES[..., None]).name == "image"
     for table in (ROWS, pd.DataFrame(ROWS), ROWS.tolist(), None):
         assert modality_of_array(table).name == "table"
-    schema = modality("image").schema(IMAGES)
+    schema = modality("image").schema(IMAGES, VAEDetector())
     assert schema.matrix(IMAGES).shape == (7, 128)
     assert (schema.shape, schema.scale, schema.may_miss) == ((8, 16, 1), 255.0, False)
     assert modality("table").accepts_array(ROWS)
@@ -333,7 +333,7 @@ def test_a_bad_cell_of_a_fit_may_be_left_out_with_its_column(table):
         list(table("a,my b\n1,2\n3,x\n").batches())
     assert str(caught.value) == (
         "t.csv, line 3, column 'my b': expected a number, got 'x'. Correct the cell, or leave the "
-        "column out with --ignore 'my b'."
+        "column out with --ignore 'my b', or make it one of levels with --category 'my b'."
     )
     with pytest.raises(DataError, match=r"got 'x'\. Correct the cell or remove the row\."):
         list(table("a,b,c\n1,2,3\n1,x,3\n", TABLE).batches())

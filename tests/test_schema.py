@@ -8,7 +8,7 @@ import pytest
 
 from vae_anomaly.data.table.levels import LevelIndicators
 from vae_anomaly.data.table.schema import MAX_LEVELS, TableSchema, text_of
-from vae_anomaly.exceptions import DataError
+from vae_anomaly.exceptions import DataError, ParameterError
 
 N = 120
 RNG = np.random.RandomState(0)
@@ -69,6 +69,23 @@ def test_frames_of_numbers_and_arrays_have_no_schema() -> None:
     assert TableSchema.of(frame).columns == ()
     assert TableSchema.of(frame).matrix(frame) is frame
     assert TableSchema.of([[1.0, 2.0]]).columns == ()
+
+
+def test_types_may_be_chosen() -> None:
+    zips = [10, 20, 30, 20] * 30
+    frame = pd.DataFrame({"zip": zips, "lot": np.arange(N), "a": RNG.normal(size=N)})
+    assert TableSchema.of(frame).columns[1].type == "identifier"
+    chosen = {"zip": "category", "lot": "number", "a": "ignore"}
+    schema = TableSchema.of(frame, chosen)
+    assert [column.type for column in schema.columns] == ["category", "number", "ignored"]
+    assert schema.columns[0].levels == ("20", "10", "30")
+    back = schema.frame(schema.matrix(frame).to_numpy())
+    assert back["zip"].tolist() == zips
+    with pytest.raises(ParameterError) as caught:
+        TableSchema.of(frame, {"ZIP": "category"})
+    assert str(caught.value) == (
+        "column_types names columns that the data do not have: 'ZIP'. Name columns of a data frame."
+    )
 
 
 def test_levels_are_codes_by_frequency() -> None:

@@ -289,7 +289,7 @@ class CodeModality(Modality):
 
     may_miss = False
 
-    def schema(self, X: Records) -> Schema:
+    def schema(self, X: Records, parameters: DataParameters) -> Schema:
         """Return this modality: nothing has to be found out."""
         return self
 

@@ -9,7 +9,16 @@ from typing import NamedTuple
 from vae_anomaly._types import Parameter
 from vae_anomaly.exceptions import ParameterError
 
-__all__ = ["Rule", "check_parameters", "integer", "number", "one_of", "optional", "units"]
+__all__ = [
+    "Rule",
+    "check_parameters",
+    "integer",
+    "mapping_to",
+    "number",
+    "one_of",
+    "optional",
+    "units",
+]
 
 
 class Rule(NamedTuple):
@@ -58,6 +67,18 @@ def units() -> Rule:
     return Rule(
         lambda v: isinstance(v, (tuple, list)) and len(v) > 0 and all(size.holds(u) for u in v),
         "a non-empty tuple of ints >= 1",
+    )
+
+
+def mapping_to(names: Collection[str]) -> Rule:
+    """Dictionaries of names to strings from a list."""
+    value = one_of(names)
+    return Rule(
+        lambda v: (
+            isinstance(v, Mapping)
+            and all(isinstance(key, str) and value.holds(name) for key, name in v.items())
+        ),
+        f"a dict of str to {value.words}",
     )
 
 

@@ -6,6 +6,7 @@ reads its choices from here, because the registries import NumPy or TensorFlow.
 
 __all__ = [
     "ARCHITECTURES",
+    "COLUMN_TYPES",
     "ENGINES",
     "LIKELIHOODS",
     "NORMAL_FOLDERS",
@@ -36,6 +37,9 @@ LIKELIHOODS = (
     "bernoulli",
 )
 """Distributions of a feature, keys of `vae_anomaly.stats.likelihoods.LIKELIHOODS`."""
+
+COLUMN_TYPES = ("number", "category", "ignore")
+"""Types of a column that a user may choose."""
 
 ARCHITECTURES = ("dense", "conv", "conv_bn")
 """Network structures of `vae_anomaly.networks.spec`; "auto" chooses one of them."""

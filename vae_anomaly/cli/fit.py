@@ -41,6 +41,8 @@ def run(
     options = given_options(given, FIT_SOURCE)
     parameters = {name: given[name] for name in given if name not in FIT_SOURCE}
     parameters |= {"score_type": score, "n_members": members}
+    types = {name: type_ for type_ in ("category", "number") for name in given[type_]}
+    parameters["column_types"] = types or None
     if false_alarm_rate is not None:
         parameters["false_alarm_rate"] = false_alarm_rate
     check_output(output, data)

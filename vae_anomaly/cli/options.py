@@ -127,6 +127,8 @@ STRICT_IMAGES = switch("--strict", "Refuse images that cannot be read; else they
 
 TABLE_FIT = (
     option("--ignore", "Column to leave out; may be repeated.", metavar="NAME", multiple=True),
+    option("--category", "Column of levels; may be repeated.", metavar="NAME", multiple=True),
+    option("--number", "Column of numbers; may be repeated.", metavar="NAME", multiple=True),
     option("--id-column", "Column that identifies a row; left out as well.", metavar="NAME"),
     option(
         "--memory-limit",
@@ -245,7 +247,7 @@ FIT = with_options(
     ),
 )
 
-FIT_SOURCE = ("ignore", "id_column", "image_size", "resize", "strict")
+FIT_SOURCE = ("ignore", "category", "number", "id_column", "image_size", "resize", "strict")
 """Options of `fit` that open a source."""
 
 SCORE = with_options(

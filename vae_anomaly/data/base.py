@@ -62,12 +62,8 @@ class Encoded(NamedTuple):
     def only(self, chosen: NDArray[np.bool_]) -> Encoded:
         """Return some of the records."""
         inputs, targets, penalty, observed = self
-        return Encoded(
-            inputs[chosen],
-            targets[chosen],
-            penalty[chosen],
-            None if observed is None else observed[chosen],
-        )
+        seen = None if observed is None else observed[chosen]
+        return Encoded(inputs[chosen], targets[chosen], penalty[chosen], seen)
 
 
 class Batch(NamedTuple):
@@ -332,6 +328,7 @@ class DataParameters(Protocol):
     likelihood: str
     smoothing: float | None
     shift: float | None
+    column_types: Mapping[str, str] | None
 
 
 class Schema(Protocol):
@@ -409,9 +406,9 @@ class Modality(Protocol):
         """
 
     def accepts_array(self, X: Records) -> bool:
-        """Return whether an array-like in memory is of this modality."""
+        """Return whether an array-like is of this modality."""
 
-    def schema(self, X: Records) -> Schema:
+    def schema(self, X: Records, parameters: DataParameters) -> Schema:
         """Return the schema of array-like training data."""
 
     def fit(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["MISSING", "NUMBER", "WEAKLY_MISSING", "is_number"]
+__all__ = ["MISSING", "NUMBER", "WEAKLY_MISSING", "has_leading_zero", "is_number"]
 
 MISSING = frozenset({"", "?", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "<NA>"})
 """Cells that stand for a missing value in any column."""
@@ -26,3 +26,15 @@ def is_number(text: str) -> bool:
     [True, True, False, False, False, False, False]
     """
     return NUMBER.fullmatch(text) is not None and abs(float(text)) != float("inf")
+
+
+def has_leading_zero(text: str) -> bool:
+    """Return whether digits begin with a zero that no number needs, as codes do.
+
+    Examples
+    --------
+    >>> [has_leading_zero(text) for text in ("007", "-01.5", "0.7", "0", "700")]
+    [True, True, False, False, False]
+    """
+    digits = text.strip().lstrip("+-")
+    return len(digits) > 1 and digits[0] == "0" and digits[1].isdigit()

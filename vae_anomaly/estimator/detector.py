@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Self
 
 import numpy as np
@@ -71,6 +71,8 @@ class VAEDetector(
         Pixels by which copies of the training images are shifted up, down, left and
         right, to augment the data. None is 1/28 of the longer side for "dense", unless
         the images are very many, else 0.
+    column_types : dict of str to {"number", "category", "ignore"}, optional
+        Types of some columns of a data frame. Those of the others are found in their cells.
     likelihood : str, default="gaussian"
         Distribution of a column given the latent code. "gaussian" has one variance a
         column, "heteroscedastic" a variance that is an output of the decoder, different
@@ -255,6 +257,7 @@ class VAEDetector(
         hidden_units: tuple[int, ...] | None = None,
         smoothing: float | None = None,
         shift: float | None = None,
+        column_types: Mapping[str, str] | None = None,
         likelihood: str = "gaussian",
         variance: float | None = None,
         prior: str = "aggregated",
@@ -279,6 +282,7 @@ class VAEDetector(
         self.hidden_units = hidden_units
         self.smoothing = smoothing
         self.shift = shift
+        self.column_types = column_types
         self.likelihood = likelihood
         self.variance = variance
         self.prior = prior
@@ -337,7 +341,7 @@ class VAEDetector(
         # An earlier model belongs to the columns that it was fitted on.
         self.__dict__.pop("model_", None)
         data = modality_of_array(X)
-        schema = data.schema(X)
+        schema = data.schema(X, self)
         matrix = validate_data(
             self,
             schema.matrix(X),

@@ -27,6 +27,7 @@ PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
     "architecture": (str,),
     "batch_size": (int,),
     "beta": (float,),
+    "column_types": (dict, type(None)),
     "contamination": (float, type(None)),
     "false_alarm_rate": (float,),
     "hidden_units": (list, type(None)),

@@ -95,7 +95,7 @@ class Images(Modality):
         """Return whether an array is (n, height, width) or (n, height, width, channels)."""
         return len(getattr(X, "shape", ())) in (3, 4)
 
-    def schema(self, X: Records) -> Schema:
+    def schema(self, X: Records, parameters: DataParameters) -> Schema:
         """Return shape and type of the images."""
         return ImageSchema.of(X)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -59,7 +59,7 @@ class Coding:
     codebooks: Mapping[str, _Codebook] = field(default_factory=dict)
 
     @classmethod
-    def draft(cls, features: Sequence[str], texts: Sequence[str]) -> Coding:
+    def draft(cls, features: Sequence[str], texts: Collection[str]) -> Coding:
         """Return a coding before an encoder is fitted: texts are numbered as they come."""
         numbers = tuple(name for name in features if name not in texts)
         places = {name: i for i, name in enumerate(features)}

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from vae_anomaly._text import shown
-from vae_anomaly.data.cells import MISSING, WEAKLY_MISSING, is_number
+from vae_anomaly.data.cells import MISSING, WEAKLY_MISSING, has_leading_zero, is_number
 from vae_anomaly.data.table.reader import (
     CellError,
     TableReader,
@@ -174,16 +174,22 @@ class CsvReader(TableReader):
         return pa.string()
 
     def text_columns(self) -> dict[str, str]:
-        """Return columns without any number in the first rows: name -> a text from it."""
+        """Return columns without any number in the first rows, or with leading zeros.
+
+        Name -> a text from it.
+        """
         texts: dict[str, str] = {}
+        codes: dict[str, str] = {}
         numeric: set[str] = set()
         for record in islice(self._records(), 1, SAMPLE_ROWS + 1):
             for name, field in zip(self.columns, record.fields, strict=False):
-                if is_number(field):
+                if has_leading_zero(field):
+                    codes[name] = field
+                elif is_number(field):
                     numeric.add(name)
                 elif field.strip() not in NO_NUMBERS:
                     texts.setdefault(name, field)
-        return {name: text for name, text in texts.items() if name not in numeric}
+        return {name: text for name, text in texts.items() if name not in numeric} | codes
 
     def _find_fault(self, numbers: Sequence[str]) -> bool:
         """Raise for the first ragged row or bad cell; else return whether there are rows."""

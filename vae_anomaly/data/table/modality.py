@@ -38,6 +38,8 @@ class Tables(Modality):
     contents = "a table"
     options: Mapping[str, str] = {
         "ignore": "--ignore",
+        "category": "--category",
+        "number": "--number",
         "id_column": "--id-column",
         "label_column": "--label-column",
         "explain": "--explain",
@@ -77,8 +79,8 @@ class Tables(Modality):
         labelled : bool, default=False
             Ignored: labels are wanted if there is a `label_column`.
         **options
-            Those of `vae_anomaly.data.table.source.open_source`: ignore, id_column,
-            label_column, normal_label, strict.
+            Those of `vae_anomaly.data.table.source.open_source`: ignore, category,
+            number, id_column, label_column, normal_label, strict.
         """
         from vae_anomaly.data.table.files import open_table
         from vae_anomaly.data.table.source import open_source
@@ -89,9 +91,9 @@ class Tables(Modality):
         """Return whether an array-like has rows and columns."""
         return len(getattr(X, "shape", ())) == 2
 
-    def schema(self, X: Records) -> Schema:
+    def schema(self, X: Records, parameters: DataParameters) -> Schema:
         """Find the types of the columns."""
-        return TableSchema.of(X)
+        return TableSchema.of(X, parameters.column_types or {})
 
     def fit(
         self,

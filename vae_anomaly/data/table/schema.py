@@ -8,17 +8,19 @@ they say something; text decides by its cells.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._text import shown
+from vae_anomaly._text import listed, shown
 from vae_anomaly._types import Records
-from vae_anomaly.data.cells import MISSING, WEAKLY_MISSING, is_number
-from vae_anomaly.exceptions import DataError
+from vae_anomaly.data.cells import MISSING, WEAKLY_MISSING, has_leading_zero, is_number
+from vae_anomaly.exceptions import DataError, ParameterError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +42,7 @@ Array = NDArray[np.float64]
 NUMBER, CATEGORY = "number", "category"
 """Types of the columns that a model uses."""
 
-COLUMN_TYPES = (NUMBER, CATEGORY, "identifier", "text", "date", "empty")
+COLUMN_TYPES = (NUMBER, CATEGORY, "identifier", "text", "date", "empty", "ignored")
 """All types; those after the first two are left out of a model."""
 
 CELL_TYPES = ("boolean", "category", "float", "integer", "object", "string")
@@ -72,7 +74,8 @@ class Column:
     Attributes
     ----------
     type : str
-        "number", "category", or a type that is left out: "identifier", "text", "date", "empty".
+        "number", "category", or a type that is left out: "identifier", "text", "date", "empty",
+        "ignored".
     reason : str
         Why it has this type.
     levels : tuple of str
@@ -142,6 +145,8 @@ class Column:
             known = {"True": True, "False": False, None: None}
             booleans = [known.get(cell) for cell in cells]
             return pd.Series(booleans, dtype="boolean" if None in booleans else "bool")
+        if self.dtype in ("integer", "float"):
+            return pd.to_numeric(pd.Series(cells).where(cells != UNSEEN))
         if self.dtype == "category":
             return pd.Series(pd.Categorical(cells, categories=sorted(self.levels)))
         return pd.Series(cells.tolist(), dtype=None if self.dtype == "string" else object)
@@ -164,19 +169,34 @@ class TableSchema:
     may_miss: ClassVar[bool] = True
 
     @classmethod
-    def of(cls, X: Records) -> TableSchema:
-        """Find the types of the columns of a data frame.
+    def of(cls, X: Records, chosen: Mapping[str, str] = MappingProxyType({})) -> TableSchema:
+        """Find the types of the columns of a data frame, but for those that are chosen.
 
         Arrays, and frames of numbers alone, have no columns here: scikit-learn converts them.
+
+        Raises
+        ------
+        ParameterError
+            If a type is chosen for a column that is not there.
         """
         frame = as_frame(X)
+        names = () if frame is None else tuple(map(str, frame.columns))
+        unknown = [name for name in chosen if name not in names]
+        if unknown:
+            raise ParameterError(
+                f"column_types names columns that the data do not have: {listed(unknown)}. Name "
+                f"columns of a data frame."
+            )
         if frame is None:
             return cls()
         cells = [frame.iloc[:, i] for i in range(frame.shape[1])]
-        columns = tuple(map(column_of, cells))
+        columns = tuple(
+            _chosen(part, chosen[name]) if name in chosen else column_of(part)
+            for name, part in zip(names, cells, strict=True)
+        )
         if all(map(_is_numeric, cells)) and all(one.type == NUMBER for one in columns):
             return cls()
-        return cls(columns, tuple(str(name) for name in frame.columns))
+        return cls(columns, names)
 
     @classmethod
     def of_numbers(cls, names: tuple[str, ...] | None, n: int) -> TableSchema:
@@ -296,6 +316,14 @@ def column_of(cells: pd.Series) -> Column:
     return _column_of_texts(_counts(cells), "string" if is_string else "object")
 
 
+def _chosen(cells: pd.Series, type_: str) -> Column:
+    """Return a column whose type is chosen by the user."""
+    found = column_of(cells)
+    if type_ == CATEGORY:
+        return _category(_counts(cells), "as chosen", found.dtype)
+    return Column("ignored" if type_ == "ignore" else NUMBER, "as chosen", dtype=found.dtype)
+
+
 def _are_booleans(cells: pd.Series) -> bool:
     """Return whether all cells that are not missing are True or False."""
     return all(cell is True or cell is False for cell in cells.dropna().unique())
@@ -349,7 +377,7 @@ def _column_of_texts(counts: Counter[str], dtype: str) -> Column:
         return _category(counts, "two values" if distinct == 2 else "one value", dtype)
     numbers = [text for text in counts if text not in WEAKLY_MISSING]
     if numbers and all(map(is_number, numbers)):
-        if any(_has_leading_zero(text) for text in numbers):
+        if any(map(has_leading_zero, numbers)):
             return _category(counts, "numbers with leading zeros", dtype)
         values = np.repeat([float(text) for text in numbers], [counts[text] for text in numbers])
         return _column_of_numbers(values, dtype)
@@ -361,11 +389,6 @@ def _column_of_texts(counts: Counter[str], dtype: str) -> Column:
     if distinct > MIN_IDENTIFIER_LEVELS and words >= TEXT_WORDS:
         return Column("text", f"{words:.0f} words in a cell on average", dtype=dtype)
     return _category(counts, f"{distinct:,} different texts", dtype)
-
-
-def _has_leading_zero(text: str) -> bool:
-    digits = text.strip().lstrip("+-")
-    return len(digits) > 1 and digits[0] == "0" and digits[1].isdigit()
 
 
 DATE_FORMATS = (

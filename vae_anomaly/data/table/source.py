@@ -14,7 +14,12 @@ from vae_anomaly._text import listed, shown
 from vae_anomaly.data.base import Array, Batch, Encoder, Records, Source
 from vae_anomaly.data.labels import anomalous
 from vae_anomaly.data.table.coding import Coding
-from vae_anomaly.data.table.columns import ColumnSelection, select_for_fitting, select_for_scoring
+from vae_anomaly.data.table.columns import (
+    ColumnSelection,
+    require_columns,
+    select_for_fitting,
+    select_for_scoring,
+)
 from vae_anomaly.data.table.encoder import TableEncoder
 from vae_anomaly.data.table.reader import CellError, TableReader
 from vae_anomaly.data.table.schema import is_used_number
@@ -121,7 +126,8 @@ class TableSource(Source):
                 raise
             raise DataError(
                 f"{error.fact} Correct the cell, or leave the column out with "
-                f"{_ignore_options([error.column])}."
+                f"{_ignore_options([error.column])}, or make it one of levels with "
+                f"--category {shlex.quote(error.column)}."
             ) from error
         if self._label_column is not None:
             self._labels = anomalous(
@@ -206,6 +212,8 @@ def open_source(
     encoder: TableEncoder | None = None,
     *,
     ignore: Sequence[str] = (),
+    category: Sequence[str] = (),
+    number: Sequence[str] = (),
     id_column: str | None = None,
     label_column: str | None = None,
     normal_label: Sequence[str] = (),
@@ -220,6 +228,8 @@ def open_source(
     encoder : TableEncoder, optional
     ignore : sequence of str
         Columns to leave out, without an encoder.
+    category, number : sequence of str
+        Columns whose type is chosen, without an encoder.
     id_column, label_column : str, optional
         Columns of the keys and of the labels; without an encoder they are left out.
     normal_label : sequence of str
@@ -244,7 +254,9 @@ def open_source(
         if encoder is None:
             ignored = [*ignore, *roles]
             columns = select_for_fitting(reader.name, reader.columns, ignored=ignored)
-            coding = Coding.draft(columns.features, tuple(reader.text_columns()))
+            require_columns(reader.name, columns.features, [*category, *number])
+            texts = {*reader.text_columns(), *category} - set(number)
+            coding = Coding.draft(columns.features, texts)
             stack.pop_all()
             return TableSource(reader, columns, coding, unfitted=True)
         columns = _matched(reader, encoder, roles, strict=strict)
