@@ -74,6 +74,15 @@ def test_an_unseen_level_is_a_reason(detector: VAEDetector) -> None:
     assert (detector.explain(rows).idxmax(axis=1) == "site").mean() > 0.8
 
 
+def test_text_in_a_number_is_a_reason(detector: VAEDetector) -> None:
+    some = FRESH.astype({"load": object})
+    some.loc[some.index[:100], "load"] = "high"
+    reasons = detector.explain(some)[:100]
+    assert (reasons.idxmax(axis=1) == "load").mean() > 0.95
+    assert reasons["load"].iloc[0] == pytest.approx(np.log(detector.model_.encoder.n_rows + 1))
+    assert np.isfinite(detector.score_samples(some)).all()
+
+
 def test_missing_cells_are_scored(detector: VAEDetector) -> None:
     for column in ("site", "load", "running"):
         scores = detector.score_samples(FRESH.assign(**{column: None}))
@@ -156,6 +165,10 @@ def test_the_first_missing_cell_of_a_column_is_a_reason() -> None:
     detector = VAEDetector(max_steps=50, contamination=0.1, random_state=0).fit(X)
     row = np.array([[0.0, np.nan, 0.0]])
     assert detector.explain(row).iloc[0].idxmax() == "x1"
+    # Other rows of the batch are scored as before, also the greatest number.
+    rows = np.append(X, [[np.finfo(float).max] * 3], axis=0)
+    scores = detector.score_samples(rows)
+    np.testing.assert_array_equal(detector.score_samples(np.append(rows, row, axis=0))[:-1], scores)
     # No more than a level that none of the 300 rows had.
     assert detector.explain(row)["x1"][0] == pytest.approx(np.log(301))
 

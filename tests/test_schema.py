@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from vae_anomaly.data.table.levels import LevelIndicators
-from vae_anomaly.data.table.schema import MAX_LEVELS, TableSchema, text_of
+from vae_anomaly.data.table.schema import MAX_LEVELS, STRAY, TableSchema, text_of
 from vae_anomaly.exceptions import DataError, ParameterError
 
 N = 120
@@ -104,13 +104,24 @@ def test_kept_levels_are_bounded() -> None:
     assert column.codes(pd.Series(["no such"]))[0] == MAX_LEVELS
 
 
-def test_text_in_a_number_is_refused_by_name() -> None:
+def test_most_of_a_number_is_no_text() -> None:
     schema = schema_of(flow=["1", "2.5", "3"] * (N // 3))
-    rows = pd.DataFrame({"x": ["p"], "flow": ["high"]})
+    rows = pd.DataFrame({"x": ["p", "q"], "flow": ["high", "2"]})
+    assert schema.matrix(rows)["flow"].tolist() == [STRAY, 2.0]
     with pytest.raises(DataError) as caught:
-        schema.matrix(rows)
+        schema.matrix(rows[:1])
     assert str(caught.value) == (
-        "Column 'flow': expected a number, got 'high'. Correct the cell or remove its row."
+        "Column 'flow': expected numbers, as in training, got 'high' and other text in more than "
+        "half of the cells. Check that it is the column that was meant."
+    )
+
+
+def test_a_number_that_is_chosen_holds_no_text() -> None:
+    with pytest.raises(DataError) as caught:
+        TableSchema.of(pd.DataFrame({"flow": ["1", "high", "3"]}), {"flow": "number"})
+    assert str(caught.value) == (
+        "Column 'flow': expected numbers, as column_types says, got 'high'. Correct the cell, or "
+        "choose another type."
     )
 
 

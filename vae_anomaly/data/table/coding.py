@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -81,7 +80,7 @@ class Coding:
             tuple(name for name in names if types[name] == NUMBER),
             places,
             {
-                name: partial(schema.columns[places[name]].code_of, name=name)
+                name: schema.columns[places[name]].code_of
                 for name in names
                 if types[name] == CATEGORY
             },

@@ -15,7 +15,7 @@ from vae_anomaly._types import Json, JsonObject, Symbol
 from vae_anomaly.data.base import DataParameters, Encoded, EncoderState, Outline, Records
 from vae_anomaly.data.scaling import ColumnScaler
 from vae_anomaly.data.table.levels import LevelIndicators
-from vae_anomaly.data.table.schema import CATEGORY, TableSchema
+from vae_anomaly.data.table.schema import CATEGORY, STRAY, TableSchema
 from vae_anomaly.data.table.settings import mixed_outline, outline_of_table, schema_of
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.stats.soft_clip import soft_clip
@@ -168,7 +168,7 @@ class TableEncoder:
         Raises
         ------
         DataError
-            If an array has more than two axes, or a cell of a number is none.
+            If an array has more than two axes, or most cells of a number are text.
         """
         shape = getattr(X, "shape", ())
         if len(shape) > 2:
@@ -185,6 +185,8 @@ class TableEncoder:
             return self.scaler.encode(records, self.likelihood)
         n_features = records.shape[1]
         schema = TableSchema.of_numbers(self.names, n_features) if self.is_plain else self.schema
+        stray = (records == STRAY) & (not self.is_plain)
+        missing |= stray
         absent = missing[:, schema.numbers]
         filled = np.where(absent, self.scaler.center, records[:, schema.numbers])
         numbers = self.scaler.encode(filled, self.likelihood)
@@ -192,7 +194,7 @@ class TableEncoder:
 
         # Unexpected as a level that no training row had.
         never = np.ones(n_features, bool) if self.is_plain else self.n_missing == 0
-        penalty = np.where(missing & never, np.log(self.n_rows + 1.0), 0.0)
+        penalty = np.where(missing & never | stray, np.log(self.n_rows + 1.0), 0.0)
         penalty[:, schema.numbers] += np.where(absent, 0.0, numbers.penalty)
         penalty[:, schema.categories] += of_levels
         targets = np.concatenate([numbers.targets, indicators], axis=1)
@@ -238,6 +240,7 @@ class TableEncoder:
         if self.is_plain:
             return np.nan_to_num(soft_clip(self.scaler.standardize(rows)))
         z = np.zeros(rows.shape)
+        rows = np.where(rows == STRAY, np.nan, rows)
         numbers = soft_clip(self.scaler.standardize(rows[:, self.schema.numbers]))
         z[:, self.schema.numbers] = np.nan_to_num(numbers)
         return z

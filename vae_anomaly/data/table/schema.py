@@ -31,6 +31,7 @@ __all__ = [
     "COLUMN_TYPES",
     "MAX_LEVELS",
     "NUMBER",
+    "STRAY",
     "Column",
     "TableSchema",
     "is_used_number",
@@ -50,6 +51,12 @@ CELL_TYPES = ("boolean", "category", "float", "integer", "object", "string")
 
 MAX_LEVELS = 100
 """Levels of a category that are told apart: the most frequent ones; the rest count as unseen."""
+
+STRAY = float(np.finfo(np.float64).max)
+"""Code of text in a column of numbers: as unexpected as a level that no training row had."""
+
+MAX_STRAY_SHARE = 0.5
+"""Share of such cells above which another column was meant."""
 
 UNSEEN = "(new level)"
 """Stands for a level that has no code of its own."""
@@ -97,10 +104,12 @@ class Column:
     def codes(self, cells: pd.Series) -> Array:
         """Return cells as numbers: NaN if missing; levels by position, unseen ones last.
 
+        Text in a column of numbers is `STRAY`.
+
         Raises
         ------
         DataError
-            If a cell of a number is none.
+            If more than half of the cells of a number are text.
         """
         import pandas as pd
 
@@ -109,11 +118,18 @@ class Column:
         if self.type == NUMBER and _is_numeric(cells):
             return cells.to_numpy(dtype=np.float64, na_value=np.nan)
         places, distinct = pd.factorize(cells)
-        codes = [self.code_of(cell, str(cells.name)) for cell in distinct]
-        return np.array([*codes, np.nan])[places]
+        codes = np.array([*map(self.code_of, distinct), np.nan])[places]
+        if np.mean(codes == STRAY) > MAX_STRAY_SHARE:
+            text = next(text for text in map(text_of, cells) if text and not is_number(text))
+            raise DataError(
+                f"Column {shown(str(cells.name))}: expected numbers, as in training, got "
+                f"{shown(text)} and other text in more than half of the cells. Check that it is "
+                f"the column that was meant."
+            )
+        return codes
 
-    def code_of(self, cell: object, name: str) -> float:
-        """Return a cell as a number; `name` is that of the column, in messages."""
+    def code_of(self, cell: object) -> float:
+        """Return a cell as a number."""
         text = text_of(cell)
         if text is None:
             return np.nan
@@ -121,12 +137,7 @@ class Column:
             return self._places.get(text, float(len(self.levels)))
         if is_number(text):
             return float(text)
-        if text in WEAKLY_MISSING:
-            return np.nan
-        raise DataError(
-            f"Column {shown(name)}: expected a number, got {shown(text)}. Correct the cell or "
-            f"remove its row."
-        )
+        return np.nan if text in WEAKLY_MISSING else STRAY
 
     @cached_property
     def _places(self) -> dict[str, float]:
@@ -137,6 +148,7 @@ class Column:
         import pandas as pd
 
         if self.type != CATEGORY:
+            codes = np.where(codes == STRAY, np.nan, codes)
             whole = self.dtype == "integer" and not np.isnan(codes).any()
             return pd.Series(np.round(codes).astype(np.int64) if whole else codes)
         levels = np.array([*self.levels, UNSEEN, None], dtype=object)
@@ -178,6 +190,8 @@ class TableSchema:
         ------
         ParameterError
             If a type is chosen for a column that is not there.
+        DataError
+            If a column that is to be one of numbers holds text.
         """
         frame = as_frame(X)
         names = () if frame is None else tuple(map(str, frame.columns))
@@ -222,7 +236,7 @@ class TableSchema:
         Raises
         ------
         DataError
-            If a cell of a number is none.
+            If more than half of the cells of a number are text.
         """
         if not self.columns:
             return X
@@ -321,6 +335,14 @@ def _chosen(cells: pd.Series, type_: str) -> Column:
     found = column_of(cells)
     if type_ == CATEGORY:
         return _category(_counts(cells), "as chosen", found.dtype)
+    if type_ == NUMBER and not _is_numeric(cells):
+        texts = [text for text in _counts(cells) if text not in WEAKLY_MISSING]
+        stray = next((text for text in texts if not is_number(text)), None)
+        if stray is not None:
+            raise DataError(
+                f"Column {shown(str(cells.name))}: expected numbers, as column_types says, got "
+                f"{shown(stray)}. Correct the cell, or choose another type."
+            )
     return Column("ignored" if type_ == "ignore" else NUMBER, "as chosen", dtype=found.dtype)
 
 
