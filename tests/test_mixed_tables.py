@@ -10,7 +10,9 @@ from sklearn.metrics import roc_auc_score
 
 from vae_anomaly import DriftWatch, VAEDetector, load, save
 from vae_anomaly.cli import run
+from vae_anomaly.data.registry import open_source
 from vae_anomaly.data.table.encoder import TableEncoder
+from vae_anomaly.data.table.schema import MAX_LEVELS
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.stats.categorical import Categorical, unseen_probability
 from vae_anomaly.stats.densities import numpy_ops
@@ -245,6 +247,47 @@ def test_a_mixed_file_is_fitted_scored_and_reported(tmp_path, capsys, monkeypatc
     assert run(["evaluate", "m.vae", "rows.csv", "--label-column", "fault", "-o", "report"]) == 0
     page = (tmp_path / "report" / "report.html").read_text()
     assert "north" in page
+
+
+def test_a_column_that_is_left_out_may_be_the_key(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    NORMAL.to_csv("normal.csv", index=False)
+    fit = "fit normal.csv -o m.vae --max-steps 50 --members 1 --quiet"
+    assert run(fit.split()) == 0
+    assert (
+        run(["score", "m.vae", "normal.csv", "-o", "s.csv", "--id-column", "serial", "--quiet"])
+        == 0
+    )
+    assert pd.read_csv("s.csv")["serial"].tolist() == NORMAL["serial"].tolist()
+    assert (
+        run(["score", "m.vae", "normal.csv", "-o", "s.csv", "--id-column", "site", "--quiet"]) == 2
+    )
+
+
+def test_a_memory_limit_counts_the_levels_of_texts(tmp_path) -> None:
+    NORMAL.to_csv(tmp_path / "normal.csv", index=False)
+    with open_source(str(tmp_path / "normal.csv"), fitting=True) as source:
+        # Three numbers; two texts, each with the indicators of all its levels and a mask.
+        assert source.max_numbers == 3 + 2 * (MAX_LEVELS + 2)
+        assert source.record_shape == (5,)
+        batch = next(source.batches())
+    encoder = VAEDetector(max_steps=5, n_members=1).fit(NORMAL).model_.encoder
+    assert encoder.encode(batch.records).inputs.shape[1] <= source.max_numbers
+
+
+def test_a_fit_is_resumed_where_features_are_hidden(tmp_path) -> None:
+    def interrupt(history) -> None:
+        if len(history.step) == stop_after:
+            raise KeyboardInterrupt
+
+    brief = BRIEF | {"max_steps": 800}
+    expected = VAEDetector(**brief).fit(NORMAL).score_samples(FRESH)
+    for stop_after in (1, 5):  # while the weight of the KL divergence grows, and later
+        brief["checkpoint"] = tmp_path / str(stop_after)
+        with pytest.raises(KeyboardInterrupt):
+            VAEDetector(**brief, callback=interrupt).fit(NORMAL)
+        resumed = VAEDetector(**brief).fit(NORMAL)
+        np.testing.assert_array_equal(resumed.score_samples(FRESH), expected)
 
 
 def test_types_are_chosen_on_the_command_line(tmp_path, capsys, monkeypatch) -> None:

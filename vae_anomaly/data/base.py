@@ -15,6 +15,7 @@ The registry lists the modalities. No room but their own names one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
 
@@ -136,6 +137,11 @@ class Source(Protocol):
         raise NotImplementedError
 
     @property
+    def max_numbers(self) -> int:
+        """Upper bound of the numbers that an encoder makes of a record."""
+        return math.prod(self.record_shape)
+
+    @property
     def description(self) -> str:
         """Description of one record, as in "12 rows of 3 columns": "3 columns"."""
         raise NotImplementedError
@@ -225,12 +231,7 @@ class EncoderState(NamedTuple):
 class Encoder(Protocol):
     """Fitted description of the data: records to network inputs and back.
 
-    Attributes
-    ----------
-    modality : str
-        Name in the registry.
-    may_miss : bool
-        Whether the matrix may hold NaN.
+    `modality` is the name in the registry, `may_miss` whether the matrix may hold NaN.
     """
 
     modality: ClassVar[str]

@@ -181,15 +181,20 @@ class Network:
         """
         spec, of_input = self.spec, self.spec.feature_of_input
         of_target = spec.joint.feature_of_target
-        order = np.random.RandomState(0).permutation(spec.n_features)
         targets = np.empty((len(x), spec.n_targets))
-        for group in range(min(HIDDEN_GROUPS, spec.n_features)):
-            hidden = np.zeros(spec.n_features, dtype=bool)
-            hidden[order[group::HIDDEN_GROUPS]] = True
+        for hidden in self._hidden_groups:
             codes = self.engine.encode(x * ~hidden[of_input])
             expected = self.expected(self.engine.decode(codes.mean))
             targets[:, hidden[of_target]] = expected[:, hidden[of_target]]
         return targets
+
+    @cached_property
+    def _hidden_groups(self) -> NDArray[np.bool_]:
+        """Which features each group hides, each feature once: (groups, n_features)."""
+        n = self.spec.n_features
+        place = np.random.RandomState(0).permutation(n).argsort()
+        groups = np.arange(min(HIDDEN_GROUPS, n))
+        return place % HIDDEN_GROUPS == groups[:, None]
 
     def sample(
         self, n: int, rng: np.random.RandomState, components: Weights | None = None

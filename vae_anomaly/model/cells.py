@@ -128,8 +128,9 @@ class CellRanks(NamedTuple):
             kept = cells[-rank]
             least = len(cells) - np.searchsorted(cells, kept, side="left")
             cost = -np.log((1.0 + least) / (len(cells) + 1.0))
-            values[j] = np.interp(np.linspace(0, 1, N_RANKS), np.linspace(0, 1, len(kept)), kept)
-            nats[j] = np.interp(np.linspace(0, 1, N_RANKS), np.linspace(0, 1, len(kept)), cost)
+            place = np.linspace(0, len(kept) - 1, N_RANKS)
+            values[j] = np.interp(place, np.arange(len(kept)), kept)
+            nats[j] = np.interp(place, np.arange(len(kept)), cost)
         return cls(values.astype(np.float32), nats.astype(np.float32))
 
     def weighted(self, weight: float) -> CellRanks:

@@ -180,18 +180,21 @@ def _exemplar_terms(
     mean = batch.codes.mean.swapaxes(0, 1).astype(np.float64)
     if batch.observed is not None:
         residual = np.where(batch.observed[:, joint.feature_of_target], residual, 0.0)
-    cells = np.zeros((len(residual), joint.n_features))
-    if masked:
-        units = reference.residual_unit.astype(np.float64)
-        surprise = surprises(joint, units, expected, residual, batch.target)
-        cells = batch.masked(reference.cells.costs(surprise))
+    shares = None
     if "exemplar_features" not in needs:
         scores = reference.score(mean, residual, n_left_out)
     else:
         scores, of_targets = reference.explain(mean, residual)
-        shares = joint.by_feature(numpy_ops, joint.split(numpy_ops, of_targets))
-        yield "exemplar_features", batch.masked(shares) + cells
-    yield "exemplar", scores + cells.sum(axis=1)
+        shares = batch.masked(joint.by_feature(numpy_ops, joint.split(numpy_ops, of_targets)))
+    if masked:
+        units = reference.residual_unit.astype(np.float64)
+        surprise = surprises(joint, units, expected, residual, batch.target)
+        cells = batch.masked(reference.cells.costs(surprise))
+        scores = scores + cells.sum(axis=1)
+        shares = None if shares is None else shares + cells
+    yield "exemplar", scores
+    if shares is not None:
+        yield "exemplar_features", shares
 
 
 def _importance_weighted_bound(model: ScoringParts, batch: _Batch) -> Array:

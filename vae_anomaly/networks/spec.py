@@ -118,7 +118,7 @@ class NetworkSpec:
     custom: CustomNetworks | None = None
     has_masks: bool = False
 
-    @property
+    @cached_property
     def feature_of_input(self) -> NDArray[np.intp]:
         """Number of the feature that each input belongs to, where there are masks: (n_inputs,)."""
         return np.concatenate([self.joint.feature_of_target, np.arange(self.n_features)])

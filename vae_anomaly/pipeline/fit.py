@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -113,7 +112,7 @@ def read_training_data(
     if memory_limit is not None:
         max_records = rows_within(
             memory_limit,
-            prod(source.record_shape),
+            source.max_numbers,
             parameters.get("n_members") or DENSE_MEMBERS,
             parameters.get("latent_dim") or USUAL_LATENT_DIM,
         )

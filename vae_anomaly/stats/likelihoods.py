@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -355,7 +356,7 @@ class JointLikelihood:
             [_summed(ops, part, one.width) for part, one in zip(parts, self.blocks, strict=True)],
         )
 
-    @property
+    @cached_property
     def feature_of_target(self) -> NDArray[np.intp]:
         """Number of the feature that each target belongs to: (n_targets,)."""
         widths = [one.width for one in self.blocks for _ in range(one.n_features)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import count, islice, repeat
+from itertools import islice, repeat
 from typing import NamedTuple, Protocol, Self
 
 import numpy as np
@@ -155,13 +155,12 @@ class InMemoryData(NamedTuple):
         numbers = shuffled_batches(learned, batch_size, rng)
         # Fewer than ten rows leave none for validation, but a loss is needed.
         seed = 0 if self.feature_of_input is None else int(rng.randint(2**31 - 1))
-        calls = count(1)
         held_out = self._taken(validation if validation.size else learned, [seed, 0])
-        batches = (
-            self._taken(np.stack([*islice(numbers, steps)]), [seed, next(calls)])
-            for _ in repeat(None)
-        )
-        skipped = (deque(islice(numbers, steps), maxlen=next(calls) and 0) for _ in repeat(None))
+        # Skipped batches count, so that those that follow hide the same features.
+        rows = (np.stack([*islice(numbers, steps)]) for _ in repeat(None))
+        numbered = enumerate(rows, start=1)
+        batches = (self._taken(part, [seed, i]) for i, part in numbered)
+        skipped = (None for _ in numbered)
         return BatchStream(held_out, validation.size > 0, batches, skipped)
 
     def _taken(self, rows: NDArray[np.integer], seed: list[int]) -> Batch:

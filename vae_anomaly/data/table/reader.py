@@ -14,6 +14,7 @@ from typing import IO, Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vae_anomaly._text import listed, shown
@@ -215,7 +216,9 @@ def coded(column: pa.Array, code_of: Callable[[object], float]) -> NDArray[np.fl
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     codes = np.array([*map(code_of, column.dictionary.to_pylist()), np.nan])
-    return codes[[-1 if i is None else i for i in column.indices.to_pylist()]]
+    places = pc.fill_null(column.indices.cast(pa.int64()), len(codes) - 1)
+    data = np.frombuffer(places.buffers()[1] or b"", np.int64)
+    return codes[data[places.offset :][: len(places)]]
 
 
 def _are_null(column: pa.Array) -> NDArray[np.bool_]:

@@ -242,18 +242,18 @@ class TableSchema:
             return X
         import pandas as pd
 
-        frame = as_frame(X)
+        frame = given = as_frame(X)
         if frame is None:
             frame = pd.DataFrame(np.asarray(X, dtype=object))
-        columns = self.columns
-        if frame.shape[1] != len(columns) or (
-            as_frame(X) is not None and self.names != tuple(map(str, frame.columns))
-        ):
+        differs = given is not None and self.names != tuple(map(str, given.columns))
+        if differs or frame.shape[1] != len(self.columns):
             # scikit-learn says what differs.
             return pd.DataFrame(0.0, index=frame.index, columns=frame.columns)
-        codes = [column.codes(frame.iloc[:, i]) for i, column in enumerate(columns)]
-        made = pd.DataFrame(np.column_stack(codes), index=frame.index, columns=frame.columns)
-        return made if as_frame(X) is not None else made.to_numpy()
+        columns = [column.codes(frame.iloc[:, i]) for i, column in enumerate(self.columns)]
+        codes = np.column_stack(columns)
+        if given is None:
+            return codes
+        return pd.DataFrame(codes, index=frame.index, columns=frame.columns)
 
     @property
     def is_numeric(self) -> bool:
@@ -301,14 +301,6 @@ def text_of(cell: object) -> str | None:
         return str(int(cell))
     text = str(cell).strip()
     return None if text in MISSING else text
-
-
-def texts_of(cells: pd.Series) -> tuple[NDArray[np.intp], list[str | None]]:
-    """Return the texts of distinct cells, and for each cell its place among them, or -1."""
-    import pandas as pd
-
-    places, distinct = pd.factorize(cells)
-    return places, [text_of(cell) for cell in distinct]
 
 
 def column_of(cells: pd.Series) -> Column:
@@ -359,11 +351,13 @@ def _is_numeric(cells: pd.Series) -> bool:
 
 def _counts(cells: pd.Series) -> Counter[str]:
     """Return how often each text occurs, without missing cells."""
-    places, texts = texts_of(cells)
-    numbers = np.bincount(places[places >= 0], minlength=len(texts))
+    import pandas as pd
+
+    places, distinct = pd.factorize(cells)
+    numbers = np.bincount(places[places >= 0], minlength=len(distinct))
     counts: Counter[str] = Counter()
-    for text, number in zip(texts, numbers, strict=True):
-        if text is not None:
+    for cell, number in zip(distinct, numbers, strict=True):
+        if (text := text_of(cell)) is not None:
             counts[text] += int(number)
     return counts
 

@@ -22,7 +22,7 @@ from vae_anomaly.data.table.columns import (
 )
 from vae_anomaly.data.table.encoder import TableEncoder
 from vae_anomaly.data.table.reader import CellError, TableReader
-from vae_anomaly.data.table.schema import is_used_number
+from vae_anomaly.data.table.schema import MAX_LEVELS, is_used_number
 from vae_anomaly.exceptions import DataError, ParameterError
 
 __all__ = ["TableSource", "open_source"]
@@ -69,7 +69,7 @@ class TableSource(Source):
         self._reader, self._unfitted = reader, unfitted
         self._id_column, self._label_column = id_column, label_column
         self._normal_label = normal_label
-        self._columns = coding
+        self._coding = coding
         roles = (name for name in (label_column, id_column) if name is not None)
         self._keep = tuple(dict.fromkeys((*coding.texts, *roles)))
         self._labels: NDArray[np.bool_] | None = None
@@ -87,7 +87,12 @@ class TableSource(Source):
     @property
     def record_shape(self) -> tuple[int, ...]:
         """Number of features."""
-        return (self._columns.width,)
+        return (self._coding.width,)
+
+    @property
+    def max_numbers(self) -> int:
+        """Numbers of a row, and indicators of levels for each text."""
+        return len(self._coding.numbers) + (MAX_LEVELS + 2) * len(self._coding.texts)
 
     @property
     def description(self) -> str:
@@ -116,10 +121,10 @@ class TableSource(Source):
         """
         self._labels, labels, start = None, [], 0
         try:
-            for batch in self._reader.batches(self._columns.numbers, self._keep):
+            for batch in self._reader.batches(self._coding.numbers, self._keep):
                 if self._label_column is not None:
                     labels += batch.column(self._label_column).to_pylist()
-                yield Batch(start, self._keys(batch, start), self._columns.matrix(batch))
+                yield Batch(start, self._keys(batch, start), self._coding.matrix(batch))
                 start += batch.num_rows
         except CellError as error:
             if not self._unfitted:
@@ -143,7 +148,7 @@ class TableSource(Source):
 
     def check(self) -> int:
         """Read the whole table once and count its rows."""
-        return self._reader.check(self._columns.numbers, self._keep)
+        return self._reader.check(self._coding.numbers, self._keep)
 
     def require(self, count: int, minimum: int, need: str) -> None:
         """Raise if the table has too few rows; see `Source.require`."""
@@ -161,7 +166,7 @@ class TableSource(Source):
         names = [
             name
             for name, counts in zip(self.columns.features, counting_columns(records), strict=True)
-            if counts and name not in self._columns.texts
+            if counts and name not in self._coding.texts
         ]
         if not names:
             return ()
@@ -175,9 +180,9 @@ class TableSource(Source):
         import pandas as pd
 
         features = list(self.columns.features)
-        if not self._columns.texts:
+        if not self._coding.texts:
             return pd.DataFrame(records, columns=features, copy=False)
-        return pd.DataFrame(self._columns.cells(records, features))
+        return pd.DataFrame(self._coding.cells(records, features))
 
     def fit_notes(self, encoder: Encoder) -> Sequence[str]:
         """Return lines about columns that were left out, and about constant ones."""
@@ -276,7 +281,7 @@ def _matched(
     reader: TableReader, encoder: TableEncoder, roles: Sequence[str], *, strict: bool
 ) -> ColumnSelection:
     for name in roles:
-        if encoder.names is not None and name in encoder.names:
+        if name in (encoder.used_names or ()):
             raise ParameterError(
                 f"The model was fitted on column {shown(name)}: it cannot be the label or the "
                 f"identifier as well."
