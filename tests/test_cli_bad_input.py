@@ -142,8 +142,8 @@ CASES = [
         b"flow,pressure\n1,2\n3,off\n",
         3,
         "t.csv, line 3, column 'pressure': expected a number, got 'off'. Correct the cell, or "
-        "leave the column out with --ignore pressure, or make it one of levels with --category "
-        "pressure.",
+        "leave the column out with --ignore pressure, or make it one of levels with --type "
+        "pressure=category.",
     ),
     (
         "fit t.csv -o out.vae",

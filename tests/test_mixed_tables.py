@@ -293,22 +293,30 @@ def test_a_fit_is_resumed_where_features_are_hidden(tmp_path) -> None:
 def test_types_are_chosen_on_the_command_line(tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     rows = NORMAL.assign(zip=[100, 200, 300] * 300, plant=["007", "012", "100"] * 300)
+    rows = rows.assign(**{"a=b": 1.0})
     rows.to_csv("normal.csv", index=False)
     brief = ["--max-steps", "50", "--members", "1"]
-    types = ["--category", "zip", "--number", "serial"]
+    types = ["--type", "zip=category", "--type", "serial=number", "--type", "a=b=ignore"]
     assert run(["fit", "normal.csv", "-o", "m.vae", *types, *brief]) == 0
     detector = load("m.vae")
-    found = dict(zip(rows.columns, detector.model_.encoder.schema.columns, strict=True))
+    encoder = detector.model_.encoder
+    found = dict(zip(encoder.features, encoder.schema.columns, strict=True))
+    assert "a=b" not in found
     assert found["zip"].levels == ("100", "200", "300")
     assert found["plant"].levels == ("007", "012", "100")
     assert found["serial"].type == "number"
     assert detector.column_types == {"zip": "category", "serial": "number"}
     assert run(["score", "m.vae", "normal.csv", "-o", "s.csv"]) == 0
     read = pd.read_csv("normal.csv", dtype={"plant": str, "zip": str})
-    expected = -detector.score_samples(read)
+    expected = -detector.score_samples(read.drop(columns="a=b"))
     np.testing.assert_allclose(pd.read_csv("s.csv")["anomaly_score"], expected, rtol=1e-12)
-    assert run(["fit", "normal.csv", "-o", "m.vae", "--category", "ZIP", *brief]) == 3
+    assert run(["fit", "normal.csv", "-o", "m.vae", "--type", "ZIP=number", *brief]) == 3
     assert "names: 'ZIP'. Did you mean 'zip' for 'ZIP'?" in capsys.readouterr().err
+    assert run(["fit", "normal.csv", "-o", "m.vae", "--type", "zip=text", *brief]) == 2
+    assert (
+        "Invalid value for '--type': expected NAME=TYPE with a TYPE of number, category, ignore, "
+        "got 'zip=text'." in capsys.readouterr().err
+    )
 
 
 def test_a_file_and_a_frame_give_the_same_model(tmp_path, monkeypatch) -> None:

@@ -88,6 +88,14 @@ def test_types_may_be_chosen() -> None:
     )
 
 
+def test_chosen_types_are_known_ones() -> None:
+    with pytest.raises(ParameterError) as caught:
+        TableSchema.of(pd.DataFrame({"zip": ["1", "2"]}), {"zip": "categorical"})
+    assert str(caught.value) == (
+        "column_types: column 'zip': expected one of number, category, ignore, got 'categorical'."
+    )
+
+
 def test_levels_are_codes_by_frequency() -> None:
     schema = schema_of(state=["b", "a", "a", "c"] * (N // 4))
     assert schema.columns[1].levels == ("a", "b", "c")

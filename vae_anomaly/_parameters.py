@@ -13,10 +13,10 @@ __all__ = [
     "Rule",
     "check_parameters",
     "integer",
-    "mapping_to",
     "number",
     "one_of",
     "optional",
+    "texts_by_name",
     "units",
 ]
 
@@ -70,15 +70,14 @@ def units() -> Rule:
     )
 
 
-def mapping_to(names: Collection[str]) -> Rule:
-    """Dictionaries of names to strings from a list."""
-    value = one_of(names)
+def texts_by_name() -> Rule:
+    """Dictionaries of strings to strings."""
     return Rule(
         lambda v: (
             isinstance(v, Mapping)
-            and all(isinstance(key, str) and value.holds(name) for key, name in v.items())
+            and all(isinstance(text, str) for pair in v.items() for text in pair)
         ),
-        f"a dict of str to {value.words}",
+        "a dict of str to str",
     )
 
 

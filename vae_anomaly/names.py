@@ -16,6 +16,7 @@ __all__ = [
     "REPORT_FILES",
     "RESIZES",
     "SCORES",
+    "is_column_type",
 ]
 
 SCORES = (
@@ -40,6 +41,12 @@ LIKELIHOODS = (
 
 COLUMN_TYPES = ("number", "category", "ignore")
 """Types of a column that a user may choose."""
+
+
+def is_column_type(text: str) -> bool:
+    """Return whether a text is a type that a user may choose for a column."""
+    return text in COLUMN_TYPES
+
 
 ARCHITECTURES = ("dense", "conv", "conv_bn")
 """Network structures of `vae_anomaly.networks.spec`; "auto" chooses one of them."""

@@ -40,19 +40,14 @@ class Exit(IntEnum):
     TERMINATED = 143
 
 
-CODES: tuple[tuple[type[BaseException], Exit], ...] = (
-    (click.ClickException, Exit.USAGE),
-    (ParameterError, Exit.USAGE),
-    (DataError, Exit.DATA),
-    (DivergenceError, Exit.DATA),
-    (ModelFileError, Exit.MODEL),
-    (CheckpointError, Exit.MODEL),
-    (OSError, Exit.RESOURCES),
-    (MemoryError, Exit.RESOURCES),
-    (KeyboardInterrupt, Exit.INTERRUPTED),
-    (click.Abort, Exit.INTERRUPTED),
-    (Terminated, Exit.TERMINATED),
-)
+CODES: dict[Exit, tuple[type[BaseException], ...]] = {
+    Exit.USAGE: (click.ClickException, ParameterError),
+    Exit.DATA: (DataError, DivergenceError),
+    Exit.MODEL: (ModelFileError, CheckpointError),
+    Exit.RESOURCES: (OSError, MemoryError),
+    Exit.INTERRUPTED: (KeyboardInterrupt, click.Abort),
+    Exit.TERMINATED: (Terminated,),
+}
 
 CANNOT_READ = {
     errno.ENOENT: "there is no such file. Check the path.",
@@ -78,7 +73,7 @@ def code_after(error: BaseException) -> Exit:
         return Exit.RESOURCES
     if isinstance(error, ImportError) and _lacks_memory(error):
         return Exit.RESOURCES
-    return next((code for type_, code in CODES if isinstance(error, type_)), Exit.BUG)
+    return next((code for code, types in CODES.items() if isinstance(error, types)), Exit.BUG)
 
 
 def _lacks_memory(error: ImportError) -> bool:

@@ -11,13 +11,7 @@ import click
 from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit
-from vae_anomaly.cli.options import (
-    CRITERIA,
-    EVALUATE_SOURCE,
-    flag,
-    given_options,
-    refuse_foreign,
-)
+from vae_anomaly.cli.options import CRITERIA, EVALUATE_SOURCE, flag, given_options, refuse_foreign
 from vae_anomaly.data.base import Modality, Source
 from vae_anomaly.data.registry import modality, open_source
 from vae_anomaly.model.file import load_model

@@ -36,13 +36,12 @@ def run(
             "--contamination and --false-alarm-rate both choose the threshold. Give one of them."
         )
     modality = modality_of(data)
-    asked = given | {"memory_limit": memory_limit}
-    refuse_foreign(asked, modality.name, f"{data} holds")
+    refuse_foreign(given | {"memory_limit": memory_limit}, modality.name, f"{data} holds")
     options = given_options(given, FIT_SOURCE)
     parameters = {name: given[name] for name in given if name not in FIT_SOURCE}
     parameters |= {"score_type": score, "n_members": members}
-    types = {name: type_ for type_ in ("category", "number") for name in given[type_]}
-    parameters["column_types"] = types or None
+    types = given["column_types"] or {}
+    parameters["column_types"] = {n: t for n, t in types.items() if t != "ignore"} or None
     if false_alarm_rate is not None:
         parameters["false_alarm_rate"] = false_alarm_rate
     check_output(output, data)

@@ -83,6 +83,15 @@ def bytes_of(text: str) -> int:
     return size
 
 
+def column_type_of(text: str) -> tuple[str, str]:
+    """Return the name and the type of "zip=category"; a name may hold "=" itself."""
+    ends = [i for i, sign in enumerate(text) if sign == "=" and names.is_column_type(text[i + 1 :])]
+    if not ends:
+        types = ", ".join(names.COLUMN_TYPES)
+        raise click.BadParameter(f"expected NAME=TYPE with a TYPE of {types}, got {text!r}.")
+    return text[: ends[-1]], text[ends[-1] + 1 :]
+
+
 def checkpoint_in(folder: str) -> Checkpoint:
     """Return the checkpoint in a directory, if it can be written to."""
     from vae_anomaly.training.checkpoint import Checkpoint
@@ -127,8 +136,15 @@ STRICT_IMAGES = switch("--strict", "Refuse images that cannot be read; else they
 
 TABLE_FIT = (
     option("--ignore", "Column to leave out; may be repeated.", metavar="NAME", multiple=True),
-    option("--category", "Column of levels; may be repeated.", metavar="NAME", multiple=True),
-    option("--number", "Column of numbers; may be repeated.", metavar="NAME", multiple=True),
+    click.option(
+        "--type",
+        "column_types",
+        type=column_type_of,
+        callback=lambda context, option, pairs: dict(pairs) or None,
+        help=f"Type of a column: {', '.join(names.COLUMN_TYPES)}; may be repeated.",
+        metavar="NAME=TYPE",
+        multiple=True,
+    ),
     option("--id-column", "Column that identifies a row; left out as well.", metavar="NAME"),
     option(
         "--memory-limit",
@@ -247,7 +263,7 @@ FIT = with_options(
     ),
 )
 
-FIT_SOURCE = ("ignore", "category", "number", "id_column", "image_size", "resize", "strict")
+FIT_SOURCE = ("ignore", "column_types", "id_column", "image_size", "resize", "strict")
 """Options of `fit` that open a source."""
 
 SCORE = with_options(

@@ -8,11 +8,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._parameters import Rule, integer, mapping_to, number, one_of, optional, units
+from vae_anomaly._parameters import Rule, integer, number, one_of, optional, texts_by_name, units
 from vae_anomaly._types import Architecture
 from vae_anomaly.data.base import Outline
 from vae_anomaly.exceptions import ParameterError
-from vae_anomaly.names import ARCHITECTURES, COLUMN_TYPES, LIKELIHOODS, OPTIMIZERS, PRIORS
+from vae_anomaly.names import ARCHITECTURES, LIKELIHOODS, OPTIMIZERS, PRIORS
 from vae_anomaly.networks.custom import CustomNetworks, is_pair
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.stats.scores import SCORES
@@ -40,7 +40,7 @@ RULES = {
     "hidden_units": optional(units()),
     "smoothing": optional(number(0, np.inf, "[)")),
     "shift": optional(number(0, np.inf, "[)")),
-    "column_types": optional(mapping_to(COLUMN_TYPES)),
+    "column_types": optional(texts_by_name()),
     "likelihood": one_of(LIKELIHOODS),
     "variance": optional(number(1e-30, np.inf, "[)")),
     "prior": one_of(PRIORS),

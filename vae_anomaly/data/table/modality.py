@@ -38,8 +38,7 @@ class Tables(Modality):
     contents = "a table"
     options: Mapping[str, str] = {
         "ignore": "--ignore",
-        "category": "--category",
-        "number": "--number",
+        "column_types": "--type",
         "id_column": "--id-column",
         "label_column": "--label-column",
         "explain": "--explain",
@@ -79,8 +78,8 @@ class Tables(Modality):
         labelled : bool, default=False
             Ignored: labels are wanted if there is a `label_column`.
         **options
-            Those of `vae_anomaly.data.table.source.open_source`: ignore, category,
-            number, id_column, label_column, normal_label, strict.
+            Those of `vae_anomaly.data.table.source.open_source`: ignore,
+            column_types, id_column, label_column, normal_label, strict.
         """
         from vae_anomaly.data.table.files import open_table
         from vae_anomaly.data.table.source import open_source

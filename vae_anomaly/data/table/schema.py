@@ -21,6 +21,8 @@ from vae_anomaly._text import listed, shown
 from vae_anomaly._types import Records
 from vae_anomaly.data.cells import MISSING, WEAKLY_MISSING, has_leading_zero, is_number
 from vae_anomaly.exceptions import DataError, ParameterError
+from vae_anomaly.names import COLUMN_TYPES as CHOSEN_TYPES
+from vae_anomaly.names import is_column_type
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -189,10 +191,16 @@ class TableSchema:
         Raises
         ------
         ParameterError
-            If a type is chosen for a column that is not there.
+            If a type is chosen that there is not, or for a column that is not there.
         DataError
             If a column that is to be one of numbers holds text.
         """
+        for name, type_ in chosen.items():
+            if not is_column_type(type_):
+                raise ParameterError(
+                    f"column_types: column {shown(name)}: expected one of "
+                    f"{', '.join(CHOSEN_TYPES)}, got {shown(type_)}."
+                )
         frame = as_frame(X)
         names = () if frame is None else tuple(map(str, frame.columns))
         unknown = [name for name in chosen if name not in names]

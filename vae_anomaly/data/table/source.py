@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,7 @@ from vae_anomaly.data.table.columns import (
 )
 from vae_anomaly.data.table.encoder import TableEncoder
 from vae_anomaly.data.table.reader import CellError, TableReader
-from vae_anomaly.data.table.schema import MAX_LEVELS, is_used_number
+from vae_anomaly.data.table.schema import MAX_LEVELS, NUMBER, is_used_number
 from vae_anomaly.exceptions import DataError, ParameterError
 
 __all__ = ["TableSource", "open_source"]
@@ -132,7 +133,7 @@ class TableSource(Source):
             raise DataError(
                 f"{error.fact} Correct the cell, or leave the column out with "
                 f"{_ignore_options([error.column])}, or make it one of levels with "
-                f"--category {shlex.quote(error.column)}."
+                f"--type {shlex.quote(error.column + '=category')}."
             ) from error
         if self._label_column is not None:
             self._labels = anomalous(
@@ -217,8 +218,7 @@ def open_source(
     encoder: TableEncoder | None = None,
     *,
     ignore: Sequence[str] = (),
-    category: Sequence[str] = (),
-    number: Sequence[str] = (),
+    column_types: Mapping[str, str] = MappingProxyType({}),
     id_column: str | None = None,
     label_column: str | None = None,
     normal_label: Sequence[str] = (),
@@ -233,7 +233,7 @@ def open_source(
     encoder : TableEncoder, optional
     ignore : sequence of str
         Columns to leave out, without an encoder.
-    category, number : sequence of str
+    column_types : mapping of str to str
         Columns whose type is chosen, without an encoder.
     id_column, label_column : str, optional
         Columns of the keys and of the labels; without an encoder they are left out.
@@ -257,10 +257,10 @@ def open_source(
     with ExitStack() as stack:
         stack.callback(reader.close)
         if encoder is None:
-            ignored = [*ignore, *roles]
+            not_used = [name for name, type_ in column_types.items() if type_ == "ignore"]
+            ignored = [*ignore, *roles, *not_used]
             columns = select_for_fitting(reader.name, reader.columns, ignored=ignored)
-            require_columns(reader.name, columns.features, [*category, *number])
-            texts = {*reader.text_columns(), *category} - set(number)
+            texts = _text_columns(reader, columns.features, column_types)
             coding = Coding.draft(columns.features, texts)
             stack.pop_all()
             return TableSource(reader, columns, coding, unfitted=True)
@@ -275,6 +275,16 @@ def open_source(
         label_column=label_column,
         normal_label=normal_label,
     )
+
+
+def _text_columns(
+    reader: TableReader, features: Sequence[str], column_types: Mapping[str, str]
+) -> set[str]:
+    """Return the columns that are read as text, whose types are found or chosen."""
+    chosen = {name: type_ for name, type_ in column_types.items() if type_ != "ignore"}
+    require_columns(reader.name, features, list(chosen))
+    numbers = {name for name, type_ in chosen.items() if type_ == NUMBER}
+    return {*reader.text_columns(), *chosen} - numbers
 
 
 def _matched(
