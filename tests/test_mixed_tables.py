@@ -11,8 +11,8 @@ from sklearn.metrics import roc_auc_score
 from vae_anomaly import DriftWatch, VAEDetector, load, save
 from vae_anomaly.cli import run
 from vae_anomaly.data.registry import open_source
+from vae_anomaly.data.table.column import MAX_LEVELS
 from vae_anomaly.data.table.encoder import TableEncoder
-from vae_anomaly.data.table.schema import MAX_LEVELS
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.stats.categorical import Categorical, unseen_probability
 from vae_anomaly.stats.densities import numpy_ops
@@ -181,7 +181,8 @@ def test_a_table_without_any_usable_column_is_refused() -> None:
         VAEDetector().fit(frame)
     assert str(caught.value) == (
         "No column is left to learn from: 'id' (identifier: 100 different texts in 100 cells), "
-        "'empty' (empty: no cell has a value). Expected at least one of numbers or categories."
+        "'empty' (empty: no cell has a value). Expected at least one of numbers, "
+        "categories or dates."
     )
 
 
@@ -314,8 +315,8 @@ def test_types_are_chosen_on_the_command_line(tmp_path, capsys, monkeypatch) -> 
     assert "names: 'ZIP'. Did you mean 'zip' for 'ZIP'?" in capsys.readouterr().err
     assert run(["fit", "normal.csv", "-o", "m.vae", "--type", "zip=text", *brief]) == 2
     assert (
-        "Invalid value for '--type': expected NAME=TYPE with a TYPE of number, category, ignore, "
-        "got 'zip=text'." in capsys.readouterr().err
+        "Invalid value for '--type': expected NAME=TYPE with a TYPE of number, category, date, "
+        "date:FORMAT, ignore, got 'zip=text'." in capsys.readouterr().err
     )
 
 

@@ -342,22 +342,6 @@ def test_a_bad_cell_of_a_fit_may_be_left_out_with_its_column(table):
         list(table("a,b,c\n1,2,3\n1,x,3\n", TABLE).batches())
 
 
-COUNTING = "n,a,b\n" + "".join(f"{i},{i % 3},{i + 0.5}\n" for i in range(20))
-
-
-def test_columns_that_count_up_are_reported_before_a_fit(table):
-    source = table(COUNTING)
-    (batch,) = source.batches()
-    assert source.training_notes(batch.records) == (
-        "warning: 'n' only counts up from row to row. If it is an identifier or a time, leave it "
-        "out with --ignore n.",
-    )
-    assert source.training_notes(batch.records[:9]) == ()
-    assert table(COUNTING, ignore=["n"]).training_notes(batch.records[:, 1:]) == ()
-    encoder = TableEncoder(("n", "a", "b"), TABLE.scaler, "gaussian")
-    assert table(COUNTING, encoder).training_notes(batch.records) == ()
-
-
 def test_columns_that_are_left_out_or_constant_are_reported_after_a_fit(table):
     source = table("id,a,b,c\n1,2,5,1\n2,3,5,2\n", ignore=["c"], id_column="id")
     (batch,) = source.batches()

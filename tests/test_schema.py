@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from vae_anomaly.data.cells import STRAY
+from vae_anomaly.data.table.column import MAX_LEVELS, text_of
 from vae_anomaly.data.table.levels import LevelIndicators
-from vae_anomaly.data.table.schema import MAX_LEVELS, STRAY, TableSchema, text_of
+from vae_anomaly.data.table.schema import TableSchema
 from vae_anomaly.exceptions import DataError, ParameterError
 
 N = 120
@@ -23,11 +25,16 @@ COLUMNS = {
     "row numbers": (np.arange(N), "identifier"),
     "row numbers, shuffled": (RNG.permutation(N) + 17, "identifier"),
     "row numbers as text": ([str(i) for i in range(N)], "identifier"),
-    "whole numbers with gaps": (np.arange(N) * 1000, "number"),
+    "whole numbers with gaps": (np.arange(N) * 1000, "counter"),
+    "whole numbers with gaps as text": ([str(i * 1000) for i in range(N)], "counter"),
+    "whole numbers with gaps, shuffled": (RNG.permutation(N) * 1000, "number"),
+    "whole numbers with gaps and a blank": ([np.nan, *range(0, 5 * N - 5, 5)], "counter"),
+    "sorted whole numbers": (np.sort(RNG.poisson(30, size=N)), "number"),
+    "sorted numbers": (np.sort(RNG.normal(size=N)), "number"),
     "years": (RNG.randint(1990, 2020, size=N), "number"),
     "booleans": ([True, False] * 60, "category"),
     "yes and no": (["yes", "no", "yes"] * 40, "category"),
-    "two numbers as text": (["0", "1", "1"] * 40, "category"),
+    "two numbers as text": (["0", "1", "1"] * 40, "number"),
     "levels": (["red", "green", "blue"] * 40, "category"),
     "level called none": (["none", "one", "two"] * 40, "category"),
     "levels of many words": (["self employed, not incorporated", "a", "b"] * 40, "category"),
@@ -92,7 +99,8 @@ def test_chosen_types_are_known_ones() -> None:
     with pytest.raises(ParameterError) as caught:
         TableSchema.of(pd.DataFrame({"zip": ["1", "2"]}), {"zip": "categorical"})
     assert str(caught.value) == (
-        "column_types: column 'zip': expected one of number, category, ignore, got 'categorical'."
+        "column_types: column 'zip': expected one of number, category, date, "
+        "date:FORMAT, ignore, got 'categorical'."
     )
 
 

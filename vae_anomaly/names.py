@@ -39,13 +39,13 @@ LIKELIHOODS = (
 )
 """Distributions of a feature, keys of `vae_anomaly.stats.likelihoods.LIKELIHOODS`."""
 
-COLUMN_TYPES = ("number", "category", "ignore")
+COLUMN_TYPES = ("number", "category", "date", "date:FORMAT", "ignore")
 """Types of a column that a user may choose."""
 
 
 def is_column_type(text: str) -> bool:
     """Return whether a text is a type that a user may choose for a column."""
-    return text in COLUMN_TYPES
+    return text in COLUMN_TYPES or text.startswith("date:")
 
 
 ARCHITECTURES = ("dense", "conv", "conv_bn")

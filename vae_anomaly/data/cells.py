@@ -1,16 +1,20 @@
-"""Syntax of numbers and of missing values in text cells."""
+"""Syntax of numbers and of missing values in text cells, and the code of a stray cell."""
 
 from __future__ import annotations
 
 import re
+import sys
 
-__all__ = ["MISSING", "NUMBER", "WEAKLY_MISSING", "has_leading_zero", "is_number"]
+__all__ = ["MISSING", "NUMBER", "STRAY", "WEAKLY_MISSING", "has_leading_zero", "is_number"]
 
 MISSING = frozenset({"", "?", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "<NA>"})
 """Cells that stand for a missing value in any column."""
 
 WEAKLY_MISSING = frozenset({"None", "none", "unknown", "Unknown", "-", "."})
-"""Cells that stand for a missing value where all other cells of the column are numbers."""
+"""Cells that stand for a missing value where all other cells of the column are numbers or dates."""
+
+STRAY = sys.float_info.max
+"""Code of text in a column of numbers or dates: as unexpected as a level that is new."""
 
 
 # Numbers for pyarrow as well. Python's float() also accepts "1_000".

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vae_anomaly._types import AnyArray
+from vae_anomaly.data.table.column import CATEGORY, DATE, NUMBER, Column, text_of
+from vae_anomaly.data.table.dates import ISO, seconds_of_timestamps, timestamps_of
 from vae_anomaly.data.table.reader import coded, matrix_of
-from vae_anomaly.data.table.schema import CATEGORY, NUMBER, TableSchema, text_of
+from vae_anomaly.data.table.schema import TableSchema
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Coding"]
+
+CodeOf = Callable[[object], float]
 
 Array = NDArray[np.float64]
 
@@ -29,10 +38,23 @@ class _Codebook:
         text = text_of(cell)
         return np.nan if text is None else self._codes.setdefault(text, float(len(self._codes)))
 
-    def texts_of(self, codes: Array) -> AnyArray:
+    def cells_of(self, codes: Array) -> AnyArray:
         """Return the texts that codes stand for, None for NaN."""
         texts = np.array([*self._codes, None], dtype=object)
         return texts[np.where(np.isnan(codes), -1, codes).astype(np.intp)]
+
+
+class _Dates(NamedTuple):
+    """Dates of an Arrow type, as seconds since 1970."""
+
+    is_aware: bool
+
+    def cells_of(self, codes: Array) -> pd.Series:
+        """Return the dates that codes stand for."""
+        import pandas as pd
+
+        dates = pd.Series(timestamps_of(codes))
+        return dates.dt.tz_localize("UTC") if self.is_aware else dates
 
 
 @dataclass(frozen=True)
@@ -47,44 +69,52 @@ class Coding:
         Columns that are read as numbers.
     places : mapping of str to int
         Column -> its place in the matrix.
-    texts : mapping of str to callable
-        Column that is read as text -> function from a cell to its code.
+    texts, dates : mapping of str to callable
+        Column that is read unchanged -> function from a cell to its code. Dates of an Arrow
+        type need none.
     """
 
     width: int
     numbers: tuple[str, ...]
     places: Mapping[str, int]
-    texts: Mapping[str, Callable[[object], float]]
-    codebooks: Mapping[str, _Codebook] = field(default_factory=dict)
+    texts: Mapping[str, CodeOf] = field(default_factory=dict)
+    dates: Mapping[str, CodeOf] = field(default_factory=dict)
+    codebooks: Mapping[str, _Codebook | _Dates] = field(default_factory=dict)
 
     @classmethod
-    def draft(cls, features: Sequence[str], texts: Collection[str]) -> Coding:
-        """Return a coding before an encoder is fitted: texts are numbered as they come."""
-        numbers = tuple(name for name in features if name not in texts)
+    def draft(cls, features: Sequence[str], kept: Mapping[str, pa.DataType]) -> Coding:
+        """Return a coding before an encoder is fitted: texts are numbered as they come.
+
+        `kept` are the columns that are read unchanged, and their types.
+        """
+        numbers = tuple(name for name in features if name not in kept)
         places = {name: i for i, name in enumerate(features)}
-        books = {name: _Codebook() for name in features if name in texts}
-        codes = {name: book.code_of for name, book in books.items()}
-        return cls(len(features), numbers, places, codes, books)
+        dates = {name for name in features if name in kept and is_date(kept[name])}
+        texts = {name: _Codebook() for name in features if name in kept and name not in dates}
+        return cls(
+            len(features),
+            numbers,
+            places,
+            {name: book.code_of for name, book in texts.items()},
+            dict.fromkeys(dates, Column(DATE, "", format=ISO).code_of),
+            texts | {name: _Dates(getattr(kept[name], "tz", None) is not None) for name in dates},
+        )
 
     @classmethod
     def of(cls, names: Sequence[str], schema: TableSchema) -> Coding:
         """Take the codes of a schema, for columns that go by these names in a file."""
         if not schema.columns:
-            return cls(len(names), tuple(names), {name: i for i, name in enumerate(names)}, {})
+            return cls(len(names), tuple(names), {name: i for i, name in enumerate(names)})
         used = [i for i, column in enumerate(schema.columns) if column.is_used]
         by_name = schema.names is not None
         places = dict(zip(names, used if by_name else range(len(names)), strict=True))
         types = {name: schema.columns[place].type for name, place in places.items()}
-        return cls(
-            len(schema.columns),
-            tuple(name for name in names if types[name] == NUMBER),
-            places,
-            {
-                name: schema.columns[places[name]].code_of
-                for name in names
-                if types[name] == CATEGORY
-            },
+        texts, dates = (
+            {name: schema.columns[places[name]].code_of for name in names if types[name] == type_}
+            for type_ in (CATEGORY, DATE)
         )
+        numbers = tuple(name for name in names if types[name] == NUMBER)
+        return cls(len(schema.columns), numbers, places, texts, dates)
 
     def matrix(self, batch: pa.RecordBatch) -> Array:
         """Return the rows of a batch: (n, width)."""
@@ -95,12 +125,31 @@ class Coding:
         rows[:, [self.places[name] for name in self.numbers]] = numbers
         for name, code_of in self.texts.items():
             rows[:, self.places[name]] = coded(batch.column(name), code_of)
+        for name, code_of in self.dates.items():
+            column = batch.column(name)
+            codes = _seconds(column) if is_date(column.type) else coded(column, code_of)
+            rows[:, self.places[name]] = codes
         return rows
 
-    def cells(self, rows: Array, names: Sequence[str]) -> dict[str, AnyArray]:
+    def cells(self, rows: Array, names: Sequence[str]) -> dict[str, AnyArray | pd.Series]:
         """Return the columns that drafted codes stand for: numbers, and texts as objects."""
         books = self.codebooks
         return {
-            name: books[name].texts_of(rows[:, i]) if name in books else rows[:, i]
+            name: books[name].cells_of(rows[:, i]) if name in books else rows[:, i]
             for i, name in enumerate(names)
         }
+
+
+def is_date(dtype: pa.DataType) -> bool:
+    """Return whether an Arrow type is that of dates, with a time of day or without."""
+    return bool(pa.types.is_timestamp(dtype) or pa.types.is_date(dtype))
+
+
+def _seconds(column: pa.Array) -> Array:
+    """Return the seconds of dates of an Arrow type, see `dates.seconds_of_timestamps`."""
+    days = pa.types.is_date32(column.type)
+    counts = column.view(pa.int32()).cast(pa.int64()) if days else column.view(pa.int64())
+    unit = "D" if days else getattr(column.type, "unit", "ms")
+    filled = pc.fill_null(counts, np.iinfo(np.int64).min)  # NaT
+    data = np.frombuffer(filled.buffers()[1] or b"", np.int64)[filled.offset :][: len(filled)]
+    return seconds_of_timestamps(data.view(f"datetime64[{unit}]"))

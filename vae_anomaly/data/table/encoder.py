@@ -1,4 +1,4 @@
-"""Encoder of tables: standardised numbers, and indicators of the levels of categories."""
+"""Encoder of tables: standardised numbers, parts of dates, and indicators of levels."""
 
 from __future__ import annotations
 
@@ -13,10 +13,18 @@ from numpy.typing import NDArray
 from vae_anomaly._text import listed, shown
 from vae_anomaly._types import Json, JsonObject, Symbol
 from vae_anomaly.data.base import DataParameters, Encoded, EncoderState, Outline, Records
+from vae_anomaly.data.cells import STRAY
 from vae_anomaly.data.scaling import ColumnScaler
+from vae_anomaly.data.table.column import CATEGORY, DATE
 from vae_anomaly.data.table.levels import LevelIndicators
-from vae_anomaly.data.table.schema import CATEGORY, STRAY, TableSchema
-from vae_anomaly.data.table.settings import mixed_outline, outline_of_table, schema_of
+from vae_anomaly.data.table.schema import TableSchema
+from vae_anomaly.data.table.settings import (
+    MixedSizes,
+    mixed_outline,
+    outline_of_table,
+    schema_of,
+    sizes_of,
+)
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.stats.soft_clip import soft_clip
 
@@ -32,18 +40,20 @@ MAX_LISTED = 10
 class TableEncoder:
     """Columns of a table; see `data.base.Encoder`.
 
-    Targets are the numbers that vary, then the indicators of each category with two levels or
-    more. A table with categories or missing cells also has an input for each of these columns
-    that says which cells are observed. A missing cell is 0 among inputs and targets.
+    Targets are the numbers that vary, then the parts of each date that vary, then the
+    indicators of each category with two levels or more. A table with categories, dates or
+    missing cells also has an input for each of these columns that says which cells are
+    observed. A missing cell is 0 among inputs and targets. So are the days since a first date
+    that is missing: the mean of training.
 
     Attributes
     ----------
     names : tuple of str or None
         Names of the columns; None if training rows had none.
     scaler : ColumnScaler
-        Of the numbers.
+        Of the numbers and the parts of dates.
     likelihood : str
-        Of the numbers.
+        Of the numbers and the parts of dates.
     schema : TableSchema
         Types of the columns; without columns if all are numbers, and none was missing in
         training.
@@ -81,7 +91,7 @@ class TableEncoder:
         DataError
             If all columns are left out.
         ParameterError
-            If custom networks meet categories or missing cells.
+            If custom networks meet categories, dates or missing cells.
         """
         columns = None if names is None else tuple(str(name) for name in names)
         n, missing = len(records), np.isnan(records)
@@ -97,16 +107,15 @@ class TableEncoder:
             ]
             raise DataError(
                 f"No column is left to learn from: {', '.join(left_out[:MAX_LISTED])}. Expected "
-                f"at least one of numbers or categories."
+                f"at least one of numbers, categories or dates."
             )
         if not isinstance(parameters.architecture, str):
             raise ParameterError(
-                "Custom networks take numbers without missing cells. Encode the categories and "
-                "fill the cells before, or leave architecture at its default."
+                "Custom networks take numbers without missing cells. Encode categories and dates "
+                "and fill the cells before, or leave architecture at its default."
             )
-        scaler = ColumnScaler.from_columns(
-            [records[~missing[:, i], i] for i in schema.numbers.tolist()]
-        )
+        values = schema.values(_without_strays(records))
+        scaler = ColumnScaler.from_columns([column[~np.isnan(column)] for column in values.T])
         sizes = [len(schema.columns[i].levels) for i in schema.categories.tolist()]
         levels = LevelIndicators.fit(records[:, schema.categories], sizes)
         n_missing = missing.sum(axis=0).astype(np.float64)
@@ -136,31 +145,40 @@ class TableEncoder:
         """Whether inputs say which cells are observed."""
         if self.is_plain:
             return False
-        used = np.concatenate([self.schema.numbers, self.schema.categories])
-        return bool(len(self.schema.categories) or self.n_missing[used].any())
+        schema = self.schema
+        if len(schema.categories) or len(schema.dates):
+            return True
+        return bool(self.n_missing[schema.numbers].any())
+
+    @cached_property
+    def date_widths(self) -> tuple[int, ...]:
+        """Parts of each date that vary."""
+        varies = self.scaler.varies[len(self.schema.numbers) :]
+        owner = self.schema.date_parts.column_of_part[varies]
+        return tuple(np.bincount(owner, minlength=len(self.schema.dates)).tolist())
 
     @cached_property
     def outline(self) -> Outline:
-        """Sizes: a target for each number that varies, and for each level."""
-        plain = self.scaler.outline(self.likelihood)
+        """Sizes: a target for each number and part of a date that varies, and for each level."""
         if self.is_plain:
-            return plain
-        return mixed_outline(
-            self.likelihood,
-            self.schema,
-            plain.n_inputs,
-            self.levels.widths,
-            has_masks=self.has_masks,
-        )
+            return self.scaler.outline(self.likelihood)
+        return mixed_outline(self.likelihood, self.schema, self._mixed_sizes())
+
+    def _mixed_sizes(self) -> MixedSizes:
+        """Return the sizes of a table with a schema."""
+        n_varying = int(self.scaler.varies[: len(self.schema.numbers)].sum())
+        return MixedSizes(n_varying, self.date_widths, self.levels.widths, self.has_masks)
 
     @cached_property
     def explained(self) -> NDArray[np.intp]:
-        """Columns that vary: first the numbers, then the categories."""
-        varies = np.flatnonzero(self.scaler.varies)
+        """Columns that vary: first the numbers, then the dates, then the categories."""
         if self.is_plain:
-            return varies
-        widths = np.array(self.levels.widths, dtype=np.intp)
-        return np.concatenate([self.schema.numbers[varies], self.schema.categories[widths > 0]])
+            return np.flatnonzero(self.scaler.varies)
+        schema, sizes = self.schema, (self.date_widths, self.levels.widths)
+        varies = self.scaler.varies[: len(schema.numbers)]
+        of_dates, of_levels = (np.array(widths, dtype=np.intp) > 0 for widths in sizes)
+        parts = [schema.numbers[varies], schema.dates[of_dates], schema.categories[of_levels]]
+        return np.concatenate(parts)
 
     def matrix(self, X: Records) -> Records:
         """Return the cells as numbers: NaN where missing, categories as codes.
@@ -187,30 +205,34 @@ class TableEncoder:
         schema = TableSchema.of_numbers(self.names, n_features) if self.is_plain else self.schema
         stray = (records == STRAY) & (not self.is_plain)
         missing |= stray
-        absent = missing[:, schema.numbers]
-        filled = np.where(absent, self.scaler.center, records[:, schema.numbers])
-        numbers = self.scaler.encode(filled, self.likelihood)
+        values = schema.values(np.where(stray, np.nan, records))
+        absent = np.isnan(values)
+        scaled = self.scaler.encode(np.where(absent, self.scaler.center, values), self.likelihood)
         indicators, of_levels = self.levels.encode(records[:, schema.categories])
 
         # Unexpected as a level that no training row had.
         never = np.ones(n_features, bool) if self.is_plain else self.n_missing == 0
         penalty = np.where(missing & never | stray, np.log(self.n_rows + 1.0), 0.0)
-        penalty[:, schema.numbers] += np.where(absent, 0.0, numbers.penalty)
+        of_values = np.where(absent, 0.0, scaled.penalty)
+        np.add.at(penalty.T, schema.column_of_value, of_values.T)
         penalty[:, schema.categories] += of_levels
-        targets = np.concatenate([numbers.targets, indicators], axis=1)
-        inputs = np.concatenate([numbers.inputs, indicators], axis=1)
+        targets = np.concatenate([scaled.targets, indicators], axis=1)
+        inputs = np.concatenate([scaled.inputs, indicators], axis=1)
         if self.has_masks:
             inputs = np.concatenate([inputs, ~missing[:, self.explained]], axis=1)
         return Encoded(inputs, targets, penalty, ~missing)
 
     def decode(self, targets: Array, like: Records = None) -> Records:
-        """Return the rows that targets stand for: (n, n_features)."""
+        """Return the rows that targets stand for: (n, n_features).
+
+        Dates are missing: their parts do not say of which year they are.
+        """
         k = int(self.scaler.varies.sum())
-        numbers = self.scaler.decode(targets[:, :k], self.likelihood)
+        values = self.scaler.decode(targets[:, :k], self.likelihood)
         if self.is_plain:
-            return numbers
+            return values
         codes = np.full((len(targets), len(self.schema.columns)), np.nan)
-        codes[:, self.schema.numbers] = numbers
+        codes[:, self.schema.numbers] = values[:, : len(self.schema.numbers)]
         codes[:, self.schema.categories] = self.levels.decode(targets[:, k:])
         if self.schema.is_numeric:
             return codes
@@ -222,12 +244,12 @@ class TableEncoder:
         Raises
         ------
         ParameterError
-            If there are categories or missing cells.
+            If there are categories, dates or missing cells.
         """
         if not self.is_plain:
             raise ParameterError(
-                "There is no ONNX graph yet for tables with categories or missing cells. Score "
-                "them with this package."
+                "There is no ONNX graph yet for tables with categories, dates or missing cells. "
+                "Score them with this package."
             )
         return self.scaler.in_graph(rows, self.likelihood)
 
@@ -239,10 +261,9 @@ class TableEncoder:
         rows = np.asarray(records, dtype=np.float64)
         if self.is_plain:
             return np.nan_to_num(soft_clip(self.scaler.standardize(rows)))
-        z = np.zeros(rows.shape)
-        rows = np.where(rows == STRAY, np.nan, rows)
-        numbers = soft_clip(self.scaler.standardize(rows[:, self.schema.numbers]))
-        z[:, self.schema.numbers] = np.nan_to_num(numbers)
+        z, numbers = np.zeros(rows.shape), self.schema.numbers
+        values = soft_clip(self.scaler.standardize(self.schema.values(_without_strays(rows))))
+        z[:, numbers] = np.nan_to_num(values[:, : len(numbers)])
         return z
 
     def describe(self) -> JsonObject:
@@ -272,12 +293,16 @@ class TableEncoder:
             facts = []
             if column.type == CATEGORY:
                 facts.append(f"category of {len(column.levels):,} levels: {column.reason}")
+            if column.type == DATE:
+                facts.append(f"date, {column.reason}")
             if missing:
                 facts.append(f"missing in {missing:,} of {self.n_rows:,} training rows")
             if facts:
                 lines.append(f"{name}: {', '.join(facts)}")
-        used = [i for i, one in enumerate(self.schema.columns) if one.is_used]
-        places = range(len(self.features)) if self.is_plain else used
+        values = self.schema.column_of_value.tolist()
+        places = values + self.schema.categories.tolist()
+        if self.is_plain:
+            places = range(len(self.features))
         constant = [self.features[i] for i in sorted(set(places) - set(self.explained.tolist()))]
         if constant:
             lines.append(
@@ -305,9 +330,7 @@ class TableEncoder:
         if not self.is_plain:
             settings["mixed"] = {
                 "columns": [asdict(column) for column in self.schema.columns],
-                "has_masks": self.has_masks,
-                "n_varying": int(self.scaler.varies.sum()),
-                "widths": list(self.levels.widths),
+                **self._mixed_sizes()._asdict(),
             }
             arrays["level_counts"] = np.concatenate([*self.levels.counts, np.empty(0)])
             arrays["n_missing"] = self.n_missing
@@ -329,7 +352,8 @@ class TableEncoder:
             scaler = ColumnScaler.from_arrays(arrays, settings["n_inputs"])
             return cls(names, scaler, likelihood, n_rows=n_rows)
         counts, n_missing = arrays.pop("level_counts"), arrays.pop("n_missing")
-        scaler = ColumnScaler.from_arrays(arrays, mixed["n_varying"])
+        n_varying = mixed["n_varying"] + sum(mixed["date_widths"])
+        scaler = ColumnScaler.from_arrays(arrays, n_varying)
         schema = schema_of(mixed["columns"], names)
         sizes = [len(schema.columns[i].levels) for i in schema.categories.tolist()]
         levels = LevelIndicators(tuple(np.split(counts, np.cumsum(sizes)[:-1]) if sizes else ()))
@@ -337,6 +361,11 @@ class TableEncoder:
         for array in (counts, n_missing):
             if ((array < 0) | (array > n_rows) | (array != np.floor(array))).any():
                 raise ValueError("its columns count rows that there are not")
-        if list(levels.widths) != mixed["widths"] or encoder.has_masks != mixed["has_masks"]:
-            raise ValueError("its categories do not vary as its settings say")
+        if encoder._mixed_sizes() != sizes_of(mixed):
+            raise ValueError("its columns do not vary as its settings say")
         return encoder
+
+
+def _without_strays(codes: Array) -> Array:
+    """Return codes with NaN for stray cells."""
+    return np.where(codes == STRAY, np.nan, codes)

@@ -18,8 +18,9 @@ from vae_anomaly.data.base import (
     Schema,
     Source,
 )
+from vae_anomaly.data.table.column import DATE, NUMBER
 from vae_anomaly.data.table.encoder import TableEncoder
-from vae_anomaly.data.table.schema import NUMBER, TableSchema
+from vae_anomaly.data.table.schema import TableSchema
 
 __all__ = ["MODALITY", "Tables"]
 
@@ -127,6 +128,8 @@ def _remarks(column: Mapping[str, Json]) -> str:
     remarks = []
     if "levels" in column:
         remarks.append(f"category, {column['reason']}: {listed(column['levels'])}")
+    elif column.get("type") == DATE:
+        remarks.append(f"date, {column['reason']}")
     elif column.get("type", NUMBER) != NUMBER:
         remarks.append(f"left out, {column['type']}: {column['reason']}")
     if column.get("constant"):

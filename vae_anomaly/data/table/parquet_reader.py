@@ -47,6 +47,7 @@ class ParquetReader(TableReader):
                 page_checksum_verification=True,
                 pre_buffer=False,
                 buffer_size=BUFFER_BYTES,
+                coerce_int96_timestamp_unit="us",  # nanoseconds end in 2262
             )
         except (pa.ArrowException, OSError) as cause:
             raise self._unsound(cause) from cause

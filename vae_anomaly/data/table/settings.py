@@ -3,27 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from vae_anomaly._types import Json
 from vae_anomaly.data.base import ArrayTypes, Outline
 from vae_anomaly.data.scaling import check_keys, check_likelihood, check_names, checked_outline
-from vae_anomaly.data.table.schema import (
+from vae_anomaly.data.table.column import (
     CATEGORY,
     CELL_TYPES,
     COLUMN_TYPES,
+    DATE,
     MAX_LEVELS,
     Column,
-    TableSchema,
 )
+from vae_anomaly.data.table.dates import CYCLES, is_date_format
+from vae_anomaly.data.table.schema import TableSchema
 from vae_anomaly.stats.likelihoods import Block
 
-__all__ = ["mixed_outline", "outline_of_table", "schema_of"]
+__all__ = ["MixedSizes", "mixed_outline", "outline_of_table", "schema_of", "sizes_of"]
 
 KEYS = {"names", "n_rows", "mixed"}
-MIXED_KEYS = {"columns", "has_masks", "n_varying", "widths"}
-COLUMN_KEYS = {"type", "reason", "levels", "dtype"}
+COLUMN_KEYS = {"type", "reason", "levels", "dtype", "format", "cycles"}
 MAX_TEXT_LENGTH = 100_000
 MAX_ROWS = 10**12
+
+
+class MixedSizes(NamedTuple):
+    """Sizes of a table with a schema that are not those of its columns.
+
+    Attributes
+    ----------
+    n_varying : int
+        Numbers that vary.
+    date_widths : tuple of int
+        Parts of each date that vary.
+    level_widths : tuple of int
+        Indicators of each category; 0 where it does not vary.
+    has_masks : bool
+    """
+
+    n_varying: int
+    date_widths: tuple[int, ...]
+    level_widths: tuple[int, ...]
+    has_masks: bool
+
+
+MIXED_KEYS = {"columns", *MixedSizes._fields}
 
 
 def outline_of_table(settings: Mapping[str, Json]) -> Outline:
@@ -52,13 +77,7 @@ def outline_of_table(settings: Mapping[str, Json]) -> Outline:
         check_names(names, len(columns))
     schema = schema_of(columns, None)
     _check_sizes(mixed, schema)
-    outline = mixed_outline(
-        settings["likelihood"],
-        schema,
-        mixed["n_varying"],
-        mixed["widths"],
-        has_masks=mixed["has_masks"],
-    )
+    outline = mixed_outline(settings["likelihood"], schema, sizes_of(mixed))
     if type(settings["n_inputs"]) is not int or settings["n_inputs"] != outline.n_inputs:
         raise ValueError("n_inputs must be the number of inputs of its columns")
     if not outline.n_inputs:
@@ -66,31 +85,34 @@ def outline_of_table(settings: Mapping[str, Json]) -> Outline:
     return outline
 
 
-def mixed_outline(
-    likelihood: str,
-    schema: TableSchema,
-    n_varying: int,
-    widths: Sequence[int],
-    *,
-    has_masks: bool,
-) -> Outline:
-    """Return the sizes of an encoder with a schema: a block of numbers, one for each category."""
-    blocks = [Block(likelihood, n_varying)] if n_varying else []
-    blocks += [Block("categorical", 1, width) for width in widths if width]
+def mixed_outline(likelihood: str, schema: TableSchema, sizes: MixedSizes) -> Outline:
+    """Return the outline of a table: a block of numbers, one for each date and each category."""
+    blocks = [Block(likelihood, sizes.n_varying)] if sizes.n_varying else []
+    blocks += [Block(likelihood, 1, width) for width in sizes.date_widths if width]
+    blocks += [Block("categorical", 1, width) for width in sizes.level_widths if width]
     n_targets = sum(block.n_targets for block in blocks)
     n_explained = sum(block.n_features for block in blocks)
-    n_columns, n_numbers = len(schema.columns), len(schema.numbers)
-    arrays: ArrayTypes = dict.fromkeys(("center", "scale", "low", "high"), ("F64", (n_numbers,)))
+    n_columns, n_values = len(schema.columns), len(schema.column_of_value)
+    arrays: ArrayTypes = dict.fromkeys(("center", "scale", "low", "high"), ("F64", (n_values,)))
     arrays["level_counts"] = ("F64", (sum(len(one.levels) for one in schema.columns),))
     arrays["n_missing"] = ("F64", (n_columns,))
-    n_inputs = n_targets + n_explained * has_masks
-    return Outline(n_columns, n_inputs, tuple(blocks), arrays, has_masks=has_masks)
+    n_inputs = n_targets + n_explained * sizes.has_masks
+    return Outline(n_columns, n_inputs, tuple(blocks), arrays, has_masks=sizes.has_masks)
+
+
+def sizes_of(mixed: Mapping[str, Json]) -> MixedSizes:
+    """Return the sizes that checked settings hold."""
+    dates, levels = tuple(mixed["date_widths"]), tuple(mixed["level_widths"])
+    return MixedSizes(mixed["n_varying"], dates, levels, mixed["has_masks"])
 
 
 def schema_of(columns: Sequence[Mapping[str, Json]], names: tuple[str, ...] | None) -> TableSchema:
     """Return the schema that checked settings describe."""
-    made = [Column(**{**one, "levels": tuple(one["levels"])}) for one in columns]
-    return TableSchema(tuple(made), names)
+    made = tuple(
+        Column(**{**one, "levels": tuple(one["levels"]), "cycles": tuple(one["cycles"])})
+        for one in columns
+    )
+    return TableSchema(made, names)
 
 
 def _check_column(column: Json) -> None:
@@ -110,19 +132,41 @@ def _check_column(column: Json) -> None:
     check_names(list(levels), len(levels))
     if any(len(level) > MAX_TEXT_LENGTH for level in levels):
         raise ValueError("a level is too long")
+    _check_date(column)
+
+
+def _check_date(column: Mapping[str, Json]) -> None:
+    """Raise if what a column says of dates is not sound."""
+    form, cycles = column["format"], column["cycles"]
+    if not isinstance(form, str) or not isinstance(cycles, list | tuple):
+        raise ValueError("format of a column must be a text, and cycles a list")
+    if column["type"] != DATE:
+        if form or cycles:
+            raise ValueError("only dates have a format and cycles")
+        return
+    if not is_date_format(form):
+        raise ValueError("format of a date must give a year, a month and a day")
+    if list(cycles) != [name for name in CYCLES if name in cycles]:
+        raise ValueError(f"cycles of a date must be some of {', '.join(CYCLES)}")
 
 
 def _check_sizes(mixed: Mapping[str, Json], schema: TableSchema) -> None:
     """Raise if the numbers of targets are not those of the columns."""
     if type(mixed["has_masks"]) is not bool:
         raise ValueError("has_masks must be true or false")
-    n_varying, widths = mixed["n_varying"], mixed["widths"]
+    n_varying, widths = mixed["n_varying"], mixed["level_widths"]
     if type(n_varying) is not int or not 0 <= n_varying <= len(schema.numbers):
         raise ValueError("more columns vary than there are")
     categories = [one for one in schema.columns if one.type == CATEGORY]
     if not isinstance(widths, list) or len(widths) != len(categories):
-        raise ValueError("widths must have a number for each category")
+        raise ValueError("level_widths must have a number for each category")
     for width, column in zip(widths, categories, strict=True):
         allowed = {0, *range(3, len(column.levels) + 2)}
         if type(width) is not int or width not in allowed:
             raise ValueError("a category has more indicators than levels")
+    widths, greatest = mixed["date_widths"], schema.date_parts.widths
+    if not isinstance(widths, list) or len(widths) != len(greatest):
+        raise ValueError("date_widths must have a number for each date")
+    for width, most in zip(widths, greatest, strict=True):
+        if type(width) is not int or not 0 <= width <= most:
+            raise ValueError("more parts of a date vary than there are")

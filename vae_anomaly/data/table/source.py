@@ -12,24 +12,23 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vae_anomaly._text import listed, shown
-from vae_anomaly.data.base import Array, Batch, Encoder, Records, Source
+from vae_anomaly.data.base import Batch, Encoder, Records, Source
 from vae_anomaly.data.labels import anomalous
 from vae_anomaly.data.table.coding import Coding
+from vae_anomaly.data.table.column import CATEGORY, MAX_LEVELS, NUMBER
+from vae_anomaly.data.table.column_types import check_column_types
 from vae_anomaly.data.table.columns import (
     ColumnSelection,
     require_columns,
     select_for_fitting,
     select_for_scoring,
 )
+from vae_anomaly.data.table.dates import MAX_PARTS
 from vae_anomaly.data.table.encoder import TableEncoder
 from vae_anomaly.data.table.reader import CellError, TableReader
-from vae_anomaly.data.table.schema import MAX_LEVELS, NUMBER, is_used_number
 from vae_anomaly.exceptions import DataError, ParameterError
 
 __all__ = ["TableSource", "open_source"]
-
-MIN_COUNTING_ROWS = 10
-"""Rows from which on a column that only increases is reported as a counter."""
 
 
 class TableSource(Source):
@@ -72,7 +71,7 @@ class TableSource(Source):
         self._normal_label = normal_label
         self._coding = coding
         roles = (name for name in (label_column, id_column) if name is not None)
-        self._keep = tuple(dict.fromkeys((*coding.texts, *roles)))
+        self._keep = tuple(dict.fromkeys((*coding.texts, *coding.dates, *roles)))
         self._labels: NDArray[np.bool_] | None = None
         self.key_name = "row" if id_column is None else id_column
         if columns.unused and not unfitted:
@@ -92,8 +91,10 @@ class TableSource(Source):
 
     @property
     def max_numbers(self) -> int:
-        """Numbers of a row, and indicators of levels for each text."""
-        return len(self._coding.numbers) + (MAX_LEVELS + 2) * len(self._coding.texts)
+        """Numbers of a row, parts of dates, and indicators of levels for each text."""
+        coding = self._coding
+        of_dates, of_texts = MAX_PARTS * len(coding.dates), (MAX_LEVELS + 2) * len(coding.texts)
+        return len(coding.numbers) + of_dates + of_texts
 
     @property
     def description(self) -> str:
@@ -160,28 +161,12 @@ class TableSource(Source):
                 f"{need}"
             )
 
-    def training_notes(self, records: Records) -> Sequence[str]:
-        """Return a warning about columns that count up, before an encoder is fitted to them."""
-        if not self._unfitted:
-            return ()
-        names = [
-            name
-            for name, counts in zip(self.columns.features, counting_columns(records), strict=True)
-            if counts and name not in self._coding.texts
-        ]
-        if not names:
-            return ()
-        return (
-            f"warning: {listed(names)} only counts up from row to row. If it is an identifier or "
-            f"a time, leave it out with {_ignore_options(names)}.",
-        )
-
     def training_data(self, records: Records) -> Records:
         """Return rows with the names of their columns: a DataFrame that shares their memory."""
         import pandas as pd
 
         features = list(self.columns.features)
-        if not self._coding.texts:
+        if len(self._coding.numbers) == len(features):
             return pd.DataFrame(records, columns=features, copy=False)
         return pd.DataFrame(self._coding.cells(records, features))
 
@@ -197,20 +182,6 @@ class TableSource(Source):
     def close(self) -> None:
         """Close the reader, which removes its temporary copy."""
         self._reader.close()
-
-
-def counting_columns(rows: Array) -> NDArray[np.bool_]:
-    """Return which columns hold whole numbers that increase from row to row, with gaps.
-
-    None does where there are fewer than `MIN_COUNTING_ROWS`.
-    """
-    if len(rows) < MIN_COUNTING_ROWS:
-        return np.zeros(rows.shape[1], dtype=bool)
-    increases = (np.diff(rows, axis=0) > 0).all(axis=0)
-    whole: NDArray[np.bool_] = (rows == np.floor(rows)).all(axis=0)
-    # The others are left out as identifiers.
-    found = [i for i in np.flatnonzero(increases & whole) if is_used_number(rows[:, i])]
-    return np.isin(np.arange(rows.shape[1]), found)
 
 
 def open_source(
@@ -260,8 +231,7 @@ def open_source(
             not_used = [name for name, type_ in column_types.items() if type_ == "ignore"]
             ignored = [*ignore, *roles, *not_used]
             columns = select_for_fitting(reader.name, reader.columns, ignored=ignored)
-            texts = _text_columns(reader, columns.features, column_types)
-            coding = Coding.draft(columns.features, texts)
+            coding = Coding.draft(columns.features, _kept(reader, columns.features, column_types))
             stack.pop_all()
             return TableSource(reader, columns, coding, unfitted=True)
         columns = _matched(reader, encoder, roles, strict=strict)
@@ -277,14 +247,19 @@ def open_source(
     )
 
 
-def _text_columns(
+def _kept(
     reader: TableReader, features: Sequence[str], column_types: Mapping[str, str]
-) -> set[str]:
-    """Return the columns that are read as text, whose types are found or chosen."""
+) -> dict[str, pa.DataType]:
+    """Return the columns that are read unchanged, and their types.
+
+    Those of a chosen category are texts.
+    """
+    check_column_types(column_types)
     chosen = {name: type_ for name, type_ in column_types.items() if type_ != "ignore"}
     require_columns(reader.name, features, list(chosen))
-    numbers = {name for name, type_ in chosen.items() if type_ == NUMBER}
-    return {*reader.text_columns(), *chosen} - numbers
+    kept = {name: reader.type_of(name) for name in (*reader.text_columns(), *chosen)}
+    kept |= {name: pa.string() for name, type_ in chosen.items() if type_ == CATEGORY}
+    return {name: type_ for name, type_ in kept.items() if chosen.get(name) != NUMBER}
 
 
 def _matched(

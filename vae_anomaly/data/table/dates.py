@@ -1,0 +1,270 @@
+"""Dates: cells to seconds since 1970, and seconds to positions in cycles.
+
+A model sees no trend: rows of a later year would all be new to it. It sees where in a day, a
+week, a month and a year a date lies, each as the sine and cosine of an angle, and how long
+after the first date of its row it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_anomaly.data.cells import STRAY
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "CYCLES",
+    "ISO",
+    "MAX_PARTS",
+    "DateParts",
+    "best_formats",
+    "covered_cycles",
+    "is_date_format",
+    "parsed",
+    "seconds_of",
+    "seconds_of_series",
+    "seconds_of_timestamps",
+    "timestamps_of",
+]
+
+Array = NDArray[np.float64]
+
+ISO = "ISO8601"
+"""Stands for all that `datetime.fromisoformat` reads: an optional time, fraction and zone."""
+
+FORMATS = (
+    *(ISO, "%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y/%m/%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S"),
+    *("%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%d.%m.%y", "%d.%m.%y %H:%M"),
+    *("%d/%m/%Y", "%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%d/%m/%y", "%d/%m/%y %H:%M"),
+    *("%m/%d/%Y", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S", "%m/%d/%y", "%m/%d/%y %H:%M"),
+    *("%m/%d/%Y %I:%M:%S %p", "%d-%m-%Y", "%d-%m-%Y %H:%M", "%d-%m-%Y %H:%M:%S", "%m-%d-%Y"),
+    *("%d-%m-%y", "%m-%d-%y", "%y-%m-%d", "%Y%m%d", "%d-%b-%Y", "%d-%b-%y", "%d %b %Y"),
+    *("%b %d, %Y", "%d %B %Y", "%B %d, %Y"),
+)
+"""Formats that texts are compared with; see `datetime.strptime`."""
+
+DATE_SHARE = 0.99
+"""Share of cells in one format from which on a column holds dates."""
+
+MAX_FORMAT_LENGTH = 100
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+SAMPLE = datetime(2001, 2, 13, tzinfo=UTC)
+
+PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6}
+
+MIN_SECONDS, MAX_SECONDS = -62_135_596_800.0, 253_402_300_800.0
+"""The years 1 to 9999. Other dates are not told apart from what is no date."""
+
+CYCLES = {
+    "time of day": 1.0,
+    "weekday": 7.0,
+    "day of the month": 365.2425 / 12,
+    "day of the year": 365.2425,
+}
+"""Name of a cycle -> its period in days."""
+
+MAX_PARTS = 2 * len(CYCLES) + 1
+"""Parts of one date."""
+
+TAIL = 0.01
+"""Share of the earliest and of the latest dates that do not count for the time covered."""
+
+MIN_PERIODS = 1.9
+"""Periods of a cycle between these tails, less than two whole ones without them."""
+
+DECIMALS = 9
+"""Decimals of sines and cosines, so that those of one position are equal."""
+
+
+# ------------------------------------------------------------------------------ cells
+
+
+def is_date_format(text: str) -> bool:
+    """Return whether a format of `datetime.strptime` gives a year, a month and a day.
+
+    Examples
+    --------
+    >>> [is_date_format(text) for text in ("%d-%m-%y", "%H:%M", "%Q", "ISO8601")]
+    [True, False, False, True]
+    """
+    if text == ISO:
+        return True
+    if len(text) > MAX_FORMAT_LENGTH:
+        return False
+    try:
+        found = datetime.strptime(SAMPLE.strftime(text), text)
+    except (ValueError, re.error):
+        return False
+    return found.date() == SAMPLE.date()
+
+
+def parsed(text: str, form: str) -> datetime | None:
+    """Return the date that a text stands for in a format; None if it is none."""
+    try:
+        return datetime.fromisoformat(text) if form == ISO else datetime.strptime(text, form)
+    except (ValueError, OverflowError):
+        return None
+
+
+def seconds_of(date: datetime | None) -> float:
+    """Return seconds since 1970, of a date with a zone those of UTC; `STRAY` for None.
+
+    Examples
+    --------
+    >>> seconds_of(parsed("1970-01-02T01:00+01:00", ISO))
+    86400.0
+    """
+    if date is None:
+        return STRAY
+    aware = date.replace(tzinfo=UTC) if date.tzinfo is None else date
+    return (aware - EPOCH) // timedelta(microseconds=1) / 10**6
+
+
+def seconds_of_timestamps(dates: NDArray[np.datetime64]) -> Array:
+    """Return seconds since 1970, cut to microseconds: NaN for NaT, `STRAY` beyond the year 9999."""
+    unit, counts = np.datetime_data(dates.dtype)[0], dates.view(np.int64)
+    if unit == "ns":
+        unit, counts = "us", counts // 1000
+    seconds = counts * 86400.0 if unit == "D" else counts / PER_SECOND[unit]
+    known = np.where((seconds >= MIN_SECONDS) & (seconds < MAX_SECONDS), seconds, STRAY)
+    return np.where(np.isnat(dates), np.nan, known)
+
+
+def seconds_of_series(cells: pd.Series) -> Array:
+    """Return the seconds of cells of a type of dates of pandas, see `seconds_of_timestamps`."""
+    if cells.dt.tz is not None:
+        cells = cells.dt.tz_convert("UTC").dt.tz_localize(None)
+    values = cells.to_numpy()
+    if values.dtype.kind != "M":
+        values = values.astype("datetime64[us]")
+    return seconds_of_timestamps(values)
+
+
+def timestamps_of(seconds: Array) -> NDArray[np.datetime64]:
+    """Return the dates that seconds stand for, in microseconds; NaT for NaN and `STRAY`."""
+    missing = np.isnan(seconds) | (seconds == STRAY)
+    whole = np.rint(np.where(missing, 0.0, seconds) * 10**6).astype(np.int64)
+    dates = whole.view("datetime64[us]")
+    dates[missing] = np.datetime64("NaT")
+    return dates
+
+
+def best_formats(counts: Mapping[str, int]) -> list[str]:
+    """Return the formats in which most texts are dates, if nearly all are in one.
+
+    More than one where they stand for different dates, as 03/04/2022 does.
+    """
+    total = sum(counts.values())
+    allowed = (1.0 - DATE_SHARE) * total
+    failures = {form: _count_failures(counts, form, allowed) for form in FORMATS}
+    least = min(failures.values())
+    if least > allowed:
+        return []
+    best: dict[tuple[float, ...], str] = {}
+    for form in FORMATS:
+        if failures[form] == least:
+            best.setdefault(tuple(seconds_of(parsed(text, form)) for text in counts), form)
+    return list(best.values())
+
+
+def _count_failures(counts: Mapping[str, int], form: str, allowed: float) -> int:
+    """Count cells that are no dates in a format, until they are more than allowed."""
+    failures = 0
+    for text, count in counts.items():
+        if parsed(text, form) is None:
+            failures += count
+            if failures > allowed:
+                break
+    return failures
+
+
+# ----------------------------------------------------------------------------- cycles
+
+
+def covered_cycles(seconds: Array) -> tuple[str, ...]:
+    """Return the cycles of which dates cover two periods, and in which they differ.
+
+    NaN and `STRAY` do not count.
+    """
+    known = seconds[~np.isnan(seconds) & (seconds != STRAY)]
+    if not len(known):
+        return ()
+    days = np.subtract(*np.quantile(known, [1 - TAIL, TAIL])) / 86400
+    covered = [name for name, period in CYCLES.items() if days >= MIN_PERIODS * period]
+    return tuple(name for name in covered if np.ptp(_circle(known, name), axis=0).any())
+
+
+def _circle(seconds: Array, cycle: str) -> Array:
+    """Return sine and cosine of the positions in a cycle: (n, 2)."""
+    angle = 2 * np.pi * _position(seconds, cycle)
+    return np.round(np.column_stack([np.sin(angle), np.cos(angle)]), DECIMALS)
+
+
+def _position(seconds: Array, cycle: str) -> Array:
+    """Return the share of a period that has passed: from 0 to 1, of a month of its own length."""
+    days = seconds / 86400
+    if cycle == "time of day":
+        return days % 1
+    if cycle == "weekday":
+        return (days + 3) % 7 / 7  # 1970 began on a Thursday; weeks begin on Mondays
+    unit = "M" if cycle == "day of the month" else "Y"
+    period = np.floor(days).astype("datetime64[D]").astype(f"datetime64[{unit}]")
+    start, end = ((period + i).astype("datetime64[D]").astype(np.int64) for i in (0, 1))
+    return (days - start) / (end - start)
+
+
+@dataclass(frozen=True)
+class DateParts:
+    """Parts of the dates of a row: of each its cycles, of all but the first the days since then.
+
+    Attributes
+    ----------
+    cycles : tuple of tuple of str
+        Of each column of dates.
+
+    Examples
+    --------
+    >>> parts = DateParts((("time of day",), ()))
+    >>> parts.encode(np.array([[6 * 3600.0, 2 * 86400.0]])).tolist()
+    [[1.0, 0.0, 1.75]]
+    """
+
+    cycles: tuple[tuple[str, ...], ...] = ()
+
+    @cached_property
+    def widths(self) -> tuple[int, ...]:
+        """Number of parts of each column."""
+        return tuple(2 * len(names) + (i > 0) for i, names in enumerate(self.cycles))
+
+    @cached_property
+    def column_of_part(self) -> NDArray[np.intp]:
+        """Column that each part belongs to."""
+        return np.repeat(np.arange(len(self.widths)), self.widths)
+
+    def encode(self, seconds: Array) -> Array:
+        """Return the parts of rows, (n, n_columns) to (n, n_parts); NaN where they are missing.
+
+        The days since the first date are missing where one of the two is.
+        """
+        parts = np.full((len(seconds), sum(self.widths)), np.nan)
+        place = 0
+        for i, (column, names) in enumerate(zip(seconds.T, self.cycles, strict=True)):
+            seen = ~np.isnan(column)
+            for name in names:
+                parts[seen, place : place + 2] = _circle(column[seen], name)
+                place += 2
+            if i > 0:
+                parts[:, place] = (column - seconds[:, 0]) / 86400
+                place += 1
+        return parts
