@@ -14,6 +14,7 @@ from vae_anomaly._text import shown
 from vae_anomaly.data.cells import MISSING, STRAY, WEAKLY_MISSING, is_number
 from vae_anomaly.data.table.dates import (
     ISO,
+    Cycle,
     parsed,
     seconds_of,
     seconds_of_series,
@@ -77,8 +78,8 @@ class Column:
         Type of the cells that come back, one of `CELL_TYPES`.
     format : str
         Of the texts of a date, see `dates.parsed`.
-    cycles : tuple of str
-        Cycles of a date that a model sees, of `dates.CYCLES`.
+    cycles : tuple of Cycle
+        Cycles of a date that a model sees.
     """
 
     type: str
@@ -86,7 +87,7 @@ class Column:
     levels: tuple[str, ...] = ()
     dtype: str = "float"
     format: str = ""
-    cycles: tuple[str, ...] = ()
+    cycles: tuple[Cycle, ...] = ()
 
     @property
     def is_used(self) -> bool:

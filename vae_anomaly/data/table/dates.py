@@ -2,17 +2,20 @@
 
 A model sees no trend: rows of a later year would all be new to it. It sees where in a day, a
 week, a month and a year a date lies, each as the sine and cosine of an angle, and how long
-after the first date of its row it is.
+after the first date of its row it is. Angles count from the mean direction of training dates
+(Mardia and Jupp, "Directional statistics", section 2.2, :doi:`10.1002/9780470316979`): sine and
+cosine are then hardly correlated, and a model does not depend on the hour that a day begins.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +26,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "CYCLES",
     "ISO",
     "MAX_PARTS",
+    "PERIODS",
+    "Cycle",
     "DateParts",
     "best_formats",
     "covered_cycles",
@@ -66,7 +70,7 @@ PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6}
 MIN_SECONDS, MAX_SECONDS = -62_135_596_800.0, 253_402_300_800.0
 """The years 1 to 9999. Other dates are not told apart from what is no date."""
 
-CYCLES = {
+PERIODS = {
     "time of day": 1.0,
     "weekday": 7.0,
     "day of the month": 365.2425 / 12,
@@ -74,7 +78,7 @@ CYCLES = {
 }
 """Name of a cycle -> its period in days."""
 
-MAX_PARTS = 2 * len(CYCLES) + 1
+MAX_PARTS = 2 * len(PERIODS) + 1
 """Parts of one date."""
 
 TAIL = 0.01
@@ -192,7 +196,22 @@ def _count_failures(counts: Mapping[str, int], form: str, allowed: float) -> int
 # ----------------------------------------------------------------------------- cycles
 
 
-def covered_cycles(seconds: Array) -> tuple[str, ...]:
+class Cycle(NamedTuple):
+    """A cycle in which training dates differ.
+
+    Attributes
+    ----------
+    name : str
+        In `PERIODS`.
+    center : float
+        Mean direction of training dates, as a share of the period in [0, 1].
+    """
+
+    name: str
+    center: float
+
+
+def covered_cycles(seconds: Array) -> tuple[Cycle, ...]:
     """Return the cycles of which dates cover two periods, and in which they differ.
 
     NaN and `STRAY` do not count.
@@ -201,13 +220,19 @@ def covered_cycles(seconds: Array) -> tuple[str, ...]:
     if not len(known):
         return ()
     days = np.subtract(*np.quantile(known, [1 - TAIL, TAIL])) / 86400
-    covered = [name for name, period in CYCLES.items() if days >= MIN_PERIODS * period]
-    return tuple(name for name in covered if np.ptp(_circle(known, name), axis=0).any())
+    cycles = []
+    for name, period in PERIODS.items():
+        points = _circle(known, Cycle(name, 0.0))
+        if days >= MIN_PERIODS * period and np.ptp(points, axis=0).any():
+            # Of opposite dates the mean is 0 but for rounding, and has no direction.
+            sine, cosine = np.round(points.mean(axis=0), DECIMALS).tolist()
+            cycles.append(Cycle(name, math.atan2(sine, cosine) / (2 * math.pi) % 1))
+    return tuple(cycles)
 
 
-def _circle(seconds: Array, cycle: str) -> Array:
+def _circle(seconds: Array, cycle: Cycle) -> Array:
     """Return sine and cosine of the positions in a cycle: (n, 2)."""
-    angle = 2 * np.pi * _position(seconds, cycle)
+    angle = 2 * np.pi * (_position(seconds, cycle.name) - cycle.center)
     return np.round(np.column_stack([np.sin(angle), np.cos(angle)]), DECIMALS)
 
 
@@ -230,22 +255,22 @@ class DateParts:
 
     Attributes
     ----------
-    cycles : tuple of tuple of str
+    cycles : tuple of tuple of Cycle
         Of each column of dates.
 
     Examples
     --------
-    >>> parts = DateParts((("time of day",), ()))
+    >>> parts = DateParts(((Cycle("time of day", 0.0),), ()))
     >>> parts.encode(np.array([[6 * 3600.0, 2 * 86400.0]])).tolist()
     [[1.0, 0.0, 1.75]]
     """
 
-    cycles: tuple[tuple[str, ...], ...] = ()
+    cycles: tuple[tuple[Cycle, ...], ...] = ()
 
     @cached_property
     def widths(self) -> tuple[int, ...]:
         """Number of parts of each column."""
-        return tuple(2 * len(names) + (i > 0) for i, names in enumerate(self.cycles))
+        return tuple(2 * len(cycles) + (i > 0) for i, cycles in enumerate(self.cycles))
 
     @cached_property
     def column_of_part(self) -> NDArray[np.intp]:
@@ -259,10 +284,10 @@ class DateParts:
         """
         parts = np.full((len(seconds), sum(self.widths)), np.nan)
         place = 0
-        for i, (column, names) in enumerate(zip(seconds.T, self.cycles, strict=True)):
+        for i, (column, cycles) in enumerate(zip(seconds.T, self.cycles, strict=True)):
             seen = ~np.isnan(column)
-            for name in names:
-                parts[seen, place : place + 2] = _circle(column[seen], name)
+            for cycle in cycles:
+                parts[seen, place : place + 2] = _circle(column[seen], cycle)
                 place += 2
             if i > 0:
                 parts[:, place] = (column - seconds[:, 0]) / 86400

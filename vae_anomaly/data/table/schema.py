@@ -177,7 +177,7 @@ def _with_parts(columns: Sequence[Column], names: Sequence[str]) -> tuple[Column
     for i in dates:
         column = columns[i]
         since = [] if i == dates[0] else [f"days since {shown(names[dates[0]])}"]
-        parts = ", ".join([*column.cycles, *since])
+        parts = ", ".join([*(cycle.name for cycle in column.cycles), *since])
         if not parts and len(dates) == 1:
             reason = f"{column.reason}, over less than two periods of any cycle"
             found[i] = Column("trend", f"{reason}: later rows would all be new", dtype=column.dtype)

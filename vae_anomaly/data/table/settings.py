@@ -16,7 +16,7 @@ from vae_anomaly.data.table.column import (
     MAX_LEVELS,
     Column,
 )
-from vae_anomaly.data.table.dates import CYCLES, is_date_format
+from vae_anomaly.data.table.dates import PERIODS, Cycle, is_date_format
 from vae_anomaly.data.table.schema import TableSchema
 from vae_anomaly.stats.likelihoods import Block
 
@@ -108,11 +108,11 @@ def sizes_of(mixed: Mapping[str, Json]) -> MixedSizes:
 
 def schema_of(columns: Sequence[Mapping[str, Json]], names: tuple[str, ...] | None) -> TableSchema:
     """Return the schema that checked settings describe."""
-    made = tuple(
-        Column(**{**one, "levels": tuple(one["levels"]), "cycles": tuple(one["cycles"])})
-        for one in columns
-    )
-    return TableSchema(made, names)
+    made = []
+    for one in columns:
+        cycles = tuple(Cycle(*cycle) for cycle in one["cycles"])
+        made.append(Column(**{**one, "levels": tuple(one["levels"]), "cycles": cycles}))
+    return TableSchema(tuple(made), names)
 
 
 def _check_column(column: Json) -> None:
@@ -146,8 +146,13 @@ def _check_date(column: Mapping[str, Json]) -> None:
         return
     if not is_date_format(form):
         raise ValueError("format of a date must give a year, a month and a day")
-    if list(cycles) != [name for name in CYCLES if name in cycles]:
-        raise ValueError(f"cycles of a date must be some of {', '.join(CYCLES)}")
+    if not all(isinstance(one, list | tuple) and len(one) == 2 for one in cycles):
+        raise ValueError("a cycle of a date must be a name and a number")
+    names = [name for name, _ in cycles]
+    if names != [name for name in PERIODS if name in names]:
+        raise ValueError(f"cycles of a date must be some of {', '.join(PERIODS)}")
+    if not all(type(center) is float and 0 <= center <= 1 for _, center in cycles):
+        raise ValueError("the center of a cycle must be a number from 0 to 1")
 
 
 def _check_sizes(mixed: Mapping[str, Json], schema: TableSchema) -> None:
