@@ -190,13 +190,16 @@ class TableEncoder:
         absent = missing[:, schema.numbers]
         filled = np.where(absent, self.scaler.center, records[:, schema.numbers])
         numbers = self.scaler.encode(filled, self.likelihood)
-        indicators, of_levels = self.levels.encode(records[:, schema.categories])
+        indicators, unseen = self.levels.encode(records[:, schema.categories])
 
-        # Unexpected as a level that no training row had.
+        # As unexpected as a level that no training row had.
         never = np.ones(n_features, bool) if self.is_plain else self.n_missing == 0
         penalty = np.where(missing & never | stray, np.log(self.n_rows + 1.0), 0.0)
-        penalty[:, schema.numbers] += np.where(absent, 0.0, numbers.penalty)
-        penalty[:, schema.categories] += of_levels
+        # Tails of training cells take the place of the Jacobian where networks have masks.
+        known = absent | self.scaler.varies if self.has_masks else absent
+        penalty[:, schema.numbers] += np.where(known, 0.0, numbers.penalty)
+        penalty[:, schema.categories] += unseen
+        missing[:, schema.categories] |= unseen > 0
         targets = np.concatenate([numbers.targets, indicators], axis=1)
         inputs = np.concatenate([numbers.inputs, indicators], axis=1)
         if self.has_masks:
@@ -331,7 +334,7 @@ class TableEncoder:
         counts, n_missing = arrays.pop("level_counts"), arrays.pop("n_missing")
         scaler = ColumnScaler.from_arrays(arrays, mixed["n_varying"])
         schema = schema_of(mixed["columns"], names)
-        sizes = [len(schema.columns[i].levels) for i in schema.categories.tolist()]
+        sizes = [len(schema.columns[i].levels) + 1 for i in schema.categories.tolist()]
         levels = LevelIndicators(tuple(np.split(counts, np.cumsum(sizes)[:-1]) if sizes else ()))
         encoder = cls(names, scaler, likelihood, schema, levels, n_missing, n_rows)
         for array in (counts, n_missing):
