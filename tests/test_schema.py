@@ -170,8 +170,17 @@ def test_levels_without_training_rows_count_as_unseen() -> None:
     codes = np.array([[0.0, 0.0], [2.0, 0.0], [np.nan, 0.0], [0.0, 0.0]])
     levels = LevelIndicators.fit(codes, [3, 2])
     assert levels.widths == (3, 0)
-    indicators, penalty = levels.encode(np.array([[2.0, 0.0], [1.0, 1.0], [3.0, np.nan]]))
-    assert indicators.tolist() == [[0, 1, 0], [0, 0, 1], [0, 0, 1]]
-    # Four rows agree: one more of another level has the probability 1 / (4 + 2).
-    np.testing.assert_allclose(penalty, [[0, 0], [0, np.log(6)], [0, 0]])
+    indicators, unseen = levels.encode(np.array([[2.0, 0.0], [1.0, 1.0], [3.0, np.nan]]))
+    assert indicators.tolist() == [[0, 1, 0], [0, 0, 0], [0, 0, 0]]
+    # Four rows agree: one more of another level has the probability 1 / (4 + 2). Of three
+    # rows one has a level that occurs once: 2 / (3 + 2 + 1).
+    np.testing.assert_allclose(unseen, [[0, 0], [np.log(3), np.log(6)], [np.log(3), 0]])
     assert levels.decode(np.array([[0.1, 0.6, 0.3]])).tolist() == [[2.0, 0.0]]
+
+
+def test_levels_beyond_those_with_a_code_share_the_last_indicator() -> None:
+    codes = np.array([[0.0], [1.0], [1.0], [2.0], [2.0]])
+    levels = LevelIndicators.fit(codes, [2])
+    indicators, unseen = levels.encode(np.array([[1.0], [2.0]]))
+    assert indicators.tolist() == [[0, 1, 0], [0, 0, 1]]
+    assert unseen.tolist() == [[0], [0]]

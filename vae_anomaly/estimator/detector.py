@@ -191,11 +191,14 @@ class VAEDetector(
     A data frame may have text, categories and booleans, and cells may be missing. The type
     of a column is found in all of its cells; identifiers, dates, free text and empty
     columns are left out (``model_.encoder.schema``). Networks of such tables see which
-    cells are observed, and learn with cells hidden at random. To score, columns are hidden
-    in eight groups in turn, so that each is predicted from the others: residuals are the
-    coordinates of "exemplar", and minus the log of the rank of each cell among those of
-    training is added. A missing cell counts for nothing, unless none of its column was
-    missing in training: then it costs log(n + 1) nats, as a level that is new to n rows.
+    cells are observed, and learn with cells hidden at random. To score, each column is
+    predicted eight times from random halves of the others. The score is then the mean of
+    minus the log of three tail probabilities, among training rows: of the distance of the
+    residuals from the exemplars, of the sum of the costs of cells, each such a tail
+    probability of its column, and of the pseudo-log-likelihood; see
+    `vae_anomaly.model.reference.Reference.masked_score`. A missing cell counts for nothing,
+    unless none of its column was missing in training: then it costs log(n + 1) nats. A level
+    that no training row has costs minus the log of the probability of an unseen one.
 
     Custom networks, ``architecture=(encoder, decoder)``, are functional or Sequential
     Keras models with one input. The encoder takes rows, (n, columns), or any shape of as

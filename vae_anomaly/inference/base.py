@@ -38,7 +38,7 @@ class Engine(Protocol):
         """Context of all calls. Products of NumPy round the same in it, whatever the engine."""
 
     def encode(self, x: Weights) -> Codes:
-        """Encode inputs, (n, inputs)."""
+        """Encode inputs, (n, inputs), or those of each member: (members, n, inputs)."""
 
     def decode(self, z: Weights) -> Array:
         """Decode codes, (members, n, latent): (members, n, outputs)."""

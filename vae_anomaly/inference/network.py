@@ -41,7 +41,13 @@ CHUNK_CELLS = 2**20
 """Numbers in the records of a chunk, the unit of parallel work."""
 
 HIDDEN_GROUPS = 8
-"""Groups of features that are hidden in turn, to predict each from the others."""
+"""Groups of features that are hidden in turn, to tell what is expected of each."""
+
+N_PREDICTIONS = 8
+"""Predictions of each feature from halves of the others, by members in turn."""
+
+N_DRAWS = 64
+"""Random draws of such halves, of which the most balanced one is used."""
 
 CUSTOM_BREADTH = 8
 """Assumed width of the widest layer of a custom network, as a multiple of its inputs."""
@@ -164,37 +170,73 @@ class Network:
         return decoded
 
     def predict_features(self, x: Array) -> Array:
-        """Return the expected targets of each feature given the others, see `predicted`."""
-        predicted = np.empty((len(x), self.spec.n_targets))
-
-        def work(part: slice, batch: list[AnyArray]) -> None:
-            predicted[part] = self.predicted(batch[0])[: part.stop - part.start]
-
-        self._over_batches(work, x.astype(np.float32))
-        return predicted
-
-    def predicted(self, x: Weights) -> Array:
-        """Return the expected targets of each feature of a batch given the others: (n, n_targets).
+        """Return the expected targets of each feature given all but a few others: (n, n_targets).
 
         Features are hidden in `HIDDEN_GROUPS` groups, one after the other, so that the number
         of passes does not depend on that of features.
         """
-        spec, of_input = self.spec, self.spec.feature_of_input
-        of_target = spec.joint.feature_of_target
-        targets = np.empty((len(x), spec.n_targets))
-        for hidden in self._hidden_groups:
-            codes = self.engine.encode(x * ~hidden[of_input])
-            expected = self.expected(self.engine.decode(codes.mean))
-            targets[:, hidden[of_target]] = expected[:, hidden[of_target]]
-        return targets
+        predicted = np.empty((len(x), self.spec.n_targets))
+        n = self.spec.n_features
+        group = np.random.RandomState(0).permutation(n) % HIDDEN_GROUPS
+        of_target = group[self.spec.joint.feature_of_target]
+
+        def work(part: slice, batch: list[AnyArray]) -> None:
+            taken = part.stop - part.start
+            for one in np.unique(group):
+                hidden = np.broadcast_to(group == one, (self.spec.members, n))
+                found = self._means(batch[0], hidden).mean(axis=0)[:taken]
+                predicted[part, of_target == one] = found[:, of_target == one]
+
+        self._over_batches(work, x.astype(np.float32))
+        return predicted
+
+    def mean_predictions(self, x: Array) -> Array:
+        """Return the means of `predictions` of many rows: (n, n_targets)."""
+        predicted = np.empty((len(x), self.spec.n_targets))
+
+        def work(part: slice, batch: list[AnyArray]) -> None:
+            taken = part.stop - part.start
+            predicted[part] = self.predictions(batch[0]).mean(axis=0)[:taken]
+
+        self._over_batches(work, x.astype(np.float32))
+        return predicted
+
+    def predictions(self, x: Weights) -> Array:
+        """Predict each feature of a batch from random halves of the others: (k, n, n_targets).
+
+        In a pass each member hides half of the features, not those that others do, then the
+        other half. The number of passes does not depend on that of features.
+        """
+        of_target, found = self.spec.joint.feature_of_target, []
+        for hidden in self._halves:
+            first, second = self._means(x, hidden), self._means(x, ~hidden)
+            found.append(np.where(hidden[:, None, of_target], first, second))
+        return np.concatenate(found)
+
+    def _means(self, x: Weights, hidden: NDArray[np.bool_]) -> Array:
+        """Return what members expect that do not see features, (members, n_features), of a batch.
+
+        (members, n, n_targets).
+        """
+        codes = self.engine.encode(x * ~hidden[:, None, self.spec.feature_of_input])
+        return self.spec.joint.mean(numpy_ops, self.engine.decode(codes.mean))
 
     @cached_property
-    def _hidden_groups(self) -> NDArray[np.bool_]:
-        """Which features each group hides, each feature once: (groups, n_features)."""
-        n = self.spec.n_features
-        place = np.random.RandomState(0).permutation(n).argsort()
-        groups = np.arange(min(HIDDEN_GROUPS, n))
-        return place % HIDDEN_GROUPS == groups[:, None]
+    def _halves(self) -> NDArray[np.bool_]:
+        """Which features members hide: (passes, members, n_features).
+
+        Of several random draws the one whose pairs of features are hidden together about as
+        often as apart: each feature is then predicted with and without every other one.
+        """
+        passes, n = -(-N_PREDICTIONS // self.spec.members), self.spec.n_features
+        rng, count = np.random.RandomState(0), passes * self.spec.members
+        draws = (
+            np.where([rng.permutation(n) % 2 == 0 for _ in range(count)], 1.0, -1.0)
+            for _ in range(N_DRAWS)
+        )
+        # Products of two columns count passes in which both are hidden, or neither, less others.
+        best = min(draws, key=lambda signs: ((signs.T @ signs) ** 2).sum())
+        return (best > 0).reshape(passes, self.spec.members, n)
 
     def sample(
         self, n: int, rng: np.random.RandomState, components: Weights | None = None

@@ -50,7 +50,9 @@ class NumpyEngine:
 
     def encode(self, x: Weights) -> Codes:
         """Encode inputs."""
-        mean, log_variance = np.split(_forward(self.encoder, x.T[None]), 2, axis=1)
+        of_members = x if x.ndim == 3 else x[None]
+        outputs = _forward(self.encoder, of_members.swapaxes(1, 2))
+        mean, log_variance = np.split(outputs, 2, axis=1)
         log_variance = np.clip(log_variance, -MAX_LOG_VARIANCE, MAX_LOG_VARIANCE)
         return Codes(mean.swapaxes(1, 2), log_variance.swapaxes(1, 2))
 

@@ -40,7 +40,9 @@ class OnnxEngine:
 
     def encode(self, x: Weights) -> Codes:
         """Encode inputs."""
-        parts = self._encoder.run(None, {"x": x})
+        of_members = np.broadcast_to(x, (self.spec.members, *x.shape[-2:]))
+        named = {f"x{member}": part for member, part in enumerate(of_members)}
+        parts = self._encoder.run(None, named)
         return Codes(np.stack(parts[::2]), np.stack(parts[1::2]))
 
     def decode(self, z: Weights) -> Array:
@@ -82,9 +84,9 @@ class OnnxEngine:
     @cached_property
     def _encoder(self) -> OnnxSession:
         def build(networks: Networks) -> OnnxModel:
-            x = networks.graph.input("x", "n", self.spec.n_inputs)
             named: dict[str, Symbol] = {}
             for member in range(self.spec.members):
+                x = networks.graph.input(f"x{member}", "n", self.spec.n_inputs)
                 mean, log_variance = networks.encode(member, x)
                 named |= {f"mean{member}": mean, f"log_variance{member}": log_variance}
             return networks.graph.finished(named)

@@ -70,7 +70,9 @@ class TensorFlowEngine:
 
     def encode(self, x: Weights) -> Codes:
         """Encode inputs."""
-        return Codes(*(part.numpy() for part in _compiled_encoder(self.spec)(self.weights, x)))
+        of_members = np.broadcast_to(x, (self.spec.members, *x.shape[-2:]))
+        parts = _compiled_encoder(self.spec)(self.weights, of_members)
+        return Codes(*(part.numpy() for part in parts))
 
     def decode(self, z: Weights) -> Array:
         """Decode codes."""
@@ -94,8 +96,8 @@ def _rows_type(columns: int, dtype: Tensor = tf.float32) -> Tensor:
     return tf.TensorSpec([None, columns], dtype)
 
 
-def _codes_type(spec: NetworkSpec) -> Tensor:
-    return tf.TensorSpec([spec.members, None, spec.latent], tf.float32)
+def _members_type(spec: NetworkSpec, columns: int) -> Tensor:
+    return tf.TensorSpec([spec.members, None, columns], tf.float32)
 
 
 @cached_by_spec
@@ -103,10 +105,10 @@ def _compiled_encoder(spec: NetworkSpec) -> Callable[..., Tensor]:
     vae = build_vae(spec)
 
     # Explicit types, so that each function is traced once.
-    @tf.function(input_signature=[_weights_type(spec), _rows_type(spec.n_inputs)])
+    @tf.function(input_signature=[_weights_type(spec), _members_type(spec, spec.n_inputs)])
     def encode(weights: Tensor, x: Tensor) -> Tensor:
         with vae.with_weights(weights):
-            return vae.encode(_for_members(vae, x))
+            return vae.encode(x)
 
     return encode
 
@@ -118,7 +120,12 @@ def _compiled_error(spec: NetworkSpec) -> Callable[..., Tensor]:
 
     @tf.function(
         input_signature=[
-            *(_weights_type(spec), _codes_type(spec), _codes_type(spec), noise),
+            *(
+                _weights_type(spec),
+                _members_type(spec, spec.latent),
+                _members_type(spec, spec.latent),
+                noise,
+            ),
             _rows_type(spec.n_targets, tf.float64),
         ]
     )
@@ -138,7 +145,7 @@ def _compiled_error(spec: NetworkSpec) -> Callable[..., Tensor]:
 def _compiled_decoder(spec: NetworkSpec) -> Callable[..., Tensor]:
     vae = build_vae(spec)
 
-    @tf.function(input_signature=[_weights_type(spec), _codes_type(spec)])
+    @tf.function(input_signature=[_weights_type(spec), _members_type(spec, spec.latent)])
     def decode(weights: Tensor, z: Tensor) -> Tensor:
         with vae.with_weights(weights):
             return tf.cast(vae.decode(z), tf.float64)

@@ -1,9 +1,13 @@
 """Cells given the others of their row: how far each is from what a masked network predicts.
 
-Networks that learn with hidden features predict each from the others of its row. The
-surprise of a cell is half its squared standardised residual, for a category minus the log of
-the probability of its level. Its rank among the training cells of its column gives all
-columns one unit: nats of a tail probability, at most log((n + 1) / 2).
+Networks that learn with hidden features predict each from others of its row, several times,
+each time from another half of the features. The surprise of a cell is half its squared
+standardised residual, for a category minus the log of the probability of its level. That
+of all predictions together is minus the log of their mean likelihood: a wrong cell makes
+others look wrong only in the predictions that it takes part in.
+
+Surprises of different columns, and statistics of rows, get one unit from their tails in
+training rows: nats of the probability of a value as large.
 """
 
 from __future__ import annotations
@@ -13,11 +17,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly.stats.categorical import Categorical, unseen_probability
+from vae_anomaly.stats.categorical import Categorical
 from vae_anomaly.stats.densities import numpy_ops
 from vae_anomaly.stats.likelihoods import JointLikelihood
 
-__all__ = ["N_RANKS", "CellRanks", "cell_units", "surprises"]
+__all__ = ["N_RANKS", "Tails", "cell_units", "surprises"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
@@ -29,26 +33,23 @@ CLIPPED_QUANTILE = 0.99
 """Squared residuals above this quantile are clipped to it, to measure a unit."""
 
 N_RANKS = 64
-"""Ranks of training cells that are kept for each column, evenly spaced in log."""
+"""Ranks of training values that are kept, evenly spaced in log."""
 
 MIN_PROBABILITY = 1e-12
 """Smallest probability of a level, against rounding to 0."""
 
 
-def cell_units(
-    joint: JointLikelihood, residual: Array, targets: Array, observed: NDArray[np.bool_]
-) -> Array:
+def cell_units(joint: JointLikelihood, residual: Array, observed: NDArray[np.bool_]) -> Array:
     """Return the units of residuals of features that are predicted from the others: (n_targets,).
 
     Of a number the root mean square over training rows, the largest hundredth clipped, plus
     `MIN_DEVIATION`. Of a level the square root of a half, so that two rows of different levels
-    are 2 nats apart at most. The last indicator of a category stands for unseen levels: its
-    unit makes one cost minus the log of their probability.
+    are 2 nats apart at most.
 
     Parameters
     ----------
     joint : JointLikelihood
-    residual, targets : ndarray of shape (n, n_targets)
+    residual : ndarray of shape (n, n_targets)
     observed : ndarray of shape (n, n_features)
     """
     units = np.ones(joint.n_targets)
@@ -56,9 +57,7 @@ def cell_units(
     for block, likelihood in zip(joint.blocks, joint.likelihoods, strict=True):
         end = start + block.n_targets
         if isinstance(likelihood, Categorical):
-            counts = targets[:, start : end - 1].sum(axis=0)
             units[start:end] = np.sqrt(0.5)
-            units[end - 1] = 1 / np.sqrt(-2 * np.log(unseen_probability(counts)))
         else:
             for i in range(block.n_targets):
                 seen = observed[:, feature + i // block.width]
@@ -70,76 +69,82 @@ def cell_units(
     return units
 
 
-def surprises(
-    joint: JointLikelihood, units: Array, expected: Array, residual: Array, targets: Array
-) -> Array:
-    """Return the surprise of each cell given the others, in nats: (n, n_features).
+def surprises(joint: JointLikelihood, units: Array, predictions: Array, targets: Array) -> Array:
+    """Return the surprise of each cell given others of its row, in nats: (n, n_features).
 
-    Cells that are not observed have residuals and targets of 0, and no surprise.
+    Cells that are not observed have targets of 0; what is returned for them means nothing.
 
     Parameters
     ----------
     joint : JointLikelihood
     units : ndarray of shape (n_targets,)
-    expected, residual, targets : ndarray of shape (n, n_targets)
+    predictions : ndarray of shape (k, n, n_targets)
+        Expected targets, k times.
+    targets : ndarray of shape (n, n_targets)
     """
     parts = []
     blocks = zip(
         joint.likelihoods,
-        joint.split(numpy_ops, expected),
-        joint.split(numpy_ops, 0.5 * (residual / units) ** 2),
-        joint.split(numpy_ops, targets),
+        *(joint.split(numpy_ops, values) for values in (predictions, targets, units)),
         strict=True,
     )
-    for likelihood, probability, square, given in blocks:
+    for likelihood, expected, given, unit in blocks:
         if isinstance(likelihood, Categorical):
-            parts.append(-given * np.log(np.maximum(probability, MIN_PROBABILITY)))
+            nats = np.zeros(expected.shape)
+            probability = (expected * given).sum(axis=-1)
+            nats[..., 0] = -np.log(np.maximum(probability, MIN_PROBABILITY))
         else:
-            parts.append(square)
-    return joint.by_feature(numpy_ops, parts)
+            nats = 0.5 * ((given - expected) / unit) ** 2
+        parts.append(nats)
+    each = joint.by_feature(numpy_ops, parts)  # (k, n, n_features)
+    least = each.min(axis=0)
+    mixed: Array = least - np.log(np.exp(least - each).mean(axis=0))
+    return mixed
 
 
-class CellRanks(NamedTuple):
-    """Surprises of training cells at some ranks, and what cells beyond them cost.
+class Tails(NamedTuple):
+    """Tails of the distributions of some quantities in training rows.
 
     Attributes
     ----------
-    surprise : ndarray of shape (n_features, N_RANKS)
-        Ascending.
-    nats : ndarray of shape (n_features, N_RANKS)
-        Minus the log of the share of training cells that are at least as surprising, one more
-        cell counted, times a weight.
+    values : ndarray of shape (quantities, N_RANKS)
+        Training values at some ranks, ascending.
+    nats : ndarray of shape (quantities, N_RANKS)
+        Minus the log of the share of training values that are at least as large, one more
+        value counted.
     """
 
-    surprise: Weights
+    values: Weights
     nats: Weights
 
     @classmethod
-    def fit(cls, surprise: Array, observed: NDArray[np.bool_]) -> CellRanks:
-        """Rank the cells of training rows, (n, n_features)."""
-        values = np.zeros((surprise.shape[1], N_RANKS))
-        nats = np.zeros_like(values)
-        for j, column in enumerate(surprise.T):
-            cells = np.sort(column[observed[:, j]])
-            if not len(cells):
+    def fit(cls, values: Array, observed: NDArray[np.bool_] | None = None) -> Tails:
+        """Rank the values of training rows, (n, quantities), that are observed."""
+        kept = np.zeros((values.shape[1], N_RANKS))
+        nats = np.zeros_like(kept)
+        for j, column in enumerate(values.T):
+            known = np.sort(column if observed is None else column[observed[:, j]])
+            if not len(known):
                 continue
-            # Of the cells with a rank, all at least as surprising count, also equal ones.
-            rank = np.unique(np.geomspace(1, len(cells), N_RANKS).astype(int))[::-1]
-            kept = cells[-rank]
-            least = len(cells) - np.searchsorted(cells, kept, side="left")
-            cost = -np.log((1.0 + least) / (len(cells) + 1.0))
-            place = np.linspace(0, len(kept) - 1, N_RANKS)
-            values[j] = np.interp(place, np.arange(len(kept)), kept)
-            nats[j] = np.interp(place, np.arange(len(kept)), cost)
-        return cls(values.astype(np.float32), nats.astype(np.float32))
+            # Of the values with a rank, all at least as large count, also equal ones.
+            rank = np.unique(np.geomspace(1, len(known), N_RANKS).astype(int))[::-1]
+            at_rank = known[-rank]
+            at_least = len(known) - np.searchsorted(known, at_rank, side="left")
+            cost = -np.log((1.0 + at_least) / (len(known) + 1.0))
+            place = np.linspace(0, len(at_rank) - 1, N_RANKS)
+            kept[j] = np.interp(place, np.arange(len(at_rank)), at_rank)
+            nats[j] = np.interp(place, np.arange(len(at_rank)), cost)
+        return cls(kept.astype(np.float32), nats.astype(np.float32))
 
-    def weighted(self, weight: float) -> CellRanks:
-        """Return the ranks with costs times a weight."""
-        return self._replace(nats=(self.nats * weight).astype(np.float32))
+    def costs(self, values: Array) -> Array:
+        """Return minus the log of the tail probabilities of values, (n, quantities), at least 0.
 
-    def costs(self, surprise: Array) -> Array:
-        """Return the costs of cells of some surprise, (n, n_features), interpolated."""
-        costs = np.empty_like(surprise)
-        for j, (known, nats) in enumerate(zip(self.surprise, self.nats, strict=True)):
-            costs[:, j] = np.interp(surprise[:, j], known, nats)
+        Interpolated between training values; beyond the largest, t, by the tail that falls as
+        ``(1 + t) / (1 + value)``, so that larger values keep their order and cost little more.
+        """
+        costs = np.empty_like(values)
+        for j, (known, nats) in enumerate(zip(self.values, self.nats, strict=True)):
+            largest = float(known[-1])
+            beyond = np.log1p(np.maximum(values[:, j], largest)) - np.log1p(largest)
+            costs[:, j] = np.interp(values[:, j], known, nats) + beyond
         return costs

@@ -215,7 +215,7 @@ def _prior_and_reference(
     joint, masked = parts.network.spec.joint, parts.network.spec.has_masks
     if masked and kept.observed is not None:
         seen = kept.observed[:, parts.encoder.explained]
-        unit = cell_units(joint, rows.residual, kept.targets, seen)
+        unit = cell_units(joint, rows.residual, seen)
     reference = Reference.fit(
         rows,
         calibration,
@@ -227,7 +227,7 @@ def _prior_and_reference(
         uses_codes=not masked,
     )
     if masked and kept.observed is not None:
-        reference = reference.with_cells(parts.network, rows, kept.targets, seen)
+        reference = reference.with_tails(parts.network, rows, kept, seen)
     return all_rows, parts.prior, reference
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vae_anomaly._types import JsonObject
 from vae_anomaly.data.base import Encoded
 from vae_anomaly.inference.network import Network
-from vae_anomaly.model.cells import N_RANKS, CellRanks, surprises
+from vae_anomaly.model.cells import N_RANKS, Tails, surprises
 from vae_anomaly.stats.densities import UNUSED_NATS, gaussian_kl, numpy_ops
 from vae_anomaly.stats.exemplars import Exemplars, max_exemplars
 from vae_anomaly.stats.priors import subsample
@@ -22,7 +22,13 @@ __all__ = ["UNIT_RANGE", "EncodedRows", "Reference"]
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
 
-NO_CELLS = np.empty((0, N_RANKS), dtype=np.float32)
+NO_TAILS = np.empty((0, N_RANKS), dtype=np.float32)
+
+MIN_SHARE = 1e-9
+"""Added to the costs of cells: all share alike where all cost nothing."""
+
+N_STATISTICS = 3
+"""Statistics of a row whose tail probabilities make its score, see `Reference.masked_score`."""
 
 UNIT_RANGE = (1e-15, 1e30)
 """Bounds of coordinate units, so that float32 holds the squares of coordinates."""
@@ -44,7 +50,7 @@ class EncodedRows(NamedTuple):
             observed = observed[:, explained[network.spec.joint.feature_of_target]]
         mean, log_variance = network.encode(encoded.inputs)
         if network.spec.has_masks:
-            expected = network.predict_features(encoded.inputs)
+            expected = network.mean_predictions(encoded.inputs)
         else:
             expected = network.decode(mean)
         residual = encoded.targets - expected
@@ -80,8 +86,9 @@ class Reference:
         :doi:`10.1016/S0047-259X(03)00096-4`).
     typical : ndarray of shape (n_features + 1,)
         Mean contributions to minus the ELBO.
-    cell_surprise, cell_nats : ndarray of shape (n_explained, N_RANKS)
-        See `CellRanks`; without rows for networks without masks.
+    tail_values, tail_nats : ndarray of shape (n_explained + N_STATISTICS, N_RANKS)
+        See `Tails`: of the surprises of cells, then of the statistics of rows. Without rows
+        for networks without masks.
     """
 
     code_unit: Weights
@@ -92,8 +99,8 @@ class Reference:
     code_precision: Array
     typical: Array
     n_skipped_neighbors: int = 0
-    cell_surprise: Weights = field(default_factory=lambda: NO_CELLS)
-    cell_nats: Weights = field(default_factory=lambda: NO_CELLS)
+    tail_values: Weights = field(default_factory=lambda: NO_TAILS)
+    tail_nats: Weights = field(default_factory=lambda: NO_TAILS)
 
     @classmethod
     def fit(
@@ -167,36 +174,81 @@ class Reference:
         """Leave out of pickles what can be computed again."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def with_cells(
-        self, network: Network, rows: EncodedRows, targets: Array, observed: NDArray[np.bool_]
+    def with_tails(
+        self, network: Network, rows: EncodedRows, encoded: Encoded, observed: NDArray[np.bool_]
     ) -> Reference:
-        """Return the reference with the ranks of training cells.
-
-        Their sum is weighted so that it spreads over training rows as the score of the
-        exemplars does, between the first and the last tenth.
+        """Return the reference with the tails of training cells and rows.
 
         Parameters
         ----------
         network : Network
             With masks.
         rows : EncodedRows
-        targets : ndarray of shape (n, columns)
+        encoded : Encoded
+            The same rows.
         observed : ndarray of shape (n, n_explained)
         """
-        units = self.residual_unit.astype(np.float64)
-        surprise = surprises(network.spec.joint, units, rows.expected, rows.residual, targets)
-        cells = CellRanks.fit(surprise, observed)
-        spreads = [
-            np.subtract(*np.quantile(part, [0.9, 0.1]))
-            for part in (self.score(rows.mean, rows.residual), cells.costs(surprise).sum(axis=1))
-        ]
-        cells = cells.weighted(spreads[0] / spreads[1] if min(spreads) > 0 else 1.0)
-        return replace(self, cell_surprise=cells.surprise, cell_nats=cells.nats)
+        units, surprise = self.residual_unit.astype(np.float64), np.empty(observed.shape)
+        arrays = encoded.inputs.astype(np.float32), encoded.targets
+        with network.engine.setting:
+            for part, (x, targets) in network.batches(*arrays):
+                found = surprises(network.spec.joint, units, network.predictions(x), targets)
+                surprise[part] = found[: part.stop - part.start]
+        cells = Tails.fit(surprise, observed)
+        statistics, _ = self._statistics(cells, rows.residual, surprise, observed)
+        of_rows = Tails.fit(statistics)
+        return replace(
+            self,
+            tail_values=np.concatenate([cells.values, of_rows.values]),
+            tail_nats=np.concatenate([cells.nats, of_rows.nats]),
+        )
 
-    @property
-    def cells(self) -> CellRanks:
-        """Ranks of training cells given the others of their rows."""
-        return CellRanks(self.cell_surprise, self.cell_nats)
+    def masked_score(
+        self,
+        residual: Array,
+        surprise: Array,
+        observed: NDArray[np.bool_],
+        n_left_out: int = 1,
+    ) -> tuple[Array, Array]:
+        """Score rows whose features are predicted from each other: (n,), and shares of cells.
+
+        Minus the log of the tail probabilities, among training rows, of three statistics, added
+        as in Fisher's method (R. A. Fisher, "Statistical methods for research workers", 1925,
+        section 21.1): the distance of residuals from the exemplars, the sum of the costs of
+        cells, each the same minus log of a tail probability, and the sum of their surprises,
+        a pseudo-log-likelihood (J. Besag, "Statistical analysis of non-lattice data",
+        :doi:`10.2307/2987782`). Each weighs cells in another way: relative to similar rows,
+        all columns alike, and as the likelihoods do.
+
+        The score is divided among the cells, (n, n_explained), as their costs are.
+        """
+        cells, rows = (
+            Tails(self.tail_values[part], self.tail_nats[part])
+            for part in (slice(-N_STATISTICS), slice(-N_STATISTICS, None))
+        )
+        statistics, costs = self._statistics(cells, residual, surprise, observed, n_left_out)
+        scores = rows.costs(statistics).mean(axis=1)
+        shares = np.where(observed, costs + MIN_SHARE, 0.0)
+        shares *= (scores / np.maximum(shares.sum(axis=1), MIN_SHARE))[:, None]
+        return scores, shares
+
+    def _statistics(
+        self,
+        cells: Tails,
+        residual: Array,
+        surprise: Array,
+        observed: NDArray[np.bool_],
+        n_left_out: int = 1,
+    ) -> tuple[Array, Array]:
+        """Return the statistics of rows, (n, N_STATISTICS), and the costs of their cells."""
+        points = (residual / self.residual_unit).astype(np.float32, order="C")
+        costs = np.where(observed, cells.costs(surprise), 0.0)
+        parts = (
+            self.exemplars.score(points, n_left_out),
+            costs.sum(axis=1),
+            np.where(observed, surprise, 0.0).sum(axis=1),
+        )
+        return np.column_stack(parts), costs
 
     @cached_property
     def exemplars(self) -> Exemplars:

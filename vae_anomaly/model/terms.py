@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._types import AnyArray
 from vae_anomaly.data.base import Encoded, Encoder
-from vae_anomaly.inference.base import Codes
+from vae_anomaly.inference.base import Codes, Engine
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.cells import surprises
 from vae_anomaly.model.reference import Reference
@@ -91,7 +93,7 @@ def compute_terms(
     # Products with exemplars are NumPy's, for which wide batches are not more efficient.
     batches = model.network.batches(*arrays, draws=len(model.noise), wide="exemplar" not in needs)
     for part, (x, target, *observed) in batches:
-        batch = _Batch(x, model.network.engine.encode(x), target, observed[0] if observed else None)
+        batch = _Batch(model.network.engine, x, target, observed[0] if observed else None)
         for name, computed in _batch_terms(model, batch, needs, n_left_out):
             values[name][part] = computed[: part.stop - part.start]
     return _terms(model, encoded, values)
@@ -104,13 +106,19 @@ def elbo_contributions(model: ScoringParts, encoded: Encoded) -> Array:
     return SCORES["elbo"].contributions(terms)
 
 
-class _Batch(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Batch:
     """A padded batch."""
 
+    engine: Engine
     x: Weights  # (n, n_inputs)
-    codes: Codes
     target: Array  # (n, n_targets)
     observed: NDArray[np.bool_] | None  # (n, n_explained)
+
+    @cached_property
+    def codes(self) -> Codes:
+        """The codes, computed once, by the terms that need them."""
+        return self.engine.encode(self.x)
 
     def masked(self, nats: Array) -> Array:
         """Return nats of explained features, 0 where they are not observed."""
@@ -121,17 +129,17 @@ def _batch_terms(
     model: ScoringParts, batch: _Batch, needs: frozenset[str], n_left_out: int
 ) -> Iterator[tuple[str, AnyArray]]:
     """Yield names and values of the terms of a batch."""
-    codes, engine = batch.codes, model.network.engine
     if "elbo" in needs:
-        error = engine.reconstruction_error(codes, model.noise, batch.target)
-        kl = kl_from_prior(*codes, model.noise, model.prior)
+        error = batch.engine.reconstruction_error(batch.codes, model.noise, batch.target)
+        kl = kl_from_prior(*batch.codes, model.noise, model.prior)
         yield "elbo", np.column_stack([batch.masked(error), kl])
     if "importance_weighted" in needs:
         yield "importance_weighted", _importance_weighted_bound(model, batch)
     if "exemplar" in needs or "exemplar_features" in needs:
-        yield from _exemplar_terms(model, batch, needs, n_left_out)
+        terms = _masked_terms if model.network.spec.has_masks else _exemplar_terms
+        yield from terms(model, batch, needs, n_left_out)
     if "latent_distance" in needs:
-        yield "latent_distance", codes.mean.swapaxes(0, 1)
+        yield "latent_distance", batch.codes.mean.swapaxes(0, 1)
 
 
 def _terms(model: ScoringParts, encoded: Encoded, values: Mapping[str, Array]) -> Terms:
@@ -164,36 +172,38 @@ def _by_feature(model: ScoringParts, encoded: Encoded, explained: Array) -> Arra
 def _exemplar_terms(
     model: ScoringParts, batch: _Batch, needs: frozenset[str], n_left_out: int
 ) -> Iterator[tuple[str, AnyArray]]:
-    """Yield the distance from the nearest training rows, and the parts of the features.
-
-    Networks with masks predict each feature from the others; how surprising the cells are
-    is added.
-    """
-    network, reference = model.network, model.reference
-    joint, masked = network.spec.joint, network.spec.has_masks
-    if masked:
-        expected = network.predicted(batch.x)
-    else:
-        outputs = network.engine.decode(batch.codes.mean)
-        expected = joint.mean(numpy_ops, outputs).mean(axis=0)
-    residual = batch.target - expected
+    """Yield the distance from the nearest training rows, and the parts of the features."""
+    joint, reference = model.network.spec.joint, model.reference
+    outputs = batch.engine.decode(batch.codes.mean)
+    residual = batch.target - joint.mean(numpy_ops, outputs).mean(axis=0)
     mean = batch.codes.mean.swapaxes(0, 1).astype(np.float64)
     if batch.observed is not None:
         residual = np.where(batch.observed[:, joint.feature_of_target], residual, 0.0)
-    shares = None
     if "exemplar_features" not in needs:
-        scores = reference.score(mean, residual, n_left_out)
-    else:
-        scores, of_targets = reference.explain(mean, residual)
-        shares = batch.masked(joint.by_feature(numpy_ops, joint.split(numpy_ops, of_targets)))
-    if masked:
-        units = reference.residual_unit.astype(np.float64)
-        surprise = surprises(joint, units, expected, residual, batch.target)
-        cells = batch.masked(reference.cells.costs(surprise))
-        scores = scores + cells.sum(axis=1)
-        shares = None if shares is None else shares + cells
+        yield "exemplar", reference.score(mean, residual, n_left_out)
+        return
+    scores, of_targets = reference.explain(mean, residual)
     yield "exemplar", scores
-    if shares is not None:
+    shares = joint.by_feature(numpy_ops, joint.split(numpy_ops, of_targets))
+    yield "exemplar_features", batch.masked(shares)
+
+
+def _masked_terms(
+    model: ScoringParts, batch: _Batch, needs: frozenset[str], n_left_out: int
+) -> Iterator[tuple[str, AnyArray]]:
+    """Yield the same for networks with masks, which predict each feature from others."""
+    joint, reference = model.network.spec.joint, model.reference
+    observed = batch.observed
+    if observed is None:
+        observed = np.ones((len(batch.x), joint.n_features), dtype=bool)
+    predictions = model.network.predictions(batch.x)
+    residual = batch.target - predictions.mean(axis=0)
+    residual = np.where(observed[:, joint.feature_of_target], residual, 0.0)
+    units = reference.residual_unit.astype(np.float64)
+    surprise = surprises(joint, units, predictions, batch.target)
+    scores, shares = reference.masked_score(residual, surprise, observed, n_left_out)
+    yield "exemplar", scores
+    if "exemplar_features" in needs:
         yield "exemplar_features", shares
 
 
@@ -209,7 +219,7 @@ def _importance_weighted_bound(model: ScoringParts, batch: _Batch) -> Array:
     draws = np.concatenate([half, -half]).astype(np.float32)[:, None]
     ratios = []  # log p(x, z) - log q(z|x)
     for draw in draws:
-        error = model.network.engine.reconstruction_error(batch.codes, draw, batch.target)
+        error = batch.engine.reconstruction_error(batch.codes, draw, batch.target)
         away = kl_from_prior(*batch.codes, draw, prior)
         ratios.append(-batch.masked(error).sum(axis=1) - away)
     bound: Array = np.logaddexp.reduce(ratios, axis=0) - np.log(len(draws))

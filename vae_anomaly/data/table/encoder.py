@@ -208,14 +208,17 @@ class TableEncoder:
         values = schema.values(np.where(stray, np.nan, records))
         absent = np.isnan(values)
         scaled = self.scaler.encode(np.where(absent, self.scaler.center, values), self.likelihood)
-        indicators, of_levels = self.levels.encode(records[:, schema.categories])
+        indicators, unseen = self.levels.encode(records[:, schema.categories])
 
-        # Unexpected as a level that no training row had.
+        # As unexpected as a level that no training row had.
         never = np.ones(n_features, bool) if self.is_plain else self.n_missing == 0
         penalty = np.where(missing & never | stray, np.log(self.n_rows + 1.0), 0.0)
-        of_values = np.where(absent, 0.0, scaled.penalty)
+        # Tails of training cells take the place of the Jacobian where networks have masks.
+        known = absent | self.scaler.varies if self.has_masks else absent
+        of_values = np.where(known, 0.0, scaled.penalty)
         np.add.at(penalty.T, schema.column_of_value, of_values.T)
-        penalty[:, schema.categories] += of_levels
+        penalty[:, schema.categories] += unseen
+        missing[:, schema.categories] |= unseen > 0
         targets = np.concatenate([scaled.targets, indicators], axis=1)
         inputs = np.concatenate([scaled.inputs, indicators], axis=1)
         if self.has_masks:
@@ -355,7 +358,7 @@ class TableEncoder:
         n_varying = mixed["n_varying"] + sum(mixed["date_widths"])
         scaler = ColumnScaler.from_arrays(arrays, n_varying)
         schema = schema_of(mixed["columns"], names)
-        sizes = [len(schema.columns[i].levels) for i in schema.categories.tolist()]
+        sizes = [len(schema.columns[i].levels) + 1 for i in schema.categories.tolist()]
         levels = LevelIndicators(tuple(np.split(counts, np.cumsum(sizes)[:-1]) if sizes else ()))
         encoder = cls(names, scaler, likelihood, schema, levels, n_missing, n_rows)
         for array in (counts, n_missing):

@@ -23,13 +23,17 @@ class LevelIndicators:
     Attributes
     ----------
     counts : tuple of ndarray
-        For each category how often each of its levels occurs in training rows.
+        For each category how often each of its levels occurs in training rows, and last how
+        often all others do, which share a code.
 
     Examples
     --------
     >>> levels = LevelIndicators((np.array([2.0, 1.0, 0.0]),))
-    >>> levels.encode(np.array([[0.0], [1.0], [2.0], [np.nan]]))[0].tolist()
-    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
+    >>> indicators, unseen = levels.encode(np.array([[0.0], [1.0], [2.0], [np.nan]]))
+    >>> indicators.tolist()
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    >>> unseen.round(2).tolist()
+    [[0.0], [0.0], [1.1], [0.0]]
     """
 
     counts: tuple[Array, ...] = ()
@@ -39,14 +43,14 @@ class LevelIndicators:
         """Count the levels in training rows, (n, n_categories)."""
         counts = []
         for column, size in zip(codes.T, n_levels, strict=True):
-            seen = column[~np.isnan(column) & (column < size)].astype(np.intp)
-            counts.append(np.bincount(seen, minlength=size).astype(np.float64))
+            codes_seen = np.minimum(column[~np.isnan(column)], size).astype(np.intp)
+            counts.append(np.bincount(codes_seen, minlength=size + 1).astype(np.float64))
         return cls(tuple(counts))
 
     @cached_property
     def widths(self) -> tuple[int, ...]:
         """Indicators of each category that varies; 0 for one with fewer than two levels."""
-        seen = [int((counts > 0).sum()) for counts in self.counts]
+        seen = [int((counts[:-1] > 0).sum()) for counts in self.counts]
         return tuple(n + 1 if n > 1 else 0 for n in seen)
 
     @cached_property
@@ -54,35 +58,35 @@ class LevelIndicators:
         """Indicator of each code, for each category; of levels without training rows the last."""
         slots = []
         for counts in self.counts:
-            seen = counts > 0
+            seen = counts[:-1] > 0
             order = np.where(seen, np.cumsum(seen) - 1, seen.sum())
             slots.append(np.append(order, seen.sum()))
         return tuple(slots)
 
     def encode(self, codes: Array) -> tuple[Array, Array]:
-        """Return indicators (n, sum of widths), and the penalties of constant categories.
+        """Return indicators (n, sum of widths), and the nats of unseen levels: (n, n_categories).
 
-        All indicators of a missing cell are 0. A category with one level costs minus the log
-        of the probability of an unseen one where it has another level: (n, n_categories).
+        All indicators of a missing cell are 0, and of one with a level that no training row
+        has: it costs minus the log of the probability of an unseen level.
         """
         indicators = np.zeros((len(codes), sum(self.widths)))
-        penalty, start = np.zeros(codes.shape), 0
-        for j, (width, slots) in enumerate(zip(self.widths, self._slots, strict=True)):
-            seen = np.flatnonzero(~np.isnan(codes[:, j]))
-            place = slots[np.minimum(codes[seen, j], len(slots) - 1).astype(np.intp)]
+        nats, start = np.zeros(codes.shape), 0
+        columns = zip(codes.T, self.widths, self._slots, self.counts, strict=True)
+        for j, (column, width, slots, counts) in enumerate(columns):
+            rows = np.flatnonzero(~np.isnan(column))
+            place = slots[np.minimum(column[rows], len(slots) - 1).astype(np.intp)]
+            unseen = (place == slots[-1]) & (counts[-1] == 0)
+            nats[rows[unseen], j] = -np.log(unseen_probability(counts))
             if width:
-                indicators[seen, start + place] = 1.0
+                indicators[rows[~unseen], start + place[~unseen]] = 1.0
                 start += width
-            elif len(slots):
-                other = place == slots[-1]
-                penalty[seen, j] = -np.log(unseen_probability(self.counts[j])) * other
-        return indicators, penalty
+        return indicators, nats
 
     def decode(self, indicators: Array) -> Array:
         """Return the codes of the most probable levels: (n, n_categories)."""
         codes, start = np.zeros((len(indicators), len(self.counts))), 0
         for j, (width, counts) in enumerate(zip(self.widths, self.counts, strict=True)):
-            seen = np.flatnonzero(counts > 0)
+            seen = np.flatnonzero(counts[:-1] > 0)
             if width:
                 best = indicators[:, start : start + width - 1].argmax(axis=1)
                 codes[:, j] = seen[best]

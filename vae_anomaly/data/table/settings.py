@@ -94,7 +94,8 @@ def mixed_outline(likelihood: str, schema: TableSchema, sizes: MixedSizes) -> Ou
     n_explained = sum(block.n_features for block in blocks)
     n_columns, n_values = len(schema.columns), len(schema.column_of_value)
     arrays: ArrayTypes = dict.fromkeys(("center", "scale", "low", "high"), ("F64", (n_values,)))
-    arrays["level_counts"] = ("F64", (sum(len(one.levels) for one in schema.columns),))
+    n_counts = sum(len(one.levels) + 1 for one in schema.columns if one.type == CATEGORY)
+    arrays["level_counts"] = ("F64", (n_counts,))
     arrays["n_missing"] = ("F64", (n_columns,))
     n_inputs = n_targets + n_explained * sizes.has_masks
     return Outline(n_columns, n_inputs, tuple(blocks), arrays, has_masks=sizes.has_masks)
