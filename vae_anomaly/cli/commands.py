@@ -84,7 +84,7 @@ def fit() -> None:
 
     DATA is a CSV or Parquet table, or - for CSV on standard input, or a
     folder of images. A few anomalies in it do little harm. Columns of a table
-    are numbers or categories; identifiers, dates and free text are left out.
+    are numbers, categories or dates; identifiers and free text are left out.
     Of a folder with a subfolder called good, normal or ok, only that is used.
     """
 

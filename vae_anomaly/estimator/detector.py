@@ -71,8 +71,10 @@ class VAEDetector(
         Pixels by which copies of the training images are shifted up, down, left and
         right, to augment the data. None is 1/28 of the longer side for "dense", unless
         the images are very many, else 0.
-    column_types : dict of str to {"number", "category", "ignore"}, optional
-        Types of some columns of a data frame. Those of the others are found in their cells.
+    column_types : dict of str to str, optional
+        Types of some columns of a data frame: "number", "category", "date", "date:FORMAT"
+        with a format of `datetime.strptime`, or "ignore". Those of the others are found in
+        their cells.
     likelihood : str, default="gaussian"
         Distribution of a column given the latent code. "gaussian" has one variance a
         column, "heteroscedastic" a variance that is an output of the decoder, different
@@ -188,9 +190,12 @@ class VAEDetector(
     one draw [3]_. Where there is room, calibration rows are also exemplars of the score,
     each for all others: the probability is then slightly lower.
 
-    A data frame may have text, categories and booleans, and cells may be missing. The type
-    of a column is found in all of its cells; identifiers, dates, free text and empty
-    columns are left out (``model_.encoder.schema``). Networks of such tables see which
+    A data frame may have text, categories, booleans and dates, and cells may be missing. The
+    type of a column is found in all of its cells; identifiers, counters, free text and empty
+    columns are left out (``model_.encoder.schema``). Of dates the time of day, weekday, day
+    of the month and day of the year are used, where training rows cover two periods of them,
+    and the days since the first date of the row; never the trend. So `reconstruct` and
+    `sample` give no dates. Networks of such tables see which
     cells are observed, and learn with cells hidden at random. To score, each column is
     predicted eight times from random halves of the others. The score is then the mean of
     minus the log of three tail probabilities, among training rows: of the distance of the
@@ -314,7 +319,7 @@ class VAEDetector(
         ----------
         X : array-like of shape (n_samples, n_features)
             Normal rows; a few anomalies among them do little harm. A data frame may have
-            categories, and cells may be missing. Or images, (n_samples, height, width) or
+            categories and dates, and cells may be missing. Or images, (n_samples, height, width) or
             (..., channels).
         y : object
             Ignored.

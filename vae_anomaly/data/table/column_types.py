@@ -23,7 +23,14 @@ from vae_anomaly.data.table.column import (
     is_timestamp,
     text_of,
 )
-from vae_anomaly.data.table.dates import ISO, best_formats, covered_cycles, is_date_format, parsed
+from vae_anomaly.data.table.dates import (
+    ISO,
+    best_formats,
+    covered_cycles,
+    is_aware,
+    is_date_format,
+    parsed,
+)
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.names import COLUMN_TYPES, is_column_type
 
@@ -80,7 +87,7 @@ def column_of(cells: pd.Series) -> Column:
     if pd.api.types.is_bool_dtype(dtype) or _are_booleans(cells):
         return _category(_counts(cells), "booleans", "boolean")
     if is_timestamp(cells):
-        return _date(cells, ISO, "object", aware=cells.dt.tz is not None)
+        return _date(cells, ISO, "object")
     if is_numeric(cells):
         values = cells.to_numpy(dtype=np.float64, na_value=np.nan)
         is_integer = pd.api.types.is_integer_dtype(dtype)
@@ -204,10 +211,11 @@ def _column_of_texts(cells: pd.Series, dtype: str) -> Column:
     return _category(counts, f"{distinct:,} different texts", dtype)
 
 
-def _date(cells: pd.Series, form: str, dtype: str, *, aware: bool = False) -> Column:
+def _date(cells: pd.Series, form: str, dtype: str) -> Column:
     """Return a column of dates, with the cycles that they cover."""
     column = Column(DATE, form, dtype=dtype, format=form)
     seconds = column.codes(cells)
+    aware = is_aware(cells)
     if not is_timestamp(cells):
         dates = (parsed(text, form) for text in _counts(cells))
         aware = next((date.tzinfo is not None for date in dates if date is not None), False)

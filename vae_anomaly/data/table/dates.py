@@ -33,6 +33,7 @@ __all__ = [
     "DateParts",
     "best_formats",
     "covered_cycles",
+    "is_aware",
     "is_date_format",
     "parsed",
     "seconds_of",
@@ -145,13 +146,21 @@ def seconds_of_timestamps(dates: NDArray[np.datetime64]) -> Array:
     return np.where(np.isnat(dates), np.nan, known)
 
 
+def is_aware(cells: pd.Series) -> bool:
+    """Return whether the type of cells has a time zone."""
+    dtype = getattr(cells.dtype, "pyarrow_dtype", cells.dtype)
+    return getattr(dtype, "tz", None) is not None
+
+
 def seconds_of_series(cells: pd.Series) -> Array:
     """Return the seconds of cells of a type of dates of pandas, see `seconds_of_timestamps`."""
-    if cells.dt.tz is not None:
+    if is_aware(cells):
         cells = cells.dt.tz_convert("UTC").dt.tz_localize(None)
     values = cells.to_numpy()
-    if values.dtype.kind != "M":
-        values = values.astype("datetime64[us]")
+    if values.dtype.kind != "M":  # dates of Arrow without a time of day
+        values = cells.to_numpy(dtype=object, na_value=np.datetime64("NaT")).astype(
+            "datetime64[us]"
+        )
     return seconds_of_timestamps(values)
 
 

@@ -147,4 +147,5 @@ def _cell(value: Json) -> float | str | None:
     """Return a cell as a number or a text; None if it is missing."""
     if value is None or value != value:
         return None
-    return str(value) if isinstance(value, str | bool) else float(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number else str(value)
