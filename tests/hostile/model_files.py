@@ -43,6 +43,16 @@ def small_detectors() -> dict[str, VAEDetector]:
         "images": VAEDetector(
             **tiny, hidden_units=(2,), n_members=1, contamination=0.2, beta=0, variance=0.5
         ).fit(images),
+        "mixed": VAEDetector(**tiny, hidden_units=(2,), n_members=1, contamination=0.2).fit(
+            pd.DataFrame(
+                {
+                    "a": [None, *rng.normal(size=23)],
+                    "site": ["north", "south", "west"] * 8,
+                    "start": pd.date_range("2026-01-01", periods=24, freq="D"),
+                    "end": pd.date_range("2026-01-02", periods=24, freq="30h"),
+                }
+            )
+        ),
     }
 
 
@@ -79,6 +89,16 @@ def settings(**values: Any):
 
 def encoder(**values: Any):
     return edited(lambda header, config: config["encoder"].update(values))
+
+
+def mixed(**values: Any):
+    return edited(lambda header, config: config["encoder"]["mixed"].update(values))
+
+
+def column(place: int, **values: Any):
+    return edited(
+        lambda header, config: config["encoder"]["mixed"]["columns"][place].update(values)
+    )
 
 
 def parameter(**values: Any):
@@ -313,3 +333,46 @@ HOSTILE_IMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "channels": (encoder(shape=[4, 2, 2], resize="stretch"), "image files have 1 or 3 channels"),
     "range reversed": (number("data.low", 1e9), "range of a column is reversed"),
 }
+
+HOSTILE_MIXED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "mixed a list": (encoder(mixed=[]), "the settings of its columns are not those of a table"),
+    "mixed short": (
+        edited(lambda h, c: c["encoder"]["mixed"].pop("date_widths")),
+        "the settings of its columns are not those of a table",
+    ),
+    "column short": (
+        edited(lambda h, c: c["encoder"]["mixed"]["columns"][2].pop("cycles")),
+        "the settings of a column are not those of a table",
+    ),
+    "no columns": (mixed(columns=[]), "n_features must be the number of its columns"),
+    "type unknown": (column(2, type="os"), "type of a column must be one of number, category"),
+    "format null": (column(2, format=None), "format of a column must be a text"),
+    "format empty": (column(2, format=""), "must give a year, a month and a day"),
+    "format of hours": (column(2, format="%H"), "must give a year, a month and a day"),
+    "format unknown": (column(2, format="%Q%Y%m%d"), "must give a year, a month and a day"),
+    "format twice": (column(2, format="%Y%m%d%d"), "must give a year, a month and a day"),
+    "format of 1 MB": (column(2, format="%Y%m%d" + " " * 10**6), "must give a year, a month"),
+    "format of a number": (column(0, format="%Y%m%d"), "only dates have a format and cycles"),
+    "cycles of a number": (column(0, cycles=[["weekday", 0.0]]), "only dates have a format and"),
+    "cycles text": (column(2, cycles="weekday"), "and cycles a list"),
+    "cycle text": (column(2, cycles=["weekday"]), "a cycle of a date must be a name and a number"),
+    "cycle unknown": (column(2, cycles=[["os", 0.0]]), "cycles of a date must be some of time"),
+    "cycle a list": (column(2, cycles=[[[], 0.0]]), "cycles of a date must be some of time"),
+    "cycle twice": (column(2, cycles=[["weekday", 0.0]] * 2), "cycles of a date must be some of"),
+    "center 2": (column(2, cycles=[["weekday", 2.0]]), "must be a number from 0 to 1"),
+    "center true": (column(2, cycles=[["weekday", True]]), "must be a number from 0 to 1"),
+    "center text": (column(2, cycles=[["weekday", "0"]]), "must be a number from 0 to 1"),
+    "widths null": (mixed(date_widths=None), "date_widths must have a number for each date"),
+    "widths of others": (mixed(date_widths=[2]), "date_widths must have a number for each date"),
+    "widths above": (mixed(date_widths=[3, 5]), "more parts of a date vary than there are"),
+    "widths below 0": (mixed(date_widths=[-1, 5]), "more parts of a date vary than there are"),
+    "widths true": (mixed(date_widths=[True, 5]), "more parts of a date vary than there are"),
+    "widths forged": (
+        edited(lambda h, c: c["encoder"]["mixed"].update(date_widths=[0, 0])),
+        "n_inputs must be the number of inputs",
+    ),
+    "date as a trend": (column(2, type="trend", format="", cycles=[]), "must have a number for"),
+    "levels of a date": (column(2, levels=["a"]), "a category has levels, and nothing else has"),
+    "column counts": (number("data.n_missing", 0.5), "count rows that there are not"),
+    "scale 0": (number("data.scale", 0.0, 2), "not positive"),
+}  # fmt: skip

@@ -21,6 +21,7 @@ from hostile.fuzz_model_files import CORPUS, Target, random_fuzzing
 from hostile.model_files import (
     HOSTILE,
     HOSTILE_IMAGES,
+    HOSTILE_MIXED,
     build,
     encoder,
     parts,
@@ -73,6 +74,13 @@ def test_hostile_files_are_refused_with_one_line(model: Path, raw: bytes, case: 
 def test_hostile_models_of_images_are_refused(tmp_path: Path, case: str) -> None:
     raw = (CORPUS / "images.model").read_bytes()
     damage, reason = HOSTILE_IMAGES[case]
+    check_refused(tmp_path / "model.vae", raw, damage(raw), reason)
+
+
+@pytest.mark.parametrize("case", HOSTILE_MIXED)
+def test_hostile_models_of_mixed_tables_are_refused(tmp_path: Path, case: str) -> None:
+    raw = (CORPUS / "mixed.model").read_bytes()
+    damage, reason = HOSTILE_MIXED[case]
     check_refused(tmp_path / "model.vae", raw, damage(raw), reason)
 
 
@@ -288,7 +296,7 @@ def test_mutations_are_reproducible_by_seed() -> None:
 
 def test_the_corpus_has_the_current_format() -> None:
     """If it fails: python tests/hostile/fuzz_model_files.py --new-corpus."""
-    assert len(list(CORPUS.iterdir())) >= 4
+    assert len(list(CORPUS.iterdir())) >= 5
     for path in CORPUS.iterdir():
         assert load(path).n_features_in_ > 0
 
