@@ -8,7 +8,7 @@ from vae_anomaly.data.scaling import ColumnScaler
 from vae_anomaly.data.table.columns import select_for_fitting, select_for_scoring
 from vae_anomaly.data.table.encoder import TableEncoder
 from vae_anomaly.data.table.files import open_table
-from vae_anomaly.data.table.source import open_source
+from vae_anomaly.data.table.opening import open_source
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.names import NORMAL_LABELS
 

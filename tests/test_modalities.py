@@ -339,7 +339,7 @@ def test_a_bad_cell_of_a_fit_may_be_left_out_with_its_column(table):
         "column out with --ignore 'my b', or make it one of levels with --type 'my b=category'."
     )
     with pytest.raises(DataError, match=r"got 'x'\. Correct the cell or remove the row\."):
-        list(table("a,b,c\n1,2,3\n1,x,3\n", TABLE).batches())
+        list(table("a,b,c\n1,2,3\n1,x,3\n", TABLE, strict=True).batches())
 
 
 def test_columns_that_are_left_out_or_constant_are_reported_after_a_fit(table):

@@ -14,11 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from vae_anomaly.data.table import csv_reader, reader
-from vae_anomaly.data.table.csv_reader import NO_NUMBERS
+from vae_anomaly.data.cells import MISSING, WEAKLY_MISSING
+from vae_anomaly.data.table import csv_content, csv_reader, reader
 from vae_anomaly.data.table.files import open_table
 from vae_anomaly.data.table.reader import CellError
 from vae_anomaly.exceptions import DataError
+
+NO_NUMBERS = sorted(MISSING | WEAKLY_MISSING)
 
 
 @pytest.fixture
@@ -120,7 +122,6 @@ ADVICE = "Correct the cell or remove the row."
     ("value", "words"),
     [
         ("off", "expected a number, got 'off'."),
-        ("  ", "expected a number, got an empty cell."),
         ("inf", "expected a finite number, got 'inf'."),
         ("-Infinity", "expected a finite number, got '-Infinity'."),
         ("1e400", "expected a finite number, got '1e400'."),
@@ -155,7 +156,7 @@ def test_a_cell_that_is_no_number(table, value, words, before):
 )
 def test_quotes_around_names_alone_do_not_make_reading_slow(table, text, has):
     source = table(text)
-    assert source._has_quotes == has
+    assert source._content.has_quotes == has
     assert source.check(["a"]) == text.count("1,") + text.count("3,")
 
 
@@ -216,11 +217,6 @@ def test_damaged_rows(table, text, message):
         (b"caf\xe9,b\n1,2\n", "pump.csv, line 1: the byte 0xe9 is not UTF-8 text."),
         (b"a,b,a\n1,2,3\n", "pump.csv has more than one column called 'a'. Rename them"),
         (b"a,,\n1,2,3\n", "pump.csv has more than one column called ''. Rename them"),
-        (
-            b"a;b\n1,5;2\n",
-            "pump.csv seems to separate its columns by semicolons. Save it with commas",
-        ),
-        (b"a\tb\n1\t2\n", "pump.csv seems to separate its columns by tabs."),
         (b"# made by x\na,b\n1,2\n", "pump.csv begins with a comment, '# made by x'. Remove it"),
         (
             b"1,2\n3,4\n",
@@ -253,6 +249,7 @@ def test_text_columns_are_recognised_by_their_first_rows(table):
 
 def test_an_encoding_error_beyond_the_first_block(table, monkeypatch):
     monkeypatch.setattr(csv_reader, "CHUNK_BYTES", 16)
+    monkeypatch.setattr(csv_content, "CHUNK_BYTES", 16)
     good = table("a,b\n" + "1,é\n" * 20)
     assert good.check(["a"]) == 20
     for rows in (20, 20_000):

@@ -161,7 +161,7 @@ class Source(Protocol):
         return Masks(None, ())
 
     def batches(self) -> Iterator[Batch]:
-        """Yield the records in order, in bounded memory."""
+        """Yield the records in order; a first reading may begin again, with `start` 0."""
         raise NotImplementedError
 
     def check(self) -> int:

@@ -37,8 +37,8 @@ def has_leading_zero(text: str) -> bool:
 
     Examples
     --------
-    >>> [has_leading_zero(text) for text in ("007", "-01.5", "0.7", "0", "700")]
-    [True, True, False, False, False]
+    >>> [has_leading_zero(text) for text in ("007", " 01.5", "-01", "0.7", "0", "700")]
+    [True, True, False, False, False, False]
     """
-    digits = text.strip().lstrip("+-")
+    digits = text.strip()
     return len(digits) > 1 and digits[0] == "0" and digits[1].isdigit()

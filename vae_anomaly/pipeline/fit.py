@@ -108,17 +108,17 @@ def read_training_data(
     DataError
         If a record cannot be used, or there are fewer than two.
     """
-    max_records = None
-    if memory_limit is not None:
-        max_records = rows_within(
-            memory_limit,
-            source.max_numbers,
-            parameters.get("n_members") or DENSE_MEMBERS,
-            parameters.get("latent_dim") or USUAL_LATENT_DIM,
-        )
+    members = parameters.get("n_members") or DENSE_MEMBERS
+    latent = parameters.get("latent_dim") or USUAL_LATENT_DIM
+
+    def max_records() -> int | None:
+        if memory_limit is None:
+            return None
+        return rows_within(memory_limit, source.max_numbers, members, latent)
+
     seed = parameters.get("random_state")
     records, n_seen = read_sample(
-        source, progress, max_records=max_records, seed=seed if isinstance(seed, int) else 0
+        source, progress, max_records, seed if isinstance(seed, int) else 0
     )
     source.require(len(records), 2, "Expected at least 2 to learn from.")
     return TrainingData(source, records, n_seen)

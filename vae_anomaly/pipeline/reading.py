@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -43,17 +43,21 @@ class Reading(NamedTuple):
 
 
 def read_sample(
-    source: Source, progress: Progress, *, max_records: int | None = None, seed: int = 0
+    source: Source, progress: Progress, max_records: Callable[[], int | None], seed: int = 0
 ) -> Sample:
     """Read and check all records of a source, and keep a random sample of them, or all.
+
+    `max_records` returns how many; it is asked again if the source begins again.
 
     Raises
     ------
     DataError
         If a record cannot be used.
     """
-    sample = RowSample(source.record_shape, max_records, seed)
+    sample = RowSample(source.record_shape, max_records(), seed)
     for batch in _batches(source, progress):
+        if batch.start == 0 and sample.seen:
+            sample = RowSample(source.record_shape, max_records(), seed)
         sample.add(batch.records)
     records = sample.rows()
     pa.default_memory_pool().release_unused()
@@ -81,9 +85,7 @@ def read_all(source: Source, progress: Progress) -> Reading:
 
 def _batches(source: Source, progress: Progress) -> Iterator[Batch]:
     """Yield the batches of a source, and report how many records are done."""
-    done = 0
     with progress("reading", source.n_records, unit=f"{source.unit}s") as update:
         for batch in source.batches():
             yield batch
-            done += len(batch.keys)
-            update(done)
+            update(batch.start + len(batch.keys))

@@ -12,7 +12,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vae_anomaly._types import AnyArray
-from vae_anomaly.data.table.column import CATEGORY, DATE, NUMBER, Column, text_of
+from vae_anomaly.data.cells import STRAY
+from vae_anomaly.data.table.codebook import Codebook
+from vae_anomaly.data.table.column import CATEGORY, DATE, NUMBER, Column
 from vae_anomaly.data.table.dates import ISO, seconds_of_timestamps, timestamps_of
 from vae_anomaly.data.table.reader import coded, matrix_of
 from vae_anomaly.data.table.schema import TableSchema
@@ -25,23 +27,6 @@ __all__ = ["Coding"]
 CodeOf = Callable[[object], float]
 
 Array = NDArray[np.float64]
-
-
-class _Codebook:
-    """Numbers for the texts of a column, in the order in which they come."""
-
-    def __init__(self) -> None:
-        self._codes: dict[str, float] = {}
-
-    def code_of(self, cell: object) -> float:
-        """Return the number of a cell; NaN if it is missing."""
-        text = text_of(cell)
-        return np.nan if text is None else self._codes.setdefault(text, float(len(self._codes)))
-
-    def cells_of(self, codes: Array) -> AnyArray:
-        """Return the texts that codes stand for, None for NaN."""
-        texts = np.array([*self._codes, None], dtype=object)
-        return texts[np.where(np.isnan(codes), -1, codes).astype(np.intp)]
 
 
 class _Dates(NamedTuple):
@@ -69,66 +54,86 @@ class Coding:
         Columns that are read as numbers.
     places : mapping of str to int
         Column -> its place in the matrix.
-    texts, dates : mapping of str to callable
-        Column that is read unchanged -> function from a cell to its code. Dates of an Arrow
+    levels, dates : mapping of str to callable
+        Column of a category or of dates -> function from a cell to its code. Dates of an Arrow
         type need none.
+    codebooks : mapping of str to Codebook or _Dates
+        Column that is no number, before an encoder is fitted -> its codes.
+    stray : float
+        Code of text in a column of numbers.
     """
 
     width: int
     numbers: tuple[str, ...]
     places: Mapping[str, int]
-    texts: Mapping[str, CodeOf] = field(default_factory=dict)
+    levels: Mapping[str, CodeOf] = field(default_factory=dict)
     dates: Mapping[str, CodeOf] = field(default_factory=dict)
-    codebooks: Mapping[str, _Codebook | _Dates] = field(default_factory=dict)
+    codebooks: Mapping[str, Codebook | _Dates] = field(default_factory=dict)
+    stray: float = STRAY
 
     @classmethod
     def draft(cls, features: Sequence[str], kept: Mapping[str, pa.DataType]) -> Coding:
-        """Return a coding before an encoder is fitted: texts are numbered as they come.
+        """Return a coding before an encoder is fitted.
 
-        `kept` are the columns that are read unchanged, and their types.
+        `kept` are the columns that are no numbers, and their types.
         """
         numbers = tuple(name for name in features if name not in kept)
         places = {name: i for i, name in enumerate(features)}
         dates = {name for name in features if name in kept and is_date(kept[name])}
-        texts = {name: _Codebook() for name in features if name in kept and name not in dates}
-        return cls(
-            len(features),
-            numbers,
-            places,
-            {name: book.code_of for name, book in texts.items()},
-            dict.fromkeys(dates, Column(DATE, "", format=ISO).code_of),
-            texts | {name: _Dates(getattr(kept[name], "tz", None) is not None) for name in dates},
-        )
+        books: dict[str, Codebook | _Dates] = {
+            name: _Dates(getattr(kept[name], "tz", None) is not None)
+            if name in dates
+            else Codebook()
+            for name in features
+            if name in kept
+        }
+        date_codes = dict.fromkeys(dates, Column(DATE, "", format=ISO).code_of)
+        return cls(len(features), numbers, places, dates=date_codes, codebooks=books)
 
     @classmethod
     def of(cls, names: Sequence[str], schema: TableSchema) -> Coding:
         """Take the codes of a schema, for columns that go by these names in a file."""
         if not schema.columns:
-            return cls(len(names), tuple(names), {name: i for i, name in enumerate(names)})
+            # Where no cell was missing in training, text counts as missing.
+            places = {name: i for i, name in enumerate(names)}
+            return cls(len(names), tuple(names), places, stray=np.nan)
         used = [i for i, column in enumerate(schema.columns) if column.is_used]
         by_name = schema.names is not None
         places = dict(zip(names, used if by_name else range(len(names)), strict=True))
         types = {name: schema.columns[place].type for name, place in places.items()}
-        texts, dates = (
+        levels, dates = (
             {name: schema.columns[places[name]].code_of for name in names if types[name] == type_}
             for type_ in (CATEGORY, DATE)
         )
         numbers = tuple(name for name in names if types[name] == NUMBER)
-        return cls(len(schema.columns), numbers, places, texts, dates)
+        return cls(len(schema.columns), numbers, places, levels, dates)
 
-    def matrix(self, batch: pa.RecordBatch) -> Array:
-        """Return the rows of a batch: (n, width)."""
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Columns that are no numbers."""
+        return tuple(name for name in self.places if name not in self.numbers)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Columns that are neither numbers nor dates."""
+        return tuple(name for name in self.kept if name not in self.dates)
+
+    def matrix(self, batch: pa.RecordBatch, start: int = 0) -> Array:
+        """Return the rows of a batch, the first of which is the row `start`: (n, width)."""
         numbers = matrix_of(batch, self.numbers)
         if len(self.numbers) == self.width:
             return numbers
         rows = np.full((batch.num_rows, self.width), np.nan)
         rows[:, [self.places[name] for name in self.numbers]] = numbers
-        for name, code_of in self.texts.items():
+        for name, code_of in self.levels.items():
             rows[:, self.places[name]] = coded(batch.column(name), code_of)
         for name, code_of in self.dates.items():
             column = batch.column(name)
             codes = _seconds(column) if is_date(column.type) else coded(column, code_of)
             rows[:, self.places[name]] = codes
+        for name, book in self.codebooks.items():
+            if isinstance(book, Codebook):
+                rows[:, self.places[name]] = book.add(batch.column(name), start)
         return rows
 
     def cells(self, rows: Array, names: Sequence[str]) -> dict[str, AnyArray | pd.Series]:

@@ -31,6 +31,7 @@ __all__ = [
     "COLUMN_TYPES",
     "DATE",
     "MAX_LEVELS",
+    "MAX_STRAY_SHARE",
     "NUMBER",
     "Column",
     "is_numeric",

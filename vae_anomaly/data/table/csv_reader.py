@@ -10,35 +10,40 @@ from __future__ import annotations
 
 import codecs
 import csv
-import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import islice
-from typing import NamedTuple
+from pathlib import Path
+from typing import IO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from vae_anomaly._text import shown
-from vae_anomaly.data.cells import MISSING, WEAKLY_MISSING, has_leading_zero, is_number
+from vae_anomaly.data.cells import has_leading_zero, is_number
+from vae_anomaly.data.table.csv_content import (
+    CHUNK_BYTES,
+    ContentScan,
+    check_bytes,
+    may_have_codes,
+)
+from vae_anomaly.data.table.dialect import DECIMAL_COMMA, DELIMITERS, SAMPLE_ROWS, Dialect
+from vae_anomaly.data.table.parsing import BLANKS, parse_numbers
 from vae_anomaly.data.table.reader import (
     CellError,
     TableReader,
+    array_of_floats,
+    is_infinite,
     openable,
     rows_of_batch,
+    with_columns,
 )
 from vae_anomaly.exceptions import DataError
+from vae_anomaly.storage.atomic import output_error
 
 __all__ = ["CsvReader"]
-
-NO_NUMBERS = sorted(MISSING | WEAKLY_MISSING)
-"""Cells of a column of numbers that are missing."""
-
-CHUNK_BYTES = 2**22
-SAMPLE_ROWS = 100
-
-FIRST_LINE = re.compile(rb"[^\r\n]*\r?\n")
 
 WIDE = {
     codecs.BOM_UTF32_LE: "UTF-32",
@@ -49,93 +54,165 @@ WIDE = {
 
 
 class Record(NamedTuple):
-    """A row of fields and the line of the file that it starts on."""
+    """A row of fields, and the lines of the file that it is on."""
 
-    line: int
+    line: int  # the first one
+    last_line: int
     fields: list[str]
 
 
-class CsvReader(TableReader):
-    """A comma-separated file in UTF-8, with a line of column names.
+class TextInNumbersError(Exception):
+    """A column that was to be one of numbers holds text."""
 
-    A byte-order mark, quoted fields, all line ends and blank lines are accepted. A row
-    has as many fields as there are names.
+
+class CsvReader(TableReader):
+    """A CSV file in UTF-8, with a line of column names.
+
+    Commas, semicolons, tabs or bars separate its columns. A byte-order mark, quoted fields,
+    blanks before fields, all line ends and blank lines are accepted. A row has as many fields
+    as there are names.
     """
 
     _checked = False
+    _plain_copy: IO[str] | None = None
 
     def _read_columns(self) -> tuple[str, ...]:
         """Read the header."""
         header = self._header()
-        self._header_line = header.line
+        self.description = self._dialect.description
+        self._lines_before_rows = header.last_line
         return tuple(header.fields)
 
     # ------------------------------------------------------------ parsing with pyarrow
 
-    def batches(self, numbers: Sequence[str], keep: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self,
+        numbers: Sequence[str],
+        keep: Sequence[str] = (),
+        *,
+        texts: Sequence[str] = (),
+        strict: bool = True,
+    ) -> Iterator[pa.RecordBatch]:
         """Yield the rows; see `TableReader.batches`."""
-        if self._has_quotes and not self._checked:
-            self._find_fault(numbers=())
+        if self._content.has_quotes and not self._checked:
+            self._find_fault()
         self._checked = True
-        wanted = [*numbers, *keep]
+        wanted, n_chunks = [*numbers, *texts, *keep], 0
         size = rows_of_batch(len(wanted))
-        for chunk in self._chunks(numbers, wanted):
-            for name in numbers:
-                if not pc.all(pc.is_finite(chunk.column(name)), min_count=0).as_py():
-                    self._refuse(numbers, f"column {shown(name)} holds a number that is not finite")
-            for start in range(0, chunk.num_rows, size):
-                yield chunk.slice(start, size)
+        try:
+            for chunk in self._chunks(numbers, wanted, strict=strict):
+                yield from _slices(self._with_points(chunk, texts), size)
+                n_chunks += 1
+        except TextInNumbersError:
+            if strict:
+                self._find_fault(numbers)  # none, if these are missing cells with blanks
+            for chunk in islice(self._chunks((), wanted), n_chunks, None):
+                rows = self._with_points(chunk, [*numbers, *texts])
+                yield from _slices(self._parsed(rows, numbers) if strict else rows, size)
         self.check_unchanged()
 
-    def _chunks(self, numbers: Sequence[str], wanted: list[str]) -> Iterator[pa.RecordBatch]:
+    def _chunks(
+        self, numbers: Sequence[str], wanted: list[str], *, strict: bool = True
+    ) -> Iterator[pa.RecordBatch]:
         types = {name: pa.string() for name in wanted} | {name: pa.float64() for name in numbers}
+        path, lines_before_rows = self._parsed_file
         # An empty line is a missing cell in a table of one column, and ignored in others.
         single = len(self.columns) == 1
         try:
             reader = pa_csv.open_csv(
-                openable(self.path),
+                openable(path),
                 read_options=pa_csv.ReadOptions(
-                    block_size=CHUNK_BYTES, skip_rows=self._header_line - 1 if single else 0
+                    block_size=CHUNK_BYTES,
+                    skip_rows=lines_before_rows,
+                    column_names=self.columns,
                 ),
                 parse_options=pa_csv.ParseOptions(
-                    newlines_in_values=True, ignore_empty_lines=not single
+                    delimiter=self._dialect.delimiter,
+                    newlines_in_values=True,
+                    ignore_empty_lines=not single,
                 ),
                 convert_options=pa_csv.ConvertOptions(
                     column_types=types,
                     include_columns=wanted or [self.columns[0]],
-                    null_values=NO_NUMBERS,
+                    null_values=sorted(self.missing),
                     strings_can_be_null=False,
+                    decimal_point=self._dialect.decimal,
                 ),
             )
-            yield from reader
+            for chunk in reader:
+                for name in numbers:
+                    if not pc.all(pc.is_finite(chunk.column(name)), min_count=0).as_py():
+                        words = f"column {shown(name)} holds a number that is not finite"
+                        self._refuse(numbers, words, strict=strict)
+                yield chunk
         except (pa.ArrowException, KeyError) as cause:
-            self._refuse(numbers, str(cause))
+            if "CSV conversion error" in str(cause):
+                raise TextInNumbersError from cause
+            self._refuse(numbers, str(cause), strict=strict)
         except OSError as cause:  # pyarrow does not name the file
             raise OSError(cause.errno, cause.strerror, str(self.path)) from cause
 
-    def _refuse(self, numbers: Sequence[str], words: str) -> None:
+    def _refuse(self, numbers: Sequence[str], words: str, *, strict: bool) -> None:
         """Raise for what pyarrow refuses; return if there only are no rows."""
         self.check_unchanged()
-        if self._find_fault(numbers):
+        if self._find_fault(numbers, strict=strict):
             raise DataError(f"{self.name} cannot be read as CSV: {words.rstrip('.')}.")
+
+    def _with_points(self, chunk: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
+        """Return rows with a point for the decimal mark in columns of text."""
+        if self._dialect.decimal == ".":
+            return chunk
+        return with_columns(chunk, names, _with_point)
+
+    def _parsed(self, chunk: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
+        """Return rows with columns of text, which have been checked, as numbers."""
+        return with_columns(
+            chunk, names, lambda text: array_of_floats(parse_numbers(text, self.missing).values)
+        )
+
+    @cached_property
+    def _parsed_file(self) -> tuple[Path, int]:
+        """The file that pyarrow parses, and how many of its lines precede the rows.
+
+        pyarrow takes a quote after blanks for a part of the cell: such a file is copied.
+        """
+        if not self._content.has_quotes_after_blanks:
+            return self.path, self._lines_before_rows
+        self._plain_copy = tempfile.NamedTemporaryFile(  # noqa: SIM115 - `close` closes it
+            "w", encoding="utf-8", newline="", prefix="vae-anomaly-"
+        )
+        writer = csv.writer(self._plain_copy, delimiter=self._dialect.delimiter)
+        try:
+            writer.writerows(record.fields for record in islice(self._records(), 1, None))
+            self._plain_copy.flush()
+        except OSError as cause:
+            place = tempfile.gettempdir()
+            raise output_error(f"a copy of {self.name} in {place}", cause) from cause
+        return Path(self._plain_copy.name), 0
+
+    def close(self) -> None:
+        """Remove temporary copies, if there are any."""
+        if self._plain_copy is not None:
+            self._plain_copy.close()
+        super().close()
 
     # ------------------------------------------------- location of faults with csv
 
     def _records(self) -> Iterator[Record]:
         """Yield the lines that are not blank, header first; with one column, blank ones too."""
         with self.path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+            reader = self._dialect.records(file)
             line, width = 1, 0
             try:
                 for fields in reader:
                     if fields or width == 1:
-                        yield Record(line, fields or [""])
+                        yield Record(line, reader.line_num, fields or [""])
                     width = width or len(fields)
                     line = reader.line_num + 1
             except csv.Error as cause:
                 raise DataError(f"{self.name}, line {line}: {_csv_fault(cause)}") from cause
             except UnicodeDecodeError:
-                _ = self._has_quotes  # checks the file and raises with the line
+                _ = self._content  # checks the file and raises with the line
                 raise
 
     def _header(self) -> Record:
@@ -146,7 +223,12 @@ class CsvReader(TableReader):
         for mark, encoding in WIDE.items():
             if start.startswith(mark):
                 raise DataError(f"{self.name} is {encoding} text. Save it as UTF-8.")
-        self._check_bytes(start, 0, final=len(start) < CHUNK_BYTES)
+        is_whole = len(start) < CHUNK_BYTES
+        check_bytes(self.name, start, 0, final=is_whole)
+        text = start.decode("utf-8-sig", errors="ignore")  # the last character may be cut off
+        if not is_whole:
+            text = text[: 1 + max(text.rfind(end) for end in "\r\n")]
+        self._dialect = Dialect.of(text)
         header = next(self._records())
         names = header.fields
         if names[0].startswith("#"):
@@ -154,15 +236,9 @@ class CsvReader(TableReader):
                 f"{self.name} begins with a comment, {shown(names[0])}. "
                 f"Remove it: the first line holds the column names."
             )
-        for separator, words in {";": "semicolons", "\t": "tabs", "|": "bars"}.items():
-            if len(names) <= 2 and separator in names[0]:
-                raise DataError(
-                    f"{self.name} seems to separate its columns by {words}. "
-                    f"Save it with commas between columns and points in decimals."
-                )
-        if all(is_number(name) for name in names):
+        if all(is_number(self._dialect.number(name)) for name in names):
             raise DataError(
-                f"{self.name} begins with numbers, {shown(','.join(names))}. "
+                f"{self.name} begins with numbers, {shown(self._dialect.delimiter.join(names))}. "
                 f"Put a line of column names above them."
             )
         return header
@@ -185,82 +261,66 @@ class CsvReader(TableReader):
             for name, field in zip(self.columns, record.fields, strict=False):
                 if has_leading_zero(field):
                     codes[name] = field
-                elif is_number(field):
+                elif is_number(self._dialect.number(field)):
                     numeric.add(name)
-                elif field.strip() not in NO_NUMBERS:
+                elif field.strip() not in self.missing:
                     texts.setdefault(name, field)
         return {name: text for name, text in texts.items() if name not in numeric} | codes
 
-    def _find_fault(self, numbers: Sequence[str]) -> bool:
+    def may_have_codes(self) -> bool:
+        """Return whether any cell may begin with a zero that no number needs."""
+        return may_have_codes(self.path, self._dialect.delimiter)
+
+    def place_of(self, row: int) -> str:
+        """Return the line that a row is on; see `TableReader.place_of`."""
+        record = next(islice(self._records(), row + 1, None))
+        return f"line {record.line}"
+
+    def _find_fault(self, numbers: Sequence[str] = (), *, strict: bool = True) -> bool:
         """Raise for the first ragged row or bad cell; else return whether there are rows."""
         places = [(self.columns.index(name), name) for name in numbers]
         width, any_rows = len(self.columns), False
-        for line, fields in islice(self._records(), 1, None):
+        for line, _, fields in islice(self._records(), 1, None):
             any_rows = True
             if len(fields) != width:
                 raise DataError(
                     f"{self.name}, line {line}: expected {_fields(width)}, as in the header, "
-                    f"got {len(fields)}. {_ragged_advice(fields, width)}"
+                    f"got {len(fields)}. {self._ragged_advice(fields)}"
                 )
             for i, name in places:
-                if not is_number(fields[i]) and fields[i] not in NO_NUMBERS:
+                text = self._dialect.number(fields[i])
+                if is_number(text) or text.strip(BLANKS) in self.missing:
+                    continue
+                if strict or is_infinite(text):
                     raise CellError(f"{self.name}, line {line}", name, fields[i])
         return any_rows
 
-    @cached_property
-    def _has_quotes(self) -> bool:
-        """Whether there are quotes below the header; raises if the file is not UTF-8 text."""
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        quotes, lines = False, 0
-        with self.path.open("rb") as file:
-            # `_header` has parsed those around names, which many programs write.
-            header = FIRST_LINE.match(file.read(CHUNK_BYTES))
-            quotes_from = 0 if header is None else header.end()
-            file.seek(0)
-            while chunk := file.read(CHUNK_BYTES):
-                quotes = quotes or chunk.find(b'"', quotes_from) >= 0
-                quotes_from = 0
-                pending = decoder.getstate()[0]
-                try:
-                    decoder.decode(chunk)
-                except UnicodeDecodeError:
-                    self._check_bytes(pending + chunk, lines, final=True)
-                if b"\0" in chunk:
-                    self._check_bytes(chunk, lines, final=False)
-                lines += chunk.count(b"\n")
-        pending = decoder.getstate()[0]
-        self._check_bytes(pending, lines, final=True)
-        return quotes
+    def _ragged_advice(self, fields: list[str]) -> str:
+        sign = DELIMITERS[self._dialect.delimiter]
+        if len(fields) < len(self.columns):
+            return "Complete the row or remove it."
+        if len(fields) == len(self.columns) + 1 and not fields[-1].strip():
+            return f"Remove the {sign} at the end of the line."
+        return f"Quote cells that hold a {sign}, or remove the row."
 
-    def _check_bytes(self, chunk: bytes, lines_before: int, *, final: bool) -> None:
-        """Raise if some bytes hold NUL, or are not UTF-8."""
-        nul = chunk.find(b"\0")
-        if nul >= 0:
-            line = lines_before + chunk.count(b"\n", 0, nul) + 1
-            raise DataError(
-                f"{self.name}, line {line}: a NUL byte. This is not a text file, or it is UTF-16; "
-                f"save it as CSV in UTF-8."
-            )
-        try:
-            codecs.getincrementaldecoder("utf-8")().decode(chunk, final)
-        except UnicodeDecodeError as cause:
-            line = lines_before + chunk.count(b"\n", 0, cause.start) + 1
-            raise DataError(
-                f"{self.name}, line {line}: the byte 0x{chunk[cause.start]:02x} is not UTF-8 text. "
-                f"Save the file as UTF-8."
-            ) from cause
+    @cached_property
+    def _content(self) -> ContentScan:
+        return ContentScan(self.path, self.name, self._dialect.delimiter)
+
+
+def _with_point(column: pa.Array) -> pa.Array:
+    """Return a column of text with points in numbers that have a decimal comma."""
+    is_number = pc.match_substring_regex(column, f"^({DECIMAL_COMMA.pattern})$")
+    return pc.if_else(is_number, pc.replace_substring(column, ",", ".", max_replacements=1), column)
+
+
+def _slices(chunk: pa.RecordBatch, size: int) -> Iterator[pa.RecordBatch]:
+    for start in range(0, chunk.num_rows, size):
+        yield chunk.slice(start, size)
 
 
 def _fields(count: int) -> str:
     return "1 field" if count == 1 else f"{count} fields"
-
-
-def _ragged_advice(fields: list[str], width: int) -> str:
-    if len(fields) < width:
-        return "Complete the row or remove it."
-    if len(fields) == width + 1 and not fields[-1].strip():
-        return "Remove the comma at the end of the line."
-    return "Quote cells that hold a comma, or remove the row."
 
 
 def _csv_fault(cause: csv.Error) -> str:

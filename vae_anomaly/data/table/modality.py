@@ -79,11 +79,11 @@ class Tables(Modality):
         labelled : bool, default=False
             Ignored: labels are wanted if there is a `label_column`.
         **options
-            Those of `vae_anomaly.data.table.source.open_source`: ignore,
+            Those of `vae_anomaly.data.table.opening.open_source`: ignore,
             column_types, id_column, label_column, normal_label, strict.
         """
         from vae_anomaly.data.table.files import open_table
-        from vae_anomaly.data.table.source import open_source
+        from vae_anomaly.data.table.opening import open_source
 
         return open_source(open_table(path), cast("TableEncoder | None", encoder), **options)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -36,6 +37,12 @@ class ParquetReader(TableReader):
         with self._file() as file:
             schema, self.rows = file.schema_arrow, file.metadata.num_rows
         self._types = dict(zip(schema.names, schema.types, strict=True))
+        self.index = _index_of(schema)
+        self.left_out = {
+            name: f"the type {dtype}"
+            for name, dtype in self._types.items()
+            if pa.types.is_nested(dtype)
+        } | dict.fromkeys(self.index, "the index of a pandas data frame")
         return tuple(schema.names)
 
     def _file(self) -> pq.ParquetFile:
@@ -71,21 +78,34 @@ class ParquetReader(TableReader):
         """Return the type of a column."""
         return self._types[column]
 
-    def batches(self, numbers: Sequence[str], keep: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+    def place_of(self, row: int) -> str:
+        """Return the number of a row; see `TableReader.place_of`."""
+        return f"row {row + 1}"
+
+    def batches(
+        self,
+        numbers: Sequence[str],
+        keep: Sequence[str] = (),
+        *,
+        texts: Sequence[str] = (),
+        strict: bool = True,
+    ) -> Iterator[pa.RecordBatch]:
         """Yield the rows; see `TableReader.batches`."""
-        for name in numbers:
-            if not _is_numeric(_decoded(self._types[name])):
+        for name in (*numbers, *texts):
+            dtype = _decoded(self._types[name])
+            is_read = _is_numeric(dtype) or (_is_text(dtype) and not strict)
+            if pa.types.is_nested(dtype) or (name in numbers and not is_read):
                 raise DataError(
                     f"{self.name}, column {shown(name)}: expected numbers, "
                     f"got the type {self._types[name]}. Convert the column."
                 )
-        wanted = [*numbers, *keep]
+        wanted = [*numbers, *texts, *keep]
         rows = 0
         with self._file() as file:
             parts = file.iter_batches(batch_size=rows_of_batch(len(wanted)), columns=wanted)
             while (batch := self._next(parts)) is not None:
                 arrays = [self._numbers(batch.column(name), name, rows) for name in numbers]
-                arrays += [batch.column(name) for name in keep]
+                arrays += [batch.column(name) for name in wanted[len(numbers) :]]
                 rows += batch.num_rows
                 yield pa.RecordBatch.from_arrays(arrays, names=wanted)
         self.check_unchanged()
@@ -97,8 +117,11 @@ class ParquetReader(TableReader):
             raise self._unsound(cause) from cause
 
     def _numbers(self, array: pa.Array, name: str, rows_before: int) -> pa.Array:
+        """Return a column as float64, or as text."""
         if pa.types.is_dictionary(array.type):
             array = array.dictionary_decode()
+        if not _is_numeric(array.type):
+            return array.cast(pa.string())
         floats = array.cast(pa.float64(), safe=False)
         bad = pc.fill_null(pc.is_inf(floats), False)
         if pc.any(bad, min_count=0).as_py():
@@ -110,8 +133,23 @@ class ParquetReader(TableReader):
         return floats
 
 
+def _index_of(schema: pa.Schema) -> list[str]:
+    """Return the columns that pandas wrote for the index of a data frame."""
+    try:
+        written = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))["index_columns"]
+    except (ValueError, LookupError, TypeError):  # not by pandas, or not as it does today
+        return []
+    # A range is described in place of a column.
+    return [name for name in written if isinstance(name, str) and name in schema.names]
+
+
 def _decoded(dtype: pa.DataType) -> pa.DataType:
     return dtype.value_type if pa.types.is_dictionary(dtype) else dtype
+
+
+def _is_text(dtype: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_string(dtype) or types.is_large_string(dtype))
 
 
 def _is_numeric(dtype: pa.DataType) -> bool:

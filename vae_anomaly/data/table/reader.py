@@ -7,9 +7,9 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import IO, Any, Self
 
 import numpy as np
@@ -18,16 +18,19 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vae_anomaly._text import listed, shown
-from vae_anomaly.data.cells import NUMBER
+from vae_anomaly.data.cells import MISSING, NUMBER, WEAKLY_MISSING, is_number
 from vae_anomaly.exceptions import DataError
 
 __all__ = [
     "CellError",
     "TableReader",
+    "array_of_floats",
     "coded",
+    "is_infinite",
     "matrix_of",
     "openable",
     "rows_of_batch",
+    "with_columns",
 ]
 
 
@@ -38,7 +41,7 @@ NOT_FINITE = re.compile(r"[ \t]*[+-]?inf(inity)?[ \t]*", re.IGNORECASE)
 
 
 class CellError(DataError):
-    """A cell that is not a finite number.
+    """A cell that is not a finite number, or not what else was `wanted`.
 
     Attributes
     ----------
@@ -47,17 +50,30 @@ class CellError(DataError):
     column : str
     """
 
-    def __init__(self, where: str, column: str, value: Any) -> None:
-        wanted, got = "number", shown(value)
+    def __init__(self, where: str, column: str, value: Any, *, wanted: str = "number") -> None:
+        got = shown(value)
         if value is None:
             got = "a missing value"
         elif isinstance(value, str) and not value.strip():
             got = "an empty cell"
-        elif NUMBER.fullmatch(str(value)) or NOT_FINITE.fullmatch(str(value)):
+        elif is_infinite(str(value)):
             wanted = "finite number"
         self.fact = f"{where}, column {shown(column)}: expected a {wanted}, got {got}."
         self.column = column
         super().__init__(f"{self.fact} Correct the cell or remove the row.")
+
+
+def is_infinite(text: str) -> bool:
+    """Return whether a cell is a number beyond the range of float64, or an infinite one.
+
+    Examples
+    --------
+    >>> [is_infinite(text) for text in ("-inf", "1e400", "1e4", "off")]
+    [True, True, False, False]
+    """
+    if NOT_FINITE.fullmatch(text):
+        return True
+    return NUMBER.fullmatch(text) is not None and not is_number(text)
 
 
 class TableReader(ABC):
@@ -77,10 +93,22 @@ class TableReader(ABC):
         Distinct names of the columns.
     rows : int or None
         Number of rows, if it is known without reading them.
+    description : str
+        What is unusual about the file, in words; mostly empty.
+    missing : set of str
+        Cells that are missing in columns of numbers.
+    left_out : mapping of str to str
+        Columns that are no features unless they are chosen -> what they are.
+    index : sequence of str
+        Those of them that are the index of a pandas data frame.
     """
 
     columns: tuple[str, ...]
     rows: int | None = None
+    description: str = ""
+    missing: Set[str] = MISSING | WEAKLY_MISSING
+    left_out: Mapping[str, str] = MappingProxyType({})
+    index: Sequence[str] = ()
 
     def __init__(self, path: Path, name: str, copy: IO[bytes] | None = None) -> None:
         self.path, self.name, self._copy = path, name, copy
@@ -93,7 +121,14 @@ class TableReader(ABC):
         """Read the names of the columns, and what else the file says before its rows."""
 
     @abstractmethod
-    def batches(self, numbers: Sequence[str], keep: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self,
+        numbers: Sequence[str],
+        keep: Sequence[str] = (),
+        *,
+        texts: Sequence[str] = (),
+        strict: bool = True,
+    ) -> Iterator[pa.RecordBatch]:
         """Yield the rows in batches.
 
         Parameters
@@ -102,16 +137,21 @@ class TableReader(ABC):
             Columns that are read as float64: finite, or null or NaN where a cell is missing.
         keep : sequence of str
             Columns that are read unchanged.
+        texts : sequence of str
+            Columns that are read as they are, but for the decimal mark of numbers: a point.
+        strict : bool, default=True
+            Refuse cells of `numbers` that are text. Without, they may come as text, see `texts`,
+            from some batch on.
 
         Yields
         ------
         RecordBatch
-            With the columns `numbers` and `keep`, in this order.
+            With the columns `numbers`, `texts` and `keep`, in this order.
 
         Raises
         ------
         CellError
-            For the first cell of `numbers` that is neither missing nor a finite number.
+            For the first cell of `numbers` that is infinite or, if `strict`, text.
         DataError
             If the file is not a sound table.
         """
@@ -119,6 +159,14 @@ class TableReader(ABC):
     @abstractmethod
     def text_columns(self) -> dict[str, str]:
         """Return columns that hold text, by type or first rows: name -> an example."""
+
+    def may_have_codes(self) -> bool:
+        """Return whether numbers that are text may have leading zeros below the first rows."""
+        return False
+
+    @abstractmethod
+    def place_of(self, row: int) -> str:
+        """Return where a row is, the first of which is 0: "line 7"."""
 
     @abstractmethod
     def type_of(self, column: str) -> pa.DataType:
@@ -224,6 +272,23 @@ def coded(column: pa.Array, code_of: Callable[[object], float]) -> NDArray[np.fl
 def _are_null(column: pa.Array) -> NDArray[np.bool_]:
     bits = np.unpackbits(np.frombuffer(column.buffers()[0], np.uint8), bitorder="little")
     return bits[column.offset :][: len(column)] == 0
+
+
+def array_of_floats(values: NDArray[np.float64]) -> pa.Array:
+    """Return numbers as an Arrow array that shares their memory."""
+    # As `pyarrow.array` does, which imports pandas.
+    return pa.Array.from_buffers(pa.float64(), len(values), [None, pa.py_buffer(values)])
+
+
+def with_columns(
+    batch: pa.RecordBatch, names: Sequence[str], change: Callable[[pa.Array], pa.Array]
+) -> pa.RecordBatch:
+    """Return rows in which some columns are changed."""
+    arrays = [
+        change(column) if name in names else column
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
 
 
 def rows_of_batch(columns: int) -> int:

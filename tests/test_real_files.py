@@ -1,0 +1,368 @@
+"""Traps of real tables: each file, and what is read from it or the message that refuses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vae_anomaly import VAEDetector
+from vae_anomaly.data.base import Source
+from vae_anomaly.data.registry import modality, open_source
+from vae_anomaly.data.table import codebook, csv_content, csv_reader, reader
+from vae_anomaly.data.table.encoder import TableEncoder
+from vae_anomaly.data.table.training_source import TrainingTable
+from vae_anomaly.exceptions import DataError
+from vae_anomaly.pipeline.progress import no_progress
+from vae_anomaly.pipeline.reading import read_sample
+
+Open = Callable[..., TrainingTable]
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
+    """Write a table, or a frame as Parquet, and open it for a fit, or to be scored."""
+    monkeypatch.chdir(tmp_path)
+    sources = []
+
+    def open_table(
+        content: str | pd.DataFrame, encoder: TableEncoder | None = None, **options: object
+    ) -> Source:
+        if isinstance(content, str):
+            Path("t.csv").write_text(content, newline="")
+        else:
+            content.to_parquet("t.csv")
+        source = modality("table").open("t.csv", encoder, fitting=encoder is None, **options)
+        sources.append(source)
+        return source
+
+    yield open_table
+    for source in sources:
+        source.close()
+
+
+def learned(source: Source) -> dict[str, list[object]]:
+    """Return the columns that a fit learns from: numbers as floats, texts as they are."""
+    records, _ = read_sample(source, no_progress, lambda: None)
+    return source.training_data(records).replace({np.nan: None}).to_dict("list")
+
+
+def refusal(source: Source) -> str:
+    with pytest.raises(DataError) as caught:
+        list(source.batches())
+    return str(caught.value)
+
+
+def fitted(rows: pd.DataFrame, **parameters: object) -> TableEncoder:
+    """Return the encoder of a detector that was fitted to rows."""
+    detector = VAEDetector(max_steps=2, n_members=1, contamination=0.1, **parameters).fit(rows)
+    return detector.model_.encoder
+
+
+RNG = np.random.RandomState(0)
+PLAIN = fitted(pd.DataFrame({"a": RNG.normal(size=50), "b": RNG.normal(size=50)}))
+MIXED = fitted(
+    pd.DataFrame(
+        {
+            "a": RNG.normal(size=60),
+            "flag": [True, False, True] * 20,
+            "zip": ["10", "20", "30"] * 20,
+        }
+    ),
+    column_types={"zip": "category"},
+)
+
+# ----------------------------------------------------------------------- types of columns
+
+HEAD = "1,1\n" * 150
+"""More rows than those by which types are guessed."""
+
+TYPES = {
+    "text below the head": ("a,b\n" + HEAD + "2,x\n" * 151, {"b": "x"}),
+    "numbers below a head of text": ("a,b\n" + "1,x\n" * 151 + HEAD, {"b": "1"}),
+    "leading zeros below the head": ("a,b\n" + HEAD + "1,007\n", {"b": "007"}),
+    "leading zeros in quotes": ("a,b\n" + HEAD + '1,"007"\n', {"b": "007"}),
+    "leading zeros after blanks": ("a,b\n" + HEAD + "1,  007\n", {"b": "007"}),
+    "zeros and text": ("a,b\n" + HEAD + "1,007\n2,A1\n", {"b": "A1"}),
+    "zeros that numbers need": ("a,b\n" + HEAD + "1,0.07\n2,-01\n", {"b": -1.0}),
+    "text in both": ("a,b\n" + HEAD + "x,1\n" + "y,z\n" * 153, {"a": "y", "b": "z"}),
+    "words for missing": ("a,b\n" + HEAD + "1,unknown\n2,-\n3, NA \n4,.\n", {"b": None}),
+    "dates that begin with zeros": ("a,b\n1,01.02.2026\n2,03.04.2026\n", {"a": 2.0}),
+}
+
+
+@pytest.mark.parametrize("case", TYPES)
+def test_all_rows_decide_which_columns_are_text(opened: Open, case: str) -> None:
+    text, last = TYPES[case]
+    columns = learned(opened(text))
+    assert len(columns["a"]) == text.count("\n") - 1
+    assert {name: columns[name][-1] for name in last} == last
+    for cells in columns.values():
+        assert {type(cell) for cell in cells if cell is not None} in ({str}, {float})
+
+
+STRAY = "a,b\n1,2\n3,off\n"
+FIX = (
+    "Correct the cell, or leave the column out with --ignore b, or make it one of levels with "
+    "--type b=category."
+)
+
+REFUSED = {
+    "one cell": (STRAY, f"t.csv, line 3, column 'b': expected a number, got 'off'. {FIX}"),
+    "below the head": (
+        "a,b\n" + HEAD + "1,off\n",
+        f"t.csv, line 152, column 'b': expected a number, got 'off'. {FIX}",
+    ),
+    "a head of text": (
+        "a,b\n" + "1,off\n" * 120 + HEAD,
+        "t.csv, line 2, column 'b': expected a number, got 'off'. Text is in 120 cells of a column "
+        "of numbers. Correct the cells, or leave the column out with --ignore b, or make it one of "
+        "levels with --type b=category.",
+    ),
+    "two columns": (
+        "my a,b\n1,2\nx,2\n\n1,2\n1,y\n1,z\n1,2\n",
+        "t.csv, line 3, column 'my a': expected a number, got 'x'. t.csv, line 6, column 'b': "
+        "expected a number, got 'y'. Text is in 3 cells of 2 columns of numbers. Correct the "
+        "cells, or leave the columns out with --ignore 'my a' --ignore b, or make them some of "
+        "levels with --type 'my a=category' --type b=category.",
+    ),
+    "infinite": (
+        "a,b\n1,2\n1,-inf\n1,3\n",
+        f"t.csv, line 3, column 'b': expected a finite number, got '-inf'. {FIX}",
+    ),
+    "infinite below text": (
+        "a,b\n1,2\n1,1e999\n1,x\n",
+        "t.csv, line 3, column 'b': expected a finite number, got '1e999'. Text is in 2 cells of a "
+        "column of numbers. Correct the cells, or leave the column out with --ignore b, or make it "
+        "one of levels with --type b=category.",
+    ),
+    "a row too long below text": (
+        "a,b\n1,2\n1,x\n1,2,3\n",
+        "t.csv, line 4: expected 2 fields, as in the header, got 3. Quote cells that hold a comma, "
+        "or remove the row.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_text_in_a_column_of_numbers_is_refused_before_a_fit(opened: Open, case: str) -> None:
+    text, message = REFUSED[case]
+    assert refusal(opened(text)) == message
+
+
+def test_half_of_the_cells_decide_what_a_column_is(opened: Open) -> None:
+    assert learned(opened("a,b\n1,2\n2,x\n3,\n4,y\n"))["b"] == ["2", "x", None, "y"]
+    assert "got 'x'" in refusal(opened("a,b\n1,2\n2,x\n3,\n4,3\n"))
+    frame = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": ["1", "x", "2"]})
+    assert "t.csv, row 2, column 'b': expected a number, got 'x'." in refusal(opened(frame))
+
+
+def test_chosen_types_are_not_judged(opened: Open) -> None:
+    chosen = opened(STRAY, column_types={"b": "category", "a": "category"})
+    assert learned(chosen) == {"a": ["1", "3"], "b": ["2", "off"]}
+    assert "line 3, column 'b': expected a number, got 'off'" in refusal(
+        opened(STRAY, column_types={"b": "number"})
+    )
+    zeros = opened("a,b\n1,007\n2,008\n", column_types={"b": "number"})
+    assert learned(zeros) == {"a": [1.0, 2.0], "b": [7.0, 8.0]}
+
+
+@pytest.mark.parametrize("chunk_bytes", [64, 2**22])
+def test_a_reading_that_begins_again_counts_each_row_once(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int
+) -> None:
+    monkeypatch.setattr(csv_reader, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(csv_content, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(reader, "MAX_BATCH_ROWS", 7)
+    rows = [(str(i), f"{i % 3}" if i < 400 else "xyz"[i % 3]) for i in range(900)]
+    source = opened("a,b\n" + "".join(f"{a},{b}\n" for a, b in rows))
+    asked = []
+    records, n_seen = read_sample(source, no_progress, lambda: asked.append(source.max_numbers))
+    assert n_seen == 900
+    assert asked == [2, 1 + 102]
+    cells = source.training_data(records)
+    assert list(zip(cells["a"], cells["b"], strict=True)) == [(float(a), b) for a, b in rows]
+
+
+# ------------------------------------------------------------------------- stray text
+
+STRAYS = {
+    "text": ("off", "'off'"),
+    "a date": ("2026-01-01", "'2026-01-01'"),
+    "thousands": ('"1,000"', "'1,000'"),
+    "a boolean": ("TRUE", "'TRUE'"),
+}
+
+
+@pytest.mark.parametrize("case", STRAYS)
+@pytest.mark.parametrize("encoder", [PLAIN, MIXED], ids=["plain", "mixed"])
+def test_text_is_an_unexpected_cell_while_a_file_is_scored(
+    opened: Open, case: str, encoder: TableEncoder
+) -> None:
+    cell, shown = STRAYS[case]
+    names = encoder.features
+    rows = ["1", cell, "", " NA", "3"]
+    text = ",".join(names) + "\n" + "".join(f"{a}{',1' * (len(names) - 1)}\n" for a in rows)
+    source = opened(text, encoder)
+    (batch,) = source.batches()
+    penalty = encoder.encode(batch.records).penalty[:, 0]
+    assert penalty[1] == pytest.approx(np.log(encoder.n_rows + 1))
+    assert np.isnan(batch.records[2:4, 0]).all()
+    assert batch.records[[0, 4], 0].tolist() == [1.0, 3.0]
+    assert source.reading_notes() == [
+        f"note: t.csv: 1 cell of column 'a' is no number and counts as unexpected: {shown} in "
+        f"line 3"
+    ]
+    strict = opened(text, encoder, strict=True)
+    assert f"line 3, column 'a': expected a number, got {shown}" in refusal(strict)
+
+
+@pytest.mark.parametrize("batch_rows", [1, 3, 65_536])
+def test_more_text_than_numbers_is_another_column(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, batch_rows: int
+) -> None:
+    monkeypatch.setattr(reader, "MAX_BATCH_ROWS", batch_rows)
+    half = "a,b\nx,1\ny,1\n1,1\n2,1\n"
+    source = opened(half, PLAIN)
+    assert source.check() == 4
+    assert source.reading_notes() == [
+        "note: t.csv: 2 cells of column 'a' are no numbers and count as unexpected: 'x' in line 2 "
+        "and others"
+    ]
+    message = (
+        "t.csv, column 'a': expected numbers, as in training, got text in 3 of 5 cells, the first "
+        "'x' in line 2. Check that it is the column that was meant."
+    )
+    assert refusal(opened(half + "z,1\n", PLAIN)) == message
+    with pytest.raises(DataError):
+        opened(half + "z,1\n", PLAIN).check()
+
+
+@pytest.mark.parametrize("cell", ["inf", "-Infinity", "1e999", " inf"])
+def test_infinite_numbers_stay_refused_beside_text(opened: Open, cell: str) -> None:
+    message = refusal(opened(f"a,b\n1,1\nx,1\n{cell},1\n", PLAIN))
+    words = f"expected a finite number, got '{cell.strip() if 'x' not in cell else cell}'."
+    assert message.startswith("t.csv, line 4, column 'a': expected a finite number, got ")
+    assert words.split("'")[1] in message
+
+
+# -------------------------------------------------------------------------- CSV dialects
+
+DIALECTS = {
+    "semicolons": ("a;b\n1.5;x\n2;y\n3;x\n", [1.5, 2, 3], "semicolons separate its columns"),
+    "tabs": ("a\tb\n1.5\tx, y\n2\tz\n3\tz\n", [1.5, 2, 3], "tabs separate its columns"),
+    "bars": ("a|b\n1|x\n2|y\n3|z\n", [1, 2, 3], "bars separate its columns"),
+    "commas win": ("a,b;c\n1,x;y\n2,z;x\n3,;\n", [1, 2, 3], None),
+    "names with commas": ("a;b, in bar\n1;x\n2;y\n3;y\n", [1, 2, 3], "semicolons separate its "),
+    "header only by semicolons": ("a;b\n", [], "semicolons separate its columns"),
+    "quoted semicolons": ('a,b\n1,"x;y"\n2,"z;"\n3,x\n', [1, 2, 3], None),
+    "a decimal comma": (
+        "a;b\n1,5;x\n-,25;y\n1,5e3;z\n",
+        [1.5, -0.25, 1500],
+        "semicolons separate its columns, and a comma is the decimal mark",
+    ),
+    "a decimal comma, tabs": ("a\tb\n1,5\tx\n2\ty\n3\tz\n", [1.5, 2, 3], "tabs separate its col"),
+    "a decimal comma in quotes": ('a;b\n"1,5";x\n"2";y\n3,;z\n', [1.5, 2, 3], "semicolons separ"),
+    "three decimals": ("a;b\n0,125;x\n2,125;y\n3;z\n", [0.125, 2.125, 3], "semicolons separate"),
+    "a byte-order mark": ("\ufeffa;b\n1;x\n2;y\n3;z\n", [1, 2, 3], "semicolons separate its col"),
+    "blanks after commas": ('a, b\n1, "x, y"\n 2,  "z"\n3 , u\n', [1, 2, 3], None),
+    "blanks before all quotes": ('"a", "b"\n "1", "x"\n"2", "y"\n"3", "z"\n', [1, 2, 3], None),
+    "a quote within a cell": ('a,b\n1,5" pipe\n2,x\n3,"y"\n', [1, 2, 3], None),
+    "old line ends": ("a;b\r1;x\r2;y\r3;z\r", [1, 2, 3], "semicolons separate its columns"),
+}
+
+
+@pytest.mark.parametrize("case", DIALECTS)
+def test_dialects_of_csv_are_recognised(opened: Open, case: str) -> None:
+    text, numbers, note = DIALECTS[case]
+    source = opened(text)
+    assert source.columns.features[0] == "a"
+    assert len(source.columns.features) == 2
+    assert learned(source)["a"] == numbers
+    assert len(source.notes) == (note is not None)
+    assert all(line.startswith(f"note: t.csv: {note}") for line in source.notes)
+
+
+CONTRADICTED = {
+    "points": "a;b\n1;x\n2;y\n1.5;z\n1,5;x\n",
+    "thousands": "a;b\n1;x\n1,234;y\n999;z\n12,345;y\n",
+    "more thousands": "a;b\n1;x\n1,5;y\n2;z\n1,234,567;y\n",
+    "commas between columns": 'a,b\n1,x\n2,y\n3,z\n"1,5",z\n',
+    "bars": "a|b\n1|x\n2|y\n3|z\n1,5|z\n",
+}
+
+
+@pytest.mark.parametrize("case", CONTRADICTED)
+def test_a_decimal_comma_is_never_guessed(opened: Open, case: str) -> None:
+    assert "expected a number, got '1" in refusal(opened(CONTRADICTED[case]))
+
+
+def test_quotes_after_blanks_far_down_and_their_lines(opened: Open) -> None:
+    text = "a,b\n" + "1,x\n" * 3000 + '2, "u, v"\n' + "1,x\n" * 3000
+    source = opened(text + "oops,x\n")
+    assert refusal(source).startswith("t.csv, line 6003, column 'a': expected a number, got 'oops'")
+    assert learned(opened(text))["b"][3000] == "u, v"
+    ragged = refusal(opened('a,b\n1, "x"\n2\n'))
+    assert ragged.startswith("t.csv, line 3: expected 2 fields, as in the header, got 1.")
+    with pytest.raises(DataError) as caught:
+        opened('a,b\n1, "x"\n2, "y\n')
+    assert str(caught.value) == "t.csv, line 3: a quote is opened and never closed. Close it."
+
+
+def test_a_ragged_row_names_the_delimiter(opened: Open) -> None:
+    text = "a;b\n1;x\n2;y\n3;z;\n"
+    assert refusal(opened(text)) == (
+        "t.csv, line 4: expected 2 fields, as in the header, got 3. Remove the semicolon at the "
+        "end of the line."
+    )
+
+
+def test_a_decimal_comma_is_read_in_late_text(opened: Open) -> None:
+    column = "".join(f"{i},5;{i}\n" for i in range(150))
+    source = opened("a;b\n" + column + "1;off\n")
+    assert "line 152, column 'b': expected a number, got 'off'" in refusal(source)
+    source = opened("a;b\n" + "1,5;1\nx;1\n3,5;2\n", PLAIN)
+    (batch,) = source.batches()
+    assert batch.records[[0, 2], 0].tolist() == [1.5, 3.5]
+
+
+# ----------------------------------------------------------------------- bounded memory
+
+
+def test_the_texts_of_a_column_are_bounded(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(codebook, "MAX_TEXTS", 20)
+    monkeypatch.setattr(reader, "MAX_BATCH_ROWS", 10)
+    levels = ["red", "green", "blue"]
+    rows = [(f"id {i}", levels[i % 3] if i % 5 else f"rare {i}", i / 7) for i in range(900)]
+    frame = pd.DataFrame(rows, columns=["name", "color", "x"])
+    source = opened(frame.to_csv(index=False))
+    records, _ = read_sample(source, no_progress, lambda: None)
+    books = source._coding.codebooks
+    assert max(len(book._texts) for book in books.values()) <= 2 * 20 + 10
+    cells = source.training_data(records)
+    common = frame["color"].isin(levels)
+    assert cells["color"][common].tolist() == frame["color"][common].tolist()
+    assert cells["name"].nunique() == 900  # each still differs from all others
+    assert cells["color"].nunique() == frame["color"].nunique()
+    columns = dict(zip(frame.columns, fitted(cells).schema.columns, strict=True))
+    assert columns["name"].type == "identifier"
+    assert set(levels) <= set(columns["color"].levels[:3])
+
+
+def test_codes_of_texts_are_the_same_in_every_process() -> None:
+    import pyarrow as pa
+
+    assert codebook.Codebook().add(pa.array(["x"]), 0).tolist() == [
+        float(int(pd.util.hash_array(np.array(["x"], dtype=object))[0]) >> 11)
+    ]
+
+
+def test_open_source_reads_by_content(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a;b\n1;2\n3;x\n4;y\n5;z\n")
+    with open_source(str(tmp_path / "t.csv"), fitting=True) as source:
+        assert learned(source) == {"a": [1.0, 3.0, 4.0, 5.0], "b": ["2", "x", "y", "z"]}

@@ -1,0 +1,126 @@
+"""Text in columns of numbers: refused before a fit, counted while a file is scored."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vae_anomaly._text import shown
+from vae_anomaly.data.table.column import MAX_STRAY_SHARE
+from vae_anomaly.data.table.reader import CellError, TableReader
+from vae_anomaly.exceptions import DataError
+
+__all__ = ["StrayCells", "advice", "refuse_text"]
+
+
+class StrayCells:
+    """Cells of numbers and dates that are other text, in one reading of a file that is scored.
+
+    Parameters
+    ----------
+    reader : TableReader
+    dates : collection of str
+        Columns of dates; others are numbers.
+    strict : bool, default=False
+        Whether such cells are refused.
+    """
+
+    def __init__(
+        self, reader: TableReader, dates: Collection[str] = (), *, strict: bool = False
+    ) -> None:
+        self._reader, self._dates, self._strict = reader, dates, strict
+        self._counts: Counter[str] = Counter()
+        self._first: dict[str, tuple[str, object]] = {}
+
+    def add(self, name: str, column: pa.Array, is_text: NDArray[np.bool_], start: int) -> None:
+        """Count the cells of a column that are text; the first one is in the row `start`.
+
+        Raises
+        ------
+        CellError
+            For the first one, if they are refused.
+        """
+        count = int(is_text.sum())
+        if not count:
+            return
+        self._counts[name] += count
+        if name not in self._first:
+            row = int(is_text.argmax())
+            self._first[name] = self._reader.place_of(start + row), column[row].as_py()
+        if self._strict:
+            place, cell = self._first[name]
+            raise CellError(f"{self._reader.name}, {place}", name, cell, wanted=self._wanted(name))
+
+    def _wanted(self, name: str) -> str:
+        return "date" if name in self._dates else "number"
+
+    def check(self, n_rows: int) -> None:
+        """Raise if more than half of the cells of a column are text.
+
+        Raises
+        ------
+        DataError
+        """
+        for name, count in self._counts.items():
+            if count > MAX_STRAY_SHARE * n_rows:
+                place, cell = self._first[name]
+                raise DataError(
+                    f"{self._reader.name}, column {shown(name)}: expected {self._wanted(name)}s, "
+                    f"as in training, got text in {count:,} of {n_rows:,} cells, the first "
+                    f"{shown(cell)} in {place}. Check that it is the column that was meant."
+                )
+
+    def notes(self) -> list[str]:
+        """Return a line for each column with such cells."""
+        lines = []
+        for name, count in self._counts.items():
+            place, cell = self._first[name]
+            cells, are = ("1 cell", "is no") if count == 1 else (f"{count:,} cells", "are no")
+            plural = "s and count" if count > 1 else " and counts"
+            lines.append(
+                f"note: {self._reader.name}: {cells} of column {shown(name)} {are} "
+                f"{self._wanted(name)}{plural} as unexpected: {shown(cell)} in {place}"
+                f"{' and others' * (count > 1)}"
+            )
+        return lines
+
+
+def refuse_text(found: Sequence[CellError], n_cells: int) -> None:
+    """Raise for text in columns of numbers that are to be learned.
+
+    Parameters
+    ----------
+    found : sequence of CellError
+        The first cell of each column.
+    n_cells : int
+        Cells of all of them.
+
+    Raises
+    ------
+    DataError
+        If there is any.
+    """
+    if not found:
+        return
+    columns = [error.column for error in found]
+    facts = " ".join(error.fact for error in found)
+    number = "a column" if len(columns) == 1 else f"{len(columns)} columns"
+    count = "" if n_cells == 1 else f" Text is in {n_cells:,} cells of {number} of numbers."
+    raise DataError(f"{facts}{count} {advice(columns, n_cells)}")
+
+
+def advice(columns: Sequence[str], n_cells: int = 1) -> str:
+    """Return what to do about cells of columns that a fit refuses."""
+    ignore = " ".join(f"--ignore {shlex.quote(name)}" for name in columns)
+    choose = " ".join(f"--type {shlex.quote(name + '=category')}" for name in columns)
+    cells, out = "s" * (n_cells > 1), "the column" if len(columns) == 1 else "the columns"
+    levels = "it one" if len(columns) == 1 else "them some"
+    return (
+        f"Correct the cell{cells}, or leave {out} out with {ignore}, or make {levels} of levels "
+        f"with {choose}."
+    )

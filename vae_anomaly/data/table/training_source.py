@@ -1,0 +1,133 @@
+"""Tables that an encoder is fitted to: the columns that are text are found in all rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+
+import pyarrow as pa
+
+from vae_anomaly._text import listed, shown
+from vae_anomaly.data.base import Batch, Encoder, Records
+from vae_anomaly.data.table.codebook import Codebook
+from vae_anomaly.data.table.coding import Coding
+from vae_anomaly.data.table.column import CATEGORY, NUMBER
+from vae_anomaly.data.table.column_types import check_column_types
+from vae_anomaly.data.table.columns import ColumnSelection, require_columns
+from vae_anomaly.data.table.encoder import TableEncoder
+from vae_anomaly.data.table.parsing import has_codes, parse_numbers
+from vae_anomaly.data.table.reader import CellError, TableReader
+from vae_anomaly.data.table.source import TableSource
+from vae_anomaly.data.table.strays import advice, refuse_text
+from vae_anomaly.exceptions import DataError
+
+__all__ = ["TrainingTable"]
+
+
+class TrainingTable(TableSource):
+    """A table before an encoder is fitted to it.
+
+    Parameters
+    ----------
+    reader : TableReader
+        Closed together with the source.
+    columns : ColumnSelection
+    column_types : mapping of str to str
+        Types of columns that are chosen.
+    """
+
+    def __init__(
+        self, reader: TableReader, columns: ColumnSelection, column_types: Mapping[str, str]
+    ) -> None:
+        check_column_types(column_types)
+        require_columns(reader.name, columns.features, list(column_types))
+        kept = {name: reader.type_of(name) for name in (*reader.text_columns(), *column_types)}
+        kept |= {name: pa.string() for name, type_ in column_types.items() if type_ == CATEGORY}
+        kept = {name: type_ for name, type_ in kept.items() if column_types.get(name) != NUMBER}
+        super().__init__(reader, columns, Coding.draft(columns.features, kept))
+        self._kept, self._chosen = kept, frozenset(column_types)
+
+    def _opening_notes(self) -> list[str]:
+        description = self._reader.description
+        return [f"note: {self.name}: {description}"] if description else []
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the rows, numbers as float64, and text as codes of this reading.
+
+        It begins again where a column that was read as numbers turns out to be text. Leading
+        zeros are lost in numbers: where there may be any, all is read as text once.
+
+        Yields
+        ------
+        Batch
+
+        Raises
+        ------
+        DataError
+            If the file is not a sound table, a number is infinite, or columns of numbers hold
+            text, unless their types are chosen.
+        """
+        try:
+            yield from self._batches(as_text=self._reader.may_have_codes())
+        except CellError as error:
+            raise DataError(f"{error.fact} {advice([error.column])}") from error
+        self._refuse_text()
+
+    def _batches(self, *, as_text: bool) -> Iterator[Batch]:
+        coding, found, start = self._coding, set[str](), 0
+        numbers = () if as_text else coding.numbers
+        texts = (*coding.numbers, *coding.kept) if as_text else coding.kept
+        for batch in self._reader.batches(numbers, texts=texts, strict=False):
+            found |= self._text_columns(batch, found)
+            if not found:
+                yield self._batch(batch, start)
+                start += batch.num_rows
+        if found:
+            self._reader.check([name for name in found if name in self._chosen])
+            self._kept |= dict.fromkeys(found, pa.string())
+            self._coding = Coding.draft(self.columns.features, self._kept)
+            yield from self._batches(as_text=False)
+
+    def _text_columns(self, batch: pa.RecordBatch, known: Set[str]) -> set[str]:
+        """Return which numbers, but for known ones, hold text or codes in some rows."""
+        found = set()
+        for name in set(self._coding.numbers) - known:
+            column = batch.column(name)
+            if not pa.types.is_string(column.type):
+                continue
+            is_code = name not in self._chosen and has_codes(column)
+            if is_code or parse_numbers(column, self._reader.missing).is_text.any():
+                found.add(name)
+        return found
+
+    def _refuse_text(self) -> None:
+        """Raise if columns of numbers hold text, unless their types are chosen."""
+        errors, n_cells = [], 0
+        for name, book in self._coding.codebooks.items():
+            if name in self._chosen or not isinstance(book, Codebook):
+                continue
+            if book.is_of_numbers and book.first_other:
+                row, text = book.first_other
+                errors.append(CellError(f"{self.name}, {self._reader.place_of(row)}", name, text))
+                n_cells += book.n_others
+        refuse_text(errors, n_cells)
+
+    def training_data(self, records: Records) -> Records:
+        """Return rows as a DataFrame, with the texts that codes stand for."""
+        import pandas as pd
+
+        if not self._coding.kept:
+            return super().training_data(records)
+        return pd.DataFrame(self._coding.cells(records, self.columns.features))
+
+    def fit_notes(self, encoder: Encoder) -> Sequence[str]:
+        """Return lines about columns that were left out, and about constant ones."""
+        notes = []
+        unused = [name for name in self.columns.unused if name not in self._reader.left_out]
+        if unused:
+            notes.append(f"left out: {listed(unused)}")
+        for name, reason in self._reader.left_out.items():
+            if name in self.columns.unused:
+                notes.append(f"{shown(name)}: left out, {reason}")
+        if isinstance(encoder, TableEncoder):
+            notes += encoder.notes()
+        return notes
