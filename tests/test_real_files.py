@@ -366,3 +366,157 @@ def test_open_source_reads_by_content(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a;b\n1;2\n3;x\n4;y\n5;z\n")
     with open_source(str(tmp_path / "t.csv"), fitting=True) as source:
         assert learned(source) == {"a": [1.0, 3.0, 4.0, 5.0], "b": ["2", "x", "y", "z"]}
+
+
+# --------------------------------------------------------------------------- missing cells
+
+EVERYWHERE = [
+    "",
+    "?",
+    "NA",
+    "na",
+    "N/A",
+    "n/a",
+    "NaN",
+    "nan",
+    "NAN",
+    "null",
+    "NULL",
+    "Null",
+    "<NA>",
+]
+IN_NUMBERS = ["none", "None", "NONE", "unknown", "UNKNOWN", "-", ".", " - ", "  "]
+
+
+@pytest.mark.parametrize("cell", EVERYWHERE + IN_NUMBERS)
+def test_cells_that_are_missing(opened: Open, cell: str) -> None:
+    columns = learned(opened(f"n,text,day\n1,red,2026-01-01\n{cell},{cell},{cell}\n3,blue,\n"))
+    assert columns["n"] == [1.0, None, 3.0]
+    assert columns["text"][1] == (None if cell.strip() in EVERYWHERE else cell.strip())
+    source = opened(f"a,flag,zip\n{cell},true,{cell}\n", MIXED)
+    (batch,) = source.batches()
+    level = np.nan if cell.strip() in EVERYWHERE else 3.0
+    np.testing.assert_array_equal(batch.records, [[np.nan, 0.0, level]])
+    assert source.reading_notes() == []
+
+
+GIVEN = ("-9", "no answer", "999")
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["1", "-9", "-9.0", "no answer", "999", "99"], [1.0, None, None, None, None, 99.0]),
+        (["x", "-9", " no answer", "y", "999.0", "NA"], ["x", None, None, "y", None, None]),
+    ],
+    ids=["numbers", "texts"],
+)
+def test_further_missing_values_of_files_and_frames(
+    opened: Open, cells: list[str], expected: list[object]
+) -> None:
+    text = "a,b\n" + "".join(f"{i},{cell}\n" for i, cell in enumerate(cells))
+    assert learned(opened(text, missing_values=GIVEN))["b"] == expected
+
+    rows = pd.DataFrame({"a": RNG.normal(size=60), "b": [cells[i % 6] for i in range(60)]})
+    chosen = {"b": "number" if "1" in cells else "category"}
+    encoder = fitted(rows, missing_values=GIVEN, column_types=chosen)
+    assert encoder.n_missing[1] == 10 * expected.count(None)
+    matrix = encoder.matrix(rows[:6]).to_numpy()
+    np.testing.assert_array_equal(np.isnan(matrix[:, 1]), [cell is None for cell in expected])
+    source = opened(text, TableEncoder.from_state(encoder.to_state()))
+    (batch,) = source.batches()
+    np.testing.assert_array_equal(batch.records[:, 1], matrix[:, 1])
+    assert source.reading_notes() == []
+
+
+def test_missing_values_of_plain_numbers() -> None:
+    X = RNG.normal(size=(60, 2))
+    holes = np.where([[True, False]] * 2, -9, X[:2])
+    for rows in (X, np.append(X, holes, axis=0)):  # missing in training, or not
+        encoder = fitted(rows, missing_values=["-9"])
+        again = TableEncoder.from_state(encoder.to_state())
+        assert again.schema.missing.texts == ("-9",)
+        np.testing.assert_array_equal(np.isnan(again.matrix(holes)), holes == -9)
+    assert encoder.n_missing.tolist() == [2, 0]
+    assert fitted(X).matrix(holes) is holes
+    plain = fitted(pd.DataFrame(X, columns=["a", "b"]), missing_values=["-9"])
+    frame = pd.DataFrame({"a": [-9, 1], "b": [1, 2]})
+    assert np.isnan(plain.matrix(frame)).to_numpy().tolist() == [[True, False], [False, False]]
+
+
+def test_missing_values_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vae_anomaly import load
+    from vae_anomaly.cli import run
+
+    monkeypatch.chdir(tmp_path)
+    rows = pd.DataFrame({"a": RNG.normal(size=60), "b": [1, 2, -9] * 20})
+    rows.to_csv("t.csv", index=False)
+    brief = ["--max-steps", "2", "--members", "1", "--contamination", "0.1", "--quiet"]
+    assert run(["fit", "t.csv", "-o", "m.vae", "--missing", "-9", "--missing", "x", *brief]) == 0
+    detector = load("m.vae")
+    assert detector.missing_values == ("-9", "x")
+    assert detector.model_.encoder.n_missing.tolist() == [0, 20]
+    assert run(["score", "m.vae", "t.csv", "-o", "s.csv", "--quiet"]) == 0
+    scored = pd.read_csv("s.csv")["anomaly_score"]
+    np.testing.assert_allclose(scored, -detector.score_samples(rows), rtol=1e-12)
+
+
+# ------------------------------------------------------------------ spellings of levels
+
+PAIRS = {
+    "true": ("True", "False", ["TRUE", "true", "t", "1", "1.0", "yes", "Y"]),
+    "text": ("yes", "no", ["YES", "Yes", "y", "True", "1"]),
+    "numbers": ("1", "0", ["1.0", "true", "yes"]),
+}
+
+
+@pytest.mark.parametrize("case", PAIRS)
+def test_spellings_of_booleans_are_one_level(opened: Open, case: str) -> None:
+    true, false, spellings = PAIRS[case]
+    rows = pd.DataFrame({"x": RNG.normal(size=60), "flag": [true, true, false] * 20})
+    encoder = fitted(rows, column_types={"flag": "category"})
+    levels = encoder.schema.columns[1].levels
+    assert levels == (true, false)
+    source = opened("x,flag\n" + "".join(f"1,{cell}\n" for cell in [*spellings, "maybe"]), encoder)
+    (batch,) = source.batches()
+    assert batch.records[:, 1].tolist() == [0.0] * len(spellings) + [2.0]
+    for flags in ([True, False], [1, 0]):
+        frame = pd.DataFrame({"x": [1.0, 2.0], "flag": flags})
+        assert encoder.matrix(frame)["flag"].tolist() == [0.0, 1.0]
+        (batch,) = opened(frame, encoder).batches()
+        assert batch.records[:, 1].tolist() == [0.0, 1.0]
+
+
+def test_levels_that_are_no_pair_of_booleans_keep_their_spelling(opened: Open) -> None:
+    for cells in (["yes", "true", "no"], ["yes", "on", "x"], ["Yes", "Yes", "Yes"]):
+        rows = pd.DataFrame({"x": RNG.normal(size=60), "flag": cells * 20})
+        encoder = fitted(rows)
+        (batch,) = opened("x,flag\n1,YES\n2,y\n3,1\n", encoder).batches()
+        assert batch.records[:, 1].tolist() == [len(encoder.schema.columns[1].levels)] * 3
+
+
+def test_spellings_of_booleans_in_training_are_merged() -> None:
+    rows = pd.DataFrame({"x": RNG.normal(size=60), "flag": ["TRUE", "True", "FALSE"] * 20})
+    rows.loc[0, "flag"] = "True"
+    column = fitted(rows).schema.columns[1]
+    assert (column.type, column.levels) == ("category", ("True", "FALSE"))
+
+
+def test_whole_numbers_are_one_level_however_they_are_written(opened: Open) -> None:
+    rows = pd.DataFrame({"x": RNG.normal(size=60), "zip": [10, 20, 30] * 20})
+    encoder = fitted(rows, column_types={"zip": "category"})
+    levels = encoder.schema.columns[1].levels
+    with_blank = pd.DataFrame({"x": [1.0, 2.0, 3.0], "zip": [20.0, None, 30.0]})
+    expected = [float(levels.index("20")), np.nan, float(levels.index("30"))]
+    for content in (with_blank, with_blank.to_csv(index=False), with_blank.astype({"zip": object})):
+        (batch,) = opened(content, encoder).batches()
+        np.testing.assert_array_equal(batch.records[:, 1], expected)
+    np.testing.assert_array_equal(encoder.matrix(with_blank)["zip"], expected)
+    floats = fitted(
+        rows.astype({"zip": str}) + {"x": 0.0, "zip": ".0"}, column_types={"zip": "category"}
+    )
+    (batch,) = opened("x,zip\n1,20\n2,\n3,30.0\n", floats).batches()
+    order = [floats.schema.columns[1].levels.index(level) for level in ("20.0", "30.0")]
+    np.testing.assert_array_equal(batch.records[:, 1], [order[0], np.nan, order[1]])

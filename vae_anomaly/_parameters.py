@@ -16,6 +16,7 @@ __all__ = [
     "number",
     "one_of",
     "optional",
+    "texts",
     "texts_by_name",
     "units",
 ]
@@ -78,6 +79,14 @@ def texts_by_name() -> Rule:
             and all(isinstance(text, str) for pair in v.items() for text in pair)
         ),
         "a dict of str to str",
+    )
+
+
+def texts() -> Rule:
+    """Sequences of strings."""
+    return Rule(
+        lambda v: isinstance(v, (tuple, list)) and all(isinstance(text, str) for text in v),
+        "a tuple of str",
     )
 
 

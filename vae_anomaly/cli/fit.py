@@ -42,6 +42,7 @@ def run(
     parameters |= {"score_type": score, "n_members": members}
     types = given["column_types"] or {}
     parameters["column_types"] = {n: t for n, t in types.items() if t != "ignore"} or None
+    parameters["missing_values"] = given["missing_values"] or None
     if false_alarm_rate is not None:
         parameters["false_alarm_rate"] = false_alarm_rate
     check_output(output, data)

@@ -4,14 +4,39 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 
-__all__ = ["MISSING", "NUMBER", "STRAY", "WEAKLY_MISSING", "has_leading_zero", "is_number"]
+__all__ = [
+    "MISSING",
+    "NUMBER",
+    "STRAY",
+    "TRUTH",
+    "WEAKLY_MISSING",
+    "are_booleans",
+    "has_leading_zero",
+    "is_number",
+    "plain_number",
+]
 
-MISSING = frozenset({"", "?", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "<NA>"})
+
+def _spellings(*words: str) -> frozenset[str]:
+    """Return words in lower case, in capitals, and with one capital."""
+    return frozenset(
+        spelling for word in words for spelling in (word, word.upper(), word.capitalize())
+    )
+
+
+MISSING = _spellings("", "?", "na", "n/a", "#n/a", "nan", "null", "<na>") | {"NaN"}
 """Cells that stand for a missing value in any column."""
 
-WEAKLY_MISSING = frozenset({"None", "none", "unknown", "Unknown", "-", "."})
+WEAKLY_MISSING = _spellings("none", "unknown", "-", ".")
 """Cells that stand for a missing value where all other cells of the column are numbers or dates."""
+
+BOOLEANS = (("true", "false"), ("t", "f"), ("yes", "no"), ("y", "n"), ("1", "0"))
+"""Spellings of true and false, in any case."""
+
+TRUTH = {text: truth for pair in BOOLEANS for text, truth in zip(pair, (True, False), strict=True)}
+"""Spelling in lower case -> what it says."""
 
 STRAY = sys.float_info.max
 """Code of text in a column of numbers or dates: as unexpected as a level that is new."""
@@ -42,3 +67,28 @@ def has_leading_zero(text: str) -> bool:
     """
     digits = text.strip()
     return len(digits) > 1 and digits[0] == "0" and digits[1].isdigit()
+
+
+def plain_number(text: str) -> str:
+    """Return the shortest text of a whole number, and other texts as they are.
+
+    Examples
+    --------
+    >>> [plain_number(text) for text in ("3.0", "+3", "1e3", "3.5", "007", "x")]
+    ['3', '3', '1000', '3.5', '007', 'x']
+    """
+    if not is_number(text) or has_leading_zero(text) or not float(text).is_integer():
+        return text
+    return str(int(float(text)))
+
+
+def are_booleans(texts: Iterable[str]) -> bool:
+    """Return whether texts spell true and false, all in the same way but for their case.
+
+    Examples
+    --------
+    >>> [are_booleans(texts) for texts in (["TRUE", "True", "false"], ["yes", "true"], ["yes"])]
+    [True, False, False]
+    """
+    found = {text.lower() for text in texts}
+    return any(found == set(pair) for pair in BOOLEANS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -75,6 +75,11 @@ class VAEDetector(
         Types of some columns of a data frame: "number", "category", "date", "date:FORMAT"
         with a format of `datetime.strptime`, or "ignore". Those of the others are found in
         their cells.
+    missing_values : tuple of str, optional
+        Cells that are missing in every column, in training and in scoring, such as "-9" or
+        "no answer"; of numbers all that are equal. They add to those that always are: NaN
+        and None, empty text, "?", "NA", "N/A", "NaN" and "null"; where other cells are
+        numbers or dates, also "none", "unknown", "-" and ".".
     likelihood : str, default="gaussian"
         Distribution of a column given the latent code. "gaussian" has one variance a
         column, "heteroscedastic" a variance that is an output of the decoder, different
@@ -266,6 +271,7 @@ class VAEDetector(
         smoothing: float | None = None,
         shift: float | None = None,
         column_types: Mapping[str, str] | None = None,
+        missing_values: Sequence[str] | None = None,
         likelihood: str = "gaussian",
         variance: float | None = None,
         prior: str = "aggregated",
@@ -291,6 +297,7 @@ class VAEDetector(
         self.smoothing = smoothing
         self.shift = shift
         self.column_types = column_types
+        self.missing_values = missing_values
         self.likelihood = likelihood
         self.variance = variance
         self.prior = prior

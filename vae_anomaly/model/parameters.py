@@ -8,7 +8,16 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._parameters import Rule, integer, number, one_of, optional, texts_by_name, units
+from vae_anomaly._parameters import (
+    Rule,
+    integer,
+    number,
+    one_of,
+    optional,
+    texts,
+    texts_by_name,
+    units,
+)
 from vae_anomaly._types import Architecture
 from vae_anomaly.data.base import Outline
 from vae_anomaly.exceptions import ParameterError
@@ -41,6 +50,7 @@ RULES = {
     "smoothing": optional(number(0, np.inf, "[)")),
     "shift": optional(number(0, np.inf, "[)")),
     "column_types": optional(texts_by_name()),
+    "missing_values": optional(texts()),
     "likelihood": one_of(LIKELIHOODS),
     "variance": optional(number(1e-30, np.inf, "[)")),
     "prior": one_of(PRIORS),

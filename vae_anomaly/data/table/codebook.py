@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vae_anomaly._types import AnyArray
 from vae_anomaly.data.cells import WEAKLY_MISSING, has_leading_zero, is_number
 from vae_anomaly.data.table.column import text_of
+from vae_anomaly.data.table.missing import NO_FURTHER, MissingValues
 from vae_anomaly.data.table.reader import is_infinite
 
 __all__ = ["MAX_TEXTS", "Codebook"]
@@ -28,6 +29,11 @@ class Codebook:
 
     A code is a hash of its text, so that distinct texts keep distinct codes though only
     the most frequent texts are kept.
+
+    Parameters
+    ----------
+    missing : MissingValues
+        Cells that a user says are missing.
 
     Attributes
     ----------
@@ -47,7 +53,11 @@ class Codebook:
     (['3', 'x', None, '-', 'x'], 1, 2, (1, 'x'))
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        missing: MissingValues = NO_FURTHER,
+    ) -> None:
+        self._missing = missing
         self.n_numbers = self.n_others = 0
         self.first_other: tuple[int, str] | None = None
         self.has_codes = False
@@ -63,7 +73,7 @@ class Codebook:
         """Return the codes of the next cells, the first of which is in the row `start`."""
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
-        texts = [text_of(cell) for cell in column.dictionary.to_pylist()]
+        texts = [self._text_of(cell) for cell in column.dictionary.to_pylist()]
         places = pc.fill_null(column.indices.cast(pa.int64()), len(texts))
         data = np.frombuffer(places.buffers()[1] or b"", np.int64)
         indices = data[places.offset :][: len(places)]
@@ -76,6 +86,10 @@ class Codebook:
             if len(found):
                 self.first_other = start + int(found[0]), texts[indices[found[0]]] or ""
         return codes[indices]
+
+    def _text_of(self, cell: object) -> str | None:
+        text = text_of(cell)
+        return None if text is None or text in self._missing else text
 
     def _count(self, texts: list[str | None], counts: list[int], codes: list[float]) -> None:
         for text, count, code in zip(texts, counts, codes, strict=False):

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from vae_anomaly._types import AnyArray
 from vae_anomaly.data.cells import STRAY
 from vae_anomaly.data.table.codebook import Codebook
-from vae_anomaly.data.table.column import CATEGORY, DATE, NUMBER, Column
+from vae_anomaly.data.table.column import CATEGORY, DATE, NUMBER, Column, text_of
 from vae_anomaly.data.table.dates import ISO, seconds_of_timestamps, timestamps_of
+from vae_anomaly.data.table.missing import NO_FURTHER, MissingValues
 from vae_anomaly.data.table.reader import coded, matrix_of
 from vae_anomaly.data.table.schema import TableSchema
 
@@ -59,6 +60,8 @@ class Coding:
         type need none.
     codebooks : mapping of str to Codebook or _Dates
         Column that is no number, before an encoder is fitted -> its codes.
+    missing : MissingValues
+        Cells that a user says are missing.
     stray : float
         Code of text in a column of numbers.
     """
@@ -69,10 +72,16 @@ class Coding:
     levels: Mapping[str, CodeOf] = field(default_factory=dict)
     dates: Mapping[str, CodeOf] = field(default_factory=dict)
     codebooks: Mapping[str, Codebook | _Dates] = field(default_factory=dict)
+    missing: MissingValues = NO_FURTHER
     stray: float = STRAY
 
     @classmethod
-    def draft(cls, features: Sequence[str], kept: Mapping[str, pa.DataType]) -> Coding:
+    def draft(
+        cls,
+        features: Sequence[str],
+        kept: Mapping[str, pa.DataType],
+        missing: MissingValues = NO_FURTHER,
+    ) -> Coding:
         """Return a coding before an encoder is fitted.
 
         `kept` are the columns that are no numbers, and their types.
@@ -83,12 +92,14 @@ class Coding:
         books: dict[str, Codebook | _Dates] = {
             name: _Dates(getattr(kept[name], "tz", None) is not None)
             if name in dates
-            else Codebook()
+            else Codebook(missing)
             for name in features
             if name in kept
         }
         date_codes = dict.fromkeys(dates, Column(DATE, "", format=ISO).code_of)
-        return cls(len(features), numbers, places, dates=date_codes, codebooks=books)
+        return cls(
+            len(features), numbers, places, dates=date_codes, codebooks=books, missing=missing
+        )
 
     @classmethod
     def of(cls, names: Sequence[str], schema: TableSchema) -> Coding:
@@ -96,7 +107,7 @@ class Coding:
         if not schema.columns:
             # Where no cell was missing in training, text counts as missing.
             places = {name: i for i, name in enumerate(names)}
-            return cls(len(names), tuple(names), places, stray=np.nan)
+            return cls(len(names), tuple(names), places, missing=schema.missing, stray=np.nan)
         used = [i for i, column in enumerate(schema.columns) if column.is_used]
         by_name = schema.names is not None
         places = dict(zip(names, used if by_name else range(len(names)), strict=True))
@@ -106,7 +117,7 @@ class Coding:
             for type_ in (CATEGORY, DATE)
         )
         numbers = tuple(name for name in names if types[name] == NUMBER)
-        return cls(len(schema.columns), numbers, places, levels, dates)
+        return cls(len(schema.columns), numbers, places, levels, dates, missing=schema.missing)
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -120,21 +131,34 @@ class Coding:
 
     def matrix(self, batch: pa.RecordBatch, start: int = 0) -> Array:
         """Return the rows of a batch, the first of which is the row `start`: (n, width)."""
-        numbers = matrix_of(batch, self.numbers)
+        numbers = self.missing.without(matrix_of(batch, self.numbers))
         if len(self.numbers) == self.width:
             return numbers
         rows = np.full((batch.num_rows, self.width), np.nan)
         rows[:, [self.places[name] for name in self.numbers]] = numbers
         for name, code_of in self.levels.items():
-            rows[:, self.places[name]] = coded(batch.column(name), code_of)
+            rows[:, self.places[name]] = coded(batch.column(name), self._known(code_of))
         for name, code_of in self.dates.items():
             column = batch.column(name)
-            codes = _seconds(column) if is_date(column.type) else coded(column, code_of)
+            codes = (
+                _seconds(column) if is_date(column.type) else coded(column, self._known(code_of))
+            )
             rows[:, self.places[name]] = codes
         for name, book in self.codebooks.items():
             if isinstance(book, Codebook):
                 rows[:, self.places[name]] = book.add(batch.column(name), start)
         return rows
+
+    def _known(self, code_of: CodeOf) -> CodeOf:
+        """Return a function from a cell to its code that is NaN for missing ones."""
+        if not self.missing.texts:
+            return code_of
+
+        def code(cell: object) -> float:
+            text = text_of(cell)
+            return np.nan if text is None or text in self.missing else code_of(cell)
+
+        return code
 
     def cells(self, rows: Array, names: Sequence[str]) -> dict[str, AnyArray | pd.Series]:
         """Return the columns that drafted codes stand for: numbers, and texts as objects."""

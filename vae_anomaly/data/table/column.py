@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._text import shown
-from vae_anomaly.data.cells import MISSING, STRAY, WEAKLY_MISSING, is_number
+from vae_anomaly.data.cells import (
+    MISSING,
+    STRAY,
+    TRUTH,
+    WEAKLY_MISSING,
+    are_booleans,
+    is_number,
+    plain_number,
+)
 from vae_anomaly.data.table.dates import (
     ISO,
     Cycle,
@@ -130,7 +138,10 @@ class Column:
         if text is None:
             return np.nan
         if self.type == CATEGORY:
-            return self._places.get(text, float(len(self.levels)))
+            place = self._places.get(text)
+            if place is None:  # a level in another spelling, or none
+                place = self._plain_places.get(self._plain(text), float(len(self.levels)))
+            return place
         if text in WEAKLY_MISSING:
             return np.nan
         if self.type == DATE:
@@ -141,6 +152,19 @@ class Column:
     @cached_property
     def _places(self) -> dict[str, float]:
         return {level: float(i) for i, level in enumerate(self.levels)}
+
+    @cached_property
+    def _plain_places(self) -> dict[str, float]:
+        return {self._plain(level): float(i) for i, level in enumerate(self.levels)}
+
+    @cached_property
+    def _is_boolean(self) -> bool:
+        return len(self.levels) == 2 and are_booleans(self.levels)
+
+    def _plain(self, text: str) -> str:
+        """Return the text for all spellings of a whole number, or of a boolean if levels are."""
+        plain = plain_number(text)
+        return str(TRUTH.get(plain.lower(), plain)) if self._is_boolean else plain
 
     def cells(self, codes: Array) -> pd.Series:
         """Return the cells that codes stand for, in the type of the training data."""

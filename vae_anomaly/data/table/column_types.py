@@ -12,7 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._text import shown
-from vae_anomaly.data.cells import WEAKLY_MISSING, has_leading_zero, is_number
+from vae_anomaly.data.cells import (
+    WEAKLY_MISSING,
+    are_booleans,
+    has_leading_zero,
+    is_number,
+)
 from vae_anomaly.data.table.column import (
     CATEGORY,
     DATE,
@@ -155,7 +160,16 @@ def _counts(cells: pd.Series) -> Counter[str]:
     for cell, number in zip(distinct, numbers, strict=True):
         if (text := text_of(cell)) is not None:
             counts[text] += int(number)
-    return counts
+    return _with_one_spelling(counts) if len(counts) > 2 and are_booleans(counts) else counts
+
+
+def _with_one_spelling(counts: Counter[str]) -> Counter[str]:
+    """Return counts of booleans by the most frequent spelling of each."""
+    spelling: dict[str, str] = {}
+    merged: Counter[str] = Counter()
+    for text, count in counts.most_common():
+        merged[spelling.setdefault(text.lower(), text)] += count
+    return merged
 
 
 def _category(counts: Counter[str], reason: str, dtype: str) -> Column:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -17,6 +17,7 @@ from vae_anomaly.data.cells import STRAY
 from vae_anomaly.data.scaling import ColumnScaler
 from vae_anomaly.data.table.column import CATEGORY, DATE
 from vae_anomaly.data.table.levels import LevelIndicators
+from vae_anomaly.data.table.missing import MissingValues
 from vae_anomaly.data.table.schema import TableSchema
 from vae_anomaly.data.table.settings import (
     MixedSizes,
@@ -97,9 +98,9 @@ class TableEncoder:
         n, missing = len(records), np.isnan(records)
         likelihood = parameters.likelihood
         if not schema.columns and not missing.any():
-            return cls(columns, ColumnScaler.from_rows(records), likelihood, n_rows=n)
+            return cls(columns, ColumnScaler.from_rows(records), likelihood, schema, n_rows=n)
         if not schema.columns:
-            schema = TableSchema.of_numbers(columns, records.shape[1])
+            schema = TableSchema.of_numbers(columns, records.shape[1], schema.missing)
         if not any(column.is_used for column in schema.columns):
             left_out = [
                 f"{shown(name)} ({column.type}: {column.reason})"
@@ -249,7 +250,7 @@ class TableEncoder:
         ParameterError
             If there are categories, dates or missing cells.
         """
-        if not self.is_plain:
+        if not self.is_plain or self.schema.missing.texts:
             raise ParameterError(
                 "There is no ONNX graph yet for tables with categories, dates or missing cells. "
                 "Score them with this package."
@@ -327,6 +328,7 @@ class TableEncoder:
             "n_inputs": self.outline.n_inputs,
             "names": None if self.names is None else list(self.names),
             "n_rows": self.n_rows,
+            "missing": list(self.schema.missing.texts),
             "mixed": None,
         }
         arrays = self.scaler.arrays()
@@ -350,14 +352,14 @@ class TableEncoder:
         settings, arrays = state.settings, dict(state.arrays)
         names = None if settings["names"] is None else tuple(settings["names"])
         likelihood, n_rows = settings["likelihood"], settings["n_rows"]
-        mixed = settings["mixed"]
+        mixed, missing = settings["mixed"], MissingValues(tuple(settings["missing"]))
         if mixed is None:
             scaler = ColumnScaler.from_arrays(arrays, settings["n_inputs"])
-            return cls(names, scaler, likelihood, n_rows=n_rows)
+            return cls(names, scaler, likelihood, TableSchema(missing=missing), n_rows=n_rows)
         counts, n_missing = arrays.pop("level_counts"), arrays.pop("n_missing")
         n_varying = mixed["n_varying"] + sum(mixed["date_widths"])
         scaler = ColumnScaler.from_arrays(arrays, n_varying)
-        schema = schema_of(mixed["columns"], names)
+        schema = replace(schema_of(mixed["columns"], names), missing=missing)
         sizes = [len(schema.columns[i].levels) + 1 for i in schema.categories.tolist()]
         levels = LevelIndicators(tuple(np.split(counts, np.cumsum(sizes)[:-1]) if sizes else ()))
         encoder = cls(names, scaler, likelihood, schema, levels, n_missing, n_rows)

@@ -20,6 +20,7 @@ from vae_anomaly.data.base import (
 )
 from vae_anomaly.data.table.column import DATE, NUMBER
 from vae_anomaly.data.table.encoder import TableEncoder
+from vae_anomaly.data.table.missing import MissingValues
 from vae_anomaly.data.table.schema import TableSchema
 
 __all__ = ["MODALITY", "Tables"]
@@ -40,6 +41,7 @@ class Tables(Modality):
     options: Mapping[str, str] = {
         "ignore": "--ignore",
         "column_types": "--type",
+        "missing_values": "--missing",
         "id_column": "--id-column",
         "label_column": "--label-column",
         "explain": "--explain",
@@ -80,7 +82,7 @@ class Tables(Modality):
             Ignored: labels are wanted if there is a `label_column`.
         **options
             Those of `vae_anomaly.data.table.opening.open_source`: ignore,
-            column_types, id_column, label_column, normal_label, strict.
+            column_types, missing_values, id_column, label_column, normal_label, strict.
         """
         from vae_anomaly.data.table.files import open_table
         from vae_anomaly.data.table.opening import open_source
@@ -93,7 +95,8 @@ class Tables(Modality):
 
     def schema(self, X: Records, parameters: DataParameters) -> Schema:
         """Find the types of the columns."""
-        return TableSchema.of(X, parameters.column_types or {})
+        missing = MissingValues(tuple(parameters.missing_values or ()))
+        return TableSchema.of(X, parameters.column_types or {}, missing)
 
     def fit(
         self,

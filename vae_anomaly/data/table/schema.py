@@ -21,6 +21,7 @@ from vae_anomaly._types import Records
 from vae_anomaly.data.table.column import CATEGORY, DATE, NUMBER, Column, is_numeric
 from vae_anomaly.data.table.column_types import check_column_types, chosen_column, column_of
 from vae_anomaly.data.table.dates import DateParts
+from vae_anomaly.data.table.missing import NO_FURTHER, MissingValues
 from vae_anomaly.exceptions import ParameterError
 
 if TYPE_CHECKING:
@@ -40,15 +41,23 @@ class TableSchema:
     columns : tuple of Column
     names : tuple of str, or None
         Names of the columns; None for an array, all of whose columns are numbers.
+    missing : MissingValues
+        Cells that a user says are missing.
     """
 
     columns: tuple[Column, ...] = ()
     names: tuple[str, ...] | None = None
+    missing: MissingValues = NO_FURTHER
 
     may_miss: ClassVar[bool] = True
 
     @classmethod
-    def of(cls, X: Records, chosen: Mapping[str, str] = MappingProxyType({})) -> TableSchema:
+    def of(
+        cls,
+        X: Records,
+        chosen: Mapping[str, str] = MappingProxyType({}),
+        missing: MissingValues = NO_FURTHER,
+    ) -> TableSchema:
         """Find the types of the columns of a data frame, but for those that are chosen.
 
         Arrays, and frames of numbers alone, have no columns here: scikit-learn converts them.
@@ -70,20 +79,26 @@ class TableSchema:
                 f"columns of a data frame."
             )
         if frame is None:
-            return cls()
+            return cls(missing=missing)
+        frame = missing.without(frame)
         cells = [frame.iloc[:, i] for i in range(frame.shape[1])]
         columns = tuple(
             chosen_column(part, chosen[name]) if name in chosen else column_of(part)
             for name, part in zip(names, cells, strict=True)
         )
         if all(map(is_numeric, cells)) and all(one.type == NUMBER for one in columns):
-            return cls()
-        return cls(_with_parts(columns, names), names)
+            return cls(missing=missing)
+        return cls(_with_parts(columns, names), names, missing)
 
     @classmethod
-    def of_numbers(cls, names: tuple[str, ...] | None, n: int) -> TableSchema:
+    def of_numbers(
+        cls,
+        names: tuple[str, ...] | None,
+        n: int,
+        missing: MissingValues = NO_FURTHER,
+    ) -> TableSchema:
         """Return the schema of n columns of numbers."""
-        return cls((Column(NUMBER, "numbers"),) * n, names)
+        return cls((Column(NUMBER, "numbers"),) * n, names, missing)
 
     @cached_property
     def numbers(self) -> NDArray[np.intp]:
@@ -129,13 +144,13 @@ class TableSchema:
         DataError
             If more than half of the cells of a number or a date are other text.
         """
+        given = as_frame(X)
         if not self.columns:
-            return X
+            return self.missing.without(X if given is None else given) if self.missing.texts else X
         import pandas as pd
 
-        frame = given = as_frame(X)
-        if frame is None:
-            frame = pd.DataFrame(np.asarray(X, dtype=object))
+        frame = pd.DataFrame(np.asarray(X, dtype=object)) if given is None else given
+        frame = self.missing.without(frame)
         differs = given is not None and self.names != tuple(map(str, given.columns))
         if differs or frame.shape[1] != len(self.columns):
             # scikit-learn says what differs.

@@ -22,7 +22,7 @@ from vae_anomaly.stats.likelihoods import Block
 
 __all__ = ["MixedSizes", "mixed_outline", "outline_of_table", "schema_of", "sizes_of"]
 
-KEYS = {"names", "n_rows", "mixed"}
+KEYS = {"names", "n_rows", "missing", "mixed"}
 COLUMN_KEYS = {"type", "reason", "levels", "dtype", "format", "cycles"}
 MAX_TEXT_LENGTH = 100_000
 MAX_ROWS = 10**12
@@ -63,6 +63,9 @@ def outline_of_table(settings: Mapping[str, Json]) -> Outline:
     n_rows, mixed = settings["n_rows"], settings["mixed"]
     if type(n_rows) is not int or not 0 <= n_rows <= MAX_ROWS:
         raise ValueError("n_rows must be a number of rows")
+    missing = settings["missing"]
+    if not isinstance(missing, list) or not all(_is_text(text) for text in missing):
+        raise ValueError("missing must be a list of texts")
     if mixed is None:
         return checked_outline(settings, KEYS)
     if not isinstance(mixed, dict) or set(mixed) != MIXED_KEYS:
@@ -120,7 +123,7 @@ def _check_column(column: Json) -> None:
     """Raise if the settings of a column are not sound."""
     if not isinstance(column, dict) or set(column) != COLUMN_KEYS:
         raise ValueError("the settings of a column are not those of a table")
-    if not isinstance(column["reason"], str) or len(column["reason"]) > MAX_TEXT_LENGTH:
+    if not _is_text(column["reason"]):
         raise ValueError("reason of a column must be a text")
     for key, allowed in (("type", COLUMN_TYPES), ("dtype", CELL_TYPES)):
         if not isinstance(column[key], str) or column[key] not in allowed:
@@ -131,9 +134,13 @@ def _check_column(column: Json) -> None:
     if (column["type"] == CATEGORY) != bool(levels):
         raise ValueError("a category has levels, and nothing else has")
     check_names(list(levels), len(levels))
-    if any(len(level) > MAX_TEXT_LENGTH for level in levels):
+    if not all(map(_is_text, levels)):
         raise ValueError("a level is too long")
     _check_date(column)
+
+
+def _is_text(value: Json) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_TEXT_LENGTH
 
 
 def _check_date(column: Mapping[str, Json]) -> None:

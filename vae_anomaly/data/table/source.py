@@ -57,6 +57,7 @@ class TableSource(Source):
         normal_label: Sequence[str] = (),
         strict: bool = False,
     ) -> None:
+        reader.missing |= frozenset(coding.missing.texts)
         self.name, self.n_records = reader.name, reader.rows
         self.columns = columns
         self._reader, self._coding, self._strict = reader, coding, strict

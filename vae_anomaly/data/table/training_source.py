@@ -14,6 +14,7 @@ from vae_anomaly.data.table.column import CATEGORY, NUMBER
 from vae_anomaly.data.table.column_types import check_column_types
 from vae_anomaly.data.table.columns import ColumnSelection, require_columns
 from vae_anomaly.data.table.encoder import TableEncoder
+from vae_anomaly.data.table.missing import MissingValues
 from vae_anomaly.data.table.parsing import has_codes, parse_numbers
 from vae_anomaly.data.table.reader import CellError, TableReader
 from vae_anomaly.data.table.source import TableSource
@@ -33,17 +34,23 @@ class TrainingTable(TableSource):
     columns : ColumnSelection
     column_types : mapping of str to str
         Types of columns that are chosen.
+    missing : MissingValues
+        Cells that the user says are missing.
     """
 
     def __init__(
-        self, reader: TableReader, columns: ColumnSelection, column_types: Mapping[str, str]
+        self,
+        reader: TableReader,
+        columns: ColumnSelection,
+        column_types: Mapping[str, str],
+        missing: MissingValues,
     ) -> None:
         check_column_types(column_types)
         require_columns(reader.name, columns.features, list(column_types))
         kept = {name: reader.type_of(name) for name in (*reader.text_columns(), *column_types)}
         kept |= {name: pa.string() for name, type_ in column_types.items() if type_ == CATEGORY}
         kept = {name: type_ for name, type_ in kept.items() if column_types.get(name) != NUMBER}
-        super().__init__(reader, columns, Coding.draft(columns.features, kept))
+        super().__init__(reader, columns, Coding.draft(columns.features, kept, missing))
         self._kept, self._chosen = kept, frozenset(column_types)
 
     def _opening_notes(self) -> list[str]:
@@ -84,7 +91,7 @@ class TrainingTable(TableSource):
         if found:
             self._reader.check([name for name in found if name in self._chosen])
             self._kept |= dict.fromkeys(found, pa.string())
-            self._coding = Coding.draft(self.columns.features, self._kept)
+            self._coding = Coding.draft(self.columns.features, self._kept, coding.missing)
             yield from self._batches(as_text=False)
 
     def _text_columns(self, batch: pa.RecordBatch, known: Set[str]) -> set[str]:
