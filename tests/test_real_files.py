@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from vae_anomaly import VAEDetector
 from vae_anomaly.data.base import Source
+from vae_anomaly.data.cells import STRAY as STRAY_CODE
 from vae_anomaly.data.registry import modality, open_source
 from vae_anomaly.data.table import codebook, csv_content, csv_reader, reader
 from vae_anomaly.data.table.encoder import TableEncoder
@@ -520,3 +525,116 @@ def test_whole_numbers_are_one_level_however_they_are_written(opened: Open) -> N
     (batch,) = opened("x,zip\n1,20\n2,\n3,30.0\n", floats).batches()
     order = [floats.schema.columns[1].levels.index(level) for level in ("20.0", "30.0")]
     np.testing.assert_array_equal(batch.records[:, 1], [order[0], np.nan, order[1]])
+
+
+# ------------------------------------------------------------------------------- Parquet
+
+
+def write(columns: dict[str, pa.Array], **options: object) -> None:
+    pq.write_table(pa.table(columns), "t.csv", **options)
+
+
+def test_columns_of_parquet_that_are_no_features(opened: Open, tmp_path: Path) -> None:
+    rows = pd.DataFrame({"a": RNG.normal(size=60), "b": RNG.normal(size=60)})
+    indexed = rows.assign(key=[f"k{i}" for i in range(60)], tags=[[1], [2, 3]] * 30)
+    plain = fitted(rows)
+    for frame, index in (
+        (indexed.set_index("key"), "key"),
+        (indexed.drop(columns="key").sample(frac=1, random_state=0), "__index_level_0__"),
+    ):
+        source = opened(frame)
+        assert source.columns.features == ("a", "b")
+        assert source.fit_notes(plain) == [
+            "'tags': left out, the type list<element: int64>",
+            f"'{index}': left out, the index of a pandas data frame",
+        ]
+        scored = opened(frame.drop(columns="tags"), plain, strict=True)
+        assert scored.notes == ()
+        assert opened(frame, column_types={index: "category"}).columns.features[-1] == index
+        assert opened(frame, id_column=index).columns.features == ("a", "b")
+        assert opened(frame, plain, id_column=index).key_name == index
+        unnamed = fitted(rows.to_numpy())
+        assert opened(frame.drop(columns="tags"), unnamed).columns.features == ("a", "b")
+    assert opened(rows).columns.features == ("a", "b")  # a range is no column
+    with pytest.raises(DataError, match="column 'tags': expected numbers, got the type list"):
+        list(opened(indexed, column_types={"tags": "category"}).batches())
+
+
+def test_types_of_parquet_are_those_of_frames(opened: Open) -> None:
+    day = datetime(2026, 1, 1)
+    n = 60
+    columns = {
+        "number": pa.array(RNG.normal(size=n)),
+        "decimal": pa.array([Decimal(f"{i % 7}.25") for i in range(n)]),
+        "level": pa.array(["red", "green", None] * 20).dictionary_encode(),
+        "flag": pa.array([True, None, False] * 20),
+        "text": pa.array([f"{i % 7}.5" for i in range(n)]),
+        "holes": pa.array([1, None, 3] * 20),
+        "when": pa.array([day + timedelta(hours=i) for i in range(n)], pa.timestamp("us")),
+    }
+    opened(pd.DataFrame({"a": [1]}))
+    write(columns)
+    with modality("table").open("t.csv", fitting=True) as source:
+        records, _ = read_sample(source, no_progress, lambda: None)
+        encoder = fitted(source.training_data(records))
+    types = {name: one.type for name, one in zip(columns, encoder.schema.columns, strict=True)}
+    assert types == {
+        "number": "number",
+        "decimal": "number",
+        "level": "category",
+        "flag": "category",
+        "text": "number",
+        "holes": "number",
+        "when": "date",
+    }
+    with modality("table").open("t.csv", encoder) as source:
+        from_file = np.concatenate([batch.records for batch in source.batches()])
+    frame = pa.table(columns).to_pandas()
+    np.testing.assert_array_equal(encoder.matrix(frame).to_numpy(), from_file)
+    assert np.isnan(from_file).sum(axis=0).tolist() == [0, 0, 20, 20, 0, 20, 0]
+
+
+@pytest.mark.parametrize("year", [1600, 2026, 2262, 2300, 9999])
+def test_timestamps_of_96_bits_are_not_shifted(opened: Open, year: int) -> None:
+    dates = [datetime(year, 1 + i % 12, 1 + i % 28, i % 24) for i in range(60)]
+    opened(pd.DataFrame({"a": [1]}))
+    write(
+        {"a": pa.array(RNG.normal(size=60)), "when": pa.array(dates, pa.timestamp("us"))},
+        use_deprecated_int96_timestamps=True,
+    )
+    assert pq.ParquetFile("t.csv").schema.column(1).physical_type == "INT96"
+    with modality("table").open("t.csv", fitting=True) as source:
+        assert list(learned(source)["when"]) == dates
+
+
+def test_columns_are_compared_by_kind(opened: Open) -> None:
+    encoder = fitted(pd.DataFrame({"a": RNG.randint(9, size=60), "b": RNG.randint(9, size=60)}))
+    whole = pd.DataFrame({"b": [1, 2, 3], "a": [4, 5, 6]})
+    blank = pd.DataFrame({"b": [1.0, None, 3.0], "a": [4, 5, 6]})
+    text = blank.astype(str).replace("nan", "")
+    for content in (whole, blank, text, blank.to_csv(index=False), blank.astype("float32")):
+        with opened(content, encoder) as source:
+            (batch,) = source.batches()
+            second = np.nan if content is not whole else 2.0
+            np.testing.assert_array_equal(batch.records, [[4, 1], [5, second], [6, 3]])
+            assert source.reading_notes() == []
+    message = "column 'a': expected numbers, got the type bool. Convert the column."
+    with pytest.raises(DataError, match=message):
+        list(opened(whole.astype({"a": bool}), encoder).batches())
+
+
+def test_text_in_dates_is_counted_too(opened: Open) -> None:
+    days = pd.date_range("2026-01-01", periods=400).strftime("%Y-%m-%d")
+    encoder = fitted(pd.DataFrame({"a": RNG.normal(size=400), "day": days}))
+    text = "a,day\n1,2026-03-01\n2,soon\n3,\n4,2026-03-04\n"
+    source = opened(text, encoder)
+    (batch,) = source.batches()
+    assert batch.records[1, 1] == STRAY_CODE
+    assert source.reading_notes() == [
+        "note: t.csv: 1 cell of column 'day' is no date and counts as unexpected: 'soon' in line 3"
+    ]
+    words = "t.csv, line 3, column 'day': expected a date, got 'soon'."
+    assert refusal(opened(text, encoder, strict=True)).startswith(words)
+    assert refusal(opened("a,day\n1,x\n2,y\n3,\n", encoder)).startswith(
+        "t.csv, column 'day': expected dates, as in training, got text in 2 of 3 cells, the first"
+    )

@@ -66,8 +66,24 @@ def test_types_of_columns(case: str) -> None:
 
 
 def test_the_head_of_a_column_does_not_decide() -> None:
-    cells = [str(i % 7) for i in range(N - 3)] + ["A1", "B2", "A1"]
-    assert schema_of(code=cells).columns[1].type == "category"
+    cells = [str(i % 7) for i in range(N // 2 - 1)] + ["A1", "B2", "A1"] * (N // 6)
+    assert schema_of(code=[*cells, "C3"]).columns[1].type == "category"
+
+
+def test_text_in_columns_of_numbers_is_refused() -> None:
+    cells = ["1", "2.5", None, "-", "off", "3"] * (N // 6)
+    late = [0.5] * (N - 1) + ["high"]
+    with pytest.raises(DataError) as caught:
+        schema_of(a=cells, b=late, c=[*cells[:4], "off", "on"] * (N // 6))
+    assert str(caught.value) == (
+        "Column 'a', index 4: expected a number, got 'off'. Column 'b', index 119: expected a "
+        "number, got 'high'. Column 'c', index 4: expected a number, got 'off'. Text is in 61 "
+        "cells of 3 columns of numbers. Correct the cells, or say what the columns are, as in "
+        "column_types={'a': 'category', 'b': 'category', 'c': 'category'}."
+    )
+    frame = pd.DataFrame({"a": cells, "b": late})
+    schema = TableSchema.of(frame, {"a": "category", "b": "category"})
+    assert [column.type for column in schema.columns] == ["category", "category"]
 
 
 def test_frames_of_numbers_and_arrays_have_no_schema() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -42,7 +42,13 @@ from vae_anomaly.names import COLUMN_TYPES, is_column_type
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["check_column_types", "chosen_column", "column_of"]
+__all__ = [
+    "check_column_types",
+    "chosen_column",
+    "column_of",
+    "is_text",
+    "refuse_text_in_numbers",
+]
 
 Array = NDArray[np.float64]
 
@@ -80,6 +86,40 @@ def check_column_types(chosen: Mapping[str, str]) -> None:
                 f"column_types: column {shown(name)}: {shown(type_)} is no format of dates. "
                 f"Expected directives of strptime for year, month and day, such as date:%d.%m.%Y."
             )
+
+
+def refuse_text_in_numbers(columns: Sequence[pd.Series]) -> None:
+    """Raise for columns of text of which at least half of the cells are numbers, but not all.
+
+    Missing cells, and codes with leading zeros, are neither.
+
+    Raises
+    ------
+    DataError
+        With the first other cell of each column.
+    """
+    facts, n_cells, names = [], 0, []
+    for cells in columns:
+        counts = {text: n for text, n in _counts(cells).items() if text not in WEAKLY_MISSING}
+        others = [text for text in counts if not is_number(text)]
+        n_others = sum(counts[text] for text in others)
+        is_code = any(has_leading_zero(text) for text in counts if is_number(text))
+        if not 0 < 2 * n_others <= sum(counts.values()) or is_code:
+            continue
+        row, first = next((i, one) for i, one in enumerate(cells) if text_of(one) in others)
+        facts.append(
+            f"Column {shown(str(cells.name))}, index {cells.index[row]}: expected a number, got "
+            f"{shown(text_of(first))}."
+        )
+        n_cells += n_others
+        names.append(str(cells.name))
+    if facts:
+        number = "a column" if len(names) == 1 else f"{len(names)} columns"
+        raise DataError(
+            f"{' '.join(facts)} Text is in {n_cells:,} cell{'s' * (n_cells > 1)} of {number} of "
+            f"numbers. Correct the cells, or say what the columns are, as in "
+            f"column_types={dict.fromkeys(names, CATEGORY)}."
+        )
 
 
 def column_of(cells: pd.Series) -> Column:
@@ -136,6 +176,13 @@ def _chosen_date(cells: pd.Series, form: str) -> Column:
         f"Column {shown(str(cells.name))}: expected dates, as column_types says, got cells such as "
         f"{shown(next(iter(counts), None))}: {fact}. Choose a format with date:FORMAT."
     )
+
+
+def is_text(cells: pd.Series) -> bool:
+    """Return whether cells have a type that holds text."""
+    import pandas as pd
+
+    return cells.dtype == object or isinstance(cells.dtype, pd.StringDtype)
 
 
 def _are_booleans(cells: pd.Series) -> bool:

@@ -116,7 +116,7 @@ def select_for_scoring(
         require_columns(table, header, names, owner="the model")
         used = {*names, *roles, *known}
         return ColumnSelection(tuple(names), tuple(name for name in header if name not in used))
-    features = tuple(name for name in header if name not in roles)
+    features = tuple(name for name in header if name not in {*roles, *known})
     if len(features) != n_features:
         raise DataError(
             f"{table} has {len(features)} columns for the model, which was fitted on {n_features} "
