@@ -420,7 +420,7 @@ def test_further_missing_values_of_files_and_frames(
     opened: Open, cells: list[str], expected: list[object]
 ) -> None:
     text = "a,b\n" + "".join(f"{i},{cell}\n" for i, cell in enumerate(cells))
-    assert learned(opened(text, missing_values=GIVEN))["b"] == expected
+    assert learned(opened(text, missing=GIVEN))["b"] == expected
 
     rows = pd.DataFrame({"a": RNG.normal(size=60), "b": [cells[i % 6] for i in range(60)]})
     chosen = {"b": "number" if "1" in cells else "category"}
@@ -607,7 +607,7 @@ def test_timestamps_of_96_bits_are_not_shifted(opened: Open, year: int) -> None:
         assert list(learned(source)["when"]) == dates
 
 
-def test_columns_are_compared_by_kind(opened: Open) -> None:
+def test_whole_numbers_floats_and_their_text_are_one_column(opened: Open) -> None:
     encoder = fitted(pd.DataFrame({"a": RNG.randint(9, size=60), "b": RNG.randint(9, size=60)}))
     whole = pd.DataFrame({"b": [1, 2, 3], "a": [4, 5, 6]})
     blank = pd.DataFrame({"b": [1.0, None, 3.0], "a": [4, 5, 6]})

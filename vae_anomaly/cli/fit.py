@@ -39,10 +39,9 @@ def run(
     refuse_foreign(given | {"memory_limit": memory_limit}, modality.name, f"{data} holds")
     options = given_options(given, FIT_SOURCE)
     parameters = {name: given[name] for name in given if name not in FIT_SOURCE}
-    parameters |= {"score_type": score, "n_members": members}
+    parameters |= {"score_type": score, "n_members": members, "missing_values": given["missing"]}
     types = given["column_types"] or {}
     parameters["column_types"] = {n: t for n, t in types.items() if t != "ignore"} or None
-    parameters["missing_values"] = given["missing_values"] or None
     if false_alarm_rate is not None:
         parameters["false_alarm_rate"] = false_alarm_rate
     check_output(output, data)

@@ -102,9 +102,9 @@ def checkpoint_in(folder: str) -> Checkpoint:
 
 
 def option(name: str, explanation: str, type: Value = None, **given: Value) -> Decorator:  # noqa: A002
-    """Return an option "--flag" or "--flag parameter"; its default is shown unless it is None."""
+    """Return an option; its default is shown unless it is False or None."""
     shown = given.get("default") is not None
-    return click.option(*name.split(), type=type, help=explanation, show_default=shown, **given)
+    return click.option(name, type=type, help=explanation, show_default=shown, **given)
 
 
 def switch(name: str, explanation: str) -> Decorator:
@@ -136,15 +136,16 @@ STRICT_IMAGES = switch("--strict", "Refuse images that cannot be read; else they
 
 TABLE_FIT = (
     option("--ignore", "Column to leave out; may be repeated.", metavar="NAME", multiple=True),
-    option(
-        "--type column_types",
-        f"Type of a column: {', '.join(names.COLUMN_TYPES)}; may be repeated.",
-        column_type_of,
+    click.option(
+        "--type",
+        "column_types",
+        type=column_type_of,
         callback=lambda context, option, pairs: dict(pairs) or None,
+        help=f"Type of a column: {', '.join(names.COLUMN_TYPES)}; may be repeated.",
         metavar="NAME=TYPE",
         multiple=True,
     ),
-    option("--missing missing_values", "Cell that is missing; may be repeated.", multiple=True),
+    option("--missing", "Further missing cell, such as -9; may be repeated.", multiple=True),
     option("--id-column", "Column that identifies a row; left out as well.", metavar="NAME"),
     option(
         "--memory-limit",
@@ -263,10 +264,7 @@ FIT = with_options(
     ),
 )
 
-FIT_SOURCE = (
-    *("ignore", "column_types", "missing_values", "id_column"),
-    *("image_size", "resize", "strict"),
-)
+FIT_SOURCE = ("ignore", "column_types", "missing", "id_column", "image_size", "resize", "strict")
 """Options of `fit` that open a source."""
 
 SCORE = with_options(
@@ -288,9 +286,7 @@ SCORE = with_options(
         click.Choice(names.SCORES),
         multiple=True,
     ),
-    switch(
-        "--strict", "Refuse columns that the model does not know, and images that cannot be read."
-    ),
+    switch("--strict", "Refuse unknown columns, text among numbers, and images not readable."),
     switch(
         "--p-values",
         "Add p_value: the share of the model's calibration rows that are as anomalous.",

@@ -330,7 +330,7 @@ class DataParameters(Protocol):
     smoothing: float | None
     shift: float | None
     column_types: Mapping[str, str] | None
-    missing_values: Sequence[str] | None
+    missing_values: Sequence[str]
 
 
 class Schema(Protocol):

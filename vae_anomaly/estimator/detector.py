@@ -75,7 +75,7 @@ class VAEDetector(
         Types of some columns of a data frame: "number", "category", "date", "date:FORMAT"
         with a format of `datetime.strptime`, or "ignore". Those of the others are found in
         their cells.
-    missing_values : tuple of str, optional
+    missing_values : tuple of str, default=()
         Cells that are missing in every column, in training and in scoring, such as "-9" or
         "no answer"; of numbers all that are equal. They add to those that always are: NaN
         and None, empty text, "?", "NA", "N/A", "NaN" and "null"; where other cells are
@@ -271,7 +271,7 @@ class VAEDetector(
         smoothing: float | None = None,
         shift: float | None = None,
         column_types: Mapping[str, str] | None = None,
-        missing_values: Sequence[str] | None = None,
+        missing_values: Sequence[str] = (),
         likelihood: str = "gaussian",
         variance: float | None = None,
         prior: str = "aggregated",

@@ -191,9 +191,9 @@ def _restore(file: UnopenedFile, networks: Json = None, *, described: bool = Fal
     settings = dict(config["parameters"])
     if custom is not None:
         settings["architecture"] = "auto" if networks is None else networks
-    for name in ("hidden_units", "missing_values"):
-        if settings[name] is not None:
-            settings[name] = tuple(settings[name])
+    settings["missing_values"] = tuple(settings["missing_values"])
+    if settings["hidden_units"] is not None:
+        settings["hidden_units"] = tuple(settings["hidden_units"])
     parameters: Json = SimpleNamespace(**settings)
     data = modality(config["modality"])
     try:

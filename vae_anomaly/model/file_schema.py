@@ -35,7 +35,7 @@ PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
     "learning_rate": (float,),
     "likelihood": (str,),
     "max_steps": (int,),
-    "missing_values": (list, type(None)),
+    "missing_values": (list,),
     "n_draws": (int,),
     "n_members": (int, type(None)),
     "optimizer": (str,),

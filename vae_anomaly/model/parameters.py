@@ -50,7 +50,7 @@ RULES = {
     "smoothing": optional(number(0, np.inf, "[)")),
     "shift": optional(number(0, np.inf, "[)")),
     "column_types": optional(texts_by_name()),
-    "missing_values": optional(texts()),
+    "missing_values": texts(),
     "likelihood": one_of(LIKELIHOODS),
     "variance": optional(number(1e-30, np.inf, "[)")),
     "prior": one_of(PRIORS),

@@ -49,11 +49,11 @@ class MissingValues:
 
     def without(self, X: Records) -> Records:
         """Return a data frame of pandas or an array with missing cells in place of these."""
-        import pandas as pd
-
         if not self.texts:
             return X
-        if isinstance(X, pd.DataFrame):
+        if hasattr(X, "iloc"):
+            import pandas as pd
+
             cells = [X.iloc[:, i] for i in range(X.shape[1])]
             parts = [one.mask(self._are_in(one)) for one in cells]
             return pd.concat(parts, axis=1) if parts else X

@@ -29,7 +29,7 @@ def open_source(
     *,
     ignore: Sequence[str] = (),
     column_types: Mapping[str, str] = MappingProxyType({}),
-    missing_values: Sequence[str] = (),
+    missing: Sequence[str] = (),
     id_column: str | None = None,
     label_column: str | None = None,
     normal_label: Sequence[str] = (),
@@ -46,7 +46,7 @@ def open_source(
         Columns to leave out, without an encoder.
     column_types : mapping of str to str
         Columns whose type is chosen, without an encoder.
-    missing_values : sequence of str
+    missing : sequence of str
         Cells that are missing beside those that always are, without an encoder.
     id_column, label_column : str, optional
         Columns of the keys and of the labels; without an encoder they are left out.
@@ -75,7 +75,7 @@ def open_source(
             not_features = [name for name in reader.left_out if name not in chosen]
             ignored = [*ignore, *roles, *not_used, *not_features]
             columns = select_for_fitting(reader.name, reader.columns, ignored=ignored)
-            source = TrainingTable(reader, columns, chosen, MissingValues(tuple(missing_values)))
+            source = TrainingTable(reader, columns, chosen, MissingValues(tuple(missing)))
             stack.pop_all()
             return source
         columns = _matched(reader, encoder, roles, strict=strict)
