@@ -158,6 +158,23 @@ def test_text_in_a_column_of_numbers_is_refused_before_a_fit(opened: Open, case:
     assert refusal(opened(text)) == message
 
 
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["1", "007"], True),
+        (["1", '"007"'], True),
+        (["1", "  01.5"], True),
+        (["01"], True),
+        (["0", "0.07", "-01", "1000", "1e07"], False),
+        (["01.02.2026", '"03.04.2026"', "08:30", "2026-01-01 08:00", "01/02/26", "007-1"], False),
+    ],
+)
+def test_leading_zeros_are_found_in_bytes(tmp_path: Path, cells: list[str], expected: bool) -> None:
+    for text in ("x,y\n" + "".join(f"{cell},1\n" for cell in cells), "y\n" + "\n".join(cells)):
+        (tmp_path / "t.csv").write_text(text)
+        assert csv_content.may_have_codes(tmp_path / "t.csv", ",") == expected
+
+
 def test_half_of_the_cells_decide_what_a_column_is(opened: Open) -> None:
     assert learned(opened("a,b\n1,2\n2,x\n3,\n4,y\n"))["b"] == ["2", "x", None, "y"]
     assert "got 'x'" in refusal(opened("a,b\n1,2\n2,x\n3,\n4,3\n"))

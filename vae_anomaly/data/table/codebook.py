@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +17,9 @@ __all__ = ["MAX_TEXTS", "Codebook"]
 
 MAX_TEXTS = 100_000
 """Distinct texts of a column that are kept while it is read: the most frequent ones."""
+
+NUMBER_STARTS = frozenset("0123456789+-.iI")
+"""First characters of numbers, infinity among them."""
 
 CODE_BITS = 53
 """Bits of a code, all of which a float64 holds."""
@@ -62,7 +63,7 @@ class Codebook:
         self.first_other: tuple[int, str] | None = None
         self.has_codes = False
         self._texts: dict[float, str] = {}
-        self._counts: Counter[float] = Counter()
+        self._counts: dict[float, int] = {}
 
     @property
     def is_of_numbers(self) -> bool:
@@ -73,39 +74,44 @@ class Codebook:
         """Return the codes of the next cells, the first of which is in the row `start`."""
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
-        texts = [self._text_of(cell) for cell in column.dictionary.to_pylist()]
+        texts = [text_of(cell) for cell in column.dictionary.to_pylist()]
+        if self._missing.texts:
+            texts = [None if text is None or text in self._missing else text for text in texts]
         places = pc.fill_null(column.indices.cast(pa.int64()), len(texts))
         data = np.frombuffer(places.buffers()[1] or b"", np.int64)
         indices = data[places.offset :][: len(places)]
-        counts = np.bincount(indices, minlength=len(texts) + 1)
+        counts = np.bincount(indices, minlength=len(texts) + 1).tolist()
         codes = np.append(_hashes(texts), np.nan)
-        self._count(texts, counts.tolist(), codes.tolist())
-        if self.first_other is None:
-            others = [i for i, text in enumerate(texts) if _is_other(text)]
-            found = np.flatnonzero(np.isin(indices, others))
-            if len(found):
-                self.first_other = start + int(found[0]), texts[indices[found[0]]] or ""
-        return codes[indices]
-
-    def _text_of(self, cell: object) -> str | None:
-        text = text_of(cell)
-        return None if text is None or text in self._missing else text
-
-    def _count(self, texts: list[str | None], counts: list[int], codes: list[float]) -> None:
-        for text, count, code in zip(texts, counts, codes, strict=False):
+        others = set()
+        for i, (text, count, code) in enumerate(zip(texts, counts, codes.tolist(), strict=False)):
             if text is None or not count:
                 continue
+            self._counts[code] = self._counts.get(code, 0) + count
             self._texts[code] = text
-            self._counts[code] += count
-            if is_number(text):
+            may_be_number = text[0] in NUMBER_STARTS
+            if may_be_number and is_number(text):
                 self.n_numbers += count
-                self.has_codes |= has_leading_zero(text)
-            elif _is_other(text):
+                self.has_codes = self.has_codes or has_leading_zero(text)
+            elif text not in WEAKLY_MISSING:
+                others.add(i)
                 self.n_others += count
-                self.n_numbers += count * is_infinite(text)
+                if may_be_number and is_infinite(text):
+                    self.n_numbers += count
+        if others and self.first_other is None:
+            row = int(np.isin(indices, list(others)).argmax())
+            self.first_other = start + row, texts[indices[row]] or ""
         if len(self._texts) > 2 * MAX_TEXTS:
-            self._counts = Counter(dict(self._counts.most_common(MAX_TEXTS)))
-            self._texts = {code: self._texts[code] for code in self._counts}
+            self._forget_rare_texts()
+        return codes[indices]
+
+    def _forget_rare_texts(self) -> None:
+        """Forget texts that occurred once and, if these are too few, the rarer ones."""
+        counts = {code: count for code, count in self._counts.items() if count > 1}
+        if len(counts) > MAX_TEXTS:
+            order = sorted(counts, key=counts.__getitem__, reverse=True)
+            counts = {code: counts[code] for code in order[:MAX_TEXTS]}
+        self._counts = counts
+        self._texts = {code: self._texts[code] for code in counts}
 
     def cells_of(self, codes: NDArray[np.float64]) -> AnyArray:
         """Return the texts that codes stand for, None for NaN.
@@ -118,11 +124,6 @@ class Codebook:
             for code in distinct.tolist()
         ]
         return np.array(texts, dtype=object)[places]
-
-
-def _is_other(text: str | None) -> bool:
-    """Return whether a text is no finite number, and does not stand for a missing one."""
-    return text is not None and text not in WEAKLY_MISSING and not is_number(text)
 
 
 def _hashes(texts: list[str | None]) -> NDArray[np.float64]:

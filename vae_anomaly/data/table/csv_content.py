@@ -82,8 +82,9 @@ def chunks_of(path: Path) -> Iterator[tuple[bytes, bytes]]:
 
 
 def may_have_codes(path: Path, delimiter: str) -> bool:
-    """Return whether a cell may begin with 0 and another digit."""
-    pattern = re.compile(b'[\r\n"' + re.escape(delimiter.encode()) + b"] *0[0-9]")
+    """Return whether a cell may be a number that begins with 0 and another digit."""
+    ends = b'[\r\n"' + re.escape(delimiter.encode())
+    pattern = re.compile(ends + b"] *0[0-9]+([.,][0-9]*)?(" + ends + rb" ]|\Z)")
     for before, chunk in chunks_of(path):
         # Most chunks have none; to find that out so is faster than with a pattern.
         text = np.frombuffer(before + chunk, np.uint8)

@@ -45,6 +45,8 @@ class MissingValues:
         return np.array([float(text) for text in self.texts if is_number(text)])
 
     def __contains__(self, text: str) -> bool:
+        if not self.texts:
+            return False
         return text in self.texts or (is_number(text) and float(text) in self.numbers)
 
     def without(self, X: Records) -> Records:
