@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import random
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -306,6 +309,32 @@ def test_dialects_of_csv_are_recognised(opened: Open, case: str) -> None:
     assert learned(source)["a"] == numbers
     assert len(source.notes) == (note is not None)
     assert all(line.startswith(f"note: t.csv: {note}") for line in source.notes)
+
+
+def test_tables_are_read_as_they_were_written_in_any_dialect(opened: Open) -> None:
+    rng = random.Random(0)
+    for _ in range(300):
+        delimiter = rng.choice(",;\t|")
+        has_commas = delimiter in ";\t" and rng.random() < 0.5
+        numbers = [f"{rng.gauss(0, 1000):.2f}" for _ in range(rng.randint(2, 9))]
+        texts = ["t" + "".join(rng.choices('ab ",;|\t\n', k=4)) for _ in numbers]
+        blanks = "  " if rng.random() < 0.3 else ""
+        if blanks:  # they can be put into what was written
+            texts = [text.translate(str.maketrans('"' + delimiter, "xy")) for text in texts]
+        buffer = io.StringIO()
+        writer = csv.writer(
+            buffer,
+            delimiter=delimiter,
+            quoting=rng.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+            lineterminator=rng.choice(["\n", "\r\n"]),
+        )
+        writer.writerow(["a", "b"])
+        for number, text in zip(numbers, texts, strict=True):
+            writer.writerow([number.replace(".", ",") if has_commas else number, text])
+        written = buffer.getvalue().replace(delimiter, delimiter + blanks)
+        columns = learned(opened(written, column_types={"b": "category"}))
+        assert columns["a"] == [float(number) for number in numbers], written
+        assert columns["b"] == [text.strip() for text in texts], written
 
 
 CONTRADICTED = {
