@@ -184,7 +184,7 @@ class Network:
             taken = part.stop - part.start
             for one in np.unique(group):
                 hidden = np.broadcast_to(group == one, (self.spec.members, n))
-                found = self._means(batch[0], hidden).mean(axis=0)[:taken]
+                found = self.expected(self._outputs_without(batch[0], hidden))[:taken]
                 predicted[part, of_target == one] = found[:, of_target == one]
 
         self._over_batches(work, x.astype(np.float32))
@@ -207,19 +207,19 @@ class Network:
         In a pass each member hides half of the features, not those that others do, then the
         other half. The number of passes does not depend on that of features.
         """
-        of_target, found = self.spec.joint.feature_of_target, []
+        joint, found = self.spec.joint, []
         for hidden in self._halves:
-            first, second = self._means(x, hidden), self._means(x, ~hidden)
-            found.append(np.where(hidden[:, None, of_target], first, second))
-        return np.concatenate(found)
+            first, second = self._outputs_without(x, hidden), self._outputs_without(x, ~hidden)
+            found.append(np.where(hidden[:, None, joint.feature_of_output], first, second))
+        return joint.mean(numpy_ops, np.concatenate(found))
 
-    def _means(self, x: Weights, hidden: NDArray[np.bool_]) -> Array:
-        """Return what members expect that do not see features, (members, n_features), of a batch.
+    def _outputs_without(self, x: Weights, hidden: NDArray[np.bool_]) -> Array:
+        """Return the outputs for a batch, (members, n, outputs), where members do not see features.
 
-        (members, n, n_targets).
+        `hidden` is (members, n_features).
         """
-        codes = self.engine.encode(x * ~hidden[:, None, self.spec.feature_of_input])
-        return self.spec.joint.mean(numpy_ops, self.engine.decode(codes.mean))
+        shown = ~hidden[:, None, self.spec.feature_of_input]
+        return self.engine.decode(self.engine.encode(x * shown).mean)
 
     @cached_property
     def _halves(self) -> NDArray[np.bool_]:

@@ -25,7 +25,7 @@ from vae_anomaly.model.cells import N_RANKS
 from vae_anomaly.model.file_schema import CUSTOM, PARAMETER_TYPES, check_arrays, check_config
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.parameters import RULES, network_spec
-from vae_anomaly.model.reference import N_STATISTICS, Reference
+from vae_anomaly.model.reference import HIDDEN_SHARES, N_STATISTICS, Reference
 from vae_anomaly.networks.custom import CustomNetworks
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.storage.container import (
@@ -252,7 +252,8 @@ def _calibration(scores: AnyArray, threshold: float, parameters: Json) -> Calibr
 
 REFERENCE_ARRAYS = (
     *("code_unit", "residual_unit", "points", "bandwidth"),
-    *("code_center", "code_precision", "typical", "tail_values", "tail_nats"),
+    *("code_center", "code_precision", "typical"),
+    *("tail_values", "tail_nats", "tail_shares"),
 )
 
 
@@ -265,7 +266,8 @@ def _layout(outline: Outline, spec: NetworkSpec, config: JsonObject, draws: int)
     if config["n_components"]:
         layout["prior"] = ("F32", (members, config["n_components"], 2 * latent))
     n_exemplars = config["n_exemplars"]
-    n_tails = spec.n_features + N_STATISTICS if spec.has_masks else 0
+    levels = len(HIDDEN_SHARES) if spec.has_masks else 0
+    n_tails = spec.n_features + levels * N_STATISTICS if spec.has_masks else 0
     layout |= {
         "noise": ("F32", (draws, latent)),
         "reference.code_unit": ("F32", (members, latent)),
@@ -277,6 +279,7 @@ def _layout(outline: Outline, spec: NetworkSpec, config: JsonObject, draws: int)
         "reference.typical": ("F64", (outline.n_features + 1,)),
         "reference.tail_values": ("F32", (n_tails, N_RANKS)),
         "reference.tail_nats": ("F32", (n_tails, N_RANKS)),
+        "reference.tail_shares": ("F64", (levels,)),
     }
     weights = spec.weight_shapes().items()
     return layout | {name: ("F32", (members, *shape)) for name, shape in weights}

@@ -88,6 +88,7 @@ BOUNDS = {
     "reference.points": (-1e18, 1e18),
     "reference.tail_values": (0.0, 1e30),
     "reference.tail_nats": (0.0, 1e9),
+    "reference.tail_shares": (0.0, 1.0),
     "reference.bandwidth": (0.99 * MIN_SQUARED_BANDWIDTH**0.5, MAX_BANDWIDTH),
 }
 """Bounds within which float32 can compute scores."""
@@ -177,8 +178,8 @@ def check_arrays(name: str, arrays: dict[str, AnyArray], config: JsonObject) -> 
     for key, (low, high) in BOUNDS.items():
         if (arrays[key] < low).any() or (arrays[key] > high).any():
             raise refuse(name, f"the array {key!r} holds numbers out of range")
-    for key in ("reference.tail_values", "reference.tail_nats"):
-        if (np.diff(arrays[key], axis=1) < 0).any():
+    for key in ("reference.tail_values", "reference.tail_nats", "reference.tail_shares"):
+        if (np.diff(arrays[key]) < 0).any():
             raise refuse(name, f"the array {key!r} is not sorted")
     if (np.diff(arrays["calibration_scores"]) < 0).any():
         raise refuse(name, "its calibration scores are not sorted")

@@ -227,7 +227,7 @@ def _prior_and_reference(
         uses_codes=not masked,
     )
     if masked and kept.observed is not None:
-        reference = reference.with_tails(parts.network, rows, kept, seen)
+        reference = reference.with_tails(parts.network, kept, seen)
     return all_rows, parts.prior, reference
 
 

@@ -30,6 +30,9 @@ MIN_SHARE = 1e-9
 N_STATISTICS = 3
 """Statistics of a row whose tail probabilities make its score, see `Reference.masked_score`."""
 
+HIDDEN_SHARES = (0.75, 0.5, 0.25, 0.0)
+"""Shares of cells that are hidden from training rows, to know the tails of incomplete rows."""
+
 UNIT_RANGE = (1e-15, 1e30)
 """Bounds of coordinate units, so that float32 holds the squares of coordinates."""
 
@@ -63,6 +66,14 @@ class EncodedRows(NamedTuple):
         return EncodedRows(*(part[chosen] for part in self))
 
 
+class PredictedRows(NamedTuple):
+    """Rows whose features networks with masks predict from each other."""
+
+    residual: Array  # targets minus the expected ones, 0 where not observed, (n, n_targets)
+    surprise: Array  # of cells, in nats, (n, n_explained)
+    observed: NDArray[np.bool_]  # (n, n_explained)
+
+
 @dataclass(frozen=True, eq=False)
 class Reference:
     """Training rows in the coordinates of the networks.
@@ -86,9 +97,11 @@ class Reference:
         :doi:`10.1016/S0047-259X(03)00096-4`).
     typical : ndarray of shape (n_features + 1,)
         Mean contributions to minus the ELBO.
-    tail_values, tail_nats : ndarray of shape (n_explained + N_STATISTICS, N_RANKS)
-        See `Tails`: of the surprises of cells, then of the statistics of rows. Without rows
-        for networks without masks.
+    tail_values, tail_nats : ndarray of shape (n_tails, N_RANKS)
+        See `Tails`: of the surprises of the n_explained cells, then of the statistics of rows,
+        with each of `HIDDEN_SHARES`. None for networks without masks.
+    tail_shares : ndarray of shape (len(HIDDEN_SHARES),)
+        Mean shares of observed cells in these rows, ascending; () for networks without masks.
     """
 
     code_unit: Weights
@@ -101,6 +114,7 @@ class Reference:
     n_skipped_neighbors: int = 0
     tail_values: Weights = field(default_factory=lambda: NO_TAILS)
     tail_nats: Weights = field(default_factory=lambda: NO_TAILS)
+    tail_shares: Array = field(default_factory=lambda: np.empty(0))
 
     @classmethod
     def fit(
@@ -175,7 +189,7 @@ class Reference:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def with_tails(
-        self, network: Network, rows: EncodedRows, encoded: Encoded, observed: NDArray[np.bool_]
+        self, network: Network, encoded: Encoded, observed: NDArray[np.bool_]
     ) -> Reference:
         """Return the reference with the tails of training cells and rows.
 
@@ -183,72 +197,99 @@ class Reference:
         ----------
         network : Network
             With masks.
-        rows : EncodedRows
         encoded : Encoded
-            The same rows.
+            Training rows.
         observed : ndarray of shape (n, n_explained)
         """
-        units, surprise = self.residual_unit.astype(np.float64), np.empty(observed.shape)
-        arrays = encoded.inputs.astype(np.float32), encoded.targets
-        with network.engine.setting:
-            for part, (x, targets) in network.batches(*arrays):
-                found = surprises(network.spec.joint, units, network.predictions(x), targets)
-                surprise[part] = found[: part.stop - part.start]
-        cells = Tails.fit(surprise, observed)
-        statistics, _ = self._statistics(cells, rows.residual, surprise, observed)
-        of_rows = Tails.fit(statistics)
+        cells = Tails.fit(self._predicted(network, encoded, observed).surprise, observed)
+        tails, shares, rng = [cells], [], np.random.RandomState(0)
+        for hidden in HIDDEN_SHARES:
+            order = rng.random_sample(observed.shape).argsort(axis=1)
+            shown = observed & (order >= round(hidden * observed.shape[1]))
+            rows = self._predicted(network, encoded, shown)
+            # The nearest exemplar of a training row with hidden cells is mostly itself.
+            skipped = self.n_skipped_neighbors + (hidden > 0)
+            seen = replace(self, n_skipped_neighbors=skipped)
+            tails.append(Tails.fit(seen._statistics(rows, cells.costs(rows.surprise))))
+            shares.append(shown.mean())
         return replace(
             self,
-            tail_values=np.concatenate([cells.values, of_rows.values]),
-            tail_nats=np.concatenate([cells.nats, of_rows.nats]),
+            tail_values=np.concatenate([one.values for one in tails]),
+            tail_nats=np.concatenate([one.nats for one in tails]),
+            tail_shares=np.maximum.accumulate(shares),
         )
 
-    def masked_score(
-        self,
-        residual: Array,
-        surprise: Array,
-        observed: NDArray[np.bool_],
-        n_left_out: int = 1,
-    ) -> tuple[Array, Array]:
+    def _predicted(
+        self, network: Network, encoded: Encoded, observed: NDArray[np.bool_]
+    ) -> PredictedRows:
+        """Predict the features of encoded rows, of which some are hidden besides."""
+        spec = network.spec
+        x = (encoded.inputs * observed[:, spec.feature_of_input]).astype(np.float32)
+        targets = encoded.targets * observed[:, spec.joint.feature_of_target]
+        parts = []
+        with network.engine.setting:
+            for part, (rows, of_rows, seen) in network.batches(x, targets, observed):
+                found = self.predict(network, rows, of_rows, seen)
+                parts.append([one[: part.stop - part.start] for one in found])
+        return PredictedRows(*map(np.concatenate, zip(*parts, strict=True)))
+
+    def predict(
+        self, network: Network, x: Weights, targets: Array, observed: NDArray[np.bool_]
+    ) -> PredictedRows:
+        """Predict the features of a batch; see `PredictedRows` for the shapes."""
+        joint = network.spec.joint
+        predictions = network.predictions(x)
+        residual = np.where(
+            observed[:, joint.feature_of_target], targets - predictions.mean(axis=0), 0.0
+        )
+        units = self.residual_unit.astype(np.float64)
+        return PredictedRows(residual, surprises(joint, units, predictions, targets), observed)
+
+    def masked_score(self, rows: PredictedRows, n_left_out: int = 1) -> tuple[Array, Array]:
         """Score rows whose features are predicted from each other: (n,), and shares of cells.
 
-        Minus the log of the tail probabilities, among training rows, of three statistics, added
-        as in Fisher's method (R. A. Fisher, "Statistical methods for research workers", 1925,
-        section 21.1): the distance of residuals from the exemplars, the sum of the costs of
-        cells, each the same minus log of a tail probability, and the sum of their surprises,
-        a pseudo-log-likelihood (J. Besag, "Statistical analysis of non-lattice data",
-        :doi:`10.2307/2987782`). Each weighs cells in another way: relative to similar rows,
-        all columns alike, and as the likelihoods do.
+        The mean of minus the log of the tail probabilities of three statistics of a row among
+        training rows, as in Fisher's method (R. A. Fisher, "Statistical methods for research
+        workers", 1925, section 21.1): the distance of residuals from the exemplars; the mean
+        cost of its cells, each the same minus log of a tail probability; and the mean of their
+        surprises, a pseudo-log-likelihood (J. Besag, "Statistical analysis of non-lattice
+        data", :doi:`10.2307/2987782`). Each weighs cells in another way: relative to similar
+        rows, all columns alike, and as the likelihoods do. Tails are those of training rows
+        with as many observed cells, interpolated, so that scores are comparable.
 
         The score is divided among the cells, (n, n_explained), as their costs are.
         """
-        cells, rows = (
-            Tails(self.tail_values[part], self.tail_nats[part])
-            for part in (slice(-N_STATISTICS), slice(-N_STATISTICS, None))
-        )
-        statistics, costs = self._statistics(cells, residual, surprise, observed, n_left_out)
-        scores = rows.costs(statistics).mean(axis=1)
-        shares = np.where(observed, costs + MIN_SHARE, 0.0)
+        n_cells, levels = rows.surprise.shape[1], len(HIDDEN_SHARES)
+        costs = Tails(self.tail_values[:n_cells], self.tail_nats[:n_cells]).costs(rows.surprise)
+        statistics = self._statistics(rows, costs, n_left_out)
+        at_levels = np.stack(
+            [
+                Tails(*of_level).costs(statistics).mean(axis=1)
+                for of_level in zip(
+                    np.split(self.tail_values[n_cells:], levels),
+                    np.split(self.tail_nats[n_cells:], levels),
+                    strict=True,
+                )
+            ]
+        )  # (levels, n)
+        place = np.interp(rows.observed.mean(axis=1), self.tail_shares, np.arange(levels))
+        below = np.minimum(place.astype(np.intp), levels - 2)
+        low, high = (at_levels[level, np.arange(len(place))] for level in (below, below + 1))
+        scores = low + (place - below) * (high - low)
+        shares = np.where(rows.observed, costs + MIN_SHARE, 0.0)
         shares *= (scores / np.maximum(shares.sum(axis=1), MIN_SHARE))[:, None]
         return scores, shares
 
-    def _statistics(
-        self,
-        cells: Tails,
-        residual: Array,
-        surprise: Array,
-        observed: NDArray[np.bool_],
-        n_left_out: int = 1,
-    ) -> tuple[Array, Array]:
-        """Return the statistics of rows, (n, N_STATISTICS), and the costs of their cells."""
-        points = (residual / self.residual_unit).astype(np.float32, order="C")
-        costs = np.where(observed, cells.costs(surprise), 0.0)
-        parts = (
+    def _statistics(self, rows: PredictedRows, costs: Array, n_left_out: int = 1) -> Array:
+        """Return the statistics of rows, (n, N_STATISTICS), for each observed cell."""
+        points = (rows.residual / self.residual_unit).astype(np.float32, order="C")
+        sums = (
             self.exemplars.score(points, n_left_out),
-            costs.sum(axis=1),
-            np.where(observed, surprise, 0.0).sum(axis=1),
+            np.where(rows.observed, costs, 0.0).sum(axis=1),
+            np.where(rows.observed, rows.surprise, 0.0).sum(axis=1),
         )
-        return np.column_stack(parts), costs
+        n_observed = np.maximum(rows.observed.sum(axis=1), 1)
+        return np.column_stack(sums) / n_observed[:, None]
 
     @cached_property
     def exemplars(self) -> Exemplars:

@@ -14,7 +14,6 @@ from vae_anomaly._types import AnyArray
 from vae_anomaly.data.base import Encoded, Encoder
 from vae_anomaly.inference.base import Codes, Engine
 from vae_anomaly.inference.network import Network
-from vae_anomaly.model.cells import surprises
 from vae_anomaly.model.reference import Reference
 from vae_anomaly.stats.densities import numpy_ops
 from vae_anomaly.stats.priors import kl_from_prior
@@ -192,16 +191,11 @@ def _masked_terms(
     model: ScoringParts, batch: _Batch, needs: frozenset[str], n_left_out: int
 ) -> Iterator[tuple[str, AnyArray]]:
     """Yield the same for networks with masks, which predict each feature from others."""
-    joint, reference = model.network.spec.joint, model.reference
-    observed = batch.observed
+    network, reference, observed = model.network, model.reference, batch.observed
     if observed is None:
-        observed = np.ones((len(batch.x), joint.n_features), dtype=bool)
-    predictions = model.network.predictions(batch.x)
-    residual = batch.target - predictions.mean(axis=0)
-    residual = np.where(observed[:, joint.feature_of_target], residual, 0.0)
-    units = reference.residual_unit.astype(np.float64)
-    surprise = surprises(joint, units, predictions, batch.target)
-    scores, shares = reference.masked_score(residual, surprise, observed, n_left_out)
+        observed = np.ones((len(batch.x), network.spec.n_features), dtype=bool)
+    rows = reference.predict(network, batch.x, batch.target, observed)
+    scores, shares = reference.masked_score(rows, n_left_out)
     yield "exemplar", scores
     if "exemplar_features" in needs:
         yield "exemplar_features", shares

@@ -362,6 +362,13 @@ class JointLikelihood:
         widths = [one.width for one in self.blocks for _ in range(one.n_features)]
         return np.repeat(np.arange(self.n_features), widths)
 
+    @cached_property
+    def feature_of_output(self) -> NDArray[np.intp]:
+        """Number of the feature that each output of the decoder belongs to: (n_outputs,)."""
+        pairs = zip(self.blocks, self.likelihoods, strict=True)
+        outputs = [own.n_outputs for one, own in pairs for _ in range(one.n_targets)]
+        return np.repeat(self.feature_of_target, outputs)
+
     def split(self, ops: Ops, x: Tensor) -> list[Tensor]:
         """Split targets by block."""
         return _cut(ops, x, [one.n_targets for one in self.blocks])
