@@ -27,8 +27,8 @@ BYTES_PER_ORDER = 40
 """Bytes for each row and network: every network has its own order of the rows."""
 
 BYTES_PER_COLUMN = 1e6
-"""Bytes for each column: the reference is built from 10,000 training rows. A column of text counts
-as many columns, which its texts fit into as well: `vae_anomaly.data.table.codebook.MAX_TEXTS`."""
+"""Bytes for each column: the reference is built from 10,000 training rows. A category counts as
+many columns: the texts that are kept while it is read fit into that."""
 
 BYTES_PER_CODE = 0.7e6
 """Bytes for each latent dimension of a network beyond the usual number, for the same reason."""
