@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vae_anomaly._types import AnyArray
 from vae_anomaly.data.cells import WEAKLY_MISSING, has_leading_zero, is_number
 from vae_anomaly.data.table.column import text_of
 from vae_anomaly.data.table.missing import NO_FURTHER, MissingValues
-from vae_anomaly.data.table.reader import is_infinite
+from vae_anomaly.data.table.reader import factorized, is_infinite
 
 __all__ = ["MAX_TEXTS", "Codebook"]
 
@@ -72,15 +71,11 @@ class Codebook:
 
     def add(self, column: pa.Array, start: int) -> NDArray[np.float64]:
         """Return the codes of the next cells, the first of which is in the row `start`."""
-        if not pa.types.is_dictionary(column.type):
-            column = column.dictionary_encode()
-        texts = [text_of(cell) for cell in column.dictionary.to_pylist()]
+        distinct, places = factorized(column)
+        texts = [text_of(cell) for cell in distinct]
         if self._missing.texts:
             texts = [None if text is None or text in self._missing else text for text in texts]
-        places = pc.fill_null(column.indices.cast(pa.int64()), len(texts))
-        data = np.frombuffer(places.buffers()[1] or b"", np.int64)
-        indices = data[places.offset :][: len(places)]
-        counts = np.bincount(indices, minlength=len(texts) + 1).tolist()
+        counts = np.bincount(places, minlength=len(texts) + 1).tolist()
         codes = np.append(_hashes(texts), np.nan)
         others = set()
         for i, (text, count, code) in enumerate(zip(texts, counts, codes.tolist(), strict=False)):
@@ -98,11 +93,11 @@ class Codebook:
                 if may_be_number and is_infinite(text):
                     self.n_numbers += count
         if others and self.first_other is None:
-            row = int(np.isin(indices, list(others)).argmax())
-            self.first_other = start + row, texts[indices[row]] or ""
+            row = int(np.isin(places, list(others)).argmax())
+            self.first_other = start + row, texts[places[row]] or ""
         if len(self._texts) > 2 * MAX_TEXTS:
             self._forget_rare_texts()
-        return codes[indices]
+        return codes[places]
 
     def _forget_rare_texts(self) -> None:
         """Forget texts that occurred once and, if these are too few, the rarer ones."""

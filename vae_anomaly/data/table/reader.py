@@ -26,6 +26,7 @@ __all__ = [
     "TableReader",
     "array_of_floats",
     "coded",
+    "factorized",
     "is_infinite",
     "matrix_of",
     "openable",
@@ -261,12 +262,22 @@ def matrix_of(batch: pa.RecordBatch, columns: Sequence[str]) -> NDArray[np.float
 
 def coded(column: pa.Array, code_of: Callable[[object], float]) -> NDArray[np.float64]:
     """Return the cells of a column as codes; `code_of` is asked once for equal ones."""
-    if not pa.types.is_dictionary(column.type):
-        column = column.dictionary_encode()
-    codes = np.array([*map(code_of, column.dictionary.to_pylist()), np.nan])
-    places = pc.fill_null(column.indices.cast(pa.int64()), len(codes) - 1)
+    distinct, places = factorized(column)
+    return np.array([*map(code_of, distinct), np.nan])[places]
+
+
+def factorized(column: pa.Array) -> tuple[list[object], NDArray[np.int64]]:
+    """Return the distinct cells of a column, and the place of each cell among them.
+
+    Missing cells are in the place after the last.
+    """
+    if pa.types.is_dictionary(column.type):  # which may be that of a whole file
+        column = column.dictionary_decode()
+    encoded = column.dictionary_encode()
+    distinct = encoded.dictionary.to_pylist()
+    places = pc.fill_null(encoded.indices.cast(pa.int64()), len(distinct))
     data = np.frombuffer(places.buffers()[1] or b"", np.int64)
-    return codes[data[places.offset :][: len(places)]]
+    return distinct, data[places.offset :][: len(places)]
 
 
 def _are_null(column: pa.Array) -> NDArray[np.bool_]:
