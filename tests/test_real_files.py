@@ -408,7 +408,7 @@ def test_the_texts_of_a_column_are_bounded(
 def test_codes_of_texts_are_the_same_in_every_process() -> None:
     import pyarrow as pa
 
-    assert codebook.Codebook().add(pa.array(["x"]), 0).tolist() == [
+    assert codebook.Codebook().codes(pa.array(["x"]), 0).tolist() == [
         float(int(pd.util.hash_array(np.array(["x"], dtype=object))[0]) >> 11)
     ]
 

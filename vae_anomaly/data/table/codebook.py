@@ -48,8 +48,8 @@ class Codebook:
     Examples
     --------
     >>> book = Codebook()
-    >>> codes = book.add(pa.array(["3", "x", None, "-", "x"]), 0)
-    >>> book.cells_of(codes).tolist(), book.n_numbers, book.n_others, book.first_other
+    >>> codes = book.codes(pa.array(["3", "x", None, "-", "x"]), 0)
+    >>> book.cells(codes).tolist(), book.n_numbers, book.n_others, book.first_other
     (['3', 'x', None, '-', 'x'], 1, 2, (1, 'x'))
     """
 
@@ -69,7 +69,7 @@ class Codebook:
         """Whether at least half of the cells that are not missing are numbers, but not all."""
         return 0 < self.n_others <= self.n_numbers and not self.has_codes
 
-    def add(self, column: pa.Array, start: int) -> NDArray[np.float64]:
+    def codes(self, column: pa.Array, start: int) -> NDArray[np.float64]:
         """Return the codes of the next cells, the first of which is in the row `start`."""
         distinct, places = factorized(column)
         texts = [text_of(cell) for cell in distinct]
@@ -108,7 +108,7 @@ class Codebook:
         self._counts = counts
         self._texts = {code: self._texts[code] for code in counts}
 
-    def cells_of(self, codes: NDArray[np.float64]) -> AnyArray:
+    def cells(self, codes: NDArray[np.float64]) -> AnyArray:
         """Return the texts that codes stand for, None for NaN.
 
         A text that was too rare to be kept has a stand-in of its own.

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vae_anomaly._types import AnyArray
 from vae_anomaly.data.cells import STRAY
+from vae_anomaly.data.table.arrow_dates import DateBook, is_date, seconds_of_array
 from vae_anomaly.data.table.codebook import Codebook
-from vae_anomaly.data.table.column import CATEGORY, DATE, NUMBER, Column, text_of
-from vae_anomaly.data.table.dates import ISO, seconds_of_timestamps, timestamps_of
+from vae_anomaly.data.table.column import DATE, NUMBER, Column, text_of
 from vae_anomaly.data.table.missing import NO_FURTHER, MissingValues
 from vae_anomaly.data.table.reader import coded, matrix_of
 from vae_anomaly.data.table.schema import TableSchema
@@ -25,22 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Coding"]
 
-CodeOf = Callable[[object], float]
-
 Array = NDArray[np.float64]
-
-
-class _Dates(NamedTuple):
-    """Dates of an Arrow type, as seconds since 1970."""
-
-    is_aware: bool
-
-    def cells_of(self, codes: Array) -> pd.Series:
-        """Return the dates that codes stand for."""
-        import pandas as pd
-
-        dates = pd.Series(timestamps_of(codes))
-        return dates.dt.tz_localize("UTC") if self.is_aware else dates
 
 
 @dataclass(frozen=True)
@@ -55,11 +39,10 @@ class Coding:
         Columns that are read as numbers.
     places : mapping of str to int
         Column -> its place in the matrix.
-    levels, dates : mapping of str to callable
-        Column of a category or of dates -> function from a cell to its code. Dates of an Arrow
-        type need none.
-    codebooks : mapping of str to Codebook or _Dates
-        Column that is no number, before an encoder is fitted -> its codes.
+    columns : mapping of str to Column
+        Categories and dates.
+    codebooks : mapping of str to codebook
+        Columns that are no numbers, before an encoder is fitted.
     missing : MissingValues
         Cells that a user says are missing.
     stray : float
@@ -69,9 +52,8 @@ class Coding:
     width: int
     numbers: tuple[str, ...]
     places: Mapping[str, int]
-    levels: Mapping[str, CodeOf] = field(default_factory=dict)
-    dates: Mapping[str, CodeOf] = field(default_factory=dict)
-    codebooks: Mapping[str, Codebook | _Dates] = field(default_factory=dict)
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    codebooks: Mapping[str, Codebook | DateBook] = field(default_factory=dict)
     missing: MissingValues = NO_FURTHER
     stray: float = STRAY
 
@@ -88,18 +70,12 @@ class Coding:
         """
         numbers = tuple(name for name in features if name not in kept)
         places = {name: i for i, name in enumerate(features)}
-        dates = {name for name in features if name in kept and is_date(kept[name])}
-        books: dict[str, Codebook | _Dates] = {
-            name: _Dates(getattr(kept[name], "tz", None) is not None)
-            if name in dates
-            else Codebook(missing)
+        books = {
+            name: DateBook(kept[name]) if is_date(kept[name]) else Codebook(missing)
             for name in features
             if name in kept
         }
-        date_codes = dict.fromkeys(dates, Column(DATE, "", format=ISO).code_of)
-        return cls(
-            len(features), numbers, places, dates=date_codes, codebooks=books, missing=missing
-        )
+        return cls(len(features), numbers, places, codebooks=books, missing=missing)
 
     @classmethod
     def of(cls, names: Sequence[str], schema: TableSchema) -> Coding:
@@ -111,23 +87,20 @@ class Coding:
         used = [i for i, column in enumerate(schema.columns) if column.is_used]
         by_name = schema.names is not None
         places = dict(zip(names, used if by_name else range(len(names)), strict=True))
-        types = {name: schema.columns[place].type for name, place in places.items()}
-        levels, dates = (
-            {name: schema.columns[places[name]].code_of for name in names if types[name] == type_}
-            for type_ in (CATEGORY, DATE)
-        )
-        numbers = tuple(name for name in names if types[name] == NUMBER)
-        return cls(len(schema.columns), numbers, places, levels, dates, missing=schema.missing)
-
-    @property
-    def kept(self) -> tuple[str, ...]:
-        """Columns that are no numbers."""
-        return tuple(name for name in self.places if name not in self.numbers)
+        columns = {name: schema.columns[place] for name, place in places.items()}
+        numbers = tuple(name for name in names if columns[name].type == NUMBER)
+        others = {name: columns[name] for name in names if name not in numbers}
+        return cls(len(schema.columns), numbers, places, others, missing=schema.missing)
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """Columns that are neither numbers nor dates."""
-        return tuple(name for name in self.kept if name not in self.dates)
+        """Columns that are no numbers."""
+        return (*self.columns, *self.codebooks)
+
+    @property
+    def dates(self) -> tuple[str, ...]:
+        """Columns that an encoder takes as dates."""
+        return tuple(name for name, column in self.columns.items() if column.type == DATE)
 
     def matrix(self, batch: pa.RecordBatch, start: int = 0) -> Array:
         """Return the rows of a batch, the first of which is the row `start`: (n, width)."""
@@ -136,49 +109,27 @@ class Coding:
             return numbers
         rows = np.full((batch.num_rows, self.width), np.nan)
         rows[:, [self.places[name] for name in self.numbers]] = numbers
-        for name, code_of in self.levels.items():
-            rows[:, self.places[name]] = coded(batch.column(name), self._known(code_of))
-        for name, code_of in self.dates.items():
-            column = batch.column(name)
-            codes = (
-                _seconds(column) if is_date(column.type) else coded(column, self._known(code_of))
-            )
-            rows[:, self.places[name]] = codes
+        for name, column in self.columns.items():
+            rows[:, self.places[name]] = self._codes(column, batch.column(name))
         for name, book in self.codebooks.items():
-            if isinstance(book, Codebook):
-                rows[:, self.places[name]] = book.add(batch.column(name), start)
+            rows[:, self.places[name]] = book.codes(batch.column(name), start)
         return rows
 
-    def _known(self, code_of: CodeOf) -> CodeOf:
-        """Return a function from a cell to its code that is NaN for missing ones."""
-        if not self.missing.texts:
-            return code_of
+    def _codes(self, column: Column, cells: pa.Array) -> Array:
+        """Return the codes of cells of a category or a date."""
+        if column.type == DATE and is_date(cells.type):
+            return seconds_of_array(cells)
 
-        def code(cell: object) -> float:
+        def code_of(cell: object) -> float:
             text = text_of(cell)
-            return np.nan if text is None or text in self.missing else code_of(cell)
+            return np.nan if text is None or text in self.missing else column.code_of(cell)
 
-        return code
+        return coded(cells, code_of if self.missing.texts else column.code_of)
 
     def cells(self, rows: Array, names: Sequence[str]) -> dict[str, AnyArray | pd.Series]:
-        """Return the columns that drafted codes stand for: numbers, and texts as objects."""
+        """Return the columns that drafted codes stand for: numbers, dates, texts as objects."""
         books = self.codebooks
         return {
-            name: books[name].cells_of(rows[:, i]) if name in books else rows[:, i]
+            name: books[name].cells(rows[:, i]) if name in books else rows[:, i]
             for i, name in enumerate(names)
         }
-
-
-def is_date(dtype: pa.DataType) -> bool:
-    """Return whether an Arrow type is that of dates, with a time of day or without."""
-    return bool(pa.types.is_timestamp(dtype) or pa.types.is_date(dtype))
-
-
-def _seconds(column: pa.Array) -> Array:
-    """Return the seconds of dates of an Arrow type, see `dates.seconds_of_timestamps`."""
-    days = pa.types.is_date32(column.type)
-    counts = column.view(pa.int32()).cast(pa.int64()) if days else column.view(pa.int64())
-    unit = "D" if days else getattr(column.type, "unit", "ms")
-    filled = pc.fill_null(counts, np.iinfo(np.int64).min)  # NaT
-    data = np.frombuffer(filled.buffers()[1] or b"", np.int64)[filled.offset :][: len(filled)]
-    return seconds_of_timestamps(data.view(f"datetime64[{unit}]"))

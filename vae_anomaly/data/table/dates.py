@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ISO",
-    "MAX_PARTS",
     "PERIODS",
     "Cycle",
     "DateParts",
@@ -78,9 +77,6 @@ PERIODS = {
     "day of the year": 365.2425,
 }
 """Name of a cycle -> its period in days."""
-
-MAX_PARTS = 2 * len(PERIODS) + 1
-"""Parts of one date."""
 
 TAIL = 0.01
 """Share of the earliest and of the latest dates that do not count for the time covered."""

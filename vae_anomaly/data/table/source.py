@@ -15,7 +15,6 @@ from vae_anomaly.data.labels import anomalous
 from vae_anomaly.data.table.coding import Coding
 from vae_anomaly.data.table.column import MAX_LEVELS
 from vae_anomaly.data.table.columns import ColumnSelection
-from vae_anomaly.data.table.dates import MAX_PARTS
 from vae_anomaly.data.table.parsing import parse_numbers
 from vae_anomaly.data.table.reader import CellError, TableReader, array_of_floats
 from vae_anomaly.data.table.strays import StrayCells
@@ -91,10 +90,8 @@ class TableSource(Source):
 
     @property
     def max_numbers(self) -> int:
-        """Numbers of a row, parts of dates, and indicators of levels for each text."""
-        coding = self._coding
-        of_dates, of_texts = MAX_PARTS * len(coding.dates), (MAX_LEVELS + 2) * len(coding.texts)
-        return len(coding.numbers) + of_dates + of_texts
+        """Numbers of a row, and indicators of levels for each text."""
+        return len(self._coding.numbers) + (MAX_LEVELS + 2) * len(self._coding.texts)
 
     @property
     def description(self) -> str:
@@ -127,7 +124,7 @@ class TableSource(Source):
         coding = self._coding
         self._strays = StrayCells(self._reader, coding.dates, strict=self._strict)
         for batch in self._reader.batches(
-            coding.numbers, self._roles, texts=coding.kept, strict=self._strict
+            coding.numbers, self._roles, texts=coding.texts, strict=self._strict
         ):
             if self._label_column is not None:
                 labels += batch.column(self._label_column).to_pylist()

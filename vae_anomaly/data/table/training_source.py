@@ -82,7 +82,7 @@ class TrainingTable(TableSource):
     def _batches(self, *, as_text: bool) -> Iterator[Batch]:
         coding, found, start = self._coding, set[str](), 0
         numbers = () if as_text else coding.numbers
-        texts = (*coding.numbers, *coding.kept) if as_text else coding.kept
+        texts = (*coding.numbers, *coding.texts) if as_text else coding.texts
         for batch in self._reader.batches(numbers, texts=texts, strict=False):
             found |= self._text_columns(batch, found)
             if not found:
@@ -122,7 +122,7 @@ class TrainingTable(TableSource):
         """Return rows as a DataFrame, with the texts that codes stand for."""
         import pandas as pd
 
-        if not self._coding.kept:
+        if not self._coding.texts:
             return super().training_data(records)
         return pd.DataFrame(self._coding.cells(records, self.columns.features))
 
