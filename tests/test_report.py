@@ -198,7 +198,8 @@ def test_top_rows_are_the_most_anomalous_and_are_explained(
     assert [r.contribution for r in first.reasons] == [v for v in explained if v > 0][:5]
     reason = next(r for r in first.reasons if r.column == "t")
     assert reason.value == 50.0
-    assert reason.expected == fitted.reconstruct(row)[0, 0]
+    assert reason.expected == fitted.model_.expected(row.to_numpy())[0, 0]
+    assert X["t"].min() <= reason.expected <= X["t"][~labels].max()
     code = next(r for r in first.reasons if r.column == "latent code")
     assert code.value is None
 

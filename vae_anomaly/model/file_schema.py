@@ -86,6 +86,7 @@ BOUNDS = {
     "reference.code_unit": (0.0, 1.01 * UNIT_RANGE[1]),
     "reference.residual_unit": (0.99 * UNIT_RANGE[0], 1.01 * UNIT_RANGE[1]),
     "reference.points": (-1e18, 1e18),
+    "reference.targets": (-1e18, 1e18),
     "reference.tail_values": (0.0, 1e30),
     "reference.tail_nats": (0.0, 1e9),
     "reference.tail_shares": (0.0, 1.0),

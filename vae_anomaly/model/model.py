@@ -16,7 +16,7 @@ from vae_anomaly.data.base import Encoder, Records
 from vae_anomaly.data.registry import modality
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.calibration import Calibration
-from vae_anomaly.model.reference import Reference
+from vae_anomaly.model.reference import EncodedRows, Reference
 from vae_anomaly.model.terms import compute_terms
 from vae_anomaly.stats.scores import SCORES
 from vae_anomaly.training.history import History
@@ -173,12 +173,16 @@ class Model:
     def expected(self, records: Records) -> Records:
         """Return what is expected of each feature, in the form of the training data.
 
-        Given the others where the networks have masks, else the reconstruction.
+        Given the others where the networks have masks, else the mean of similar training rows
+        if scores compare with them, or the reconstruction.
         """
-        if not self.network.spec.has_masks:
+        encoded = self.encoder.encode(records)
+        if self.network.spec.has_masks:
+            return self.encoder.decode(self.network.predict_features(encoded.inputs))
+        if self.score_type != "exemplar":
             return self.reconstruct(records)
-        inputs = self.encoder.encode(records).inputs
-        return self.encoder.decode(self.network.predict_features(inputs))
+        rows = EncodedRows.of(self.network, encoded, self.encoder.explained)
+        return self.encoder.decode(self.reference.expected(self.network.spec.joint, rows))
 
     def decode(self, z: Array, member: int | None = None) -> Records:
         """Decode latent codes (n, latent) by all members, or by one."""

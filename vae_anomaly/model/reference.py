@@ -15,12 +15,25 @@ from vae_anomaly.inference.network import Network
 from vae_anomaly.model.cells import N_RANKS, Tails, surprises
 from vae_anomaly.stats.densities import UNUSED_NATS, gaussian_kl, numpy_ops
 from vae_anomaly.stats.exemplars import Exemplars, max_exemplars
+from vae_anomaly.stats.likelihoods import JointLikelihood
 from vae_anomaly.stats.priors import subsample
 
-__all__ = ["UNIT_RANGE", "EncodedRows", "Reference"]
+__all__ = ["MIN_SHARE", "UNIT_RANGE", "EncodedRows", "Reference", "divided"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
+Indices = NDArray[np.intp]
+
+NO_TARGETS = np.empty((0, 0), dtype=np.float32)
+
+N_CANDIDATES = 64
+"""Nearest exemplars among which similar ones are sought."""
+
+N_SIMILAR = 5
+"""Similar exemplars that a row is compared with."""
+
+MAX_LEFT_OUT = 2
+"""Features that do not count in the choice of similar exemplars: those that differ most."""
 
 NO_TAILS = np.empty((0, N_RANKS), dtype=np.float32)
 
@@ -89,6 +102,8 @@ class Reference:
         Standard deviations of p(x|z).
     points, bandwidth, n_skipped_neighbors : ndarray of shape (m, d), (m,), and int
         See `Exemplars`. Of codes only the dimensions with a unit.
+    targets : ndarray of shape (m, columns)
+        Targets of the exemplars.
     code_center : ndarray of shape (members, latent)
         Mean codes.
     code_precision : ndarray of shape (members, latent, latent)
@@ -108,6 +123,7 @@ class Reference:
     residual_unit: Weights
     points: Weights
     bandwidth: Weights
+    targets: Weights
     code_center: Array
     code_precision: Array
     typical: Array
@@ -163,6 +179,7 @@ class Reference:
             residual_unit=np.clip(unit, *UNIT_RANGE).astype(np.float32),
             points=np.empty((0, 0), dtype=np.float32),
             bandwidth=np.empty(0, dtype=np.float32),
+            targets=NO_TARGETS,
             code_center=np.stack([one.location_ for one in covariances]),
             code_precision=np.stack([one.precision_ for one in covariances]),
             typical=typical,
@@ -176,13 +193,21 @@ class Reference:
             if calibration is None
             else reference.locate(calibration.mean, calibration.residual),
         )
-        return replace(reference, points=exemplars.points, bandwidth=exemplars.bandwidth)
+        targets = [(rows.expected + rows.residual)[kept]]
+        if calibration is not None:
+            targets.append(calibration.expected + calibration.residual)
+        return replace(
+            reference,
+            points=exemplars.points,
+            bandwidth=exemplars.bandwidth,
+            targets=np.concatenate(targets).astype(np.float32),
+        )
 
     @classmethod
     def empty(cls) -> Reference:
         """Return a reference without training rows, for scores that need none."""
         none, nothing = np.empty(0, dtype=np.float32), np.empty(0)
-        return cls(none, none, none, none, nothing, nothing, nothing)
+        return cls(none, none, none, none, none, nothing, nothing, nothing)
 
     def __getstate__(self) -> JsonObject:
         """Leave out of pickles what can be computed again."""
@@ -276,9 +301,7 @@ class Reference:
         below = np.minimum(place.astype(np.intp), levels - 2)
         low, high = (at_levels[level, np.arange(len(place))] for level in (below, below + 1))
         scores = low + (place - below) * (high - low)
-        shares = np.where(rows.observed, costs + MIN_SHARE, 0.0)
-        shares *= (scores / np.maximum(shares.sum(axis=1), MIN_SHARE))[:, None]
-        return scores, shares
+        return scores, divided(scores, np.where(rows.observed, costs + MIN_SHARE, 0.0))
 
     def _statistics(self, rows: PredictedRows, costs: Array, n_left_out: int = 1) -> Array:
         """Return the statistics of rows, (n, N_STATISTICS), for each observed cell."""
@@ -307,12 +330,60 @@ class Reference:
         """Score rows by the exemplars, see `Exemplars.score`: (n,)."""
         return self.exemplars.score(self.locate(mean, residual), n_left_out)
 
-    def explain(self, mean: Array, residual: Array) -> tuple[Array, Array]:
-        """Return scores (n,), and the parts of them that belong to targets: (n, columns)."""
-        return self.exemplars.explain(self.locate(mean, residual), residual.shape[1])
+    def explain(
+        self, joint: JointLikelihood, mean: Array, residual: Array, targets: Array
+    ) -> tuple[Array, Array]:
+        """Return scores, (n,), and weights to divide them among the features: (n, n_features).
+
+        A feature weighs as much as it differs from similar rows, as the geometric mean of the
+        squared differences of its targets and of their residuals: one says how unusual a value
+        is, the other how badly the networks account for it.
+        """
+        points = self.locate(mean, residual)
+        scores, nearest = self.exemplars.nearest(points, N_CANDIDATES)
+        weights = np.zeros((len(targets), joint.n_features))
+        for other in self._similar(joint, nearest, targets).T:
+            apart = points[:, : targets.shape[1]].astype(np.float64)
+            apart -= self.points[other, : targets.shape[1]]
+            apart *= targets - self.targets[other]
+            weights += _by_feature(joint, np.abs(apart))
+        return scores, weights
+
+    def expected(self, joint: JointLikelihood, rows: EncodedRows) -> Array:
+        """Return the mean targets of similar rows: (n, n_targets)."""
+        _, nearest = self.exemplars.nearest(self.locate(rows.mean, rows.residual), N_CANDIDATES)
+        similar = self._similar(joint, nearest, rows.expected + rows.residual)
+        return self.targets[similar].astype(np.float64).mean(axis=1)
+
+    def _similar(self, joint: JointLikelihood, nearest: Indices, targets: Array) -> Indices:
+        """Choose similar exemplars among the nearest ones, (n, k): (n, N_SIMILAR).
+
+        Those that differ least where the most different features are left out: features with
+        errors then do not choose what a row is compared with.
+        """
+        left_out = min(MAX_LEFT_OUT, joint.n_features // 3)
+        kept = joint.n_features - left_out
+        apart = np.empty(nearest.shape)
+        for j, other in enumerate(nearest.T):
+            squares = _by_feature(joint, (targets - self.targets[other]) ** 2)
+            apart[:, j] = np.partition(squares, kept - 1, axis=1)[:, :kept].sum(axis=1)
+        chosen = np.argsort(apart, axis=1, kind="stable")[:, :N_SIMILAR]
+        return np.take_along_axis(nearest, chosen, axis=1)
 
     def latent_distance(self, mean: Array) -> Array:
         """Return half the squared Mahalanobis distance of codes, a mean over members: (n,)."""
         away = mean - self.code_center
         squares = np.einsum("nml,mlk,nmk->n", away, self.code_precision, away)
         return 0.5 * squares / mean.shape[1]
+
+
+def _by_feature(joint: JointLikelihood, values: Array) -> Array:
+    """Sum values of targets by feature: (n, n_features)."""
+    summed: Array = joint.by_feature(numpy_ops, joint.split(numpy_ops, values))
+    return summed
+
+
+def divided(scores: Array, weights: Array) -> Array:
+    """Divide scores, (n,), in proportion to weights, (n, n_features)."""
+    shares: Array = weights * (scores / np.maximum(weights.sum(axis=1), MIN_SHARE))[:, None]
+    return shares

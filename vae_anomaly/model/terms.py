@@ -14,7 +14,7 @@ from vae_anomaly._types import AnyArray
 from vae_anomaly.data.base import Encoded, Encoder
 from vae_anomaly.inference.base import Codes, Engine
 from vae_anomaly.inference.network import Network
-from vae_anomaly.model.reference import Reference
+from vae_anomaly.model.reference import MIN_SHARE, Reference, divided
 from vae_anomaly.stats.densities import numpy_ops
 from vae_anomaly.stats.priors import kl_from_prior
 from vae_anomaly.stats.scores import SCORES, RowTerms, Terms
@@ -181,10 +181,9 @@ def _exemplar_terms(
     if "exemplar_features" not in needs:
         yield "exemplar", reference.score(mean, residual, n_left_out)
         return
-    scores, of_targets = reference.explain(mean, residual)
+    scores, weights = reference.explain(joint, mean, residual, batch.target)
     yield "exemplar", scores
-    shares = joint.by_feature(numpy_ops, joint.split(numpy_ops, of_targets))
-    yield "exemplar_features", batch.masked(shares)
+    yield "exemplar_features", divided(scores, batch.masked(weights + MIN_SHARE))
 
 
 def _masked_terms(

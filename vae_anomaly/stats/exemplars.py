@@ -150,24 +150,17 @@ class Exemplars:
         energy.partition(last - 1, axis=1)
         return _score_of(_nonnegative(np.sort(energy[:, :last], axis=1)[:, skipped:]))
 
-    def explain(self, points: Weights, columns: int) -> tuple[Array, Array]:
-        """Compute scores, (n,), and the contributions of residuals to them, (n, columns).
+    def nearest(self, points: Weights, count: int) -> tuple[Array, Indices]:
+        """Compute scores, (n,), and find the nearest exemplars, at most `count`: (n, k).
 
-        Contributions average energies over exemplars with the two distributions r of
-        `score`.
+        Exemplars that `score` leaves out or skips are none of them.
         """
         energy, groups = self._candidates(points, n_left_out=1)
         skipped, used = self.support
-        place = _places_of_least(energy, skipped + used)[:, skipped:]
-        few = _nonnegative(np.take_along_axis(energy, place, axis=1))
-        weight = _kernels(few)
-        weight *= 0.5 / weight.sum(axis=1, keepdims=True)
-        weight[:, :N_NEIGHBORS] += 0.5 / min(N_NEIGHBORS, used)
-        shares = np.zeros((len(points), columns))
-        for w, i in zip(weight.T, _exemplars_at(groups, place).T, strict=True):
-            apart = points[:, :columns].astype(np.float64) - self.points[i, :columns]
-            shares += (0.5 * w / self.bandwidth[i])[:, None] * apart**2
-        return _score_of(few), shares
+        most = max(1, len(self.points) - 1 - skipped)
+        place = _places_of_least(energy, skipped + max(used, min(count, most)))[:, skipped:]
+        few = _nonnegative(np.take_along_axis(energy, place[:, :used], axis=1))
+        return _score_of(few), _exemplars_at(groups, place[:, : min(count, most)])
 
     def _candidates(self, points: Weights, n_left_out: int) -> tuple[Weights, Indices]:
         """Return energies of groups of exemplars that hold the nearest ones, and the groups.

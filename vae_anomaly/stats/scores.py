@@ -149,14 +149,14 @@ class Exemplar(Score):
     """Distance from the nearest training rows in coordinates of the networks.
 
     Compares reconstruction errors and codes with those of similar training rows. See
-    `vae_anomaly.stats.exemplars`.
+    `vae_anomaly.stats.exemplars`. Contributions are those of features alone.
     """
 
     terms = frozenset(["exemplar"])
     further_terms = frozenset(["exemplar_features"])
 
     def contributions(self, terms: Terms) -> Array:
-        """Split into distances of residuals and the rest."""
+        """Split by feature; the rest is zero up to rounding."""
         return _with_rest(terms.exemplar_features, terms.exemplar)
 
     def total(self, terms: Terms) -> Array:
