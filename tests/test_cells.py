@@ -6,6 +6,7 @@ import numpy as np
 from scipy import special, stats
 
 from vae_anomaly.model.cells import MIN_DEVIATION, Tails, cell_units, surprises
+from vae_anomaly.stats.densities import numpy_ops
 from vae_anomaly.stats.likelihoods import Block, JointLikelihood
 
 JOINT = JointLikelihood((Block("gaussian", 2), Block("categorical", 1, 3)))
@@ -33,7 +34,7 @@ def test_surprises_are_half_squares_and_log_probabilities() -> None:
     predictions = np.array([[[1.0, 5.0, 0.7, 0.2, 0.1]]])
     targets = np.array([[3.0, 5.0, 0.0, 1.0, 0.0]])
     units = np.array([2.0, 1.0, 0.7, 0.7, 0.7])
-    found = surprises(JOINT, units, predictions, targets)
+    found = surprises(numpy_ops, JOINT, units, predictions, targets)
     np.testing.assert_allclose(found, [[0.5, 0.0, -np.log(0.2)]])
 
 
@@ -46,9 +47,9 @@ def test_surprise_of_several_predictions_is_that_of_their_mean_likelihood() -> N
     kernel = np.exp(-0.5 * ((targets[:, :2] - predictions[..., :2]) / units[:2]) ** 2).mean(axis=0)
     probability = (predictions[..., 2:] * targets[:, 2:]).sum(axis=-1).mean(axis=0)
     expected = -np.log(np.column_stack([kernel, probability]))
-    np.testing.assert_allclose(surprises(JOINT, units, predictions, targets), expected)
+    np.testing.assert_allclose(surprises(numpy_ops, JOINT, units, predictions, targets), expected)
     # No underflow, far from all predictions.
-    far = surprises(JOINT, units, predictions, targets + 1e4 * np.eye(5)[0])
+    far = surprises(numpy_ops, JOINT, units, predictions, targets + 1e4 * np.eye(5)[0])
     assert np.isfinite(far).all()
     assert (far[:, 0] > 1e7).all()
 
@@ -56,7 +57,7 @@ def test_surprise_of_several_predictions_is_that_of_their_mean_likelihood() -> N
 def test_one_prediction_that_fits_makes_a_cell_unsurprising() -> None:
     predictions = np.zeros((8, 1, 5))
     predictions[1:, 0, 0] = 100.0
-    found = surprises(JOINT, np.ones(5), predictions, np.zeros((1, 5)))
+    found = surprises(numpy_ops, JOINT, np.ones(5), predictions, np.zeros((1, 5)))
     np.testing.assert_allclose(found[0, 0], np.log(8))
 
 

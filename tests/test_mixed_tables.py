@@ -223,13 +223,6 @@ def test_polars_and_arrow_frames_score_as_pandas(detector: VAEDetector) -> None:
     np.testing.assert_array_equal(detector.score_samples(table), detector.score_samples(FRESH))
 
 
-def test_there_is_no_onnx_graph_yet(detector: VAEDetector, tmp_path) -> None:
-    from vae_anomaly import export_onnx
-
-    with pytest.raises(ParameterError, match="no ONNX graph yet for tables with categories"):
-        export_onnx(detector, tmp_path / "m.onnx")
-
-
 # ----------------------------------------------------------------------------- command line
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from network_parts import spec_of
 
@@ -15,23 +17,32 @@ from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.inference.base import Codes
 from vae_anomaly.inference.engines import open_engine
 from vae_anomaly.inference.network import Network
+from vae_anomaly.model.cells import Tails, interpolated_symbol, surprises
 from vae_anomaly.names import ENGINES
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.networks.vae import build_vae
-from vae_anomaly.stats.likelihoods import Block
+from vae_anomaly.stats.densities import numpy_ops
+from vae_anomaly.stats.likelihoods import Block, JointLikelihood
 
-pytest.importorskip("onnx", reason="the extra [onnx] is not installed")
+onnx_graph = pytest.importorskip(
+    "vae_anomaly.inference.onnx_graph", reason="the extra [onnx] is not installed"
+)
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra [onnx] is not installed")
 
 QUICK = {"max_steps": 30, "threshold": 10.0, "random_state": 0, "n_members": 2, "latent_dim": 3}
 
 
-def exported_scores(detector: VAEDetector, rows: np.ndarray, path: Path) -> np.ndarray:
+def exported(detector: VAEDetector, path: Path) -> Any:
     from vae_anomaly.model.onnx_export import export_onnx
 
     export_onnx(detector, path)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     assert [i.name for i in session.get_inputs()] == ["rows"]
+    return session
+
+
+def exported_scores(detector: VAEDetector, rows: np.ndarray, path: Path) -> np.ndarray:
+    session = exported(detector, path)
     assert session.get_modelmeta().custom_metadata_map == {"threshold": repr(-detector.offset_)}
     (scores,) = session.run(["anomaly_score"], {"rows": rows})
     return scores
@@ -101,6 +112,212 @@ def test_the_graph_scores_images_as_the_detector_does(
     np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5)
 
 
+# ------------------------------------------------------------- categories and missing cells
+
+
+def mixed(n: int, seed: int) -> pd.DataFrame:
+    """Return numbers, categories, a column that is left out, and missing cells."""
+    rng = np.random.RandomState(seed)
+    site = rng.choice(["north", "south", "west"], size=n)
+    frame = pd.DataFrame(
+        {
+            "site": site,
+            "load": np.where(site == "south", 4.0, -1.0) + 0.3 * rng.normal(size=n),
+            "serial": [f"{seed}-{i}" for i in range(n)],
+            "type": [f"t{i}" for i in rng.geometric(0.03, size=n) % 120],
+            "speed": rng.normal(size=n),
+            "running": rng.uniform(size=n) < 0.8,
+            "site twice": site,
+            "always": "yes",
+            "rate": 2.5,
+        }
+    )
+    holes = rng.uniform(size=(n, 2)) < 0.1
+    return frame.assign(**frame[["site", "load"]].mask(holes))
+
+
+def with_odd_cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return rows, and some with cells that training never had."""
+    odd = pd.concat([frame[:1]] * 9, ignore_index=True).astype(object)
+    odd.loc[0, :] = None
+    odd.loc[1, ["site", "always"]] = "east"
+    odd.loc[2, "load"] = "broken"
+    odd.loc[3, ["speed", "rate"]] = None
+    odd.loc[4, "speed"] = 1e300
+    odd.loc[5, "load"] = -1e9
+    odd.loc[6, ["running", "type"]] = None
+    odd.loc[7, "rate"] = 3.0
+    odd.loc[8, "type"] = "never before"
+    return pd.concat([odd, frame.astype(object)], ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"n_members": 3},
+        {"likelihood": "bernoulli"},
+        {"likelihood": "heteroscedastic"},
+        {"contamination": 0.2, "threshold": None},
+        {"score_type": "elbo"},
+        {"score_type": "elbo", "likelihood": "student_t"},
+        {"score_type": "elbo", "likelihood": "discretized_logistic", "prior": "normal"},
+        {"score_type": "reconstruction"},
+        {"score_type": "kl"},
+    ],
+    ids=str,
+)
+def test_the_graph_scores_categories_and_missing_cells(
+    parameters: dict[str, Any], tmp_path: Path
+) -> None:
+    detector = VAEDetector(**({"hidden_units": (16, 8)} | QUICK | parameters)).fit(mixed(2000, 1))
+    encoder = detector.model_.encoder
+    assert encoder.has_masks
+    assert encoder.levels.counts[1][-1] > 0  # levels beyond those that are told apart
+    rows = with_odd_cells(mixed(300, 2))
+    session = exported(detector, tmp_path / "m.onnx")
+    codes = encoder.matrix(rows).to_numpy()
+    (theirs,) = session.run(None, {"rows": codes})
+    # Distances from exemplars are float32 in NumPy, and steep tails make more of their rounding.
+    np.testing.assert_allclose(theirs, -detector.score_samples(rows), rtol=1e-5, atol=1e-4)
+
+    # A row scores the same in any company, and no rows are no error.
+    np.testing.assert_allclose(session.run(None, {"rows": codes[7:8]})[0], theirs[7:8], rtol=1e-12)
+    assert session.run(None, {"rows": codes[:0]})[0].shape == (0,)
+
+
+def test_levels_are_in_the_metadata_and_all_other_codes_are_unseen(tmp_path: Path) -> None:
+    detector = VAEDetector(**QUICK).fit(mixed(2000, 1))
+    session = exported(detector, tmp_path / "m.onnx")
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert float(metadata["threshold"]) == -detector.offset_
+    levels = json.loads(metadata["levels"])
+    assert list(levels) == ["site", "type", "running", "site twice", "always"]
+    assert levels["running"] == ["True", "False"]
+    assert levels["always"] == ["yes"]
+    assert sorted(levels["site"]) == ["north", "south", "west"]
+
+    # Codes made from the metadata alone.
+    rows = mixed(50, 2)
+    codes = np.zeros((50, rows.shape[1]))
+    for i, name in enumerate(rows):
+        if name in levels:
+            places = {level: place for place, level in enumerate(levels[name])}
+            cells = rows[name].astype(object).where(rows[name].notna())
+            codes[:, i] = [np.nan if c is None or c != c else places.get(str(c), -1) for c in cells]
+        elif name != "serial":
+            codes[:, i] = rows[name]
+    scores = -detector.score_samples(rows)
+    np.testing.assert_allclose(session.run(None, {"rows": codes})[0], scores, rtol=1e-5, atol=1e-4)
+
+    # Whatever stands in a column that is left out.
+    codes[:, 2] = np.resize([np.nan, 1e300, -1.0], 50)
+    np.testing.assert_allclose(session.run(None, {"rows": codes})[0], scores, rtol=1e-5, atol=1e-4)
+
+    rows["site"] = "east"
+    scores = -detector.score_samples(rows)
+    for code in (-1.0, 3.0, 1.5, 1e300, -np.inf):
+        codes[:, 0] = code
+        theirs = session.run(None, {"rows": codes})[0]
+        np.testing.assert_allclose(theirs, scores, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("score_type", ["exemplar", "elbo"])
+@pytest.mark.parametrize("training", ["complete", "left out", "missing", "categories alone"])
+def test_the_graph_takes_missing_cells_of_any_table(
+    training: str, score_type: str, tmp_path: Path
+) -> None:
+    frame = pd.DataFrame(table()[:, :4], columns=list("abcd"))
+    holes = frame.mask(np.random.RandomState(1).uniform(size=frame.shape) < 0.2)
+    if training == "left out":
+        frame, holes = (one.assign(id=[f"k{i}" for i in range(200)]) for one in (frame, holes))
+    elif training == "missing":
+        frame = holes
+    elif training == "categories alone":
+        level = "level {:.0f}".format
+        frame, holes = (one.map(level, na_action="ignore") for one in (frame, holes))
+    detector = VAEDetector(**QUICK, score_type=score_type).fit(frame)
+    assert detector.model_.encoder.has_masks == (training in ("missing", "categories alone"))
+    holes.iloc[0] = None
+    codes = np.asarray(detector.model_.encoder.matrix(holes), dtype=np.float64)
+    (theirs,) = exported(detector, tmp_path / "m.onnx").run(None, {"rows": codes})
+    assert np.isfinite(theirs).all()
+    np.testing.assert_allclose(theirs, -detector.score_samples(holes), rtol=1e-5, atol=1e-4)
+
+
+def graph_of(build: Any, *shape: int | str) -> Any:
+    """Return what a graph with one input of this shape computes."""
+    graph = onnx_graph.Graph()
+    built = graph.finished({"y": build(graph.input("x", *shape, dtype="float64"))}, rank=2)
+    session = onnxruntime.InferenceSession(built.SerializeToString())
+    return lambda x: session.run(None, {"x": x})[0]
+
+
+def test_ramps_interpolate_as_numpy_does() -> None:
+    knots = np.array([[0.0, 1.0, 1.0, 1.0, 3.0], [-2.0, -2.0, 0.5, 0.75, 0.75], [0.0] * 5])
+    values = np.array([[0.0, 2.0, 3.0, 5.0, 4.0], [1.0, 2.0, 2.0, 8.0, 9.0], [7.0] * 5])
+    interpolate = graph_of(lambda x: interpolated_symbol(x, knots, values), "n", 3)
+    x = np.concatenate([np.random.RandomState(0).uniform(-3, 4, size=(500, 3)), knots.T])
+    x = np.concatenate([x, np.nextafter(x, -9.0), np.nextafter(x, 9.0)])
+    columns = zip(x.T, knots, values, strict=True)
+    expected = np.column_stack([np.interp(*column) for column in columns])
+    np.testing.assert_allclose(interpolate(x), expected, rtol=1e-13)
+
+
+def test_tails_have_the_costs_of_numpy() -> None:
+    rng = np.random.RandomState(0)
+    training = np.column_stack([rng.exponential(size=999), rng.randint(4, size=999), np.ones(999)])
+    tails = Tails.fit(training)
+    x = np.concatenate([rng.exponential(3.0, size=(300, 3)), training, 1e6 * np.eye(3)])
+    np.testing.assert_allclose(graph_of(tails.in_graph, "n", 3)(x), tails.costs(x), atol=1e-12)
+
+
+def test_surprises_are_those_of_numpy() -> None:
+    joint = JointLikelihood(
+        (Block("gaussian", 2), Block("gaussian", 1, 2), Block("categorical", 1, 3))
+    )
+    rng = np.random.RandomState(0)
+    units = np.array([0.5, 2.0, 1.0, 1.0, 0.7, 0.7, 0.7])
+    predictions = rng.normal(scale=9.0, size=(8, 40, 7))
+    predictions[..., 4:] = rng.dirichlet([0.01, 1.0, 1.0], size=(8, 40))
+    targets = np.column_stack([rng.normal(size=(40, 4)), np.eye(3)[rng.randint(3, size=40)]])
+    targets[0, 4:] = 0.0
+
+    def build(x: Any) -> Any:
+        fixed = x.graph, x.graph.as_name(predictions, x.dtype), x.dtype
+        return surprises(onnx_graph.onnx_ops, joint, units, type(x)(*fixed), x)
+
+    expected = surprises(numpy_ops, joint, units, predictions, targets)
+    np.testing.assert_allclose(graph_of(build, "n", 7)(targets), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_members_predict_from_halves_as_the_network_does() -> None:
+    blocks = (Block("heteroscedastic", 3), Block("categorical", 1, 3))
+    spec = replace(spec_of(3, 10, (16, 8), 3, "gaussian"), blocks=blocks, has_masks=True)
+    weights = build_vae(spec).initial_weights(np.random.RandomState(0))
+    network = Network(spec, weights)
+    x = np.random.RandomState(1).normal(size=(20, 10)).astype(np.float32)
+
+    def build(rows: Any) -> Any:
+        networks = onnx_graph.Networks(rows.graph, spec, weights)
+        return networks.predictions(rows.cast("float32"), network.halves).reshape(-1, 6)
+
+    found = graph_of(build, "n", 10)(x.astype(np.float64)).reshape(3, 3, 20, 6)
+    expected = network.predictions(x).reshape(3, 3, 20, 6).swapaxes(0, 1)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_equal_constants_are_kept_once() -> None:
+    graph = onnx_graph.Graph()
+    x = graph.input("x", "n", 2)
+    same = np.arange(2.0)
+    graph.finished({"y": x + same + same.astype(int) + 0.0 + same.reshape(1, 2)})
+    names = [graph.as_name(one, "float32") for one in (same, same.copy(), same[None], 0.0)]
+    assert names == ["c0", "c0", "c2", "c1"]
+
+
+# --------------------------------------------------------------------------------- engines
+
 DENSE = spec_of(2, 7, (16, 8), 3, "gaussian")
 CONV = spec_of(2, 9 * 12, (8,), 3, "gaussian", grid=(9, 12, 1))
 SPECS = {
@@ -144,8 +361,6 @@ def test_the_engine_agrees_with_the_one_that_always_works(spec: NetworkSpec) -> 
 
 
 def test_the_command_writes_the_graph_and_scores_with_it(tmp_path: Path) -> None:
-    import pandas as pd
-
     from vae_anomaly.cli import run
     from vae_anomaly.persistence import save
 
@@ -193,3 +408,26 @@ def test_what_has_no_graph_is_refused(tmp_path: Path) -> None:
     ):
         exported_scores(detector, table(), tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({}, r"^There is no ONNX graph yet for dates: 'when'\. Leave them out with column_types"),
+        (
+            {"column_types": {"when": "ignore"}, "missing_values": ("-9",)},
+            r"^There is no ONNX graph yet for missing_values\. Mark such cells as NaN",
+        ),
+    ],
+)
+def test_dates_and_given_missing_values_have_no_graph(
+    tmp_path: Path, parameters: dict[str, object], message: str
+) -> None:
+    rng = np.random.RandomState(0)
+    when = pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.randint(0, 90 * 24, 200), unit="h")
+    table = pd.DataFrame(
+        {"when": when, "a": rng.normal(size=200), "b": rng.choice(["x", "y"], 200)}
+    )
+    detector = VAEDetector(max_steps=20, n_members=1, threshold=1.0, **parameters).fit(table)
+    with pytest.raises(ParameterError, match=message):
+        exported(detector, tmp_path / "m.onnx")

@@ -36,6 +36,7 @@ from vae_anomaly.data.base import (
     Schema,
     Source,
 )
+from vae_anomaly.data.graph import EncodedSymbols
 from vae_anomaly.data.registry import MODALITIES, modality_of, modality_of_array
 from vae_anomaly.model.model import Model
 from vae_anomaly.names import NORMAL_LABELS
@@ -212,7 +213,7 @@ class CodeEncoder(Encoder):
         best = targets.reshape(len(targets), len(self.unseen), -1).argmax(axis=2)
         return strings_of(code_points([self.letters])[0][best])
 
-    def in_graph(self, rows: Symbol) -> tuple[Symbol, Symbol, Symbol]:
+    def in_graph(self, rows: Symbol) -> EncodedSymbols:
         """Refuse the export."""
         raise ParameterError("Models of codes cannot be exported. Score them with this package.")
 

@@ -174,8 +174,9 @@ def inspect() -> None:
 def export() -> None:
     """Write a MODEL as an ONNX graph, from rows in their own units to anomaly_score.
 
-    Its input, rows, are float64 columns in the order of training; of images
-    the pixels, flattened. What is beyond the metadata's threshold is an anomaly.
+    Its input, rows, are float64 columns in the order of training, categories as
+    positions among the metadata's levels; of images the pixels, flattened. What
+    is beyond the metadata's threshold is an anomaly.
     """
 
 

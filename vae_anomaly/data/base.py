@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._types import Architecture, Json, JsonObject, Records, Symbol
+from vae_anomaly.data.graph import EncodedSymbols
 from vae_anomaly.data.reducers import OneRowEach, Reducer
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.stats.likelihoods import Block
@@ -272,8 +273,8 @@ class Encoder(Protocol):
         With `like`, data of a user, in the form and units of these.
         """
 
-    def in_graph(self, rows: Symbol) -> tuple[Symbol, Symbol, Symbol]:
-        """Add `encode` to an ONNX graph: inputs, targets and penalty of a symbolic matrix.
+    def in_graph(self, rows: Symbol) -> EncodedSymbols:
+        """Add `encode` to an ONNX graph, for a symbolic matrix.
 
         Raises
         ------

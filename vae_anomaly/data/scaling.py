@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._types import Json, JsonObject, Symbol
 from vae_anomaly.data.base import ArrayTypes, Encoded, Outline
+from vae_anomaly.data.graph import EncodedSymbols
 from vae_anomaly.names import LIKELIHOODS
 from vae_anomaly.stats.likelihoods import Block
 from vae_anomaly.stats.soft_clip import (
@@ -156,20 +157,22 @@ class ColumnScaler:
         clipped, penalty = soft_clip_with_jacobian(beyond)
         return Encoded(soft_clip(z[:, varies]), unit[:, varies], 0.5 * clipped**2 + penalty)
 
-    def in_graph(self, rows: Symbol, likelihood: str) -> tuple[Symbol, Symbol, Symbol]:
-        """Add `encode` to an ONNX graph: inputs, targets and penalty."""
+    def in_graph(self, rows: Symbol, likelihood: str) -> EncodedSymbols:
+        """Add `encode` to an ONNX graph."""
         rows = rows.apply("Max", -MAX_MAGNITUDE).apply("Min", MAX_MAGNITUDE)
         z, varies = self._standardized_symbol(rows), np.flatnonzero(self.varies)
         inputs = _soft_clip_symbol(z.columns(varies))
         if likelihood != "bernoulli":
             constant = _soft_clip_symbol(z * ~self.varies)
-            return inputs, inputs, constant * constant * 0.5 + _log_jacobian_symbol(z)
+            penalty = constant * constant * 0.5 + _log_jacobian_symbol(z)
+            return EncodedSymbols(inputs, inputs, penalty)
         low, span = self.unit_interval
         targets = ((rows - low) / span).apply("Max", 0.0).apply("Min", 1.0).columns(varies)
         nearest = self._standardized_symbol(rows.apply("Max", low).apply("Min", low + span))
         beyond = z - nearest * self.varies
         clipped = _soft_clip_symbol(beyond)
-        return inputs, targets, clipped * clipped * 0.5 + _log_jacobian_symbol(beyond)
+        penalty = clipped * clipped * 0.5 + _log_jacobian_symbol(beyond)
+        return EncodedSymbols(inputs, targets, penalty)
 
     def _standardized_symbol(self, rows: Symbol) -> Symbol:
         """See `standardize`."""

@@ -208,7 +208,7 @@ class Network:
         other half. The number of passes does not depend on that of features.
         """
         joint, found = self.spec.joint, []
-        for hidden in self._halves:
+        for hidden in self.halves:
             first, second = self._outputs_without(x, hidden), self._outputs_without(x, ~hidden)
             found.append(np.where(hidden[:, None, joint.feature_of_output], first, second))
         return joint.mean(numpy_ops, np.concatenate(found))
@@ -222,7 +222,7 @@ class Network:
         return self.engine.decode(self.engine.encode(x * shown).mean)
 
     @cached_property
-    def _halves(self) -> NDArray[np.bool_]:
+    def halves(self) -> NDArray[np.bool_]:
         """Which features members hide: (passes, members, n_features).
 
         Of several random draws the one whose pairs of features are hidden together about as

@@ -22,7 +22,11 @@ from vae_anomaly.stats.densities import MAX_LOG_VARIANCE, numpy_ops
 __all__ = ["onnx_ops", "Graph", "Networks", "Symbol"]
 
 OPSET = 17
-TYPES = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
+TYPES = {
+    "bool": TensorProto.BOOL,
+    "float32": TensorProto.FLOAT,
+    "float64": TensorProto.DOUBLE,
+}
 
 BATCH_NORM_EPSILON = 1e-3
 """That of `networks.conv.MemberBatchNorm`."""
@@ -82,10 +86,18 @@ class Symbol:
         name = self.graph.node("Gather", [self.name, numbers], axis=1)
         return Symbol(self.graph, name, self.dtype)
 
-    def at_most(self, limit: float) -> Symbol:
-        """Return 1 where numbers are at most a limit, else 0."""
-        names = [self.name, self.graph.as_name(limit, self.dtype)]
-        return Symbol(self.graph, self.graph.node("LessOrEqual", names), "bool").cast(self.dtype)
+    def test(self, operator: str, *others: Tensor) -> Symbol:
+        """Add a test of each number, with a result of 0 or 1."""
+        names = [self.name, *(self.graph.as_name(other, self.dtype) for other in others)]
+        return Symbol(self.graph, self.graph.node(operator, names), "bool").cast(self.dtype)
+
+    def where(self, condition: Tensor, other: Tensor) -> Symbol:
+        """Keep numbers where a condition is true, or not 0, and take others elsewhere."""
+        if isinstance(condition, Symbol):
+            condition = condition.cast("bool")
+        condition = self.graph.as_name(condition, "bool")
+        names = [condition, self.name, self.graph.as_name(other, self.dtype)]
+        return Symbol(self.graph, self.graph.node("Where", names), self.dtype)
 
     def least(self, count: int) -> Symbol:
         """Return the least numbers of each row, ascending."""
@@ -99,13 +111,28 @@ class Symbol:
         name = self.graph.node("ReduceSum", [self.name, axes], keepdims=0)
         return Symbol(self.graph, name, self.dtype)
 
+    def mean(self, axis: int) -> Symbol:
+        """Average over an axis."""
+        return self.apply("ReduceMean", axes=[axis], keepdims=0)
+
+    def min(self, axis: int) -> Symbol:
+        """Take the least over an axis."""
+        return self.apply("ReduceMin", axes=[axis], keepdims=0)
+
 
 class Graph:
-    """An ONNX graph under construction."""
+    """An ONNX graph under construction.
+
+    Attributes
+    ----------
+    metadata : dict of str to str
+        What the model says of itself.
+    """
 
     def __init__(self) -> None:
+        self.metadata: dict[str, str] = {}
         self._nodes: list[Tensor] = []
-        self._constants: list[Tensor] = []
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], Tensor] = {}
         self._inputs: list[Tensor] = []
 
     def input(self, name: str, *shape: int | str, dtype: str = "float32") -> Symbol:
@@ -114,13 +141,14 @@ class Graph:
         return Symbol(self, name, dtype)
 
     def as_name(self, value: Tensor, dtype: str) -> str:
-        """Name a symbol, or a constant."""
+        """Name a symbol, or a constant; equal ones are kept once."""
         if isinstance(value, Symbol):
             return value.name
-        name = f"c{len(self._constants)}"
-        array = np.ascontiguousarray(np.asarray(value, dtype=dtype))
-        shape = np.shape(value)
-        self._constants.append(numpy_helper.from_array(array.reshape(shape), name))
+        array = np.array(value, dtype=dtype, order="C")
+        key = dtype, array.shape, array.tobytes()
+        if key not in self._constants:
+            self._constants[key] = numpy_helper.from_array(array, f"c{len(self._constants)}")
+        name: str = self._constants[key].name
         return name
 
     def node(
@@ -141,7 +169,11 @@ class Graph:
             self._nodes.append(helper.make_node("Identity", [symbol.name], [name]))
             ends.append(helper.make_tensor_value_info(name, TYPES[symbol.dtype], shape))
         graph = helper.make_graph(
-            self._nodes, "vae_anomaly", self._inputs, ends, initializer=self._constants
+            self._nodes,
+            "vae_anomaly",
+            self._inputs,
+            ends,
+            initializer=list(self._constants.values()),
         )
         model = helper.make_model(
             graph,
@@ -149,6 +181,7 @@ class Graph:
             opset_imports=[helper.make_opsetid("", OPSET)],
             ir_version=8,
         )
+        helper.set_model_props(model, self.metadata)
         onnx.checker.check_model(model)
         return model
 
@@ -165,20 +198,25 @@ def _logaddexp(x: Tensor, y: Tensor) -> Tensor:
     return x.apply("Max", y) + ((-(x - y).apply("Abs")).apply("Exp") + 1.0).apply("Log")
 
 
+def _where(condition: AnyArray, x: Tensor, y: Tensor) -> Tensor:
+    return x.where(condition, y) if isinstance(x, Symbol) else np.where(condition, x, y)
+
+
 onnx_ops = SimpleNamespace(
     concatenate=lambda parts: parts[0].apply("Concat", *parts[1:], axis=-1),
     exp=lambda x: x.apply("Exp") if isinstance(x, Symbol) else np.exp(x),
     expm1=np.expm1,
     lgamma=numpy_ops.lgamma,
-    log=np.log,
+    log=lambda x: x.apply("Log") if isinstance(x, Symbol) else np.log(x),
     log1p=lambda x: (x + 1.0).apply("Log"),
     logsumexp=lambda x: x.apply("ReduceLogSumExp", axes=[-1], keepdims=1),
     logaddexp=_logaddexp,
+    maximum=lambda x, y: x.apply("Max", y),
     sigmoid=lambda x: x.apply("Sigmoid") if isinstance(x, Symbol) else numpy_ops.sigmoid(x),
     square=lambda x: x * x,
     softplus=_softplus,
     take=lambda x, start, stop, step=1: x.taken(start, stop, step=step),
-    where=np.where,
+    where=_where,
 )
 """Functions of `stats` on symbols; on arrays, which become constants, those of NumPy."""
 
@@ -224,6 +262,21 @@ class Networks:
                 likelihoods.append(self.log_likelihood(member, target, outputs))
         return likelihoods[0].apply("Sum", *likelihoods[1:]) * (-1.0 / len(likelihoods))
 
+    def predictions(self, x: Symbol, halves: NDArray[np.bool_]) -> Symbol:
+        """See `Network.predictions`: inputs in float32 to (k, n, targets) in float64.
+
+        Those of a member are adjacent.
+        """
+        spec, found = self.spec, []
+        for member, hidden in enumerate(halves.swapaxes(0, 1)):  # (passes, features)
+            shown = ~np.concatenate([hidden, ~hidden])[:, None, spec.feature_of_input]
+            mean, _ = self.encode(member, (x * shown).reshape(-1, spec.n_inputs))
+            outputs = self.decode(member, mean).reshape(len(shown), -1, spec.outputs)
+            first = outputs.taken(0, len(hidden), axis=0)
+            second = outputs.taken(len(hidden), None, axis=0)
+            found.append(first.where(hidden[:, None, spec.joint.feature_of_output], second))
+        return self.expected(found[0].apply("Concat", *found[1:], axis=0))
+
     # ----------------------------------------------------------------- rows to codes and back
 
     def encode(self, member: int, x: Symbol) -> tuple[Symbol, Symbol]:
@@ -254,7 +307,7 @@ class Networks:
         return self.spec.joint.log_prob(onnx_ops, target, outputs.cast("float64"), parameters)
 
     def expected(self, outputs: Symbol) -> Symbol:
-        """Mean of p(x|z), (n, targets), float64."""
+        """Mean of p(x|z), (..., targets), float64."""
         return self.spec.joint.mean(onnx_ops, outputs.cast("float64"))
 
     # ------------------------------------------------------------------------------- layers

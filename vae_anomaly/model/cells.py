@@ -17,11 +17,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._types import Ops, Symbol, Tensor
 from vae_anomaly.stats.categorical import Categorical
 from vae_anomaly.stats.densities import numpy_ops
 from vae_anomaly.stats.likelihoods import JointLikelihood
 
-__all__ = ["N_RANKS", "Tails", "cell_units", "surprises"]
+__all__ = ["N_RANKS", "Tails", "cell_units", "interpolated_symbol", "surprises"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
@@ -34,6 +35,9 @@ CLIPPED_QUANTILE = 0.99
 
 N_RANKS = 64
 """Ranks of training values that are kept, evenly spaced in log."""
+
+MIN_GAP = 1e-300
+"""Width of a step between equal knots: far below the distance of numbers near them."""
 
 MIN_PROBABILITY = 1e-12
 """Smallest probability of a level, against rounding to 0."""
@@ -69,37 +73,41 @@ def cell_units(joint: JointLikelihood, residual: Array, observed: NDArray[np.boo
     return units
 
 
-def surprises(joint: JointLikelihood, units: Array, predictions: Array, targets: Array) -> Array:
+def surprises(
+    ops: Ops, joint: JointLikelihood, units: Array, predictions: Tensor, targets: Tensor
+) -> Tensor:
     """Return the surprise of each cell given others of its row, in nats: (n, n_features).
 
     Cells that are not observed have targets of 0; what is returned for them means nothing.
 
     Parameters
     ----------
+    ops : namespace
+        See `stats.densities`.
     joint : JointLikelihood
     units : ndarray of shape (n_targets,)
     predictions : ndarray of shape (k, n, n_targets)
         Expected targets, k times.
     targets : ndarray of shape (n, n_targets)
     """
-    parts = []
+    is_category = [isinstance(one, Categorical) for one in joint.likelihoods]
     blocks = zip(
-        joint.likelihoods,
-        *(joint.split(numpy_ops, values) for values in (predictions, targets, units)),
+        is_category,
+        joint.split(ops, predictions),
+        joint.split(ops, targets),
+        joint.split(numpy_ops, units),
         strict=True,
     )
-    for likelihood, expected, given, unit in blocks:
-        if isinstance(likelihood, Categorical):
-            nats = np.zeros(expected.shape)
-            probability = (expected * given).sum(axis=-1)
-            nats[..., 0] = -np.log(np.maximum(probability, MIN_PROBABILITY))
-        else:
-            nats = 0.5 * ((given - expected) / unit) ** 2
-        parts.append(nats)
-    each = joint.by_feature(numpy_ops, parts)  # (k, n, n_features)
+    # Of a category the probability of its level: all other indicators are 0.
+    parts = [
+        expected * given if is_level else 0.5 * ops.square((given - expected) / unit)
+        for is_level, expected, given, unit in blocks
+    ]
+    each = joint.by_feature(ops, parts)  # (k, n, n_features)
+    nats = -ops.log(ops.maximum(each, MIN_PROBABILITY))
+    each = ops.where(np.repeat(is_category, [one.n_features for one in joint.blocks]), nats, each)
     least = each.min(axis=0)
-    mixed: Array = least - np.log(np.exp(least - each).mean(axis=0))
-    return mixed
+    return least - ops.log(ops.exp(least - each).mean(axis=0))
 
 
 class Tails(NamedTuple):
@@ -148,3 +156,23 @@ class Tails(NamedTuple):
             beyond = np.log1p(np.maximum(values[:, j], largest)) - np.log1p(largest)
             costs[:, j] = np.interp(values[:, j], known, nats) + beyond
         return costs
+
+    def in_graph(self, values: Symbol) -> Symbol:
+        """Add `costs` to an ONNX graph."""
+        known, nats = self.values.astype(np.float64), self.nats.astype(np.float64)
+        largest = known[:, -1]
+        beyond = (values.apply("Max", largest) + 1.0).apply("Log") - np.log1p(largest)
+        return interpolated_symbol(values, known, nats) + beyond
+
+
+def interpolated_symbol(x: Symbol, knots: Array, values: Array) -> Symbol:
+    """Add `numpy.interp` to an ONNX graph: of x (n, q), with knots and values (q, m).
+
+    It is a sum of ramps, which rise from 0 to 1 between a knot and the next. Between equal
+    knots they are steps, and 1 there.
+    """
+    gap = np.diff(knots)
+    slope = 1.0 / np.where(gap > 0, gap, MIN_GAP)
+    ramps = (x.reshape(-1, len(knots), 1) - knots[:, :-1]) * slope + (gap == 0)
+    ramps = ramps.apply("Max", 0.0).apply("Min", 1.0)
+    return (ramps * np.diff(values)).sum() + values[:, 0]

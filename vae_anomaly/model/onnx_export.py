@@ -8,10 +8,12 @@ from typing import Protocol
 import numpy as np
 
 from vae_anomaly._types import Symbol
+from vae_anomaly.data.graph import EncodedSymbols
 from vae_anomaly.exceptions import ParameterError
+from vae_anomaly.model.cells import interpolated_symbol, surprises
 from vae_anomaly.model.model import Model
 from vae_anomaly.stats.densities import gaussian_kl
-from vae_anomaly.stats.exemplars import N_NEIGHBORS, SELF_MATCH_TOLERANCE
+from vae_anomaly.stats.exemplars import N_NEIGHBORS, SELF_MATCH_TOLERANCE, Exemplars
 from vae_anomaly.stats.priors import mixture_coefficients
 from vae_anomaly.storage.atomic import atomic_write
 
@@ -34,6 +36,11 @@ def export_onnx(fitted: Fitted | Model, path: str | os.PathLike[str]) -> None:
     axes. It has one output, ``anomaly_score``: float64, (n,), in nats, minus
     `score_samples` up to rounding. The metadata of the model hold the threshold, as
     ``threshold``.
+
+    A missing cell is NaN. A category is the position of its level among the ``levels`` in the
+    metadata, JSON of ``{column: [level, ...]}``; any other number is an unseen level. Text in a
+    column of numbers is the largest float64. Columns that are left out may hold anything.
+    ``model.encoder.matrix(frame)`` returns such rows.
 
     Parameters
     ----------
@@ -70,56 +77,94 @@ def export_onnx(fitted: Fitted | Model, path: str | os.PathLike[str]) -> None:
     rows = graph.input("rows", "n", model.encoder.outline.n_features, dtype="float64")
     networks = Networks(graph, model.network.spec, model.network.weights)
     score = _score(model, networks, rows)
+    graph.metadata["threshold"] = repr(float(model.calibration.threshold))
     built = graph.finished({"anomaly_score": score}, rank=1)
-    note = built.metadata_props.add()
-    note.key, note.value = "threshold", repr(float(model.calibration.threshold))
     with atomic_write(path) as file:
         file.write(built.SerializeToString())
 
 
 def _score(model: Model, networks: Symbol, rows: Symbol) -> Symbol:
     """Add the anomaly score of rows to the graph: (n,)."""
-    inputs, targets, penalty = model.encoder.in_graph(rows)
-    inputs = inputs.cast("float32")
+    encoded = model.encoder.in_graph(rows)
+    inputs, penalty = encoded.inputs.cast("float32"), encoded.penalty.sum()
+    encoded = encoded._replace(inputs=inputs)
     if model.score_type == "exemplar":
-        return penalty.sum() + _exemplar_score(model, networks, inputs, targets)
+        score = _masked_score if model.network.spec.has_masks else _exemplar_score
+        return penalty + score(model, networks, encoded)
     codes = [networks.encode(member, inputs) for member in range(model.network.spec.members)]
-    error = networks.reconstruction_error(codes, model.noise, targets)
-    reconstruction = penalty.sum() + error.sum()
+    error = networks.reconstruction_error(codes, model.noise, encoded.targets)
+    if encoded.observed is not None:
+        error = error * encoded.observed
+    reconstruction = penalty + error.sum()
     if model.score_type == "reconstruction":
         return reconstruction
     kl = _kl_from_prior(model, codes)
     return kl if model.score_type == "kl" else reconstruction + kl * model.beta
 
 
-def _exemplar_score(model: Model, networks: Symbol, inputs: Symbol, targets: Symbol) -> Symbol:
-    """See `exemplars.Exemplars.score`."""
-    reference, members = model.reference, range(model.network.spec.members)
-    codes = [networks.encode(member, inputs)[0] for member in members]
-    rebuilt = [networks.expected(networks.decode(j, codes[j])) for j in members]
+def _exemplar_score(model: Model, networks: Symbol, encoded: EncodedSymbols) -> Symbol:
+    """See `Reference.score`."""
+    reference, spec = model.reference, model.network.spec
+    codes = [networks.encode(member, encoded.inputs)[0] for member in range(spec.members)]
+    rebuilt = [networks.expected(networks.decode(j, code)) for j, code in enumerate(codes)]
     expected = rebuilt[0].apply("Sum", *rebuilt[1:]) * (1.0 / len(rebuilt))
-    place = (targets - expected) / reference.residual_unit.astype(np.float64)
+    place = (encoded.targets - expected) / reference.residual_unit.astype(np.float64)
+    if encoded.observed is not None:
+        place = place * encoded.observed.columns(spec.joint.feature_of_target)
     for code, units in zip(codes, reference.code_unit.astype(np.float64), strict=True):
         used = np.flatnonzero(units)
         if len(used):
             code = code.cast("float64").columns(used) / units[used]
             place = place.apply("Concat", code, axis=1)
+    return _distance(reference.exemplars, place)
 
-    bandwidth = reference.bandwidth.astype(np.float64)
-    points = reference.points.astype(np.float64)
+
+def _masked_score(model: Model, networks: Symbol, encoded: EncodedSymbols) -> Symbol:
+    """See `Reference.masked_score`."""
+    from vae_anomaly.inference.onnx_graph import onnx_ops
+
+    reference, joint = model.reference, model.network.spec.joint
+    units = reference.residual_unit.astype(np.float64)
+    predictions = networks.predictions(encoded.inputs, model.network.halves)
+    observed = encoded.observed
+    residual = encoded.targets - predictions.mean(axis=0)
+    place = residual * observed.columns(joint.feature_of_target) / units
+    surprise = surprises(onnx_ops, joint, units, predictions, encoded.targets)
+
+    cells, *of_levels = reference.tails
+    sums = (
+        _distance(reference.exemplars, place),
+        (cells.in_graph(surprise) * observed).sum(),
+        (surprise * observed).sum(),
+    )
+    n_observed = observed.sum().reshape(-1, 1)
+    statistics = onnx_ops.concatenate([one.reshape(-1, 1) for one in sums])
+    statistics = statistics / n_observed.apply("Max", 1.0)
+    nats = [tails.in_graph(statistics).mean(axis=1).reshape(-1, 1) for tails in of_levels]
+    levels = np.arange(len(nats), dtype=np.float64)
+    share = n_observed / joint.n_features
+    level = interpolated_symbol(share, reference.tail_shares[None], levels[None])
+    weights = (1.0 - (level - levels).apply("Abs")).apply("Max", 0.0)
+    return (onnx_ops.concatenate(nats) * weights).sum()
+
+
+def _distance(exemplars: Exemplars, place: Symbol) -> Symbol:
+    """See `Exemplars.score`; of coordinates in float64."""
+    bandwidth = exemplars.bandwidth.astype(np.float64)
+    points = exemplars.points.astype(np.float64)
     center = points.mean(axis=0)
     kept, place = points - center, place - center
     halves = (place * place).sum().reshape(-1, 1) * 0.5
     energy = halves + 0.5 * (kept**2).sum(axis=1) - place.apply("MatMul", kept.T)
     energy = energy.apply("Max", 0.0) / bandwidth
-    skipped, used_count = reference.exemplars.support
-    few = energy.least(skipped + used_count + 1)
-    is_self = few.taken(0, 1).at_most(SELF_MATCH_TOLERANCE)
-    few = few.taken(1, skipped + used_count + 1) * is_self + few.taken(0, -1) * (1.0 - is_self)
-    few = few.taken(skipped, skipped + used_count)
+    skipped, used = exemplars.support
+    few = energy.least(skipped + used + 1)
+    is_self = few.taken(0, 1).test("LessOrEqual", SELF_MATCH_TOLERANCE)
+    few = few.taken(1, skipped + used + 1) * is_self + few.taken(0, -1) * (1.0 - is_self)
+    few = few.taken(skipped, skipped + used)
     nearest = few.taken(0, 1)
-    kernels = (nearest - few).apply("Exp").sum() * (1.0 / used_count)
-    five = few.taken(0, N_NEIGHBORS).sum() * (1.0 / min(N_NEIGHBORS, used_count))
+    kernels = (nearest - few).apply("Exp").sum() * (1.0 / used)
+    five = few.taken(0, N_NEIGHBORS).sum() * (1.0 / min(N_NEIGHBORS, used))
     return (nearest.reshape(-1) - kernels.apply("Log") + five) * 0.5
 
 

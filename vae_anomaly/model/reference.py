@@ -268,7 +268,8 @@ class Reference:
             observed[:, joint.feature_of_target], targets - predictions.mean(axis=0), 0.0
         )
         units = self.residual_unit.astype(np.float64)
-        return PredictedRows(residual, surprises(joint, units, predictions, targets), observed)
+        surprise: Array = surprises(numpy_ops, joint, units, predictions, targets)
+        return PredictedRows(residual, surprise, observed)
 
     def masked_score(self, rows: PredictedRows, n_left_out: int = 1) -> tuple[Array, Array]:
         """Score rows whose features are predicted from each other: (n,), and shares of cells.
@@ -284,19 +285,10 @@ class Reference:
 
         The score is divided among the cells, (n, n_explained), as their costs are.
         """
-        n_cells, levels = rows.surprise.shape[1], len(HIDDEN_SHARES)
-        costs = Tails(self.tail_values[:n_cells], self.tail_nats[:n_cells]).costs(rows.surprise)
+        cells, *of_levels = self.tails
+        costs, levels = cells.costs(rows.surprise), len(of_levels)
         statistics = self._statistics(rows, costs, n_left_out)
-        at_levels = np.stack(
-            [
-                Tails(*of_level).costs(statistics).mean(axis=1)
-                for of_level in zip(
-                    np.split(self.tail_values[n_cells:], levels),
-                    np.split(self.tail_nats[n_cells:], levels),
-                    strict=True,
-                )
-            ]
-        )  # (levels, n)
+        at_levels = np.stack([tails.costs(statistics).mean(axis=1) for tails in of_levels])
         place = np.interp(rows.observed.mean(axis=1), self.tail_shares, np.arange(levels))
         below = np.minimum(place.astype(np.intp), levels - 2)
         low, high = (at_levels[level, np.arange(len(place))] for level in (below, below + 1))
@@ -313,6 +305,14 @@ class Reference:
         )
         n_observed = np.maximum(rows.observed.sum(axis=1), 1)
         return np.column_stack(sums) / n_observed[:, None]
+
+    @property
+    def tails(self) -> list[Tails]:
+        """Tails of the surprises of cells, and of the statistics of rows at each share."""
+        n_cells = len(self.tail_values) - N_STATISTICS * len(HIDDEN_SHARES)
+        starts = n_cells + N_STATISTICS * np.arange(len(HIDDEN_SHARES))
+        parts = (np.split(array, starts) for array in (self.tail_values, self.tail_nats))
+        return [Tails(*part) for part in zip(*parts, strict=True)]
 
     @cached_property
     def exemplars(self) -> Exemplars:

@@ -66,6 +66,7 @@ numpy_ops = SimpleNamespace(
     square=np.square,
     logaddexp=np.logaddexp,
     logsumexp=_logsumexp,
+    maximum=np.maximum,
     sigmoid=_sigmoid,
     softplus=lambda x: np.logaddexp(0.0, x),
     take=lambda x, start, stop, step=1: x[..., start:stop:step],

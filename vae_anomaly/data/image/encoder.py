@@ -19,6 +19,7 @@ from vae_anomaly.data.base import (
     Outline,
     Records,
 )
+from vae_anomaly.data.graph import EncodedSymbols
 from vae_anomaly.data.image.pixels import (
     ImageSchema,
     ImageShape,
@@ -171,7 +172,7 @@ class ImageEncoder:
         given = as_rows(like)
         return rows if given.shape is None else as_images(rows, given.shape, given.scale)
 
-    def in_graph(self, rows: Symbol) -> tuple[Symbol, Symbol, Symbol]:
+    def in_graph(self, rows: Symbol) -> EncodedSymbols:
         """Add `encode` of flattened images to an ONNX graph."""
         rows = rows * (1.0 / self.pixel_scale)
         return self.scaler.in_graph(self._smoothed_symbol(rows), self.likelihood)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -14,6 +15,7 @@ from vae_anomaly._text import listed, shown
 from vae_anomaly._types import Json, JsonObject, Symbol
 from vae_anomaly.data.base import DataParameters, Encoded, EncoderState, Outline, Records
 from vae_anomaly.data.cells import STRAY
+from vae_anomaly.data.graph import EncodedSymbols
 from vae_anomaly.data.scaling import ColumnScaler
 from vae_anomaly.data.table.column import CATEGORY, DATE
 from vae_anomaly.data.table.levels import LevelIndicators
@@ -242,20 +244,54 @@ class TableEncoder:
             return codes
         return self.schema.frame(codes, getattr(like, "index", None))
 
-    def in_graph(self, rows: Symbol) -> tuple[Symbol, Symbol, Symbol]:
-        """Add `encode` to an ONNX graph.
+    def in_graph(self, rows: Symbol) -> EncodedSymbols:
+        """Add `encode` to an ONNX graph, and the levels of categories to its metadata.
 
         Raises
         ------
         ParameterError
-            If there are categories, dates or missing cells.
+            If there are dates, or values that were given as missing.
         """
-        if not self.is_plain or self.schema.missing.texts:
+        if len(self.schema.dates):
+            dates = listed([self.features[i] for i in self.schema.dates])
             raise ParameterError(
-                "There is no ONNX graph yet for tables with categories, dates or missing cells. "
-                "Score them with this package."
+                f"There is no ONNX graph yet for dates: {dates}. Leave them out with column_types, "
+                f"or score with this package."
             )
-        return self.scaler.in_graph(rows, self.likelihood)
+        if self.schema.missing.texts:
+            raise ParameterError(
+                "There is no ONNX graph yet for missing_values. Mark such cells as NaN before the "
+                "fit, or score with this package."
+            )
+        schema, never = self.schema, self.n_missing == 0
+        if self.is_plain:
+            n = len(self.scaler.center)
+            schema, never = TableSchema.of_numbers(self.names, n), np.ones(n, bool)
+        cells, codes = rows.columns(schema.numbers), rows.columns(schema.categories)
+        missing, missing_codes = cells.test("IsNaN"), codes.test("IsNaN")
+        stray = cells.test("Equal", STRAY) * (not self.is_plain)
+        known = 1.0 - missing - stray
+        # The center costs nothing.
+        numbers = self.scaler.in_graph(cells.where(known, self.scaler.center), self.likelihood)
+        indicators, unseen = self.levels.in_graph(codes)
+        if len(schema.categories):
+            levels = {self.features[i]: schema.columns[i].levels for i in schema.categories}
+            rows.graph.metadata["levels"] = json.dumps(levels)
+
+        varies, widths = self.scaler.varies, np.array(self.levels.widths)
+        absent = missing * never[schema.numbers] + stray
+        absent_codes = missing_codes * never[schema.categories]
+        penalty = _joined(
+            _joined(absent, absent_codes) * np.log(self.n_rows + 1.0),
+            numbers.penalty * ~varies if self.has_masks else numbers.penalty,
+            unseen,
+        )
+        known_codes = 1.0 - missing_codes - unseen.test("Greater", 0.0)
+        observed = _joined(
+            known.columns(np.flatnonzero(varies)), known_codes.columns(np.flatnonzero(widths))
+        )
+        inputs = _joined(numbers.inputs, indicators, *([observed] if self.has_masks else []))
+        return EncodedSymbols(inputs, _joined(numbers.targets, indicators), penalty, observed)
 
     def standardized(self, records: Records) -> Array:
         """Return the columns in standard deviations, soft-clipped: (n, n_features).
@@ -374,3 +410,8 @@ class TableEncoder:
 def _without_strays(codes: Array) -> Array:
     """Return codes with NaN for stray cells."""
     return np.where(codes == STRAY, np.nan, codes)
+
+
+def _joined(*parts: Symbol) -> Symbol:
+    """Join columns in an ONNX graph."""
+    return parts[0].apply("Concat", *parts[1:], axis=1)

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._types import Symbol
 from vae_anomaly.stats.categorical import unseen_probability
 
 __all__ = ["LevelIndicators"]
@@ -81,6 +82,23 @@ class LevelIndicators:
                 indicators[rows[~unseen], start + place[~unseen]] = 1.0
                 start += width
         return indicators, nats
+
+    def in_graph(self, codes: Symbol) -> tuple[Symbol, Symbol]:
+        """Add `encode` to an ONNX graph; a code of no level is that of an unseen one."""
+        seen = [np.flatnonzero(counts[:-1] > 0) for counts in self.counts]
+        n = len(seen)
+        owner = np.repeat(np.arange(n), [len(one) for one in seen])
+        hits = codes.columns(owner).test("Equal", np.concatenate([*seen, np.empty(0)]))
+        others = 1.0 - codes.test("IsNaN") - hits.apply("MatMul", np.eye(n)[owner])
+        known = np.array([counts[-1] > 0 for counts in self.counts], dtype=bool)
+        cost = np.array([-np.log(unseen_probability(counts)) for counts in self.counts])
+
+        # The indicators of each category that varies, that of all other levels last.
+        owner = np.concatenate([owner, np.arange(n)])
+        order = owner.argsort(kind="stable")
+        chosen = order[np.array(self.widths, dtype=int)[owner[order]] > 0]
+        indicators = hits.apply("Concat", others * known, axis=1).columns(chosen)
+        return indicators, others * np.where(known, 0.0, cost)
 
     def decode(self, indicators: Array) -> Array:
         """Return the codes of the most probable levels: (n, n_categories)."""
