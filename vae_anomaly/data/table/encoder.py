@@ -332,7 +332,9 @@ class TableEncoder:
                 continue
             facts = []
             if column.type == CATEGORY:
-                facts.append(f"category of {len(column.levels):,} levels: {column.reason}")
+                n = len(column.levels)
+                size = "1 level" if n == 1 else f"{n:,} levels"
+                facts.append(f"category of {size}: {column.reason}")
             if column.type == DATE:
                 facts.append(f"date, {column.reason}")
             if missing:
