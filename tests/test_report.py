@@ -426,9 +426,9 @@ class Page(HTMLParser):
         return [v for t, n, v in self.attributes if (t, n) == (tag, name)]
 
 
-ELEMENTS = """html head meta title style body header main footer section article h1 h2 h3 p b strong
-span ul li dl div dt dd figure figcaption img table caption thead tbody tr th td svg rect script
-input button code"""
+ELEMENTS = """html head meta title style body header main footer section article details
+summary h1 h2 h3 p b strong span ul li dl div dt dd figure figcaption img table caption thead
+tbody tr th td svg rect script input button code"""
 ATTRIBUTES = """lang charset http-equiv content name class src alt width height scope aria-hidden
 focusable rx id data-steps data-show hidden type min max step value aria-label autocomplete
 colspan"""
@@ -552,3 +552,37 @@ def test_drawing_ignores_and_keeps_the_settings_of_the_caller(
     with mpl.rc_context({"font.size": 30, "axes.facecolor": "red"}):
         assert draw_figures(report)["training"] == drawn["training"]
         assert mpl.rcParams["font.size"] == 30
+
+
+def test_columns_are_described_with_their_missing_cells(tmp_path: Path) -> None:
+    rng = np.random.RandomState(0)
+    table = pd.DataFrame(
+        {
+            "flow": np.tile([1.0, 2.0, 3.0, 2.0], 100),
+            "site": rng.choice(["a", "b", "c", "d", "e", "f", "<g>"], 400, p=[0.4, *[0.1] * 6]),
+            "serial": [f"n{i}" for i in range(400)],
+            "always": 7.0,
+        }
+    )
+    detector = VAEDetector(max_steps=20, n_members=1, threshold=1.0).fit(table)
+    table.loc[:99, "flow"] = np.nan
+    section = build_report(detector, table).sections[0]
+    flow, site, serial, always = section.columns
+    assert (flow.role, flow.missing_in_training, flow.missing) == ("number", 0.0, 0.25)
+    assert flow.content == "1 to 3, mean 2"
+    share = percent((table["site"] == "a").mean())
+    assert site.content.startswith(f"a {share}, ")
+    assert site.content.endswith(" and 2 others")
+    assert (serial.role, serial.missing) == ("left out", None)
+    assert serial.content == "identifier: 400 different texts in 400 cells"
+    assert always.content == "always 7"
+    page = render_page(build_report(detector, table))
+    assert "<g>" not in page
+    assert "missing in training" in page
+
+
+def test_shares_are_rounded_as_the_script_of_the_page_rounds_them() -> None:
+    # Half to even, of the shortest decimal notation: 1.15 lies below 1.15 in binary.
+    assert [percent(k / 2000) for k in (23, 25, 1)] == ["1.2 %", "1.2 %", "0.05 %"]
+    assert nats(0.25) == "0.2"
+    assert nats(1234.75) == "1,234.8"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from vae_anomaly.displays.drawing import legible
 from vae_anomaly.metrics.intervals import Estimate
 
@@ -17,7 +19,7 @@ def percent(share: float) -> str:
     ('50 %', '12.3 %', '99.999 %', '100 %')
     """
     for digits in (1, 2, 3, 4):
-        shown = f"{100 * share:.{digits}f}"
+        shown = rounded(100 * share, digits)
         if share in (0, 1) or float(shown) not in (0, 100):
             break
     return f"{shown.rstrip('0').rstrip('.')} %" if "." in shown else f"{shown} %"
@@ -31,7 +33,20 @@ def nats(value: float) -> str:
     >>> nats(-12.34), nats(1234.5), nats(2.5e9)
     ('-12.3', '1,234.5', '2.5e+09')
     """
-    return f"{value:,.1f}" if abs(value) < 1e6 else f"{value:.3g}"
+    return rounded(value, 1) if abs(value) < 1e6 else f"{value:.3g}"
+
+
+def rounded(value: float, digits: int) -> str:
+    """Return a number with some decimals: half to even, of its shortest decimal notation.
+
+    As the script of the page rounds. Python's own format rounds the binary number.
+
+    Examples
+    --------
+    >>> rounded(1.15, 1), rounded(0.25, 1), rounded(1234.56, 1), f"{1.15:.1f}"
+    ('1.2', '0.2', '1,234.6', '1.1')
+    """
+    return f"{Decimal(repr(float(value))):,.{digits}f}"
 
 
 def number(value: float, digits: int = 6) -> str:

@@ -316,7 +316,9 @@ class TableEncoder:
         for i, (name, column) in enumerate(zip(self.features, self.schema.columns, strict=True)):
             facts: JsonObject = {"name": name, "type": column.type, "reason": column.reason}
             if column.levels:
+                counts = self.levels.counts[self.schema.categories.tolist().index(i)]
                 facts["levels"] = list(column.levels)
+                facts["level_rows"] = counts[:-1].astype(int).tolist()
             if column.is_used:
                 facts["missing_rows"] = int(self.n_missing[i])
             described.append(known.get(name, {}) | facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self, cast
 
@@ -17,16 +18,22 @@ from vae_anomaly.report.data import (
     ScoredRecords,
     Tile,
 )
+from vae_anomaly.report.formatting import counted, legible, number, percent
 from vae_anomaly.report.ranking import most_anomalous
 
 if TYPE_CHECKING:
     from vae_anomaly.data.table.encoder import TableEncoder
 
-__all__ = ["SECTION", "Reason", "TableSection", "TopRow"]
+__all__ = ["SECTION", "ColumnFacts", "Reason", "TableSection", "TopRow"]
 
 Array = NDArray[np.float64]
 
 MAX_REASONS = 10
+
+MAX_LEVEL_LENGTH = 24
+
+MAX_SHOWN_LEVELS = 5
+"""Levels of a category that the page names."""
 
 LATENT_CODE = "latent code"
 """Name of the contribution that belongs to no column."""
@@ -42,14 +49,37 @@ class Reason:
     contribution : float
         In nats.
     value, expected : float, str or None
-        Value of the row and its reconstruction; None where the cell is missing, and for the
-        latent code, which is no column.
+        Value of the row and what is expected, see `Model.expected`; None where the cell is
+        missing, and for the latent code, which is no column.
     """
 
     column: str
     contribution: float
     value: float | str | None = None
     expected: float | str | None = None
+
+
+@dataclass(frozen=True)
+class ColumnFacts:
+    """What a column is, and how often it is missing.
+
+    Attributes
+    ----------
+    name : str
+    role : str
+        Its type, or "left out".
+    content : str
+        Range or levels in training, or why it is left out.
+    missing_in_training, missing : float or None
+        Shares of missing cells in training and in the data of the report; None for columns
+        that are left out.
+    """
+
+    name: str
+    role: str
+    content: str
+    missing_in_training: float | None = None
+    missing: float | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +97,7 @@ class TableSection:
     ----------
     rows : tuple of TopRow
         The most anomalous first.
-    n_columns : int
+    columns : tuple of ColumnFacts
     """
 
     context: ClassVar[type[Context]] = Context
@@ -75,17 +105,17 @@ class TableSection:
     figure_names: ClassVar[tuple[str, ...]] = ()
 
     rows: tuple[TopRow, ...]
-    n_columns: int
+    columns: tuple[ColumnFacts, ...]
 
     @classmethod
     def collect(cls, scored: ScoredRecords, options: Options, context: Context) -> Self:
-        """Explain the most anomalous rows."""
-        return cls(_top_rows(scored, options), scored.model.encoder.outline.n_features)
+        """Explain the most anomalous rows, and describe the columns."""
+        return cls(_top_rows(scored, options), _columns(scored))
 
     @property
     def size(self) -> str:
         """Number of columns."""
-        return f"{self.n_columns:,} columns"
+        return f"{len(self.columns):,} columns"
 
     @property
     def content(self) -> str:
@@ -95,7 +125,7 @@ class TableSection:
     @property
     def settings(self) -> tuple[tuple[str, str], ...]:
         """Number of columns."""
-        return (("columns", f"{self.n_columns:,}"),)
+        return (("columns", f"{len(self.columns):,}"),)
 
     def figures(self) -> dict[str, Figure]:
         """Return no figures."""
@@ -111,6 +141,42 @@ class TableSection:
 
 
 SECTION = TableSection
+
+
+def _columns(scored: ScoredRecords) -> tuple[ColumnFacts, ...]:
+    """Describe the columns as the model knows them."""
+    encoder = cast("TableEncoder", scored.model.encoder)
+    missing = np.isnan(np.asarray(scored.records, dtype=np.float64)).mean(axis=0)
+    return tuple(
+        _column_facts(facts, encoder.n_rows, float(share))
+        for facts, share in zip(encoder.describe()["columns"], missing, strict=True)
+    )
+
+
+def _column_facts(facts: Mapping[str, Json], n_rows: int, missing: float) -> ColumnFacts:
+    role = facts.get("type", "number")
+    content = facts.get("reason", "")
+    if "levels" in facts:
+        content = _levels(facts["levels"], facts["level_rows"])
+    elif "low" in facts:
+        value = number(facts["low"])
+        spread = f"{value} to {number(facts['high'])}, mean {number(facts['mean'], 4)}"
+        content = f"always {value}" if facts["constant"] else spread
+    elif "missing_rows" not in facts:
+        return ColumnFacts(facts["name"], "left out", f"{role}: {content}")
+    in_training = facts.get("missing_rows", 0) / max(n_rows, 1)
+    return ColumnFacts(facts["name"], role, content, in_training, missing)
+
+
+def _levels(levels: Sequence[str], rows: Sequence[int]) -> str:
+    """List the most frequent levels with their shares."""
+    total = max(sum(rows), 1)
+    pairs = sorted(zip(levels, rows, strict=False), key=lambda pair: -pair[1])[:MAX_SHOWN_LEVELS]
+    text = ", ".join(
+        f"{legible(level, MAX_LEVEL_LENGTH)} {percent(n / total)}" for level, n in pairs
+    )
+    others = len(levels) - len(pairs)
+    return f"{text} and {counted(others, 'other')}" if others else text
 
 
 def _top_rows(scored: ScoredRecords, options: Options) -> tuple[TopRow, ...]:

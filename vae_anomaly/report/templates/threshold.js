@@ -10,7 +10,7 @@
 
   const count = (n) => n.toLocaleString("en-US");
 
-  // Round half to even, as in the numbers of the page.
+  // Round half to even, as `rounded` of report/formatting.py does.
   const rounded = (value, digits) =>
     value.toLocaleString("en-US", {
       minimumFractionDigits: digits,
