@@ -491,6 +491,40 @@ def test_formats_are_chosen_on_the_command_line(tmp_path, monkeypatch, capsys) -
     assert "'date:%H' is no format of dates" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("form", "reason"),
+    [
+        ("%Y-%m-%d %H:%M:%S", "ISO8601"),
+        ("%Y-%m-%dT%H:%M:%S+02:00", "ISO8601, in UTC"),
+        ("%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M:%S"),
+        ("%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S"),
+    ],
+)
+def test_dates_that_are_too_many_to_keep_are_none_the_less_found(
+    tmp_path, monkeypatch, form: str, reason: str
+) -> None:
+    from vae_anomaly.data.registry import open_source
+    from vae_anomaly.data.table import codebook, reader
+    from vae_anomaly.pipeline.progress import no_progress
+    from vae_anomaly.pipeline.reading import read_sample
+
+    monkeypatch.setattr(codebook, "MAX_TEXTS", 50)
+    monkeypatch.setattr(reader, "MAX_BATCH_ROWS", 100)
+    cells = NORMAL["ordered"].dt.strftime(form).tolist()
+    cells[700], cells[800] = "soon", ""
+    frame = pd.DataFrame({"when": cells, "x": NORMAL["a"], "site": ["p", "q", "r"] * 500})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    expected = TableSchema.of(frame)
+    with open_source(str(tmp_path / "t.csv"), fitting=True) as source:
+        sample = read_sample(source, no_progress, lambda: None)
+        found = source.training_data(sample.records)
+    assert sample.n_seen == 1500
+    schema = TableSchema.of(found)
+    assert schema.columns[0].reason.startswith(f"{reason}: time of day")
+    assert schema.columns == expected.columns
+    np.testing.assert_array_equal(schema.matrix(found), expected.matrix(frame))
+
+
 def test_a_report_shows_dates(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     NORMAL.to_csv("normal.csv", index=False)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, timedelta, tzinfo
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from vae_anomaly._types import AnyArray
-from vae_anomaly.data.cells import WEAKLY_MISSING, has_leading_zero, is_number
+from vae_anomaly.data.cells import STRAY, WEAKLY_MISSING, has_leading_zero, is_number
 from vae_anomaly.data.table.column import text_of
+from vae_anomaly.data.table.dates import EPOCH, ISO, best_formats, parsed, seconds_of
 from vae_anomaly.data.table.missing import NO_FURTHER, MissingValues
-from vae_anomaly.data.table.reader import factorized, is_infinite
+from vae_anomaly.data.table.reader import coded, factorized, is_infinite
 
-__all__ = ["MAX_TEXTS", "Codebook"]
+__all__ = ["MAX_TEXTS", "Codebook", "DateTexts"]
 
 MAX_TEXTS = 100_000
 """Distinct texts of a column that are kept while it is read: the most frequent ones."""
@@ -44,6 +47,9 @@ class Codebook:
         Row and text of the first of these.
     has_codes : bool
         Whether a number has leading zeros.
+    date_format : str
+        In which texts are dates that are too many to keep, the first of those that fit; mostly
+        empty. `DateTexts` keeps such texts in less memory.
 
     Examples
     --------
@@ -61,6 +67,8 @@ class Codebook:
         self.n_numbers = self.n_others = 0
         self.first_other: tuple[int, str] | None = None
         self.has_codes = False
+        self.date_format = ""
+        self._is_complete = True
         self._texts: dict[float, str] = {}
         self._counts: dict[float, int] = {}
 
@@ -96,7 +104,11 @@ class Codebook:
             row = int(np.isin(places, list(others)).argmax())
             self.first_other = start + row, texts[places[row]] or ""
         if len(self._texts) > 2 * MAX_TEXTS:
+            if self._is_complete:
+                known = {text: self._counts[code] for code, text in self._texts.items()}
+                self.date_format = next(iter(best_formats(known)), "")
             self._forget_rare_texts()
+            self._is_complete = False
         return codes[places]
 
     def _forget_rare_texts(self) -> None:
@@ -119,6 +131,55 @@ class Codebook:
             for code in distinct.tolist()
         ]
         return np.array(texts, dtype=object)[places]
+
+
+class DateTexts:
+    """Codes of texts that are dates in one format: seconds since 1970.
+
+    Parameters
+    ----------
+    form : str
+        See `dates.parsed`.
+    missing : MissingValues
+        Cells that a user says are missing.
+
+    Examples
+    --------
+    >>> book = DateTexts("%d.%m.%Y")
+    >>> codes = book.codes(pa.array(["24.12.2023", None, "soon"]), 0)
+    >>> book.cells(codes).tolist()
+    ['24.12.2023', None, '(no date)']
+    """
+
+    def __init__(self, form: str, missing: MissingValues = NO_FURTHER) -> None:
+        self._format, self._missing = form, missing
+        self._zone: tzinfo | None = None
+
+    def codes(self, column: pa.Array, start: int) -> NDArray[np.float64]:
+        """Return the codes of the next cells."""
+        return coded(column, self._code_of)
+
+    def _code_of(self, cell: object) -> float:
+        text = text_of(cell)
+        if text is None or text in WEAKLY_MISSING or text in self._missing:
+            return np.nan
+        date = parsed(text, self._format)
+        if date is not None and date.tzinfo is not None:
+            self._zone = UTC
+        return seconds_of(date)
+
+    def cells(self, codes: NDArray[np.float64]) -> AnyArray:
+        """Return texts that codes stand for, None for NaN; those with a zone in UTC."""
+        distinct, places = np.unique(codes, return_inverse=True)
+        return np.array([self._text_of(code) for code in distinct.tolist()], dtype=object)[places]
+
+    def _text_of(self, code: float) -> str | None:
+        if code != code:
+            return None
+        if code == STRAY:
+            return "(no date)"
+        date = (EPOCH + timedelta(seconds=code)).replace(tzinfo=self._zone)
+        return date.isoformat() if self._format == ISO else date.strftime(self._format)
 
 
 def _hashes(texts: list[str | None]) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from vae_anomaly._types import AnyArray
 from vae_anomaly.data.cells import STRAY
 from vae_anomaly.data.table.arrow_dates import DateBook, is_date, seconds_of_array
-from vae_anomaly.data.table.codebook import Codebook
+from vae_anomaly.data.table.codebook import Codebook, DateTexts
 from vae_anomaly.data.table.column import DATE, NUMBER, Column, text_of
 from vae_anomaly.data.table.missing import NO_FURTHER, MissingValues
 from vae_anomaly.data.table.reader import coded, matrix_of
@@ -53,7 +54,7 @@ class Coding:
     numbers: tuple[str, ...]
     places: Mapping[str, int]
     columns: Mapping[str, Column] = field(default_factory=dict)
-    codebooks: Mapping[str, Codebook | DateBook] = field(default_factory=dict)
+    codebooks: Mapping[str, Codebook | DateBook | DateTexts] = field(default_factory=dict)
     missing: MissingValues = NO_FURTHER
     stray: float = STRAY
 
@@ -63,18 +64,23 @@ class Coding:
         features: Sequence[str],
         kept: Mapping[str, pa.DataType],
         missing: MissingValues = NO_FURTHER,
+        formats: Mapping[str, str] = MappingProxyType({}),
     ) -> Coding:
         """Return a coding before an encoder is fitted.
 
-        `kept` are the columns that are no numbers, and their types.
+        `kept` are the columns that are no numbers, and their types; `formats` are those of
+        texts that are dates.
         """
         numbers = tuple(name for name in features if name not in kept)
         places = {name: i for i, name in enumerate(features)}
-        books = {
-            name: DateBook(kept[name]) if is_date(kept[name]) else Codebook(missing)
-            for name in features
-            if name in kept
-        }
+        books: dict[str, Codebook | DateBook | DateTexts] = {}
+        for name in filter(kept.__contains__, features):
+            if is_date(kept[name]):
+                books[name] = DateBook(kept[name])
+            elif name in formats:
+                books[name] = DateTexts(formats[name], missing)
+            else:
+                books[name] = Codebook(missing)
         return cls(len(features), numbers, places, codebooks=books, missing=missing)
 
     @classmethod

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "EPOCH",
     "ISO",
     "PERIODS",
     "Cycle",

@@ -50,8 +50,13 @@ class TrainingTable(TableSource):
         kept = {name: reader.type_of(name) for name in (*reader.text_columns(), *column_types)}
         kept |= {name: pa.string() for name, type_ in column_types.items() if type_ == CATEGORY}
         kept = {name: type_ for name, type_ in kept.items() if column_types.get(name) != NUMBER}
-        super().__init__(reader, columns, Coding.draft(columns.features, kept, missing))
-        self._kept, self._chosen = kept, frozenset(column_types)
+        formats = {
+            name: type_.removeprefix("date:")
+            for name, type_ in column_types.items()
+            if type_.startswith("date:")
+        }
+        super().__init__(reader, columns, Coding.draft(columns.features, kept, missing, formats))
+        self._kept, self._formats, self._chosen = kept, formats, dict(column_types)
 
     def _opening_notes(self) -> list[str]:
         description = self._reader.description
@@ -60,8 +65,9 @@ class TrainingTable(TableSource):
     def batches(self) -> Iterator[Batch]:
         """Yield the rows, numbers as float64, and text as codes of this reading.
 
-        It begins again where a column that was read as numbers turns out to be text. Leading
-        zeros are lost in numbers: where there may be any, all is read as text once.
+        It begins again where a column that was read as numbers turns out to be text, and where
+        texts that are too many to keep turn out to be dates. Leading zeros are lost in numbers:
+        where there may be any, all is read as text once.
 
         Yields
         ------
@@ -85,14 +91,27 @@ class TrainingTable(TableSource):
         texts = (*coding.numbers, *coding.texts) if as_text else coding.texts
         for batch in self._reader.batches(numbers, texts=texts, strict=False):
             found |= self._text_columns(batch, found)
-            if not found:
+            if not found and not self._dates_of_texts():
                 yield self._batch(batch, start)
                 start += batch.num_rows
-        if found:
+        dates = self._dates_of_texts()
+        if found or dates:
             self._reader.check([name for name in found if name in self._chosen])
             self._kept |= dict.fromkeys(found, pa.string())
-            self._coding = Coding.draft(self.columns.features, self._kept, coding.missing)
+            self._formats |= dates
+            self._coding = Coding.draft(
+                self.columns.features, self._kept, coding.missing, self._formats
+            )
             yield from self._batches(as_text=False)
+
+    def _dates_of_texts(self) -> dict[str, str]:
+        """Return the columns of texts that are dates and too many to keep, and their formats."""
+        return {
+            name: book.date_format
+            for name, book in self._coding.codebooks.items()
+            if isinstance(book, Codebook) and book.date_format
+            if self._chosen.get(name) != CATEGORY
+        }
 
     def _text_columns(self, batch: pa.RecordBatch, known: Set[str]) -> set[str]:
         """Return which numbers, but for known ones, hold text or codes in some rows."""
