@@ -213,7 +213,9 @@ def test_numbers_may_have_other_likelihoods(likelihood: str) -> None:
 def test_drift_is_watched_by_the_scores(detector: VAEDetector) -> None:
     assert not DriftWatch(detector).add(FRESH).result().is_drift
     moved = FRESH.assign(load=FRESH["load"] + 3.0)
-    assert DriftWatch(detector).add(moved).result().is_drift
+    found = DriftWatch(detector).add(moved).result()
+    assert found.is_drift
+    assert found.movements[0].column == "load"
 
 
 def test_polars_and_arrow_frames_score_as_pandas(detector: VAEDetector) -> None:

@@ -252,7 +252,8 @@ class DriftWatch:
         mean = self._sum / self._n_sampled
         deviation = np.sqrt(np.maximum(self._squares / self._n_sampled - mean**2, 0.0))
         encoder = self._model.encoder
-        varies = np.isin(np.arange(len(mean)), encoder.explained)
+        # What is no number has a mean and a spread of 0 and has not moved.
+        varies = np.isin(np.arange(len(mean)), encoder.explained) & (self._squares > 0)
         # Distance of two normal distributions in mean or in spread, whichever is greater.
         moved = np.maximum(np.abs(mean), np.abs(deviation - varies))
         return tuple(
