@@ -129,6 +129,15 @@ def test_explanations_sum_to_the_anomaly_score(rows: pd.DataFrame, parameters: d
     np.testing.assert_allclose(explained.sum(axis=1), -detector.score_samples(X), rtol=1e-6)
 
 
+def test_features_may_have_the_name_of_the_latent_code(rows: pd.DataFrame) -> None:
+    names = ["latent_code", "square", "feature_latent_code", "score"]
+    plain = VAEDetector(**QUICK, contamination=0.1).fit(rows).explain(rows)
+    renamed = rows.set_axis(names, axis=1)
+    explained = VAEDetector(**QUICK, contamination=0.1).fit(renamed).explain(renamed)
+    assert list(explained.columns) == ["feature_feature_latent_code", *names[1:], "latent_code"]
+    np.testing.assert_array_equal(explained, plain)
+
+
 def test_explanations_name_the_column_that_is_wrong(
     fitted: VAEDetector, rows: pd.DataFrame
 ) -> None:

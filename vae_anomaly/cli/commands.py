@@ -104,13 +104,13 @@ def score() -> None:
 
     DATA is a CSV or Parquet table with the columns of training, in any order,
     or - for CSV on standard input. OUT has a row for each row of DATA: its id
-    or number, anomaly_score in nats (higher is more anomalous) and is_anomaly
-    (1 above the model's threshold, or with --fdr above one for this DATA). In
-    CSV a ' stands before text that a spreadsheet would run as a formula. With
-    --explain also latent_code, the part of the score that belongs to no
-    column, and reason_1, contribution_1 and so on: the columns that add most,
-    and how much. A warning is printed if the rows as a whole differ from
-    normal ones.
+    or number (as id_NAME if a later column is called NAME), anomaly_score in
+    nats (higher is more anomalous) and is_anomaly (1 above the model's
+    threshold, or with --fdr above one for this DATA). In CSV a ' stands before
+    text that a spreadsheet would run as a formula. With --explain also
+    latent_code, the part of the score that belongs to no column, and reason_1,
+    contribution_1 and so on: the columns that add most, and how much. A
+    warning is printed if the rows as a whole differ from normal ones.
 
     Or DATA is a folder of images. OUT then has a row for each: file,
     anomaly_score, is_anomaly, and status, which is ok or says why the image
