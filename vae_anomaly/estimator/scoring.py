@@ -158,7 +158,7 @@ class ScoringMethods(FittedAttributes):
         ndarray of shape (n_samples,)
             -1 for anomalies, +1 for normal rows.
         """
-        return np.where(self.decision_function(X) < 0, -1, 1)
+        return np.where(self.decision_function(X) >= 0, 1, -1)
 
     def p_values(
         self,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._types import Architecture, Json, JsonObject
 from vae_anomaly.data.base import DataParameters, Encoded, Encoder, Modality, Schema
-from vae_anomaly.exceptions import DataError
+from vae_anomaly.exceptions import DataError, DivergenceError
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.calibration import Calibration
 from vae_anomaly.model.cells import cell_units
@@ -25,7 +25,7 @@ from vae_anomaly.model.parameters import (
 from vae_anomaly.model.reference import EncodedRows, Reference
 from vae_anomaly.model.terms import elbo_contributions
 from vae_anomaly.networks.custom import CustomNetworks
-from vae_anomaly.networks.spec import NetworkSpec
+from vae_anomaly.networks.spec import MAX_WEIGHT, NetworkSpec, is_within_range
 from vae_anomaly.stats.densities import gaussian_kl, numpy_ops
 from vae_anomaly.stats.exemplars import max_exemplars
 from vae_anomaly.stats.priors import MAX_COMPONENTS, as_components, subsample
@@ -176,6 +176,11 @@ def _train(
 
     config = TrainingConfig.of(parameters)
     weights, history = train(spec, data, config, rng, parameters.callback, checkpointer)
+    if not is_within_range(weights):
+        raise DivergenceError(
+            f"Training diverged: a weight is beyond {MAX_WEIGHT:g}. Lower learning_rate (it is "
+            f"{parameters.learning_rate:g}), or look for extreme values in the training rows."
+        )
     return Network(spec, weights), history
 
 

@@ -14,6 +14,7 @@ from vae_anomaly._threads import parallel_map
 from vae_anomaly._types import Json
 from vae_anomaly.data.base import Encoder, Records
 from vae_anomaly.data.registry import modality
+from vae_anomaly.exceptions import DivergenceError
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.calibration import Calibration
 from vae_anomaly.model.reference import Reference
@@ -122,6 +123,11 @@ class Model:
         Returns
         -------
         Evaluation
+
+        Raises
+        ------
+        DivergenceError
+            If a score is not a finite number.
         """
         n, features = len(records), self.encoder.outline.n_features
         own, further = SCORES[self.score_type], {name: SCORES[name] for name in also}
@@ -142,7 +148,20 @@ class Model:
         parts, engine = self.network.chunks(n, max(features, MIN_CHUNK_WIDTH)), self.network.engine
         with engine.setting:
             deque(parallel_map(work, parts, engine.threads), maxlen=0)
+        self._require_finite([scores, *others.values(), *([] if shares is None else [shares])])
         return Evaluation(scores, shares, others)
+
+    def _require_finite(self, arrays: Sequence[Array]) -> None:
+        """Raise if a number is not finite: compared with a threshold, NaN would be normal."""
+        for values in arrays:
+            if not np.isfinite(values).all():
+                faulty = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+                raise DivergenceError(
+                    f"The networks overflow: the scores of {np.count_nonzero(faulty):,} of "
+                    f"{len(values):,} {self.unit}s are not finite numbers, first that of "
+                    f"{self.unit} {faulty.argmax() + 1:,} of these. Fit again, with a lower "
+                    f"learning_rate if the weights are large."
+                )
 
     def anomaly_scores(self, records: Records) -> Array:
         """Score records: (n,), in nats."""

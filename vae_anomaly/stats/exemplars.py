@@ -164,7 +164,9 @@ class Exemplars:
         weight *= 0.5 / weight.sum(axis=1, keepdims=True)
         weight[:, :N_NEIGHBORS] += 0.5 / min(N_NEIGHBORS, used)
         shares = np.zeros((len(points), columns))
-        for w, i in zip(weight.T, _exemplars_at(groups, place).T, strict=True):
+        # Energies of points that are not finite are NaN, which sort behind the padding.
+        index = np.minimum(_exemplars_at(groups, place), len(self.points) - 1)
+        for w, i in zip(weight.T, index.T, strict=True):
             apart = points[:, :columns].astype(np.float64) - self.points[i, :columns]
             shares += (0.5 * w / self.bandwidth[i])[:, None] * apart**2
         return _score_of(few), shares
