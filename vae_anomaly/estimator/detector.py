@@ -17,7 +17,7 @@ from sklearn.base import (
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from vae_anomaly._parameters import check_parameters
+from vae_anomaly._parameters import check_parameters, check_unchanged
 from vae_anomaly._types import Architecture, Parameter
 from vae_anomaly.data.registry import modality_of_array
 from vae_anomaly.estimator.generation import GenerativeMethods
@@ -419,6 +419,7 @@ class VAEDetector(
     def _records(self, X: ArrayLike) -> Array:
         """Validate data for the fitted model: (n_samples, n_features)."""
         check_is_fitted(self)
+        check_unchanged(self, self.model_.parameters)
         encoder = self.model_.encoder
         return validate_data(
             self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
@@ -143,9 +144,16 @@ def fit_model(
 
 
 def _settings(parameters: FitParameters) -> Mapping[str, Json]:
-    """Return the parameters without the hooks, which hold no state of the fit."""
+    """Return the parameters without the hooks, which hold no state of the fit.
+
+    Lists and dictionaries are copied: those of the user may change.
+    """
     given = parameters.get_params(deep=False)
-    return {name: value for name, value in given.items() if name not in ("callback", "checkpoint")}
+    return {
+        name: copy(value) if isinstance(value, list | dict) else value
+        for name, value in given.items()
+        if name not in ("callback", "checkpoint")
+    }
 
 
 def _spec(
