@@ -18,6 +18,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vae_anomaly._parameters import check_parameters, check_unchanged
+from vae_anomaly._threads import only_fit_of
 from vae_anomaly._types import Architecture, Parameter
 from vae_anomaly.data.registry import modality_of_array
 from vae_anomaly.estimator.generation import GenerativeMethods
@@ -326,7 +327,7 @@ class VAEDetector(
         Raises
         ------
         ParameterError
-            If a parameter is out of its range.
+            If a parameter is out of its range, or the detector is being fitted already.
         DataError
             If no column varies, or there is but one row to learn from.
         DivergenceError
@@ -341,8 +342,16 @@ class VAEDetector(
             raise ParameterError(
                 "contamination and threshold both choose the threshold. Set one of them to None."
             )
-        # An earlier model belongs to the columns that it was fitted on.
-        self.__dict__.pop("model_", None)
+        with only_fit_of(self):
+            # An earlier model belongs to the columns that it was fitted on.
+            self.__dict__.pop("model_", None)
+            self._fit(X)
+        model = self.model_
+        columns, steps = model.network.spec.n_features, model.history.step[-1]
+        warn_if_unused(model.latent_kl, columns=columns, steps=steps)
+        return self
+
+    def _fit(self, X: ArrayLike) -> None:
         data = modality_of_array(X)
         schema = data.schema(X, self)
         matrix = validate_data(
@@ -357,13 +366,12 @@ class VAEDetector(
         shape = getattr(X, "shape", matrix.shape)
         checkpointer = checkpointer_for(self, matrix, shape)
         rng = check_random_state(self.random_state)
-        model = fit_model(data, TrainingRecords(matrix, schema, names), self, rng, checkpointer)
-        self.model_ = model
+        records = TrainingRecords(matrix, schema, names)
+        # A copy, which a callback that sets parameters does not reach.
+        given = type(self)(**self.get_params(deep=False))
+        self.model_ = fit_model(data, records, given, rng, checkpointer)
         if checkpointer is not None:
             checkpointer.done()
-        columns, steps = model.network.spec.n_features, model.history.step[-1]
-        warn_if_unused(model.latent_kl, columns=columns, steps=steps)
-        return self
 
     @classmethod
     def from_model(cls, model: Model, **parameters: Parameter) -> Self:
