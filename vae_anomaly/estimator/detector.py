@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from vae_anomaly._parameters import check_parameters, check_unchanged
 from vae_anomaly._threads import only_fit_of
 from vae_anomaly._types import Architecture, Parameter
+from vae_anomaly.data.arrays import as_records
 from vae_anomaly.data.registry import modality_of_array
 from vae_anomaly.estimator.generation import GenerativeMethods
 from vae_anomaly.estimator.scoring import ScoringMethods
@@ -352,6 +353,7 @@ class VAEDetector(
         return self
 
     def _fit(self, X: ArrayLike) -> None:
+        X = as_records(X)
         data = modality_of_array(X)
         schema = data.schema(X, self)
         matrix = validate_data(
@@ -431,7 +433,7 @@ class VAEDetector(
         encoder = self.model_.encoder
         return validate_data(
             self,
-            encoder.matrix(X),
+            encoder.matrix(as_records(X)),
             dtype=np.float64,
             order="C",
             ensure_all_finite="allow-nan" if encoder.may_miss else True,

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from vae_anomaly._parameters import number
 from vae_anomaly._types import Records
+from vae_anomaly.data.arrays import take
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.model.model import Model
 
@@ -156,12 +157,13 @@ class DriftWatch:
         -------
         self
         """
-        encoder, rows = self._model.encoder, np.asarray(X)
         if scores is None:
-            records = np.asarray(encoder.matrix(rows), dtype=np.float64)
-            scores, sample = self._model.anomaly_scores(records), records[sample_slice(len(rows))]
+            records = self._model.records(X)
+            scores = self._model.anomaly_scores(records)
+            sample = records[sample_slice(len(records))]
         else:
-            sample = encoder.matrix(rows[sample_slice(len(rows))])
+            rows = take(X, slice(None))
+            sample = self._model.records(take(rows, sample_slice(len(rows))))
         return self.add_records(sample, np.asarray(scores))
 
     def add_records(self, sample: Records, scores: Array) -> Self:

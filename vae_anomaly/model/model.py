@@ -10,11 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._text import listed
 from vae_anomaly._threads import parallel_map
 from vae_anomaly._types import Json
+from vae_anomaly.data.arrays import as_records
 from vae_anomaly.data.base import Encoder, Records
 from vae_anomaly.data.registry import modality
-from vae_anomaly.exceptions import DivergenceError
+from vae_anomaly.exceptions import DataError, DivergenceError
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.calibration import Calibration
 from vae_anomaly.model.reference import Reference
@@ -162,6 +164,24 @@ class Model:
                     f"{self.unit} {faulty.argmax() + 1:,} of these. Fit again, with a lower "
                     f"learning_rate if the weights are large."
                 )
+
+    def records(self, X: Records) -> Records:
+        """Return array-like data of a user as records, columns of a frame checked by name.
+
+        Raises
+        ------
+        DataError
+            If the columns of a frame are not those of training, in their order, or the shape
+            is another one.
+        """
+        given, names = as_records(X), self.encoder.names
+        columns = tuple(map(str, getattr(given, "columns", names or ())))
+        if names is not None and columns != names:
+            raise DataError(
+                f"Expected the columns of training, {listed(names)}, in this order, got "
+                f"{listed(columns)}. Select them by name."
+            )
+        return np.asarray(self.encoder.matrix(given), dtype=np.float64)
 
     def anomaly_scores(self, records: Records) -> Array:
         """Score records: (n,), in nats."""

@@ -223,6 +223,11 @@ def _check_length(name: str, given: Sequence[object], n: int, unit: str) -> None
 def _checked_labels(labels: ArrayLike | None, n: int, unit: str) -> Flags | None:
     if labels is None:
         return None
+    masked = np.count_nonzero(np.ma.getmaskarray(np.ma.asarray(labels)))
+    if masked:
+        raise DataError(
+            f"labels has {masked:,} masked entries: they say nothing. Leave their {unit}s out."
+        )
     array = np.asarray(labels)
     if array.dtype != np.bool_:
         raise DataError(
