@@ -52,7 +52,7 @@ def distinct(names: Sequence[str], own: str) -> list[str]:
     return [renamed if name == own else name for name in names]
 
 
-def display_name(path: Path) -> str:
+def display_name(path: str | Path) -> str:
     """Return a path as given; quoted and escaped if it has control characters."""
     text = str(path)
     return text if text.isprintable() else repr(text)

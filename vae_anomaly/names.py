@@ -9,6 +9,7 @@ __all__ = [
     "ARCHITECTURES",
     "COLUMN_TYPES",
     "ENGINES",
+    "IGNORED_SETTINGS",
     "LIKELIHOODS",
     "NORMAL_FOLDERS",
     "NORMAL_LABELS",
@@ -76,3 +77,9 @@ REPORT_FILES = (
     *("calibration.png", "p_values.png"),
 )
 """Files that a report may consist of, see `vae_anomaly.report.render`."""
+
+IGNORED_SETTINGS = (
+    *("JOBLIB_MULTIPROCESSING", "JOBLIB_START_METHOD", "SKLEARN_PAIRWISE_DIST_CHUNK_SIZE"),
+    "SKLEARN_WORKING_MEMORY",
+)
+"""Environment variables that change nothing here, and with odd values stop an import."""

@@ -8,6 +8,7 @@ from importlib import import_module
 
 import click
 
+from vae_anomaly import names
 from vae_anomaly._version import __version__
 from vae_anomaly.cli.options import EVALUATE, FIT, INPUT, RECALIBRATE, SCORE, Value, output_option
 
@@ -60,6 +61,8 @@ def _run(name: str, quiet: bool, debug: bool, given: dict[str, Value]) -> Value:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # others use the GPU as well
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    for setting in names.IGNORED_SETTINGS:
+        os.environ.pop(setting, None)
     import logging
 
     from vae_anomaly.cli.console import Console

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vae_anomaly._matplotlib import import_matplotlib
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -178,6 +180,7 @@ def own_axes(ax: Axes | None) -> Axes:
     """Return the given axes, or new ones."""
     if ax is not None:
         return ax
+    import_matplotlib()
     from matplotlib import pyplot as plt
 
     return plt.subplots(layout="constrained")[1]

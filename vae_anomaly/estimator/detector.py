@@ -28,6 +28,7 @@ from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.fitting import TrainingRecords, fit_model
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.parameters import RULES
+from vae_anomaly.stats.floats import default_floats
 from vae_anomaly.training.checkpoint import Checkpoint, checkpointer_for
 from vae_anomaly.training.collapse import warn_if_unused
 from vae_anomaly.training.history import History
@@ -343,7 +344,7 @@ class VAEDetector(
             raise ParameterError(
                 "contamination and threshold both choose the threshold. Set one of them to None."
             )
-        with only_fit_of(self):
+        with only_fit_of(self), default_floats():
             # An earlier model belongs to the columns that it was fitted on.
             self.__dict__.pop("model_", None)
             self._fit(X)
@@ -426,6 +427,7 @@ class VAEDetector(
     def _n_features_out(self) -> int:
         return int(self.weights_.shape[0] * self.noise_.shape[1])
 
+    @default_floats()
     def _records(self, X: ArrayLike) -> Array:
         """Validate data for the fitted model: (n_samples, n_features)."""
         check_is_fitted(self)

@@ -12,6 +12,7 @@ from vae_anomaly._types import Records
 from vae_anomaly.data.arrays import take
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.model.model import Model
+from vae_anomaly.stats.floats import default_floats
 
 __all__ = ["Drift", "DriftWatch", "Movement", "sample_slice"]
 
@@ -166,6 +167,7 @@ class DriftWatch:
             sample = self._model.records(take(rows, sample_slice(len(rows))))
         return self.add_records(sample, np.asarray(scores))
 
+    @default_floats()
     def add_records(self, sample: Records, scores: Array) -> Self:
         """Add rows to the batch: a sample of their records, and the anomaly scores of all.
 
@@ -187,6 +189,7 @@ class DriftWatch:
             self._squares += (features**2).sum(axis=0)
         return self
 
+    @default_floats()
     def result(self) -> Drift:
         """Test the batch, and list the movements of features.
 
@@ -202,6 +205,7 @@ class DriftWatch:
         distance, rows = self._distance()
         return Drift(distance, self._p_value(distance, rows), self.rate, rows, self._movements())
 
+    @default_floats()
     def may_differ(self) -> bool:
         """Return at little cost whether `result` could report drift.
 

@@ -255,4 +255,4 @@ def _calibrate(
         return Calibration.from_training(scores, parameters.contamination)
     # A row that is an exemplar leaves itself out, and then one as a fresh row would.
     scores = model.evaluate(calibration, n_left_out=2 if supports else 1).scores
-    return Calibration.from_normal(scores, parameters.false_alarm_rate, stacklevel=5)
+    return Calibration.from_normal(scores, parameters.false_alarm_rate, stacklevel=6)

@@ -21,6 +21,7 @@ from vae_anomaly.inference.network import Network
 from vae_anomaly.model.calibration import Calibration
 from vae_anomaly.model.reference import Reference
 from vae_anomaly.model.terms import compute_terms
+from vae_anomaly.stats.floats import default_floats
 from vae_anomaly.stats.scores import SCORES
 from vae_anomaly.training.history import History
 
@@ -101,6 +102,7 @@ class Model:
 
     # ------------------------------------------------------------------------------- scoring
 
+    @default_floats()
     def evaluate(
         self,
         records: Records,
@@ -192,16 +194,19 @@ class Model:
         shares = self.evaluate(records, contributions=True).contributions
         return np.empty((0, 0)) if shares is None else shares
 
+    @default_floats()
     def mean_elbo(self, records: Records) -> float:
         """Average the ELBO over records, in nats."""
         return -float(replace(self, score_type="elbo").anomaly_scores(records).mean())
 
     # ------------------------------------------------------------------------ codes and back
 
+    @default_floats()
     def codes(self, records: Records) -> Array:
         """Encode records: means of q(z|x), (n, members, latent)."""
         return self.network.encode(self.encoder.encode(records).inputs)[0]
 
+    @default_floats()
     def reconstruct(self, records: Records, like: Records = None) -> Records:
         """Reconstruct records from the means of q(z|x), in the units of the training data.
 
@@ -209,6 +214,7 @@ class Model:
         """
         return self.encoder.decode(self.network.decode(self.codes(records)), like)
 
+    @default_floats()
     def expected(self, records: Records) -> Records:
         """Return what is expected of each feature, in the form of the training data.
 
@@ -219,18 +225,21 @@ class Model:
         inputs = self.encoder.encode(records).inputs
         return self.encoder.decode(self.network.predict_features(inputs))
 
+    @default_floats()
     def decode(self, z: Array, member: int | None = None) -> Records:
         """Decode latent codes (n, latent) by all members, or by one."""
         network = self.network if member is None else self.network.member(member)
         codes = np.repeat(z[:, None], network.spec.members, axis=1)
         return self.encoder.decode(network.decode(codes))
 
+    @default_floats()
     def interpolate(self, ends: Records, steps: int) -> Records:
         """Decode codes on the straight line between those of two records."""
         first, last = self.codes(ends)  # (members, latent) both
         along = np.linspace(0.0, 1.0, steps)[:, None, None]
         return self.encoder.decode(self.network.decode(first + along * (last - first)))
 
+    @default_floats()
     def sample(self, n: int, rng: np.random.RandomState) -> Records:
         """Draw records: z from the prior, x from p(x|z)."""
         return self.encoder.decode(self.network.sample(n, rng, self.prior))

@@ -45,6 +45,7 @@ from vae_anomaly.report.latent import latent_codes
 from vae_anomaly.report.sections import section_for
 from vae_anomaly.report.subject import subject_of
 from vae_anomaly.report.summary import model_settings, summarize
+from vae_anomaly.stats.floats import default_floats
 
 __all__ = ["build_report"]
 
@@ -52,6 +53,7 @@ Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 
+@default_floats()
 def build_report(
     model: Model | VAEDetector,
     records: Records,
