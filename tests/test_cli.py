@@ -383,6 +383,18 @@ def test_identifiers_are_copied_as_they_are(vae, model):
     assert [row["Ω id"] for row in rows_of(out)] == ["007", 'a,"b"', ""]
 
 
+def test_an_identifier_may_have_the_name_of_an_output(vae, model):
+    table = pd.read_csv(NORMAL, dtype=str)[:3].assign(latent_code=["a", "b", "c"])
+    code, out, _ = vae(
+        *("score", model, "-", "-o", "-", "--id-column", "latent_code", "--explain", 1),
+        stdin=table.to_csv(index=False).encode(),
+    )
+    assert code == 0
+    rows = rows_of(out)
+    assert list(rows[0])[:4] == ["id_latent_code", "anomaly_score", "is_anomaly", "latent_code"]
+    assert [row["id_latent_code"] for row in rows] == ["a", "b", "c"]
+
+
 def test_no_rows_no_scores(vae, model, tmp_path):
     (tmp_path / "empty.csv").write_text(NORMAL.read_text().splitlines()[0] + "\n")
     code, out, err = vae("score", model, tmp_path / "empty.csv", "-o", "-", "--explain", 1)

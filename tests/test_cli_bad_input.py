@@ -255,12 +255,6 @@ CASES = [
         "The model was fitted on column 'flow': it cannot be the label or the identifier as well.",
     ),
     (
-        "score named.vae t.csv -o out.csv --id-column anomaly_score",
-        b"anomaly_score,flow,pressure\n1,2,3\n",
-        2,
-        "The identifier 'anomaly_score' has the name of a column of the output. Rename it.",
-    ),
-    (
         "score named.vae good.csv -o out.xlsx",
         b"",
         2,

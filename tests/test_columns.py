@@ -152,7 +152,24 @@ def test_labels_that_are_refused(values, normal, message):
 def test_labels_of_which_none_is_known_to_be_normal_are_refused():
     with pytest.raises(DataError, match="none of the labels 'healthy', 'sick' is known to mean"):
         anomalous(["healthy", "sick"], source="t.csv", column="state")
-    assert anomalous(["sick", "sick"], source="t.csv", column="state").all()
+
+
+@pytest.mark.parametrize("label", ["healthy", "sick", "2", 7, "batch 3", "good part", -2.5])
+def test_one_unknown_label_of_all_rows_is_refused(label):
+    words = rf"t\.csv, column 'state': none of the labels '{label}' is known to mean normal\. Say "
+    with pytest.raises(DataError, match=words) as caught:
+        anomalous([label] * 3, source="t.csv", column="state")
+    assert str(caught.value).endswith("if all rows are anomalies, label them 1.")
+    assert not anomalous([label] * 3, source="t.csv", column="state", normal=[str(label)]).any()
+
+
+@pytest.mark.parametrize("labels", [["1"], [1.0, True], ["Anomaly", "1"], ["Malignant"], ["NOK"]])
+def test_rows_may_all_be_known_anomalies(labels):
+    assert anomalous(labels, source="t.csv", column="state").all()
+
+
+def test_no_rows_have_no_labels():
+    assert not len(anomalous([], source="t.csv", column="state"))
 
 
 @pytest.mark.parametrize("missing", ["NA", "nan", float("nan"), None, " "])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -129,6 +130,15 @@ def test_explanations_sum_to_the_anomaly_score(rows: pd.DataFrame, parameters: d
     np.testing.assert_allclose(explained.sum(axis=1), -detector.score_samples(X), rtol=1e-6)
 
 
+def test_features_may_have_the_name_of_the_latent_code(rows: pd.DataFrame) -> None:
+    names = ["latent_code", "square", "feature_latent_code", "score"]
+    plain = VAEDetector(**QUICK, contamination=0.1).fit(rows).explain(rows)
+    renamed = rows.set_axis(names, axis=1)
+    explained = VAEDetector(**QUICK, contamination=0.1).fit(renamed).explain(renamed)
+    assert list(explained.columns) == ["feature_feature_latent_code", *names[1:], "latent_code"]
+    np.testing.assert_array_equal(explained, plain)
+
+
 def test_explanations_name_the_column_that_is_wrong(
     fitted: VAEDetector, rows: pd.DataFrame
 ) -> None:
@@ -219,6 +229,45 @@ def test_beta_zero_is_an_autoencoder(rows: pd.DataFrame) -> None:
     detector = VAEDetector(**QUICK, beta=0, score_type="elbo", contamination=0.1).fit(rows)
     assert not detector.noise_.any()
     assert (detector.explain(rows)["latent_code"] == 0).all()
+
+
+@pytest.mark.parametrize("again", ["fit", "fit_predict", "fit_transform", "thread"])
+def test_a_fit_within_a_fit_of_the_same_detector_is_refused(rows: pd.DataFrame, again) -> None:
+    def refit(history: object) -> None:
+        if again == "thread":
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(detector.fit, rows[["t"]]).result()
+        else:
+            getattr(detector, again)(rows[["t"]])
+
+    options = {"max_steps": 20, "n_members": 1, "contamination": 0.1, "random_state": 0}
+    detector = VAEDetector(**options, callback=refit)
+    words = "This detector is being fitted already: its callback, or another thread, called fit"
+    with pytest.raises(ParameterError, match=words):
+        detector.fit(rows)
+    with pytest.raises(NotFittedError):
+        detector.predict(rows)
+    scores = detector.set_params(callback=None).fit(rows).score_samples(rows)
+    np.testing.assert_array_equal(scores, VAEDetector(**options).fit(rows).score_samples(rows))
+
+
+def test_a_callback_may_fit_a_clone_and_set_parameters(rows: pd.DataFrame) -> None:
+    options = {"max_steps": 120, "n_members": 1, "contamination": 0.1, "random_state": 0}
+    plain = VAEDetector(**options).fit(rows)
+
+    def meddle(history: object) -> None:
+        clone(detector).set_params(callback=None, max_steps=5, beta=0.5).fit(rows)
+        detector.set_params(beta=7.0, max_steps=9, contamination=0.5, score_type="elbo")
+
+    detector = VAEDetector(**options, callback=meddle)
+    detector.fit(rows)
+    with pytest.raises(
+        ParameterError, match=r"were set after fit: beta=7\.0, contamination=0\.5, max"
+    ):
+        detector.predict(rows)
+    detector.set_params(**options, beta=1.0, score_type="auto")
+    np.testing.assert_array_equal(detector.score_samples(rows), plain.score_samples(rows))
+    assert detector.offset_ == plain.offset_
 
 
 def test_history_is_kept_and_passed_to_the_callback(rows: pd.DataFrame) -> None:

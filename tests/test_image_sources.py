@@ -7,6 +7,7 @@ import os
 import struct
 import sys
 import threading
+import zipfile
 
 import numpy as np
 import pytest
@@ -340,6 +341,25 @@ def test_refused_numpy_files(tmp_path, array, message):
     np.save(tmp_path / "a.npy", array, allow_pickle=True)
     with pytest.raises(DataError, match=message):
         read(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("archived", [False, True])
+@pytest.mark.parametrize(
+    "shape", ["(-3, 4, 5)", "(3, -4, 5)", "(3, -4, -5)", "(-3, -4, 5, 1)", f"(-{10**30}, 4, 5)"]
+)
+def test_negative_shapes_are_refused(tmp_path, shape, archived, version):
+    """Their product may be positive, and a negative number of bytes reads a whole file."""
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    length = struct.pack("<H" if version == 1 else "<I", len(header))
+    raw = b"\x93NUMPY" + bytes([version, 0]) + length + header + bytes(60)
+    path = tmp_path / ("a.npz" if archived else "a.npy")
+    path.write_bytes(raw)
+    if archived:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("X.npy", raw)
+    with pytest.raises(DataError, match=r"a\.np. is damaged: its header has the shape .* Copy it"):
+        read(path)
 
 
 def test_damaged_numpy_files(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -131,6 +132,16 @@ def test_what_cannot_be_labels_is_refused(tmp_path, values, sentence):
     path = npz(tmp_path, y=values)
     open_images(path)  # labels are read only where they are wanted
     with pytest.raises(DataError, match=sentence):
+        flags(path)
+
+
+def test_negative_shapes_of_labels_are_refused(tmp_path):
+    path = npz(tmp_path)
+    header = b"{'descr': '<i8', 'fortran_order': False, 'shape': (-4,)}\n"
+    raw = b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + bytes(32)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("y.npy", raw)
+    with pytest.raises(DataError, match=r"y in .*a\.npz is damaged: its header has the shape"):
         flags(path)
 
 

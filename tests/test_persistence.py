@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,7 +21,17 @@ from safetensors.numpy import load_file
 from sklearn.exceptions import NotFittedError
 
 import vae_anomaly
-from vae_anomaly import DataError, ModelFileError, ParameterError, VAEDetector, inspect, load, save
+from vae_anomaly import (
+    DataError,
+    ModelFileError,
+    ParameterError,
+    VAEDetector,
+    inspect,
+    load,
+    recalibrate,
+    save,
+)
+from vae_anomaly.report import build_report
 from vae_anomaly.storage.container import MODEL, write_container
 
 
@@ -145,12 +156,85 @@ def test_only_fitted_detectors_with_distinct_columns_are_saved(tmp_path: Path) -
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("change", [{"n_members": 2}, {"n_draws": 7}, {"latent_dim": 0}])
-def test_parameters_changed_after_fit_are_not_saved(small, change, tmp_path: Path) -> None:
+CHANGES: list[dict[str, Any]] = [
+    {"score_type": "elbo"},
+    {"beta": 2.0},
+    {"false_alarm_rate": 0.1},
+    {"contamination": 0.1},
+    {"threshold": 3.0},
+    {"prior": "normal"},
+    {"variance": 0.5},
+    {"likelihood": "bernoulli", "n_draws": 7},
+    {"hidden_units": [3]},
+    {"column_types": {"a": "ignore"}},
+]
+
+ROWS = pd.DataFrame([[0.0, 1.0], [9.0, 9.0]], columns=["a", "b"])
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+def test_parameters_set_after_fit_neither_score_nor_are_saved(small, change, tmp_path) -> None:
+    scores, fitted = small.score_samples(ROWS), small.get_params()
     changed = pickle.loads(pickle.dumps(small)).set_params(**change)
-    with pytest.raises(ParameterError):
+    given = ", ".join(f"{name}={value!r}" for name, value in change.items())
+    before = ", ".join(f"{name}={fitted[name]!r}" for name in change)
+    words = f"Parameters were set after fit: {given}, fitted with {before}. Fit again, or"
+    for use in (
+        changed.predict,
+        changed.score_samples,
+        changed.decision_function,
+        changed.explain,
+        changed.p_values,
+        changed.flag_batch,
+        changed.transform,
+        partial(recalibrate, changed),
+        partial(build_report, changed),
+    ):
+        with pytest.raises(ParameterError, match=re.escape(words)):
+            use(ROWS)
+    with pytest.raises(ParameterError, match=re.escape(words)):
         save(changed, tmp_path / "m.vae")
     assert not list(tmp_path.iterdir())
+    changed.set_params(**{name: fitted[name] for name in change})
+    np.testing.assert_array_equal(changed.score_samples(ROWS), scores)
+
+
+def test_a_dictionary_or_list_that_changes_after_fit_is_noticed() -> None:
+    types, units = {"a": "number"}, [2]
+    options = {"latent_dim": 1, "n_members": 1, "max_steps": 5, "random_state": 0}
+    X = pd.DataFrame(np.random.RandomState(0).normal(size=(12, 2)), columns=["a", "b"])
+    detector = VAEDetector(
+        column_types=types, hidden_units=units, contamination=0.1, **options
+    ).fit(X)
+    detector.predict(ROWS)
+    types["b"] = "ignore"
+    with pytest.raises(ParameterError, match="were set after fit: column_types="):
+        detector.predict(ROWS)
+    del types["b"]
+    units.append(2)
+    with pytest.raises(ParameterError, match=r"hidden_units=\[2, 2\], fitted with"):
+        detector.predict(ROWS)
+
+
+@pytest.mark.parametrize("value", [np.array([1.0, 2.0]), "0.1", float("nan"), True])
+def test_values_that_are_no_parameters_are_noticed_too(small, value) -> None:
+    changed = pickle.loads(pickle.dumps(small)).set_params(threshold=value)
+    with pytest.raises(ParameterError, match="Parameters were set after fit: threshold="):
+        changed.predict(ROWS)
+
+
+def test_what_no_score_depends_on_may_change_after_fit(small, tmp_path) -> None:
+    scores = small.score_samples(ROWS)
+    changed = pickle.loads(pickle.dumps(small))
+    changed.set_params(random_state=7, callback=print, checkpoint=tmp_path)
+    np.testing.assert_array_equal(changed.score_samples(ROWS), scores)
+    assert recalibrate(changed, ROWS, false_alarm_rate=0.5).false_alarm_rate == 0.5
+
+
+def test_parameters_out_of_range_are_not_saved(small, tmp_path: Path) -> None:
+    changed = pickle.loads(pickle.dumps(small)).set_params(latent_dim=0)
+    with pytest.raises(ParameterError, match="'latent_dim' parameter of VAEDetector must be None"):
+        save(changed, tmp_path / "m.vae")
 
 
 def test_models_larger_than_load_accepts_are_not_saved(small, model, monkeypatch) -> None:

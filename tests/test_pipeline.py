@@ -148,12 +148,21 @@ def test_features_with_names_of_the_output_are_not_confused(tmp_path: Path, name
     assert name in found["reason_1"].to_pylist()
 
 
-def test_keys_with_the_name_of_an_output_are_refused(model: Model, table: Path) -> None:
+@pytest.mark.parametrize("name", ["p_value", "status", "contribution_1", "score_kl", "id_p_value"])
+def test_what_an_output_column_means_does_not_depend_on_the_name_of_the_keys(
+    model: Model, table: Path, name: str
+) -> None:
     source = opened(table, model)
-    source.key_name = "p_value"
-    assert rows_of(model, source, Outputs()).num_rows == 501
-    with pytest.raises(ParameterError, match="The identifier 'p_value' has the name of a column"):
-        next(score(model, source, Outputs(p_values=True)))
+    outputs = Outputs(explain=1, p_values=True, also=("kl",))
+    expected = rows_of(model, source, outputs)
+    source.key_name = name
+    found = rows_of(model, source, outputs)
+    taken = name in ("p_value", "contribution_1", "score_kl")
+    first, *others = found.column_names
+    assert first == (f"id_{name}" if taken else name)
+    assert others == expected.column_names[1:]
+    for i in range(found.num_columns):
+        assert found.column(i) == expected.column(i)
 
 
 def test_records_that_are_not_readable_have_a_status(images: Path) -> None:

@@ -217,6 +217,17 @@ def test_rows_are_named_by_their_keys(
     assert top_rows(indexed)[0].key == f"pump-{position}"
 
 
+def test_a_column_may_have_the_name_of_the_latent_code(rows: pd.DataFrame) -> None:
+    renamed = rows.rename(columns={"t": "latent code"})
+    detector = VAEDetector(max_steps=20, n_members=1, contamination=0.1, random_state=0)
+    X = renamed[:5].assign(**{"latent code": 50.0})
+    reasons = top_rows(build_report(detector.fit(renamed), X, reasons=10))[0].reasons
+    names = [reason.column for reason in reasons]
+    assert len(set(names)) == len(names)
+    first = next(reason for reason in reasons if reason.column == "feature_latent code")
+    assert first.value == 50.0
+
+
 def test_top_rows_and_reasons_are_bounded(fitted: VAEDetector) -> None:
     report = build_report(fitted, make_rows(150), top=10**6, reasons=10**6)
     assert len(top_rows(report)) == 100

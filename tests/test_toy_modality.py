@@ -550,7 +550,7 @@ def test_labels_are_read_for_an_evaluation(
         data = read_evaluation_data(source)
     assert data.labels is not None
     assert data.labels.tolist() == [False] * 150 + [True] * 50
-    assert data.keys == list(range(200))
+    assert data.keys == [str(key) for key in range(200)]
     options = {"labelled": True, "normal_label": ("typo",)}
     with opened(labelled, detector.model_, **options) as source:
         data = read_evaluation_data(source)

@@ -6,12 +6,16 @@ from collections.abc import Callable, Collection, Mapping
 from numbers import Integral, Real
 from typing import NamedTuple
 
+import numpy as np
+
+from vae_anomaly._text import shown
 from vae_anomaly._types import Parameter
 from vae_anomaly.exceptions import ParameterError
 
 __all__ = [
     "Rule",
     "check_parameters",
+    "check_unchanged",
     "integer",
     "number",
     "one_of",
@@ -105,3 +109,31 @@ def check_parameters(estimator: object, rules: Mapping[str, Rule]) -> None:
                 f"The {name!r} parameter of VAEDetector must be {rule.words}. "
                 f"Got {value!r} instead."
             )
+
+
+def check_unchanged(estimator: object, fitted: Mapping[str, Parameter]) -> None:
+    """Raise if parameters of an estimator are no longer those that it was fitted with.
+
+    Scores and threshold are of the fitted ones. `random_state` may have moved on.
+
+    Raises
+    ------
+    ParameterError
+        "Parameters were set after fit: beta=2.0, fitted with beta=1.0. Fit again, or set them
+        back. For another false_alarm_rate alone, `recalibrate`."
+    """
+    now = {name: getattr(estimator, name) for name in fitted if name != "random_state"}
+    changed = [
+        name
+        for name, value in now.items()
+        if value is not fitted[name] and np.any(value != fitted[name])
+    ]
+    if changed:
+        given, before = (
+            ", ".join(f"{name}={shown(values[name])}" for name in changed)
+            for values in (now, fitted)
+        )
+        raise ParameterError(
+            f"Parameters were set after fit: {given}, fitted with {before}. Fit again, or set "
+            f"them back. For another false_alarm_rate alone, `recalibrate`."
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["MAX_LISTED", "MAX_VALUE_LENGTH", "display_name", "listed", "shown"]
+__all__ = ["MAX_LISTED", "MAX_VALUE_LENGTH", "display_name", "distinct", "listed", "shown"]
 
 MAX_VALUE_LENGTH = 40
 MAX_LISTED = 10
@@ -36,7 +36,23 @@ def listed(names: Sequence[str]) -> str:
     return f"{text} and {rest} more" if rest > 0 else text
 
 
-def display_name(path: Path) -> str:
+def distinct(names: Sequence[str], own: str) -> list[str]:
+    """Return names of features beside which the name `own` stands for something else.
+
+    A feature that is called so gets "feature_" before its name, until it is the only one.
+
+    Examples
+    --------
+    >>> distinct(["flow", "latent_code"], "latent_code")
+    ['flow', 'feature_latent_code']
+    """
+    renamed = own
+    while renamed in (own, *names):
+        renamed = f"feature_{renamed}"
+    return [renamed if name == own else name for name in names]
+
+
+def display_name(path: str | Path) -> str:
     """Return a path as given; quoted and escaped if it has control characters."""
     text = str(path)
     return text if text.isprintable() else repr(text)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from threading import Lock, local
 from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
+from vae_anomaly.exceptions import ParameterError
+
 __all__ = [
     "SINGLE_THREAD",
     "PADDING",
     "ProcessWideSetting",
+    "only_fit_of",
     "parallel_map",
 ]
 
@@ -90,6 +94,30 @@ class _SingleThread(ProcessWideSetting):
 
 
 SINGLE_THREAD = _SingleThread()
+
+_in_fit: set[int] = set()
+"""Identities of the detectors that are being fitted."""
+
+
+@contextmanager
+def only_fit_of(detector: object) -> Iterator[None]:
+    """Refuse to fit a detector within a fit of the same one, which would mix two models.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if id(detector) in _in_fit:
+        raise ParameterError(
+            "This detector is being fitted already: its callback, or another thread, called fit "
+            "again. Fit a clone instead."
+        )
+    _in_fit.add(id(detector))
+    try:
+        yield
+    finally:
+        _in_fit.remove(id(detector))
+
 
 _thread_state = local()
 

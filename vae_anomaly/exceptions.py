@@ -9,7 +9,7 @@
     ├── CheckpointError   (ValueError)         a checkpoint that is damaged, or of another fit
     ├── OutputError       (OSError)            an output that could not be written
     ├── ResourceError     (MemoryError)        less memory than the work is known to need
-    └── DivergenceError   (ArithmeticError)    a loss or weight that is not finite
+    └── DivergenceError   (ArithmeticError)    a loss, weight or score that is not finite
 
 Each also derives from the built-in exception of its cause. Messages state what was
 expected, what was found, and what to do.
@@ -56,4 +56,4 @@ class ResourceError(VAEAnomalyError, MemoryError):
 
 
 class DivergenceError(VAEAnomalyError, ArithmeticError):
-    """Training diverged: a loss or a weight is not finite."""
+    """A loss, a weight or a score is not finite: training diverged, or a network overflows."""

@@ -5,9 +5,11 @@ reads its choices from here, because the registries import NumPy or TensorFlow.
 """
 
 __all__ = [
+    "ANOMALY_LABELS",
     "ARCHITECTURES",
     "COLUMN_TYPES",
     "ENGINES",
+    "IGNORED_SETTINGS",
     "LIKELIHOODS",
     "NORMAL_FOLDERS",
     "NORMAL_LABELS",
@@ -64,7 +66,13 @@ RESIZES = ("stretch", "letterbox")
 """Ways to bring a grid of pixels to the size of the model."""
 
 NORMAL_LABELS = ("0", "false", "no", "normal", "good", "ok", "negative", "benign")
-"""Labels of normal rows, in any case; every other label marks an anomaly."""
+"""Labels of normal rows, in any case; beside them every other label marks an anomaly."""
+
+ANOMALY_LABELS = (
+    *("1", "true", "yes", "anomaly", "anomalous", "abnormal", "outlier", "bad", "defect"),
+    *("defective", "fault", "faulty", "failure", "positive", "malignant", "not ok", "nok", "ng"),
+)
+"""Labels of anomalies, in any case, where no row has a normal label."""
 
 NORMAL_FOLDERS = ("good", "normal", "ok")
 """Subfolders or labels of normal records, in any case; all others hold anomalies."""
@@ -76,3 +84,9 @@ REPORT_FILES = (
     *("calibration.png", "p_values.png"),
 )
 """Files that a report may consist of, see `vae_anomaly.report.render`."""
+
+IGNORED_SETTINGS = (
+    *("JOBLIB_MULTIPROCESSING", "JOBLIB_START_METHOD", "SKLEARN_PAIRWISE_DIST_CHUNK_SIZE"),
+    "SKLEARN_WORKING_MEMORY",
+)
+"""Environment variables that change nothing here, and with odd values stop an import."""

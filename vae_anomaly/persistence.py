@@ -8,7 +8,7 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
-from vae_anomaly._parameters import check_parameters
+from vae_anomaly._parameters import check_parameters, check_unchanged
 from vae_anomaly._types import KerasModel
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.exceptions import ParameterError
@@ -18,9 +18,6 @@ from vae_anomaly.model.parameters import RULES
 from vae_anomaly.networks.custom import is_pair
 
 __all__ = ["inspect", "load", "recalibrate", "save"]
-
-UNCHECKED = ("callback", "checkpoint", "random_state")
-"""Parameters that a file does not restore, or that do not describe the model."""
 
 
 def save(detector: VAEDetector, path: str | Path) -> str:
@@ -54,10 +51,7 @@ def save(detector: VAEDetector, path: str | Path) -> str:
     """
     check_is_fitted(detector)
     check_parameters(detector, RULES)
-    fitted = detector.model_.parameters
-    given = {k: v for k, v in detector.get_params(deep=False).items() if k not in UNCHECKED}
-    if any(value is not fitted[name] and value != fitted[name] for name, value in given.items()):
-        raise ParameterError("Parameters were changed after fit. Fit again before saving.")
+    check_unchanged(detector, detector.model_.parameters)
     return save_model(detector.model_, path)
 
 

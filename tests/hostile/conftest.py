@@ -65,14 +65,14 @@ def place(tmp_path, models, monkeypatch):
 
 
 @pytest.fixture
-def vae(place, capsys, monkeypatch):
-    """Run a command line; check that a failed one leaves the working directory unchanged."""
+def vae_words(place, capsys, monkeypatch):
+    """Run the words of a command; check that a failed one leaves the directory unchanged."""
 
-    def vae(line: str, stdin: bytes = b"") -> Outcome:
+    def vae_words(words: list[str], stdin: bytes = b"") -> Outcome:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         before = contents(place)
         capsys.readouterr()
-        code = run(shlex.split(line))
+        code = run(words)
         captured = capsys.readouterr()
         assert "Traceback" not in captured.err
         if code not in (0, 6):
@@ -80,7 +80,13 @@ def vae(place, capsys, monkeypatch):
         assert not list(place.rglob("*.tmp"))
         return Outcome(code, captured.out, captured.err.splitlines())
 
-    return vae
+    return vae_words
+
+
+@pytest.fixture
+def vae(vae_words):
+    """Run a command line; see `vae_words`."""
+    return lambda line, stdin=b"": vae_words(shlex.split(line), stdin)
 
 
 def contents(folder: Path) -> dict[Path, bytes]:

@@ -8,6 +8,7 @@ from importlib import import_module
 
 import click
 
+from vae_anomaly import names
 from vae_anomaly._version import __version__
 from vae_anomaly.cli.options import EVALUATE, FIT, INPUT, RECALIBRATE, SCORE, Value, output_option
 
@@ -60,6 +61,8 @@ def _run(name: str, quiet: bool, debug: bool, given: dict[str, Value]) -> Value:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # others use the GPU as well
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    for setting in names.IGNORED_SETTINGS:
+        os.environ.pop(setting, None)
     import logging
 
     from vae_anomaly.cli.console import Console
@@ -103,14 +106,13 @@ def score() -> None:
     """Score the rows or images of DATA with a fitted MODEL.
 
     DATA is a CSV or Parquet table with the columns of training, in any order,
-    or - for CSV on standard input. OUT has a row for each row of DATA: its id
-    or number, anomaly_score in nats (higher is more anomalous) and is_anomaly
-    (1 above the model's threshold, or with --fdr above one for this DATA). In
-    CSV a ' stands before text that a spreadsheet would run as a formula. With
-    --explain also latent_code, the part of the score that belongs to no
-    column, and reason_1, contribution_1 and so on: the columns that add most,
-    and how much. A warning is printed if the rows as a whole differ from
-    normal ones.
+    or - for CSV on standard input. OUT has for each row its id or number (as
+    id_NAME if a later column is called NAME), anomaly_score in nats (higher is
+    more anomalous) and is_anomaly (1 above the threshold of the model, or with
+    --fdr of this DATA). In CSV a ' stands before text that a spreadsheet would
+    run as a formula. With --explain also latent_code, the part of the score
+    that belongs to no column, and reason_1, contribution_1 and so on: the
+    columns that add most. A warning says if the rows differ as a whole.
 
     Or DATA is a folder of images. OUT then has a row for each: file,
     anomaly_score, is_anomaly, and status, which is ok or says why the image
@@ -137,9 +139,8 @@ def evaluate() -> None:
     Of an array the labels are y, label or labels in the same npz archive (1
     is an anomaly), or the file of labels beside an idx file.
 
-    With labels, other thresholds than the model's can be asked for, by what
-    mistakes cost or by recall, precision or both. They are shown beside it;
-    MODEL stays as it is.
+    With labels, other thresholds can be asked for, by what mistakes cost or by
+    recall, precision or both, and are shown beside that of MODEL.
     """
 
 
@@ -188,6 +189,5 @@ def export() -> None:
 def demo() -> None:
     """Fit, score and report on a small sample that comes with the program.
 
-    The sample is a table of breast tumours: the benign ones are normal, the
-    malignant ones are to be found.
+    The sample is a table of breast tumours: malignant ones are to be found.
     """

@@ -9,6 +9,7 @@ from vae_anomaly.cli.commands import cli
 from vae_anomaly.cli.console import Console
 from vae_anomaly.samples import write_samples
 from vae_anomaly.storage.atomic import output_error
+from vae_anomaly.storage.paths import make_folder
 
 __all__ = ["run"]
 
@@ -17,7 +18,7 @@ def run(console: Console, output: str, *, max_steps: int) -> None:
     """Write the samples, then run the three commands on them, and show each."""
     folder = Path(output)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as cause:
         raise output_error(folder, cause) from cause
     normal, labelled = write_samples(folder)

@@ -11,6 +11,7 @@ from enum import IntEnum
 
 import click
 
+from vae_anomaly._text import display_name
 from vae_anomaly.exceptions import (
     CheckpointError,
     DataError,
@@ -116,7 +117,7 @@ def _sentence(error: BaseException, code: Exit) -> str:
         if not isinstance(error.filename, str | bytes):  # none, or a descriptor
             return f"The system refused to go on: {words}."
         reason = CANNOT_READ.get(error.errno or 0, f"{words}.")
-        return f"Cannot read {os.fsdecode(error.filename)}: {reason}"
+        return f"Cannot read {display_name(os.fsdecode(error.filename))}: {reason}"
     if code is Exit.RESOURCES and not isinstance(error, OutputError | ResourceError):
         return "Out of memory. Fit on fewer rows or columns, or close other programs."
     return str(error)
@@ -133,12 +134,9 @@ def open_missing_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, mode)  # takes the lowest number that is free: this one
-    if sys.stdin is None:
-        sys.stdin = os.fdopen(0, closefd=False)
-    if sys.stdout is None:
-        sys.stdout = os.fdopen(1, "w", closefd=False)
-    if sys.stderr is None:
-        sys.stderr = os.fdopen(2, "w", closefd=False)
+    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 def _abandon_broken_stdout() -> None:

@@ -40,8 +40,9 @@ Value: TypeAlias = Any
 Command = TypeVar("Command", bound=Callable[..., Value])
 Decorator: TypeAlias = Callable[[Value], Value]
 
-INPUT = click.Path()
-"""Not checked by click: a missing file is exit 5 with a sentence of ours, not wrong usage."""
+
+INPUT = type("Input", (click.Path,), {"convert": lambda self, value, param, ctx: value})()
+"""A path that click does not check: what cannot be read is exit 5 with a sentence of ours."""
 
 MAX_SIZE_LENGTH = 40
 """Characters of a size of memory."""

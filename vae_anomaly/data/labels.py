@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vae_anomaly._text import listed, shown
 from vae_anomaly.data.cells import MISSING, is_number
 from vae_anomaly.exceptions import DataError
-from vae_anomaly.names import NORMAL_LABELS
+from vae_anomaly.names import ANOMALY_LABELS, NORMAL_LABELS
 
 __all__ = ["anomalous"]
 
@@ -28,7 +28,8 @@ def anomalous(
         Origin of the labels in messages.
     normal : sequence of str
         Labels of normal rows, in this case; by default `NORMAL_LABELS` in
-        any case, and numbers that equal 0.
+        any case, and numbers that equal 0. Where none occurs, all labels must
+        be `ANOMALY_LABELS`, in any case, or numbers that equal 1.
 
     Returns
     -------
@@ -38,8 +39,8 @@ def anomalous(
     ------
     DataError
         If a label is missing, the labels are -1 and 1, whose meaning differs
-        between libraries, `normal` matches no row, or there are several labels
-        and none is known to mean normal.
+        between libraries, `normal` matches no row, or no label is known to mean
+        normal and some are not known to mean anomalous either.
 
     Examples
     --------
@@ -67,10 +68,12 @@ def anomalous(
             f"anomalies are -1, others' are 1. Say which rows are normal with --normal-label."
         )
     is_normal = np.array([text.casefold() in NORMAL_LABELS for text in texts], dtype=bool)
-    if len(set(texts)) > 1 and not is_normal.any():
+    unknown = sorted({text for text in texts if text.casefold() not in ANOMALY_LABELS})
+    if unknown and not is_normal.any():
         raise DataError(
             f"{source}, column {shown(column)}: none of the labels {listed(sorted(set(texts)))} is "
-            f"known to mean normal. Say which does with --normal-label."
+            f"known to mean normal. Say which does with --normal-label; if all rows are anomalies, "
+            f"label them 1."
         )
     return ~is_normal
 

@@ -9,6 +9,7 @@ from vae_anomaly._text import display_name
 from vae_anomaly._types import Json
 from vae_anomaly.data.base import Encoder, Modality, Records, Source
 from vae_anomaly.exceptions import DataError
+from vae_anomaly.storage.paths import check_path
 
 __all__ = [
     "DEFAULT",
@@ -46,7 +47,14 @@ def _others() -> list[Modality]:
 
 
 def modality_of(path: str) -> Modality:
-    """Return the modality of the data that a path holds; the content decides."""
+    """Return the modality of the data that a path holds; the content decides.
+
+    Raises
+    ------
+    OSError
+        If no file can have such a path, or it cannot be read.
+    """
+    check_path(path)
     if path == "-":
         return modality(DEFAULT)
     return next((one for one in _others() if one.accepts(path)), modality(DEFAULT))
@@ -77,6 +85,7 @@ def open_source(path: str, encoder: Encoder | None = None, **options: Json) -> S
     """
     if encoder is None:
         return modality_of(path).open(path, **options)
+    check_path(path)
     fitted = modality(encoder.modality)
     if not fitted.accepts(path):
         _check_modality(path, fitted)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vae_anomaly.data.arrays import take
 from vae_anomaly.displays.drawing import (
     BLUE,
     CATEGORY_COLORS,
@@ -19,7 +20,6 @@ from vae_anomaly.displays.drawing import (
     Display,
     legend,
     own_axes,
-    take,
     tidy,
 )
 from vae_anomaly.estimator import VAEDetector

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vae_anomaly._types import Records
+from vae_anomaly._matplotlib import import_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Display", "AsinhScale", "legend", "legible", "own_axes", "take", "tidy"]
+__all__ = ["Display", "AsinhScale", "legend", "legible", "own_axes", "tidy"]
 
 Array = NDArray[np.float64]
 
@@ -180,6 +180,7 @@ def own_axes(ax: Axes | None) -> Axes:
     """Return the given axes, or new ones."""
     if ax is not None:
         return ax
+    import_matplotlib()
     from matplotlib import pyplot as plt
 
     return plt.subplots(layout="constrained")[1]
@@ -196,8 +197,3 @@ class Display:
         if figure is not None:
             self.ax_, self.figure_ = ax, figure
         return self
-
-
-def take(X: Records, rows: slice | NDArray[np.intp]) -> Records:
-    """Return rows of an array-like by position; a DataFrame stays one."""
-    return X.iloc[rows] if hasattr(X, "iloc") else np.asarray(X)[rows]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vae_anomaly.data.arrays import take
 from vae_anomaly.displays.drawing import (
     BLUE,
     GREY,
@@ -17,7 +18,6 @@ from vae_anomaly.displays.drawing import (
     legend,
     legible,
     own_axes,
-    take,
     tidy,
 )
 from vae_anomaly.estimator import VAEDetector

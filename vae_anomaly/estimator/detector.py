@@ -17,8 +17,10 @@ from sklearn.base import (
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from vae_anomaly._parameters import check_parameters
+from vae_anomaly._parameters import check_parameters, check_unchanged
+from vae_anomaly._threads import only_fit_of
 from vae_anomaly._types import Architecture, Parameter
+from vae_anomaly.data.arrays import as_records
 from vae_anomaly.data.registry import modality_of_array
 from vae_anomaly.estimator.generation import GenerativeMethods
 from vae_anomaly.estimator.scoring import ScoringMethods
@@ -26,6 +28,7 @@ from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.fitting import TrainingRecords, fit_model
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.parameters import RULES
+from vae_anomaly.stats.floats import default_floats
 from vae_anomaly.training.checkpoint import Checkpoint, checkpointer_for
 from vae_anomaly.training.collapse import warn_if_unused
 from vae_anomaly.training.history import History
@@ -338,7 +341,7 @@ class VAEDetector(
         Raises
         ------
         ParameterError
-            If a parameter is out of its range.
+            If a parameter is out of its range, or the detector is being fitted already.
         DataError
             If no column varies, or there is but one row to learn from.
         DivergenceError
@@ -353,8 +356,17 @@ class VAEDetector(
             raise ParameterError(
                 "contamination and threshold both choose the threshold. Set one of them to None."
             )
-        # An earlier model belongs to the columns that it was fitted on.
-        self.__dict__.pop("model_", None)
+        with only_fit_of(self), default_floats():
+            # An earlier model belongs to the columns that it was fitted on.
+            self.__dict__.pop("model_", None)
+            self._fit(X)
+        model = self.model_
+        columns, steps = model.network.spec.n_features, model.history.step[-1]
+        warn_if_unused(model.latent_kl, columns=columns, steps=steps)
+        return self
+
+    def _fit(self, X: ArrayLike) -> None:
+        X = as_records(X)
         data = modality_of_array(X)
         schema = data.schema(X, self)
         matrix = validate_data(
@@ -369,13 +381,12 @@ class VAEDetector(
         shape = getattr(X, "shape", matrix.shape)
         checkpointer = checkpointer_for(self, matrix, shape)
         rng = check_random_state(self.random_state)
-        model = fit_model(data, TrainingRecords(matrix, schema, names), self, rng, checkpointer)
-        self.model_ = model
+        records = TrainingRecords(matrix, schema, names)
+        # A copy, which a callback that sets parameters does not reach.
+        given = type(self)(**self.get_params(deep=False))
+        self.model_ = fit_model(data, records, given, rng, checkpointer)
         if checkpointer is not None:
             checkpointer.done()
-        columns, steps = model.network.spec.n_features, model.history.step[-1]
-        warn_if_unused(model.latent_kl, columns=columns, steps=steps)
-        return self
 
     @classmethod
     def from_model(cls, model: Model, **parameters: Parameter) -> Self:
@@ -428,13 +439,15 @@ class VAEDetector(
     def _n_features_out(self) -> int:
         return int(self.weights_.shape[0] * self.noise_.shape[1])
 
+    @default_floats()
     def _records(self, X: ArrayLike) -> Array:
         """Validate data for the fitted model: (n_samples, n_features)."""
         check_is_fitted(self)
+        check_unchanged(self, self.model_.parameters)
         encoder = self.model_.encoder
         return validate_data(
             self,
-            encoder.matrix(X),
+            encoder.matrix(as_records(X)),
             dtype=np.float64,
             order="C",
             ensure_all_finite="allow-nan" if encoder.may_miss else True,

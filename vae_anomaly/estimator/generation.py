@@ -111,7 +111,12 @@ class GenerativeMethods(FittedAttributes):
         -------
         ndarray of shape (steps, n_features), or that of the images
         """
-        ends = self._records(np.stack([np.asarray(a), np.asarray(b)]))
+        import pandas as pd
+
+        if isinstance(a, pd.Series) and isinstance(b, pd.Series):  # rows of a frame
+            ends = self._records(pd.DataFrame([a, b]).infer_objects())
+        else:
+            ends = self._records(np.ma.stack([a, b]))
         return self.model_.interpolate(ends, steps)
 
     def contribution_maps(self, X: ArrayLike) -> tuple[Array, Array]:

@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly._parameters import number
+from vae_anomaly._text import distinct
 from vae_anomaly.estimator.attributes import FittedAttributes
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.model import LATENT
@@ -119,15 +120,15 @@ class ScoringMethods(FittedAttributes):
         -------
         DataFrame of shape (n_samples, n_features + 1)
             A column per feature and last "latent_code", in nats: what belongs to no
-            column, of the ELBO the KL divergence.
-            Each row sums to its anomaly score, minus `score_samples`.
+            column, of the ELBO the KL divergence. A feature of that name is
+            "feature_latent_code". Each row sums to its anomaly score, minus `score_samples`.
         """
         import pandas as pd
 
         records = self._records(X)
         contributions = self.model_.contributions(records)
         index = X.index if isinstance(X, pd.DataFrame) else None
-        columns = [*self.model_.encoder.features, LATENT]
+        columns = [*distinct(self.model_.encoder.features, LATENT), LATENT]
         return pd.DataFrame(contributions, columns=columns, index=index)
 
     # ---------------------------------------------------------------------------- decisions
@@ -157,7 +158,7 @@ class ScoringMethods(FittedAttributes):
         ndarray of shape (n_samples,)
             -1 for anomalies, +1 for normal rows.
         """
-        return np.where(self.decision_function(X) < 0, -1, 1)
+        return np.where(self.decision_function(X) >= 0, 1, -1)
 
     def p_values(
         self,

@@ -5,6 +5,7 @@ Inside, rows are the last axis, with a padding of zeros on both sides: see `_thr
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 import joblib
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._threads import PADDING, SINGLE_THREAD
+from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.inference.base import Codes
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.stats.densities import MAX_LOG_VARIANCE, numpy_ops
@@ -39,7 +41,7 @@ class NumpyEngine:
         self.spec = spec
         # One core for each call: products are too small to divide, and divided ones round
         # differently on other numbers of cores.
-        self.threads = int(joblib.cpu_count())
+        self.threads = _cpu_count()
         arrays = spec.unpack(weights)
         self.encoder = _layers(arrays, "encoder", len(spec.hidden))
         self.decoder = _layers(arrays, "decoder", len(spec.hidden))
@@ -74,6 +76,23 @@ class NumpyEngine:
         """Log p(x|z), averaged over members: (members, n, outputs) to (n, features)."""
         outputs = outputs.astype(np.float64)  # keeps the rows last in memory
         return self.joint.log_prob(numpy_ops, target, outputs, self.parameters).mean(axis=0)
+
+
+def _cpu_count() -> int:
+    """Return the number of processors that this process may use.
+
+    Raises
+    ------
+    ParameterError
+        If LOKY_MAX_CPU_COUNT, which limits it, is no number.
+    """
+    try:
+        return int(joblib.cpu_count())
+    except ValueError:
+        raise ParameterError(
+            f"The environment variable LOKY_MAX_CPU_COUNT must be a number of processors. Got "
+            f"{os.environ.get('LOKY_MAX_CPU_COUNT')!r} instead. Correct or unset it."
+        ) from None
 
 
 def _layers(arrays: Mapping[str, Weights], part: str, hidden: int) -> Layers:

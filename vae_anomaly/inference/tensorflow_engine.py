@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from vae_anomaly._threads import SINGLE_THREAD, ProcessWideSetting
 from vae_anomaly._types import Tensor
 from vae_anomaly.inference.base import Codes
-from vae_anomaly.networks.backend import has_gpu
+from vae_anomaly.networks.backend import has_gpu, tf
 from vae_anomaly.networks.spec import NetworkSpec, cached_by_spec
 from vae_anomaly.networks.vae import VAE, build_vae
 

@@ -76,8 +76,8 @@ class Calibration:
         return cls(np.empty(0), threshold, "threshold", threshold)
 
     def flags(self, scores: Array) -> NDArray[np.bool_]:
-        """Return which scores lie above the threshold."""
-        return scores > self.threshold
+        """Return which scores lie above the threshold, or are not finite: never normal."""
+        return ~((scores <= self.threshold) & np.isfinite(scores))
 
     def p_values(self, scores: Array, rng: np.random.RandomState | None = None) -> Array:
         """Return conformal p-values; with `rng` ties are broken at random."""

@@ -9,8 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from vae_anomaly._parameters import number
 from vae_anomaly._types import Records
+from vae_anomaly.data.arrays import take
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.model.model import Model
+from vae_anomaly.stats.floats import default_floats
 
 __all__ = ["Drift", "DriftWatch", "Movement", "sample_slice"]
 
@@ -156,14 +158,16 @@ class DriftWatch:
         -------
         self
         """
-        encoder, rows = self._model.encoder, np.asarray(X)
         if scores is None:
-            records = np.asarray(encoder.matrix(rows), dtype=np.float64)
-            scores, sample = self._model.anomaly_scores(records), records[sample_slice(len(rows))]
+            records = self._model.records(X)
+            scores = self._model.anomaly_scores(records)
+            sample = records[sample_slice(len(records))]
         else:
-            sample = encoder.matrix(rows[sample_slice(len(rows))])
+            rows = take(X, slice(None))
+            sample = self._model.records(take(rows, sample_slice(len(rows))))
         return self.add_records(sample, np.asarray(scores))
 
+    @default_floats()
     def add_records(self, sample: Records, scores: Array) -> Self:
         """Add rows to the batch: a sample of their records, and the anomaly scores of all.
 
@@ -185,6 +189,7 @@ class DriftWatch:
             self._squares += (features**2).sum(axis=0)
         return self
 
+    @default_floats()
     def result(self) -> Drift:
         """Test the batch, and list the movements of features.
 
@@ -200,6 +205,7 @@ class DriftWatch:
         distance, rows = self._distance()
         return Drift(distance, self._p_value(distance, rows), self.rate, rows, self._movements())
 
+    @default_floats()
     def may_differ(self) -> bool:
         """Return at little cost whether `result` could report drift.
 

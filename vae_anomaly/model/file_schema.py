@@ -10,6 +10,7 @@ import numpy as np
 from vae_anomaly._types import AnyArray, Json, JsonObject
 from vae_anomaly.data.registry import MODALITIES
 from vae_anomaly.model.reference import UNIT_RANGE
+from vae_anomaly.networks.spec import is_within_range
 from vae_anomaly.stats.densities import MAX_LOG_VARIANCE
 from vae_anomaly.stats.exemplars import (
     MAX_BANDWIDTH,
@@ -179,6 +180,10 @@ def check_arrays(name: str, arrays: dict[str, AnyArray], config: JsonObject) -> 
     for key, (low, high) in BOUNDS.items():
         if (arrays[key] < low).any() or (arrays[key] > high).any():
             raise refuse(name, f"the array {key!r} holds numbers out of range")
+    for key, values in arrays.items():
+        # All others of 32 bits are weights, or as large as the numbers that weights make.
+        if values.dtype.itemsize == 4 and key not in BOUNDS and not is_within_range(values):
+            raise refuse(name, f"the array {key!r} holds numbers with which networks overflow")
     for key in ("reference.tail_values", "reference.tail_nats", "reference.tail_shares"):
         if (np.diff(arrays[key]) < 0).any():
             raise refuse(name, f"the array {key!r} is not sorted")

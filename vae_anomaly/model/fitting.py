@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._types import Architecture, Json, JsonObject
 from vae_anomaly.data.base import DataParameters, Encoded, Encoder, Modality, Schema
-from vae_anomaly.exceptions import DataError
+from vae_anomaly.exceptions import DataError, DivergenceError
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.calibration import Calibration
 from vae_anomaly.model.cells import cell_units
@@ -25,7 +26,7 @@ from vae_anomaly.model.parameters import (
 from vae_anomaly.model.reference import EncodedRows, Reference
 from vae_anomaly.model.terms import elbo_contributions
 from vae_anomaly.networks.custom import CustomNetworks
-from vae_anomaly.networks.spec import NetworkSpec
+from vae_anomaly.networks.spec import MAX_WEIGHT, NetworkSpec, is_within_range
 from vae_anomaly.stats.densities import gaussian_kl, numpy_ops
 from vae_anomaly.stats.exemplars import max_exemplars
 from vae_anomaly.stats.priors import MAX_COMPONENTS, as_components, subsample
@@ -143,9 +144,16 @@ def fit_model(
 
 
 def _settings(parameters: FitParameters) -> Mapping[str, Json]:
-    """Return the parameters without the hooks, which hold no state of the fit."""
+    """Return the parameters without the hooks, which hold no state of the fit.
+
+    Lists and dictionaries are copied: those of the user may change.
+    """
     given = parameters.get_params(deep=False)
-    return {name: value for name, value in given.items() if name not in ("callback", "checkpoint")}
+    return {
+        name: copy(value) if isinstance(value, list | dict) else value
+        for name, value in given.items()
+        if name not in ("callback", "checkpoint")
+    }
 
 
 def _spec(
@@ -176,6 +184,11 @@ def _train(
 
     config = TrainingConfig.of(parameters)
     weights, history = train(spec, data, config, rng, parameters.callback, checkpointer)
+    if not is_within_range(weights):
+        raise DivergenceError(
+            f"Training diverged: a weight is beyond {MAX_WEIGHT:g}. Lower learning_rate (it is "
+            f"{parameters.learning_rate:g}), or look for extreme values in the training rows."
+        )
     return Network(spec, weights), history
 
 
@@ -242,4 +255,4 @@ def _calibrate(
         return Calibration.from_training(scores, parameters.contamination)
     # A row that is an exemplar leaves itself out, and then one as a fresh row would.
     scores = model.evaluate(calibration, n_left_out=2 if supports else 1).scores
-    return Calibration.from_normal(scores, parameters.false_alarm_rate, stacklevel=5)
+    return Calibration.from_normal(scores, parameters.false_alarm_rate, stacklevel=6)

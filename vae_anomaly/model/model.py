@@ -10,14 +10,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._text import listed
 from vae_anomaly._threads import parallel_map
 from vae_anomaly._types import Json
+from vae_anomaly.data.arrays import as_records
 from vae_anomaly.data.base import Encoder, Records
 from vae_anomaly.data.registry import modality
+from vae_anomaly.exceptions import DataError, DivergenceError
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.calibration import Calibration
 from vae_anomaly.model.reference import EncodedRows, Reference
 from vae_anomaly.model.terms import compute_terms
+from vae_anomaly.stats.floats import default_floats
 from vae_anomaly.stats.scores import SCORES
 from vae_anomaly.training.history import History
 
@@ -98,6 +102,7 @@ class Model:
 
     # ------------------------------------------------------------------------------- scoring
 
+    @default_floats()
     def evaluate(
         self,
         records: Records,
@@ -122,6 +127,11 @@ class Model:
         Returns
         -------
         Evaluation
+
+        Raises
+        ------
+        DivergenceError
+            If a score is not a finite number.
         """
         n, features = len(records), self.encoder.outline.n_features
         own, further = SCORES[self.score_type], {name: SCORES[name] for name in also}
@@ -142,7 +152,38 @@ class Model:
         parts, engine = self.network.chunks(n, max(features, MIN_CHUNK_WIDTH)), self.network.engine
         with engine.setting:
             deque(parallel_map(work, parts, engine.threads), maxlen=0)
+        self._require_finite([scores, *others.values(), *([] if shares is None else [shares])])
         return Evaluation(scores, shares, others)
+
+    def _require_finite(self, arrays: Sequence[Array]) -> None:
+        """Raise if a number is not finite: compared with a threshold, NaN would be normal."""
+        for values in arrays:
+            if not np.isfinite(values).all():
+                faulty = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+                raise DivergenceError(
+                    f"The networks overflow: the scores of {np.count_nonzero(faulty):,} of "
+                    f"{len(values):,} {self.unit}s are not finite numbers, first that of "
+                    f"{self.unit} {faulty.argmax() + 1:,} of these. Fit again, with a lower "
+                    f"learning_rate if the weights are large."
+                )
+
+    def records(self, X: Records) -> Records:
+        """Return array-like data of a user as records, columns of a frame checked by name.
+
+        Raises
+        ------
+        DataError
+            If the columns of a frame are not those of training, in their order, or the shape
+            is another one.
+        """
+        given, names = as_records(X), self.encoder.names
+        columns = tuple(map(str, getattr(given, "columns", names or ())))
+        if names is not None and columns != names:
+            raise DataError(
+                f"Expected the columns of training, {listed(names)}, in this order, got "
+                f"{listed(columns)}. Select them by name."
+            )
+        return np.asarray(self.encoder.matrix(given), dtype=np.float64)
 
     def anomaly_scores(self, records: Records) -> Array:
         """Score records: (n,), in nats."""
@@ -153,16 +194,19 @@ class Model:
         shares = self.evaluate(records, contributions=True).contributions
         return np.empty((0, 0)) if shares is None else shares
 
+    @default_floats()
     def mean_elbo(self, records: Records) -> float:
         """Average the ELBO over records, in nats."""
         return -float(replace(self, score_type="elbo").anomaly_scores(records).mean())
 
     # ------------------------------------------------------------------------ codes and back
 
+    @default_floats()
     def codes(self, records: Records) -> Array:
         """Encode records: means of q(z|x), (n, members, latent)."""
         return self.network.encode(self.encoder.encode(records).inputs)[0]
 
+    @default_floats()
     def reconstruct(self, records: Records, like: Records = None) -> Records:
         """Reconstruct records from the means of q(z|x), in the units of the training data.
 
@@ -170,6 +214,7 @@ class Model:
         """
         return self.encoder.decode(self.network.decode(self.codes(records)), like)
 
+    @default_floats()
     def expected(self, records: Records) -> Records:
         """Return what is expected of each feature, in the form of the training data.
 
@@ -184,18 +229,21 @@ class Model:
         rows = EncodedRows.of(self.network, encoded, self.encoder.explained)
         return self.encoder.decode(self.reference.expected(self.network.spec.joint, rows))
 
+    @default_floats()
     def decode(self, z: Array, member: int | None = None) -> Records:
         """Decode latent codes (n, latent) by all members, or by one."""
         network = self.network if member is None else self.network.member(member)
         codes = np.repeat(z[:, None], network.spec.members, axis=1)
         return self.encoder.decode(network.decode(codes))
 
+    @default_floats()
     def interpolate(self, ends: Records, steps: int) -> Records:
         """Decode codes on the straight line between those of two records."""
         first, last = self.codes(ends)  # (members, latent) both
         along = np.linspace(0.0, 1.0, steps)[:, None, None]
         return self.encoder.decode(self.network.decode(first + along * (last - first)))
 
+    @default_floats()
     def sample(self, n: int, rng: np.random.RandomState) -> Records:
         """Draw records: z from the prior, x from p(x|z)."""
         return self.encoder.decode(self.network.sample(n, rng, self.prior))

@@ -1,14 +1,17 @@
-"""Keras with its TensorFlow backend: import `keras` from here."""
+"""Keras with its TensorFlow backend: import `keras` and `tf` from here."""
 
 from __future__ import annotations
 
 import os
 import sys
 
+from vae_anomaly._matplotlib import import_matplotlib
 from vae_anomaly.exceptions import VAEAnomalyError
 
-__all__ = ["has_gpu", "keras"]
+__all__ = ["has_gpu", "keras", "tf"]
 
+if os.environ.get("MPLBACKEND"):  # Keras and TensorFlow import Matplotlib
+    import_matplotlib()
 _chosen = os.environ.get("KERAS_BACKEND") or "tensorflow"
 if "keras" in sys.modules or _chosen == "tensorflow":
     import keras
@@ -20,10 +23,9 @@ if _chosen != "tensorflow":
         f"VAEDetector runs Keras on TensorFlow, but Keras is set to run on {_chosen!r}. Unset "
         f"KERAS_BACKEND, or set it to 'tensorflow', before Keras is imported."
     )
+import tensorflow as tf  # noqa: E402 - after Keras is known to run on it
 
 
 def has_gpu() -> bool:
     """Return whether TensorFlow has a GPU."""
-    import tensorflow as tf
-
     return bool(tf.config.list_physical_devices("GPU"))

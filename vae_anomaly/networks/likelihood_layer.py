@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-import tensorflow as tf
-
 from vae_anomaly._types import Tensor
-from vae_anomaly.networks.backend import keras
+from vae_anomaly.networks.backend import keras, tf
 from vae_anomaly.stats.likelihoods import JointLikelihood
 
 __all__ = ["LikelihoodLayer"]

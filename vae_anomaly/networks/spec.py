@@ -19,11 +19,14 @@ from numpy.typing import NDArray
 from vae_anomaly.networks.custom import CustomNetworks
 from vae_anomaly.stats.likelihoods import Block, JointLikelihood
 
-__all__ = ["ConvPlan", "NetworkSpec", "cached_by_spec"]
+__all__ = ["MAX_WEIGHT", "ConvPlan", "NetworkSpec", "cached_by_spec", "is_within_range"]
 
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+MAX_WEIGHT = 1e12
+"""Absolute value that no weight exceeds: a product of three stays below the end of float32."""
 
 MIN_SIDE = 8
 """Convolutions halve a grid until its longer side is at most this."""
@@ -229,6 +232,11 @@ class NetworkSpec:
     def n_weights(self) -> int:
         """Weights of one member, state included."""
         return self.n_trainable + self.n_state
+
+
+def is_within_range(weights: NDArray[np.float32]) -> bool:
+    """Return whether weights are numbers with which networks do not overflow at once."""
+    return bool((np.abs(weights) <= MAX_WEIGHT).all())
 
 
 def cached_by_spec(

@@ -26,7 +26,7 @@ class EvaluationData(NamedTuple):
     ----------
     records : records
         The readable ones.
-    keys : list
+    keys : list of (str or None)
     labels : ndarray of bool or None
         True for anomalies.
     categories : sequence of str or None
@@ -40,7 +40,7 @@ class EvaluationData(NamedTuple):
     """
 
     records: Records
-    keys: list[object]
+    keys: list[str | None]
     labels: NDArray[np.bool_] | None
     categories: Sequence[str] | None
     masks: Sequence[NDArray[np.bool_] | None] | None

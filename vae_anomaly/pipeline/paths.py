@@ -7,7 +7,8 @@ from pathlib import Path
 
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.names import REPORT_FILES
-from vae_anomaly.storage.atomic import check_writable
+from vae_anomaly.storage.atomic import check_name, check_writable
+from vae_anomaly.storage.paths import check_path
 
 __all__ = ["PARQUET_SUFFIXES", "check_output", "check_report_folder", "check_result"]
 
@@ -60,6 +61,8 @@ def check_report_folder(output: str, unit: str, model: str, *sources: str | None
     ------
     ParameterError
     OutputError
+    OSError
+        If no file can have the name of an input.
     """
     folder = Path(output)
     inputs = [path for path in (model, *sources) if path is not None]
@@ -69,10 +72,12 @@ def check_report_folder(output: str, unit: str, model: str, *sources: str | None
                 f"The report would replace {path}, which is an input. Choose another output."
             )
     existing = folder
+    check_name(folder)
     while not existing.exists():
         existing = existing.parent
     check_writable(existing / REPORT_FILES[0])
     for path in inputs[1:]:
+        check_path(path)
         if folder.resolve().is_relative_to(Path(path).resolve()):
             raise ParameterError(
                 f"The report would lie among the {unit}s in {path}. Choose another output."

@@ -11,6 +11,7 @@ from vae_anomaly.data.base import Batch, Records, Source
 from vae_anomaly.data.sampling import RowSample
 from vae_anomaly.pipeline.progress import Progress
 from vae_anomaly.pipeline.results import array_of
+from vae_anomaly.pipeline.texts import texts_of
 
 __all__ = ["Reading", "Sample", "read_all", "read_sample"]
 
@@ -35,11 +36,12 @@ class Reading(NamedTuple):
     Attributes
     ----------
     records : records
-    keys : list
+    keys : list of (str or None)
+        Their names, as a result in CSV has them.
     """
 
     records: Records
-    keys: list[object]
+    keys: list[str | None]
 
 
 def read_sample(
@@ -72,14 +74,14 @@ def read_all(source: Source, progress: Progress) -> Reading:
     DataError
         If a record cannot be used.
     """
-    keys: list[object] = []
+    keys: list[str | None] = []
     records = RowSample(source.record_shape, None, seed=0)
     for batch in _batches(source, progress):
         records.add(batch.records)
         readable = batch.keys
         if batch.positions is not None:
             readable = readable.take(array_of(batch.positions))
-        keys += readable.to_pylist()
+        keys += texts_of(readable).to_pylist()
     return Reading(records.rows(), keys)
 
 

@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_anomaly._text import shown
 from vae_anomaly._types import AnyArray
 from vae_anomaly.exceptions import ParameterError
 
@@ -184,16 +183,18 @@ class Layout:
     def of(cls, model: Model, source: Source, outputs: Outputs) -> Layout:
         """Build the layout for a source.
 
+        The first column holds the keys. If their name is that of a later column, it gets "id_"
+        in front: a column that scoring adds is called the same in every result.
+
         Raises
         ------
         ParameterError
-            If the model cannot return what is asked for, or the column of keys has the name of
-            another column.
+            If the model cannot return what is asked for.
         """
         outputs.check(model)
         features = tuple(model.encoder.features)
         flagged, number = outputs.has_threshold(model), pa.float64()
-        fields = [(source.key_name, source.key_type), ("anomaly_score", number)]
+        fields = [("anomaly_score", number)]
         if outputs.p_values:
             fields.append(("p_value", number))
         if flagged:
@@ -206,11 +207,8 @@ class Layout:
         status = source.may_skip
         if status:
             fields.append(("status", pa.string()))
-        if source.key_name in [name for name, _ in fields[1:]]:
-            raise ParameterError(
-                f"The identifier {shown(source.key_name)} has the name of a column of the output. "
-                f"Rename it."
-            )
+        key, taken = source.key_name, [name for name, _ in fields]
+        fields = [(f"id_{key}" if key in taken else key, source.key_type), *fields]
         return cls(pa.schema(fields), outputs, features, flagged, status)
 
     def scored(self, model: Model, rows: Evaluated) -> Scored:

@@ -32,9 +32,8 @@ def start_tensorflow(*, muted: bool = False) -> None:
     """
     check_address_space()
     with _muted_stderr() if muted else nullcontext():
-        import tensorflow as tf
-
         import vae_anomaly.training.loop  # noqa: F401 - imports Keras and its dependencies
+        from vae_anomaly.networks.backend import tf
 
         tf.constant(0.0)
 

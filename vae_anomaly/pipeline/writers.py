@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv as pa_csv
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vae_anomaly.data.cells import is_number
 from vae_anomaly.pipeline.paths import PARQUET_SUFFIXES
+from vae_anomaly.pipeline.texts import texts_of
 from vae_anomaly.storage.atomic import atomic_write, output_error
 
 __all__ = ["result_writer"]
@@ -84,61 +83,53 @@ def _stdout() -> Iterator[Callable[[bytes], object]]:
 
 def _csv(put: Callable[[bytes], object], schema: pa.Schema) -> Write:
     """Write the column names, and return a writer of batches: UTF-8, flags as 0 and 1."""
-    as_written = pa.schema(
-        [
-            field.with_type(pa.uint8()) if pa.types.is_boolean(field.type) else field
-            for field in schema
-        ]
-    )
-    options = pa_csv.WriteOptions(include_header=False, quoting_style="none")
-    texts = [i for i, dtype in enumerate(schema.types) if not _is_numeric(dtype)]
+    are_numeric = [_is_numeric(dtype) for dtype in schema.types]
     has_warned = False
 
     def write(batch: pa.RecordBatch) -> None:
         nonlocal has_warned
-        safe = _without_formulas(batch, texts)
-        if safe is not batch and not has_warned:
-            has_warned = True
-            warnings.warn(SPREADSHEET_WARNING, SpreadsheetWarning, stacklevel=2)
-        batch = safe.cast(as_written)
-        text = pa.BufferOutputStream()
-        try:
-            pa_csv.write_csv(batch, text, options)
-        except pa.ArrowInvalid:  # text that needs quotes; pyarrow would quote all text
-            columns = [column.to_pylist() for column in batch.columns]
-            put(_quoted(zip(*columns, strict=True)))
-        else:
-            put(text.getvalue().to_pybytes())
+        columns = []
+        for column, is_numeric in zip(batch.columns, are_numeric, strict=True):
+            texts = texts_of(column)
+            if not is_numeric:
+                safe = _without_formulas(texts)
+                if safe is not texts and not has_warned:
+                    has_warned = True
+                    warnings.warn(SPREADSHEET_WARNING, SpreadsheetWarning, stacklevel=2)
+                texts = _quoted(safe)
+            columns.append(texts)
+        put(_lines(columns))
 
-    put(_quoted([[_without_formula(name) for name in schema.names]]))
+    names = _quoted(_without_formulas(pa.array(schema.names, pa.large_string())))
+    put(_lines([names[i : i + 1] for i in range(len(names))]))
     return write
 
 
-def _quoted(rows: Iterable[Sequence[object]]) -> bytes:
-    """Return rows as CSV, with quotes where they are needed."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
+def _lines(columns: Sequence[pa.Array]) -> bytes:
+    """Return columns of text as lines, in which a missing value is empty."""
+    empty = {"null_handling": "replace", "null_replacement": ""}
+    comma = pa.scalar(",", pa.large_string())
+    rows = pc.binary_join_element_wise(*columns, comma, **empty)
+    return "".join(f"{row}\n" for row in rows.to_pylist()).encode()
 
 
-def _without_formulas(batch: pa.RecordBatch, texts: Sequence[int]) -> pa.RecordBatch:
-    """Return a batch whose text columns hold no formulas; the same batch if there were none."""
-    for i in texts:
-        column = batch.column(i)
-        if pa.types.is_string(column.type):  # of equal texts one is checked
-            column = column.dictionary_encode()
-            given = column.dictionary.to_pylist()
-        else:
-            given = column.to_pylist()
-        safe = [_without_formula(value) for value in given]
-        if safe != given:
-            field = batch.schema.field(i)
-            if pa.types.is_dictionary(column.type) and not pa.types.is_dictionary(field.type):
-                column = pa.array(safe, field.type).take(column.indices)
-            else:
-                column = pa.array(safe, field.type)
-            batch = batch.set_column(i, field, column)
-    return batch
+def _quoted(texts: pa.Array) -> pa.Array:
+    """Return texts with quotes where they are needed: `csv` forgets a lone carriage return."""
+    structural = pc.match_substring_regex(texts, '[",\r\n]')
+    if not structural.true_count:
+        return texts
+    quote, nothing = pa.scalar('"', texts.type), pa.scalar("", texts.type)
+    doubled = pc.replace_substring(texts, '"', '""')
+    quoted = pc.binary_join_element_wise(quote, doubled, quote, nothing)
+    return pc.if_else(structural, quoted, texts)
+
+
+def _without_formulas(texts: pa.Array) -> pa.Array:
+    """Return texts without formulas; the same array if there were none."""
+    encoded = texts.dictionary_encode()  # of equal texts one is checked
+    given = encoded.dictionary.to_pylist()
+    safe = [_without_formula(text) for text in given]
+    return texts if safe == given else pa.array(safe, texts.type).take(encoded.indices)
 
 
 def _is_numeric(dtype: pa.DataType) -> bool:
@@ -147,19 +138,16 @@ def _is_numeric(dtype: pa.DataType) -> bool:
     )
 
 
-def _without_formula(value: object) -> object:
-    """Return a value with a ' before text that a spreadsheet would run as a formula.
+def _without_formula(text: str) -> str:
+    """Return text with a ' before what a spreadsheet would run as a formula.
 
-    OWASP advises this ("CSV injection"). Numbers stay as they are, also those in text.
+    OWASP advises this ("CSV injection"). Numbers stay as they are.
 
     Examples
     --------
-    >>> [_without_formula(value) for value in ("pump 1", "-1.5e3", None, 7)]
-    ['pump 1', '-1.5e3', None, 7]
+    >>> [_without_formula(text) for text in ("pump 1", "-1.5e3", "=1+1")]
+    ['pump 1', '-1.5e3', "'=1+1"]
     """
-    if value is None or isinstance(value, int | float):
-        return value
-    text = str(value)
     if not FORMULA.search(text) or is_number(text):
-        return value
+        return text
     return FORMULA.sub(r"\1'", text)

@@ -45,6 +45,7 @@ from vae_anomaly.report.latent import latent_codes
 from vae_anomaly.report.sections import section_for
 from vae_anomaly.report.subject import subject_of
 from vae_anomaly.report.summary import model_settings, summarize
+from vae_anomaly.stats.floats import default_floats
 
 __all__ = ["build_report"]
 
@@ -52,6 +53,7 @@ Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 
+@default_floats()
 def build_report(
     model: Model | VAEDetector,
     records: Records,
@@ -223,6 +225,11 @@ def _check_length(name: str, given: Sequence[object], n: int, unit: str) -> None
 def _checked_labels(labels: ArrayLike | None, n: int, unit: str) -> Flags | None:
     if labels is None:
         return None
+    masked = np.count_nonzero(np.ma.getmaskarray(np.ma.asarray(labels)))
+    if masked:
+        raise DataError(
+            f"labels has {masked:,} masked entries: they say nothing. Leave their {unit}s out."
+        )
     array = np.asarray(labels)
     if array.dtype != np.bool_:
         raise DataError(

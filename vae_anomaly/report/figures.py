@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._matplotlib import import_matplotlib
 from vae_anomaly.displays import LatentDisplay
 from vae_anomaly.displays.drawing import BLUE, GREY, INK, tidy
 from vae_anomaly.metrics.curves import Curve
@@ -105,6 +106,7 @@ def _scatter_size(shown: LatentDisplay) -> tuple[float, float]:
 
 def _png(figure: Figure) -> bytes:
     """Draw a figure, independent of the settings and figures of the caller."""
+    import_matplotlib()
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas

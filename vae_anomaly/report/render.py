@@ -24,7 +24,9 @@ from vae_anomaly.report.figures import FIGURES, draw_figures, embedded
 from vae_anomaly.report.formatting import legible, nats, number, percent, span
 from vae_anomaly.report.sections import section_types
 from vae_anomaly.report.summary import latent_sentence, tiles
+from vae_anomaly.stats.floats import default_floats
 from vae_anomaly.storage.atomic import atomic_write, output_error
+from vae_anomaly.storage.paths import make_folder
 
 __all__ = ["figure_names", "render_page", "write_report"]
 
@@ -37,6 +39,7 @@ def figure_names() -> tuple[str, ...]:
     return (*FIGURES, *(name for section in section_types() for name in section.figure_names))
 
 
+@default_floats()
 def write_report(report: ReportData, directory: str | os.PathLike[str]) -> Path:
     """Write ``report.html`` and its figures into a directory.
 
@@ -63,7 +66,7 @@ def write_report(report: ReportData, directory: str | os.PathLike[str]) -> Path:
     figures = draw_figures(report)
     page = render_page(report, figures)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         if (folder / "report.html").exists():  # else the files are not from a report
             for name in figure_names():
                 if name not in figures:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vae_anomaly._types import Records
+from vae_anomaly.data.arrays import as_records
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.model.model import Model
 
@@ -29,7 +30,8 @@ def subject_of(model: Model | VAEDetector, X: Records) -> Subject:
     """Return the model and its records; those of a detector are validated."""
     fitted = fitted_model(model)
     if not isinstance(model, VAEDetector):
-        return Subject(fitted, np.asarray(X))
+        given = as_records(X)
+        return Subject(fitted, fitted.records(X) if hasattr(given, "iloc") else np.asarray(given))
     rows = model._records(X)
     # Data on a grid are shown in their own units.
     return Subject(fitted, rows if fitted.encoder.outline.grid is None else np.asarray(X))

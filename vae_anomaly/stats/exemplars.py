@@ -160,7 +160,9 @@ class Exemplars:
         most = max(1, len(self.points) - 1 - skipped)
         place = _places_of_least(energy, skipped + max(used, min(count, most)))[:, skipped:]
         few = _nonnegative(np.take_along_axis(energy, place[:, :used], axis=1))
-        return _score_of(few), _exemplars_at(groups, place[:, : min(count, most)])
+        # Energies of points that are not finite are NaN, which sort behind the padding.
+        index = np.minimum(_exemplars_at(groups, place), len(self.points) - 1)
+        return _score_of(few), index[:, : min(count, most)]
 
     def _candidates(self, points: Weights, n_left_out: int) -> tuple[Weights, Indices]:
         """Return energies of groups of exemplars that hold the nearest ones, and the groups.

@@ -32,6 +32,8 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly.exceptions import DivergenceError
+
 __all__ = [
     "TooFewCalibrationRowsWarning",
     "choose_calibration_rows",
@@ -92,6 +94,16 @@ def choose_calibration_rows(n: int, rate: float, rng: np.random.RandomState) -> 
     return chosen
 
 
+def _require_finite(scores: Array) -> None:
+    """Raise if a threshold would come from scores that are not finite: it may flag nothing."""
+    faulty = np.count_nonzero(~np.isfinite(scores))
+    if faulty:
+        raise DivergenceError(
+            f"Expected finite scores to take a threshold from, {faulty:,} of {len(scores):,} are "
+            f"not. Fit again with a lower learning_rate."
+        )
+
+
 def contamination_threshold(training_scores: Array, contamination: float) -> float:
     """Compute the threshold that flags a given share of the training rows.
 
@@ -111,6 +123,7 @@ def contamination_threshold(training_scores: Array, contamination: float) -> flo
     >>> contamination_threshold(np.arange(11.0), 0.1)
     9.0
     """
+    _require_finite(training_scores)
     return -float(np.percentile(-training_scores, 100.0 * contamination))
 
 
@@ -149,6 +162,7 @@ def false_alarm_threshold(calibration_scores: Array, rate: float, *, stacklevel:
     >>> false_alarm_threshold(np.arange(1.0, 100.0), 0.05)
     95.0
     """
+    _require_finite(calibration_scores)
     n = len(calibration_scores)
     exceeding = _max_exceeding(n, rate)
     if not exceeding:

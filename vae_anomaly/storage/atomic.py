@@ -18,14 +18,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from vae_anomaly._text import display_name
 from vae_anomaly.exceptions import OutputError
+from vae_anomaly.storage.paths import check_path
 
 try:
     import fcntl
 except ImportError:  # Windows has no flock: stale files are recognised by their age alone
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["atomic_write", "check_writable", "output_error"]
+__all__ = ["atomic_write", "check_name", "check_writable", "output_error"]
 
 STALE_SECONDS = 24 * 3600
 """Age from which a temporary file is stale where locks do not work."""
@@ -88,6 +90,7 @@ def atomic_write(
     'complete'
     """
     target = Path(path)
+    check_name(target)
     with _explained(target):
         _refuse_directory(target)
         if target.exists() and not target.is_file():
@@ -100,6 +103,17 @@ def atomic_write(
             yield file
 
 
+def check_name(path: str | os.PathLike[str]) -> None:
+    """Check that a file may have this name.
+
+    Raises
+    ------
+    OutputError
+    """
+    with _explained(Path(path)), _about_target():
+        check_path(path)
+
+
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Check that `atomic_write` could write `path`, before long work begins.
 
@@ -109,6 +123,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         As `atomic_write` would.
     """
     target = Path(path)
+    check_name(target)
     with _explained(target):
         _refuse_directory(target)
         if target.exists() and not os.access(target, os.W_OK):
@@ -170,7 +185,8 @@ def output_error(target: str | os.PathLike[str], cause: OSError) -> OutputError:
     if cause.errno in (errno.EACCES, errno.EPERM) and os.path.lexists(target):
         reason = "the file is write-protected. Choose another output."
     folder = str(Path(target).parent)
-    error = OutputError(f"Cannot write {os.fspath(target)}: {reason.format(folder=folder)}")
+    name = display_name(os.fspath(target))
+    error = OutputError(f"Cannot write {name}: {reason.format(folder=folder)}")
     error.errno = cause.errno
     return error
 

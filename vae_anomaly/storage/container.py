@@ -31,6 +31,7 @@ import numpy as np
 from vae_anomaly._types import AnyArray, Json, JsonObject
 from vae_anomaly.exceptions import ModelFileError, OutputError, VAEAnomalyError
 from vae_anomaly.storage.atomic import atomic_write
+from vae_anomaly.storage.paths import check_path
 
 __all__ = [
     "FORMAT",
@@ -264,6 +265,7 @@ def canonical(value: Json) -> str:
 
 
 def _read_regular(path: str | Path, max_bytes: int, refused: Refusal) -> memoryview:
+    check_path(path)
     # Non-blocking, so that opening a FIFO does not wait for a writer.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from vae_anomaly._types import AnyArray, Json, JsonObject
 from vae_anomaly._version import __version__
 from vae_anomaly.exceptions import CheckpointError, ParameterError
-from vae_anomaly.storage.atomic import check_writable, output_error
+from vae_anomaly.storage.atomic import check_name, check_writable, output_error
 from vae_anomaly.storage.container import (
     MODEL,
     FileType,
@@ -34,6 +34,7 @@ from vae_anomaly.storage.container import (
     open_container,
     write_container,
 )
+from vae_anomaly.storage.paths import make_folder
 
 __all__ = [
     "Checkpoint",
@@ -113,6 +114,7 @@ class Checkpoint:
         OutputError
             If it cannot be written.
         """
+        check_name(self.path)
         folders = (self.path.parent, *self.path.parent.parents)
         check_writable(next(filter(Path.exists, folders), folders[0]) / FILE)
 
@@ -234,7 +236,7 @@ class Checkpointer:
             name: ("F32", array) for name, array in snapshot.arrays.items()
         }
         with suppress(OSError):  # `write_container` reports it with the reason
-            self.checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.checkpoint.path.parent)
         write_container(
             self.checkpoint.path, config, arrays | {"losses": ("F64", snapshot.losses)}, CHECKPOINT
         )

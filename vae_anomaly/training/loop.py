@@ -12,12 +12,11 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from vae_anomaly._types import Tensor
 from vae_anomaly.exceptions import DivergenceError
-from vae_anomaly.networks.backend import has_gpu, keras
+from vae_anomaly.networks.backend import has_gpu, keras, tf
 from vae_anomaly.networks.spec import NetworkSpec, cached_by_spec
 from vae_anomaly.networks.vae import ElboTerms, build_vae
 from vae_anomaly.training.batches import Batch, TrainingData

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import tensorflow as tf
-
 from vae_anomaly._types import Tensor
+from vae_anomaly.networks.backend import tf
 
 __all__ = ["Adam", "AdamState", "OPTIMIZERS", "RMSprop", "RMSpropState"]
 

@@ -212,6 +212,10 @@ def read_header(
         raise DataError(f"{name}: version {rest[2]} of NumPy's format is not read. Save it again.")
     read = npy.read_array_header_1_0 if rest[2] == 1 else npy.read_array_header_2_0
     shape, by_columns, dtype = read(file)
+    if any(side < 0 for side in shape):
+        raise DataError(
+            f"{name} is damaged: its header has the shape {shown(shape)}. Copy it again."
+        )
     if dtype.kind not in dtype_codes:
         raise DataError(f"{name} holds {shown(str(dtype))}, expected {expected}.")
     if by_columns:

@@ -103,17 +103,24 @@ def list_images(folder: Path, part: str = "") -> Listing:
 
 def _walk(folder: Path, root: Path, prefix: str) -> Iterator[tuple[str, bool]]:
     """Yield the visible files below a folder, in order, and whether each is to be read."""
-    with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
-    for entry in found:
-        path = f"{prefix}{entry.name}"
-        if entry.name.startswith(".") or entry.name.casefold() in SYSTEM_FILES:
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            if path != MASKS:
-                yield from _walk(Path(entry.path), root, f"{path}/")
-        else:
+    pending = _entries(folder, prefix)
+    while pending:
+        path, entry = pending.pop()
+        if not entry.is_dir(follow_symlinks=False):
             yield path, _is_regular(entry, root) and _should_be_image(Path(entry.path))
+        elif path != MASKS:
+            pending += _entries(Path(entry.path), f"{path}/")
+
+
+def _entries(folder: Path, prefix: str) -> list[tuple[str, os.DirEntry[str]]]:
+    """Return the visible entries of a folder, the last one first, with their paths."""
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name, reverse=True)
+    return [
+        (f"{prefix}{entry.name}", entry)
+        for entry in found
+        if not entry.name.startswith(".") and entry.name.casefold() not in SYSTEM_FILES
+    ]
 
 
 def _is_regular(entry: os.DirEntry[str], root: Path) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._text import distinct
 from vae_anomaly._types import AnyArray, Json
 from vae_anomaly.report.data import (
     Context,
@@ -185,7 +186,7 @@ def _top_rows(scored: ScoredRecords, options: Options) -> tuple[TopRow, ...]:
         return ()
     model, shown = scored.model, scored.records[rows]
     contributions = model.contributions(shown)
-    names = [*model.encoder.features, LATENT_CODE]
+    names = [*distinct(model.encoder.features, LATENT_CODE), LATENT_CODE]
     # The latent code has no value of its own.
     none = np.full((len(rows), 1), None, dtype=object)
     encoder = cast("TableEncoder", model.encoder)
