@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from vae_anomaly.data.cells import is_number
@@ -22,6 +22,11 @@ __all__ = ["result_writer"]
 
 FORMULA = re.compile(r"(^|[;\t])(?=[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
 """Start of a spreadsheet formula: of a cell, or after a character that may separate cells."""
+
+STRUCTURAL = re.compile('[",\r\n]')
+"""Characters of a cell that needs quotes."""
+
+WITHOUT_QUOTES = pa_csv.WriteOptions(include_header=False, quoting_style="none")
 
 Write = Callable[[pa.RecordBatch], None]
 
@@ -91,37 +96,36 @@ def _csv(put: Callable[[bytes], object], schema: pa.Schema) -> Write:
         columns = []
         for column, is_numeric in zip(batch.columns, are_numeric, strict=True):
             texts = texts_of(column)
-            if not is_numeric:
-                safe = _without_formulas(texts)
-                if safe is not texts and not has_warned:
-                    has_warned = True
-                    warnings.warn(SPREADSHEET_WARNING, SpreadsheetWarning, stacklevel=2)
-                texts = _quoted(safe)
-            columns.append(texts)
-        put(_lines(columns))
+            safe = texts if is_numeric else _without_formulas(texts)
+            if safe is not texts and not has_warned:
+                has_warned = True
+                warnings.warn(SPREADSHEET_WARNING, SpreadsheetWarning, stacklevel=2)
+            columns.append(safe)
+        put(_lines(columns, schema.names))
 
-    names = _quoted(_without_formulas(pa.array(schema.names, pa.large_string())))
-    put(_lines([names[i : i + 1] for i in range(len(names))]))
+    put(_line([_without_formula(name) for name in schema.names]).encode())
     return write
 
 
-def _lines(columns: Sequence[pa.Array]) -> bytes:
+def _lines(columns: Sequence[pa.Array], names: Sequence[str]) -> bytes:
     """Return columns of text as lines, in which a missing value is empty."""
-    empty = {"null_handling": "replace", "null_replacement": ""}
-    comma = pa.scalar(",", pa.large_string())
-    rows = pc.binary_join_element_wise(*columns, comma, **empty)
-    return "".join(f"{row}\n" for row in rows.to_pylist()).encode()
+    lines = pa.BufferOutputStream()
+    try:
+        pa_csv.write_csv(pa.RecordBatch.from_arrays(columns, names), lines, WITHOUT_QUOTES)
+    except pa.ArrowInvalid:  # text that needs quotes; pyarrow would quote all text
+        rows = zip(*(column.to_pylist() for column in columns), strict=True)
+        return "".join(map(_line, rows)).encode()
+    return bytes(lines.getvalue().to_pybytes())
 
 
-def _quoted(texts: pa.Array) -> pa.Array:
-    """Return texts with quotes where they are needed: `csv` forgets a lone carriage return."""
-    structural = pc.match_substring_regex(texts, '[",\r\n]')
-    if not structural.true_count:
-        return texts
-    quote, nothing = pa.scalar('"', texts.type), pa.scalar("", texts.type)
-    doubled = pc.replace_substring(texts, '"', '""')
-    quoted = pc.binary_join_element_wise(quote, doubled, quote, nothing)
-    return pc.if_else(structural, quoted, texts)
+def _line(texts: Iterable[str | None]) -> str:
+    """Return a line with quotes where they are needed, also around a lone carriage return."""
+    cells = ("" if text is None else text for text in texts)
+    quoted = (
+        '"{}"'.format(cell.replace('"', '""')) if STRUCTURAL.search(cell) else cell
+        for cell in cells
+    )
+    return f"{','.join(quoted)}\n"
 
 
 def _without_formulas(texts: pa.Array) -> pa.Array:
