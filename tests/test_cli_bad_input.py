@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from ordinary_user import needs_permissions
 
 import vae_anomaly
 from vae_anomaly.cli import run
@@ -361,7 +362,7 @@ def test_scoring_a_table_loads_no_slow_library(workplace):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@needs_permissions
 def test_a_write_protected_output(refused, workplace):
     (workplace / "out.csv").chmod(0o400)
     assert refused("score named.vae good.csv -o out.csv")[0] == 5

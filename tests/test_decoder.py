@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 import struct
 import zlib
 
 import numpy as np
 import pytest
 from images import COLOURS, RAMP, GREY_8x16, read, save
+from ordinary_user import needs_permissions
 from PIL import Image
 
 from vae_anomaly import DataError
@@ -281,7 +281,7 @@ def test_an_image_that_vanishes_is_reported(tmp_path):
     assert source.skipped == [("b.png", "there is no such file any more")]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@needs_permissions
 def test_an_image_without_permission_is_reported(tmp_path):
     save(tmp_path / "a.png", RAMP).chmod(0)
     assert read(tmp_path)[1].skipped == [("a.png", "no permission to read it")]

@@ -10,11 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from ordinary_user import needs_permissions
 
 from vae_anomaly.exceptions import OutputError
 from vae_anomaly.storage.atomic import STALE_SECONDS, atomic_write, check_writable
-
-not_as_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 
 
 def temporary_files(folder):
@@ -96,7 +95,7 @@ def test_the_error_of_an_unwritable_path_states_the_reason(tmp_path, path, code,
     assert reason.format(folder=tmp_path) in str(caught.value)
 
 
-@not_as_root
+@needs_permissions
 def test_no_permission(target):
     target.chmod(0o400)
     with pytest.raises(OutputError, match="the file is write-protected"):

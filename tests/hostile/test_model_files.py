@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ordinary_user import needs_permissions
 
 from hostile.fuzz_model_files import CORPUS, Target, random_fuzzing
 from hostile.model_files import (
@@ -165,7 +166,7 @@ def test_a_replaced_file_is_read_as_it_was_opened_case_79(
     assert len(calls) == 1
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@needs_permissions
 def test_an_unreadable_file_case_80(model: Path) -> None:
     model.chmod(0)
     with pytest.raises(PermissionError):
