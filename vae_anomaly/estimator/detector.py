@@ -198,20 +198,17 @@ class VAEDetector(
     one draw [3]_. Where there is room, calibration rows are also exemplars of the score,
     each for all others: the probability is then slightly lower.
 
-    A data frame may have text, categories, booleans and dates, and cells may be missing. The
-    type of a column is found in all of its cells; identifiers, counters, free text and empty
-    columns are left out (``model_.encoder.schema``). Of dates the time of day, weekday, day
-    of the month and day of the year are used, where training rows cover two periods of them,
-    and the days since the first date of the row; never the trend. So `reconstruct` and
-    `sample` give no dates. Networks of such tables see which
-    cells are observed, and learn with cells hidden at random. To score, each column is
-    predicted eight times from random halves of the others. The score is then the mean of
-    minus the log of three tail probabilities, among training rows: of the distance of the
-    residuals from the exemplars, of the sum of the costs of cells, each such a tail
-    probability of its column, and of the pseudo-log-likelihood; see
-    `vae_anomaly.model.reference.Reference.masked_score`. A missing cell counts for nothing,
-    unless none of its column was missing in training: then it costs log(n + 1) nats. A level
-    that no training row has costs minus the log of the probability of an unseen one.
+    A data frame may have text, booleans and dates, and cells may be missing. The type of a
+    column is found in all of its cells; identifiers, counters, free text and empty columns
+    are left out (``model_.encoder.schema``). Of dates the time of day, weekday, day of the
+    month and of the year are used, where training rows cover two periods of them, and the
+    days since the first date of the row; `reconstruct` and `sample` give none.
+
+    Networks of such tables learn with cells hidden at random. Each cell is predicted eight
+    times from random halves of the others; see `Reference.masked_score` in
+    `vae_anomaly.model.reference`. A missing cell counts for nothing, unless none of its
+    column was missing in training: then it costs log(n + 1) nats. A level that no training
+    row has costs minus the log of the probability of an unseen one.
 
     Custom networks, ``architecture=(encoder, decoder)``, are functional or Sequential
     Keras models with one input. The encoder takes rows, (n, columns), or any shape of as
@@ -329,8 +326,8 @@ class VAEDetector(
         ----------
         X : array-like of shape (n_samples, n_features)
             Normal rows; a few anomalies among them do little harm. A data frame may have
-            categories and dates, and cells may be missing. Or images, (n_samples, height, width) or
-            (..., channels).
+            categories and dates, and cells may be missing. Or images, (n_samples, height,
+            width) or (..., channels).
         y : object
             Ignored.
 
