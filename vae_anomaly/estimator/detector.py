@@ -202,11 +202,9 @@ class VAEDetector(
     column is found in all of its cells; identifiers, counters, free text and empty columns
     are left out (``model_.encoder.schema``). Of dates the time of day, weekday, day of the
     month and of the year are used, where training rows cover two periods of them, and the
-    days since the first date of the row; `reconstruct` and `sample` give none.
-
-    Networks of such tables learn with cells hidden at random. Each cell is predicted eight
-    times from random halves of the others; see `Reference.masked_score` in
-    `vae_anomaly.model.reference`. A missing cell counts for nothing, unless none of its
+    days since the first date of the row; `reconstruct` and `sample` give none. Networks of
+    such tables learn with cells hidden at random, and score as `Reference.masked_score` in
+    `vae_anomaly.model.reference` says. A missing cell counts for nothing, unless none of its
     column was missing in training: then it costs log(n + 1) nats. A level that no training
     row has costs minus the log of the probability of an unseen one.
 
