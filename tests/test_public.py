@@ -66,6 +66,7 @@ def test_every_method_of_the_detector_is_validated() -> None:
         "p_values",
         "predict",
         "reconstruct",
+        "repair",
         "sample",
         "score",
         "score_samples",

@@ -208,10 +208,14 @@ class CodeEncoder(Encoder):
         inputs = one_hot.reshape(len(one_hot), -1).astype(float)
         return Encoded(inputs, inputs, np.where(one_hot.any(axis=2), 0.0, self.unseen))
 
-    def decode(self, targets: Array, like: Records = None) -> Records:
-        """Return the strings of the most probable letters."""
+    def decode(self, targets: Array) -> Records:
+        """Return the most probable letters."""
         best = targets.reshape(len(targets), len(self.unseen), -1).argmax(axis=2)
-        return strings_of(code_points([self.letters])[0][best])
+        return code_points([self.letters])[0][best]
+
+    def rows(self, records: Records, like: Records = None) -> Records:
+        """Return strings."""
+        return strings_of(records)
 
     def in_graph(self, rows: Symbol) -> EncodedSymbols:
         """Refuse the export."""

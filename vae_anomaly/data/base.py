@@ -170,12 +170,7 @@ class Source(Protocol):
         return sum(len(batch.keys) for batch in self.batches())
 
     def require(self, count: int, minimum: int, need: str) -> None:
-        """Raise if a reading gave fewer records than needed; `need` is the sentence that says so.
-
-        Raises
-        ------
-        DataError
-        """
+        """Raise a DataError if a reading gave fewer records than needed, which `need` says."""
         if count < minimum:
             raise DataError(f"{self.name} holds {count} records. {need}")
 
@@ -267,8 +262,11 @@ class Encoder(Protocol):
     def encode(self, records: Records) -> Encoded:
         """Encode records."""
 
-    def decode(self, targets: Array, like: Records = None) -> Records:
-        """Return the records that targets stand for, in the form of the training data.
+    def decode(self, targets: Array) -> Records:
+        """Return the records that targets stand for, as `encode` takes them."""
+
+    def rows(self, records: Records, like: Records = None) -> Records:
+        """Return records, as `encode` takes them, in the form of the training data.
 
         With `like`, data of a user, in the form and units of these.
         """
@@ -370,10 +368,7 @@ class Modality(Protocol):
     encoder: type[Encoder]
 
     def accepts(self, path: str) -> bool:
-        """Return whether a path holds data of this modality, by its content.
-
-        False where there is nothing, or no regular file or directory.
-        """
+        """Return whether a regular file or directory holds data of this modality, by content."""
 
     def open(
         self,

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from vae_anomaly._parameters import number
 from vae_anomaly._text import distinct
 from vae_anomaly.estimator.attributes import FittedAttributes
+from vae_anomaly.estimator.repair import Repair, repair
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.model import LATENT
 from vae_anomaly.stats.scores import SCORES
@@ -130,6 +131,42 @@ class ScoringMethods(FittedAttributes):
         index = X.index if isinstance(X, pd.DataFrame) else None
         columns = [*distinct(self.model_.encoder.features, LATENT), LATENT]
         return pd.DataFrame(contributions, columns=columns, index=index)
+
+    def repair(self, X: ArrayLike) -> Repair:
+        """Find few columns whose change makes a flagged row normal, and their new values.
+
+        A new value is the mean, or the most frequent level, of the training rows that are most
+        similar in the columns that do not change. The search is greedy; see
+        `vae_anomaly.model.repair`. Missing cells change only where no training row lacked them,
+        and columns that the model leaves out never. A date becomes missing: what is known of
+        similar dates does not say of which year they are.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        Repair
+
+        Raises
+        ------
+        DataError
+            If single features of the records mean nothing by themselves.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from vae_anomaly import VAEDetector
+        >>> rng = np.random.RandomState(0)
+        >>> t = rng.uniform(-2, 2, size=500)
+        >>> X = np.column_stack([t, 2 * t, -t]) + rng.normal(scale=0.1, size=(500, 3))
+        >>> detector = VAEDetector(max_steps=300, random_state=0).fit(X)
+        >>> rows, steps = detector.repair([[1, 2, -1], [1, 2, 1]])
+        >>> steps["row"].tolist(), steps["column"].tolist(), rows[:, 2].tolist()
+        ([1], ['x2'], [-1, -1])
+        """
+        return repair(self.model_, X, self._records(X))
 
     # ---------------------------------------------------------------------------- decisions
 

@@ -212,7 +212,7 @@ class Model:
 
         With `like` in its units and form.
         """
-        return self.encoder.decode(self.network.decode(self.codes(records)), like)
+        return self._rows(self.network.decode(self.codes(records)), like)
 
     @default_floats()
     def expected(self, records: Records) -> Records:
@@ -223,30 +223,34 @@ class Model:
         """
         encoded = self.encoder.encode(records)
         if self.network.spec.has_masks:
-            return self.encoder.decode(self.network.predict_features(encoded.inputs))
+            return self._rows(self.network.predict_features(encoded.inputs))
         if self.score_type != "exemplar":
             return self.reconstruct(records)
         rows = EncodedRows.of(self.network, encoded, self.encoder.explained)
-        return self.encoder.decode(self.reference.expected(self.network.spec.joint, rows))
+        return self._rows(self.reference.expected(self.network.spec.joint, rows))
+
+    def _rows(self, targets: Array, like: Records = None) -> Records:
+        """Return the records that targets stand for, in the form of the training data."""
+        return self.encoder.rows(self.encoder.decode(targets), like)
 
     @default_floats()
     def decode(self, z: Array, member: int | None = None) -> Records:
         """Decode latent codes (n, latent) by all members, or by one."""
         network = self.network if member is None else self.network.member(member)
         codes = np.repeat(z[:, None], network.spec.members, axis=1)
-        return self.encoder.decode(network.decode(codes))
+        return self._rows(network.decode(codes))
 
     @default_floats()
     def interpolate(self, ends: Records, steps: int) -> Records:
         """Decode codes on the straight line between those of two records."""
         first, last = self.codes(ends)  # (members, latent) both
         along = np.linspace(0.0, 1.0, steps)[:, None, None]
-        return self.encoder.decode(self.network.decode(first + along * (last - first)))
+        return self._rows(self.network.decode(first + along * (last - first)))
 
     @default_floats()
     def sample(self, n: int, rng: np.random.RandomState) -> Records:
         """Draw records: z from the prior, x from p(x|z)."""
-        return self.encoder.decode(self.network.sample(n, rng, self.prior))
+        return self._rows(self.network.sample(n, rng, self.prior))
 
 
 def resolved_score(score_type: str, encoder: Encoder) -> str:

@@ -18,7 +18,7 @@ from vae_anomaly.stats.exemplars import Exemplars, max_exemplars
 from vae_anomaly.stats.likelihoods import JointLikelihood
 from vae_anomaly.stats.priors import subsample
 
-__all__ = ["MIN_SHARE", "UNIT_RANGE", "EncodedRows", "Reference", "divided"]
+__all__ = ["MIN_SHARE", "N_SIMILAR", "UNIT_RANGE", "EncodedRows", "Reference", "divided"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]

@@ -164,13 +164,16 @@ class ImageEncoder:
         for rows in shift_augmented(self._smoothed(records), self.shape, pixels):
             yield self.scaler.encode(rows, self.likelihood)
 
-    def decode(self, targets: Array, like: Records = None) -> Records:
-        """Return the images that targets stand for; flattened if `like` are flattened images."""
-        rows = self.scaler.decode(targets, self.likelihood)
+    def decode(self, targets: Array) -> Array:
+        """Return the flattened images that targets stand for."""
+        return self.scaler.decode(targets, self.likelihood)
+
+    def rows(self, records: Array, like: Records = None) -> Records:
+        """Return flattened images as images; as they are if `like` are flattened images."""
         if like is None:
-            return as_images(rows, self.shape, self.pixel_scale)
+            return as_images(records, self.shape, self.pixel_scale)
         given = as_rows(like)
-        return rows if given.shape is None else as_images(rows, given.shape, given.scale)
+        return records if given.shape is None else as_images(records, given.shape, given.scale)
 
     def in_graph(self, rows: Symbol) -> EncodedSymbols:
         """Add `encode` of flattened images to an ONNX graph."""

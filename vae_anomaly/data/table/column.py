@@ -42,6 +42,7 @@ __all__ = [
     "MAX_STRAY_SHARE",
     "NUMBER",
     "Column",
+    "cells_like",
     "is_numeric",
     "is_timestamp",
     "text_of",
@@ -203,6 +204,23 @@ def text_of(cell: object) -> str | None:
         return str(int(cell))
     text = str(cell).strip()
     return None if text in MISSING else text
+
+
+def cells_like(cells: pd.Series, like: pd.Series) -> pd.Series:
+    """Return cells with the index of others, and in their type and spellings if it holds them."""
+    import pandas as pd
+
+    cells, dtype = cells.set_axis(like.index), like.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        spelling = {text_of(level): level for level in dtype.categories}
+        levels = [spelling.get(text_of(cell), cell) for cell in cells]
+        further = pd.Index(pd.Series(levels, dtype=object).dropna().unique())
+        categories = dtype.categories.union(further, sort=False)
+        return pd.Series(pd.Categorical(levels, categories, ordered=dtype.ordered), like.index)
+    try:
+        return (cells.round() if pd.api.types.is_integer_dtype(dtype) else cells).astype(dtype)
+    except (TypeError, ValueError):  # such as a missing cell among integers
+        return cells
 
 
 def is_numeric(cells: pd.Series) -> bool:

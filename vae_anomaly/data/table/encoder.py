@@ -20,7 +20,7 @@ from vae_anomaly.data.scaling import ColumnScaler
 from vae_anomaly.data.table.column import CATEGORY, DATE
 from vae_anomaly.data.table.levels import LevelIndicators
 from vae_anomaly.data.table.missing import MissingValues
-from vae_anomaly.data.table.schema import TableSchema
+from vae_anomaly.data.table.schema import TableSchema, as_frame
 from vae_anomaly.data.table.settings import (
     MixedSizes,
     mixed_outline,
@@ -228,8 +228,8 @@ class TableEncoder:
             inputs = np.concatenate([inputs, ~missing[:, self.explained]], axis=1)
         return Encoded(inputs, targets, penalty, ~missing)
 
-    def decode(self, targets: Array, like: Records = None) -> Records:
-        """Return the rows that targets stand for: (n, n_features).
+    def decode(self, targets: Array) -> Array:
+        """Return the rows that targets stand for as numbers, see `matrix`: (n, n_features).
 
         Dates are missing: their parts do not say of which year they are.
         """
@@ -240,9 +240,7 @@ class TableEncoder:
         codes = np.full((len(targets), len(self.schema.columns)), np.nan)
         codes[:, self.schema.numbers] = values[:, : len(self.schema.numbers)]
         codes[:, self.schema.categories] = self.levels.decode(targets[:, k:])
-        if self.schema.is_numeric:
-            return codes
-        return self.schema.frame(codes, getattr(like, "index", None))
+        return codes
 
     def in_graph(self, rows: Symbol) -> EncodedSymbols:
         """Add `encode` to an ONNX graph, and the levels of categories to its metadata.
@@ -354,11 +352,11 @@ class TableEncoder:
             )
         return lines
 
-    def rows(self, records: Array) -> Records:
-        """Return records in the form of the training data: (n, n_features)."""
+    def rows(self, records: Array, like: Records = None) -> Records:
+        """Return numbers as they are, mixed rows as a data frame: (n, n_features)."""
         if self.is_plain or self.schema.is_numeric:
             return records
-        return self.schema.frame(records)
+        return self.schema.frame(records, as_frame(like))
 
     def to_state(self) -> EncoderState:
         """Return the settings and arrays for a model file."""

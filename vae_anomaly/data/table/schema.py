@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._text import listed, shown
 from vae_anomaly._types import Records
-from vae_anomaly.data.table.column import CATEGORY, DATE, NUMBER, Column, is_numeric
+from vae_anomaly.data.table.column import CATEGORY, DATE, NUMBER, Column, cells_like, is_numeric
 from vae_anomaly.data.table.column_types import (
     check_column_types,
     chosen_column,
@@ -33,7 +33,7 @@ from vae_anomaly.exceptions import ParameterError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["TableSchema"]
+__all__ = ["TableSchema", "as_frame"]
 
 Array = NDArray[np.float64]
 
@@ -174,14 +174,18 @@ class TableSchema:
         """Whether all columns are numbers."""
         return len(self.numbers) == len(self.columns)
 
-    def frame(self, codes: Array, index: Records = None) -> pd.DataFrame:
-        """Return the rows that codes (n, n_columns) stand for, in the types of training."""
+    def frame(self, codes: Array, like: pd.DataFrame | None = None) -> pd.DataFrame:
+        """Return the rows that codes (n, n_columns) stand for, in the types of training.
+
+        With `like` with its index, and in its types and spellings where they can hold the cells.
+        """
         import pandas as pd
 
         names = self.names or tuple(f"x{i}" for i in range(len(self.columns)))
         parts = [column.cells(codes[:, i]) for i, column in enumerate(self.columns)]
-        made = pd.concat(parts, axis=1, keys=names)
-        return made if index is None else made.set_axis(index)
+        if like is not None:
+            parts = [cells_like(part, like.iloc[:, i]) for i, part in enumerate(parts)]
+        return pd.concat(parts, axis=1, keys=names)
 
 
 def as_frame(X: Records) -> pd.DataFrame | None:
