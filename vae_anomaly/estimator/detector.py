@@ -19,8 +19,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vae_anomaly._parameters import check_parameters, check_unchanged
 from vae_anomaly._threads import only_fit_of
-from vae_anomaly._types import Architecture, Parameter
+from vae_anomaly._types import Architecture, Parameter, Records
 from vae_anomaly.data.arrays import as_records
+from vae_anomaly.data.base import Encoder, Schema
 from vae_anomaly.data.registry import modality_of_array
 from vae_anomaly.estimator.generation import GenerativeMethods
 from vae_anomaly.estimator.scoring import ScoringMethods
@@ -364,14 +365,7 @@ class VAEDetector(
         X = as_records(X)
         data = modality_of_array(X)
         schema = data.schema(X, self)
-        matrix = validate_data(
-            self,
-            schema.matrix(X),
-            dtype=np.float64,
-            order="C",
-            ensure_min_samples=2,
-            ensure_all_finite="allow-nan" if schema.may_miss else True,
-        )
+        matrix = self._validated(X, schema, ensure_min_samples=2)
         names = getattr(self, "feature_names_in_", None)
         shape = getattr(X, "shape", matrix.shape)
         checkpointer = checkpointer_for(self, matrix, shape)
@@ -439,12 +433,10 @@ class VAEDetector(
         """Validate data for the fitted model: (n_samples, n_features)."""
         check_is_fitted(self)
         check_unchanged(self, self.model_.parameters)
-        encoder = self.model_.encoder
-        return validate_data(
-            self,
-            encoder.matrix(as_records(X)),
-            dtype=np.float64,
-            order="C",
-            ensure_all_finite="allow-nan" if encoder.may_miss else True,
-            reset=False,
-        )
+        return self._validated(as_records(X), self.model_.encoder, reset=False)
+
+    def _validated(self, X: Records, reader: Schema | Encoder, **options: Parameter) -> Array:
+        """Return the matrix of a schema or encoder, checked by scikit-learn."""
+        finite = "allow-nan" if reader.may_miss else True
+        options |= {"dtype": np.float64, "order": "C", "ensure_all_finite": finite}
+        return validate_data(self, reader.matrix(X), **options)
