@@ -208,6 +208,11 @@ class CodeEncoder(Encoder):
         inputs = one_hot.reshape(len(one_hot), -1).astype(float)
         return Encoded(inputs, inputs, np.where(one_hot.any(axis=2), 0.0, self.unseen))
 
+    @property
+    def missing_shares(self) -> Array:
+        """Return zeros: no letter is ever missing."""
+        return np.zeros(len(self.unseen))
+
     def decode(self, targets: Array) -> Records:
         """Return the most probable letters."""
         best = targets.reshape(len(targets), len(self.unseen), -1).argmax(axis=2)

@@ -250,6 +250,10 @@ class Encoder(Protocol):
     def explained(self) -> NDArray[np.intp]:
         """Features that have targets, each once, in the order of the targets."""
 
+    @property
+    def missing_shares(self) -> Array:
+        """Shares of training records in which each feature is missing: (n_features,)."""
+
     def matrix(self, X: Records) -> Records:
         """Return array-like data of a user as a matrix of numbers, one record a row.
 

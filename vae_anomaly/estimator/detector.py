@@ -419,6 +419,7 @@ class VAEDetector(
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
         return tags
 
     def __sklearn_is_fitted__(self) -> bool:

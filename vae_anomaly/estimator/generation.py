@@ -40,25 +40,36 @@ class GenerativeMethods(FittedAttributes):
         return self.model_.reconstruct(records, like=X)
 
     def sample(
-        self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
+        self,
+        n_samples: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+        *,
+        missing: bool = False,
     ) -> Array:
         """Draw new rows from the model: z from the prior, then x from p(x|z).
+
+        Levels of categories are drawn by their probabilities, and columns of whole numbers are
+        rounded.
 
         Parameters
         ----------
         n_samples : int, default=1
         random_state : int, RandomState or None, default=None
+        missing : bool, default=False
+            Whether cells are missing, at random, as often as those of their column in training.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features), or that of the images
+            A data frame if the training rows were one with other columns than numbers.
         """
         check_is_fitted(self)
         if not integer(1).holds(n_samples):
             raise ParameterError(
                 f"n_samples must be {integer(1).words}. Got {n_samples!r} instead."
             )
-        return self.model_.sample(n_samples, check_random_state(random_state))
+        rng = check_random_state(random_state)
+        return self.model_.sample(n_samples, rng, missing=missing)
 
     def decode(self, z: ArrayLike, member: int | None = None) -> Array:
         """Decode latent codes to expected rows.

@@ -248,9 +248,15 @@ class Model:
         return self._rows(self.network.decode(first + along * (last - first)))
 
     @default_floats()
-    def sample(self, n: int, rng: np.random.RandomState) -> Records:
-        """Draw records: z from the prior, x from p(x|z)."""
-        return self._rows(self.network.sample(n, rng, self.prior))
+    def sample(self, n: int, rng: np.random.RandomState, *, missing: bool = False) -> Records:
+        """Draw records: z from the prior, x from p(x|z).
+
+        With `missing` features are missing as often as in training.
+        """
+        records = self.encoder.decode(self.network.sample(n, rng, self.prior))
+        if missing:
+            records[rng.uniform(size=records.shape) < self.encoder.missing_shares] = np.nan
+        return self.encoder.rows(records)
 
 
 def resolved_score(score_type: str, encoder: Encoder) -> str:

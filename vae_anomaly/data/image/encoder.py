@@ -164,6 +164,11 @@ class ImageEncoder:
         for rows in shift_augmented(self._smoothed(records), self.shape, pixels):
             yield self.scaler.encode(rows, self.likelihood)
 
+    @property
+    def missing_shares(self) -> Array:
+        """No pixel is ever missing: zeros."""
+        return np.zeros(len(self.features))
+
     def decode(self, targets: Array) -> Array:
         """Return the flattened images that targets stand for."""
         return self.scaler.decode(targets, self.likelihood)

@@ -68,6 +68,9 @@ MAX_LEVELS = 100
 MAX_STRAY_SHARE = 0.5
 """Share of such cells above which another column was meant."""
 
+MAX_INTEGER = 2.0**63
+"""Magnitude from which on numbers do not fit an integer."""
+
 UNSEEN = "(new level)"
 """Stands for a level that has no code of its own."""
 
@@ -175,8 +178,9 @@ class Column:
             if self.type == DATE:
                 return pd.Series(timestamps_of(codes))
             codes = np.where(codes == STRAY, np.nan, codes)
-            whole = self.dtype == "integer" and not np.isnan(codes).any()
-            return pd.Series(np.round(codes).astype(np.int64) if whole else codes)
+            codes = np.round(codes) if self.dtype == "integer" else codes
+            whole = self.dtype == "integer" and bool((np.abs(codes) < MAX_INTEGER).all())
+            return pd.Series(codes.astype(np.int64) if whole else codes)
         levels = np.array([*self.levels, UNSEEN, None], dtype=object)
         cells = levels[np.where(np.isnan(codes), -1, codes).astype(np.intp)]
         if self.dtype == "boolean":
@@ -214,11 +218,16 @@ def cells_like(cells: pd.Series, like: pd.Series) -> pd.Series:
     if isinstance(dtype, pd.CategoricalDtype):
         spelling = {text_of(level): level for level in dtype.categories}
         levels = [spelling.get(text_of(cell), cell) for cell in cells]
-        further = pd.Index(pd.Series(levels, dtype=object).dropna().unique())
-        categories = dtype.categories.union(further, sort=False)
-        return pd.Series(pd.Categorical(levels, categories, ordered=dtype.ordered), like.index)
+        further = [level for level in cells.dropna().unique() if text_of(level) not in spelling]
+        if further:
+            categories = dtype.categories.append(pd.Index(further))
+            dtype = pd.CategoricalDtype(categories, dtype.ordered)
+        return pd.Series(pd.Categorical(levels, dtype=dtype), like.index)
+    types = pd.api.types
+    if types.is_bool_dtype(dtype) != types.is_bool_dtype(cells.dtype):  # "False" would be true
+        return cells
     try:
-        return (cells.round() if pd.api.types.is_integer_dtype(dtype) else cells).astype(dtype)
+        return (cells.round() if types.is_integer_dtype(dtype) else cells).astype(dtype)
     except (TypeError, ValueError):  # such as a missing cell among integers
         return cells
 

@@ -64,6 +64,9 @@ MIN_IDENTIFIER_ROWS = 50
 DISTINCT_SHARE = 0.995
 """Share of distinct values among whole numbers from which on they are an identifier."""
 
+MAX_WHOLE = 2.0**53
+"""Magnitude below which floats are whole numbers because they are meant to be."""
+
 TEXT_WORDS = 4
 """Mean number of words from which on a cell is free text."""
 
@@ -241,7 +244,9 @@ def _column_of_numbers(values: Array, dtype: str) -> Column:
         return Column("identifier", "whole numbers without gaps, hardly any twice", dtype=dtype)
     if len(values) >= MIN_COUNTER_ROWS and (values[1:] > values[:-1]).all():
         return Column("counter", "counts up from row to row", dtype=dtype)
-    return Column(NUMBER, "numbers", dtype=dtype)
+    # pandas has floats where a cell is missing; floats hold no larger whole numbers exactly.
+    is_whole = bool(np.abs(values).max() < MAX_WHOLE)
+    return Column(NUMBER, "numbers", dtype="integer" if is_whole else dtype)
 
 
 def _column_of_texts(cells: pd.Series, dtype: str) -> Column:

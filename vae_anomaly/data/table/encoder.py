@@ -183,6 +183,14 @@ class TableEncoder:
         parts = [schema.numbers[varies], schema.dates[of_dates], schema.categories[of_levels]]
         return np.concatenate(parts)
 
+    @property
+    def missing_shares(self) -> Array:
+        """Shares of training rows in which each column is missing; 0 of those left out."""
+        shares = np.zeros(len(self.features))
+        for i, column in enumerate(self.schema.columns):
+            shares[i] = self.n_missing[i] / self.n_rows if column.is_used else 0.0
+        return shares
+
     def matrix(self, X: Records) -> Records:
         """Return the cells as numbers: NaN where missing, categories as codes.
 
