@@ -160,14 +160,9 @@ class Network:
 
     def decode(self, z: Array) -> Array:
         """Return the expected targets of codes (n, members, latent), a mean over members."""
-        decoded = np.empty((len(z), self.spec.n_targets))
-
-        def work(part: slice, batch: list[AnyArray]) -> None:
-            outputs = self.engine.decode(batch[0].swapaxes(0, 1))  # (members, rows, outputs)
-            decoded[part] = self.expected(outputs)[: part.stop - part.start]
-
-        self._over_batches(work, z.astype(np.float32))
-        return decoded
+        return self._targets_of(
+            z, lambda codes: self.expected(self.engine.decode(codes.swapaxes(0, 1)))
+        )
 
     def predict_features(self, x: Array) -> Array:
         """Return the expected targets of each feature given all but a few others: (n, n_targets).
@@ -175,31 +170,33 @@ class Network:
         Features are hidden in `HIDDEN_GROUPS` groups, one after the other, so that the number
         of passes does not depend on that of features.
         """
-        predicted = np.empty((len(x), self.spec.n_targets))
         n = self.spec.n_features
         group = np.random.RandomState(0).permutation(n) % HIDDEN_GROUPS
         of_target = group[self.spec.joint.feature_of_target]
 
-        def work(part: slice, batch: list[AnyArray]) -> None:
-            taken = part.stop - part.start
+        def predicted(batch: Weights) -> Array:
+            targets = np.empty((len(batch), self.spec.n_targets))
             for one in np.unique(group):
                 hidden = np.broadcast_to(group == one, (self.spec.members, n))
-                found = self.expected(self._outputs_without(batch[0], hidden))[:taken]
-                predicted[part, of_target == one] = found[:, of_target == one]
+                found = self.expected(self._outputs_without(batch, hidden))
+                targets[:, of_target == one] = found[:, of_target == one]
+            return targets
 
-        self._over_batches(work, x.astype(np.float32))
-        return predicted
+        return self._targets_of(x, predicted)
 
     def mean_predictions(self, x: Array) -> Array:
         """Return the means of `predictions` of many rows: (n, n_targets)."""
-        predicted = np.empty((len(x), self.spec.n_targets))
+        return self._targets_of(x, lambda batch: self.predictions(batch).mean(axis=0))
+
+    def _targets_of(self, rows: Array, compute: Callable[[Weights], Array]) -> Array:
+        """Compute targets, (n, n_targets), for rows of any axes, in batches."""
+        targets = np.empty((len(rows), self.spec.n_targets))
 
         def work(part: slice, batch: list[AnyArray]) -> None:
-            taken = part.stop - part.start
-            predicted[part] = self.predictions(batch[0]).mean(axis=0)[:taken]
+            targets[part] = compute(batch[0])[: part.stop - part.start]
 
-        self._over_batches(work, x.astype(np.float32))
-        return predicted
+        self._over_batches(work, rows.astype(np.float32))
+        return targets
 
     def predictions(self, x: Weights) -> Array:
         """Predict each feature of a batch from random halves of the others: (k, n, n_targets).

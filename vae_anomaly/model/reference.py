@@ -226,12 +226,13 @@ class Reference:
             Training rows.
         observed : ndarray of shape (n, n_explained)
         """
-        cells = Tails.fit(self._predicted(network, encoded, observed).surprise, observed)
+        whole = self._predicted(network, encoded, observed)
+        cells = Tails.fit(whole.surprise, observed)
         tails, shares, rng = [cells], [], np.random.RandomState(0)
         for hidden in HIDDEN_SHARES:
             order = rng.random_sample(observed.shape).argsort(axis=1)
             shown = observed & (order >= round(hidden * observed.shape[1]))
-            rows = self._predicted(network, encoded, shown)
+            rows = self._predicted(network, encoded, shown) if hidden else whole
             # The nearest exemplar of a training row with hidden cells is mostly itself.
             skipped = self.n_skipped_neighbors + (hidden > 0)
             seen = replace(self, n_skipped_neighbors=skipped)
