@@ -210,7 +210,8 @@ def normal_parts(folder: Path) -> Iterator[NormalSeries]:
         for path in sorted((folder / "nab" / "data" / group).glob("*.csv")):
             values, labels = read_nab(folder / "nab", path)
             yield _halves("nab", path.stem, values.to_frame(), labels)
-    for path in [folder / "skab" / "anomaly-free.csv", *(folder / "skab" / "valve1").glob("*.csv")]:
+    skab = folder / "skab"
+    for path in (skab / "anomaly-free.csv", *sorted((skab / "valve1").glob("*.csv"))):
         yield _halves("skab", path.stem, *read_skab(path))
 
 
@@ -258,7 +259,7 @@ def knn_alarms(
     if budget < 1:
         return None
     scores = knn(train[:at], calibration, window, "mean")
-    for threshold in np.quantile(scores, np.linspace(1, 0.5, 200)):
+    for threshold in np.quantile(scores, np.linspace(1, 0.9, 200)):
         if len(runs(scores > threshold).starts) > budget:
             break
         kept = threshold

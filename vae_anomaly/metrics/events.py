@@ -103,7 +103,8 @@ def event_metrics(
         Time between consecutive time steps.
     scored : ndarray of bool of shape (n_steps,), optional
         False for time steps without a score, which must not be flagged. They end an
-        alarm and do not count as time. All by default.
+        alarm and do not count as time; an event without score counts as missed. All by
+        default.
 
     Returns
     -------
