@@ -49,7 +49,7 @@ def to_utc(stamps: Stamps, series: Integers, timezone: str | None, place: Place)
     ----------
     stamps : Stamps
     series : ndarray of int, of shape (n,)
-        Codes of the series that rows belong to.
+        Codes of the series, or channels of series, that rows belong to.
     timezone : str, optional
         Zone of naive times. Without one, they count as those of a clock that is not changed.
         Rows of the hour that clocks show twice belong to its second pass from the row on at
@@ -149,23 +149,27 @@ def _localized(
     if not len(ambiguous):
         return earlier
     utc = earlier.copy()
-    in_second = _in_second_pass(ns[ambiguous], series[ambiguous], _are_latest_first(ns, series))
+    steps = np.diff(ns)[np.diff(series) == 0]
+    in_second = _in_second_pass(
+        ns[ambiguous],
+        series[ambiguous],
+        latest_first=int(np.sign(steps).sum()) < 0,
+        hourly=len(steps) > 0 and int(np.median(np.abs(steps))) == HOUR,
+    )
     utc[ambiguous[in_second]] = later[ambiguous[in_second]]
     return utc
 
 
-def _are_latest_first(ns: Integers, series: Integers) -> bool:
-    steps = np.diff(ns)[np.diff(series) == 0]
-    return bool(np.count_nonzero(steps < 0) > np.count_nonzero(steps > 0))
-
-
-def _in_second_pass(ns: Integers, series: Integers, latest_first: bool) -> Booleans:
+def _in_second_pass(
+    ns: Integers, series: Integers, *, latest_first: bool, hourly: bool
+) -> Booleans:
     """Return which of the times that clocks show twice are those of the second pass."""
     if latest_first:
-        return _in_second_pass(ns[::-1], series[::-1], False)[::-1]
+        return _in_second_pass(ns[::-1], series[::-1], latest_first=False, hourly=hourly)[::-1]
     day = ns // DAY
     starts = np.r_[True, (np.diff(series) != 0) | (np.diff(day) != 0)]
-    goes_back = np.r_[False, np.diff(ns) <= 0] & ~starts
+    steps = np.r_[0, np.diff(ns)]
+    goes_back = ((steps < 0) | (hourly & (steps == 0))) & ~starts
     n_back = np.cumsum(goes_back)
     at_start = np.maximum.accumulate(np.where(starts, np.arange(len(ns)), 0))
     return n_back - n_back[at_start] > 0

@@ -52,13 +52,14 @@ def rows_of_data(data: Records, roles: Roles) -> Rows:
     """
     if isinstance(data, Mapping):
         return _rows_of_parts(list(data.values()), [str(name) for name in data], roles)
-    if isinstance(data, list | tuple) and any(np.ndim(one) > 0 and _is_part(one) for one in data):
+    if isinstance(data, list | tuple) and all(_is_part(one) for one in data):
         return _rows_of_parts(data, [str(i) for i in range(len(data))], roles)
     return _rows_of_parts([data], [""], roles)
 
 
 def _is_part(one: object) -> bool:
-    return hasattr(one, "shape")
+    """Return whether an element of a list is a series of its own."""
+    return len(getattr(one, "shape", ())) > 0
 
 
 def _rows_of_parts(parts: Sequence[Records], names: list[str], roles: Roles) -> Rows:

@@ -19,6 +19,7 @@ from vae_anomaly.data.series.steps import (
     Step,
     commonest_step,
     duration,
+    share_of,
     step_text,
 )
 from vae_anomaly.exceptions import DataError, ParameterError
@@ -73,12 +74,14 @@ def on_grid(
         If a parameter is out of its range.
     """
     check_timezone(timezone)
-    rows = rows.refusing(~_any_known(rows.values), NO_VALUE)
     ns = _positions(rows)
     if rows.stamps is not None:
-        ns = to_utc(rows.stamps, rows.series, timezone, rows.place)
+        ns = to_utc(rows.stamps, rows.groups, timezone, rows.place)
         rows = rows.refusing(~rows.stamps.known, NO_TIME)
         rows = _noting_order(rows, ns)
+    timed = rows.usable()
+    rows = rows.refusing(~_any_known(rows.values), NO_VALUE)
+    if rows.stamps is not None:
         rows = without_duplicates(rows, ns, duplicates)
     usable = rows.usable()
     if not len(usable):
@@ -87,7 +90,7 @@ def on_grid(
             if len(rows.status)
             else "There are no rows. Expected rows of at least one series."
         )
-    found = _step_of(rows, ns, usable, None if step is None else duration(step, "step"))
+    found = _step_of(rows, ns, timed, None if step is None else duration(step, "step"))
     return _gridded(rows, ns, usable, found, _gap_points(max_gap, found.ns))
 
 
@@ -117,19 +120,19 @@ def _noting_order(rows: Rows, ns: Integers) -> Rows:
     return rows.noting(f"The rows go back in time in {where}: they are sorted by time.")
 
 
-def _step_of(rows: Rows, ns: Integers, usable: Integers, wanted: int | None) -> Step:
+def _step_of(rows: Rows, ns: Integers, timed: Integers, wanted: int | None) -> Step:
     """Return the step of the grid, and the share of steps that equal it."""
     if rows.stamps is None:
         return Step(1, 1.0)
-    groups = rows.groups[usable]
-    order = np.lexsort((ns[usable], groups))
-    steps = np.diff(ns[usable][order])[np.diff(groups[order]) == 0]
+    groups = rows.groups[timed]
+    order = np.lexsort((ns[timed], groups))
+    steps = np.diff(ns[timed][order])[np.diff(groups[order]) == 0]
     steps = steps[steps > 0]
     if not len(steps):
         if wanted is not None:
             return Step(wanted, 1.0)
         raise DataError(
-            f"{rows.place(int(usable[0]))}: no series has two rows, so that there is no step from "
+            f"{rows.place(int(timed[0]))}: no series has two rows, so that there is no step from "
             f"one to the next. Give step, such as '5min', or more rows."
         )
     found = commonest_step(steps)
@@ -140,7 +143,7 @@ def _step_of(rows: Rows, ns: Integers, usable: Integers, wanted: int | None) -> 
                 f"{step_text(found.ns)}. Give data with the step of training, or fit to data with "
                 f"this step."
             )
-        return Step(wanted, float((np.abs(steps - wanted) <= JITTER * wanted).mean()))
+        return Step(wanted, share_of(steps, wanted))
     if found.share < MIN_SHARE:
         raise DataError(
             f"The rows are too irregular for a grid: the commonest step, {step_text(found.ns)}, is "
@@ -188,26 +191,24 @@ def _points_of(ns: Integers, series: Integers, step: int, max_gap: int) -> _Poin
     missing = (np.diff(ns) + step // 2) // step - 1
     is_start = np.r_[True, (np.diff(series) != 0) | (missing > max_gap)]
     segment = np.cumsum(is_start) - 1
-    first_rows = np.flatnonzero(is_start)
-    sizes = np.diff(np.r_[first_rows, len(ns)])
-    # Grid points lie where the middle one of the distances from the first row is 0.
-    since = ns - ns[first_rows][segment]
+    firsts = np.flatnonzero(is_start)
+    # Grid points lie where the middle one of the distances to the first row is 0.
+    since = ns - ns[firsts][segment]
     offsets = (since + step // 2) % step - step // 2
-    middle = np.lexsort((offsets, segment))[first_rows + (sizes - 1) // 2]
-    origins = ns[first_rows] + offsets[middle]
-    places = (ns - origins[segment] + step // 2) // step
-    first_places = places[first_rows]
-    origins = origins + first_places * step
-    places = places - first_places[segment]
-    last_rows = first_rows + sizes - 1
-    n_points = places[last_rows] + 1
+    middle = np.lexsort((offsets, segment))[(firsts + np.r_[firsts[1:], len(ns)] - 1) // 2]
+    origins = (ns[firsts] + offsets[middle])[segment]
+    places = (ns - origins + step // 2) // step
+    # By rounding, a gap may be a point longer on the grid.
+    is_start[1:] |= np.diff(places) - 1 > max_gap
+    segment = np.cumsum(is_start) - 1
+    firsts = np.flatnonzero(is_start)
+    lasts = np.r_[firsts[1:], len(ns)] - 1
+    n_points = places[lasts] - places[firsts] + 1
     starts = np.cumsum(n_points) - n_points
-    point_segment = np.repeat(np.arange(len(starts)), n_points)
-    point_ns = (
-        origins[point_segment] + (np.arange(len(point_segment)) - starts[point_segment]) * step
-    )
-    of_row = starts[segment] + places
-    return _Points(of_row, np.abs(ns - point_ns[of_row]), point_ns, starts, series[first_rows])
+    of_row = starts[segment] + places - places[firsts][segment]
+    grid_ns = np.arange(n_points.sum()) - np.repeat(starts, n_points)
+    grid_ns = np.repeat(origins[firsts] + places[firsts] * step, n_points) + step * grid_ns
+    return _Points(of_row, np.abs(ns - grid_ns[of_row]), grid_ns, starts, series[firsts])
 
 
 def _gridded(rows: Rows, ns: Integers, usable: Integers, step: Step, max_gap: int) -> SeriesSet:

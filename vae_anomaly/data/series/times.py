@@ -126,9 +126,8 @@ def _of_dates(cells: pa.Array, refusal: Refusal) -> Stamps:
     plain = cells.cast(pa.timestamp(unit)) if is_naive else cells.cast(pa.timestamp(unit, "UTC"))
     counts = integers_of(plain.view(pa.int64()) if is_naive else plain.cast(pa.int64()))
     ns = scaled(counts, EPOCH_UNITS[unit], known, lambda row: f"{counts[row]} {unit}", refusal)
-    coarse = unit
-    if unit == "ns" and not (counts[known] % 10**9).any():
-        coarse = "s"  # the text has no more decimals than the dates need
+    # The text has no more decimals than the dates need.
+    coarse = next(name for name, size in EPOCH_UNITS.items() if not (ns % size).any())
     text = cells.cast(pa.timestamp(coarse, cells.type.tz)).cast(pa.string())
     return Stamps(ns, known, is_naive, text)
 
