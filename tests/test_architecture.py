@@ -51,9 +51,7 @@ HEAVY |= {"sklearn", "tensorflow", "vl_convert"}
 """Packages that are imported where they are used, and so are modules that import them."""
 
 CHEAP_LATE = {
-    ("cli.commands", "logging"): "nothing but click is imported before a command runs",
     ("cli.commands", "cli.console"): "nothing but click is imported before a command runs",
-    ("cli.options", "data.registry"): "nothing but click is imported before a command runs",
     ("cli.options", "training.checkpoint"): "nothing but click is imported before a command runs",
 }
 """Late imports that need another reason: (module, imported) -> reason."""

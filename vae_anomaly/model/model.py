@@ -133,7 +133,7 @@ class Model:
         DivergenceError
             If a score is not a finite number.
         """
-        n, features = len(records), self.encoder.outline.n_features
+        n, features = len(records), len(self.encoder.features)
         own, further = SCORES[self.score_type], {name: SCORES[name] for name in also}
         needs = own.terms.union(*(score.terms for score in further.values()))
         needs |= own.further_terms if contributions else frozenset()

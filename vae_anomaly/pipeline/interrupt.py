@@ -48,11 +48,11 @@ def raising_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def check_signals() -> None:
+def check_signals(done: int = 0, detail: str = "") -> None:
     """Raise again the exception of a signal, in case Python had to ignore it.
 
     Finalizers and callbacks from C++ swallow exceptions. Work that must stop at a signal calls
-    this between its steps.
+    this between its steps, of which some are `done`.
     """
     if _raised:
         raise _raised[-1]

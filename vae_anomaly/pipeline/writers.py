@@ -94,8 +94,7 @@ def _csv(put: Callable[[bytes], object], schema: pa.Schema) -> Write:
     def write(batch: pa.RecordBatch) -> None:
         nonlocal has_warned
         columns = []
-        for column, is_numeric in zip(batch.columns, are_numeric, strict=True):
-            texts = texts_of(column)
+        for texts, is_numeric in zip(texts_of(batch.columns), are_numeric, strict=True):
             safe = texts if is_numeric else _without_formulas(texts)
             if safe is not texts and not has_warned:
                 has_warned = True
