@@ -52,7 +52,10 @@ HEAVY |= {"sklearn", "tensorflow", "vl_convert"}
 
 CHEAP_LATE = {
     ("cli.commands", "cli.console"): "nothing but click is imported before a command runs",
+    ("cli.errors", "traceback"): "nothing but click is imported before a command runs",
     ("cli.options", "training.checkpoint"): "nothing but click is imported before a command runs",
+    ("pipeline.interrupt", "select"): "nothing but click is imported before a command runs",
+    ("pipeline.interrupt", "socket"): "nothing but click is imported before a command runs",
 }
 """Late imports that need another reason: (module, imported) -> reason."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import traceback
 from contextlib import suppress
 from enum import IntEnum
 
@@ -86,6 +85,8 @@ def report(error: BaseException, *, debug: bool) -> None:
     """Write the error that ended a command as one line on standard error."""
     code = code_after(error)
     if debug:
+        import traceback
+
         traceback.print_exception(error)
     abandon_broken_stdout()
     if code is Exit.CLOSED_PIPE:

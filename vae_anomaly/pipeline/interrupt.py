@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -99,6 +97,8 @@ class _Interrupts:
     """
 
     def __init__(self, notice: str) -> None:
+        import socket
+
         self.count = 0
         self._notice = notice
         # The handler may interrupt itself.
@@ -135,6 +135,8 @@ class _Interrupts:
             self._write.close()
 
     def _watch(self) -> None:
+        import select
+
         while self._watching:
             select.select([self._read], [], [])
             self.take()
