@@ -34,7 +34,7 @@ def run(
     check_result(output, data, model)
     fitted = load_model(model)
     # --strict is for all of them.
-    asked = given_options({"id_column": given["id_column"], "explain": explain})
+    asked = [*(["explain"] if explain else []), *(["id_column"] if given["id_column"] else [])]
     if asked:
         check_options(asked, fitted.encoder.modality, f"{model} was fitted on")
     if engine != "auto":

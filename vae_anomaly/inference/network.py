@@ -40,6 +40,9 @@ MAX_BATCH_CELLS = 2**22
 CHUNK_CELLS = 2**20
 """Numbers in the records of a chunk, the unit of parallel work."""
 
+FEW_CELLS = 2**13
+"""Numbers in records for which a thread costs more than it saves."""
+
 HIDDEN_GROUPS = 8
 """Groups of features that are hidden in turn, to tell what is expected of each."""
 
@@ -136,6 +139,8 @@ class Network:
 
     def chunks(self, n: int, width: int) -> list[slice]:
         """Divide n records of some width into chunks of whole batches, for all threads."""
+        if 0 < n * width <= FEW_CELLS:
+            return [slice(0, n)]
         batch = self.engine.breadth * MAX_BATCH_ROWS
         count = self.engine.threads * max(1, -(-n * width // CHUNK_CELLS))
         size = batch * max(1, -(-n // (batch * count)))
