@@ -139,10 +139,9 @@ class Network:
 
     def chunks(self, n: int, width: int) -> list[slice]:
         """Divide n records of some width into chunks of whole batches, for all threads."""
-        if 0 < n * width <= FEW_CELLS:
-            return [slice(0, n)]
         batch = self.engine.breadth * MAX_BATCH_ROWS
-        count = self.engine.threads * max(1, -(-n * width // CHUNK_CELLS))
+        threads = self.engine.threads if n * width > FEW_CELLS else 1
+        count = threads * max(1, -(-n * width // CHUNK_CELLS))
         size = batch * max(1, -(-n // (batch * count)))
         return [slice(i, i + size) for i in range(0, n, size)]
 
