@@ -47,7 +47,7 @@ MAX_COMMAND_LINE_LINES = 1300
 MAX_ANY = 120
 
 HEAVY = {"PIL", "keras", "onnx", "onnxruntime", "matplotlib", "pandas", "pyarrow", "rich", "scipy"}
-HEAVY |= {"sklearn", "tensorflow", "vl_convert"}
+HEAVY |= {"joblib", "sklearn", "tensorflow", "vl_convert"}
 """Packages that are imported where they are used, and so are modules that import them."""
 
 CHEAP_LATE = {
