@@ -276,7 +276,7 @@ GOOD = {
         10 * SECOND,
         "2024-03-01 10:00",
         [[1.5, 7], [2.5, NAN]],
-        "Not used: 'service.state', holds no numbers.",
+        "Not used: 'service.state', which holds no numbers.",
         status={3: "service.state holds no numbers"},
     ),
     "InfluxDB, pivoted": Good(
@@ -294,7 +294,7 @@ GOOD = {
         30 * SECOND,
         "2024-03-01 10:00",
         [[60.5, 1], [NAN, 0], [61, NAN], [62, NAN]],
-        "Not used: 'sensor.mode', holds no numbers.",
+        "Not used: 'sensor.mode', which holds no numbers.",
         status={
             1: "all values missing",
             6: "sensor.mode holds no numbers",
@@ -442,6 +442,28 @@ def test_channels_are_those_of_training(written) -> None:
     assert written(long, ignore=["a"], step="1min", **roles).channels == ("b",)
     with pytest.raises(DataError, match="Expected 2 channels, as in training, got 3"):
         read_series(np.zeros((4, 3)), channels=["a", "b"])
+
+
+def test_texts_that_stand_for_missing_values(written) -> None:
+    times = ["2024-03-01T10:00Z", "2024-03-01T10:01Z", "2024-03-01T10:02Z", "2024-03-01T10:03Z"]
+    rows = rows_of_times(times).replace(",2", ",off line").replace(",3", ",-9.0")
+    data = written(rows, missing=["off line", "-9"])
+    assert data.status == ("", "all values missing", "all values missing", "")
+    assert data.series[0].values[0] == 1
+    frame = frame_at([0, 1, 2], [-9, 1, 2])
+    assert read_series(frame, missing=["-9"]).status == ("all values missing", "", "")
+
+
+def test_two_states_are_numbers_and_three_are_none(written) -> None:
+    rows = "m,v\na,on\na,off\nb,on\nb,off\nb,standby\nc,1\n"
+    data = written(rows, metric_column="m", value_column="v")
+    assert data.channels == ("a", "c")
+    assert data.status[2:5] == ("b holds no numbers",) * 3
+    rows = rows.replace("b,on", "b,1").replace("b,off", "b,2")
+    with pytest.raises(DataError, match=r"line 6, column 'v': expected a number, got 'standby'."):
+        written(rows, metric_column="m", value_column="v")
+    data = written(rows, metric_column="m", value_column="v", ignore=["b"])
+    assert data.status[2:5] == ("b is ignored",) * 3
 
 
 # ------------------------------------------------------------------------------ time stamps
@@ -823,7 +845,7 @@ def test_arrays_that_are_refused() -> None:
         read_series(["a", "b"])
     with pytest.raises(DataError, match="The list of series is empty"):
         read_series([])
-    with pytest.raises(DataError, match=r"no row has a time and a value. 2 rows were read"):
+    with pytest.raises(DataError, match="one row with a time and a value, got none in 2 rows"):
         read_series([NAN, NAN])
     with pytest.raises(DataError, match="got both in one list"):
         read_series([np.zeros(3), frame_at([0, 1])])

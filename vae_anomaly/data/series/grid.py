@@ -74,8 +74,9 @@ def on_grid(
         If a parameter is out of its range.
     """
     check_timezone(timezone)
-    ns = _positions(rows)
-    if rows.stamps is not None:
+    if rows.stamps is None:
+        ns = _positions(rows)
+    else:
         ns = to_utc(rows.stamps, rows.groups, timezone, rows.place)
         rows = rows.refusing(~rows.stamps.known, NO_TIME)
         rows = _noting_order(rows, ns)
@@ -86,9 +87,8 @@ def on_grid(
     usable = rows.usable()
     if not len(usable):
         raise DataError(
-            f"{rows.place(0)}: no row has a time and a value. {len(rows.status):,} rows were read."
-            if len(rows.status)
-            else "There are no rows. Expected rows of at least one series."
+            f"Expected at least one row with a time and a value, got none in "
+            f"{len(rows.status):,} rows."
         )
     found = _step_of(rows, ns, timed, None if step is None else duration(step, "step"))
     return _gridded(rows, ns, usable, found, _gap_points(max_gap, found.ns))
