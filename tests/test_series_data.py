@@ -444,6 +444,17 @@ def test_channels_are_those_of_training(written) -> None:
         read_series(np.zeros((4, 3)), channels=["a", "b"])
 
 
+def test_times_and_row_numbers_are_no_channels(written) -> None:
+    rows = "time,flow\n0,5\n0.5,6\n1.0,7\n"
+    with pytest.raises(DataError, match=r"column 'time' never decrease, as times do, but are not"):
+        written(rows)
+    assert written(rows, time_column="time", time_format="s").step == SECOND / 2
+    assert written(rows, ignore=["time"]).channels == ("flow",)
+    data = written(",flow\n0,5\n1,6\n2,7\n")
+    assert data.channels == ("flow",)
+    assert "Left out, as it holds row numbers: ''." in data.notes
+
+
 def test_texts_that_stand_for_missing_values(written) -> None:
     times = ["2024-03-01T10:00Z", "2024-03-01T10:01Z", "2024-03-01T10:02Z", "2024-03-01T10:03Z"]
     rows = rows_of_times(times).replace(",2", ",off line").replace(",3", ",-9.0")
@@ -813,6 +824,36 @@ def test_the_commonest_step_of_long_rows_is_that_of_each_channel(written) -> Non
     assert data.step == MINUTE
     np.testing.assert_array_equal(data.series[0].values, np.repeat(np.arange(40), 3).reshape(40, 3))
     assert data.points.tolist() == [*range(40)] * 3
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_rows_have_a_nearby_grid_point_or_a_reason(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n, max_gap = 80, int(rng.integers(0, 6))
+    steps = rng.choice([0, 0.1, 5, 10, 10, 10, 10, 20, 30, 80, 500], n)
+    seconds = np.round(np.cumsum(steps + rng.normal(0, rng.choice([0.01, 0.3]), n)), 3)
+    values = rng.integers(0, 3, (n, 2)).astype(float)
+    values[rng.random((n, 2)) < 0.2] = NAN
+    index = pd.Timestamp("2024-03-01") + pd.to_timedelta(rng.permutation(seconds), unit="s")
+    frame = pd.DataFrame(values, index=index, columns=["a", "b"])
+    frame["pump"] = rng.choice(["x", "y"], n)
+    data = read_series(frame, series_column="pump", step="10s", duplicates="last", max_gap=max_gap)
+    check_rows(data)
+    usable = data.points >= 0
+    times = np.concatenate([one.times for one in data.series])
+    distance = times[data.points[usable]] - frame.index.as_unit("ns").asi8[usable]
+    assert np.abs(distance).max() <= data.step / 2
+    found = data.by_row([one.values for one in data.series])[usable]
+    alone = np.bincount(data.points[usable])[data.points[usable]] == 1
+    given = values[usable]
+    assert ((found == given) | np.isnan(given))[alone].all()
+    for one in data.series:
+        for part in one.segments():
+            measured = np.flatnonzero(one.measured[part])
+            assert measured[0] == 0
+            assert measured[-1] == part.stop - part.start - 1
+            assert np.diff(measured).max(initial=1) <= max_gap + 1
+    assert len(data.gaps) == sum(len(one.starts) - 1 for one in data.series)
 
 
 # ------------------------------------------------------------------- arrays and data frames

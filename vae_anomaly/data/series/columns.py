@@ -32,6 +32,12 @@ TIME_NAME = re.compile(r"time|date|stamp|epoch|^(ts|t|ds|_?at)$|_at$", re.IGNORE
 SAMPLE_CELLS = 100
 """Cells by which a column of times is found."""
 
+RELATIVE_TIME_NAME = re.compile(r"(date)?time(stamp)?|t|ts|secs?|seconds?", re.IGNORECASE)
+"""Names of columns in which numbers that never decrease are times since some start."""
+
+ROW_NUMBER_NAME = re.compile(r"\s*|Unnamed: 0|index", re.IGNORECASE)
+"""Names of columns in which whole numbers that go up by one are row numbers."""
+
 NO_NUMBERS = "holds no numbers"
 
 
@@ -229,10 +235,14 @@ def _wide(rows: Rows, columns: Columns, roles: Roles, names: list[str]) -> Rows:
     for name in names:
         numbers = numbers_of(columns.cells[name], roles.missing, one_group, 1)
         _check_strays(numbers, columns, name)
-        if numbers.holds_numbers.all() or roles.channels is not None:
+        if roles.channels is not None:
             found[name] = numbers.values
-        else:
+        elif not numbers.holds_numbers.all():
             left_out.append(name)
+        elif ROW_NUMBER_NAME.fullmatch(name) and (np.diff(numbers.values) == 1).all():
+            rows = rows.noting(f"Left out, as it holds row numbers: {shown(name)}.")
+        else:
+            found[name] = numbers.values
     if left_out:
         rows = rows.noting(f"Left out, as they hold no numbers: {listed(left_out)}.")
     if not found:
@@ -240,8 +250,21 @@ def _wide(rows: Rows, columns: Columns, roles: Roles, names: list[str]) -> Rows:
             f"{columns.name} has no column of numbers besides its times. Expected at least one "
             f"channel; its columns are {listed(list(columns.cells))}."
         )
+    if rows.stamps is None and roles.channels is None:
+        _check_relative_times(found, columns)
     rows = replace(rows, channels=tuple(found), values=np.column_stack(list(found.values())))
     return _without_infinite(rows)
+
+
+def _check_relative_times(found: Mapping[str, Array], columns: Columns) -> None:
+    """Raise if a channel holds times: it would only say how late a row is."""
+    for name, values in found.items():
+        if RELATIVE_TIME_NAME.fullmatch(name) and (np.diff(values) >= 0).all():
+            raise DataError(
+                f"{columns.name}: the numbers in column {shown(name)} never decrease, as times do, "
+                f"but are not those since 1970. Give time_column={name!r} with time_format='s', "
+                f"'ms', 'us' or 'ns'; or leave the column out with ignore."
+            )
 
 
 def _long(rows: Rows, columns: Columns, metric_column: str, roles: Roles) -> Rows:

@@ -214,7 +214,7 @@ def _exact_decimals(
             scale = pa.scalar(Decimal(factor), pa.decimal128(11, 0))
             scaled = pc.multiply(text.cast(pa.decimal128(27, DIGITS)), scale)
             return integers_of(pc.floor(scaled).cast(pa.int64()))
-        except pa.ArrowInvalid:
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             pass  # with an exponent, or with more decimals
     filled = np.nan_to_num(values)
     whole = np.floor(filled)
