@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -196,8 +196,9 @@ def _with_index(frame: pd.DataFrame, time_column: str | None) -> pd.DataFrame:
     return frame.rename_axis(time_column if time_column is not None else name).reset_index()
 
 
-def _free(name: str, others: object) -> str:
-    while name in others:  # type: ignore[operator]
+def _free(name: str, others: Container[str]) -> str:
+    """Return a name, longer if others contain it."""
+    while name in others:
         name = f"{name}_"
     return name
 

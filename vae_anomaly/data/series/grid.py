@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -213,41 +214,27 @@ def _points_of(ns: Integers, series: Integers, step: int, max_gap: int) -> _Poin
 
 def _gridded(rows: Rows, ns: Integers, usable: Integers, step: Step, max_gap: int) -> SeriesSet:
     """Return the series of usable rows."""
+    n_rows = len(rows.status)
     at = usable[np.lexsort((ns[usable], rows.series[usable]))]
     points = _points_of(ns[at], rows.series[at], step.ns, max_gap)
-    fill = _fill_wide if rows.channel is None else _fill_long
-    values, used = fill(rows, at, points)
-    first = np.full(len(values), len(rows.status))
-    np.minimum.at(first, points.of_row[used], at[used])
-    of_row = np.full(len(rows.status), -1)
+    if rows.channel is None:
+        values, used = _wide_values(rows.values[at], points)
+    else:
+        n_channels = len(rows.channels)
+        values, used = _long_values(rows.values[at, 0], rows.channel[at], n_channels, points)
+    first_row = np.full(len(values), n_rows)
+    np.minimum.at(first_row, points.of_row[used], at[used])
+    of_row = np.full(n_rows, -1)
     of_row[at[used]] = points.of_row[used]
-    rows = _noting_crowds(rows, at[~used], first[points.of_row[~used]])
-    measured = _any_known(values)
-    has_times = rows.stamps is not None
-    bounds = np.r_[points.starts, len(values)]
-    series = []
-    for code in np.unique(points.series).tolist():
-        of_series = np.flatnonzero(points.series == code)
-        start, stop = bounds[of_series[0]], bounds[of_series[-1] + 1]
-        part = slice(start, stop)
-        series.append(
-            Series(
-                name=rows.names[code],
-                times=points.ns[part] if has_times else None,
-                values=values[part],
-                measured=measured[part],
-                rows=np.where(first[part] < len(rows.status), first[part], -1),
-                starts=tuple((points.starts[of_series] - start).tolist()),
-                max_gap=max_gap,
-            )
-        )
-    gaps = _gaps(rows, points, first, step.ns)
-    rows = _noting_grid(rows, step, int(np.count_nonzero(~measured)), gaps)
+    rows = _noting_crowds(rows, at[~used], first_row[points.of_row[~used]])
+    gaps = _gaps(rows, points, first_row, step.ns)
+    first_row[first_row == n_rows] = -1
+    rows = _noting_grid(rows, step, int(np.count_nonzero(first_row < 0)), gaps)
     return SeriesSet(
-        series=tuple(series),
+        series=_divided(rows, points, values, first_row, max_gap),
         channels=rows.channels,
-        step=step.ns if has_times else None,
-        n_rows=len(rows.status),
+        step=None if rows.stamps is None else step.ns,
+        n_rows=n_rows,
         status=tuple(rows.status.tolist()),
         points=of_row,
         times_text=None if rows.stamps is None else rows.stamps.text,
@@ -256,44 +243,66 @@ def _gridded(rows: Rows, ns: Integers, usable: Integers, step: Step, max_gap: in
     )
 
 
-def _fill_wide(rows: Rows, at: Integers, points: _Points) -> tuple[Array, Booleans]:
-    """Return values of grid points, (n_points, channels), and which rows they come from."""
-    grid = np.full((len(points.ns), len(rows.channels)), np.nan)
-    values = rows.values[at]
+def _divided(
+    rows: Rows, points: _Points, values: Array, first_row: Integers, max_gap: int
+) -> tuple[Series, ...]:
+    """Return the grid points of each series."""
+    segments = np.flatnonzero(np.r_[True, np.diff(points.series) != 0, True])
+    bounds = np.r_[points.starts, len(values)]
+    series = []
+    for first, end in pairwise(segments.tolist()):
+        part = slice(bounds[first], bounds[end])
+        series.append(
+            Series(
+                name=rows.names[points.series[first]],
+                times=None if rows.stamps is None else points.ns[part],
+                values=values[part],
+                measured=first_row[part] >= 0,
+                rows=first_row[part],
+                starts=tuple((points.starts[first:end] - points.starts[first]).tolist()),
+                max_gap=max_gap,
+            )
+        )
+    return tuple(series)
+
+
+def _wide_values(values: Array, points: _Points) -> tuple[Array, Booleans]:
+    """Return values of grid points, and which rows they are of: (n_points, channels), (n,)."""
+    grid = np.full((len(points.ns), values.shape[1]), np.nan)
     shared = np.bincount(points.of_row, minlength=len(grid))[points.of_row] > 1
-    grid[points.of_row[~shared]] = values[~shared]
     used = ~shared
+    grid[points.of_row[used]] = values[used]
     crowd = np.flatnonzero(shared)
     crowd = crowd[np.lexsort((points.distance[crowd], points.of_row[crowd]))]
     for i in range(grid.shape[1]):
         known = crowd[~np.isnan(values[crowd, i])]
-        nearest = known[np.r_[True, np.diff(points.of_row[known]) != 0]] if len(known) else known
+        point = points.of_row[known]
+        nearest = known[np.diff(point, prepend=-1) != 0]
         grid[points.of_row[nearest], i] = values[nearest, i]
         used[nearest] = True
     return grid, used
 
 
-def _fill_long(rows: Rows, at: Integers, points: _Points) -> tuple[Array, Booleans]:
-    """Return the same of rows in long format."""
-    if rows.channel is None:
-        return _fill_wide(rows, at, points)
-    n_channels = len(rows.channels)
-    cell = points.of_row * n_channels + rows.channel[at]
+def _long_values(
+    values: Array, channel: Integers, n_channels: int, points: _Points
+) -> tuple[Array, Booleans]:
+    """Return the same of rows with one value each, of a channel."""
+    cell = points.of_row * n_channels + channel
     order = np.lexsort((points.distance, cell))
-    nearest = order[np.r_[True, np.diff(cell[order]) != 0]]
+    nearest = order[np.diff(cell[order], prepend=-1) != 0]
     grid = np.full(len(points.ns) * n_channels, np.nan)
-    grid[cell[nearest]] = rows.values[at[nearest], 0]
-    used = np.zeros(len(at), dtype=bool)
+    grid[cell[nearest]] = values[nearest]
+    used = np.zeros(len(values), dtype=bool)
     used[nearest] = True
     return grid.reshape(-1, n_channels), used
 
 
-def _gaps(rows: Rows, points: _Points, first: Integers, step: int) -> tuple[Gap, ...]:
+def _gaps(rows: Rows, points: _Points, first_row: Integers, step: int) -> tuple[Gap, ...]:
     """Return the gaps between segments of one series."""
     before = np.flatnonzero(np.diff(points.series) == 0)
     ends, starts = points.starts[before + 1] - 1, points.starts[before + 1]
     n_missing = (points.ns[starts] - points.ns[ends] + step // 2) // step - 1
-    moments = points.ns if rows.stamps is not None else first
+    moments = points.ns if rows.stamps is not None else first_row
     return tuple(
         Gap(rows.names[code], start, end, count)
         for code, start, end, count in zip(

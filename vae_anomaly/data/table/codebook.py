@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from vae_anomaly._types import AnyArray
 from vae_anomaly.data.cells import STRAY, WEAKLY_MISSING, has_leading_zero, is_number
+from vae_anomaly.data.date_formats import ISO
 from vae_anomaly.data.table.column import text_of
-from vae_anomaly.data.table.dates import EPOCH, ISO, best_formats, parsed, seconds_of
+from vae_anomaly.data.table.dates import EPOCH, best_formats, parsed, seconds_of
 from vae_anomaly.data.table.missing import NO_FURTHER, MissingValues
 from vae_anomaly.data.table.reader import coded, factorized, is_infinite
 
