@@ -617,7 +617,10 @@ def test_local_times_over_a_clock_change_need_a_zone(times: pd.DatetimeIndex, wr
 
 
 def test_latest_rows_may_come_first_over_a_clock_change(written) -> None:
-    data = written(rows_of_times(local(AUTUMN[::-1])), timezone="Europe/Berlin")
+    rows = rows_of_times(local(AUTUMN[::-1]))
+    with pytest.raises(DataError, match="as local time does where clocks are changed"):
+        written(rows)
+    data = written(rows, timezone="Europe/Berlin")
     np.testing.assert_array_equal(data.series[0].times, AUTUMN.as_unit("ns").asi8)
     np.testing.assert_array_equal(data.series[0].values[:, 0], np.arange(len(AUTUMN), 0, -1))
 
@@ -629,6 +632,25 @@ def test_time_zones_are_checked(written) -> None:
     with pytest.raises(ParameterError, match="timezone must be a name such as 'Europe/Berlin'"):
         written(rows, timezone="Mars/Olympus")
     assert written(rows, timezone="UTC").step == HOUR
+
+
+@pytest.mark.parametrize("day", ["2024-03-17", "2024-06-30", "2024-10-26"])
+def test_other_gaps_of_an_hour_are_no_clock_changes(day: str, written) -> None:
+    hour = pd.date_range(f"{day} 01:00", periods=6, freq="10min")
+    times = [*hour, *(hour + pd.Timedelta("2h"))]
+    assert len(written(rows_of_times([str(time) for time in times])).gaps) == 1
+
+
+@pytest.mark.parametrize(
+    "zone", ["America/New_York", "Australia/Sydney", "Pacific/Auckland", "America/Santiago"]
+)
+def test_clock_changes_elsewhere_are_noticed(zone: str, written) -> None:
+    year = pd.date_range("2024-01-01", "2024-12-31", freq="10min", tz="UTC").tz_convert(zone)
+    offsets = year.map(lambda time: time.utcoffset())
+    for change in np.flatnonzero(offsets[1:] != offsets[:-1]):
+        local = year[change - 20 : change + 20].tz_localize(None)
+        with pytest.raises(DataError, match="as local time does where clocks are changed"):
+            written(rows_of_times([str(time) for time in local]))
 
 
 def test_times_in_words() -> None:

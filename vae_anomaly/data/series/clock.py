@@ -19,7 +19,15 @@ Booleans = NDArray[np.bool_]
 HOUR = 3600 * 10**9
 DAY = 24 * HOUR
 
-CHANGE_MONTHS = (3, 4, 9, 10, 11)
+CHANGE_DAYS = {
+    3: (*range(8, 15), *range(25, 32)),  # North America; Europe
+    4: (*range(1, 9),),  # Australia, New Zealand, Chile
+    9: (*range(2, 9), *range(24, 31)),  # Chile; New Zealand
+    10: (*range(1, 8), *range(25, 32)),  # Australia; Europe
+    11: (*range(1, 8),),  # North America
+}
+"""Month -> days on which clocks are changed, if they are Sundays."""
+
 LAST_CHANGE_HOUR = 4
 SUNDAY = 3
 """Weekday of a day since 1970, which began on a Thursday, modulo 7."""
@@ -84,12 +92,14 @@ def check_clock(ns: Integers, series: Integers, rows: Integers, place: Place) ->
 
     Times of a series that only go back by one hour less a step do, and so do steps that are
     an hour longer than usual, or times of hourly rows that occur twice, before 5 o'clock on a
-    Sunday of the months in which clocks are changed.
+    Sunday on which clocks are changed somewhere.
 
     Raises
     ------
     DataError
     """
+    if _latest_first(ns, series):
+        ns, series, rows = ns[::-1], series[::-1], rows[::-1]
     steps = np.diff(ns)
     same = np.diff(series) == 0
     ahead = steps[same & (steps > 0)]
@@ -100,8 +110,7 @@ def check_clock(ns: Integers, series: Integers, rows: Integers, place: Place) ->
         return
     later, days = ns[1:], ns[1:] // DAY
     at_night = later % DAY < (LAST_CHANGE_HOUR + 1) * HOUR
-    at_night &= days % 7 == SUNDAY
-    at_night &= np.isin(_months(days), CHANGE_MONTHS)
+    at_night &= (days % 7 == SUNDAY) & _may_change(days)
     back = same & (steps < 0)
     overlap = np.abs(steps - (usual - HOUR)) <= usual // 2
     goes_back = back & overlap
@@ -121,8 +130,18 @@ def check_clock(ns: Integers, series: Integers, rows: Integers, place: Place) ->
         )
 
 
-def _months(days: Integers) -> Integers:
-    return days.astype("datetime64[D]").astype("datetime64[M]").view(np.int64) % 12 + 1
+def _latest_first(ns: Integers, series: Integers) -> bool:
+    """Return whether times of a series mostly go back."""
+    return int(np.sign(np.diff(ns)[np.diff(series) == 0]).sum()) < 0
+
+
+def _may_change(days: Integers) -> Booleans:
+    """Return which days since 1970 are in `CHANGE_DAYS`."""
+    dates = days.astype("datetime64[D]")
+    months = dates.astype("datetime64[M]")
+    day_of_month = (dates - months.astype("datetime64[D]")).astype(np.int64) + 1
+    known = [100 * month + day for month, some in CHANGE_DAYS.items() for day in some]
+    return np.isin(100 * (months.astype(np.int64) % 12 + 1) + day_of_month, known)
 
 
 def _localized(
@@ -153,7 +172,7 @@ def _localized(
     in_second = _in_second_pass(
         ns[ambiguous],
         series[ambiguous],
-        latest_first=int(np.sign(steps).sum()) < 0,
+        latest_first=_latest_first(ns, series),
         hourly=len(steps) > 0 and int(np.median(np.abs(steps))) == HOUR,
     )
     utc[ambiguous[in_second]] = later[ambiguous[in_second]]
