@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._text import shown
 from vae_anomaly._types import Json
-from vae_anomaly.data.series.columns import Columns, Roles
+from vae_anomaly.data.series.columns import Columns, Roles, free_name
 from vae_anomaly.data.series.labels import TIME, Form, channel_names, measured, series_names
 from vae_anomaly.data.series.stamps import Place
 from vae_anomaly.exceptions import DataError
@@ -239,11 +239,12 @@ def _form(
     for channel, one in zip(channels, found, strict=True):
         values[channel][one.rows] = one.values
         sources[one.rows] = one.source
-    cells = {TIME: times} | {channel: pa.array(one) for channel, one in values.items()}
+    time = free_name(TIME, {*channels, *other})
+    cells = {time: times} | {channel: pa.array(one) for channel, one in values.items()}
     if series_column is not None:
         of_row = np.empty(n_rows, dtype=object)
         for label, one in zip(series_names(metrics, series_column, name), found, strict=True):
             of_row[one.rows] = label
         cells[series_column] = pa.array(of_row, pa.string())
-    roles = Roles(time_column=TIME, series_column=series_column)
+    roles = Roles(time_column=time, series_column=series_column)
     return Form(Columns(cells, place, name, sources=sources), roles)
