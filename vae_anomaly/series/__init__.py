@@ -1,0 +1,1 @@
+"""Detection in time series: windows, their scores, alarms and events."""
