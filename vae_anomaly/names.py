@@ -18,6 +18,7 @@ __all__ = [
     "REPORT_FILES",
     "RESIZES",
     "SCORES",
+    "SERIES_ARCHITECTURES",
     "is_column_type",
 ]
 
@@ -52,6 +53,9 @@ def is_column_type(text: str) -> bool:
 
 ARCHITECTURES = ("dense", "conv", "conv_bn")
 """Network structures of `vae_anomaly.networks.spec`; "auto" chooses one of them."""
+
+SERIES_ARCHITECTURES = ("dense", "conv", "lstm", "gru")
+"""Networks of windows of time series, see `vae_anomaly.series.networks`."""
 
 OPTIMIZERS = ("adam", "rmsprop")
 """Update rules, keys of `vae_anomaly.training.optimizers.OPTIMIZERS`."""

@@ -96,7 +96,7 @@ def span(steps: float, step: int | None) -> str:
     ('3 hours', '36 time steps')
     """
     if step is None:
-        return f"{steps:,.6g} time steps"
+        return f"{steps:,.0f} time steps"
     seconds = steps * step / 1e9
     unit, length = next(
         (one for one in UNITS if seconds >= 2 * one[1] or one[1] == 1), UNITS[-1]

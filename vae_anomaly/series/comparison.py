@@ -35,6 +35,7 @@ class ComparedWindows(NamedTuple):
     """Differences of windows from what is normal, in squared standard deviations."""
 
     energy: Array  # half the mean squared difference to the nearest, (n_windows, channels)
+    peak: Array  # the same, root mean square over the window instead of mean
     residual: Array  # squared, of reconstructions, (n_windows, window, channels)
     expected: Array  # mean of the nearest, (n_windows, window, channels)
 
@@ -86,16 +87,18 @@ class WindowComparison:
         residual = np.where(observed, (windows - rebuilt) ** 2, 0.0)
         points = flat.astype(np.float32)
 
-        def nearest(part: slice) -> tuple[Array, Array]:
+        def nearest(part: slice) -> tuple[Array, Array, Array]:
             _, index = self.exemplars.nearest(points[part], N_NEIGHBORS)
             similar = self.exemplars.points[index].reshape(len(index), -1, *windows.shape[1:])
             squares = ((windows[part, None] - similar) ** 2).mean(axis=1)
             counts = np.maximum(observed[part].sum(axis=1), 1)
-            energy = 0.5 * np.where(observed[part], squares, 0.0).sum(axis=1) / counts
-            return energy, similar.mean(axis=1, dtype=np.float64)
+            halves = 0.5 * np.where(observed[part], squares, 0.0)
+            energy = halves.sum(axis=1) / counts
+            peak = np.sqrt((halves**2).sum(axis=1) / counts)
+            return energy, peak, similar.mean(axis=1, dtype=np.float64)
 
         parts = [slice(i, i + CHUNK_WINDOWS) for i in range(0, len(flat), CHUNK_WINDOWS)]
         with SINGLE_THREAD:
             found = list(parallel_map(nearest, parts, self.network.network.engine.threads))
-        energy, expected = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
-        return ComparedWindows(energy, residual, expected)
+        energy, peak, expected = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+        return ComparedWindows(energy, peak, residual, expected)

@@ -57,10 +57,11 @@ class Thresholds(NamedTuple):
 
 
 class StepErrors(NamedTuple):
-    """Differences of time steps from what is normal, by varying channel."""
+    """Differences of windows and time steps from what is normal, by varying channel."""
 
     starts: Indices  # first steps of windows, (n_windows,)
     energy: Array  # of windows, (n_windows, varying)
+    peak: Array  # likewise, larger where the difference is in few steps
     residual: Array  # squared, (n_steps, varying)
     expected: Array  # (n_steps, varying)
 
@@ -71,11 +72,12 @@ class StepScores(NamedTuple):
     Attributes
     ----------
     scores : ndarray of shape (n_steps, len(KINDS))
-        Relative to normal steps: windows and points are about 1, runs at most 1. A run is
-        infinite where a channel that was constant in training has another value.
+        Relative to normal steps: windows and points are about 1, runs at most 1. Another value
+        of a channel that was constant in training counts as a run of all training steps.
     total : ndarray of shape (n_steps,)
-        The largest score as a multiple of its threshold. Points and runs count above theirs
-        only: a step is flagged above 1.
+        The window score as a multiple of its threshold or, where it is more, 1 plus the log of
+        the multiples of points and runs, which count above their thresholds only: a spike of
+        one step does not outrank all longer events. A step is flagged above 1.
     kind : ndarray of shape (n_steps,)
         Position in `KINDS` of the score that is the total.
     contributions : ndarray of shape (n_steps, channels)
@@ -157,14 +159,15 @@ class SeriesModel:
 
     def _of_windows(self, errors: StepErrors, n_steps: int) -> tuple[Array, Array]:
         """Return window scores of time steps, (n_steps,), and shares of channels."""
-        squares = (errors.energy / self.typical_energy) ** 2  # (n_windows, varying)
-        each = np.sqrt(squares.mean(axis=1))
+        relative = errors.energy / self.typical_energy  # (n_windows, varying)
+        scores = np.sqrt((relative**2).mean(axis=1))
+        shares = (errors.peak / self.typical_energy) ** 2
         if self.causal:  # there is a window for each step but the first ones
-            before = np.full((self.window - 1, squares.shape[1] + 1), np.nan)
-            joined = np.concatenate([before, np.column_stack([each, squares])])
+            before = np.full((self.window - 1, shares.shape[1] + 1), np.nan)
+            joined = np.concatenate([before, np.column_stack([scores, shares])])
             return joined[:, 0], joined[:, 1:]
-        covered = covering(each, errors.starts, self.window, n_steps)
-        of_channels = covering(squares, errors.starts, self.window, n_steps)
+        covered = covering(scores, errors.starts, self.window, n_steps)
+        of_channels = covering(shares, errors.starts, self.window, n_steps)
         return np.sqrt(covered.mean * covered.maximum), of_channels.mean
 
     def _runs(self, values: Array) -> Array:
@@ -173,13 +176,14 @@ class SeriesModel:
         constant = self.scaler.scale == 0
         moved = np.isfinite(values[:, constant])
         moved &= values[:, constant] != self.scaler.center[constant]
-        relative[:, constant] = np.where(moved, np.inf, 0.0)
+        relative[:, constant] = np.where(moved, self.longest_runs[constant], 0.0)
         return relative
 
     def _combined(self, scores: Array, shares: Array, expected: Array) -> StepScores:
         """Choose the score that is the largest multiple of its threshold, and divide it."""
         multiples = scores / np.array(self.thresholds)
-        multiples[:, 1:][multiples[:, 1:] <= 1.0] = -np.inf
+        above = multiples[:, 1:] > 1.0
+        multiples[:, 1:] = np.where(above, 1.0 + np.log(np.where(above, multiples[:, 1:], 1.0)), 0.0)
         kind = np.argmax(multiples, axis=1)
         steps = np.arange(len(kind))
         total, weights = multiples[steps, kind], shares[kind, steps]
@@ -201,11 +205,11 @@ def step_errors(
     starts = window_starts(n_steps, window, hop)
     seen_by = np.searchsorted(starts + window, np.arange(n_steps), side="right")
     inside = np.arange(n_steps) - starts[seen_by]
-    energy = np.empty((len(starts), steps.shape[1]))
+    energy, peak = np.empty((2, len(starts), steps.shape[1]))
     residual, expected = np.empty((2, *steps.shape))
     for part, found in comparison.over(steps, observed, starts, window):
-        energy[part] = found.energy
+        energy[part], peak[part] = found.energy, found.peak
         here = slice(*np.searchsorted(seen_by, (part.start, part.stop)))
         place = seen_by[here] - part.start, inside[here]
         residual[here], expected[here] = found.residual[place], found.expected[place]
-    return StepErrors(starts, energy, residual, expected)
+    return StepErrors(starts, energy, peak, residual, expected)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Covering", "covering", "segments", "window_starts", "windows_at"]
+__all__ = ["Covering", "covering", "window_starts", "windows_at"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -75,15 +74,3 @@ def covering(values: Array, starts: Indices, window: int, n_steps: int) -> Cover
         return Covering(total / count, np.where(count > 0, largest, np.nan))
 
 
-def segments(usable: NDArray[np.bool_], minimum: int) -> Iterator[slice]:
-    """Yield the runs of usable time steps that are at least `minimum` long.
-
-    Examples
-    --------
-    >>> list(segments(np.array([1, 1, 0, 1, 1, 1], dtype=bool), minimum=3))
-    [slice(3, 6, None)]
-    """
-    edges = np.flatnonzero(np.diff(np.r_[False, usable, False].astype(np.int8)))
-    for start, stop in edges.reshape(-1, 2):
-        if stop - start >= minimum:
-            yield slice(int(start), int(stop))
