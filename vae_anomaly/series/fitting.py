@@ -201,6 +201,6 @@ def _thresholds(
     raise DataError(
         f"{budget.words(step)} cannot be promised: that needs a calibration part, the last "
         f"{CALIBRATION_SHARE:.0%} of training, of {span(needed * block, step)}, got "
-        f"{span(n_blocks * block, step)}. Give about {needed / n_blocks:.2g} times the training "
-        f"data, or accept more false episodes."
+        f"{span(n_blocks * block, step)}. Give about {needed / n_blocks:,.1f} times the "
+        f"training data, or accept more false episodes."
     )
