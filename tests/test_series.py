@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import beta
 from sklearn.base import clone
 
-from vae_anomaly import DataError, ParameterError, SeriesDetector
+from vae_anomaly import DataError, ModelFileError, ParameterError, SeriesDetector, load, save
 from vae_anomaly.series.alarms import (
     AlarmBudget,
     Promise,
@@ -25,6 +26,7 @@ from vae_anomaly.series.events import joined_runs
 from vae_anomaly.series.model import KINDS, StepScores, step_errors
 from vae_anomaly.series.networks import LATENT, UNITS, networks_of
 from vae_anomaly.series.windows import covering, window_starts, windows_at
+from vae_anomaly.storage.container import open_container, write_container
 
 Array = NDArray[np.float64]
 
@@ -185,9 +187,7 @@ def test_scores_combine_channels_and_windows(
     detector: SeriesDetector, normal: pd.DataFrame
 ) -> None:
     model = detector.model_
-    errors = step_errors(
-        model.scaler, model.comparison, normal.to_numpy(), model.window, model.hop
-    )
+    errors = step_errors(model.scaler, model.comparison, normal.to_numpy(), model.window, model.hop)
     each = np.sqrt(((errors.energy / model.typical_energy) ** 2).mean(axis=1))
     found = scores_of(detector, normal).scores
     for step in (0, 333, 799):
@@ -376,9 +376,7 @@ def test_networks_have_the_documented_layers(channels: int) -> None:
 
 
 @pytest.mark.parametrize("architecture", ["conv", "lstm", "gru"])
-def test_other_networks_find_the_same_faults(
-    architecture: str, normal: pd.DataFrame
-) -> None:
+def test_other_networks_find_the_same_faults(architecture: str, normal: pd.DataFrame) -> None:
     detector = SeriesDetector(
         window=PERIOD, architecture=architecture, max_steps=50, random_state=0
     ).fit(make_series(1000, 0))
@@ -388,3 +386,64 @@ def test_other_networks_find_the_same_faults(
     assert scores[415] > 1
     copy = pickle.loads(pickle.dumps(detector))
     np.testing.assert_array_equal(-copy.score_samples(faulty), scores)
+
+
+# -------------------------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize("architecture", ["dense", "gru"])
+def test_a_file_holds_a_detector(architecture: str, normal: pd.DataFrame, tmp_path: Path) -> None:
+    detector = SeriesDetector(
+        window=PERIOD, architecture=architecture, false_alarms=3, per=300, max_steps=30
+    ).set_params(random_state=0)
+    detector.fit(make_series(2000, 0))
+    path = tmp_path / "series.vae"
+    digest = save(detector, path)
+    again = load(path)
+    assert isinstance(again, SeriesDetector)
+    assert again.get_params() == detector.get_params()
+    assert again.promise_ == detector.promise_
+    assert (again.step_, again.channels_) == (detector.step_, detector.channels_)
+    np.testing.assert_array_equal(again.score_samples(normal), detector.score_samples(normal))
+    pd.testing.assert_frame_equal(again.events(normal), detector.events(normal))
+    assert save(again, path) == digest
+
+
+def change(path: Path, key: str, value: object) -> None:
+    """Write the file again with another setting."""
+    file = open_container(path)
+    entries = {name: entry for name, entry in file.header.items() if name != "__metadata__"}
+    in_order = sorted(entries, key=lambda name: entries[name]["data_offsets"])
+    layout = {name: (entries[name]["dtype"], tuple(entries[name]["shape"])) for name in in_order}
+    arrays = {name: (layout[name][0], array) for name, array in file.arrays(layout).items()}
+    write_container(path, file.config | {key: value}, arrays)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("channels", ["a", "a", "b"], "channels must be 1 to 10,000 different names"),
+        ("channels", [], "channels must be 1 to 10,000 different names"),
+        ("window", 0, "window must be an int from 1 to 1,000,000"),
+        ("window", True, "window must be an int from 1 to 1,000,000"),
+        ("window", 41, "its settings ask for"),
+        ("n_varying", 4, "n_varying must be an int from 1 to 3"),
+        ("n_exemplars", 1, "n_exemplars must be 2 to 4096"),
+        ("n_exemplars", 5000, "n_exemplars must be 2 to 4096"),
+        ("step", 0, "step must be null or nanoseconds"),
+        ("thresholds", [1.0, -1.0, 2.0], "thresholds must be positive numbers"),
+        ("promise", [1.0, 2.0, 3.0, 4], "promise must be positive numbers"),
+        ("parameters", {}, "its parameters are not those of a detector of time series"),
+        ("reading", {"time_column": ["t"]}, "reading must map names to texts or integers"),
+        ("network", {}, "the settings of its networks are not those of a model"),
+        ("other", 1, "its settings are not those of a detector of time series"),
+    ],
+)
+def test_unsound_files_are_refused(
+    detector: SeriesDetector, tmp_path: Path, key: str, value: object, reason: str
+) -> None:
+    path = tmp_path / "series.vae"
+    save(detector, path)
+    change(path, key, value)
+    with pytest.raises(ModelFileError, match=f"not a sound vae-anomaly model: {reason}"):
+        load(path)

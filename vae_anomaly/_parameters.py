@@ -63,7 +63,7 @@ def one_of(names: Collection[str]) -> Rule:
 
 
 def flag() -> Rule:
-    """True or False."""
+    """Return the rule for True and False."""
     return Rule(lambda v: isinstance(v, (bool, np.bool_)), "True or False")
 
 

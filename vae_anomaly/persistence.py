@@ -13,19 +13,22 @@ from vae_anomaly._types import KerasModel
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.calibration import Calibration
-from vae_anomaly.model.file import inspect, load_model, save_model
+from vae_anomaly.model.file import inspect, restored, save_model
 from vae_anomaly.model.parameters import RULES
 from vae_anomaly.networks.custom import is_pair
+from vae_anomaly.series.detector import SeriesDetector
+from vae_anomaly.series.file import is_series, load_series, save_series
+from vae_anomaly.storage.container import open_container
 
 __all__ = ["inspect", "load", "recalibrate", "save"]
 
 
-def save(detector: VAEDetector, path: str | Path) -> str:
+def save(detector: VAEDetector | SeriesDetector, path: str | Path) -> str:
     """Write a fitted detector to one file, whole or not at all.
 
     Parameters
     ----------
-    detector : VAEDetector
+    detector : VAEDetector or SeriesDetector
         Fitted.
     path : str or Path
         Target; ``.vae`` is the usual suffix. An existing file is replaced. Of custom
@@ -50,12 +53,16 @@ def save(detector: VAEDetector, path: str | Path) -> str:
         If the model is larger than `load` accepts, or the file cannot be written.
     """
     check_is_fitted(detector)
+    if isinstance(detector, SeriesDetector):
+        return save_series(detector, path)
     check_parameters(detector, RULES)
     check_unchanged(detector, detector.model_.parameters)
     return save_model(detector.model_, path)
 
 
-def load(path: str | Path, *, networks: tuple[KerasModel, KerasModel] | None = None) -> VAEDetector:
+def load(
+    path: str | Path, *, networks: tuple[KerasModel, KerasModel] | None = None
+) -> VAEDetector | SeriesDetector:
     """Read a detector that `save` wrote. Nothing in the file is executed.
 
     Parameters
@@ -67,7 +74,7 @@ def load(path: str | Path, *, networks: tuple[KerasModel, KerasModel] | None = N
 
     Returns
     -------
-    VAEDetector
+    VAEDetector or SeriesDetector
         Fitted; its scores equal those of the saved one to the last bit.
 
     Raises
@@ -97,7 +104,10 @@ def load(path: str | Path, *, networks: tuple[KerasModel, KerasModel] | None = N
             f"networks must be None or a pair (encoder, decoder) of Keras models. "
             f"Got {networks!r} instead."
         )
-    return VAEDetector.from_model(load_model(path, networks=networks))
+    file = open_container(path)
+    if is_series(file):
+        return load_series(file).detector
+    return VAEDetector.from_model(restored(file, networks))
 
 
 def recalibrate(

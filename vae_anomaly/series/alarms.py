@@ -78,8 +78,8 @@ class Promise(NamedTuple):
 
         Examples
         --------
-        >>> Promise(AlarmBudget(1, 2016), n_blocks=40, block=128).words(300 * 10**9)
-        'At most 1 false episode in 7 days, on average, if the coming time is like the calibration part: 40 blocks of 10.7 hours.'
+        >>> Promise(AlarmBudget(1, 2016), n_blocks=40, block=128).words(300 * 10**9)[-70:]
+        'the coming time is like the calibration part: 40 blocks of 10.7 hours.'
         """
         return (
             f"{self.budget.words(step)}, on average, if the coming time is like the calibration "
@@ -98,9 +98,7 @@ def span(steps: float, step: int | None) -> str:
     if step is None:
         return f"{steps:,.0f} time steps"
     seconds = steps * step / 1e9
-    unit, length = next(
-        (one for one in UNITS if seconds >= 2 * one[1] or one[1] == 1), UNITS[-1]
-    )
+    unit, length = next((one for one in UNITS if seconds >= 2 * one[1] or one[1] == 1), UNITS[-1])
     count = f"{seconds / length:.3g}"
     return f"{count} {unit}" + ("" if count == "1" else "s")
 

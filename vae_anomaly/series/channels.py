@@ -50,7 +50,7 @@ class ChannelScaler(NamedTuple):
         return bridged((values[:, chosen] - self.center[chosen]) / self.scale[chosen])
 
     def restored(self, steps: Array) -> Array:
-        """Return all channels, (n_steps, channels), of standardized ones; constants as they were."""
+        """Return all channels, (n_steps, channels), of standardized varying ones."""
         values = np.tile(self.center, (len(steps), 1))
         values[:, self.varying] += steps * self.scale[self.varying]
         return values

@@ -78,7 +78,10 @@ class WindowComparison:
         for first in range(0, len(starts), BATCH_WINDOWS):
             part = slice(first, min(first + BATCH_WINDOWS, len(starts)))
             at = starts[part]
-            yield part, self._compared(windows_at(steps, at, window), windows_at(observed, at, window))
+            yield (
+                part,
+                self._compared(windows_at(steps, at, window), windows_at(observed, at, window)),
+            )
 
     def _compared(self, windows: Array, observed: Flags) -> ComparedWindows:
         """Compare windows, (n, window, channels)."""

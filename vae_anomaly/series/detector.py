@@ -12,16 +12,16 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly._parameters import Rule, check_parameters, flag, integer, number, one_of, optional
-from vae_anomaly._types import Records
+from vae_anomaly._types import Parameter, Records
 from vae_anomaly.data.series.forms import read_series
 from vae_anomaly.data.series.series import Series, SeriesSet
 from vae_anomaly.data.series.window import window_length
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.names import SERIES_ARCHITECTURES
-from vae_anomaly.series.alarms import AlarmBudget
+from vae_anomaly.series.alarms import AlarmBudget, Promise
 from vae_anomaly.series.events import events_of
 from vae_anomaly.series.fitting import WindowSettings, fit_series
-from vae_anomaly.series.model import KINDS, SeriesModel, StepScores
+from vae_anomaly.series.model import SeriesModel, StepScores
 from vae_anomaly.series.networks import fit_windows
 
 if TYPE_CHECKING:
@@ -198,10 +198,38 @@ class SeriesDetector(OutlierMixin, BaseEstimator):
             rng,
             data.step,
         )
-        self.model_, self.promise_ = fitted
-        self.channels_, self.step_ = data.channels, data.step
-        self.offset_, self.n_features_in_ = -1.0, len(data.channels)
+        self._keep(*fitted, data.step)
         return self
+
+    @classmethod
+    def from_model(
+        cls, model: SeriesModel, promise: Promise, step: int | None, **parameters: Parameter
+    ) -> Self:
+        """Wrap a fitted model.
+
+        Parameters
+        ----------
+        model : SeriesModel
+        promise : Promise
+        step : int or None
+            Length of a time step in nanoseconds.
+        **parameters
+            Those that it was fitted with.
+
+        Returns
+        -------
+        SeriesDetector
+            Fitted, without a fit.
+        """
+        detector = cls(**parameters)
+        detector._keep(model, promise, step)
+        return detector
+
+    def _keep(self, model: SeriesModel, promise: Promise, step: int | None) -> None:
+        """Set the fitted attributes."""
+        self.model_, self.promise_ = model, promise
+        self.channels_, self.step_ = model.channels, step
+        self.offset_, self.n_features_in_ = -1.0, len(model.channels)
 
     def _budget(self, step: int | None) -> AlarmBudget | None:
         """Return the false episodes that are accepted, in time steps."""

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.model.model import Model
-from vae_anomaly.series.alarms import AlarmBudget, Promise, alarm_rank, block_maxima, blocks_needed, span
+from vae_anomaly.series.alarms import (
+    AlarmBudget,
+    Promise,
+    alarm_rank,
+    block_maxima,
+    blocks_needed,
+    span,
+)
 from vae_anomaly.series.channels import ChannelScaler, run_lengths
 from vae_anomaly.series.comparison import WindowComparison
 from vae_anomaly.series.model import MIN_TYPICAL, SeriesModel, Thresholds, step_errors

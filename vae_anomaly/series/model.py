@@ -183,7 +183,9 @@ class SeriesModel:
         """Choose the score that is the largest multiple of its threshold, and divide it."""
         multiples = scores / np.array(self.thresholds)
         above = multiples[:, 1:] > 1.0
-        multiples[:, 1:] = np.where(above, 1.0 + np.log(np.where(above, multiples[:, 1:], 1.0)), 0.0)
+        multiples[:, 1:] = np.where(
+            above, 1.0 + np.log(np.where(above, multiples[:, 1:], 1.0)), 0.0
+        )
         kind = np.argmax(multiples, axis=1)
         steps = np.arange(len(kind))
         total, weights = multiples[steps, kind], shares[kind, steps]

@@ -72,5 +72,3 @@ def covering(values: Array, starts: Indices, window: int, n_steps: int) -> Cover
         count[reached] += 1
     with np.errstate(invalid="ignore"):
         return Covering(total / count, np.where(count > 0, largest, np.nan))
-
-

@@ -1,6 +1,9 @@
 from __future__ import annotations
+
 from dataclasses import dataclass
+
 import numpy as np
+
 
 @dataclass(frozen=True, eq=False)
 class Series:
@@ -9,6 +12,7 @@ class Series:
     values: np.ndarray
     measured: np.ndarray
     rows: np.ndarray
+
 
 @dataclass(frozen=True, eq=False)
 class SeriesSet:
