@@ -16,8 +16,9 @@ from vae_anomaly.model.calibration import Calibration
 from vae_anomaly.model.file import inspect, restored, save_model
 from vae_anomaly.model.parameters import RULES
 from vae_anomaly.networks.custom import is_pair
+from vae_anomaly.series import is_series
 from vae_anomaly.series.detector import SeriesDetector
-from vae_anomaly.series.file import is_series, load_series, save_series
+from vae_anomaly.series.file import load_series, save_series
 from vae_anomaly.storage.container import open_container
 
 __all__ = ["inspect", "load", "recalibrate", "save"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple, Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,11 @@ from sklearn.utils.validation import check_is_fitted
 from vae_anomaly._parameters import Rule, check_parameters, flag, integer, number, one_of, optional
 from vae_anomaly._types import Parameter, Records
 from vae_anomaly.data.series.forms import read_series
-from vae_anomaly.data.series.series import Series, SeriesSet
+from vae_anomaly.data.series.series import SeriesSet
 from vae_anomaly.data.series.window import window_length
 from vae_anomaly.exceptions import ParameterError
-from vae_anomaly.names import SERIES_ARCHITECTURES
+from vae_anomaly.names import SERIES_ARCHITECTURES, SPANS
 from vae_anomaly.series.alarms import AlarmBudget, Promise
-from vae_anomaly.series.events import events_of
 from vae_anomaly.series.fitting import WindowSettings, fit_series
 from vae_anomaly.series.model import SeriesModel, StepScores
 from vae_anomaly.series.networks import fit_windows
@@ -30,10 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["SeriesDetector"]
 
 Array = NDArray[np.float64]
-
-SPANS = {"hour": 3_600, "day": 86_400, "week": 604_800, "month": 2_629_800}
-"""Spans of time in seconds; a month is a twelfth of 365.25 days."""
-
 
 def _is_span(value: object) -> bool:
     return value in SPANS if isinstance(value, str) else integer(1).holds(value)
@@ -49,13 +44,6 @@ RULES = {
     "cool_down": optional(integer(1)),
     "max_steps": integer(1),
 }
-
-
-class Scored(NamedTuple):
-    """A series without breaks and the scores of its time steps; None if it is too short."""
-
-    series: Series
-    scores: StepScores | None
 
 
 class SeriesDetector(OutlierMixin, BaseEstimator):
@@ -259,8 +247,7 @@ class SeriesDetector(OutlierMixin, BaseEstimator):
             Minus the multiples of the threshold, one for each row of X; NaN for rows without
             a score, as those of a series that is shorter than a window.
         """
-        data = self._read(X)
-        return -self._by_row(data, lambda scores: scores.total)
+        return -self._rows(X, lambda scores: scores.total)
 
     def decision_function(self, X: Records) -> Array:
         """Return `score_samples` minus the offset: below 0 for flagged time steps, (n_rows,)."""
@@ -287,16 +274,14 @@ class SeriesDetector(OutlierMixin, BaseEstimator):
         """
         import pandas as pd
 
-        data = self._read(X)
-        shares = self._by_row(data, lambda scores: scores.contributions, len(self.channels_))
+        shares = self._rows(X, lambda scores: scores.contributions, self.n_features_in_)
         return pd.DataFrame(shares, columns=list(self.channels_))
 
     def expected(self, X: Records) -> pd.DataFrame:
         """Return the values of similar training windows: (n_rows, n_channels)."""
         import pandas as pd
 
-        data = self._read(X)
-        values = self._by_row(data, lambda scores: scores.expected, len(self.channels_))
+        values = self._rows(X, lambda scores: scores.expected, self.n_features_in_)
         return pd.DataFrame(values, columns=list(self.channels_))
 
     def events(self, X: Records) -> pd.DataFrame:
@@ -314,67 +299,26 @@ class SeriesDetector(OutlierMixin, BaseEstimator):
             ``score``, that of the peak; ``kind``, what it comes from ("window", "point" or
             "run"); ``channels``, those that contribute most, with commas between them.
         """
-        import pandas as pd
+        scored = score_series(self.model_, self.read(X))
+        return events_frame(scored, self.channels_, self.event_rules)
 
-        found = [
-            (one.series, event)
-            for one in self._scored(self._read(X))
-            if one.scores is not None
-            for event in events_of(
-                one.scores,
-                self.channels_,
-                self.min_steps,
-                self.model_.window if self.cool_down is None else self.cool_down,
-            )
-        ]
-        rows = [
-            {
-                "event_id": i + 1,
-                "series": series.name,
-                "start": _moment(series, event.start),
-                "end": _moment(series, event.stop - 1),
-                "peak": _moment(series, event.peak),
-                "n_flagged": event.n_flagged,
-                "score": event.score,
-                "kind": event.kind,
-                "channels": ", ".join(event.channels),
-            }
-            for i, (series, event) in enumerate(found)
-        ]
-        columns = ["event_id", "series", "start", "end", "peak", "n_flagged", "score", "kind"]
-        return pd.DataFrame(rows, columns=[*columns, "channels"])
+    @property
+    def event_rules(self) -> EventRules:
+        """What makes flagged time steps an event."""
+        cool_down = self.model_.window if self.cool_down is None else self.cool_down
+        return EventRules(self.min_steps, cool_down)
 
-    def _read(self, X: Records) -> SeriesSet:
+    def read(self, X: Records) -> SeriesSet:
         """Return series with the channels and the time step of training."""
         check_is_fitted(self)
         if isinstance(X, SeriesSet):
             return X
         return read_series(X, channels=self.channels_, step=self.step_)
 
-    def _scored(self, data: SeriesSet) -> Iterator[Scored]:
-        """Yield series with their scores."""
-        model: SeriesModel = self.model_
-        for series in data.series:
-            long_enough = len(series.values) >= model.window
-            yield Scored(series, model.score(series.values) if long_enough else None)
-
-    def _by_row(self, data: SeriesSet, part: object, *shape: int) -> Array:
-        """Return a part of the scores for each row of the input, NaN where there is none."""
-        values = np.full((data.n_rows, *shape), np.nan)
-        for series, scores in self._scored(data):
-            if scores is not None:
-                given = series.rows >= 0
-                values[series.rows[given]] = part(scores)[given]
-        return values
+    def _rows(self, X: Records, part: Callable[[StepScores], Array], *shape: int) -> Array:
+        """Return a part of the scores for each row of X."""
+        data = self.read(X)
+        return row_values(data, score_series(self.model_, data), part, *shape)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
-
-
-def _moment(series: Series, step: int) -> object:
-    """Return the time of a time step, or its row where there are no times."""
-    import pandas as pd
-
-    if series.times is None:
-        return int(series.rows[step])
-    return pd.Timestamp(int(series.times[step]), tz="UTC")

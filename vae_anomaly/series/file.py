@@ -16,6 +16,7 @@ from vae_anomaly._version import __version__
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.file import contents_of, restored
 from vae_anomaly.model.model import Model
+from vae_anomaly.series import MODALITY
 from vae_anomaly.series.alarms import AlarmBudget, Promise
 from vae_anomaly.series.channels import ChannelScaler
 from vae_anomaly.series.comparison import WindowComparison
@@ -26,10 +27,7 @@ from vae_anomaly.series.networks import networks_of
 from vae_anomaly.stats.exemplars import Exemplars, max_exemplars
 from vae_anomaly.storage.container import Layout, UnopenedFile, refuse, write_container
 
-__all__ = ["MODALITY", "LoadedSeries", "is_series", "load_series", "save_series"]
-
-MODALITY = "series"
-"""Modality in the settings of such a file."""
+__all__ = ["LoadedSeries", "load_series", "save_series"]
 
 PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
     "architecture": (str,),
@@ -128,11 +126,6 @@ def save_series(
     return write_container(
         path, config, arrays | {f"{WEIGHT}{name}": one for name, one in weights.items()}
     )
-
-
-def is_series(file: UnopenedFile) -> bool:
-    """Return whether a file says that it holds a detector of time series."""
-    return isinstance(file.config, dict) and file.config.get("modality") == MODALITY
 
 
 def load_series(file: UnopenedFile) -> LoadedSeries:

@@ -1,0 +1,341 @@
+"""Fit, score and evaluate of time series in files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vae_anomaly._types import Json, Parameter
+from vae_anomaly.data.series.forms import read_series
+from vae_anomaly.data.series.series import SeriesSet
+from vae_anomaly.exceptions import ParameterError
+from vae_anomaly.pipeline.results import READABLE
+from vae_anomaly.pipeline.writers import result_writer
+from vae_anomaly.series.alarms import span
+from vae_anomaly.series.detector import SeriesDetector
+from vae_anomaly.series.file import load_series, save_series
+from vae_anomaly.series.frames import ScoredSeries, events_frame, row_values, score_series
+from vae_anomaly.storage.container import UnopenedFile
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "READING",
+    "SeriesSummary",
+    "fit_series_file",
+    "score_series_file",
+    "series_parameters",
+    "series_verdict",
+]
+
+READING = ("time_column", "series_column", "metric_column", "value_column", "time_format")
+READING += ("timezone", "max_gap", "duplicates")
+"""Options of `read_series` that a model file keeps."""
+
+NOT_FOR_SERIES = ("column_types", "missing", "image_size", "resize", "smoothing", "shift")
+NOT_FOR_SERIES += ("strict", "contamination", "id_column", "ignore", "latent_dim", "checkpoint")
+"""Options of `fit` that time series refuse where they are given."""
+
+BETWEEN = "between measurements"
+TOO_SHORT = "part shorter than a window"
+"""Status of rows without a score whose time is sound."""
+
+Say = Callable[[str], object]
+
+
+class SeriesSummary(NamedTuple):
+    """Facts about the scores of series.
+
+    Attributes
+    ----------
+    n_rows, n_scored, n_flagged : int
+        Input rows, those with a score, and those that are flagged.
+    n_events : int
+    notes : sequence of str
+        Lines to report.
+    """
+
+    n_rows: int
+    n_scored: int
+    n_flagged: int
+    n_events: int
+    notes: Sequence[str]
+
+
+def fit_series_file(
+    path: str,
+    output: str,
+    parameters: Mapping[str, Parameter],
+    reading: Mapping[str, Json],
+    say: Say,
+) -> SeriesDetector:
+    """Fit a detector to the series in a file, and write the model file.
+
+    Parameters
+    ----------
+    path : str
+    output : str
+        Model file.
+    parameters : mapping
+        Those of `SeriesDetector`.
+    reading : mapping
+        Options of `read_series`, kept for scoring.
+    say : callable
+        Receives lines to report.
+
+    Returns
+    -------
+    SeriesDetector
+
+    Raises
+    ------
+    ParameterError, DataError
+        As `read_series` and `SeriesDetector.fit`.
+    OutputError
+        If the file cannot be written.
+    """
+    reading = {name: reading[name] for name in READING if name in reading}
+    data = read_series(path, **reading)
+    for note in data.notes:
+        say(note)
+    n_steps = sum(len(one.values) for one in data.series)
+    say(
+        f"fitting on {n_steps:,} time steps of {len(data.channels)} channels: "
+        f"{', '.join(data.channels[:6])}{' ...' if len(data.channels) > 6 else ''}"
+    )
+    detector = SeriesDetector(**parameters).fit(data)
+    save_series(detector, output, reading)
+    say(f"window: {span(detector.model_.window, data.step)}")
+    say(detector.promise_.words(data.step))
+    return detector
+
+
+def series_parameters(
+    series: Mapping[str, Parameter], given: Mapping[str, Parameter]
+) -> dict[str, Parameter]:
+    """Return the parameters of `SeriesDetector` for options of the command line.
+
+    Parameters
+    ----------
+    series : mapping
+        Options of time series that were given.
+    given : mapping
+        The other options of `fit`.
+
+    Raises
+    ------
+    ParameterError
+        If an option is given that is not for time series.
+    """
+    foreign = [name for name in NOT_FOR_SERIES if given.get(name) not in (None, (), False)]
+    if foreign:
+        raise ParameterError(
+            f"--{foreign[0].replace('_', '-')} is not for time series. Leave it out."
+        )
+    parameters = {name: series[name] for name in ("window", "causal") if name in series}
+    if "false_alarms_per" in series:
+        parameters["false_alarms"], parameters["per"] = series["false_alarms_per"]
+    if given["architecture"] != "auto":
+        parameters["architecture"] = given["architecture"]
+    return parameters | {name: given[name] for name in ("max_steps", "random_state")}
+
+
+def score_series_file(
+    file: UnopenedFile,
+    path: str,
+    output: str,
+    *,
+    explain: int = 0,
+    events: str | None = None,
+) -> SeriesSummary:
+    """Score the series in a file, and write a table with a row for each input row.
+
+    Parameters
+    ----------
+    file : UnopenedFile
+        Model file.
+    path : str
+    output : str
+        ``.parquet`` or ``.pq`` for Parquet, else CSV; "-" for standard output.
+    explain : int, default=0
+        Channels to name that contribute most.
+    events : str, optional
+        Table of events to write, likewise.
+
+    Returns
+    -------
+    SeriesSummary
+
+    Raises
+    ------
+    ModelFileError
+        If the model file is not sound.
+    DataError
+        If the file is not sound, or its channels or time step are not those of training.
+    OutputError
+        If a table cannot be written.
+    """
+    detector, reading = load_series(file)
+    data = read_series(
+        path, channels=detector.channels_, step=detector.step_, **reading
+    )
+    scored = score_series(detector.model_, data)
+    found = events_frame(scored, detector.channels_, detector.event_rules)
+    table = _result(detector, data, scored, found, explain)
+    _write(output, table)
+    if events is not None:
+        _write(events, pa.table(_event_columns(data, found)))
+    flags = table["is_anomaly"]
+    return SeriesSummary(
+        data.n_rows,
+        len(flags) - flags.null_count,
+        int(np.nansum(flags.to_numpy(zero_copy_only=False).astype(float))),
+        len(found),
+        [*data.notes, *_gap_notes(data)],
+    )
+
+
+def series_verdict(summary: SeriesSummary) -> str:
+    """Return what was scored and flagged, in a sentence."""
+    n_rows, n_scored, n_flagged, n_events, _ = summary
+    plural = "" if n_events == 1 else "s"
+    without = f", {n_rows - n_scored:,} have no score" if n_scored < n_rows else ""
+    return (
+        f"{n_flagged:,} of {n_scored:,} time steps are flagged, in {n_events:,} "
+        f"event{plural}{without}"
+    )
+
+
+def _write(path: str, table: pa.Table) -> None:
+    with result_writer(path, table.schema) as write:
+        for batch in table.to_batches():
+            write(batch)
+
+
+def _result(
+    detector: SeriesDetector,
+    data: SeriesSet,
+    scored: Sequence[ScoredSeries],
+    events: pd.DataFrame,
+    explain: int,
+) -> pa.Table:
+    """Return the result: a row for each input row, in its order."""
+    total = row_values(data, scored, lambda scores: scores.total)
+    without = np.isnan(total)
+    columns: dict[str, pa.Array] = {"row": pa.array(np.arange(data.n_rows))}
+    if data.times_text is not None:
+        columns["time"] = pa.array(data.times_text, pa.string())
+    if any(one.name for one in data.series):
+        names = np.array([*(one.name for one in data.series), None], dtype=object)
+        columns["series"] = pa.array(names[data.positions[:, 0]], pa.string())
+    columns["anomaly_score"] = pa.array(total, mask=without)
+    columns["is_anomaly"] = pa.array((total > 1.0).astype(np.int64), mask=without)
+    number = _event_numbers(data, scored, detector, events)
+    columns["event_id"] = pa.array(number, mask=number == 0)
+    if explain:
+        columns |= _reasons(detector, data, scored, min(explain, len(detector.channels_)))
+    columns["status"] = pa.array(_status(data, scored, without), pa.string())
+    return pa.table(columns)
+
+
+def _event_numbers(
+    data: SeriesSet,
+    scored: Sequence[ScoredSeries],
+    detector: SeriesDetector,
+    events: pd.DataFrame,
+) -> NDArray[np.int64]:
+    """Return the number of the event that each row belongs to, 0 for others: (n_rows,)."""
+    from vae_anomaly.series.events import events_of
+
+    numbers = np.zeros(data.n_rows, dtype=np.int64)
+    count = 0
+    for i, (series, scores) in enumerate(scored):
+        if scores is None:
+            continue
+        of_steps = np.zeros(len(series.values), dtype=np.int64)
+        for event in events_of(scores, detector.channels_, *detector.event_rules):
+            count += 1
+            of_steps[event.start : event.stop] = count
+        here = np.flatnonzero(data.positions[:, 0] == i)
+        numbers[here] = of_steps[data.positions[here, 1]]
+    return numbers
+
+
+def _reasons(
+    detector: SeriesDetector, data: SeriesSet, scored: Sequence[ScoredSeries], count: int
+) -> dict[str, pa.Array]:
+    """Return columns that name the channels with the largest contributions."""
+    n = len(detector.channels_)
+    shares = row_values(data, scored, lambda scores: scores.contributions, n)
+    expected = row_values(data, scored, lambda scores: scores.expected, n)
+    given = np.full((data.n_rows, n), np.nan)
+    for i, series in enumerate(data.series):
+        here = np.flatnonzero(data.positions[:, 0] == i)
+        given[here] = series.values[data.positions[here, 1]]
+    order = np.argsort(-np.nan_to_num(shares), axis=1, kind="stable")
+    without = np.isnan(shares).any(axis=1)
+    names = np.array(detector.channels_, dtype=object)
+    columns: dict[str, pa.Array] = {}
+    for k in range(count):
+        chosen = order[:, k : k + 1]
+        columns[f"reason_{k + 1}"] = pa.array(names[chosen[:, 0]], pa.string(), mask=without)
+        for name, values in (("value", given), ("expected", expected), ("contribution", shares)):
+            taken = np.take_along_axis(values, chosen, axis=1)[:, 0]
+            columns[f"{name}_{k + 1}"] = pa.array(taken, mask=without | np.isnan(taken))
+    return columns
+
+
+def _status(
+    data: SeriesSet, scored: Sequence[ScoredSeries], without: NDArray[np.bool_]
+) -> NDArray[np.object_]:
+    """Return why rows have no score, and "ok" for others: (n_rows,)."""
+    short = np.array([*(one.scores is None for one in scored), False])[data.positions[:, 0]]
+    status = np.where(without, np.where(short, TOO_SHORT, BETWEEN), READABLE).astype(object)
+    status[data.status != ""] = data.status[data.status != ""]
+    return status
+
+
+def _event_columns(data: SeriesSet, events: pd.DataFrame) -> dict[str, pa.Array]:
+    """Return events as columns, and after them the gaps in the data."""
+    texts = events.assign(
+        **{name: events[name].map(_time_text) for name in ("start", "end", "peak")}
+    )
+    gaps = [
+        {
+            "series": gap.series,
+            "start": _time_text(_timestamp(gap.start)) if data.step else str(gap.start),
+            "end": _time_text(_timestamp(gap.end)) if data.step else str(gap.end),
+            "kind": "gap",
+        }
+        for gap in data.gaps
+    ]
+    types = {"event_id": pa.int64(), "n_flagged": pa.int64(), "score": pa.float64()}
+    rows = [*texts.to_dict("records"), *gaps]
+    return {
+        name: pa.array([row.get(name) for row in rows], types.get(name, pa.string()))
+        for name in events.columns
+    }
+
+
+def _timestamp(nanoseconds: int) -> pd.Timestamp:
+    import pandas as pd
+
+    return pd.Timestamp(nanoseconds, tz="UTC")
+
+
+def _time_text(time: pd.Timestamp | int) -> str:
+    """Return a time as text, in ISO 8601."""
+    return str(time) if isinstance(time, int) else time.isoformat().replace("+00:00", "Z")
+
+
+def _gap_notes(data: SeriesSet) -> Sequence[str]:
+    if not data.gaps:
+        return ()
+    missing = sum(gap.n_missing for gap in data.gaps)
+    plural = "" if len(data.gaps) == 1 else "s"
+    return (f"{len(data.gaps)} gap{plural}, {missing:,} time steps in all, without a score",)
