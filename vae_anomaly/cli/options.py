@@ -169,8 +169,10 @@ SERIES_FIT = (
     ),
 )
 
-SERIES = ("time_column", "series_column", "metric_column", "value_column", "time_format")
-SERIES += ("timezone", "max_gap", "duplicates", "window", "causal", "false_alarms_per")
+SERIES = (
+    *("time_column", "series_column", "metric_column", "value_column", "time_format"),
+    *("timezone", "max_gap", "duplicates", "window", "causal", "false_alarms_per"),
+)
 """Options of `fit` for time series; with one of them DATA is one."""
 
 FIT = with_options(

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from vae_anomaly._types import Json, Parameter
+from vae_anomaly._types import Json, JsonObject, Parameter
 from vae_anomaly.data.series.forms import read_series
-from vae_anomaly.data.series.series import SeriesSet
+from vae_anomaly.data.series.series import USABLE, Series, SeriesSet
+from vae_anomaly.data.series.times import time_text
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.pipeline.results import READABLE
 from vae_anomaly.pipeline.writers import result_writer
 from vae_anomaly.series.alarms import span
 from vae_anomaly.series.detector import SeriesDetector
+from vae_anomaly.series.events import Event
 from vae_anomaly.series.file import load_series, save_series
-from vae_anomaly.series.frames import ScoredSeries, events_frame, row_values, score_series
+from vae_anomaly.series.frames import ScoredPart, events_frame, events_in, row_values, score_parts
 from vae_anomaly.storage.container import UnopenedFile
 
 if TYPE_CHECKING:
@@ -33,17 +34,20 @@ __all__ = [
     "series_verdict",
 ]
 
-READING = ("time_column", "series_column", "metric_column", "value_column", "time_format")
-READING += ("timezone", "max_gap", "duplicates")
+READING = (
+    *("time_column", "series_column", "metric_column", "value_column", "time_format"),
+    *("timezone", "max_gap", "duplicates"),
+)
 """Options of `read_series` that a model file keeps."""
 
-NOT_FOR_SERIES = ("column_types", "missing", "image_size", "resize", "smoothing", "shift")
-NOT_FOR_SERIES += ("strict", "contamination", "id_column", "ignore", "latent_dim", "checkpoint")
+NOT_FOR_SERIES = (
+    *("column_types", "missing", "image_size", "resize", "smoothing", "shift"),
+    *("strict", "contamination", "id_column", "ignore", "latent_dim", "checkpoint"),
+)
 """Options of `fit` that time series refuse where they are given."""
 
-BETWEEN = "between measurements"
-TOO_SHORT = "part shorter than a window"
-"""Status of rows without a score whose time is sound."""
+TOO_SHORT = "no window without a break"
+"""Status of rows without a score whose values are sound."""
 
 Say = Callable[[str], object]
 
@@ -181,15 +185,13 @@ def score_series_file(
         If a table cannot be written.
     """
     detector, reading = load_series(file)
-    data = read_series(
-        path, channels=detector.channels_, step=detector.step_, **reading
-    )
-    scored = score_series(detector.model_, data)
-    found = events_frame(scored, detector.channels_, detector.event_rules)
+    data = read_series(path, channels=detector.channels_, step=detector.step_, **reading)
+    scored = score_parts(detector.model_, data)
+    found = events_in(data, scored, detector.channels_, detector.event_rules)
     table = _result(detector, data, scored, found, explain)
     _write(output, table)
     if events is not None:
-        _write(events, pa.table(_event_columns(data, found)))
+        _write(events, pa.table(_event_columns(data, events_frame(found))))
     flags = table["is_anomaly"]
     return SeriesSummary(
         data.n_rows,
@@ -220,8 +222,8 @@ def _write(path: str, table: pa.Table) -> None:
 def _result(
     detector: SeriesDetector,
     data: SeriesSet,
-    scored: Sequence[ScoredSeries],
-    events: pd.DataFrame,
+    scored: Sequence[ScoredPart],
+    events: Sequence[tuple[Series, Event]],
     explain: int,
 ) -> pa.Table:
     """Return the result: a row for each input row, in its order."""
@@ -229,54 +231,40 @@ def _result(
     without = np.isnan(total)
     columns: dict[str, pa.Array] = {"row": pa.array(np.arange(data.n_rows))}
     if data.times_text is not None:
-        columns["time"] = pa.array(data.times_text, pa.string())
-    if any(one.name for one in data.series):
-        names = np.array([*(one.name for one in data.series), None], dtype=object)
-        columns["series"] = pa.array(names[data.positions[:, 0]], pa.string())
+        columns["time"] = data.times_text
+    names = [one.name for one in data.series]
+    if any(names):
+        of_steps = [np.full(len(one.values), i, np.float64) for i, one in enumerate(data.series)]
+        index = pa.array(data.by_row(of_steps), from_pandas=True).cast(pa.int64())
+        columns["series"] = pa.array(names, pa.string()).take(index)
     columns["anomaly_score"] = pa.array(total, mask=without)
     columns["is_anomaly"] = pa.array((total > 1.0).astype(np.int64), mask=without)
-    number = _event_numbers(data, scored, detector, events)
-    columns["event_id"] = pa.array(number, mask=number == 0)
+    columns["event_id"] = _event_numbers(data, events)
     if explain:
         columns |= _reasons(detector, data, scored, min(explain, len(detector.channels_)))
-    columns["status"] = pa.array(_status(data, scored, without), pa.string())
+    status = np.array(data.status, dtype=object)
+    columns["status"] = pa.array(
+        np.where(status != USABLE, status, np.where(without, TOO_SHORT, READABLE)), pa.string()
+    )
     return pa.table(columns)
 
 
-def _event_numbers(
-    data: SeriesSet,
-    scored: Sequence[ScoredSeries],
-    detector: SeriesDetector,
-    events: pd.DataFrame,
-) -> NDArray[np.int64]:
-    """Return the number of the event that each row belongs to, 0 for others: (n_rows,)."""
-    from vae_anomaly.series.events import events_of
-
-    numbers = np.zeros(data.n_rows, dtype=np.int64)
-    count = 0
-    for i, (series, scores) in enumerate(scored):
-        if scores is None:
-            continue
-        of_steps = np.zeros(len(series.values), dtype=np.int64)
-        for event in events_of(scores, detector.channels_, *detector.event_rules):
-            count += 1
-            of_steps[event.start : event.stop] = count
-        here = np.flatnonzero(data.positions[:, 0] == i)
-        numbers[here] = of_steps[data.positions[here, 1]]
-    return numbers
+def _event_numbers(data: SeriesSet, events: Sequence[tuple[Series, Event]]) -> pa.Array:
+    """Return the number of the event that each row belongs to, null for others."""
+    numbers = {id(one): np.full(len(one.values), np.nan) for one in data.series}
+    for number, (series, event) in enumerate(events, start=1):
+        numbers[id(series)][event.start : event.stop] = number
+    return pa.array(data.by_row(list(numbers.values())), from_pandas=True).cast(pa.int64())
 
 
 def _reasons(
-    detector: SeriesDetector, data: SeriesSet, scored: Sequence[ScoredSeries], count: int
+    detector: SeriesDetector, data: SeriesSet, scored: Sequence[ScoredPart], count: int
 ) -> dict[str, pa.Array]:
     """Return columns that name the channels with the largest contributions."""
     n = len(detector.channels_)
     shares = row_values(data, scored, lambda scores: scores.contributions, n)
     expected = row_values(data, scored, lambda scores: scores.expected, n)
-    given = np.full((data.n_rows, n), np.nan)
-    for i, series in enumerate(data.series):
-        here = np.flatnonzero(data.positions[:, 0] == i)
-        given[here] = series.values[data.positions[here, 1]]
+    given = data.by_row([one.values for one in data.series])
     order = np.argsort(-np.nan_to_num(shares), axis=1, kind="stable")
     without = np.isnan(shares).any(axis=1)
     names = np.array(detector.channels_, dtype=object)
@@ -290,47 +278,31 @@ def _reasons(
     return columns
 
 
-def _status(
-    data: SeriesSet, scored: Sequence[ScoredSeries], without: NDArray[np.bool_]
-) -> NDArray[np.object_]:
-    """Return why rows have no score, and "ok" for others: (n_rows,)."""
-    short = np.array([*(one.scores is None for one in scored), False])[data.positions[:, 0]]
-    status = np.where(without, np.where(short, TOO_SHORT, BETWEEN), READABLE).astype(object)
-    status[data.status != ""] = data.status[data.status != ""]
-    return status
-
-
 def _event_columns(data: SeriesSet, events: pd.DataFrame) -> dict[str, pa.Array]:
     """Return events as columns, and after them the gaps in the data."""
     texts = events.assign(
         **{name: events[name].map(_time_text) for name in ("start", "end", "peak")}
     )
-    gaps = [
+    gaps: list[JsonObject] = [
         {
             "series": gap.series,
-            "start": _time_text(_timestamp(gap.start)) if data.step else str(gap.start),
-            "end": _time_text(_timestamp(gap.end)) if data.step else str(gap.end),
+            "start": str(gap.start) if data.step is None else time_text(gap.start),
+            "end": str(gap.end) if data.step is None else time_text(gap.end),
             "kind": "gap",
         }
         for gap in data.gaps
     ]
     types = {"event_id": pa.int64(), "n_flagged": pa.int64(), "score": pa.float64()}
-    rows = [*texts.to_dict("records"), *gaps]
+    rows: list[JsonObject] = [*texts.to_dict("records"), *gaps]
     return {
         name: pa.array([row.get(name) for row in rows], types.get(name, pa.string()))
         for name in events.columns
     }
 
 
-def _timestamp(nanoseconds: int) -> pd.Timestamp:
-    import pandas as pd
-
-    return pd.Timestamp(nanoseconds, tz="UTC")
-
-
 def _time_text(time: pd.Timestamp | int) -> str:
-    """Return a time as text, in ISO 8601."""
-    return str(time) if isinstance(time, int) else time.isoformat().replace("+00:00", "Z")
+    """Return a time, or the number of a row, as text."""
+    return str(time) if isinstance(time, int) else time_text(time.value)
 
 
 def _gap_notes(data: SeriesSet) -> Sequence[str]:

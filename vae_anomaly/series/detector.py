@@ -20,6 +20,13 @@ from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.names import SERIES_ARCHITECTURES, SPANS
 from vae_anomaly.series.alarms import AlarmBudget, Promise
 from vae_anomaly.series.fitting import WindowSettings, fit_series
+from vae_anomaly.series.frames import (
+    EventRules,
+    events_frame,
+    events_in,
+    row_values,
+    score_parts,
+)
 from vae_anomaly.series.model import SeriesModel, StepScores
 from vae_anomaly.series.networks import fit_windows
 
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["SeriesDetector"]
 
 Array = NDArray[np.float64]
+
 
 def _is_span(value: object) -> bool:
     return value in SPANS if isinstance(value, str) else integer(1).holds(value)
@@ -176,7 +184,7 @@ class SeriesDetector(OutlierMixin, BaseEstimator):
         window = window_length(longest.values) if self.window is None else self.window
         rng = check_random_state(self.random_state)
         fitted = fit_series(
-            [one.values for one in data.series],
+            [one.values[part] for one in data.series for part in one.segments()],
             data.channels,
             WindowSettings(window, self.causal),
             budget,
@@ -299,8 +307,9 @@ class SeriesDetector(OutlierMixin, BaseEstimator):
             ``score``, that of the peak; ``kind``, what it comes from ("window", "point" or
             "run"); ``channels``, those that contribute most, with commas between them.
         """
-        scored = score_series(self.model_, self.read(X))
-        return events_frame(scored, self.channels_, self.event_rules)
+        data = self.read(X)
+        scored = score_parts(self.model_, data)
+        return events_frame(events_in(data, scored, self.channels_, self.event_rules))
 
     @property
     def event_rules(self) -> EventRules:
@@ -318,7 +327,7 @@ class SeriesDetector(OutlierMixin, BaseEstimator):
     def _rows(self, X: Records, part: Callable[[StepScores], Array], *shape: int) -> Array:
         """Return a part of the scores for each row of X."""
         data = self.read(X)
-        return row_values(data, score_series(self.model_, data), part, *shape)
+        return row_values(data, score_parts(self.model_, data), part, *shape)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")

@@ -47,6 +47,11 @@ class Event(NamedTuple):
     kind: str
     channels: tuple[str, ...]
 
+    def shifted(self, steps: int) -> Event:
+        """Return the event with time steps counted from so many before."""
+        start, stop, peak = (one + steps for one in (self.start, self.stop, self.peak))
+        return self._replace(start=start, stop=stop, peak=peak)
+
 
 def events_of(
     scores: StepScores, channels: tuple[str, ...], min_steps: int, cool_down: int

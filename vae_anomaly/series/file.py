@@ -114,7 +114,7 @@ def save_series(
         "thresholds": [None if math.isinf(one) else float(one) for one in model.thresholds],
         "window": model.window,
     }
-    values = {
+    values: dict[str, AnyArray] = {
         "center": model.scaler.center,
         "scale": model.scaler.scale,
         "longest_runs": model.longest_runs,

@@ -10,23 +10,31 @@ from numpy.typing import NDArray
 
 from vae_anomaly._types import AnyArray
 from vae_anomaly.data.series.series import Series, SeriesSet
-from vae_anomaly.series.events import events_of
+from vae_anomaly.series.events import Event, events_of
 from vae_anomaly.series.model import SeriesModel, StepScores
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["EventRules", "ScoredSeries", "events_frame", "row_values", "score_series", "time_of"]
+__all__ = [
+    "EventRules",
+    "ScoredPart",
+    "events_frame",
+    "events_in",
+    "row_values",
+    "score_parts",
+]
 
 Array = NDArray[np.float64]
 
 EVENT_COLUMNS = ("event_id", "series", "start", "end", "peak", "n_flagged", "score", "kind")
 
 
-class ScoredSeries(NamedTuple):
-    """A series without breaks and the scores of its time steps; None if it is too short."""
+class ScoredPart(NamedTuple):
+    """A part of a series without breaks; no scores if it is shorter than a window."""
 
-    series: Series
+    series: int  # position in the set
+    part: slice  # of its time steps
     scores: StepScores | None
 
 
@@ -45,18 +53,21 @@ class EventRules(NamedTuple):
     cool_down: int
 
 
-def score_series(model: SeriesModel, data: SeriesSet) -> list[ScoredSeries]:
-    """Score series; those that are shorter than a window have no scores."""
-    return [
-        ScoredSeries(one, model.score(one.values) if len(one.values) >= model.window else None)
-        for one in data.series
-    ]
+def score_parts(model: SeriesModel, data: SeriesSet) -> list[ScoredPart]:
+    """Score series from break to break."""
+    parts = []
+    for i, series in enumerate(data.series):
+        for part in series.segments():
+            values = series.values[part]
+            scores = model.score(values) if len(values) >= model.window else None
+            parts.append(ScoredPart(i, part, scores))
+    return parts
 
 
 def row_values(
     data: SeriesSet,
-    scored: Sequence[ScoredSeries],
-    part: Callable[[StepScores], AnyArray],
+    scored: Sequence[ScoredPart],
+    of: Callable[[StepScores], AnyArray],
     *shape: int,
 ) -> Array:
     """Return a part of the scores for each row of the input, NaN where there is none.
@@ -64,8 +75,8 @@ def row_values(
     Parameters
     ----------
     data : SeriesSet
-    scored : sequence of ScoredSeries
-    part : callable
+    scored : sequence of ScoredPart
+    of : callable
         Returns an array of shape (n_steps, *shape).
     *shape : int
 
@@ -73,30 +84,38 @@ def row_values(
     -------
     ndarray of shape (n_rows, *shape)
     """
-    values = np.full((data.n_rows, *shape), np.nan)
-    for i, (_, scores) in enumerate(scored):
+    values = [np.full((len(one.values), *shape), np.nan) for one in data.series]
+    for i, part, scores in scored:
         if scores is not None:
-            here = np.flatnonzero(data.positions[:, 0] == i)
-            values[here] = part(scores)[data.positions[here, 1]]
-    return values
+            values[i][part] = of(scores)
+    return data.by_row(values)
 
 
-def events_frame(
-    scored: Sequence[ScoredSeries], channels: tuple[str, ...], rules: EventRules
-) -> pd.DataFrame:
-    """Return the events of series; see `SeriesDetector.events`."""
+def events_in(
+    data: SeriesSet, scored: Sequence[ScoredPart], channels: tuple[str, ...], rules: EventRules
+) -> list[tuple[Series, Event]]:
+    """Return the events of all series, in order, with time steps counted from their start."""
+    return [
+        (data.series[i], event.shifted(part.start))
+        for i, part, scores in scored
+        if scores is not None
+        for event in events_of(scores, channels, *rules)
+    ]
+
+
+def events_frame(events: Sequence[tuple[Series, Event]]) -> pd.DataFrame:
+    """Return events as a frame; see `SeriesDetector.events`."""
     import pandas as pd
 
     rows = []
-    for series, scores in scored:
-        for event in [] if scores is None else events_of(scores, channels, *rules):
-            times = [time_of(series, at) for at in (event.start, event.stop - 1, event.peak)]
-            found = event.n_flagged, event.score, event.kind, ", ".join(event.channels)
-            rows.append((len(rows) + 1, series.name, *times, *found))
+    for number, (series, event) in enumerate(events, start=1):
+        times = [_time_of(series, at) for at in (event.start, event.stop - 1, event.peak)]
+        found = event.n_flagged, event.score, event.kind, ", ".join(event.channels)
+        rows.append((number, series.name, *times, *found))
     return pd.DataFrame(rows, columns=[*EVENT_COLUMNS, "channels"])
 
 
-def time_of(series: Series, step: int) -> pd.Timestamp | int:
+def _time_of(series: Series, step: int) -> pd.Timestamp | int:
     """Return the time of a time step, or the number of its row where there are no times."""
     import pandas as pd
 

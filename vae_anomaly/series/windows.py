@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._types import AnyArray
+
 __all__ = ["Covering", "covering", "window_starts", "windows_at"]
 
 Array = NDArray[np.float64]
@@ -28,7 +30,7 @@ def window_starts(n_steps: int, window: int, hop: int) -> Indices:
     return starts if starts[-1] == last else np.append(starts, last)
 
 
-def windows_at(values: Array, starts: Indices, window: int) -> Array:
+def windows_at(values: AnyArray, starts: Indices, window: int) -> AnyArray:
     """Return windows of steps, (n_steps, channels): (n_windows, window, channels)."""
     view = np.lib.stride_tricks.sliding_window_view(values, window, axis=0)
     return view[starts].swapaxes(1, 2)
