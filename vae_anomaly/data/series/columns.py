@@ -49,13 +49,14 @@ class Columns:
         Says where a row is.
     name : str
         Of the input, in messages.
-    notes : tuple of str
+    sources : ndarray of int64, of shape (n,), or None
+        What reports each row, if rows of one time from several sources are no duplicates.
     """
 
     cells: Mapping[str, pa.Array]
     place: Place
     name: str
-    notes: tuple[str, ...] = ()
+    sources: NDArray[np.int64] | None = None
 
     @property
     def n_rows(self) -> int:
@@ -118,7 +119,7 @@ def rows_of(columns: Columns, roles: Roles) -> Rows:
             f"{listed(list(columns.cells))}."
         )
     time_column = roles.time_column or _time_column(columns, roles)
-    notes = list(columns.notes)
+    notes = []
     stamps = None
     if time_column is None:
         notes.append("No column holds times: rows count as evenly spaced, in their order.")
@@ -139,6 +140,7 @@ def rows_of(columns: Columns, roles: Roles) -> Rows:
         stamps=stamps,
         series=series,
         channel=None,
+        sources=columns.sources,
         values=np.empty((columns.n_rows, 0)),
         status=np.full(columns.n_rows, USABLE, dtype=object),
         notes=tuple(notes),
@@ -318,6 +320,12 @@ def _numbers(
         return _cast(cells)
     missing = [*MISSING, *WEAKLY_MISSING, *roles.missing]
     text = cells.cast(pa.string())
+    try:
+        plain = np.array(pc.if_else(pc.equal(text, ""), None, text).cast(pa.float64()))
+    except pa.ArrowInvalid:
+        pass  # with blanks, or cells that are no numbers
+    else:
+        return None if np.isnan(plain).all() else plain
     parsed = parse_numbers(text, missing)
     if parsed.is_text.any():
         states = pc.utf8_lower(pc.utf8_trim_whitespace(text))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from vae_anomaly._types import Records
 from vae_anomaly.data.series.columns import Roles
+from vae_anomaly.data.series.files import rows_of_file
 from vae_anomaly.data.series.frames import rows_of_data
 from vae_anomaly.data.series.grid import DEFAULT_MAX_GAP, on_grid
 from vae_anomaly.data.series.series import SeriesSet
@@ -33,7 +35,9 @@ def read_series(
 
     Parameters
     ----------
-    data : array-like of shape (n, channels), data frame, list or mapping of these
+    data : path, array-like of shape (n, channels), data frame, or list or mapping of the latter
+        A path is that of a file, see `vae_anomaly.data.series.files.rows_of_file`. Keys of a
+        mapping are names of series.
     time_column : str, optional
         By default an index of times, or the only column that holds times. Without times rows
         are evenly spaced, in their order.
@@ -82,5 +86,6 @@ def read_series(
         time_format=time_format,
         missing=tuple(missing),
     )
-    rows = rows_of_data(data, roles)
+    is_file = isinstance(data, str | Path)
+    rows = rows_of_file(data, roles) if is_file else rows_of_data(data, roles)
     return on_grid(rows, step=step, max_gap=max_gap, duplicates=duplicates, timezone=timezone)

@@ -134,6 +134,7 @@ def _rows_of_arrays(parts: list[Array], names: list[str], roles: Roles) -> Rows:
         stamps=None,
         series=np.repeat(np.arange(len(parts)), sizes),
         channel=None,
+        sources=None,
         values=np.where(np.isinf(values), np.nan, values) if n_infinite else values,
         status=np.full(len(values), USABLE, dtype=object),
         notes=notes,

@@ -42,6 +42,8 @@ class Rows:
         Position in `names`.
     channel : ndarray of int64, of shape (n,), or None
         Long format: position in `channels` of each row, -1 for those that are left out.
+    sources : ndarray of int64, of shape (n,), or None
+        What reports each row, if rows of one time from several sources are no duplicates.
     values : ndarray of shape (n, channels), or (n, 1) in long format
         NaN where they are missing.
     status : ndarray of object, of shape (n,)
@@ -55,16 +57,16 @@ class Rows:
     stamps: Stamps | None
     series: Integers
     channel: Integers | None
+    sources: Integers | None
     values: Array
     status: AnyArray
     notes: tuple[str, ...] = ()
 
     @property
     def groups(self) -> Integers:
-        """Series, in long format series and channel, as a number."""
-        if self.channel is None:
-            return self.series
-        return self.series * len(self.channels) + self.channel
+        """Series, and channel or source if there are any, as a number."""
+        part = self.sources if self.channel is None else self.channel
+        return self.series if part is None else self.series * (part.max(initial=0) + 1) + part
 
     def usable(self) -> Integers:
         """Return the positions of usable rows."""
