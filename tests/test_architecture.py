@@ -27,6 +27,7 @@ ROOMS = [
     {"inference"},
     {"model"},
     {"estimator"},
+    {"series"},
     {"persistence", "samples"},
     {"pipeline"},
     {"displays"},

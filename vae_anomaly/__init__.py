@@ -50,7 +50,7 @@ _HOMES = {
     "VAEAnomalyError": "exceptions",
     "VAEDetector": "estimator",
     "export_onnx": "model.onnx_export",
-    "inspect": "model.file",
+    "inspect": "persistence",
     "load": "persistence",
     "recalibrate": "persistence",
     "save": "persistence",

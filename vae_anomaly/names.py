@@ -19,6 +19,7 @@ __all__ = [
     "REPORT_FILES",
     "RESIZES",
     "SCORES",
+    "SERIES",
     "SERIES_ARCHITECTURES",
     "SPANS",
     "column_type_of",
@@ -66,6 +67,9 @@ def column_type_of(text: str) -> tuple[str, str]:
 
 ARCHITECTURES = ("dense", "conv", "conv_bn")
 """Network structures of `vae_anomaly.networks.spec`; "auto" chooses one of them."""
+
+SERIES = "series"
+"""Modality of time series in model files."""
 
 SERIES_ARCHITECTURES = ("dense", "conv", "lstm", "gru")
 """Networks of windows of time series, see `vae_anomaly.series.networks`."""

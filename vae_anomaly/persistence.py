@@ -9,16 +9,16 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly._parameters import check_parameters, check_unchanged
-from vae_anomaly._types import KerasModel
+from vae_anomaly._types import JsonObject, KerasModel
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.calibration import Calibration
-from vae_anomaly.model.file import inspect, restored, save_model
+from vae_anomaly.model.file import describe, restored, save_model
 from vae_anomaly.model.parameters import RULES
 from vae_anomaly.networks.custom import is_pair
 from vae_anomaly.series import is_series
 from vae_anomaly.series.detector import SeriesDetector
-from vae_anomaly.series.file import load_series, save_series
+from vae_anomaly.series.file import describe_series, load_series, save_series
 from vae_anomaly.storage.container import open_container
 
 __all__ = ["inspect", "load", "recalibrate", "save"]
@@ -109,6 +109,29 @@ def load(
     if is_series(file):
         return load_series(file).detector
     return VAEDetector.from_model(restored(file, networks))
+
+
+def inspect(path: str | Path) -> JsonObject:
+    """Describe a model file in plain values, after the same checks as `load`.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    dict
+        Settings, thresholds, training, and columns or channels.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is not a sound model.
+    OSError
+        If the file is missing or cannot be read.
+    """
+    file = open_container(path)
+    return describe_series(file) if is_series(file) else describe(file)
 
 
 def recalibrate(

@@ -27,17 +27,19 @@ from vae_anomaly.model.file_schema import CUSTOM, PARAMETER_TYPES, check_arrays,
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.parameters import RULES, network_spec
 from vae_anomaly.model.reference import HIDDEN_SHARES, N_STATISTICS, Reference
+from vae_anomaly.names import SERIES
 from vae_anomaly.networks.custom import CustomNetworks
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.storage.container import (
     Layout,
+    UnopenedFile,
     open_container,
     refuse,
     write_container,
 )
 from vae_anomaly.training.history import History
 
-__all__ = ["Contents", "contents_of", "inspect", "load_model", "restored", "save_model"]
+__all__ = ["Contents", "contents_of", "describe", "load_model", "restored", "save_model"]
 
 
 class Contents(Protocol):
@@ -125,29 +127,22 @@ def load_model(path: str | Path, *, networks: tuple[KerasModel, KerasModel] | No
     OSError
         If the file is missing or cannot be read.
     """
-    return restored(open_container(path), networks)
+    file = open_container(path)
+    if isinstance(file.config, dict) and file.config.get("modality") == SERIES:
+        raise ParameterError(
+            f"{file.name} is a model of time series, for `score`, `inspect` and, in Python, `load`."
+        )
+    return restored(file, networks)
 
 
-def inspect(path: str | Path) -> JsonObject:
-    """Describe a model file in plain values, after the same checks as `load`.
-
-    Parameters
-    ----------
-    path : str or Path
-
-    Returns
-    -------
-    dict
-        Settings, threshold, training and columns.
+def describe(file: UnopenedFile) -> JsonObject:
+    """Describe a file in plain values, after the same checks as `load_model`.
 
     Raises
     ------
     ModelFileError
         If the file is not a sound model.
-    OSError
-        If the file is missing or cannot be read.
     """
-    file = open_container(path)
     model, config = restored(file, described=True), file.config
     return {
         "sha256": file.sha256,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from vae_anomaly._text import counted, listed
 from vae_anomaly._types import Json, JsonObject, Parameter
 from vae_anomaly.data.series.forms import read_series
 from vae_anomaly.data.series.series import USABLE, Series, SeriesSet
@@ -109,8 +110,8 @@ def fit_series_file(
         say(note)
     n_steps = sum(len(one.values) for one in data.series)
     say(
-        f"fitting on {n_steps:,} time steps of {len(data.channels)} channels: "
-        f"{', '.join(data.channels[:6])}{' ...' if len(data.channels) > 6 else ''}"
+        f"fitting on {n_steps:,} time steps of {counted(len(data.channels), 'channel')}: "
+        f"{listed(data.channels)}"
     )
     detector = SeriesDetector(**parameters).fit(data)
     save_series(detector, output, reading)
@@ -205,11 +206,10 @@ def score_series_file(
 def series_verdict(summary: SeriesSummary) -> str:
     """Return what was scored and flagged, in a sentence."""
     n_rows, n_scored, n_flagged, n_events, _ = summary
-    plural = "" if n_events == 1 else "s"
     without = f", {n_rows - n_scored:,} have no score" if n_scored < n_rows else ""
     return (
-        f"{n_flagged:,} of {n_scored:,} time steps are flagged, in {n_events:,} "
-        f"event{plural}{without}"
+        f"{n_flagged:,} of {n_scored:,} time steps are flagged, in "
+        f"{counted(n_events, 'event')}{without}"
     )
 
 
@@ -293,7 +293,10 @@ def _event_columns(data: SeriesSet, events: pd.DataFrame) -> dict[str, pa.Array]
         for gap in data.gaps
     ]
     types = {"event_id": pa.int64(), "n_flagged": pa.int64(), "score": pa.float64()}
-    rows: list[JsonObject] = [*texts.to_dict("records"), *gaps]
+    rows: list[JsonObject] = [
+        dict(zip(texts.columns, row, strict=True)) for row in texts.to_numpy().tolist()
+    ]
+    rows += gaps
     return {
         name: pa.array([row.get(name) for row in rows], types.get(name, pa.string()))
         for name in events.columns
@@ -309,5 +312,4 @@ def _gap_notes(data: SeriesSet) -> Sequence[str]:
     if not data.gaps:
         return ()
     missing = sum(gap.n_missing for gap in data.gaps)
-    plural = "" if len(data.gaps) == 1 else "s"
-    return (f"{len(data.gaps)} gap{plural}, {missing:,} time steps in all, without a score",)
+    return (f"{counted(len(data.gaps), 'gap')}, {missing:,} time steps in all, without a score",)

@@ -16,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._text import counted
+
 __all__ = ["AlarmBudget", "Promise", "alarm_rank", "block_maxima", "blocks_needed", "span"]
 
 Array = NDArray[np.float64]
@@ -83,7 +85,7 @@ class Promise(NamedTuple):
         """
         return (
             f"{self.budget.words(step)}, on average, if the coming time is like the calibration "
-            f"part: {self.n_blocks} blocks of {span(self.block, step)}."
+            f"part: {counted(self.n_blocks, 'block')} of {span(self.block, step)}."
         )
 
 

@@ -16,7 +16,7 @@ from vae_anomaly._version import __version__
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.file import contents_of, restored
 from vae_anomaly.model.model import Model
-from vae_anomaly.series import MODALITY
+from vae_anomaly.names import SERIES
 from vae_anomaly.series.alarms import AlarmBudget, Promise
 from vae_anomaly.series.channels import ChannelScaler
 from vae_anomaly.series.comparison import WindowComparison
@@ -27,7 +27,7 @@ from vae_anomaly.series.networks import networks_of
 from vae_anomaly.stats.exemplars import Exemplars, max_exemplars
 from vae_anomaly.storage.container import Layout, UnopenedFile, refuse, write_container
 
-__all__ = ["LoadedSeries", "load_series", "save_series"]
+__all__ = ["LoadedSeries", "describe_series", "load_series", "save_series"]
 
 PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
     "architecture": (str,),
@@ -102,7 +102,7 @@ def save_series(
     config = {
         "channels": list(model.channels),
         "created_with": {"vae_anomaly": __version__},
-        "modality": MODALITY,
+        "modality": SERIES,
         "n_exemplars": len(model.comparison.exemplars.points),
         "n_varying": len(model.scaler.varying),
         "network": network,
@@ -263,3 +263,33 @@ def _check_arrays(name: str, arrays: Mapping[str, AnyArray], n_varying: int) -> 
             raise refuse(name, f"the array {key!r} holds numbers below {MIN_TYPICAL}")
     if (np.abs(arrays["exemplars"]) > MAX_COORDINATE).any():
         raise refuse(name, "the array 'exemplars' holds numbers out of range")
+
+
+def describe_series(file: UnopenedFile) -> JsonObject:
+    """Describe a file in plain values, after the same checks as `load_series`.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is not sound.
+    """
+    detector = load_series(file).detector
+    model, config = detector.model_, file.config
+    network = model.comparison.network
+    return {
+        "sha256": file.sha256,
+        "created_with": config["created_with"],
+        "parameters": config["parameters"],
+        "modality": SERIES,
+        "channels": list(model.channels),
+        "constant_channels": [model.channels[i] for i in np.flatnonzero(model.scaler.scale == 0)],
+        "step": detector.step_,
+        "window": model.window,
+        "thresholds": model.thresholds._asdict(),
+        "promise": detector.promise_.words(detector.step_),
+        "reading": config["reading"],
+        "training_windows": len(model.comparison.exemplars.points),
+        "weights": int(network.network.weights.size),
+        "steps": network.history.step[-1],
+        "loss": network.history.describe("window"),
+    }
