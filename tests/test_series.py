@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy.stats import beta
 from sklearn.base import clone
 
 from vae_anomaly import DataError, ModelFileError, ParameterError, SeriesDetector, load, save
+from vae_anomaly.cli import run
 from vae_anomaly.series.alarms import (
     AlarmBudget,
     Promise,
@@ -23,7 +25,7 @@ from vae_anomaly.series.alarms import (
 )
 from vae_anomaly.series.channels import ChannelScaler, bridged, run_lengths
 from vae_anomaly.series.events import joined_runs
-from vae_anomaly.series.model import KINDS, StepScores, step_errors
+from vae_anomaly.series.model import CAUSES, StepScores, step_errors
 from vae_anomaly.series.networks import LATENT, UNITS, networks_of
 from vae_anomaly.series.windows import covering, window_starts, windows_at
 from vae_anomaly.storage.container import open_container, write_container
@@ -239,9 +241,9 @@ def test_a_fault_is_one_event_in_its_channel(
     assert event["channels"].split(", ")[0] == channel
     assert normal.index[400 - PERIOD] <= event["start"] <= event["peak"] <= event["end"]
     assert event["score"] > 1
-    assert event["kind"] in KINDS
+    assert event["cause"] in CAUSES
     if channel == "constant":
-        assert event["kind"] == "run"
+        assert event["cause"] == "run"
 
 
 def test_contributions_sum_to_the_score(detector: SeriesDetector, normal: pd.DataFrame) -> None:
@@ -447,3 +449,102 @@ def test_unsound_files_are_refused(
     change(path, key, value)
     with pytest.raises(ModelFileError, match=f"not a sound vae-anomaly model: {reason}"):
         load(path)
+
+
+# ------------------------------------------------------------------------- command line
+
+
+@pytest.fixture
+def vae(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command line in this process: (exit code, stdout, stderr)."""
+
+    def vae(*words: object) -> tuple[int, str, str]:
+        code = run([str(word) for word in words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return vae
+
+
+def written(folder: Path, name: str, series: pd.DataFrame) -> Path:
+    path = folder / name
+    series.rename_axis("time").reset_index().to_csv(path, index=False)
+    return path
+
+
+def test_commands_fit_and_score_series(
+    normal: pd.DataFrame, tmp_path: Path, vae: Callable[..., tuple[int, str, str]]
+) -> None:
+    training = written(tmp_path, "training.csv", make_series(2000, 0))
+    normal.iloc[400:430, 0] = 0.0
+    normal = normal.drop(normal.index[[600, *range(700, 720)]])
+    recent = written(tmp_path, "recent.csv", normal)
+    model, scores, events = (tmp_path / name for name in ("m.vae", "s.csv", "e.csv"))
+    code, out, err = vae(
+        *("fit", training, "-o", model, "--time-column", "time", "--window", PERIOD),
+        *("--max-steps", 100, "--false-alarms-per", "day=3"),
+    )
+    assert (code, out) == (0, ""), err
+    assert "fitting on 2,000 time steps of 3 channels: 'sine', 'cosine', 'constant'" in err
+    assert "At most 3 false episodes in 24 hours, on average, if the coming time is" in err
+
+    code, out, err = vae("score", model, recent, "-o", scores, "--events", events, "--explain", 1)
+    assert (code, out) == (0, ""), err
+    assert "1 gap, 20 time steps in all, without a score" in err
+    found = pd.read_csv(scores)
+    assert list(found) == [
+        *("row", "time", "anomaly_score", "is_anomaly", "event_id", "reason_1", "value_1"),
+        *("expected_1", "contribution_1", "status"),
+    ]
+    again = load(model)
+    np.testing.assert_allclose(found["anomaly_score"], -again.score_samples(normal), rtol=1e-6)
+    assert (found["is_anomaly"] == (found["anomaly_score"] > 1)).all()
+    assert found["reason_1"][415] == "sine"
+    assert found["value_1"][415] == 0.0
+    listed = pd.read_csv(events)
+    assert listed["cause"].tolist()[-1] == "gap"
+    assert (found["event_id"].dropna().unique() == listed["event_id"].dropna()).all()
+
+    code, out, err = vae("inspect", model)
+    assert (code, err) == (0, "")
+    assert "series       'sine', 'cosine', 'constant'" in out
+    assert "constant     'constant'" in out
+    assert f"time step    300 s; windows of {PERIOD} steps" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--false-alarms-per", "week"), "expected one of hour, day, week, month and a number"),
+        (("--time-column", "time", "--image-size", "8"), "--image-size is for images, not for"),
+        (("--time-column", "time", "--contamination", "0.1"), "--contamination is not for time"),
+        (("--time-column", "time", "--ignore", "sine"), "--ignore is for tables, not for series."),
+    ],
+)
+def test_options_of_other_data_are_refused(
+    words: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    vae: Callable[..., tuple[int, str, str]],
+) -> None:
+    training = written(tmp_path, "training.csv", make_series(300, 0))
+    code, _, err = vae("fit", training, "-o", tmp_path / "m.vae", *words)
+    assert code == 2
+    assert message in err
+
+
+def test_other_commands_refuse_models_of_series(
+    detector: SeriesDetector,
+    normal: pd.DataFrame,
+    tmp_path: Path,
+    vae: Callable[..., tuple[int, str, str]],
+) -> None:
+    model, recent = tmp_path / "m.vae", written(tmp_path, "recent.csv", normal)
+    save(detector, model)
+    for words in (("evaluate", model, recent), ("recalibrate", model, recent), ("export", model)):
+        code, _, err = vae(*words, "-o", tmp_path / "out")
+        assert code == 2
+        assert "m.vae is a model of time series, for `score`, `inspect` and, in Python" in err
+    code, _, err = vae("score", model, recent, "-o", tmp_path / "s.csv", "--fdr", 0.1)
+    assert code == 2
+    assert "--fdr is not for time series" in err

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from vae_anomaly._text import counted, listed
 from vae_anomaly._types import Json, JsonObject, Parameter
+from vae_anomaly.data.registry import MODALITIES, modality
 from vae_anomaly.data.series.forms import read_series
 from vae_anomaly.data.series.series import USABLE, Series, SeriesSet
 from vae_anomaly.data.series.times import time_text
@@ -41,11 +42,8 @@ READING = (
 )
 """Options of `read_series` that a model file keeps."""
 
-NOT_FOR_SERIES = (
-    *("column_types", "missing", "image_size", "resize", "smoothing", "shift"),
-    *("strict", "contamination", "id_column", "ignore", "latent_dim", "checkpoint"),
-)
-"""Options of `fit` that time series refuse where they are given."""
+NOT_FOR_SERIES = ("contamination", "latent_dim", "checkpoint")
+"""Options of `fit` that time series refuse, besides those that one modality alone has."""
 
 TOO_SHORT = "no window without a break"
 """Status of rows without a score whose values are sound."""
@@ -137,11 +135,12 @@ def series_parameters(
     ParameterError
         If an option is given that is not for time series.
     """
-    foreign = [name for name in NOT_FOR_SERIES if given.get(name) not in (None, (), False)]
-    if foreign:
-        raise ParameterError(
-            f"--{foreign[0].replace('_', '-')} is not for time series. Leave it out."
-        )
+    asked = [name for name, value in given.items() if value not in (None, (), False)]
+    for owner in map(modality, MODALITIES):
+        for name in filter(owner.options.__contains__, asked):
+            raise ParameterError(f"{owner.options[name]} is for {owner.name}s, not for series.")
+    for name in filter(NOT_FOR_SERIES.__contains__, asked):
+        raise ParameterError(f"--{name.replace('_', '-')} is not for time series. Leave it out.")
     parameters = {name: series[name] for name in ("window", "causal") if name in series}
     if "false_alarms_per" in series:
         parameters["false_alarms"], parameters["per"] = series["false_alarms_per"]
@@ -158,7 +157,7 @@ def score_series_file(
     explain: int = 0,
     events: str | None = None,
 ) -> SeriesSummary:
-    """Score the series in a file, and write a table with a row for each input row.
+    """Score the series in a file, and write a row for each input row.
 
     Parameters
     ----------
@@ -170,7 +169,7 @@ def score_series_file(
     explain : int, default=0
         Channels to name that contribute most.
     events : str, optional
-        Table of events to write, likewise.
+        File of events to write, likewise.
 
     Returns
     -------
@@ -183,17 +182,17 @@ def score_series_file(
     DataError
         If the file is not sound, or its channels or time step are not those of training.
     OutputError
-        If a table cannot be written.
+        If a result cannot be written.
     """
     detector, reading = load_series(file)
     data = read_series(path, channels=detector.channels_, step=detector.step_, **reading)
     scored = score_parts(detector.model_, data)
     found = events_in(data, scored, detector.channels_, detector.event_rules)
-    table = _result(detector, data, scored, found, explain)
-    _write(output, table)
+    result = _result(detector, data, scored, found, explain)
+    _write(output, result)
     if events is not None:
-        _write(events, pa.table(_event_columns(data, events_frame(found))))
-    flags = table["is_anomaly"]
+        _write(events, pa.record_batch(_event_columns(data, events_frame(found))))
+    flags = result["is_anomaly"]
     return SeriesSummary(
         data.n_rows,
         len(flags) - flags.null_count,
@@ -213,10 +212,9 @@ def series_verdict(summary: SeriesSummary) -> str:
     )
 
 
-def _write(path: str, table: pa.Table) -> None:
-    with result_writer(path, table.schema) as write:
-        for batch in table.to_batches():
-            write(batch)
+def _write(path: str, rows: pa.RecordBatch) -> None:
+    with result_writer(path, rows.schema) as write:
+        write(rows)
 
 
 def _result(
@@ -225,7 +223,7 @@ def _result(
     scored: Sequence[ScoredPart],
     events: Sequence[tuple[Series, Event]],
     explain: int,
-) -> pa.Table:
+) -> pa.RecordBatch:
     """Return the result: a row for each input row, in its order."""
     total = row_values(data, scored, lambda scores: scores.total)
     without = np.isnan(total)
@@ -246,7 +244,7 @@ def _result(
     columns["status"] = pa.array(
         np.where(status != USABLE, status, np.where(without, TOO_SHORT, READABLE)), pa.string()
     )
-    return pa.table(columns)
+    return pa.record_batch(columns)
 
 
 def _event_numbers(data: SeriesSet, events: Sequence[tuple[Series, Event]]) -> pa.Array:
@@ -288,7 +286,7 @@ def _event_columns(data: SeriesSet, events: pd.DataFrame) -> dict[str, pa.Array]
             "series": gap.series,
             "start": str(gap.start) if data.step is None else time_text(gap.start),
             "end": str(gap.end) if data.step is None else time_text(gap.end),
-            "kind": "gap",
+            "cause": "gap",
         }
         for gap in data.gaps
     ]

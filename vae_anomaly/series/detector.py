@@ -127,7 +127,7 @@ class SeriesDetector(OutlierMixin, BaseEstimator):
     >>> X = np.sin(2 * np.pi * time / 50)[:, np.newaxis] + 0.1 * rng.normal(size=(3000, 1))
     >>> detector = SeriesDetector(max_steps=300, random_state=0).fit(X[:2000])
     >>> X[2500:2525] = 0.0
-    >>> detector.events(X[2000:])[["start", "end", "kind"]]  # doctest: +SKIP
+    >>> detector.events(X[2000:])[["start", "end", "cause"]]  # doctest: +SKIP
     """
 
     def __init__(
@@ -258,13 +258,29 @@ class SeriesDetector(OutlierMixin, BaseEstimator):
         return -self._rows(X, lambda scores: scores.total)
 
     def decision_function(self, X: Records) -> Array:
-        """Return `score_samples` minus the offset: below 0 for flagged time steps, (n_rows,)."""
+        """Return `score_samples` minus the offset: below 0 for flagged time steps.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_steps, n_channels), data frame, list of these, or SeriesSet
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+        """
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Records) -> NDArray[np.int_]:
-        """Return -1 for flagged time steps and 1 for others: (n_rows,).
+        """Return -1 for flagged time steps and 1 for others.
 
-        Rows without a score are not flagged.
+        Parameters
+        ----------
+        X : array-like of shape (n_steps, n_channels), data frame, list of these, or SeriesSet
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+            Rows without a score are not flagged.
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
@@ -286,7 +302,16 @@ class SeriesDetector(OutlierMixin, BaseEstimator):
         return pd.DataFrame(shares, columns=list(self.channels_))
 
     def expected(self, X: Records) -> pd.DataFrame:
-        """Return the values of similar training windows: (n_rows, n_channels)."""
+        """Return the values of similar training windows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_steps, n_channels), data frame, list of these, or SeriesSet
+
+        Returns
+        -------
+        DataFrame of shape (n_rows, n_channels)
+        """
         import pandas as pd
 
         values = self._rows(X, lambda scores: scores.expected, self.n_features_in_)
@@ -304,7 +329,7 @@ class SeriesDetector(OutlierMixin, BaseEstimator):
         DataFrame
             One row an event, in the order of X: ``event_id``; ``series``, its name; ``start``,
             ``end`` and ``peak``, time stamps or row numbers, all inside; ``n_flagged``;
-            ``score``, that of the peak; ``kind``, what it comes from ("window", "point" or
+            ``score``, that of the peak; ``cause``, what it comes from ("window", "point" or
             "run"); ``channels``, those that contribute most, with commas between them.
         """
         data = self.read(X)
@@ -318,7 +343,21 @@ class SeriesDetector(OutlierMixin, BaseEstimator):
         return EventRules(self.min_steps, cool_down)
 
     def read(self, X: Records) -> SeriesSet:
-        """Return series with the channels and the time step of training."""
+        """Return series with the channels and the time step of training.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_steps, n_channels), data frame, list of these, or SeriesSet
+
+        Returns
+        -------
+        SeriesSet
+
+        Raises
+        ------
+        DataError
+            If X is not sound, or its channels or time step are others.
+        """
         check_is_fitted(self)
         if isinstance(X, SeriesSet):
             return X

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly.metrics.events import runs
-from vae_anomaly.series.model import KINDS, StepScores
+from vae_anomaly.series.model import CAUSES, StepScores
 
 __all__ = ["Event", "events_of"]
 
@@ -32,8 +32,8 @@ class Event(NamedTuple):
         Time step with the largest score.
     score : float
         That score, a multiple of the threshold.
-    kind : str
-        Score that it comes from, one of `KINDS`.
+    cause : str
+        Score that it comes from, one of `CAUSES`.
     channels : tuple of str
         At most three with the largest contributions over the event, those that make up nine
         tenths of them.
@@ -44,7 +44,7 @@ class Event(NamedTuple):
     n_flagged: int
     peak: int
     score: float
-    kind: str
+    cause: str
     channels: tuple[str, ...]
 
     def shifted(self, steps: int) -> Event:
@@ -79,7 +79,7 @@ def events_of(
             n_flagged,
             peak,
             float(scores.total[peak]),
-            KINDS[scores.kind[peak]],
+            CAUSES[scores.cause[peak]],
             tuple(channels[i] for i in _main(summed)),
         )
 

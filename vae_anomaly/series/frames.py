@@ -27,7 +27,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-EVENT_COLUMNS = ("event_id", "series", "start", "end", "peak", "n_flagged", "score", "kind")
+EVENT_COLUMNS = ("event_id", "series", "start", "end", "peak", "n_flagged", "score", "cause")
 
 
 class ScoredPart(NamedTuple):
@@ -110,7 +110,7 @@ def events_frame(events: Sequence[tuple[Series, Event]]) -> pd.DataFrame:
     rows = []
     for number, (series, event) in enumerate(events, start=1):
         times = [_time_of(series, at) for at in (event.start, event.stop - 1, event.peak)]
-        found = event.n_flagged, event.score, event.kind, ", ".join(event.channels)
+        found = event.n_flagged, event.score, event.cause, ", ".join(event.channels)
         rows.append((number, series.name, *times, *found))
     return pd.DataFrame(rows, columns=[*EVENT_COLUMNS, "channels"])
 

@@ -25,7 +25,7 @@ from vae_anomaly.series.windows import covering, window_starts
 from vae_anomaly.stats.floats import default_floats
 
 __all__ = [
-    "KINDS",
+    "CAUSES",
     "MIN_TYPICAL",
     "SeriesModel",
     "StepErrors",
@@ -38,7 +38,7 @@ Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Indices = NDArray[np.intp]
 
-KINDS = ("window", "point", "run")
+CAUSES = ("window", "point", "run")
 """What the score of a time step comes from."""
 
 MIN_TYPICAL = 1e-6
@@ -71,15 +71,15 @@ class StepScores(NamedTuple):
 
     Attributes
     ----------
-    scores : ndarray of shape (n_steps, len(KINDS))
+    scores : ndarray of shape (n_steps, len(CAUSES))
         Relative to normal steps: windows and points are about 1, runs at most 1. Another value
         of a channel that was constant in training counts as a run of all training steps.
     total : ndarray of shape (n_steps,)
         The window score as a multiple of its threshold or, where it is more, 1 plus the log of
         the multiples of points and runs, which count above their thresholds only: a spike of
         one step does not outrank all longer events. A step is flagged above 1.
-    kind : ndarray of shape (n_steps,)
-        Position in `KINDS` of the score that is the total.
+    cause : ndarray of shape (n_steps,)
+        Position in `CAUSES` of the score that is the total.
     contributions : ndarray of shape (n_steps, channels)
         Parts of the total that belong to channels; their sum is the total.
     expected : ndarray of shape (n_steps, channels)
@@ -88,7 +88,7 @@ class StepScores(NamedTuple):
 
     scores: Array
     total: Array
-    kind: NDArray[np.intp]
+    cause: NDArray[np.intp]
     contributions: Array
     expected: Array
 
@@ -147,7 +147,7 @@ class SeriesModel:
         """
         errors = step_errors(self.scaler, self.comparison, values, self.window, self.hop)
         varying = self.scaler.varying
-        shares = np.zeros((len(KINDS), *values.shape))  # of channels in each score
+        shares = np.zeros((len(CAUSES), *values.shape))  # of channels in each score
         window, shares[0][:, varying] = self._of_windows(errors, len(values))
         shares[1][:, varying] = (errors.residual / self.typical_residual) ** 2
         point = np.sqrt(shares[1][:, varying].mean(axis=1))
@@ -186,11 +186,11 @@ class SeriesModel:
         multiples[:, 1:] = np.where(
             above, 1.0 + np.log(np.where(above, multiples[:, 1:], 1.0)), 0.0
         )
-        kind = np.argmax(multiples, axis=1)
-        steps = np.arange(len(kind))
-        total, weights = multiples[steps, kind], shares[kind, steps]
+        cause = np.argmax(multiples, axis=1)
+        steps = np.arange(len(cause))
+        total, weights = multiples[steps, cause], shares[cause, steps]
         weights = weights / np.maximum(weights.sum(axis=1, keepdims=True), MIN_TYPICAL)
-        return StepScores(scores, total, kind, total[:, None] * weights, expected)
+        return StepScores(scores, total, cause, total[:, None] * weights, expected)
 
 
 @default_floats()
