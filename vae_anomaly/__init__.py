@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from vae_anomaly.model.drift import DriftWatch
     from vae_anomaly.model.onnx_export import export_onnx
     from vae_anomaly.persistence import inspect, load, recalibrate, save
+    from vae_anomaly.series.detector import SeriesDetector
     from vae_anomaly.stats.thresholds import TooFewCalibrationRowsWarning
     from vae_anomaly.training.checkpoint import Checkpoint
     from vae_anomaly.training.collapse import UnusedLatentWarning
@@ -43,12 +44,13 @@ _HOMES = {
     "ModelFileError": "exceptions",
     "OutputError": "exceptions",
     "ParameterError": "exceptions",
+    "SeriesDetector": "series.detector",
     "TooFewCalibrationRowsWarning": "stats.thresholds",
     "UnusedLatentWarning": "training.collapse",
     "VAEAnomalyError": "exceptions",
     "VAEDetector": "estimator",
     "export_onnx": "model.onnx_export",
-    "inspect": "model.file",
+    "inspect": "persistence",
     "load": "persistence",
     "recalibrate": "persistence",
     "save": "persistence",
@@ -63,6 +65,7 @@ __all__ = [
     "ModelFileError",
     "OutputError",
     "ParameterError",
+    "SeriesDetector",
     "TooFewCalibrationRowsWarning",
     "UnusedLatentWarning",
     "VAEAnomalyError",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["MAX_LISTED", "MAX_VALUE_LENGTH", "display_name", "distinct", "listed", "shown"]
+__all__ = ["MAX_LISTED", "MAX_VALUE_LENGTH", "counted", "display_name"]
+__all__ += ["distinct", "listed", "shown"]
 
 MAX_VALUE_LENGTH = 40
 MAX_LISTED = 10
@@ -50,6 +51,17 @@ def distinct(names: Sequence[str], own: str) -> list[str]:
     while renamed in (own, *names):
         renamed = f"feature_{renamed}"
     return [renamed if name == own else name for name in names]
+
+
+def counted(n: int, one: str, more: str | None = None) -> str:
+    """Return a count with its noun.
+
+    Examples
+    --------
+    >>> counted(1, "row"), counted(1200, "row")
+    ('1 row', '1,200 rows')
+    """
+    return f"{n:,} {one}" if n == 1 else f"{n:,} {more or one + 's'}"
 
 
 def display_name(path: str | Path) -> str:
