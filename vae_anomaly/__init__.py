@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from vae_anomaly.model.drift import DriftWatch
     from vae_anomaly.model.onnx_export import export_onnx
+    from vae_anomaly.model.seen import SeenRowsWarning
     from vae_anomaly.persistence import inspect, load, recalibrate, save
     from vae_anomaly.stats.thresholds import TooFewCalibrationRowsWarning
     from vae_anomaly.training.checkpoint import Checkpoint
@@ -43,6 +44,7 @@ _HOMES = {
     "ModelFileError": "exceptions",
     "OutputError": "exceptions",
     "ParameterError": "exceptions",
+    "SeenRowsWarning": "model.seen",
     "TooFewCalibrationRowsWarning": "stats.thresholds",
     "UnusedLatentWarning": "training.collapse",
     "VAEAnomalyError": "exceptions",
@@ -63,6 +65,7 @@ __all__ = [
     "ModelFileError",
     "OutputError",
     "ParameterError",
+    "SeenRowsWarning",
     "TooFewCalibrationRowsWarning",
     "UnusedLatentWarning",
     "VAEAnomalyError",

@@ -134,6 +134,7 @@ def output_option(metavar: str, explanation: str, default: str | None = None) ->
 
 ID_COLUMN = option("--id-column", "Column that identifies a row; it is not scored.", metavar="NAME")
 STRICT_IMAGES = switch("--strict", "Refuse images that cannot be read; else they are skipped.")
+KEEP_LEARNED = switch("--keep-learned", "Keep rows that MODEL was fitted on; else left out.")
 
 TABLE_FIT = (
     option("--ignore", "Column to leave out; may be repeated.", metavar="NAME", multiple=True),
@@ -380,6 +381,7 @@ EVALUATE = with_options(
     ),
     option("--title", "Title of the report.", default="Anomaly report"),
     option("--top", "Most anomalous rows or images to show.", click.IntRange(1, 100), default=10),
+    KEEP_LEARNED,
     *LABELLED,
 )
 
@@ -392,6 +394,7 @@ RECALIBRATE = with_options(
         "Share of normal rows that may be flagged.  [default: that of MODEL]",
         SHARE,
     ),
+    KEEP_LEARNED,
     STRICT_IMAGES,
 )
 

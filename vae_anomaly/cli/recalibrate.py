@@ -22,6 +22,7 @@ def run(
     output: str,
     *,
     false_alarm_rate: float | None = None,
+    keep_learned: bool = False,
     **given: Parameter,
 ) -> Exit:
     """Write MODEL with the calibration that DATA asks for."""
@@ -33,11 +34,16 @@ def run(
         if fitted.network.needs_tensorflow:
             console.start_tensorflow()
         result = recalibrate(
-            fitted, source, false_alarm_rate=false_alarm_rate, progress=console.progress
+            fitted,
+            source,
+            false_alarm_rate=false_alarm_rate,
+            keep_learned=keep_learned,
+            progress=console.progress,
         )
     save_model(result.model, output)
     threshold = result.model.calibration.threshold
     console.say(
+        *result.repeats.notes(source.unit, "learned", keep=keep_learned),
         f"the old threshold, {fitted.calibration.threshold:.4g} nats, flags "
         f"{result.n_flagged_before:,} of these {result.n_records:,} {source.unit}s",
         f"threshold: {threshold:.4g} nats, {threshold_origin(result.model)}",

@@ -152,7 +152,7 @@ def applied(outputs: Outputs, model: Model, source: Source, executor: Executor) 
         return model
     calibration = model.calibration
     counts = np.zeros(len(calibration.scores) + 1, dtype=np.int64)
-    for rows in evaluated(model, source, Outputs(), executor):
+    for rows in evaluated(model, source.batches(), Outputs(), executor):
         counts += calibration.rank_counts(rows.scores)
     return replace(model, calibration=calibration.with_fdr(counts, outputs.fdr))
 
@@ -208,23 +208,23 @@ def _scored(model: Model, source: Source, layout: Layout, executor: Executor) ->
     if isinstance(modality(model.encoder.modality).reducer(model.encoder), OneRowEach):
         yield from executor(_Score(evaluate, layout), source.batches())
         return
-    for rows in evaluated(model, source, layout.outputs, executor):
+    for rows in evaluated(model, source.batches(), layout.outputs, executor):
         yield layout.scored(model, rows)
 
 
 def evaluated(
-    model: Model, source: Source, outputs: Outputs, executor: Executor
+    model: Model, batches: Iterator[Batch], outputs: Outputs, executor: Executor
 ) -> Iterator[Evaluated]:
-    """Yield the scores of a source, reduced to rows of the result."""
-    batches = executor(_Evaluate(model, outputs), source.batches())
+    """Yield the scores of batches, reduced to rows of the result."""
+    scored = executor(_Evaluate(model, outputs), batches)
     made_by = modality(model.encoder.modality)
     reducer = made_by.reducer(model.encoder)
     if isinstance(reducer, OneRowEach):
-        yield from batches
+        yield from scored
         return
     further = [made_by.reducer(model.encoder) for _ in outputs.also]
     sample = None
-    for rows in batches:
+    for rows in scored:
         keys = rows.keys if rows.positions is None else rows.keys.take(array_of(rows.positions))
         ready = reducer.add(Rows(keys, rows.scores, rows.contributions))
         also = [
