@@ -137,7 +137,7 @@ class Model:
         DivergenceError
             If a score is not a finite number.
         """
-        n, features = len(records), self.encoder.outline.n_features
+        n, features = len(records), len(self.encoder.features)
         own, further = SCORES[self.score_type], {name: SCORES[name] for name in also}
         needs = own.terms.union(*(score.terms for score in further.values()))
         needs |= own.further_terms if contributions else frozenset()
@@ -155,7 +155,8 @@ class Model:
 
         parts, engine = self.network.chunks(n, max(features, MIN_CHUNK_WIDTH)), self.network.engine
         with engine.setting:
-            deque(parallel_map(work, parts, engine.threads), maxlen=0)
+            threads = engine.threads if len(parts) > 1 else 1
+            deque(parallel_map(work, parts, threads), maxlen=0)
         self._require_finite([scores, *others.values(), *([] if shares is None else [shares])])
         return Evaluation(scores, shares, others)
 
