@@ -12,6 +12,7 @@ __all__ = [
     "counted",
     "display_name",
     "distinct",
+    "exact",
     "listed",
     "shown",
 ]
@@ -81,3 +82,14 @@ def counted(n: int, one: str, more: str | None = None) -> str:
 def are(n: int) -> str:
     """Return the verb for `n` things."""
     return "is" if n == 1 else "are"
+
+
+def exact(number: float) -> str:
+    """Return a number with all digits that it takes to read the same one again.
+
+    Examples
+    --------
+    >>> exact(7.5), exact(0.1 + 0.2)
+    ('7.5', '0.30000000000000004')
+    """
+    return repr(float(number))

@@ -243,7 +243,7 @@ SCORE = with_options(
     ),
     choice(
         "--score",
-        "Another score than the model was fitted with; is_anomaly is then left out.",
+        "Another score than the model was fitted with; is_anomaly then needs a --threshold.",
         names.SCORES,
     ),
     choice(
@@ -264,6 +264,7 @@ SCORE = with_options(
         SHARE,
         metavar="SHARE",
     ),
+    option("--threshold", "Flag scores above NATS instead.", float, metavar="NATS"),
     choice(
         "--engine",
         "What runs the networks; auto is numpy for dense ones, else tensorflow.",
@@ -358,6 +359,7 @@ RECALIBRATE = with_options(
         "Share of normal rows that may be flagged.  [default: that of MODEL]",
         SHARE,
     ),
+    option("--threshold", "Threshold to set, instead of DATA.", float, metavar="NATS"),
     KEEP_LEARNED,
     STRICT_IMAGES,
 )

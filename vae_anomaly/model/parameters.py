@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Protocol
 
@@ -31,6 +32,7 @@ __all__ = [
     "RULES",
     "NetworkParameters",
     "check_threshold_choice",
+    "checked_threshold",
     "has_aggregated_prior",
     "network_spec",
     "scoring_noise",
@@ -73,6 +75,19 @@ RULES = {
     "threshold": optional(number(-np.inf, np.inf, "()")),
     "checkpoint": optional(Rule(lambda v: isinstance(v, str | os.PathLike), "a directory")),
 }
+
+
+def checked_threshold(value: float) -> float:
+    """Return a threshold, in nats.
+
+    Raises
+    ------
+    ParameterError
+        If it is not a finite number.
+    """
+    if not math.isfinite(value):
+        raise ParameterError(f"threshold must be a finite number of nats. Got {value!r} instead.")
+    return float(value)
 
 
 class ThresholdParameters(Protocol):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.model.calibration import Calibration
 from vae_anomaly.model.model import Model
-from vae_anomaly.model.parameters import FALSE_ALARM_RATE
+from vae_anomaly.model.parameters import FALSE_ALARM_RATE, checked_threshold
 from vae_anomaly.model.seen import Repeats
 from vae_anomaly.stats.thresholds import min_calibration_rows
 
@@ -77,8 +77,9 @@ def recalibrated(
         raise DataError(
             f"Expected at least {needed:,} {model.unit}s that the model has not learned, for a "
             f"false-alarm rate of {rate:g}, got {used.sum():,}: {len(scores) - used.sum():,} of "
-            f"{len(scores):,} {model.unit}s were in its training data. Bring others, or keep "
-            f"those as well (keep_learned): the threshold is then too low."
+            f"{len(scores):,} {model.unit}s were in its training data. Bring others. With "
+            f"--keep-learned, or keep_learned=True, those count as well, and the threshold is too "
+            f"low."
         )
     changed = {"contamination": None, "threshold": None, "false_alarm_rate": rate}
     new = replace(
@@ -94,8 +95,13 @@ def with_threshold(model: Model, threshold: float) -> Model:
     """Return a model with a threshold, in nats, that is set by hand.
 
     Its calibration records stay, for p-values, false-discovery rates and drift.
+
+    Raises
+    ------
+    ParameterError
+        If it is not a finite number.
     """
-    value = float(threshold)
+    value = checked_threshold(threshold)
     calibration = replace(model.calibration, threshold=value, method="threshold", value=value)
     changed = {"contamination": None, "threshold": value, "false_alarm_rate": FALSE_ALARM_RATE}
     return replace(model, calibration=calibration, parameters={**model.parameters, **changed})

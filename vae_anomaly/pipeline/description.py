@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vae_anomaly._text import display_name
+from vae_anomaly._text import counted, display_name, exact
 from vae_anomaly.data.registry import modality
 from vae_anomaly.model.file import inspect
 
@@ -26,7 +26,7 @@ def describe_model(path: str) -> str:
     made_by = ", ".join(f"{name} {version}" for name, version in facts["created_with"].items())
     calibration, networks = facts["calibration_rows"], facts["networks"]
     data = modality(facts["modality"])
-    origin = f", from {calibration:,} {data.unit}s held out of training" if calibration else ""
+    origin = f", {counted(calibration, f'calibration {data.unit}')}" if calibration else ""
     custom = ""
     if networks is not None:
         custom = (
@@ -41,7 +41,7 @@ def describe_model(path: str) -> str:
             f"settings     {settings}",
             f"weights      {facts['weights']:,}",
             f"{custom}training     {facts['steps']:,} steps, {facts['loss']}",
-            f"threshold    {facts['threshold']:.6g} nats{origin}",
+            f"threshold    {exact(facts['threshold'])} nats{origin}",
             *data.describe(facts),
         ]
     )

@@ -110,7 +110,7 @@ def _without_seen(
     if not used.any():
         raise DataError(
             f"{source.name}: the model was fitted on all {len(used):,} {source.unit}s, which say "
-            f"nothing about others. {BRING_OTHERS}, or keep them (keep_learned)."
+            f"nothing about others. {BRING_OTHERS}, or keep these with --keep-learned."
         )
     places = np.flatnonzero(used).tolist()
     if normal is not None and normal.any() and not normal[used].any():

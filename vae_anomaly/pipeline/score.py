@@ -114,10 +114,11 @@ def score_file(
         If the result cannot be written.
     """
     layout = Layout.of(model, source, outputs)
+    calibrated = outputs.has_own_score(model) and len(model.calibration.scores)
     # What is written to a pipe cannot be taken back: all of the source is checked before.
     total = source.check() if path == "-" else source.n_records
     model = applied(outputs, model, source, executor)
-    watch = DriftWatch(model) if layout.flagged and len(model.calibration.scores) else None
+    watch = DriftWatch(model) if calibrated else None
     done = scored = flagged = 0
     with (
         result_writer(path, layout.schema) as write,
@@ -148,6 +149,8 @@ def applied(outputs: Outputs, model: Model, source: Source, executor: Executor) 
     """
     if outputs.score is not None:
         model = replace(model, score_type=outputs.score)
+    if outputs.threshold is not None:
+        return replace(model, calibration=replace(model.calibration, threshold=outputs.threshold))
     if outputs.fdr is None:
         return model
     calibration = model.calibration
