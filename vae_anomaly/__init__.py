@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from vae_anomaly.model.drift import DriftWatch
     from vae_anomaly.model.onnx_export import export_onnx
+    from vae_anomaly.model.seen import SeenRowsWarning
     from vae_anomaly.persistence import inspect, load, recalibrate, save
     from vae_anomaly.series.detector import SeriesDetector
     from vae_anomaly.stats.thresholds import TooFewCalibrationRowsWarning
@@ -44,6 +45,7 @@ _HOMES = {
     "ModelFileError": "exceptions",
     "OutputError": "exceptions",
     "ParameterError": "exceptions",
+    "SeenRowsWarning": "model.seen",
     "SeriesDetector": "series.detector",
     "TooFewCalibrationRowsWarning": "stats.thresholds",
     "UnusedLatentWarning": "training.collapse",
@@ -65,6 +67,7 @@ __all__ = [
     "ModelFileError",
     "OutputError",
     "ParameterError",
+    "SeenRowsWarning",
     "SeriesDetector",
     "TooFewCalibrationRowsWarning",
     "UnusedLatentWarning",

@@ -126,7 +126,7 @@ def check_unchanged(estimator: object, fitted: Mapping[str, Parameter]) -> None:
     ------
     ParameterError
         "Parameters were set after fit: beta=2.0, fitted with beta=1.0. Fit again, or set them
-        back. For another false_alarm_rate alone, `recalibrate`."
+        back. For another false_alarm_rate or threshold alone, `recalibrate`."
     """
     now = {name: getattr(estimator, name) for name in fitted if name != "random_state"}
     changed = [
@@ -141,5 +141,5 @@ def check_unchanged(estimator: object, fitted: Mapping[str, Parameter]) -> None:
         )
         raise ParameterError(
             f"Parameters were set after fit: {given}, fitted with {before}. Fit again, or set "
-            f"them back. For another false_alarm_rate alone, `recalibrate`."
+            f"them back. For another false_alarm_rate or threshold alone, `recalibrate`."
         )

@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["MAX_LISTED", "MAX_VALUE_LENGTH", "counted", "display_name"]
-__all__ += ["distinct", "listed", "shown"]
+__all__ = [
+    "MAX_LISTED",
+    "MAX_VALUE_LENGTH",
+    "are",
+    "counted",
+    "display_name",
+    "distinct",
+    "exact",
+    "listed",
+    "shown",
+]
 
 MAX_VALUE_LENGTH = 40
 MAX_LISTED = 10
@@ -53,6 +62,12 @@ def distinct(names: Sequence[str], own: str) -> list[str]:
     return [renamed if name == own else name for name in names]
 
 
+def display_name(path: str | Path) -> str:
+    """Return a path as given; quoted and escaped if it has control characters."""
+    text = str(path)
+    return text if text.isprintable() else repr(text)
+
+
 def counted(n: int, one: str, more: str | None = None) -> str:
     """Return a count with its noun.
 
@@ -64,7 +79,17 @@ def counted(n: int, one: str, more: str | None = None) -> str:
     return f"{n:,} {one}" if n == 1 else f"{n:,} {more or one + 's'}"
 
 
-def display_name(path: str | Path) -> str:
-    """Return a path as given; quoted and escaped if it has control characters."""
-    text = str(path)
-    return text if text.isprintable() else repr(text)
+def are(n: int) -> str:
+    """Return the verb for `n` things."""
+    return "is" if n == 1 else "are"
+
+
+def exact(number: float) -> str:
+    """Return a number with all digits that it takes to read the same one again.
+
+    Examples
+    --------
+    >>> exact(7.5), exact(0.1 + 0.2)
+    ('7.5', '0.30000000000000004')
+    """
+    return repr(float(number))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import click
 
+from vae_anomaly._text import exact
 from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit, say
@@ -80,7 +81,7 @@ def run(
         f"trained for {history.step[-1]:,} steps in {fitted.seconds:.1f} s, "
         f"{history.describe(unit)}",
         *source.fit_notes(model.encoder),
-        f"threshold: {model.calibration.threshold:.4g} nats, {threshold_origin(model)}",
+        f"threshold: {exact(model.calibration.threshold)} nats, {threshold_origin(model)}",
         f"model: {output}",
     )
     return Exit.INTERRUPTED if fitted.interrupted else code

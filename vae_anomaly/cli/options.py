@@ -104,6 +104,7 @@ def output_option(metavar: str, explanation: str, default: str | None = None) ->
 
 ID_COLUMN = option("--id-column", "Column that identifies a row; it is not scored.", metavar="NAME")
 STRICT_IMAGES = switch("--strict", "Refuse images that cannot be read; else they are skipped.")
+KEEP_LEARNED = switch("--keep-learned", "Keep rows that MODEL was fitted on; else left out.")
 
 TABLE_FIT = (
     option("--ignore", "Column to leave out; may be repeated.", metavar="NAME", multiple=True),
@@ -268,7 +269,7 @@ SCORE = with_options(
     ),
     choice(
         "--score",
-        "Another score than the model was fitted with; is_anomaly is then left out.",
+        "Another score than the model was fitted with; is_anomaly then needs a --threshold.",
         names.SCORES,
     ),
     choice(
@@ -290,6 +291,7 @@ SCORE = with_options(
         SHARE,
         metavar="SHARE",
     ),
+    option("--threshold", "Flag scores above NATS instead.", float, metavar="NATS"),
     choice(
         "--engine",
         "What runs the networks; auto is numpy for dense ones, else tensorflow.",
@@ -371,6 +373,7 @@ EVALUATE = with_options(
     ),
     option("--title", "Title of the report.", default="Anomaly report"),
     option("--top", "Most anomalous rows or images to show.", click.IntRange(1, 100), default=10),
+    KEEP_LEARNED,
     *LABELLED,
 )
 
@@ -383,6 +386,8 @@ RECALIBRATE = with_options(
         "Share of normal rows that may be flagged.  [default: that of MODEL]",
         SHARE,
     ),
+    option("--threshold", "Threshold to set, instead of DATA.", float, metavar="NATS"),
+    KEEP_LEARNED,
     STRICT_IMAGES,
 )
 

@@ -33,6 +33,7 @@ def run(
     p_values: bool = False,
     also: tuple[str, ...] = (),
     fdr: float | None = None,
+    threshold: float | None = None,
     engine: str = "auto",
     **given: Parameter,
 ) -> Exit:
@@ -51,7 +52,7 @@ def run(
         check_options(asked, fitted.encoder.modality, f"{model} was fitted on")
     if engine != "auto":
         fitted = fitted.with_engine(engine)
-    outputs = Outputs(score, explain or 0, p_values, also, fdr)
+    outputs = Outputs(score, explain or 0, p_values, also, fdr, threshold)
     outputs.check(fitted, flag)
     with open_source(data, fitted.encoder, **given_options(given)) as source:
         console.say(*source.notes)

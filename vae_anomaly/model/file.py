@@ -27,6 +27,7 @@ from vae_anomaly.model.file_schema import CUSTOM, PARAMETER_TYPES, check_arrays,
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.parameters import RULES, network_spec
 from vae_anomaly.model.reference import HIDDEN_SHARES, N_STATISTICS, Reference
+from vae_anomaly.model.seen import SeenRecords
 from vae_anomaly.names import SERIES
 from vae_anomaly.networks.custom import CustomNetworks
 from vae_anomaly.networks.spec import NetworkSpec
@@ -92,6 +93,8 @@ def contents_of(model: Model) -> tuple[JsonObject, dict[str, tuple[str, AnyArray
         "n_components": 0 if model.prior is None else model.prior.shape[1],
         "n_exemplars": len(reference.points),
         "n_skipped_neighbors": reference.n_skipped_neighbors,
+        "n_seen": len(model.seen.learned),
+        "n_seen_calibration": len(model.seen.calibration),
         "networks": None if spec.custom is None else spec.custom.as_plain(),
         "parameters": _plain_parameters(model.parameters),
         "threshold": model.calibration.threshold,
@@ -103,6 +106,8 @@ def contents_of(model: Model) -> tuple[JsonObject, dict[str, tuple[str, AnyArray
         "prior": np.empty(0) if model.prior is None else model.prior,
         "noise": model.noise,
         **{f"reference.{name}": getattr(reference, name) for name in REFERENCE_ARRAYS},
+        "seen.learned": model.seen.learned,
+        "seen.calibration": model.seen.calibration,
         **spec.unpack(model.network.weights),
     }
     layout = _layout(model.encoder.outline, spec, config, len(model.noise))
@@ -257,6 +262,7 @@ def restored(file: Contents, networks: Json = None, *, described: bool = False) 
         calibration=_calibration(kept("calibration_scores"), config["threshold"], parameters),
         latent_kl=kept("latent_kl"),
         history=History(**config["history"]),
+        seen=SeenRecords(kept("seen.learned"), kept("seen.calibration")),
     )
 
 
@@ -300,6 +306,8 @@ def _layout(outline: Outline, spec: NetworkSpec, config: JsonObject, draws: int)
         "reference.tail_values": ("F32", (n_tails, N_RANKS)),
         "reference.tail_nats": ("F32", (n_tails, N_RANKS)),
         "reference.tail_shares": ("F64", (levels,)),
+        "seen.learned": ("U64", (config["n_seen"],)),
+        "seen.calibration": ("U64", (config["n_seen_calibration"],)),
     }
     weights = spec.weight_shapes().items()
     return layout | {name: ("F32", (members, *shape)) for name, shape in weights}

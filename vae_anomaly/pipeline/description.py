@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vae_anomaly._text import display_name, listed
+from vae_anomaly._text import counted, display_name, exact, listed
 from vae_anomaly._types import JsonObject
 from vae_anomaly.data.registry import modality
 from vae_anomaly.names import SERIES
@@ -44,10 +44,10 @@ def _record_lines(facts: JsonObject) -> Sequence[str]:
     """Return lines about a model of rows or other records."""
     calibration, networks = facts["calibration_rows"], facts["networks"]
     data = modality(facts["modality"])
-    origin = f", from {calibration:,} {data.unit}s held out of training" if calibration else ""
+    origin = f", {counted(calibration, f'calibration {data.unit}')}" if calibration else ""
     lines = [
         f"training     {facts['steps']:,} steps, {facts['loss']}",
-        f"threshold    {facts['threshold']:.6g} nats{origin}",
+        f"threshold    {exact(facts['threshold'])} nats{origin}",
         *data.describe(facts),
     ]
     if networks is not None:

@@ -104,7 +104,7 @@ class SeriesDetector(OutlierMixin, BaseEstimator):
 
     See Also
     --------
-    VAEDetector : Detection in rows and images.
+    VAEDetector : Detection in single records.
 
     Notes
     -----
