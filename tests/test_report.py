@@ -350,7 +350,7 @@ def test_the_origin_of_the_threshold_is_stated(
 def test_settings_are_those_of_the_model(fitted: VAEDetector) -> None:
     X = make_rows(60, seed=4)
     detector = clone(fitted).set_params(
-        max_steps=20, threshold=7.5, n_members=1, variance=0.5, latent_dim=1
+        max_steps=20, threshold=7.5, n_members=1, variance=0.5, latent_dim=1, false_alarm_rate=0.01
     )
     report = build_report(detector.fit(X), X.iloc[:1], np.array([False]))
     assert report.threshold == Threshold(7.5, "threshold", None)

@@ -225,11 +225,7 @@ FIT = with_options(
         "Latent dimensions; those not needed go unused.  [default: 32, for images 8]",
         COUNT,
     ),
-    option(
-        "--members",
-        "Networks whose scores are averaged.  [default: 4; 1 for conv]",
-        COUNT,
-    ),
+    option("--members", "Networks whose scores are averaged.  [default: 4; 1 for conv]", COUNT),
     choice("--optimizer", "Rule of the gradient steps.", names.OPTIMIZERS, default="adam"),
     option(
         "--learning-rate",
