@@ -133,7 +133,8 @@ class Model:
         DivergenceError
             If a score is not a finite number.
         """
-        n, features = len(records), self.encoder.outline.n_features
+        n, outline = len(records), self.encoder.outline
+        features = outline.n_features
         own, further = SCORES[self.score_type], {name: SCORES[name] for name in also}
         needs = own.terms.union(*(score.terms for score in further.values()))
         needs |= own.further_terms if contributions else frozenset()
@@ -149,7 +150,8 @@ class Model:
             for name, score in further.items():
                 others[name][part] = score.total(terms)
 
-        parts, engine = self.network.chunks(n, max(features, MIN_CHUNK_WIDTH)), self.network.engine
+        width = max(features, outline.n_inputs, MIN_CHUNK_WIDTH)
+        parts, engine = self.network.chunks(n, width), self.network.engine
         with engine.setting:
             deque(parallel_map(work, parts, engine.threads), maxlen=0)
         self._require_finite([scores, *others.values(), *([] if shares is None else [shares])])
