@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EPOCH",
     "ISO",
+    "MAX_PARTS",
     "PERIODS",
     "Cycle",
     "DateParts",
@@ -78,6 +79,9 @@ PERIODS = {
     "day of the year": 365.2425,
 }
 """Name of a cycle -> its period in days."""
+
+MAX_PARTS = 2 * len(PERIODS) + 2
+"""Most numbers that are made of a date: of cycles, of days since another date, and a mask."""
 
 TAIL = 0.01
 """Share of the earliest and of the latest dates that do not count for the time covered."""
