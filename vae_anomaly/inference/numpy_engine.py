@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cached_property
 from typing import NamedTuple
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,9 +49,6 @@ class NumpyEngine:
 
     def __init__(self, spec: NetworkSpec, weights: Weights) -> None:
         self.spec = spec
-        # One core for each call: products are too small to divide, and divided ones round
-        # differently on other numbers of cores.
-        self.threads = _cpu_count()
         arrays = spec.unpack(weights)
         self.encoder = _layers(arrays, "encoder", len(spec.hidden))
         self.decoder = _layers(arrays, "decoder", len(spec.hidden))
@@ -60,6 +57,15 @@ class NumpyEngine:
             name: arrays[name].astype(np.float64)[:, None] for name in self.joint.parameter_sizes
         }
         self._halves: dict[bytes, list[list[_Half]]] = {}
+
+    @cached_property
+    def threads(self) -> int:
+        """One core for each call.
+
+        Products are too small to divide, and divided ones round differently on other numbers of
+        cores.
+        """
+        return _cpu_count()
 
     def encode(self, x: Weights) -> Codes:
         """Encode inputs."""
@@ -96,7 +102,7 @@ class NumpyEngine:
                 for j, hidden in enumerate(halves.reshape(passes * members, -1))
             ]
         pairs, framed = self._halves[key], _framed(x.T)
-        predictions = np.empty((len(pairs), self.spec.outputs, len(x)), dtype=np.float32)
+        predictions = np.empty((len(pairs), self.joint.n_outputs, len(x)), dtype=np.float32)
         for found, pair in zip(predictions, pairs, strict=True):
             for half in pair:
                 found[half.outputs] = _run(half.layers, framed[half.inputs])[:, PADDING:-PADDING]
@@ -133,6 +139,8 @@ def _cpu_count() -> int:
     ParameterError
         If LOKY_MAX_CPU_COUNT, which limits it, is no number.
     """
+    import joblib  # late: few rows need one core, and are scored faster than it is imported
+
     try:
         return int(joblib.cpu_count())
     except ValueError:

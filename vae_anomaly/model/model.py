@@ -133,8 +133,7 @@ class Model:
         DivergenceError
             If a score is not a finite number.
         """
-        n, outline = len(records), self.encoder.outline
-        features = outline.n_features
+        n, features = len(records), len(self.encoder.features)
         own, further = SCORES[self.score_type], {name: SCORES[name] for name in also}
         needs = own.terms.union(*(score.terms for score in further.values()))
         needs |= own.further_terms if contributions else frozenset()
@@ -150,10 +149,11 @@ class Model:
             for name, score in further.items():
                 others[name][part] = score.total(terms)
 
-        width = max(features, outline.n_inputs, MIN_CHUNK_WIDTH)
+        width = max(features, self.network.spec.n_inputs, MIN_CHUNK_WIDTH)
         parts, engine = self.network.chunks(n, width), self.network.engine
         with engine.setting:
-            deque(parallel_map(work, parts, engine.threads), maxlen=0)
+            threads = engine.threads if len(parts) > 1 else 1
+            deque(parallel_map(work, parts, threads), maxlen=0)
         self._require_finite([scores, *others.values(), *([] if shares is None else [shares])])
         return Evaluation(scores, shares, others)
 

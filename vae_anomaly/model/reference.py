@@ -32,6 +32,9 @@ N_CANDIDATES = 64
 N_SIMILAR = 5
 """Similar exemplars that a row is compared with."""
 
+MAX_GROUP_CELLS = 2**18
+"""Numbers of targets that are compared with those of exemplars at a time."""
+
 MAX_LEFT_OUT = 2
 """Features that do not count in the choice of similar exemplars: those that differ most."""
 
@@ -344,11 +347,12 @@ class Reference:
         points = self.locate(mean, residual)
         scores, nearest = self.exemplars.nearest(points, N_CANDIDATES)
         weights = np.zeros((len(targets), joint.n_features))
-        for other in self._similar(joint, nearest, targets).T:
-            apart = points[:, : targets.shape[1]].astype(np.float64)
-            apart -= self.points[other, : targets.shape[1]]
-            apart *= targets - self.targets[other]
-            weights += _by_feature(joint, np.abs(apart))
+        residuals = points[:, : targets.shape[1]].astype(np.float64)
+        for others in _groups(self._similar(joint, nearest, targets), targets.size):
+            apart = residuals - self.points[others, : targets.shape[1]]
+            apart *= targets - self.targets[others]
+            for nats in _by_feature(joint, np.abs(apart)):
+                weights += nats
         return scores, weights
 
     def expected(self, joint: JointLikelihood, rows: EncodedRows) -> Array:
@@ -365,11 +369,11 @@ class Reference:
         """
         left_out = min(MAX_LEFT_OUT, joint.n_features // 3)
         kept = joint.n_features - left_out
-        apart = np.empty(nearest.shape)
-        for j, other in enumerate(nearest.T):
-            squares = _by_feature(joint, (targets - self.targets[other]) ** 2)
-            apart[:, j] = np.partition(squares, kept - 1, axis=1)[:, :kept].sum(axis=1)
-        chosen = np.argsort(apart, axis=1, kind="stable")[:, :N_SIMILAR]
+        apart = []
+        for others in _groups(nearest, targets.size):
+            squares = _by_feature(joint, (targets - self.targets[others]) ** 2)
+            apart += list(np.partition(squares, kept - 1)[..., :kept].sum(axis=-1))
+        chosen = np.argsort(np.column_stack(apart), axis=1, kind="stable")[:, :N_SIMILAR]
         return np.take_along_axis(nearest, chosen, axis=1)
 
     def latent_distance(self, mean: Array) -> Array:
@@ -379,8 +383,14 @@ class Reference:
         return 0.5 * squares / mean.shape[1]
 
 
+def _groups(exemplars: Indices, cells: int) -> list[Indices]:
+    """Divide exemplars of n rows, (n, k), into groups: (k', n) each, of `cells` numbers a k."""
+    size = max(1, MAX_GROUP_CELLS // cells) if cells else len(exemplars.T)
+    return [exemplars.T[i : i + size] for i in range(0, exemplars.shape[1], size)]
+
+
 def _by_feature(joint: JointLikelihood, values: Array) -> Array:
-    """Sum values of targets by feature: (n, n_features)."""
+    """Sum values of targets by feature: (..., n_targets) to (..., n_features)."""
     summed: Array = joint.by_feature(numpy_ops, joint.split(numpy_ops, values))
     return summed
 

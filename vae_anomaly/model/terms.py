@@ -192,7 +192,7 @@ def _masked_terms(
     """Yield the same for networks with masks, which predict each feature from others."""
     network, reference, observed = model.network, model.reference, batch.observed
     if observed is None:
-        observed = np.ones((len(batch.x), network.spec.n_features), dtype=bool)
+        observed = np.ones((len(batch.x), network.spec.joint.n_features), dtype=bool)
     rows = reference.predict(network, batch.x, batch.target, observed)
     scores, shares = reference.masked_score(rows, n_left_out)
     yield "exemplar", scores
