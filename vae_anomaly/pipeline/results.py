@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._types import AnyArray
 from vae_anomaly.exceptions import ParameterError
+from vae_anomaly.model.parameters import checked_threshold
 
 if TYPE_CHECKING:
     from vae_anomaly.data.base import Records, Source
@@ -53,6 +54,8 @@ class Outputs:
     fdr : float, optional
         Choose the threshold for the source so that at most this share of the flagged records is
         expected to be normal.
+    threshold: float, optional
+        Flag records above it, in nats, instead of the threshold of the model.
     """
 
     score: str | None = None
@@ -60,14 +63,19 @@ class Outputs:
     p_values: bool = False
     also: tuple[str, ...] = ()
     fdr: float | None = None
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         """Drop scores that are named twice."""
         object.__setattr__(self, "also", tuple(dict.fromkeys(self.also)))
 
-    def has_threshold(self, model: Model) -> bool:
-        """Return whether the threshold of the model is one of the score that is asked for."""
+    def has_own_score(self, model: Model) -> bool:
+        """Return whether the score that is asked for is the one that the model has calibrated."""
         return self.score in (None, model.score_type)
+
+    def has_threshold(self, model: Model) -> bool:
+        """Return whether there is a threshold of the score that is asked for."""
+        return self.threshold is not None or self.has_own_score(model)
 
     def check(self, model: Model, spell: Callable[[str], str] = str) -> None:
         """Raise if a model cannot return what is asked for.
@@ -87,10 +95,17 @@ class Outputs:
             raise ParameterError(
                 f"{spell('explain')} needs a score with a part for each column; {score} has none."
             )
+        if self.threshold is not None:
+            checked_threshold(self.threshold)
+        if self.fdr is not None and self.threshold is not None:
+            raise ParameterError(
+                f"{spell('fdr')} and {spell('threshold')} both choose the threshold. Give one of "
+                f"them."
+            )
         for name in ("fdr", "p_values"):
             if not getattr(self, name):
                 continue
-            if not self.has_threshold(model):
+            if not self.has_own_score(model):
                 raise ParameterError(
                     f"{spell(name)} goes with the score that the model was fitted with: there are "
                     f"calibration rows of that one. Leave {spell('score')} out."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._text import distinct
+from vae_anomaly._text import counted, distinct
 from vae_anomaly._types import AnyArray, Json
 from vae_anomaly.data.cells import STRAY
 from vae_anomaly.data.table.column import DATE
@@ -22,7 +22,7 @@ from vae_anomaly.report.data import (
     ScoredRecords,
     Tile,
 )
-from vae_anomaly.report.formatting import counted, legible, number, percent
+from vae_anomaly.report.formatting import legible, number, percent
 from vae_anomaly.report.ranking import most_anomalous
 from vae_anomaly.report.sections.distribution import Distribution, of_levels, of_numbers
 
