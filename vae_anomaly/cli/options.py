@@ -272,10 +272,11 @@ SCORE = with_options(
     ID_COLUMN,
     option(
         "--explain",
-        "Add the K columns that contribute most to each row's score.",
+        "Add the K columns that contribute most to each row's score, and what is normal of them.",
         click.IntRange(1),
         metavar="K",
     ),
+    switch("--repair", "Add which few columns of a flagged row must change to what to be normal."),
     option(
         "--score",
         "Another score than the model was fitted with; is_anomaly is then left out.",

@@ -24,6 +24,7 @@ def run(
     *,
     score: str | None = None,
     explain: int | None = None,
+    repair: bool = False,
     p_values: bool = False,
     also: tuple[str, ...] = (),
     fdr: float | None = None,
@@ -34,11 +35,11 @@ def run(
     check_result(output, data, model)
     fitted = load_model(model)
     # --strict is for all of them.
-    asked = {"id_column": given["id_column"], "explain": explain}
+    asked = {"id_column": given["id_column"], "explain": explain, "repair": repair}
     refuse_foreign(asked, fitted.encoder.modality, f"{model} was fitted on")
     if engine != "auto":
         fitted = fitted.with_engine(engine)
-    outputs = Outputs(score, explain or 0, p_values, also, fdr)
+    outputs = Outputs(score, explain or 0, p_values, also, fdr, repair)
     outputs.check(fitted, flag)
     with open_source(data, fitted.encoder, **given_options(given)) as source:
         console.say(*source.notes)

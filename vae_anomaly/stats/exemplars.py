@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._threads import PADDING, SINGLE_THREAD
 
-__all__ = ["MAX_EXEMPLARS", "Exemplars", "max_exemplars"]
+__all__ = ["MAX_EXEMPLARS", "SELF_MATCH_TOLERANCE", "Exemplars", "max_exemplars"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
@@ -149,20 +149,6 @@ class Exemplars:
         last = skipped + used
         energy.partition(last - 1, axis=1)
         return _score_of(_nonnegative(np.sort(energy[:, :last], axis=1)[:, skipped:]))
-
-    def nearest(self, points: Weights, count: int) -> tuple[Array, Indices]:
-        """Compute scores, (n,), and find the nearest exemplars, at most `count`: (n, k).
-
-        Exemplars that `score` leaves out or skips are none of them.
-        """
-        energy, groups = self._candidates(points, n_left_out=1)
-        skipped, used = self.support
-        most = max(1, len(self.points) - 1 - skipped)
-        place = _places_of_least(energy, skipped + max(used, min(count, most)))[:, skipped:]
-        few = _nonnegative(np.take_along_axis(energy, place[:, :used], axis=1))
-        # Energies of points that are not finite are NaN, which sort behind the padding.
-        index = np.minimum(_exemplars_at(groups, place), len(self.points) - 1)
-        return _score_of(few), index[:, : min(count, most)]
 
     def _candidates(self, points: Weights, n_left_out: int) -> tuple[Weights, Indices]:
         """Return energies of groups of exemplars that hold the nearest ones, and the groups.
