@@ -37,8 +37,8 @@ TAIL_SHARE = 0.05
 MAX_PASSES = 8
 """Ranks up to which one pass over the contributions for each is faster than sorting them."""
 
-DIGITS = 3
-"""Values of training records are shown to a thousandth of their spread."""
+DIGITS = 2
+"""Values of training records are shown to a hundredth of their spread, or less."""
 
 MAX_DECIMALS = 300
 
@@ -57,7 +57,7 @@ class NormalValues:
     least, greatest : ndarray of shape (n_features,)
         Range of all records; NaN as above.
     decimals : ndarray of shape (n_features,)
-        Decimals to a thousandth of the spread, to which `rounded` rounds; of numbers that are
+        Decimals to a hundredth of the spread or less, to which `rounded` rounds; of numbers that are
         whole in all records 0 at most. Infinite where values do not vary.
     level_shares : mapping of int to ndarray
         Feature that is a category -> shares of its levels by code.
@@ -228,7 +228,7 @@ def _rounded(values: Array, decimals: Array) -> Array:
 
 
 def _decimals(known: Array) -> float:
-    """Return the decimals to a thousandth of the spread of numbers, for whole ones 0 at most."""
+    """Return the decimals to a hundredth of the spread of numbers, for whole ones 0 at most."""
     spread = float(known.std())
     if not np.isfinite(spread) or spread <= SINGLE_PRECISION * abs(float(known.mean())):
         return np.inf

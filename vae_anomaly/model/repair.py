@@ -2,7 +2,7 @@
 
 Features that are to change get the mean of the training rows that are most similar in the other
 features, a category the most frequent level, and nothing else changes. So new values are usual
-ones given the rest of the record. They are rounded to a thousandth of their spread.
+ones given the rest of the record. They are rounded to a hundredth of their spread or less.
 
 The search is greedy. Each step changes the feature whose change lowers the score most, until
 the record is no longer flagged. Then every feature that need not change after all gets its own
