@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vae_anomaly.cli.options import bytes_of
 from vae_anomaly.pipeline.memory import MIN_ROWS, memory_of_fit, rows_within
+from vae_anomaly.pipeline.sizes import bytes_of
 
 MEMBERS = 4
 MAX_TEST_ROWS = 20_000

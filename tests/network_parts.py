@@ -38,7 +38,7 @@ class Parts:
 
 def elbo_terms(network: Network, noise: np.ndarray, x: np.ndarray, target: np.ndarray) -> RowTerms:
     """Compute both terms of minus the ELBO of encoded rows without a penalty."""
-    features = network.spec.n_features
+    features = network.spec.joint.n_features
     parts = Parts(SimpleNamespace(explained=np.arange(features)), network, noise)
     encoded = Encoded(x, target, np.zeros((len(x), features)))
     with network.engine.setting:

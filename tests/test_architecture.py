@@ -47,14 +47,15 @@ MAX_COMMAND_LINE_LINES = 1300
 MAX_ANY = 120
 
 HEAVY = {"PIL", "keras", "onnx", "onnxruntime", "matplotlib", "pandas", "pyarrow", "rich", "scipy"}
-HEAVY |= {"sklearn", "tensorflow", "vl_convert"}
+HEAVY |= {"joblib", "sklearn", "tensorflow", "vl_convert"}
 """Packages that are imported where they are used, and so are modules that import them."""
 
 CHEAP_LATE = {
-    ("cli.commands", "logging"): "nothing but click is imported before a command runs",
     ("cli.commands", "cli.console"): "nothing but click is imported before a command runs",
-    ("cli.options", "data.registry"): "nothing but click is imported before a command runs",
+    ("cli.errors", "traceback"): "nothing but click is imported before a command runs",
     ("cli.options", "training.checkpoint"): "nothing but click is imported before a command runs",
+    ("pipeline.interrupt", "select"): "nothing but click is imported before a command runs",
+    ("pipeline.interrupt", "socket"): "nothing but click is imported before a command runs",
 }
 """Late imports that need another reason: (module, imported) -> reason."""
 

@@ -22,9 +22,9 @@ from vae_anomaly.cli import run
 from vae_anomaly.cli.commands import cli
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit
-from vae_anomaly.cli.options import bytes_of
 from vae_anomaly.pipeline.interrupt import raising_signals
 from vae_anomaly.pipeline.memory import MIN_ROWS, memory_of_fit, rows_within
+from vae_anomaly.pipeline.sizes import bytes_of
 
 DATA = Path(__file__).parent.parent / "data"
 NORMAL, LABELLED = DATA / "normal.csv", DATA / "labelled.csv"

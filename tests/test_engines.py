@@ -54,7 +54,7 @@ def engines(request: pytest.FixtureRequest) -> tuple[Engine, Engine]:
 
 def test_engines_agree(engines: tuple[Engine, Engine]) -> None:
     rng, spec = np.random.RandomState(2), engines[0].spec
-    target = rng.uniform(size=(N, spec.n_targets))
+    target = rng.uniform(size=(N, spec.joint.n_targets))
     x, noise, mean, log_variance = (
         rng.normal(size=shape).astype(np.float32)
         for shape in ((N, COLUMNS), (4, LATENT), *[(spec.members, N, LATENT)] * 2)

@@ -158,7 +158,7 @@ def test_no_records_have_no_scores(model: Model) -> None:
     evaluated = model.evaluate(ROWS[:0], contributions=True, expected=True, also=["kl"])
     assert evaluated.scores.shape == evaluated.also["kl"].shape == (0,)
     assert evaluated.contributions.shape == (0, 4)
-    assert evaluated.expected.shape == (0, model.network.spec.n_targets)
+    assert evaluated.expected.shape == (0, model.network.spec.joint.n_targets)
 
 
 @pytest.mark.parametrize("name", ["elbo", "reconstruction", "importance_weighted", "exemplar"])

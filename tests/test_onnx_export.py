@@ -348,7 +348,7 @@ def test_the_engine_agrees_with_the_one_that_always_works(spec: NetworkSpec) -> 
     engines = open_engine(spec, weights, "onnx"), open_engine(spec, weights, "tensorflow")
     sizes = (20, spec.n_inputs), (2, 3), *[(spec.members, 20, 3)] * 2
     x, noise, mean, log_variance = (rng.normal(size=size).astype(np.float32) for size in sizes)
-    codes, target = Codes(mean, log_variance), rng.uniform(size=(20, spec.n_targets))
+    codes, target = Codes(mean, log_variance), rng.uniform(size=(20, spec.joint.n_targets))
     for call in (
         lambda engine: [engine.reconstruction_error(codes, noise, target)],
         lambda engine: engine.encode(x),

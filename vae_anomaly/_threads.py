@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-from threading import Lock, local
+from threading import Lock, current_thread
 from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
@@ -119,11 +119,8 @@ def only_fit_of(detector: object) -> Iterator[None]:
         _in_fit.remove(id(detector))
 
 
-_thread_state = local()
-
-
-def _mark_worker() -> None:
-    _thread_state.is_worker = True
+WORKER = "vae-anomaly-worker"
+"""Start of the names of threads that work for others."""
 
 
 def parallel_map(
@@ -140,9 +137,9 @@ def parallel_map(
     >>> list(parallel_map(abs, [-1, 2, -3], threads=2))
     [1, 2, 3]
     """
-    if min(threads, len(tasks)) <= 1 or getattr(_thread_state, "is_worker", False):
+    if min(threads, len(tasks)) <= 1 or current_thread().name.startswith(WORKER):
         return map(work, tasks)
-    with ThreadPoolExecutor(threads, initializer=_mark_worker) as pool:
+    with ThreadPoolExecutor(threads, thread_name_prefix=WORKER) as pool:
         try:
             return [future.result() for future in [pool.submit(work, task) for task in tasks]]
         except BaseException:  # KeyboardInterrupt too

@@ -18,6 +18,7 @@ __all__ = [
     "REPORT_FILES",
     "RESIZES",
     "SCORES",
+    "column_type_of",
     "is_column_type",
 ]
 
@@ -48,6 +49,15 @@ COLUMN_TYPES = ("number", "category", "date", "date:FORMAT", "ignore")
 def is_column_type(text: str) -> bool:
     """Return whether a text is a type that a user may choose for a column."""
     return text in COLUMN_TYPES or text.startswith("date:")
+
+
+def column_type_of(text: str) -> tuple[str, str]:
+    """Return the name and the type of "zip=category"; a name may hold "=" itself."""
+    ends = [i for i, sign in enumerate(text) if sign == "=" and is_column_type(text[i + 1 :])]
+    if not ends:
+        types = ", ".join(COLUMN_TYPES)
+        raise ValueError(f"expected NAME=TYPE with a TYPE of {types}, got {text!r}.")
+    return text[: ends[-1]], text[ends[-1] + 1 :]
 
 
 ARCHITECTURES = ("dense", "conv", "conv_bn")

@@ -129,6 +129,8 @@ def test_a_backend_that_exists_stays_that_of_the_user() -> None:
     "line", ["score flow.vae good.csv -o new.csv", "recalibrate flow.vae good.csv -o n"]
 )
 def test_a_number_of_processors_that_is_none_is_named(place, line) -> None:
+    few = Path("good.csv").read_text().splitlines()
+    Path("good.csv").write_text("\n".join([few[0], *few[1:] * 1000, ""]))  # for several cores
     code, out, err = ended(line, LOKY_MAX_CPU_COUNT="x")
     assert (code, out) == (2, b"")
     assert err == (

@@ -14,8 +14,9 @@ from typing import NoReturn
 import click
 
 from vae_anomaly.cli.commands import cli
-from vae_anomaly.cli.errors import Exit, code_after, open_missing_streams, report
+from vae_anomaly.cli.errors import Exit, code_after, report
 from vae_anomaly.pipeline.interrupt import raising_signals
+from vae_anomaly.pipeline.streams import open_missing_streams
 
 __all__ = ["main", "run"]
 

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from importlib import import_module
 
 import click
 
-from vae_anomaly import names
 from vae_anomaly._version import __version__
 from vae_anomaly.cli.options import EVALUATE, FIT, INPUT, RECALIBRATE, SCORE, Value, output_option
 
 __all__ = ["cli"]
 
 
-@click.group(
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, 2 wrong usage, 3 input data refused, 4 model or checkpoint "
-    "refused, 5 files or memory, 6 done but some images were skipped, 130 interrupted, 141 "
-    "closed pipe, 143 terminated, 1 a bug.",
-)
-@click.version_option(__version__, message="%(prog)s %(version)s")
-def cli() -> None:
-    r"""Find anomalies in tables and images with a variational autoencoder.
+cli = click.Group(
+    help="""Find anomalies in tables and images with a variational autoencoder.
 
     Fit it on rows or images that are (almost) all normal, then score new
     ones. Tables are CSV files with a line of column names, or Parquet;
@@ -31,7 +21,13 @@ def cli() -> None:
 
     \b
       vae-anomaly demo
-    """
+    """,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done, 2 wrong usage, 3 input data refused, 4 model or checkpoint "
+    "refused, 5 files or memory, 6 done but some images were skipped, 130 interrupted, 141 "
+    "closed pipe, 143 terminated, 1 a bug.",
+)
+click.version_option(__version__, message="%(prog)s %(version)s")(cli)
 
 
 def command(short_help: str, *examples: str) -> Callable[[Callable[[], None]], click.Command]:
@@ -43,7 +39,9 @@ def command(short_help: str, *examples: str) -> Callable[[Callable[[], None]], c
 
     def add(declared: Callable[[], None]) -> click.Command:
         def run(quiet: bool, debug: bool, **given: Value) -> Value:
-            return _run(declared.__name__, quiet, debug, given)
+            from vae_anomaly.cli.console import run_command
+
+            return run_command(declared.__name__, quiet, debug, given)
 
         run.__doc__ = declared.__doc__
         click.option("--debug", is_flag=True, help="Show the traceback of an error.")(run)
@@ -53,25 +51,6 @@ def command(short_help: str, *examples: str) -> Callable[[Callable[[], None]], c
         return named(run)
 
     return add
-
-
-def _run(name: str, quiet: bool, debug: bool, given: dict[str, Value]) -> Value:
-    """Load the module of a command and run it."""
-    # TensorFlow reads these when it is imported, which is later than this.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # others use the GPU as well
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    for setting in names.IGNORED_SETTINGS:
-        os.environ.pop(setting, None)
-    import logging
-
-    from vae_anomaly.cli.console import Console
-
-    if not debug:  # a missing folder for its cache concerns no user
-        logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    console = Console(quiet=quiet, debug=debug)
-    with console.warnings():
-        return import_module(f"vae_anomaly.cli.{name}").run(console, **given)
 
 
 @command(

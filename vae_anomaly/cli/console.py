@@ -1,28 +1,30 @@
-"""Messages and progress on standard error."""
+"""Messages and progress on standard error, and the start of a command."""
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vae_anomaly.cli.errors import say
+from vae_anomaly import names
+from vae_anomaly.cli.errors import Exit, say
 from vae_anomaly.pipeline.progress import Progress, no_progress, progress_bar, progress_lines
 from vae_anomaly.pipeline.startup import has_started, start_tensorflow
 
 if TYPE_CHECKING:
     from vae_anomaly.data.base import Source
 
-__all__ = ["Console"]
-
-MAX_LISTED_SKIPPED = 10
+__all__ = ["Console", "run_command"]
 
 
+@dataclass(frozen=True)
 class Console:
     """Messages to people; nothing but errors, which are written elsewhere, if `quiet`.
 
@@ -33,9 +35,8 @@ class Console:
         Show the messages of TensorFlow as well.
     """
 
-    def __init__(self, *, quiet: bool = False, debug: bool = False) -> None:
-        self.quiet = quiet
-        self.debug = debug
+    quiet: bool = False
+    debug: bool = False
 
     def say(self, *lines: str) -> None:
         """Write lines for people."""
@@ -43,29 +44,17 @@ class Console:
             for line in lines:
                 say(line)
 
-    def list_skipped(self, source: Source, purpose: str = "") -> None:
-        """List records that were not readable in the last reading, or only in part."""
-        self.say(*source.reading_notes())
-        count = len(source.skipped)
-        if count:
-            self.say(f"skipped {count:,} of {source.n_records:,} {source.unit}s{purpose}:")
-        for name, reason in source.skipped[:MAX_LISTED_SKIPPED]:
-            self.say(f"  {name if name.isprintable() else repr(name)}: {reason}")
-        if count > MAX_LISTED_SKIPPED:
-            self.say(f"  and {count - MAX_LISTED_SKIPPED:,} more")
+    def finish(self, source: Source, *lines: str) -> Exit:
+        """Write the last lines, and which records were skipped; return the exit code."""
+        from vae_anomaly.pipeline.messages import skipped_records
 
-    @contextmanager
-    def warnings(self) -> Iterator[None]:
-        """Show the warnings of this package as a line each, and no others."""
+        self.say(*lines, *skipped_records(source))
+        return Exit.SKIPPED if source.skipped else Exit.DONE
 
-        def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-            if category.__module__.startswith("vae_anomaly"):
-                self.say(f"warning: {message}")
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("default")
-            warnings.showwarning = show
-            yield
+    def warn(self, message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        """Show a warning of this package as a line, and no other."""
+        if category.__module__.startswith("vae_anomaly"):
+            self.say(f"warning: {message}")
 
     def start_tensorflow(self) -> None:
         """Import TensorFlow and initialise its devices, without its messages.
@@ -87,3 +76,20 @@ class Console:
         if self.quiet:
             return no_progress
         return progress_bar if sys.stderr.isatty() else partial(progress_lines, say)
+
+
+def run_command(name: str, quiet: bool, debug: bool, given: dict[str, Any]) -> Any:
+    """Load the module of a command, and run it."""
+    # TensorFlow reads these when it is imported, which is later than this.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # others use the GPU as well
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    for setting in names.IGNORED_SETTINGS:
+        os.environ.pop(setting, None)
+    if not debug:  # a missing folder for its cache concerns no user
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    console = Console(quiet=quiet, debug=debug)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        warnings.showwarning = console.warn
+        return import_module(f"vae_anomaly.cli.{name}").run(console, **given)

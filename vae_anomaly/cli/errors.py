@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
-import traceback
 from contextlib import suppress
 from enum import IntEnum
 
@@ -22,8 +20,9 @@ from vae_anomaly.exceptions import (
     ResourceError,
 )
 from vae_anomaly.pipeline.interrupt import Terminated
+from vae_anomaly.pipeline.streams import abandon_broken_stdout
 
-__all__ = ["Exit", "code_after", "open_missing_streams", "report", "say"]
+__all__ = ["Exit", "code_after", "report", "say"]
 
 
 class Exit(IntEnum):
@@ -86,8 +85,10 @@ def report(error: BaseException, *, debug: bool) -> None:
     """Write the error that ended a command as one line on standard error."""
     code = code_after(error)
     if debug:
+        import traceback
+
         traceback.print_exception(error)
-    _abandon_broken_stdout()
+    abandon_broken_stdout()
     if code is Exit.CLOSED_PIPE:
         return
     if code in (Exit.INTERRUPTED, Exit.TERMINATED):
@@ -121,30 +122,3 @@ def _sentence(error: BaseException, code: Exit) -> str:
     if code is Exit.RESOURCES and not isinstance(error, OutputError | ResourceError):
         return "Out of memory. Fit on fewer rows or columns, or close other programs."
     return str(error)
-
-
-def open_missing_streams() -> None:
-    """Open replacements for standard streams that the process was started without.
-
-    Otherwise the next file that is opened takes the number of one, and receives what is printed.
-    Nothing can be read from a replacement, messages are discarded, and data cannot be written.
-    """
-    for number, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, mode)  # takes the lowest number that is free: this one
-    sys.stdin = sys.stdin or os.fdopen(0, closefd=False)
-    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
-    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
-
-
-def _abandon_broken_stdout() -> None:
-    """Keep Python from flushing to a closed or full standard output again at exit."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        with suppress(OSError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, sys.stdout.fileno())
-            os.close(nowhere)

@@ -11,13 +11,14 @@ import click
 from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit
-from vae_anomaly.cli.options import CRITERIA, EVALUATE_SOURCE, flag, given_options, refuse_foreign
+from vae_anomaly.cli.options import CRITERIA, EVALUATE_SOURCE, flag, given_options
 from vae_anomaly.data.base import Modality, Source
-from vae_anomaly.data.registry import modality, open_source
+from vae_anomaly.data.registry import check_options, modality, open_source
 from vae_anomaly.model.file import load_model
 from vae_anomaly.model.model import Model
 from vae_anomaly.pipeline.evaluate import EvaluationData, fit_comparison, read_evaluation_data
 from vae_anomaly.pipeline.fit import read_training_data
+from vae_anomaly.pipeline.messages import skipped_records
 from vae_anomaly.pipeline.paths import check_report_folder
 from vae_anomaly.report import Criteria, build_report, context_for, write_report
 
@@ -38,7 +39,7 @@ def run(
     asked = given | {"compare_beta": compare_beta, "training": training}
     fitted = load_model(model)
     fitted_on = modality(fitted.encoder.modality)
-    refuse_foreign(asked, fitted_on.name, f"{model} was fitted on")
+    check_options(given_options(asked), fitted_on.name, f"{model} was fitted on")
     _check_options(fitted_on, asked)
     check_report_folder(output, fitted_on.unit, model, data, training)
     if compare_beta == fitted.beta:
@@ -64,10 +65,11 @@ def run(
     shown |= {"model_name": Path(model).name, "data_name": Path(source.name).resolve().name}
     shown["criteria"] = Criteria(**{name: given[name] for name in CRITERIA})
     _write(console, fitted, found, other, output, shown)
-    console.list_skipped(source)
-    if learned is not None:
-        console.list_skipped(learned, " for the comparison model")
-    return Exit.SKIPPED if source.skipped or (learned and learned.skipped) else Exit.DONE
+    code = console.finish(source)
+    if learned is None:
+        return code
+    console.say(*skipped_records(learned, " for the comparison model"))
+    return Exit.SKIPPED if learned.skipped else code
 
 
 def _write(

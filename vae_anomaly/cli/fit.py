@@ -7,8 +7,8 @@ import click
 from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit, say
-from vae_anomaly.cli.options import FIT_SOURCE, given_options, refuse_foreign
-from vae_anomaly.data.registry import modality_of
+from vae_anomaly.cli.options import FIT_SOURCE, given_options
+from vae_anomaly.data.registry import check_options, modality_of
 from vae_anomaly.pipeline.fit import NOTICE, FitResult, fit_file, read_training_data
 from vae_anomaly.pipeline.memory import check_address_space
 from vae_anomaly.pipeline.messages import threshold_origin
@@ -36,7 +36,8 @@ def run(
             "--contamination and --false-alarm-rate both choose the threshold. Give one of them."
         )
     modality = modality_of(data)
-    refuse_foreign(given | {"memory_limit": memory_limit}, modality.name, f"{data} holds")
+    asked = given_options(given | {"memory_limit": memory_limit})
+    check_options(asked, modality.name, f"{data} holds")
     options = given_options(given, FIT_SOURCE)
     parameters = {name: given[name] for name in given if name not in FIT_SOURCE}
     parameters |= {"score_type": score, "n_members": members, "missing_values": given["missing"]}
@@ -67,17 +68,15 @@ def run(
     if fitted.interrupted:
         _say_interrupted(fitted, given["checkpoint"])
     model, history = fitted.model, fitted.model.history
-    console.say(
+    code = console.finish(
+        source,
         f"trained for {history.step[-1]:,} steps in {fitted.seconds:.1f} s, "
         f"{history.describe(unit)}",
         *source.fit_notes(model.encoder),
         f"threshold: {model.calibration.threshold:.4g} nats, {threshold_origin(model)}",
         f"model: {output}",
     )
-    console.list_skipped(source)
-    if fitted.interrupted:
-        return Exit.INTERRUPTED
-    return Exit.SKIPPED if source.skipped else Exit.DONE
+    return Exit.INTERRUPTED if fitted.interrupted else code
 
 
 def _say_interrupted(fitted: FitResult, checkpoint: Checkpoint | None) -> None:

@@ -6,33 +6,19 @@ refuses those that another modality has.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
 from vae_anomaly import names
+from vae_anomaly.pipeline.sizes import bytes_of
 
 if TYPE_CHECKING:
     from vae_anomaly.training.checkpoint import Checkpoint
 
-__all__ = [
-    "CRITERIA",
-    "EVALUATE",
-    "EVALUATE_SOURCE",
-    "FIT",
-    "FIT_SOURCE",
-    "INPUT",
-    "RECALIBRATE",
-    "SCORE",
-    "Value",
-    "bytes_of",
-    "flag",
-    "given_options",
-    "output_option",
-    "refuse_foreign",
-]
+__all__ = ["EVALUATE", "FIT", "INPUT", "RECALIBRATE", "SCORE", "Value", "output_option"]
+__all__ += ["CRITERIA", "EVALUATE_SOURCE", "FIT_SOURCE", "flag", "given_options"]
 
 Value: TypeAlias = Any
 """Value, type or default of an option."""
@@ -44,53 +30,32 @@ Decorator: TypeAlias = Callable[[Value], Value]
 INPUT = type("Input", (click.Path,), {"convert": lambda self, value, param, ctx: value})()
 """A path that click does not check: what cannot be read is exit 5 with a sentence of ours."""
 
-MAX_SIZE_LENGTH = 40
-"""Characters of a size of memory."""
-
-SIZE = re.compile(r"(\d+\.?\d*|\.\d+) ?([KMGT])(I?)B", re.ASCII | re.IGNORECASE)
-
 SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 POSITIVE = click.FloatRange(0, min_open=True)
+NOT_NEGATIVE = click.FloatRange(0)
+COUNT = click.IntRange(1)
+
+
+def parsed(parse: Callable[[str], Value]) -> Callable[[str], Value]:
+    """Return a parser whose ValueError is one of the option, with its name."""
+
+    def convert(text: str) -> Value:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return convert
 
 
 def image_size_of(text: str) -> tuple[int, int]:
     """Return the height and width of "48x64", or of the square "64"."""
     sides = text.lower().split("x")
     if len(sides) > 2 or not all(side.isascii() and side.isdecimal() for side in sides):
-        raise click.BadParameter(
+        raise ValueError(
             f"expected a height and a width, such as 48x64, or one number, got {text!r}."
         )
     return int(sides[0]), int(sides[-1])
-
-
-def bytes_of(text: str) -> int:
-    """Return the bytes of a size; the units KiB, MiB and so on are powers of 1,024.
-
-    Examples
-    --------
-    >>> bytes_of("1.5GB"), bytes_of("512 mib")
-    (1500000000, 536870912)
-    """
-    found = SIZE.fullmatch(text.strip())
-    if found is None or len(text) > MAX_SIZE_LENGTH:
-        raise click.BadParameter(
-            f"expected a size such as 2GB, 1.5GiB or 900MB, got {text[:MAX_SIZE_LENGTH]!r}."
-        )
-    number, unit, binary = found.groups()
-    step = 1024 if binary else 1000
-    size = int(float(number) * step ** (1 + "KMGT".index(unit.upper())))
-    if size == 0:
-        raise click.BadParameter(f"expected more than nothing, such as 2GB, got {text!r}.")
-    return size
-
-
-def column_type_of(text: str) -> tuple[str, str]:
-    """Return the name and the type of "zip=category"; a name may hold "=" itself."""
-    ends = [i for i, sign in enumerate(text) if sign == "=" and names.is_column_type(text[i + 1 :])]
-    if not ends:
-        types = ", ".join(names.COLUMN_TYPES)
-        raise click.BadParameter(f"expected NAME=TYPE with a TYPE of {types}, got {text!r}.")
-    return text[: ends[-1]], text[ends[-1] + 1 :]
 
 
 def checkpoint_in(folder: str) -> Checkpoint:
@@ -106,6 +71,11 @@ def option(name: str, explanation: str, type: Value = None, **given: Value) -> D
     """Return an option; its default is shown unless it is False or None."""
     shown = given.get("default") is not None
     return click.option(name, type=type, help=explanation, show_default=shown, **given)
+
+
+def choice(name: str, explanation: str, choices: Sequence[str], **given: Value) -> Decorator:
+    """Return an option whose value is one of some names."""
+    return option(name, explanation, click.Choice(choices), **given)
 
 
 def switch(name: str, explanation: str) -> Decorator:
@@ -140,7 +110,7 @@ TABLE_FIT = (
     click.option(
         "--type",
         "column_types",
-        type=column_type_of,
+        type=parsed(names.column_type_of),
         callback=lambda context, option, pairs: dict(pairs) or None,
         help=f"Type of a column: {', '.join(names.COLUMN_TYPES)}; may be repeated.",
         metavar="NAME=TYPE",
@@ -152,7 +122,7 @@ TABLE_FIT = (
         "--memory-limit",
         "Memory to stay below, such as 2GB. Of a table with more rows than fit, rows drawn at "
         "random are learned from; all are checked.",
-        bytes_of,
+        parsed(bytes_of),
         metavar="SIZE",
     ),
 )
@@ -161,24 +131,20 @@ IMAGE_FIT = (
     option(
         "--image-size",
         "Pixels that images are brought to.  [default: their median size, within 32]",
-        image_size_of,
+        parsed(image_size_of),
         metavar="HxW|N",
     ),
-    option(
-        "--resize",
-        "How; letterbox keeps the proportions.  [default: stretch]",
-        click.Choice(names.RESIZES),
-    ),
+    choice("--resize", "How; letterbox keeps the proportions.  [default: stretch]", names.RESIZES),
     option(
         "--smoothing",
         "Smooth images by so much.  [default: 1/28 of their longer side; 0 for conv]",
-        click.FloatRange(0),
+        NOT_NEGATIVE,
         metavar="PIXELS",
     ),
     option(
         "--shift",
         "Learn from images shifted by so much as well.  [default: as --smoothing]",
-        click.FloatRange(0),
+        NOT_NEGATIVE,
         metavar="PIXELS",
     ),
     STRICT_IMAGES,
@@ -195,58 +161,56 @@ FIT = with_options(
         "Flag this share of the training rows instead.",
         click.FloatRange(0, 0.5, min_open=True),
     ),
-    option(
+    choice(
         "--score",
         "What the anomaly score is; auto is exemplar for tables, elbo for images.",
-        click.Choice(("auto", *names.SCORES)),
+        ("auto", *names.SCORES),
         default="auto",
     ),
-    option(
+    choice(
         "--architecture",
         "Structure of the networks; conv and conv_bn are for images.",
-        click.Choice(("auto", *names.ARCHITECTURES)),
+        ("auto", *names.ARCHITECTURES),
         default="auto",
     ),
-    option(
+    choice(
         "--likelihood",
         "Distribution of a column; heteroscedastic for noise that differs from row to row, "
         "student_t for outliers, discretized_logistic for counts and codes, bernoulli for values "
         "in [0, 1].",
-        click.Choice(names.LIKELIHOODS),
+        names.LIKELIHOODS,
         default="gaussian",
     ),
     option(
         "--beta",
         "Weight of the KL divergence; 0 makes a plain autoencoder.",
-        click.FloatRange(0),
+        NOT_NEGATIVE,
         default=1.0,
     ),
-    option(
+    choice(
         "--prior",
         "What latent codes are scored against: those of training rows, or N(0, I).",
-        click.Choice(names.PRIORS),
+        names.PRIORS,
         default="aggregated",
     ),
     option(
         "--latent-dim",
         "Latent dimensions; those not needed go unused.  [default: 32, for images 8]",
-        click.IntRange(1),
+        COUNT,
     ),
     option(
         "--members",
         "Networks whose scores are averaged.  [default: 4; 1 for conv]",
-        click.IntRange(1),
+        COUNT,
     ),
-    option(
-        "--optimizer", "Rule of the gradient steps.", click.Choice(names.OPTIMIZERS), default="adam"
-    ),
+    choice("--optimizer", "Rule of the gradient steps.", names.OPTIMIZERS, default="adam"),
     option(
         "--learning-rate",
         "Of the optimizer; lower it if training diverges.",
         POSITIVE,
         default=1e-3,
     ),
-    option("--max-steps", "Gradient steps.", click.IntRange(1), default=3000),
+    option("--max-steps", "Gradient steps.", COUNT, default=3000),
     option(
         "--random-state",
         "Seed: the same data and seed give the same model.",
@@ -273,19 +237,19 @@ SCORE = with_options(
     option(
         "--explain",
         "Add the K columns that contribute most to each row's score, and what is normal of them.",
-        click.IntRange(1),
+        COUNT,
         metavar="K",
     ),
     switch("--repair", "Add which few columns of a flagged row must change to what to be normal."),
-    option(
+    choice(
         "--score",
         "Another score than the model was fitted with; is_anomaly is then left out.",
-        click.Choice(names.SCORES),
+        names.SCORES,
     ),
-    option(
+    choice(
         "--also",
         "A further score, in a column of its own, score_NAME. May be given several times.",
-        click.Choice(names.SCORES),
+        names.SCORES,
         multiple=True,
     ),
     switch("--strict", "Refuse unknown columns, text among numbers, and images not readable."),
@@ -300,10 +264,10 @@ SCORE = with_options(
         SHARE,
         metavar="SHARE",
     ),
-    option(
+    choice(
         "--engine",
         "What runs the networks; auto is numpy for dense ones, else tensorflow.",
-        click.Choice(names.ENGINES),
+        names.ENGINES,
         default="auto",
     ),
 )
@@ -356,7 +320,7 @@ IMAGE_EVALUATE = (
         "--compare-beta",
         "Compare the latent codes of images with those of a comparison model, fitted like MODEL "
         "but with this weight of the KL divergence, on --training.",
-        click.FloatRange(0),
+        NOT_NEGATIVE,
         metavar="BETA",
     ),
     option(
@@ -411,19 +375,3 @@ def given_options(
         for name in (given if names is None else names)
         if given.get(name) not in ((), None) and given[name] is not False
     }
-
-
-def refuse_foreign(given: Mapping[str, Value], chosen: str, reason: str) -> None:
-    """Refuse options that only other modalities have.
-
-    `reason` says why it is the chosen one: "t.csv holds", or "m.vae was fitted on".
-    """
-    from vae_anomaly.data.registry import MODALITIES, modality
-
-    own = modality(chosen)
-    foreign = [name for name in given_options(given) if name not in own.options]
-    for owner in map(modality, MODALITIES) if foreign else ():
-        for name in filter(owner.options.__contains__, foreign):
-            raise click.UsageError(
-                f"{owner.options[name]} is for {owner.name}s; {reason} {own.contents}."
-            )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit
-from vae_anomaly.cli.options import flag, given_options, refuse_foreign
-from vae_anomaly.data.registry import open_source
+from vae_anomaly.cli.options import flag, given_options
+from vae_anomaly.data.registry import check_options, open_source
 from vae_anomaly.model.file import load_model
 from vae_anomaly.pipeline.messages import drift_warning, score_verdict
 from vae_anomaly.pipeline.paths import check_result
@@ -35,8 +35,8 @@ def run(
     check_result(output, data, model)
     fitted = load_model(model)
     # --strict is for all of them.
-    asked = {"id_column": given["id_column"], "explain": explain, "repair": repair}
-    refuse_foreign(asked, fitted.encoder.modality, f"{model} was fitted on")
+    asked = {"explain": explain, "id_column": given["id_column"], "repair": repair}
+    check_options(given_options(asked), fitted.encoder.modality, f"{model} was fitted on")
     if engine != "auto":
         fitted = fitted.with_engine(engine)
     outputs = Outputs(score, explain or 0, p_values, also, fdr, repair)
@@ -51,6 +51,4 @@ def run(
         lines.append(f"warning: {drift_warning(summary.drift, source.unit)}")
     if output != "-":
         lines.append(f"scores: {output}")
-    console.say(*lines)
-    console.list_skipped(source)
-    return Exit.SKIPPED if summary.skipped else Exit.DONE
+    return console.finish(source, *lines)

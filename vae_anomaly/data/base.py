@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -91,7 +92,7 @@ class Masks(NamedTuple):
     notes: Sequence[str]
 
 
-class Source(Protocol):
+class Source(AbstractContextManager["Source"], Protocol):
     """Records on disk or in memory, readable as often as needed; a context manager.
 
     A subclass needs a name and `batches`; the rest has defaults. Lines to report are whole
@@ -191,9 +192,6 @@ class Source(Protocol):
     def close(self) -> None:
         """Close files that the source opened."""
         return
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *error: object) -> None:
         self.close()

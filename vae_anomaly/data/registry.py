@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
 
 from vae_anomaly._text import display_name
 from vae_anomaly._types import Json
 from vae_anomaly.data.base import Encoder, Modality, Records, Source
-from vae_anomaly.exceptions import DataError
+from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.storage.paths import check_path
 
 __all__ = [
     "DEFAULT",
     "MODALITIES",
+    "check_options",
     "modality",
     "modality_of",
     "modality_of_array",
@@ -106,3 +108,28 @@ def _check_modality(path: str, fitted: Modality) -> None:
         f"{name} holds {found.contents}, but the model was fitted on {fitted.contents}. Give it "
         f"{fitted.contents}, or fit a model on {found.contents}."
     )
+
+
+def check_options(given: Collection[str], chosen: str, reason: str) -> None:
+    """Raise if options are given that only other modalities have; see `Modality.options`.
+
+    Parameters
+    ----------
+    given : collection of str
+        Keywords of the options.
+    chosen : str
+        Name of the modality.
+    reason : str
+        Why it is that one: "t.csv holds", or "m.vae was fitted on".
+
+    Raises
+    ------
+    ParameterError
+    """
+    own = modality(chosen)
+    foreign = [name for name in given if name not in own.options]
+    for owner in map(modality, MODALITIES) if foreign else ():
+        for name in filter(owner.options.__contains__, foreign):
+            raise ParameterError(
+                f"{owner.options[name]} is for {owner.name}s; {reason} {own.contents}."
+            )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,7 +124,7 @@ class ColumnScaler:
         pixels = rows.shape[1] // channels
         return cls(*(np.tile(part, pixels) for part in (one.center, one.scale, one.low, one.high)))
 
-    @property
+    @cached_property
     def varies(self) -> NDArray[np.bool_]:
         """Which columns were not constant in training, and so margin the network."""
         return self.low < self.high

@@ -357,7 +357,7 @@ class VAEDetector(
             self.__dict__.pop("model_", None)
             self._fit(X)
         model = self.model_
-        columns, steps = model.network.spec.n_features, model.history.step[-1]
+        columns, steps = model.network.spec.joint.n_features, model.history.step[-1]
         warn_if_unused(model.latent_kl, columns=columns, steps=steps)
         return self
 

@@ -40,6 +40,9 @@ MAX_BATCH_CELLS = 2**22
 CHUNK_CELLS = 2**20
 """Numbers in the records of a chunk, the unit of parallel work."""
 
+FEW_CELLS = 2**14
+"""Numbers in records for which a thread costs more than it saves."""
+
 HIDDEN_GROUPS = 8
 """Groups of features that are hidden in turn, to tell what is expected of each."""
 
@@ -89,9 +92,8 @@ class Network:
     @property
     def needs_tensorflow(self) -> bool:
         """Whether forward passes run in TensorFlow."""
-        name, spec = self.engine_name, self.spec
-        is_dense = spec.grid is None and spec.custom is None
-        return name == "tensorflow" or (name == "auto" and not is_dense)
+        name = self.engine_name
+        return name == "tensorflow" or (name == "auto" and not self.spec.is_dense)
 
     def with_engine(self, name: str) -> Network:
         """Return the network on another engine."""
@@ -132,13 +134,14 @@ class Network:
         spec = self.spec
         if spec.grid is not None:
             return max(prod(size) for size in ConvPlan.for_grid(spec.grid).sizes)
-        widest = max((spec.outputs, *spec.hidden))
+        widest = max((spec.joint.n_outputs, *spec.hidden))
         return widest if spec.custom is None else CUSTOM_BREADTH * widest
 
     def chunks(self, n: int, width: int) -> list[slice]:
         """Divide n records of some width into chunks of whole batches, for all threads."""
         batch = self.engine.breadth * MAX_BATCH_ROWS
-        count = self.engine.threads * max(1, -(-n * width // CHUNK_CELLS))
+        threads = self.engine.threads if n * width > FEW_CELLS else 1
+        count = threads * max(1, -(-n * width // CHUNK_CELLS))
         size = batch * max(1, -(-n // (batch * count)))
         return [slice(i, i + size) for i in range(0, n, size)]
 
@@ -170,12 +173,12 @@ class Network:
         Features are hidden in `HIDDEN_GROUPS` groups, one after the other, so that the number
         of passes does not depend on that of features.
         """
-        n = self.spec.n_features
+        n = self.spec.joint.n_features
         group = np.random.RandomState(0).permutation(n) % HIDDEN_GROUPS
         of_target = group[self.spec.joint.feature_of_target]
 
         def predicted(batch: Weights) -> Array:
-            targets = np.empty((len(batch), self.spec.n_targets))
+            targets = np.empty((len(batch), self.spec.joint.n_targets))
             for one in np.unique(group):
                 hidden = np.broadcast_to(group == one, (self.spec.members, n))
                 found = self.expected(self._outputs_without(batch, hidden))
@@ -190,7 +193,7 @@ class Network:
 
     def _targets_of(self, rows: Array, compute: Callable[[Weights], Array]) -> Array:
         """Compute targets, (n, n_targets), for rows of any axes, in batches."""
-        targets = np.empty((len(rows), self.spec.n_targets))
+        targets = np.empty((len(rows), self.spec.joint.n_targets))
 
         def work(part: slice, batch: list[AnyArray]) -> None:
             targets[part] = compute(batch[0])[: part.stop - part.start]
@@ -225,7 +228,7 @@ class Network:
         Of several random draws the one whose pairs of features are hidden together about as
         often as apart: each feature is then predicted with and without every other one.
         """
-        passes, n = -(-N_PREDICTIONS // self.spec.members), self.spec.n_features
+        passes, n = -(-N_PREDICTIONS // self.spec.members), self.spec.joint.n_features
         rng, count = np.random.RandomState(0), passes * self.spec.members
         draws = (
             np.where([rng.permutation(n) % 2 == 0 for _ in range(count)], 1.0, -1.0)
@@ -247,7 +250,7 @@ class Network:
         if components is None:
             components = np.zeros((spec.members, 1, 2 * spec.latent), dtype=np.float32)
         z = draw_codes(components, n, rng).astype(np.float32)
-        outputs = np.empty((n, spec.outputs))
+        outputs = np.empty((n, spec.joint.n_outputs))
 
         def work(part: slice, batch: list[AnyArray]) -> None:
             made = self.engine.decode(batch[0].swapaxes(0, 1))  # (members, rows, outputs)

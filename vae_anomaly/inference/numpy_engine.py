@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cached_property
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,9 +39,6 @@ class NumpyEngine:
 
     def __init__(self, spec: NetworkSpec, weights: Weights) -> None:
         self.spec = spec
-        # One core for each call: products are too small to divide, and divided ones round
-        # differently on other numbers of cores.
-        self.threads = _cpu_count()
         arrays = spec.unpack(weights)
         self.encoder = _layers(arrays, "encoder", len(spec.hidden))
         self.decoder = _layers(arrays, "decoder", len(spec.hidden))
@@ -49,6 +46,15 @@ class NumpyEngine:
         self.parameters = {
             name: arrays[name].astype(np.float64)[:, None] for name in self.joint.parameter_sizes
         }
+
+    @cached_property
+    def threads(self) -> int:
+        """One core for each call.
+
+        Products are too small to divide, and divided ones round differently on other numbers of
+        cores.
+        """
+        return _cpu_count()
 
     def encode(self, x: Weights) -> Codes:
         """Encode inputs."""
@@ -86,6 +92,8 @@ def _cpu_count() -> int:
     ParameterError
         If LOKY_MAX_CPU_COUNT, which limits it, is no number.
     """
+    import joblib  # late: few rows need one core, and are scored faster than it is imported
+
     try:
         return int(joblib.cpu_count())
     except ValueError:

@@ -70,7 +70,7 @@ class OnnxEngine:
         )
 
     def _error_graph(self, networks: Networks, noise: Weights) -> OnnxModel:
-        target = networks.graph.input("target", "n", self.spec.n_targets, dtype="float64")
+        target = networks.graph.input("target", "n", self.spec.joint.n_targets, dtype="float64")
         codes = [
             (
                 networks.graph.input(f"mean{member}", "n", self.spec.latent),

@@ -271,7 +271,7 @@ class Networks:
         for member, hidden in enumerate(halves.swapaxes(0, 1)):  # (passes, features)
             shown = ~np.concatenate([hidden, ~hidden])[:, None, spec.feature_of_input]
             mean, _ = self.encode(member, (x * shown).reshape(-1, spec.n_inputs))
-            outputs = self.decode(member, mean).reshape(len(shown), -1, spec.outputs)
+            outputs = self.decode(member, mean).reshape(len(shown), -1, spec.joint.n_outputs)
             first = outputs.taken(0, len(hidden), axis=0)
             second = outputs.taken(len(hidden), None, axis=0)
             found.append(first.where(hidden[:, None, spec.joint.feature_of_output], second))
@@ -349,4 +349,4 @@ class Networks:
             x = x.apply("Relu").taken(0, height, axis=2).taken(0, width, axis=3)
         kernel, bias = self._filters(member, "decoder_out")
         x = x.apply("ConvTranspose", kernel, bias, pads=[1, 1, 1, 1])
-        return x.apply("Transpose", perm=[0, 2, 3, 1]).reshape(-1, self.spec.outputs)
+        return x.apply("Transpose", perm=[0, 2, 3, 1]).reshape(-1, self.spec.joint.n_outputs)

@@ -125,7 +125,7 @@ def _compiled_error(spec: NetworkSpec) -> Callable[..., Tensor]:
                 _members_type(spec, spec.latent),
                 noise,
             ),
-            _rows_type(spec.n_targets, tf.float64),
+            _rows_type(spec.joint.n_targets, tf.float64),
         ]
     )
     def reconstruction_error(

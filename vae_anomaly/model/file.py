@@ -267,7 +267,7 @@ def _layout(outline: Outline, spec: NetworkSpec, config: JsonObject, draws: int)
         layout["prior"] = ("F32", (members, config["n_components"], 2 * latent))
     n_exemplars = config["n_exemplars"]
     levels = len(HIDDEN_SHARES) if spec.has_masks else 0
-    n_tails = spec.n_features + levels * N_STATISTICS if spec.has_masks else 0
+    n_tails = spec.joint.n_features + levels * N_STATISTICS if spec.has_masks else 0
     layout |= {
         "noise": ("F32", (draws, latent)),
         "reference.code_unit": ("F32", (members, latent)),

@@ -10,7 +10,7 @@ import numpy as np
 from vae_anomaly._types import AnyArray, Json, JsonObject
 from vae_anomaly.data.registry import MODALITIES
 from vae_anomaly.model.reference import UNIT_RANGE
-from vae_anomaly.networks.spec import is_within_range
+from vae_anomaly.networks.spec import MAX_WEIGHT
 from vae_anomaly.stats.densities import MAX_LOG_VARIANCE
 from vae_anomaly.stats.exemplars import (
     MAX_BANDWIDTH,
@@ -183,7 +183,8 @@ def check_arrays(name: str, arrays: dict[str, AnyArray], config: JsonObject) -> 
             raise refuse(name, f"the array {key!r} holds numbers out of range")
     for key, values in arrays.items():
         # All others of 32 bits are weights, or as large as the numbers that weights make.
-        if values.dtype.itemsize == 4 and key not in BOUNDS and not is_within_range(values):
+        is_weight = values.dtype.itemsize == 4 and key not in BOUNDS
+        if is_weight and not (np.abs(values) <= MAX_WEIGHT).all():
             raise refuse(name, f"the array {key!r} holds numbers with which networks overflow")
     if (arrays["reference.position"] % 1).any():
         raise refuse(name, "the positions of its exemplars are not whole numbers")

@@ -26,7 +26,7 @@ from vae_anomaly.model.parameters import (
 from vae_anomaly.model.reference import EncodedRows, Reference
 from vae_anomaly.model.terms import elbo_contributions
 from vae_anomaly.networks.custom import CustomNetworks
-from vae_anomaly.networks.spec import MAX_WEIGHT, NetworkSpec, is_within_range
+from vae_anomaly.networks.spec import MAX_WEIGHT, NetworkSpec
 from vae_anomaly.stats.densities import gaussian_kl, numpy_ops
 from vae_anomaly.stats.exemplars import max_exemplars
 from vae_anomaly.stats.priors import MAX_COMPONENTS, as_components, subsample
@@ -187,7 +187,7 @@ def _train(
 
     config = TrainingConfig.of(parameters)
     weights, history = train(spec, data, config, rng, parameters.callback, checkpointer)
-    if not is_within_range(weights):
+    if not (np.abs(weights) <= MAX_WEIGHT).all():
         raise DivergenceError(
             f"Training diverged: a weight is beyond {MAX_WEIGHT:g}. Lower learning_rate (it is "
             f"{parameters.learning_rate:g}), or look for extreme values in the training rows."

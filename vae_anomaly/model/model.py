@@ -155,7 +155,7 @@ class Model:
         DivergenceError
             If a score is not a finite number.
         """
-        n, width = len(records), self.encoder.outline.n_features
+        n, width = len(records), len(self.encoder.features)
         own, further = SCORES[self.score_type], {name: SCORES[name] for name in also}
         needs = own.terms.union(*(score.terms for score in further.values()))
         if contributions:
@@ -163,7 +163,7 @@ class Model:
         needs |= {"expected"} if expected else set()
         scores, others = np.empty(n), {name: np.empty(n) for name in further}
         parts = np.empty((n, len(self.part_names))) if contributions else None
-        targets = np.empty((n, self.network.spec.n_targets)) if expected else None
+        targets = np.empty((n, self.network.spec.joint.n_targets)) if expected else None
 
         def work(chunk: slice) -> None:
             encoded = self.encoder.encode(records[chunk])
@@ -179,7 +179,8 @@ class Model:
 
         chunks, engine = self.network.chunks(n, max(width, MIN_CHUNK_WIDTH)), self.network.engine
         with engine.setting:
-            deque(parallel_map(work, chunks, engine.threads), maxlen=0)
+            threads = engine.threads if len(chunks) > 1 else 1
+            deque(parallel_map(work, chunks, threads), maxlen=0)
         self._require_finite([scores, *others.values(), *([] if parts is None else [parts])])
         return Evaluation(scores, parts, targets, others)
 

@@ -57,8 +57,8 @@ class NormalValues:
     least, greatest : ndarray of shape (n_features,)
         Range of all records; NaN as above.
     decimals : ndarray of shape (n_features,)
-        Decimals to a hundredth of the spread or less, to which `rounded` rounds; of numbers that are
-        whole in all records 0 at most. Infinite where values do not vary.
+        Decimals to a hundredth of the spread or less, to which `rounded` rounds; of numbers that
+        are whole in all records 0 at most. Infinite where values do not vary.
     level_shares : mapping of int to ndarray
         Feature that is a category -> shares of its levels by code.
     records : ndarray of shape (m, n_features)

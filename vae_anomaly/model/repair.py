@@ -87,7 +87,7 @@ def repair_records(model: Model, records: Array, whole: Flags | None = None) -> 
     if whole is None:
         whole = np.zeros(records.shape[1], dtype=bool)
     flagged = np.flatnonzero(model.calibration.flags(model.anomaly_scores(records)))
-    size = max(1, MAX_CELLS // max(records.shape[1], model.network.spec.n_targets))
+    size = max(1, MAX_CELLS // max(records.shape[1], model.network.spec.joint.n_targets))
     repaired, changes = records.copy(), [RepairedRecords.nothing(records)]
     for start in range(0, len(flagged), size):
         place = flagged[start : start + size]

@@ -229,7 +229,7 @@ def _masked_terms(
     """Yield the same for networks with masks, and the costs of cells instead of residuals."""
     network, reference, observed = model.network, model.reference, batch.observed
     if observed is None:
-        observed = np.ones((len(batch.x), network.spec.n_features), dtype=bool)
+        observed = np.ones((len(batch.x), network.spec.joint.n_features), dtype=bool)
     rows = reference.predict(network, batch.x, batch.target, observed)
     scores, costs = reference.masked_score(rows, n_left_out)
     if "exemplar" in needs:

@@ -19,14 +19,16 @@ from numpy.typing import NDArray
 from vae_anomaly.networks.custom import CustomNetworks
 from vae_anomaly.stats.likelihoods import Block, JointLikelihood
 
-__all__ = ["MAX_WEIGHT", "ConvPlan", "NetworkSpec", "cached_by_spec", "is_within_range"]
+__all__ = ["MAX_WEIGHT", "ConvPlan", "NetworkSpec", "cached_by_spec"]
 
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 MAX_WEIGHT = 1e12
-"""Absolute value that no weight exceeds: a product of three stays below the end of float32."""
+"""Absolute value that no weight exceeds: a product of three stays below the end of float32.
+
+With larger ones networks overflow at once."""
 
 MIN_SIDE = 8
 """Convolutions halve a grid until its longer side is at most this."""
@@ -124,29 +126,14 @@ class NetworkSpec:
     @cached_property
     def feature_of_input(self) -> NDArray[np.intp]:
         """Number of the feature that each input belongs to, where there are masks: (n_inputs,)."""
-        return np.concatenate([self.joint.feature_of_target, np.arange(self.n_features)])
-
-    @property
-    def outputs(self) -> int:
-        """Outputs of a decoder for one record."""
-        return self.joint.n_outputs
+        return np.concatenate([self.joint.feature_of_target, np.arange(self.joint.n_features)])
 
     @cached_property
     def joint(self) -> JointLikelihood:
         """Likelihood of all targets."""
         return JointLikelihood(self.blocks, self.variance)
 
-    @property
-    def n_targets(self) -> int:
-        """Targets of the likelihoods."""
-        return self.joint.n_targets
-
-    @property
-    def n_features(self) -> int:
-        """Features that the targets belong to."""
-        return self.joint.n_features
-
-    @property
+    @cached_property
     def is_dense(self) -> bool:
         """Whether the networks are this package's dense ones."""
         return self.grid is None and self.custom is None
@@ -184,7 +171,9 @@ class NetworkSpec:
             shapes["decoder_out.bias"] = (made,)
         else:
             shapes |= _dense_shapes("encoder", [self.n_inputs, *self.hidden, 2 * self.latent])
-            shapes |= _dense_shapes("decoder", [self.latent, *self.hidden[::-1], self.outputs])
+            shapes |= _dense_shapes(
+                "decoder", [self.latent, *self.hidden[::-1], self.joint.n_outputs]
+            )
         sizes = self.joint.parameter_sizes
         return shapes | {name: (sizes[name],) for name in self.joint.learned}
 
@@ -232,11 +221,6 @@ class NetworkSpec:
     def n_weights(self) -> int:
         """Weights of one member, state included."""
         return self.n_trainable + self.n_state
-
-
-def is_within_range(weights: NDArray[np.float32]) -> bool:
-    """Return whether weights are numbers with which networks do not overflow at once."""
-    return bool((np.abs(weights) <= MAX_WEIGHT).all())
 
 
 def cached_by_spec(

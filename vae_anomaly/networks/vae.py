@@ -221,7 +221,7 @@ def build_vae(spec: NetworkSpec) -> VAE:
     elif spec.grid is None:
         inner = (spec.hidden, spec.latent)
         encoder = dense_encoder(spec.members, spec.n_inputs, *inner)
-        decoder = dense_decoder(spec.members, spec.outputs, *inner)
+        decoder = dense_decoder(spec.members, spec.joint.n_outputs, *inner)
     else:
         plan = ConvPlan.for_grid(spec.grid)
         normalised = {"batch_norm": spec.batch_norm}

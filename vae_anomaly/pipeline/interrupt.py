@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -48,11 +46,11 @@ def raising_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def check_signals() -> None:
+def check_signals(done: int = 0, detail: str = "") -> None:
     """Raise again the exception of a signal, in case Python had to ignore it.
 
     Finalizers and callbacks from C++ swallow exceptions. Work that must stop at a signal calls
-    this between its steps.
+    this between its steps, of which some are `done`.
     """
     if _raised:
         raise _raised[-1]
@@ -99,6 +97,8 @@ class _Interrupts:
     """
 
     def __init__(self, notice: str) -> None:
+        import socket
+
         self.count = 0
         self._notice = notice
         # The handler may interrupt itself.
@@ -135,6 +135,8 @@ class _Interrupts:
             self._write.close()
 
     def _watch(self) -> None:
+        import select
+
         while self._watching:
             select.select([self._read], [], [])
             self.take()

@@ -1,19 +1,23 @@
-"""Sentences about thresholds, scores and drift."""
+"""Sentences about thresholds, scores, drift and skipped records."""
 
 from __future__ import annotations
 
 import math
 
 from vae_anomaly._text import shown
+from vae_anomaly.data.base import Source
 from vae_anomaly.model.drift import Drift
 from vae_anomaly.model.model import Model
 from vae_anomaly.pipeline.score import ScoreSummary
 from vae_anomaly.stats.thresholds import false_alarm_interval
 
-__all__ = ["drift_warning", "score_verdict", "threshold_origin"]
+__all__ = ["drift_warning", "score_verdict", "skipped_records", "threshold_origin"]
 
 MAX_NAMED = 3
 """Features that a drift warning names."""
+
+MAX_LISTED_SKIPPED = 10
+"""Records that are listed by name where some were skipped."""
 
 MIN_MOVEMENT = 0.25
 """Standard deviations from which on the movement of a feature is named."""
@@ -64,6 +68,18 @@ def drift_warning(drift: Drift, unit: str) -> str:
         f"{text}. Either anomalies are many, or normal has moved: then `vae-anomaly recalibrate` "
         f"or fit anew."
     )
+
+
+def skipped_records(source: Source, purpose: str = "") -> list[str]:
+    """Return lines about records that were not readable in the last reading, or only in part."""
+    lines, count = list(source.reading_notes()), len(source.skipped)
+    if count:
+        lines.append(f"skipped {count:,} of {source.n_records:,} {source.unit}s{purpose}:")
+    for name, reason in source.skipped[:MAX_LISTED_SKIPPED]:
+        lines.append(f"  {name if name.isprintable() else repr(name)}: {reason}")
+    if count > MAX_LISTED_SKIPPED:
+        lines.append(f"  and {count - MAX_LISTED_SKIPPED:,} more")
+    return lines
 
 
 def _p_value(p_value: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 from vae_anomaly.pipeline.interrupt import check_signals
@@ -35,14 +35,11 @@ class Progress(Protocol):
         """Begin."""
 
 
-@contextmanager
-def no_progress(work: str, total: int | None, *, unit: str = "", each: int = 1) -> Iterator[Update]:
+def no_progress(
+    work: str, total: int | None, *, unit: str = "", each: int = 1
+) -> AbstractContextManager[Update]:
     """Report nothing; see `Progress`."""
-
-    def update(done: int, detail: str = "") -> None:
-        check_signals()
-
-    yield update
+    return nullcontext(check_signals)
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def read_all(source: Source, progress: Progress) -> Reading:
         readable = batch.keys
         if batch.positions is not None:
             readable = readable.take(array_of(batch.positions))
-        keys += texts_of(readable).to_pylist()
+        keys += texts_of([readable])[0].to_pylist()
     return Reading(records.rows(), keys)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 from vae_anomaly.pipeline.memory import check_address_space
+from vae_anomaly.pipeline.streams import muted_stderr
 
 __all__ = ["has_started", "start_tensorflow"]
 
@@ -31,23 +30,8 @@ def start_tensorflow(*, muted: bool = False) -> None:
         If TensorFlow would not get enough address space.
     """
     check_address_space()
-    with _muted_stderr() if muted else nullcontext():
+    with muted_stderr() if muted else nullcontext():
         import vae_anomaly.training.loop  # noqa: F401 - imports Keras and its dependencies
         from vae_anomaly.networks.backend import tf
 
         tf.constant(0.0)
-
-
-@contextmanager
-def _muted_stderr() -> Iterator[None]:
-    """Discard what the process writes to standard error, also below Python."""
-    sys.stderr.flush()
-    before = os.dup(2)
-    try:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        os.close(nowhere)
-        yield
-    finally:
-        os.dup2(before, 2)
-        os.close(before)

@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pyarrow as pa
 
 __all__ = ["texts_of"]
 
 
-def texts_of(column: pa.Array) -> pa.Array:
-    r"""Return the values of a column as text, each type in one spelling.
+def texts_of(columns: Iterable[pa.Array]) -> list[pa.Array]:
+    r"""Return the values of columns as text, each type in one spelling.
 
     Numbers are as short as they can be without loss, flags are 1 and 0, times are in ISO 8601.
     Bytes are UTF-8, and escaped where they are not. Missing values stay missing.
 
     Parameters
     ----------
-    column : pyarrow.Array
-        Of any type.
+    columns : iterable of pyarrow.Array
+        Of any types.
 
     Returns
     -------
-    pyarrow.Array of large strings
+    list of pyarrow.Array
+        Large strings.
 
     Examples
     --------
-    >>> texts_of(pa.array([65529.0, 0.1, None])).to_pylist()
-    ['65529', '0.1', None]
-    >>> texts_of(pa.array([b"pump", b"\xff"])).to_pylist()
-    ['pump', '\\xff']
+    >>> columns = pa.array([65529.0, 0.1, None]), pa.array([b"pump", b"\xff"])
+    >>> [texts.to_pylist() for texts in texts_of(columns)]
+    [['65529', '0.1', None], ['pump', '\\xff']]
     """
+    return [_texts(column) for column in columns]
+
+
+def _texts(column: pa.Array) -> pa.Array:
     text = pa.large_string()
     if pa.types.is_dictionary(column.type):
-        return texts_of(column.dictionary_decode())
+        return _texts(column.dictionary_decode())
     if pa.types.is_boolean(column.type):
         return column.cast(pa.uint8()).cast(text)
     is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)

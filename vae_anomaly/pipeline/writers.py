@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
 
 from vae_anomaly.data.cells import is_number
 from vae_anomaly.pipeline.paths import PARQUET_SUFFIXES
@@ -65,6 +64,8 @@ def result_writer(path: str, schema: pa.Schema) -> Iterator[Write]:
         with _stdout() as write:
             yield _csv(write, schema)
     elif Path(path).suffix.lower() in PARQUET_SUFFIXES:
+        import pyarrow.parquet as pq
+
         with (
             atomic_write(path) as file,
             pq.ParquetWriter(file, schema, write_page_checksum=True) as writer,
@@ -94,8 +95,7 @@ def _csv(put: Callable[[bytes], object], schema: pa.Schema) -> Write:
     def write(batch: pa.RecordBatch) -> None:
         nonlocal has_warned
         columns = []
-        for column, is_numeric in zip(batch.columns, are_numeric, strict=True):
-            texts = texts_of(column)
+        for texts, is_numeric in zip(texts_of(batch.columns), are_numeric, strict=True):
             safe = texts if is_numeric else _without_formulas(texts)
             if safe is not texts and not has_warned:
                 has_warned = True

@@ -131,7 +131,7 @@ def compiled_steps(
 ) -> Callable[..., Tensor]:
     """Build a TensorFlow function of many gradient steps."""
     vae = build_vae(spec)
-    widths = (spec.n_inputs, spec.n_targets, *([spec.n_features] if masked else []))
+    widths = (spec.n_inputs, spec.joint.n_targets, *([spec.joint.n_features] if masked else []))
     rows = [tf.TensorSpec([None, spec.members, None, width], tf.float32) for width in widths]
     number = tf.TensorSpec([], tf.float32)
     # State without a gradient, such as moving statistics, has no moments.
@@ -196,7 +196,7 @@ def compiled_held_out_loss(
     vae = build_vae(spec)
     weights = tf.TensorSpec([spec.members, spec.n_weights], tf.float32)
     number = tf.TensorSpec([], tf.float32)
-    widths = (spec.n_inputs, spec.n_targets, *([spec.n_features] if masked else []))
+    widths = (spec.n_inputs, spec.joint.n_targets, *([spec.joint.n_features] if masked else []))
     rows = [tf.TensorSpec([spec.members, None, width], tf.float32) for width in widths]
     noise = tf.TensorSpec([1, 1, None, spec.latent], tf.float32)
 
@@ -408,7 +408,7 @@ def train(
 
 def steps_per_call(spec: NetworkSpec, config: TrainingConfig) -> int:
     """Return the steps of one call that fit into memory: a divisor of those of an interval."""
-    cells = spec.members * config.batch_size * max(spec.n_inputs, spec.n_targets, spec.latent)
+    cells = spec.members * config.batch_size * max(spec.n_inputs, spec.joint.n_targets, spec.latent)
     limit = max(1, min(config.validation_interval, config.max_steps, MAX_BATCH_CELLS // cells))
     if config.max_steps <= config.validation_interval:
         return limit

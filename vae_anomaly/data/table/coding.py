@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -98,12 +99,12 @@ class Coding:
         others = {name: columns[name] for name in names if name not in numbers}
         return cls(len(schema.columns), numbers, places, others, missing=schema.missing)
 
-    @property
+    @cached_property
     def texts(self) -> tuple[str, ...]:
         """Columns that are no numbers."""
         return (*self.columns, *self.codebooks)
 
-    @property
+    @cached_property
     def dates(self) -> tuple[str, ...]:
         """Columns that an encoder takes as dates."""
         return tuple(name for name, column in self.columns.items() if column.type == DATE)

@@ -43,6 +43,7 @@ __all__ = [
     "NUMBER",
     "Column",
     "cells_like",
+    "has_numbers_alone",
     "is_numeric",
     "is_timestamp",
     "text_of",
@@ -237,6 +238,11 @@ def is_numeric(cells: pd.Series) -> bool:
     import pandas as pd
 
     return bool(pd.api.types.is_numeric_dtype(cells.dtype))
+
+
+def has_numbers_alone(frame: pd.DataFrame) -> bool:
+    """Return whether all columns of a frame are numeric, by their types."""
+    return all(is_numeric(frame.iloc[:, i]) for i in range(frame.shape[1]))
 
 
 def is_timestamp(cells: pd.Series) -> bool:

@@ -42,13 +42,7 @@ from vae_anomaly.names import COLUMN_TYPES, is_column_type
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "check_column_types",
-    "chosen_column",
-    "column_of",
-    "is_text",
-    "refuse_text_in_numbers",
-]
+__all__ = ["check_column_types", "columns_of"]
 
 Array = NDArray[np.float64]
 
@@ -125,6 +119,21 @@ def refuse_text_in_numbers(columns: Sequence[pd.Series]) -> None:
         )
 
 
+def columns_of(frame: pd.DataFrame, chosen: Mapping[str, str]) -> tuple[Column, ...]:
+    """Decide the types of all columns of a frame, but for those that are chosen.
+
+    Raises
+    ------
+    DataError
+        If a column that is to be one of numbers or dates holds other text.
+    """
+    named = [(str(name), frame.iloc[:, i]) for i, name in enumerate(frame.columns)]
+    refuse_text_in_numbers([c for name, c in named if name not in chosen and is_text(c)])
+    return tuple(
+        chosen_column(c, chosen[name]) if name in chosen else column_of(c) for name, c in named
+    )
+
+
 def column_of(cells: pd.Series) -> Column:
     """Decide the type of a column by all of its cells."""
     import pandas as pd
@@ -134,12 +143,12 @@ def column_of(cells: pd.Series) -> Column:
         return _category(_counts(cells), "a category in pandas", "category")
     if pd.api.types.is_bool_dtype(dtype) or _are_booleans(cells):
         return _category(_counts(cells), "booleans", "boolean")
-    if is_timestamp(cells):
-        return _date(cells, ISO, "object")
     if is_numeric(cells):
         values = cells.to_numpy(dtype=np.float64, na_value=np.nan)
         is_integer = pd.api.types.is_integer_dtype(dtype)
         return _column_of_numbers(values, "integer" if is_integer else "float")
+    if is_timestamp(cells):
+        return _date(cells, ISO, "object")
     is_string = isinstance(dtype, pd.StringDtype)
     return _column_of_texts(cells, "string" if is_string else "object")
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -74,7 +74,6 @@ class CsvReader(TableReader):
     """
 
     _checked = False
-    _plain_copy: IO[str] | None = None
 
     def _read_columns(self) -> tuple[str, ...]:
         """Read the header."""
@@ -178,23 +177,18 @@ class CsvReader(TableReader):
         """
         if not self._content.has_quotes_after_blanks:
             return self.path, self._lines_before_rows
-        self._plain_copy = tempfile.NamedTemporaryFile(  # noqa: SIM115 - `close` closes it
+        copy = tempfile.NamedTemporaryFile(  # noqa: SIM115 - `close` closes it
             "w", encoding="utf-8", newline="", prefix="vae-anomaly-"
         )
-        writer = csv.writer(self._plain_copy, delimiter=self._dialect.delimiter)
+        self._temporary.enter_context(copy)
+        writer = csv.writer(copy, delimiter=self._dialect.delimiter)
         try:
             writer.writerows(record.fields for record in islice(self._records(), 1, None))
-            self._plain_copy.flush()
+            copy.flush()
         except OSError as cause:
             place = tempfile.gettempdir()
             raise output_error(f"a copy of {self.name} in {place}", cause) from cause
-        return Path(self._plain_copy.name), 0
-
-    def close(self) -> None:
-        """Remove temporary copies, if there are any."""
-        if self._plain_copy is not None:
-            self._plain_copy.close()
-        super().close()
+        return Path(copy.name), 0
 
     # ------------------------------------------------- location of faults with csv
 

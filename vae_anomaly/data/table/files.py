@@ -10,7 +10,6 @@ from typing import BinaryIO
 
 from vae_anomaly._text import display_name
 from vae_anomaly.data.table.csv_reader import CsvReader
-from vae_anomaly.data.table.parquet_reader import ParquetReader
 from vae_anomaly.data.table.reader import TableReader
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.storage.atomic import output_error
@@ -98,6 +97,8 @@ def _reader(
             if start.startswith(magic):
                 raise DataError(f"{name} looks like {words}")
         if start.startswith(PARQUET):
+            from vae_anomaly.data.table.parquet_reader import ParquetReader
+
             return ParquetReader(path, name, copy)
         if path.suffix.lower() in (".parquet", ".pq"):
             raise DataError(f"{name} is not a Parquet file, in spite of its name.")

@@ -17,7 +17,6 @@ from vae_anomaly.data.table.encoder import TableEncoder
 from vae_anomaly.data.table.missing import MissingValues
 from vae_anomaly.data.table.reader import TableReader
 from vae_anomaly.data.table.source import TableSource
-from vae_anomaly.data.table.training_source import TrainingTable
 from vae_anomaly.exceptions import DataError, ParameterError
 
 __all__ = ["open_source"]
@@ -70,6 +69,8 @@ def open_source(
     with ExitStack() as stack:
         stack.callback(reader.close)
         if encoder is None:
+            from vae_anomaly.data.table.training_source import TrainingTable
+
             chosen = {name: type_ for name, type_ in column_types.items() if type_ != "ignore"}
             not_used = [name for name in column_types if name not in chosen]
             not_features = [name for name in reader.left_out if name not in chosen]

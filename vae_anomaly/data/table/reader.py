@@ -8,6 +8,7 @@ import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import IO, Any, Self
@@ -112,7 +113,12 @@ class TableReader(ABC):
     index: Sequence[str] = ()
 
     def __init__(self, path: Path, name: str, copy: IO[bytes] | None = None) -> None:
-        self.path, self.name, self._copy = path, name, copy
+        self.path, self.name = path, name
+        self._temporary = ExitStack()
+        if copy is not None:
+            self._temporary.enter_context(copy)
+        self.close = self._temporary.close
+        """Remove temporary copies of the file, if there are any."""
         self._state = _state_of(path)
         self.columns = self._read_columns()
         _check_header(name, self.columns)
@@ -193,11 +199,6 @@ class TableReader(ABC):
         if _state_of(self.path) != self._state:
             words = "it changed while it was read. Make a copy that nobody writes to, and read that"
             raise OSError(errno.ESTALE, words, str(self.path))
-
-    def close(self) -> None:
-        """Remove the temporary copy, if there is one."""
-        if self._copy is not None:
-            self._copy.close()
 
     def __enter__(self) -> Self:
         return self

@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 
 from vae_anomaly._text import listed, shown
 from vae_anomaly._types import Records
-from vae_anomaly.data.table.column import CATEGORY, DATE, NUMBER, Column, cells_like, is_numeric
-from vae_anomaly.data.table.column_types import (
-    check_column_types,
-    chosen_column,
-    column_of,
-    is_text,
-    refuse_text_in_numbers,
+from vae_anomaly.data.table.column import (
+    CATEGORY,
+    DATE,
+    NUMBER,
+    Column,
+    cells_like,
+    has_numbers_alone,
 )
+from vae_anomaly.data.table.column_types import check_column_types, columns_of
 from vae_anomaly.data.table.dates import DateParts
 from vae_anomaly.data.table.missing import NO_FURTHER, MissingValues
 from vae_anomaly.exceptions import ParameterError
@@ -87,14 +88,8 @@ class TableSchema:
         if frame is None:
             return cls(missing=missing)
         frame = missing.without(frame)
-        cells = [frame.iloc[:, i] for i in range(frame.shape[1])]
-        found = [part for name, part in zip(names, cells, strict=True) if name not in chosen]
-        refuse_text_in_numbers([part for part in found if is_text(part)])
-        columns = tuple(
-            chosen_column(part, chosen[name]) if name in chosen else column_of(part)
-            for name, part in zip(names, cells, strict=True)
-        )
-        if all(map(is_numeric, cells)) and all(one.type == NUMBER for one in columns):
+        columns = columns_of(frame, chosen)
+        if all(one.type == NUMBER for one in columns) and has_numbers_alone(frame):
             return cls(missing=missing)
         return cls(_with_parts(columns, names), names, missing)
 

@@ -59,15 +59,18 @@ def outline_of_table(settings: Mapping[str, Json]) -> Outline:
     ValueError
         If they are not sound.
     """
-    check_keys(settings, KEYS)
+    # These check the keys of all.
+    plain = checked_outline(settings, KEYS) if settings.get("mixed") is None else None
+    if plain is None:
+        check_keys(settings, KEYS)
     n_rows, mixed = settings["n_rows"], settings["mixed"]
     if type(n_rows) is not int or not 0 <= n_rows <= MAX_ROWS:
         raise ValueError("n_rows must be a number of rows")
     missing = settings["missing"]
     if not isinstance(missing, list) or not all(_is_text(text) for text in missing):
         raise ValueError("missing must be a list of texts")
-    if mixed is None:
-        return checked_outline(settings, KEYS)
+    if plain is not None:
+        return plain
     if not isinstance(mixed, dict) or set(mixed) != MIXED_KEYS:
         raise ValueError("the settings of its columns are not those of a table")
     check_likelihood(settings["likelihood"])

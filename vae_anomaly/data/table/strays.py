@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from vae_anomaly.exceptions import DataError
 __all__ = ["StrayCells", "advice", "refuse_text"]
 
 
+@dataclass
 class StrayCells:
     """Cells of numbers and dates that are other text, in one reading of a file that is scored.
 
@@ -30,12 +32,11 @@ class StrayCells:
         Whether such cells are refused.
     """
 
-    def __init__(
-        self, reader: TableReader, dates: Collection[str] = (), *, strict: bool = False
-    ) -> None:
-        self._reader, self._dates, self._strict = reader, dates, strict
-        self._counts: Counter[str] = Counter()
-        self._first: dict[str, tuple[str, object]] = {}
+    reader: TableReader
+    dates: Collection[str] = ()
+    strict: bool = False
+    _counts: Counter[str] = field(default_factory=Counter, init=False)
+    _first: dict[str, tuple[str, object]] = field(default_factory=dict, init=False)
 
     def add(self, name: str, column: pa.Array, is_text: NDArray[np.bool_], start: int) -> None:
         """Count the cells of a column that are text; the first one is in the row `start`.
@@ -51,13 +52,13 @@ class StrayCells:
         self._counts[name] += count
         if name not in self._first:
             row = int(is_text.argmax())
-            self._first[name] = self._reader.place_of(start + row), column[row].as_py()
-        if self._strict:
+            self._first[name] = self.reader.place_of(start + row), column[row].as_py()
+        if self.strict:
             place, cell = self._first[name]
-            raise CellError(f"{self._reader.name}, {place}", name, cell, wanted=self._wanted(name))
+            raise CellError(f"{self.reader.name}, {place}", name, cell, wanted=self._wanted(name))
 
     def _wanted(self, name: str) -> str:
-        return "date" if name in self._dates else "number"
+        return "date" if name in self.dates else "number"
 
     def check(self, n_rows: int) -> None:
         """Raise if more than half of the cells of a column are text.
@@ -70,7 +71,7 @@ class StrayCells:
             if count > MAX_STRAY_SHARE * n_rows:
                 place, cell = self._first[name]
                 raise DataError(
-                    f"{self._reader.name}, column {shown(name)}: expected {self._wanted(name)}s, "
+                    f"{self.reader.name}, column {shown(name)}: expected {self._wanted(name)}s, "
                     f"as in training, got text in {count:,} of {n_rows:,} cells, the first "
                     f"{shown(cell)} in {place}. Check that it is the column that was meant."
                 )
@@ -83,7 +84,7 @@ class StrayCells:
             cells, are = ("1 cell", "is no") if count == 1 else (f"{count:,} cells", "are no")
             plural = "s and count" if count > 1 else " and counts"
             lines.append(
-                f"note: {self._reader.name}: {cells} of column {shown(name)} {are} "
+                f"note: {self.reader.name}: {cells} of column {shown(name)} {are} "
                 f"{self._wanted(name)}{plural} as unexpected: {shown(cell)} in {place}"
                 f"{' and others' * (count > 1)}"
             )
