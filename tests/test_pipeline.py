@@ -25,7 +25,6 @@ from vae_anomaly.data.reducers import Rows
 from vae_anomaly.data.registry import modality_of
 from vae_anomaly.data.table import reader
 from vae_anomaly.model.model import Model
-from vae_anomaly.model.reasons import largest
 from vae_anomaly.pipeline import fit as fitting
 from vae_anomaly.pipeline.executors import Pool
 from vae_anomaly.pipeline.recalibrate import recalibrate as recalibrate_model
@@ -250,15 +249,6 @@ def test_records_that_are_not_readable_have_a_status(images: Path) -> None:
         if not name.endswith("_1"):  # a record may have no reason
             assert list(missing) == [7]
     assert set(found["status"].to_pylist()) == {"ok", "it is empty"}
-
-
-@pytest.mark.parametrize("count", [1, 5, 8, 9, 12])
-def test_largest_is_a_stable_sort(count: int) -> None:
-    parts = np.random.RandomState(0).randint(0, 5, size=(200, 12)).astype(float)
-    order = np.argsort(-parts, axis=1, kind="stable")
-    for k, (place, values) in enumerate(largest(parts, count)):
-        np.testing.assert_array_equal(place, order[:, k])
-        np.testing.assert_array_equal(values, np.take_along_axis(parts, order, axis=1)[:, k])
 
 
 def test_outputs_that_a_model_does_not_have_are_refused(model: Model, table: Path) -> None:

@@ -77,7 +77,7 @@ class NormalValues:
     def of(cls, model: Model) -> NormalValues:
         """Measure the training records that a model keeps."""
         encoder, targets = model.encoder, model.reference.targets.astype(np.float64)
-        values = np.where(_blank(model, targets), np.nan, encoder.decode(targets))
+        values = np.where(_missing(model), np.nan, encoder.decode(targets))
         bounds, decimals = np.full((4, values.shape[1]), np.nan), np.full(values.shape[1], np.nan)
         shares = {}
         for i, column in enumerate(values.T):
@@ -202,20 +202,19 @@ def largest(parts: Array, count: int) -> Iterator[tuple[Indices, Array]]:
         rest[rows, place] = -np.inf
 
 
-def _blank(model: Model, targets: Array) -> Flags:
-    """Return which features of training records may be missing: (m, n_features).
+def _missing(model: Model) -> Flags:
+    """Return which features of training records are missing: (m, n_features).
 
-    A missing cell has the targets of an empty record, which a value has only by chance.
+    They have no residuals, and the targets that the networks expect.
     """
     encoder, joint = model.encoder, model.network.spec.joint
-    blank = np.zeros((len(targets), encoder.outline.n_features), dtype=bool)
+    missing = np.zeros((len(model.reference.targets), len(encoder.features)), dtype=bool)
     if encoder.missing_shares.any():
-        empty = encoder.encode(np.full((1, blank.shape[1]), np.nan)).targets.astype(np.float32)
-        differs = (targets != empty).astype(np.float64)
-        n_different = joint.by_feature(numpy_ops, joint.split(numpy_ops, differs))
-        blank[:, encoder.explained] = n_different == 0
-        blank &= encoder.missing_shares > 0
-    return blank
+        residual = np.abs(model.reference.points[:, : joint.n_targets])
+        size = joint.by_feature(numpy_ops, joint.split(numpy_ops, residual))
+        missing[:, encoder.explained] = size == 0
+        missing &= encoder.missing_shares > 0
+    return missing
 
 
 def _rounded(values: Array, decimals: Array) -> Array:
