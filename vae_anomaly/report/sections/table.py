@@ -217,38 +217,35 @@ def _top_rows(scored: ScoredRecords, options: Options) -> tuple[TopRow, ...]:
     n_reasons = (found.contribution > 0).sum(axis=1)
     similar = model.neighbors(shown, N_NEIGHBORS)
     encoder = cast("TableEncoder", model.encoder)
-    usual = normal.usual(encoder.decode(expected))
-    values, others = (np.asarray(encoder.rows(one), dtype=object) for one in (shown, usual))
-    kept = np.asarray(encoder.rows(normal.records[similar.exemplar.ravel()]), dtype=object)
-    kept = kept.reshape(*similar.exemplar.shape, -1)  # (n, neighbours, n_features)
-    directions = [*DIRECTIONS, None]
-    return tuple(
-        TopRow(
-            **vars(scored.ranked(row)),
-            reasons=tuple(
-                Reason(
-                    encoder.features[j],
-                    float(found.contribution[i, k]),
-                    _cell(values[i, j]),
-                    _cell(others[i, j]),
-                    _number(found.low[i, k]),
-                    _number(found.high[i, k]),
-                    directions[found.direction[i, k]],
-                )
-                for k, j in enumerate(found.feature[i, : n_reasons[i]].tolist())
-            ),
-            neighbors=tuple(
-                Neighbor(
-                    float(distance), tuple(map(_cell, cells[found.feature[i, : n_reasons[i]]]))
-                )
-                for distance, cells in zip(similar.distance[i], kept[i], strict=True)
-            ),
-        )
-        for i, row in enumerate(rows)
+    usual, kept = normal.usual(encoder.decode(expected)), similar.exemplar.ravel()
+    values, others, training = (
+        np.asarray(encoder.rows(one), dtype=object) for one in (shown, usual, normal.records[kept])
     )
+    training = training.reshape(*similar.exemplar.shape, -1)  # (n, neighbours, n_features)
+    top = []
+    for i, row in enumerate(rows):
+        features = found.feature[i, : n_reasons[i]].tolist()
+        reasons = tuple(
+            Reason(
+                encoder.features[j],
+                float(found.contribution[i, k]),
+                _cell(values[i, j]),
+                _cell(others[i, j]),
+                _bound(found.low[i, k]),
+                _bound(found.high[i, k]),
+                (*DIRECTIONS, None)[found.direction[i, k]],
+            )
+            for k, j in enumerate(features)
+        )
+        neighbors = tuple(
+            Neighbor(float(distance), tuple(_cell(cells[j]) for j in features))
+            for distance, cells in zip(similar.distance[i], training[i], strict=True)
+        )
+        top.append(TopRow(**vars(scored.ranked(row)), reasons=reasons, neighbors=neighbors))
+    return tuple(top)
 
 
-def _number(value: float) -> float | None:
+def _bound(value: float) -> float | None:
     """Return a bound of a range; None if there is none."""
     return None if np.isnan(value) else float(value)
 
