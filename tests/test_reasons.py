@@ -83,6 +83,24 @@ def test_large_numbers_are_rounded_to_tens_and_hundreds() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("values", "decimals"),
+    [
+        (1e9 + 10.0 * np.arange(50), 0),  # whole
+        (1e6 + 0.25 * np.arange(50), 2),
+        (np.array([0.0, 1.0] * 25), 0),
+        (np.full(50, 0.1), np.inf),
+        (1e-12 * np.arange(50), 13),
+    ],
+)
+def test_decimals_follow_from_the_spread(values: np.ndarray, decimals: float) -> None:
+    X = np.column_stack([values, np.arange(50.0)])
+    model = VAEDetector(max_steps=5, threshold=0.0, random_state=0).fit(X).model_
+    normal = NormalValues.of(model)
+    assert normal.decimals[0] == decimals
+    assert abs(normal.greatest[0] - values.max()) <= 0.5 * 10.0 ** -min(decimals, 300)
+
+
 def test_missing_cells_have_no_part_in_ranges(mixed: VAEDetector) -> None:
     frame, normal = sites(900, 1), NormalValues.of(mixed.model_)
     expected = frame["load"].quantile([0.05, 0.95]).to_numpy()

@@ -222,6 +222,12 @@ def test_rows_are_named_by_their_keys(
     assert top_rows(indexed)[0].key == f"pump-{position}"
 
 
+def test_top_rows_may_have_no_reasons(fitted: VAEDetector) -> None:
+    report = build_report(fitted, make_rows(50), top=2, reasons=0)
+    assert [row.reasons for row in top_rows(report)] == [(), ()]
+    assert "Most similar training rows" not in render_page(report)
+
+
 def test_top_rows_and_reasons_are_bounded(fitted: VAEDetector) -> None:
     report = build_report(fitted, make_rows(150), top=10**6, reasons=10**6)
     assert len(top_rows(report)) == 100

@@ -42,8 +42,8 @@ DIGITS = 2
 
 MAX_DECIMALS = 300
 
-SINGLE_PRECISION = 1e-6
-"""Bound of the error of a target that is kept in 32 bits, in standard deviations, and relative."""
+SINGLE_PRECISION, DOUBLE_PRECISION = 1e-6, 1e-14
+"""Bounds of the relative errors of targets, in 32 bits, and of the values that they stand for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +106,8 @@ class NormalValues:
     def directions(self, feature: Indices, value: Array) -> Indices:
         """Return where values of features lie, as positions in `DIRECTIONS` or `UNKNOWN`."""
         low, high = self.low[feature], self.high[feature]
-        found = np.select([value < low, value > high, ~np.isnan(low)], [BELOW, ABOVE, WITHIN], -1)
+        cases = [value < low, value > high, ~np.isnan(low)]
+        found = np.select(cases, [BELOW, ABOVE, WITHIN], UNKNOWN)
         for i, shares in self.level_shares.items():
             here = feature == i
             code = np.minimum(np.nan_to_num(value[here]), len(shares)).astype(np.intp)
@@ -164,8 +165,8 @@ def reasons_of(
         Number of reasons for each record; at most one for each feature.
     """
     count = min(count, contributions.shape[1])
-    ranks = list(largest(contributions, count))
-    feature = np.stack([place for place, _ in ranks], axis=1)
+    places = [place for place, _ in largest(contributions, count)]
+    feature = np.stack(places, axis=1) if places else np.empty((len(records), 0), dtype=np.intp)
     rows = np.arange(len(records))[:, None]
     values = np.asarray(records, dtype=np.float64)[rows, feature]
     return Reasons(
@@ -228,10 +229,10 @@ def _rounded(values: Array, decimals: Array) -> Array:
 
 def _decimals(known: Array) -> float:
     """Return the decimals to a hundredth of the spread of numbers, for whole ones 0 at most."""
-    spread = float(known.std())
-    if not np.isfinite(spread) or spread <= SINGLE_PRECISION * abs(float(known.mean())):
+    spread, distance = float(known.std()), np.abs(known - known.mean())
+    if not np.isfinite(spread) or spread <= DOUBLE_PRECISION * float(np.abs(known).max()):
         return np.inf
     decimals = float(np.ceil(DIGITS - np.log10(spread)))
-    error = SINGLE_PRECISION * (spread + np.abs(known))
+    error = SINGLE_PRECISION * (spread + distance) + DOUBLE_PRECISION * np.abs(known)
     is_whole = bool((np.abs(known - np.round(known)) <= error).all())
     return min(decimals, 0.0) if is_whole else decimals

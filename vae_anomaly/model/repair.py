@@ -88,10 +88,11 @@ def repair_records(model: Model, records: Array, whole: Flags | None = None) -> 
         whole = np.zeros(records.shape[1], dtype=bool)
     flagged = np.flatnonzero(model.calibration.flags(model.anomaly_scores(records)))
     size = max(1, MAX_CELLS // max(records.shape[1], model.network.spec.joint.n_targets))
+    normal = NormalValues.of(model)
     repaired, changes = records.copy(), [RepairedRecords.nothing(records)]
     for start in range(0, len(flagged), size):
         place = flagged[start : start + size]
-        found = _Search(model, records[place], whole, size).run()
+        found = _Search(model, normal, records[place], whole, size).run()
         repaired[place] = found.records
         changes.append(found._replace(record=place[found.record]))
     _, *columns = (np.concatenate(parts) for parts in zip(*changes, strict=True))
@@ -101,8 +102,11 @@ def repair_records(model: Model, records: Array, whole: Flags | None = None) -> 
 class _Search:
     """Features of records to change."""
 
-    def __init__(self, model: Model, records: Array, whole: Flags, size: int) -> None:
-        self.model, self.records, self.whole, self.size = model, records, whole, size
+    def __init__(
+        self, model: Model, normal: NormalValues, records: Array, whole: Flags, size: int
+    ) -> None:
+        self.model, self.normal = model, normal
+        self.records, self.whole, self.size = records, whole, size
         self.scores = model.anomaly_scores(records)
         self.rank = np.zeros(records.shape, dtype=np.intp)  # order of the changes, 0 for none
         encoded = model.encoder.encode(records)
@@ -111,7 +115,6 @@ class _Search:
         # A missing cell is changed only if it costs something that it is missing.
         self.changeable = observed | (encoded.penalty > 0)
         self.exemplars = model.reference.targets.astype(np.float64)
-        self.normal = NormalValues.of(model)
         self.typical = TYPICAL_WEIGHT * (self.exemplars**2).sum(axis=1)
 
     def run(self) -> RepairedRecords:
