@@ -106,7 +106,9 @@ def choices(command, name):
 
 
 def test_choices_are_those_of_the_library():
+    from vae_anomaly.data.series.rows import DUPLICATES
     from vae_anomaly.model.parameters import HIDDEN_UNITS, RULES
+    from vae_anomaly.names import SERIES_ARCHITECTURES
     from vae_anomaly.stats.likelihoods import LIKELIHOODS
     from vae_anomaly.stats.scores import SCORES
     from vae_anomaly.training.optimizers import OPTIMIZERS
@@ -115,9 +117,13 @@ def test_choices_are_those_of_the_library():
     assert choices("score", "score") == choices("score", "also") == tuple(SCORES)
     assert set(choices("fit", "likelihood")) == set(LIKELIHOODS) - {"categorical"}
     assert set(choices("fit", "optimizer")) == set(OPTIMIZERS)
-    assert set(choices("fit", "architecture")) == {"auto", *HIDDEN_UNITS}
+    assert choices("fit", "duplicates") == DUPLICATES
+    # Those of records, and those of windows of time series.
+    found = choices("fit", "architecture")
+    assert set(found) == {"auto", *HIDDEN_UNITS, *SERIES_ARCHITECTURES}
     for option in ("likelihood", "optimizer", "architecture", "prior"):
-        assert all(RULES[option].holds(name) for name in choices("fit", option))
+        others = set(SERIES_ARCHITECTURES) - set(HIDDEN_UNITS)
+        assert all(RULES[option].holds(name) for name in set(choices("fit", option)) - others)
         assert not RULES[option].holds("another")
 
 
@@ -173,7 +179,7 @@ def test_fit_says_what_it_learned(vae, tmp_path):
     assert lines[4] == "constant in training, any other value will count as anomalous: 'lot'"
     assert lines[5].startswith("threshold: ")
     assert lines[5].endswith(
-        " nats, false-alarm rate 0.05 (from 59 rows held out of training; so many give 0.011 to "
+        " nats, false-alarm rate 0.05 (from 59 calibration rows; so many give 0.011 to "
         "0.12 in 95 of 100 cases)"
     )
     assert lines[6:] == [f"model: {model}"]
@@ -318,7 +324,7 @@ def test_scores_are_those_of_the_library(vae, model, expected, tmp_path):
     note, verdict, drift, place = err.splitlines()
     assert note == f"note: {LABELLED}: the model does not know 'id', 'diagnosis'; ignored"
     assert verdict == (
-        f"{table['is_anomaly'].sum()} of 302 rows are anomalies, above {-detector.offset_:.4g} nats"
+        f"{table['is_anomaly'].sum()} of 302 rows are flagged, above {-detector.offset_} nats"
     )
     assert drift.startswith("warning: as a whole, the scores of these 302 rows are not those of")
     assert place == f"scores: {out}"
@@ -402,7 +408,7 @@ def test_no_rows_no_scores(vae, model, tmp_path):
     code, out, err = vae("score", model, tmp_path / "empty.csv", "-o", "-", "--explain", 1)
     names = [f"{name}_1" for name in REASON]
     assert (code, out) == (0, f"row,anomaly_score,is_anomaly,{','.join(names)}\n")
-    assert err.startswith("0 of 0 rows are anomalies")
+    assert err.startswith("0 of 0 rows are flagged")
     out = tmp_path / "s.parquet"
     assert vae("score", model, tmp_path / "empty.csv", "-o", out)[0] == 0
     assert pq.read_table(out).num_rows == 0

@@ -265,7 +265,7 @@ CASES = [
         "score named.vae good.csv -o out.csv --repair --score kl",
         b"",
         2,
-        "--repair goes with the score that the model was fitted with: only that one has",
+        "--repair needs a threshold, and that of the model is one of another score. Leave --score",
     ),
     ("score named.vae good.csv -o out.csv --explain 0", b"", 2, "Invalid value for '--explain'"),
     ("score named.vae good.csv -o good.csv", b"", 2, "The output good.csv is also an input."),

@@ -254,7 +254,10 @@ def test_records_that_are_not_readable_have_a_status(images: Path) -> None:
 def test_outputs_that_a_model_does_not_have_are_refused(model: Model, table: Path) -> None:
     source = opened(table, model)
     for outputs, message in (
-        (Outputs(score="kl", repair=True), "repair goes with the score that the model was fitted"),
+        (
+            Outputs(score="kl", repair=True),
+            "repair needs a threshold, and that of the model is one of another score",
+        ),
         (Outputs(score="kl", fdr=0.1), "fdr goes with the score that the model was fitted with"),
     ):
         with pytest.raises(ParameterError, match=message):

@@ -301,6 +301,8 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "weight infinite": (number("decoder_out.bias", np.inf), "holds NaN or infinity"),
     "calibration NaN": (number("calibration_scores", np.nan), "holds NaN or infinity"),
     "calibration unsorted": (number("calibration_scores", 1e9), "not sorted"),
+    "digests unsorted": (number("seen.learned", 2**63), "'seen.learned' is not sorted"),
+    "n_seen of 1e6": (settings(n_seen=10**6), "n_seen must be 262144 at most"),
     "columns vary": (with_constant_column, "do not vary as its settings say"),
     "bandwidth 0": (number("reference.bandwidth", 0.0), "'reference.bandwidth' holds numbers out"),
     "position 0.5": (number("reference.position", 0.5), "are not whole numbers"),

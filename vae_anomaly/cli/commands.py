@@ -129,16 +129,18 @@ def evaluate() -> None:
 @command(
     "Take a model's threshold from recent normal rows or images.",
     "vae-anomaly recalibrate pump.vae normal-in-may.csv -o pump-may.vae",
+    "vae-anomaly recalibrate pump.vae --threshold 12.5 -o pump-strict.vae",
 )
 @click.argument("model", type=INPUT)
-@click.argument("data", type=INPUT)
+@click.argument("data", type=INPUT, required=False)
 @output_option("NEW", "Model file to write.")
 @RECALIBRATE
 def recalibrate() -> None:
     """Write a NEW model with the threshold and p-values that DATA asks for.
 
-    DATA holds recent normal rows, or images, that MODEL was not trained on.
-    Nothing is trained: scores stay what they are, and MODEL as it is.
+    DATA holds recent normal rows, or images, that MODEL was not trained on;
+    those that it learned are left out. Nothing is trained: scores stay what
+    they are, and MODEL as it is. Or --threshold sets the threshold.
     """
 
 

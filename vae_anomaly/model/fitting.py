@@ -24,6 +24,7 @@ from vae_anomaly.model.parameters import (
     scoring_noise,
 )
 from vae_anomaly.model.reference import EncodedRows, Reference
+from vae_anomaly.model.seen import SeenRecords, digests_of
 from vae_anomaly.model.terms import elbo_contributions
 from vae_anomaly.networks.custom import CustomNetworks
 from vae_anomaly.networks.spec import MAX_WEIGHT, NetworkSpec
@@ -143,7 +144,9 @@ def fit_model(
         history=history,
     )
     calibrated = _calibrate(model, learned, calibration, parameters, supports=supports)
-    return replace(model, calibration=calibrated)
+    seen = SeenRecords().with_learned(digests_of(encoder, learned))
+    seen = seen.with_calibration(digests_of(encoder, calibration))
+    return replace(model, calibration=calibrated, seen=seen)
 
 
 def _settings(parameters: FitParameters) -> Mapping[str, Json]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from vae_anomaly.exceptions import DataError, DivergenceError
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.calibration import Calibration
 from vae_anomaly.model.reference import Reference
+from vae_anomaly.model.seen import SeenRecords
 from vae_anomaly.model.terms import compute_terms
 from vae_anomaly.stats.floats import default_floats
 from vae_anomaly.stats.scores import SCORES, without_rest
@@ -80,6 +81,8 @@ class Model:
         Mean KL divergence of each latent dimension over training rows, in nats.
     history : History
         Losses during training.
+    seen : SeenRecords
+        Digests of the records that it was fitted and calibrated with.
     """
 
     encoder: Encoder
@@ -93,6 +96,7 @@ class Model:
     calibration: Calibration
     latent_kl: Array
     history: History
+    seen: SeenRecords = field(default_factory=SeenRecords)
 
     @property
     def unit(self) -> str:

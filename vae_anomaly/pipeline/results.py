@@ -19,6 +19,7 @@ from vae_anomaly.data.reducers import OneRowEach
 from vae_anomaly.data.registry import modality
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.model import LATENT
+from vae_anomaly.model.parameters import checked_threshold
 from vae_anomaly.model.reasons import Reasons, largest
 from vae_anomaly.pipeline.reasons import reason_columns, reason_fields
 
@@ -52,6 +53,8 @@ class Outputs:
     fdr : float, optional
         Choose the threshold for the source so that at most this share of the flagged records is
         expected to be normal.
+    threshold: float, optional
+        Flag records above it, in nats, instead of the threshold of the model.
     repair: bool, default=False
         Whether to return which few features of a flagged record have to change for it to be
         normal, and to what.
@@ -62,15 +65,20 @@ class Outputs:
     p_values: bool = False
     also: tuple[str, ...] = ()
     fdr: float | None = None
+    threshold: float | None = None
     repair: bool = False
 
     def __post_init__(self) -> None:
         """Drop scores that are named twice."""
         object.__setattr__(self, "also", tuple(dict.fromkeys(self.also)))
 
-    def has_threshold(self, model: Model) -> bool:
-        """Return whether the threshold of the model is one of the score that is asked for."""
+    def has_own_score(self, model: Model) -> bool:
+        """Return whether the score that is asked for is the one that the model has calibrated."""
         return self.score in (None, model.score_type)
+
+    def has_threshold(self, model: Model) -> bool:
+        """Return whether there is a threshold of the score that is asked for."""
+        return self.threshold is not None or self.has_own_score(model)
 
     def check(self, model: Model, spell: Callable[[str], str] = str) -> None:
         """Raise if a model cannot return what is asked for.
@@ -85,16 +93,27 @@ class Outputs:
         ------
         ParameterError
         """
-        for name in ("fdr", "p_values", "repair"):
+        if self.threshold is not None:
+            checked_threshold(self.threshold)
+        if self.fdr is not None and self.threshold is not None:
+            raise ParameterError(
+                f"{spell('fdr')} and {spell('threshold')} both choose the threshold. Give one of "
+                f"them."
+            )
+        for name in ("fdr", "p_values"):
             if not getattr(self, name):
                 continue
-            if not self.has_threshold(model):
+            if not self.has_own_score(model):
                 raise ParameterError(
-                    f"{spell(name)} goes with the score that the model was fitted with: only that "
-                    f"one has a threshold and calibration rows. Leave {spell('score')} out."
+                    f"{spell(name)} goes with the score that the model was fitted with: there are "
+                    f"calibration rows of that one. Leave {spell('score')} out."
                 )
-            if name != "repair":
-                model.calibration.require(spell(name))
+            model.calibration.require(spell(name))
+        if self.repair and not self.has_threshold(model):
+            raise ParameterError(
+                f"{spell('repair')} needs a threshold, and that of the model is one of another "
+                f"score. Leave {spell('score')} out, or give {spell('threshold')}."
+            )
 
 
 class Scored(NamedTuple):

@@ -23,14 +23,14 @@ import pyarrow.csv as pa_csv
 
 from vae_anomaly._text import shown
 from vae_anomaly.data.cells import has_leading_zero, is_number
-from vae_anomaly.data.table.csv_content import (
+from vae_anomaly.data.csv_content import (
     CHUNK_BYTES,
     ContentScan,
     check_bytes,
     may_have_codes,
 )
-from vae_anomaly.data.table.dialect import DECIMAL_COMMA, DELIMITERS, SAMPLE_ROWS, Dialect
-from vae_anomaly.data.table.parsing import BLANKS, parse_numbers
+from vae_anomaly.data.dialect import DECIMAL_COMMA, DELIMITERS, SAMPLE_ROWS, Dialect
+from vae_anomaly.data.parsing import BLANKS, parse_numbers
 from vae_anomaly.data.table.reader import (
     CellError,
     TableReader,

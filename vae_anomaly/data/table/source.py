@@ -12,10 +12,10 @@ from vae_anomaly._text import listed
 from vae_anomaly.data.base import Batch, Records, Source
 from vae_anomaly.data.cells import STRAY
 from vae_anomaly.data.labels import anomalous
+from vae_anomaly.data.parsing import parse_numbers
 from vae_anomaly.data.table.coding import Coding
 from vae_anomaly.data.table.column import MAX_LEVELS
 from vae_anomaly.data.table.columns import ColumnSelection
-from vae_anomaly.data.table.parsing import parse_numbers
 from vae_anomaly.data.table.reader import CellError, TableReader, array_of_floats
 from vae_anomaly.data.table.strays import StrayCells
 from vae_anomaly.exceptions import DataError

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from vae_anomaly._text import listed, shown
 from vae_anomaly.data.base import Batch, Encoder, Records
+from vae_anomaly.data.parsing import has_codes, parse_numbers
 from vae_anomaly.data.table.codebook import Codebook
 from vae_anomaly.data.table.coding import Coding
 from vae_anomaly.data.table.column import CATEGORY, NUMBER
@@ -15,7 +16,6 @@ from vae_anomaly.data.table.column_types import check_column_types
 from vae_anomaly.data.table.columns import ColumnSelection, require_columns
 from vae_anomaly.data.table.encoder import TableEncoder
 from vae_anomaly.data.table.missing import MissingValues
-from vae_anomaly.data.table.parsing import has_codes, parse_numbers
 from vae_anomaly.data.table.reader import CellError, TableReader
 from vae_anomaly.data.table.source import TableSource
 from vae_anomaly.data.table.strays import advice, refuse_text

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._text import counted
 from vae_anomaly._types import Json
 from vae_anomaly.model.reasons import DIRECTIONS, NormalValues, reasons_of
 from vae_anomaly.report.data import (
@@ -19,7 +20,7 @@ from vae_anomaly.report.data import (
     ScoredRecords,
     Tile,
 )
-from vae_anomaly.report.formatting import counted, legible, number, percent
+from vae_anomaly.report.formatting import legible, number, percent
 from vae_anomaly.report.ranking import most_anomalous
 
 if TYPE_CHECKING:
