@@ -276,7 +276,7 @@ def _calibration(scores: AnyArray, threshold: float, parameters: Json) -> Calibr
 
 
 REFERENCE_ARRAYS = (
-    *("code_unit", "residual_unit", "points", "bandwidth", "targets"),
+    *("code_unit", "residual_unit", "points", "bandwidth", "targets", "position"),
     *("code_center", "code_precision", "typical"),
     *("tail_values", "tail_nats", "tail_shares"),
 )
@@ -300,6 +300,7 @@ def _layout(outline: Outline, spec: NetworkSpec, config: JsonObject, draws: int)
         "reference.points": ("F32", (n_exemplars, spec.joint.n_targets + config["n_coded"])),
         "reference.bandwidth": ("F32", (n_exemplars,)),
         "reference.targets": ("F32", (n_exemplars, spec.joint.n_targets)),
+        "reference.position": ("F64", (n_exemplars,)),
         "reference.code_center": ("F64", (members, latent)),
         "reference.code_precision": ("F64", (members, latent, latent)),
         "reference.typical": ("F64", (outline.n_features + 1,)),
