@@ -16,7 +16,7 @@ import numpy as np
 from vae_anomaly._parameters import check_parameters
 from vae_anomaly._types import AnyArray, Json, JsonObject, KerasModel
 from vae_anomaly._version import __version__
-from vae_anomaly.data.base import EncoderState, Outline
+from vae_anomaly.data.base import Encoded, EncoderState, Outline
 from vae_anomaly.data.registry import modality
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.inference.network import Network
@@ -25,7 +25,7 @@ from vae_anomaly.model.cells import N_RANKS
 from vae_anomaly.model.file_schema import CUSTOM, PARAMETER_TYPES, check_arrays, check_config
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.parameters import RULES, network_spec
-from vae_anomaly.model.reference import HIDDEN_SHARES, N_STATISTICS, Reference
+from vae_anomaly.model.reference import HIDDEN_SHARES, N_STATISTICS, EncodedRows, Reference
 from vae_anomaly.networks.custom import CustomNetworks
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.storage.container import (
@@ -38,6 +38,12 @@ from vae_anomaly.storage.container import (
 from vae_anomaly.training.history import History
 
 __all__ = ["inspect", "load_model", "save_model"]
+
+N_COMPARED = 64
+"""Exemplars whose codes and reconstructions tell whether custom networks are those of the fit."""
+
+TOLERANCE = 1e-3
+"""Difference of codes and standardised targets above which networks are others."""
 
 
 def save_model(model: Model, path: str | Path) -> str:
@@ -226,7 +232,7 @@ def _restore(file: UnopenedFile, networks: Json = None, *, described: bool = Fal
         spec = replace(spec, custom=given.like(custom))
     reference = {name: kept(f"reference.{name}") for name in REFERENCE_ARRAYS}
     named = parameters.score_type != "auto"
-    return Model(
+    model = Model(
         encoder=encoder,
         network=Network(spec, _native(spec.pack(arrays))),
         parameters=settings,
@@ -239,6 +245,30 @@ def _restore(file: UnopenedFile, networks: Json = None, *, described: bool = Fal
         latent_kl=kept("latent_kl"),
         history=History(**config["history"]),
     )
+    if networks is not None:
+        _check_outputs(file.name, model)
+    return model
+
+
+def _check_outputs(name: str, model: Model) -> None:
+    """Raise if custom networks do not encode and decode exemplars as those of the fit did."""
+    reference = model.reference
+    targets = reference.targets[:N_COMPARED].astype(np.float64)
+    encoded = Encoded(targets, targets, np.empty(0))
+    if any(block.likelihood == "bernoulli" for block in model.network.spec.blocks):
+        encoded = model.encoder.encode(model.encoder.decode(targets))
+        if not np.allclose(encoded.targets, targets, atol=TOLERANCE):  # of smoothed images
+            return
+    rows = EncodedRows.of(model.network, encoded, model.encoder.explained)
+    units = np.append(reference.residual_unit, reference.code_unit[reference.code_unit > 0])
+    before = reference.points[: len(targets)] * units
+    now = reference.locate(rows.mean, rows.residual) * units
+    if not np.allclose(now, before, rtol=TOLERANCE, atol=TOLERANCE):
+        raise ParameterError(
+            f"{name}: the networks have the weights of those that were fitted, but other outputs: "
+            f"an activation, or another setting without weights, is a different one. Give the "
+            f"networks of the fit."
+        )
 
 
 def _calibration(scores: AnyArray, threshold: float, parameters: Json) -> Calibration:
