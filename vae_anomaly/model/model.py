@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -213,9 +214,12 @@ class Model:
         given, names = as_records(X), self.encoder.names
         columns = tuple(map(str, getattr(given, "columns", names or ())))
         if names is not None and columns != names:
+            expected, got = listed(names), listed(columns)
+            if normalize("NFKC", expected) == normalize("NFKC", got):  # they look the same
+                expected, got = ascii(names), ascii(columns)
             raise DataError(
-                f"Expected the columns of training, {listed(names)}, in this order, got "
-                f"{listed(columns)}. Select them by name."
+                f"Expected the columns of training, {expected}, in this order, got {got}. Select "
+                f"them by name."
             )
         return np.asarray(self.encoder.matrix(given), dtype=np.float64)
 
