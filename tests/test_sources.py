@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from vae_anomaly.data import csv_content
 from vae_anomaly.data.cells import MISSING, WEAKLY_MISSING
-from vae_anomaly.data.table import csv_content, csv_reader, reader
+from vae_anomaly.data.table import csv_reader, reader
 from vae_anomaly.data.table.files import open_table
 from vae_anomaly.data.table.reader import CellError
 from vae_anomaly.exceptions import DataError
@@ -220,7 +221,7 @@ def test_damaged_rows(table, text, message):
         (b"# made by x\na,b\n1,2\n", "pump.csv begins with a comment, '# made by x'. Remove it"),
         (
             b"1,2\n3,4\n",
-            "pump.csv begins with numbers, '1,2'. Put a line of column names above them.",
+            "pump.csv begins with numbers, '1,2'. Put a line of column names above them, or, if",
         ),
         (
             gzip.compress(b"a,b\n1,2\n", mtime=0),
