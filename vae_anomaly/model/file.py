@@ -283,7 +283,7 @@ def _check_outputs(name: str, model: Model) -> None:
     encoded = Encoded(targets, targets, np.empty(0))
     if any(block.likelihood == "bernoulli" for block in model.network.spec.blocks):
         encoded = model.encoder.encode(model.encoder.decode(targets))
-        if not np.allclose(encoded.targets, targets, atol=TOLERANCE):  # of smoothed images
+        if not np.allclose(encoded.targets, targets, atol=TOLERANCE):  # smoothed
             return
     rows = EncodedRows.of(model.network, encoded, model.encoder.explained)
     units = np.append(reference.residual_unit, reference.code_unit[reference.code_unit > 0])

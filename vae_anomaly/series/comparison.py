@@ -108,7 +108,7 @@ class WindowComparison:
     def _residual(self, flat: Array) -> Array:
         """Return targets minus those of the VAE, of flat windows: (n_windows, window * channels).
 
-        Targets bend far from the training data, so that a spike does not outweigh all others.
+        Targets are soft-clipped far from the training data: no spike outweighs all others.
         """
         encoder, network = self.network.encoder, self.network.network
         encoded = encoder.encode(flat)
