@@ -103,7 +103,9 @@ def choices(command, name):
 
 
 def test_choices_are_those_of_the_library():
+    from vae_anomaly.data.series.rows import DUPLICATES
     from vae_anomaly.model.parameters import HIDDEN_UNITS, RULES
+    from vae_anomaly.names import SERIES_ARCHITECTURES
     from vae_anomaly.stats.likelihoods import LIKELIHOODS
     from vae_anomaly.stats.scores import SCORES
     from vae_anomaly.training.optimizers import OPTIMIZERS
@@ -112,9 +114,13 @@ def test_choices_are_those_of_the_library():
     assert choices("score", "score") == choices("score", "also") == tuple(SCORES)
     assert set(choices("fit", "likelihood")) == set(LIKELIHOODS) - {"categorical"}
     assert set(choices("fit", "optimizer")) == set(OPTIMIZERS)
-    assert set(choices("fit", "architecture")) == {"auto", *HIDDEN_UNITS}
+    assert choices("fit", "duplicates") == DUPLICATES
+    # Those of records, and those of windows of time series.
+    found = choices("fit", "architecture")
+    assert set(found) == {"auto", *HIDDEN_UNITS, *SERIES_ARCHITECTURES}
     for option in ("likelihood", "optimizer", "architecture", "prior"):
-        assert all(RULES[option].holds(name) for name in choices("fit", option))
+        others = set(SERIES_ARCHITECTURES) - set(HIDDEN_UNITS)
+        assert all(RULES[option].holds(name) for name in set(choices("fit", option)) - others)
         assert not RULES[option].holds("another")
 
 

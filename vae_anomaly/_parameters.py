@@ -16,6 +16,7 @@ __all__ = [
     "Rule",
     "check_parameters",
     "check_unchanged",
+    "flag",
     "integer",
     "number",
     "one_of",
@@ -59,6 +60,11 @@ def one_of(names: Collection[str]) -> Rule:
     """Strings from a list."""
     words = ", ".join(repr(name) for name in names)
     return Rule(lambda v: isinstance(v, str) and v in names, f"one of {words}")
+
+
+def flag() -> Rule:
+    """Return the rule for True and False."""
+    return Rule(lambda v: isinstance(v, (bool, np.bool_)), "True or False")
 
 
 def optional(rule: Rule) -> Rule:
@@ -106,7 +112,7 @@ def check_parameters(estimator: object, rules: Mapping[str, Rule]) -> None:
         value = getattr(estimator, name)
         if not rule.holds(value):
             raise ParameterError(
-                f"The {name!r} parameter of VAEDetector must be {rule.words}. "
+                f"The {name!r} parameter of {type(estimator).__name__} must be {rule.words}. "
                 f"Got {value!r} instead."
             )
 

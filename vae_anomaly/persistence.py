@@ -9,24 +9,28 @@ from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly._parameters import check_parameters, check_unchanged
-from vae_anomaly._types import KerasModel
+from vae_anomaly._types import JsonObject, KerasModel
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.exceptions import ParameterError
-from vae_anomaly.model.file import inspect, load_model, save_model
+from vae_anomaly.model.file import describe, restored, save_model
 from vae_anomaly.model.parameters import RULES
 from vae_anomaly.model.recalibration import recalibrated, with_threshold
 from vae_anomaly.model.seen import SeenRowsWarning, digests_of
 from vae_anomaly.networks.custom import is_pair
+from vae_anomaly.series import is_series
+from vae_anomaly.series.detector import SeriesDetector
+from vae_anomaly.series.file import describe_series, load_series, save_series
+from vae_anomaly.storage.container import open_container
 
 __all__ = ["inspect", "load", "recalibrate", "save"]
 
 
-def save(detector: VAEDetector, path: str | Path) -> str:
+def save(detector: VAEDetector | SeriesDetector, path: str | Path) -> str:
     """Write a fitted detector to one file, whole or not at all.
 
     Parameters
     ----------
-    detector : VAEDetector
+    detector : VAEDetector or SeriesDetector
         Fitted.
     path : str or Path
         Target; ``.vae`` is the usual suffix. An existing file is replaced. Of custom
@@ -51,12 +55,16 @@ def save(detector: VAEDetector, path: str | Path) -> str:
         If the model is larger than `load` accepts, or the file cannot be written.
     """
     check_is_fitted(detector)
+    if isinstance(detector, SeriesDetector):
+        return save_series(detector, path)
     check_parameters(detector, RULES)
     check_unchanged(detector, detector.model_.parameters)
     return save_model(detector.model_, path)
 
 
-def load(path: str | Path, *, networks: tuple[KerasModel, KerasModel] | None = None) -> VAEDetector:
+def load(
+    path: str | Path, *, networks: tuple[KerasModel, KerasModel] | None = None
+) -> VAEDetector | SeriesDetector:
     """Read a detector that `save` wrote. Nothing in the file is executed.
 
     Parameters
@@ -68,7 +76,7 @@ def load(path: str | Path, *, networks: tuple[KerasModel, KerasModel] | None = N
 
     Returns
     -------
-    VAEDetector
+    VAEDetector or SeriesDetector
         Fitted; its scores equal those of the saved one to the last bit.
 
     Raises
@@ -98,7 +106,33 @@ def load(path: str | Path, *, networks: tuple[KerasModel, KerasModel] | None = N
             f"networks must be None or a pair (encoder, decoder) of Keras models. "
             f"Got {networks!r} instead."
         )
-    return VAEDetector.from_model(load_model(path, networks=networks))
+    file = open_container(path)
+    if is_series(file):
+        return load_series(file).detector
+    return VAEDetector.from_model(restored(file, networks))
+
+
+def inspect(path: str | Path) -> JsonObject:
+    """Describe a model file in plain values, after the same checks as `load`.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    dict
+        Settings, thresholds, training, and columns or channels.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is not a sound model.
+    OSError
+        If the file is missing or cannot be read.
+    """
+    file = open_container(path)
+    return describe_series(file) if is_series(file) else describe(file)
 
 
 def recalibrate(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vae_anomaly.training.checkpoint import Checkpoint
 
 __all__ = ["EVALUATE", "FIT", "INPUT", "RECALIBRATE", "SCORE", "Value", "output_option"]
-__all__ += ["CRITERIA", "EVALUATE_SOURCE", "FIT_SOURCE", "flag", "given_options"]
+__all__ += ["CRITERIA", "EVALUATE_SOURCE", "FIT_SOURCE", "SERIES", "flag", "given_options"]
 
 Value: TypeAlias = Any
 """Value, type or default of an option."""
@@ -158,9 +158,35 @@ IMAGE_FIT = (
     STRICT_IMAGES,
 )
 
+SERIES_FIT = (
+    option("--time-column", "Column of time stamps: DATA is a time series.", metavar="NAME"),
+    option("--series-column", "Column that tells several series apart.", metavar="NAME"),
+    option("--metric-column", "Column of channel names, a row for each value.", metavar="NAME"),
+    option("--value-column", "Column of the values, with --metric-column.", metavar="NAME"),
+    option("--time-format", "Format of time stamps, such as %d/%m/%Y %H:%M.", metavar="FORMAT"),
+    option("--timezone", "Time zone of time stamps without one.", metavar="ZONE"),
+    option("--max-gap", "Time steps that may be missing in a row before a break.", COUNT),
+    choice("--duplicates", "What counts of a time that is there twice.", names.DUPLICATES),
+    option("--window", "Time steps in a window.  [default: the period]", click.IntRange(4)),
+    switch("--causal", "Score time steps by the past alone."),
+    option(
+        "--false-alarms-per",
+        "False episodes that are accepted, such as week=1.",
+        parsed(names.false_alarms_of),
+        metavar="SPAN=NUMBER",
+    ),
+)
+
+SERIES = (
+    *("time_column", "series_column", "metric_column", "value_column", "time_format"),
+    *("timezone", "max_gap", "duplicates", "window", "causal", "false_alarms_per"),
+)
+"""Options of `fit` for time series; with one of them DATA is one."""
+
 FIT = with_options(
     *TABLE_FIT,
     *IMAGE_FIT,
+    *SERIES_FIT,
     option(
         "--holdout",
         "Share of the normal rows not to learn, for evaluate.  [default: 0.2 with --label-column]",
@@ -182,8 +208,8 @@ FIT = with_options(
     ),
     choice(
         "--architecture",
-        "Structure of the networks; conv and conv_bn are for images.",
-        ("auto", *names.ARCHITECTURES),
+        "Structure of the networks; conv and conv_bn are for images, lstm and gru for series.",
+        ("auto", *dict.fromkeys(names.ARCHITECTURES + names.SERIES_ARCHITECTURES)),
         default="auto",
     ),
     choice(
@@ -211,11 +237,7 @@ FIT = with_options(
         "Latent dimensions; those not needed go unused.  [default: 32, for images 8]",
         COUNT,
     ),
-    option(
-        "--members",
-        "Networks whose scores are averaged.  [default: 4; 1 for conv]",
-        COUNT,
-    ),
+    option("--members", "Networks whose scores are averaged.  [default: 4; 1 for conv]", COUNT),
     choice("--optimizer", "Rule of the gradient steps.", names.OPTIMIZERS, default="adam"),
     option(
         "--learning-rate",
@@ -267,6 +289,7 @@ SCORE = with_options(
         names.SCORES,
         multiple=True,
     ),
+    option("--events", "Table of the events of a time series to write.", metavar="FILE"),
     switch("--strict", "Refuse unknown columns, text among numbers, and images not readable."),
     switch(
         "--p-values",

@@ -140,7 +140,7 @@ class Source(AbstractContextManager["Source"], Protocol):
 
     @property
     def max_numbers(self) -> int:
-        """Upper bound of the numbers that an encoder makes of a record."""
+        """Upper bound of the numbers that an encoder makes of records such as those so far."""
         return math.prod(self.record_shape)
 
     @property

@@ -10,6 +10,7 @@ import math
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Protocol
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from vae_anomaly.model.model import Model
 from vae_anomaly.model.parameters import RULES, network_spec
 from vae_anomaly.model.reference import HIDDEN_SHARES, N_STATISTICS, Reference
 from vae_anomaly.model.seen import SeenRecords
+from vae_anomaly.names import SERIES
 from vae_anomaly.networks.custom import CustomNetworks
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.storage.container import (
@@ -38,7 +40,22 @@ from vae_anomaly.storage.container import (
 )
 from vae_anomaly.training.history import History
 
-__all__ = ["inspect", "load_model", "save_model"]
+__all__ = ["Contents", "contents_of", "describe", "load_model", "restored", "save_model"]
+
+
+class Contents(Protocol):
+    """What a model is restored from: a file, or the part of one that holds a model."""
+
+    @property
+    def name(self) -> str:
+        """Name of the file in messages."""
+
+    @property
+    def config(self) -> Json:
+        """Settings, not checked yet."""
+
+    def arrays(self, layout: Layout) -> dict[str, AnyArray]:
+        """Return the arrays, which must be exactly those of `layout`."""
 
 
 def save_model(model: Model, path: str | Path) -> str:
@@ -50,6 +67,17 @@ def save_model(model: Model, path: str | Path) -> str:
         If two columns share a name.
     OutputError
         If the model is larger than `load_model` accepts, or the file cannot be written.
+    """
+    return write_container(path, *contents_of(model))
+
+
+def contents_of(model: Model) -> tuple[JsonObject, dict[str, tuple[str, AnyArray]]]:
+    """Return the settings of a model, and its arrays with their types.
+
+    Raises
+    ------
+    DataError
+        If two columns share a name.
     """
     spec, reference, names = model.network.spec, model.reference, model.encoder.names
     if names is not None and len(set(names)) != len(names):
@@ -83,9 +111,7 @@ def save_model(model: Model, path: str | Path) -> str:
         **spec.unpack(model.network.weights),
     }
     layout = _layout(model.encoder.outline, spec, config, len(model.noise))
-    return write_container(
-        path, config, {name: (dtype, values[name]) for name, (dtype, _) in layout.items()}
-    )
+    return config, {name: (dtype, values[name]) for name, (dtype, _) in layout.items()}
 
 
 def load_model(path: str | Path, *, networks: tuple[KerasModel, KerasModel] | None = None) -> Model:
@@ -106,30 +132,23 @@ def load_model(path: str | Path, *, networks: tuple[KerasModel, KerasModel] | No
     OSError
         If the file is missing or cannot be read.
     """
-    return _restore(open_container(path), networks)
+    file = open_container(path)
+    if isinstance(file.config, dict) and file.config.get("modality") == SERIES:
+        raise ParameterError(
+            f"{file.name} is a model of time series, for `score`, `inspect` and, in Python, `load`."
+        )
+    return restored(file, networks)
 
 
-def inspect(path: str | Path) -> JsonObject:
-    """Describe a model file in plain values, after the same checks as `load`.
-
-    Parameters
-    ----------
-    path : str or Path
-
-    Returns
-    -------
-    dict
-        Settings, threshold, training and columns.
+def describe(file: UnopenedFile) -> JsonObject:
+    """Describe a file in plain values, after the same checks as `load_model`.
 
     Raises
     ------
     ModelFileError
         If the file is not a sound model.
-    OSError
-        If the file is missing or cannot be read.
     """
-    file = open_container(path)
-    model, config = _restore(file, described=True), file.config
+    model, config = restored(file, described=True), file.config
     return {
         "sha256": file.sha256,
         "created_with": config["created_with"],
@@ -188,7 +207,7 @@ def _custom_networks(
         raise refuse(name, str(error).rstrip(".")) from None
 
 
-def _restore(file: UnopenedFile, networks: Json = None, *, described: bool = False) -> Model:
+def restored(file: Contents, networks: Json = None, *, described: bool = False) -> Model:
     """Check a file and build its model; one that is only `described` may lack networks."""
     config = file.config
     check_config(file.name, config)

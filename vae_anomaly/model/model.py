@@ -153,7 +153,8 @@ class Model:
             for name, score in further.items():
                 others[name][part] = score.total(terms)
 
-        parts, engine = self.network.chunks(n, max(features, MIN_CHUNK_WIDTH)), self.network.engine
+        width = max(features, self.network.spec.n_inputs, MIN_CHUNK_WIDTH)
+        parts, engine = self.network.chunks(n, width), self.network.engine
         with engine.setting:
             threads = engine.threads if len(parts) > 1 else 1
             deque(parallel_map(work, parts, threads), maxlen=0)

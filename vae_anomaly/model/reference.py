@@ -243,8 +243,8 @@ class Reference:
             shares.append(shown.mean())
         return replace(
             self,
-            tail_values=np.concatenate([one.values for one in tails]),
-            tail_nats=np.concatenate([one.nats for one in tails]),
+            tail_values=np.concatenate([one.values for one in tails]).astype(np.float32),
+            tail_nats=np.concatenate([one.nats for one in tails]).astype(np.float32),
             tail_shares=np.maximum.accumulate(shares),
         )
 
@@ -268,11 +268,11 @@ class Reference:
         """Predict the features of a batch; see `PredictedRows` for the shapes."""
         joint = network.spec.joint
         predictions = network.predictions(x)
-        residual = np.where(
-            observed[:, joint.feature_of_target], targets - predictions.mean(axis=0), 0.0
-        )
+        given = np.asfortranarray(targets)  # rows last in memory, as predictions are
+        residual = given - predictions.mean(axis=0)
+        residual[~observed[:, joint.feature_of_target]] = 0.0
         units = self.residual_unit.astype(np.float64)
-        surprise: Array = surprises(numpy_ops, joint, units, predictions, targets)
+        surprise: Array = surprises(numpy_ops, joint, units, predictions, given)
         return PredictedRows(residual, surprise, observed)
 
     def masked_score(self, rows: PredictedRows, n_left_out: int = 1) -> tuple[Array, Array]:
@@ -310,12 +310,13 @@ class Reference:
         n_observed = np.maximum(rows.observed.sum(axis=1), 1)
         return np.column_stack(sums) / n_observed[:, None]
 
-    @property
+    @cached_property
     def tails(self) -> list[Tails]:
         """Tails of the surprises of cells, and of the statistics of rows at each share."""
         n_cells = len(self.tail_values) - N_STATISTICS * len(HIDDEN_SHARES)
         starts = n_cells + N_STATISTICS * np.arange(len(HIDDEN_SHARES))
-        parts = (np.split(array, starts) for array in (self.tail_values, self.tail_nats))
+        arrays = (array.astype(np.float64) for array in (self.tail_values, self.tail_nats))
+        parts = (np.split(array, starts) for array in arrays)
         return [Tails(*part) for part in zip(*parts, strict=True)]
 
     @cached_property

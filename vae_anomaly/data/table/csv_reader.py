@@ -23,14 +23,14 @@ import pyarrow.csv as pa_csv
 
 from vae_anomaly._text import shown
 from vae_anomaly.data.cells import has_leading_zero, is_number
-from vae_anomaly.data.table.csv_content import (
+from vae_anomaly.data.csv_content import (
     CHUNK_BYTES,
     ContentScan,
     check_bytes,
     may_have_codes,
 )
-from vae_anomaly.data.table.dialect import DECIMAL_COMMA, DELIMITERS, SAMPLE_ROWS, Dialect
-from vae_anomaly.data.table.parsing import BLANKS, parse_numbers
+from vae_anomaly.data.dialect import DECIMAL_COMMA, DELIMITERS, SAMPLE_ROWS, Dialect
+from vae_anomaly.data.parsing import BLANKS, parse_numbers
 from vae_anomaly.data.table.reader import (
     CellError,
     TableReader,
@@ -222,7 +222,7 @@ class CsvReader(TableReader):
         text = start.decode("utf-8-sig", errors="ignore")  # the last character may be cut off
         if not is_whole:
             text = text[: 1 + max(text.rfind(end) for end in "\r\n")]
-        self._dialect = Dialect.of(text)
+        self._dialect = Dialect.of(text, self._parts())
         header = next(self._records())
         names = header.fields
         if names[0].startswith("#"):
@@ -236,6 +236,16 @@ class CsvReader(TableReader):
                 f"Put a line of column names above them."
             )
         return header
+
+    def _parts(self) -> Iterator[bytes]:
+        """Yield the file in parts that end with lines, but for very long ones."""
+        rest = b""
+        with self.path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                end = chunk.rfind(b"\n") + 1
+                yield rest + chunk[:end]
+                rest = chunk[end:]
+        yield rest
 
     def type_of(self, column: str) -> pa.DataType:
         """Return the type of a column: text."""

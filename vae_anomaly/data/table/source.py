@@ -12,10 +12,9 @@ from vae_anomaly._text import listed, shown
 from vae_anomaly.data.base import Batch, Masks, Records, Source
 from vae_anomaly.data.cells import STRAY
 from vae_anomaly.data.labels import anomalous, label_summary
+from vae_anomaly.data.parsing import parse_numbers
 from vae_anomaly.data.table.coding import Coding
-from vae_anomaly.data.table.column import MAX_LEVELS
 from vae_anomaly.data.table.columns import ColumnSelection
-from vae_anomaly.data.table.parsing import parse_numbers
 from vae_anomaly.data.table.reader import CellError, TableReader, array_of_floats
 from vae_anomaly.data.table.strays import StrayCells
 from vae_anomaly.exceptions import DataError
@@ -91,8 +90,8 @@ class TableSource(Source):
 
     @property
     def max_numbers(self) -> int:
-        """Numbers of a row, and indicators of levels for each text."""
-        return len(self._coding.numbers) + (MAX_LEVELS + 2) * len(self._coding.texts)
+        """Numbers of a row, and what encodes its texts and dates, as many levels as are known."""
+        return self._coding.max_numbers
 
     @property
     def description(self) -> str:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from vae_anomaly._text import listed, shown
 from vae_anomaly.data.base import Array, Batch, Encoder, Records
+from vae_anomaly.data.parsing import has_codes, parse_numbers
 from vae_anomaly.data.table.codebook import Codebook
 from vae_anomaly.data.table.coding import Coding
 from vae_anomaly.data.table.column import CATEGORY, NUMBER
@@ -18,7 +19,6 @@ from vae_anomaly.data.table.columns import ColumnSelection, require_columns
 from vae_anomaly.data.table.encoder import TableEncoder
 from vae_anomaly.data.table.labelled_rows import LabelledRows
 from vae_anomaly.data.table.missing import MissingValues
-from vae_anomaly.data.table.parsing import has_codes, parse_numbers
 from vae_anomaly.data.table.reader import CellError, TableReader
 from vae_anomaly.data.table.source import TableSource
 from vae_anomaly.data.table.strays import advice, refuse_text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self, cast
 
 import numpy as np
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from vae_anomaly._text import counted, distinct
 from vae_anomaly._types import AnyArray, Json
+from vae_anomaly.data.cells import STRAY
+from vae_anomaly.data.table.column import DATE
+from vae_anomaly.data.table.dates import timestamps_of
 from vae_anomaly.report.data import (
     Context,
     Figure,
@@ -21,6 +24,7 @@ from vae_anomaly.report.data import (
 )
 from vae_anomaly.report.formatting import legible, number, percent
 from vae_anomaly.report.ranking import most_anomalous
+from vae_anomaly.report.sections.distribution import Distribution, of_levels, of_numbers
 
 if TYPE_CHECKING:
     from vae_anomaly.data.table.encoder import TableEncoder
@@ -35,6 +39,9 @@ MAX_LEVEL_LENGTH = 24
 
 MAX_SHOWN_LEVELS = 5
 """Levels of a category that the page names."""
+
+MAX_DISTRIBUTIONS = 300
+"""Columns whose distributions are drawn, so that the page stays small."""
 
 LATENT_CODE = "latent code"
 """Name of the contribution that belongs to no column."""
@@ -74,6 +81,8 @@ class ColumnFacts:
     missing_in_training, missing : float or None
         Shares of missing cells in training and in the data of the report; None for columns
         that are left out.
+    distribution : Distribution or None
+        None for columns that are left out or constant, and beyond the first `MAX_DISTRIBUTIONS`.
     """
 
     name: str
@@ -81,6 +90,7 @@ class ColumnFacts:
     content: str
     missing_in_training: float | None = None
     missing: float | None = None
+    distribution: Distribution | None = None
 
 
 @dataclass(frozen=True)
@@ -147,26 +157,41 @@ SECTION = TableSection
 def _columns(scored: ScoredRecords) -> tuple[ColumnFacts, ...]:
     """Describe the columns as the model knows them."""
     encoder = cast("TableEncoder", scored.model.encoder)
-    missing = np.isnan(np.asarray(scored.records, dtype=np.float64)).mean(axis=0)
-    return tuple(
-        _column_facts(facts, encoder.n_rows, float(share))
-        for facts, share in zip(encoder.describe()["columns"], missing, strict=True)
-    )
+    codes = np.asarray(scored.records, dtype=np.float64)
+    described = zip(encoder.describe()["columns"], codes.T, strict=True)
+    found = [_column_facts(facts, encoder.n_rows, column) for facts, column in described]
+    rest = (replace(one, distribution=None) for one in found[MAX_DISTRIBUTIONS:])
+    return (*found[:MAX_DISTRIBUTIONS], *rest)
 
 
-def _column_facts(facts: Mapping[str, Json], n_rows: int, missing: float) -> ColumnFacts:
-    role = facts.get("type", "number")
+def _column_facts(facts: Mapping[str, Json], n_rows: int, codes: Array) -> ColumnFacts:
+    role, distribution = facts.get("type", "number"), None
+    known = np.where(codes == STRAY, np.nan, codes)
     content = facts.get("reason", "")
     if "levels" in facts:
         content = _levels(facts["levels"], facts["level_rows"])
+        n_others = n_rows - facts["missing_rows"] - sum(facts["level_rows"])
+        distribution = of_levels(codes, facts["level_rows"], n_others)
     elif "low" in facts:
         value = number(facts["low"])
         spread = f"{value} to {number(facts['high'])}, mean {number(facts['mean'], 4)}"
         content = f"always {value}" if facts["constant"] else spread
+        if not facts["constant"]:
+            distribution = of_numbers(known, facts["low"], facts["high"])
+    elif role == DATE and not np.isnan(known).all():
+        first, last = np.nanmin(known), np.nanmax(known)
+        content = f"{content}; here {_day(first)} to {_day(last)}"
+        distribution = of_numbers(known, first, last)
     elif "missing_rows" not in facts:
         return ColumnFacts(facts["name"], "left out", f"{role}: {content}")
     in_training = facts.get("missing_rows", 0) / max(n_rows, 1)
-    return ColumnFacts(facts["name"], role, content, in_training, missing)
+    missing = float(np.isnan(codes).mean())
+    return ColumnFacts(facts["name"], role, content, in_training, missing, distribution)
+
+
+def _day(seconds: float) -> str:
+    """Return the day of a date."""
+    return str(timestamps_of(np.array([seconds]))[0].astype("datetime64[D]"))
 
 
 def _levels(levels: Sequence[str], rows: Sequence[int]) -> str:
