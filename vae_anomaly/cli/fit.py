@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import click
 
-from vae_anomaly._text import exact
+from vae_anomaly._text import counted, exact
 from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit, say
@@ -70,7 +70,7 @@ def run(
     console.say(*training.notes())
     console.start_tensorflow()
     unit = source.unit
-    console.say(f"fitting on {len(training.records):,} {unit}s of {source.description}")
+    console.say(f"fitting on {counted(len(training.records), unit)} of {source.description}")
     fitted = fit_file(
         parameters,
         training,
