@@ -274,10 +274,11 @@ SCORE = with_options(
     ID_COLUMN,
     option(
         "--explain",
-        "Add the K columns that contribute most to each row's score.",
+        "Add the K columns that contribute most to each row's score, and what is normal of them.",
         COUNT,
         metavar="K",
     ),
+    switch("--repair", "Add which few columns of a flagged row must change to what to be normal."),
     choice(
         "--score",
         "Another score than the model was fitted with; is_anomaly then needs a --threshold.",

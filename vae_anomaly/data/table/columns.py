@@ -7,6 +7,7 @@ fitted to an array without names has only their order.
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -148,13 +149,19 @@ def require_columns(
     spare = [name for name in header if name not in set(wanted)]
     guesses = {name: guess for name in missing if (guess := _similar(name, spare)) is not None}
     number = "a column" if len(missing) == 1 else f"{len(missing)} columns"
-    hint = ", ".join(f"{shown(g)} for {shown(n)}" for n, g in list(guesses.items())[:10])
+    hint = ", ".join(_apart(guess, name) for name, guess in list(guesses.items())[:10])
     advice = (
         f"Did you mean {hint}? Names must agree exactly."
         if hint
         else (f"Its columns are {listed(list(header))}.")
     )
     raise DataError(f"{table} lacks {number} that {owner} names: {listed(missing)}. {advice}")
+
+
+def _apart(guess: str, name: str) -> str:
+    """Return "'Flow' for 'flow'", with escapes where two names may look the same."""
+    spell = shown if guess.isascii() and name.isascii() else ascii
+    return f"{spell(guess)} for {spell(name)}"
 
 
 def _similar(name: str, candidates: Sequence[str]) -> str | None:
@@ -167,4 +174,5 @@ def _similar(name: str, candidates: Sequence[str]) -> str | None:
 
 
 def _normalized(name: str) -> str:
-    return "".join(character for character in name.casefold() if character.isalnum())
+    name = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(character for character in name if character.isalnum())
