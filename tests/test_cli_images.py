@@ -332,7 +332,7 @@ def test_a_broken_mask_is_noted(place, vae):
     (place / "plate/ground_truth/hole/0_mask.png").write_bytes(b"")
     code, _, lines = vae("evaluate plate.vae plate -o report")
     assert code == 0
-    assert lines[1].startswith("warning: no mask for test/hole/0.png: ")
+    assert lines[2].startswith("warning: no mask for test/hole/0.png: ")
     assert "masks: 7 for 8 anomalies" in lines
 
 
