@@ -38,7 +38,7 @@ def run(
     """Fit a detector to DATA, and write the model."""
     series = given_options(given, SERIES)
     if series:
-        return _fit_series(console, data, output, series, given)
+        return _fit_series(console, data, output, series, given | {"holdout": holdout})
     given = {name: value for name, value in given.items() if name not in SERIES}
     if given["contamination"] is not None and false_alarm_rate is not None:
         raise click.UsageError(
