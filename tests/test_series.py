@@ -523,6 +523,7 @@ def test_commands_fit_and_score_series(
         (("--time-column", "time", "--image-size", "8"), "--image-size is for images, not for"),
         (("--time-column", "time", "--contamination", "0.1"), "--contamination is not for time"),
         (("--time-column", "time", "--ignore", "sine"), "--ignore is for tables, not for series."),
+        (("--time-column", "time", "--holdout", "0.2"), "--holdout is not for time series. Leave"),
     ],
 )
 def test_options_of_other_data_are_refused(
@@ -549,6 +550,7 @@ def test_other_commands_refuse_models_of_series(
         code, _, err = vae(*words, "-o", tmp_path / "out")
         assert code == 2
         assert "m.vae is a model of time series, for `score`, `inspect` and, in Python" in err
-    code, _, err = vae("score", model, recent, "-o", tmp_path / "s.csv", "--fdr", 0.1)
-    assert code == 2
-    assert "--fdr is not for time series" in err
+    for option in ("--fdr", "--threshold"):
+        code, _, err = vae("score", model, recent, "-o", tmp_path / "s.csv", option, 0.1)
+        assert code == 2
+        assert f"{option} is not for time series" in err
