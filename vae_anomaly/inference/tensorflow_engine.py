@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._threads import SINGLE_THREAD, ProcessWideSetting
 from vae_anomaly._types import Tensor
-from vae_anomaly.inference.base import Codes
+from vae_anomaly.inference.base import Codes, predict_by_masks
 from vae_anomaly.networks.backend import check_tensorflow, has_gpu, tf
 from vae_anomaly.networks.spec import NetworkSpec, cached_by_spec
 from vae_anomaly.networks.vae import VAE, build_vae
@@ -82,6 +82,10 @@ class TensorFlowEngine:
     def reconstruction_error(self, codes: Codes, noise: Weights, target: Array) -> Array:
         """Average -log p(x|z) over members and draws."""
         return _compiled_error(self.spec)(self.weights, *codes, noise, target).numpy()
+
+    def predict(self, x: Weights, halves: NDArray[np.bool_]) -> Weights:
+        """Decode the outputs of each feature from the other half of the features."""
+        return predict_by_masks(self, self.spec, x, halves)
 
 
 def _for_members(vae: VAE, x: Tensor) -> Tensor:

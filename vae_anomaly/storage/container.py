@@ -56,7 +56,11 @@ MAX_OBJECTS, MAX_LISTS = 2**13, 2**18
 MAX_DIGITS = 20
 """Maximum digits of an integer: those of 64 bits."""
 
-DTYPES: dict[str, np.dtype[np.generic]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+DTYPES: dict[str, np.dtype[np.generic]] = {
+    "F32": np.dtype("<f4"),
+    "F64": np.dtype("<f8"),
+    "U64": np.dtype("<u8"),
+}
 
 Refusal = Callable[[str], VAEAnomalyError]
 """Function from a reason to the error to raise."""

@@ -44,7 +44,7 @@ def select_for_fitting(
     header : sequence of str
         Its columns.
     ignored : iterable of str
-        Columns to leave out; each must be there.
+        Columns to leave out, also several in a text, between commas; each must be there.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def select_for_fitting(
     DataError
         If no column is left, a feature has no name, or a column to leave out is not there.
     """
-    left_out = tuple(dict.fromkeys(ignored))
+    left_out = tuple(dict.fromkeys(one for name in ignored for one in _names(name, header)))
     require_columns(table, header, left_out)
     features = tuple(name for name in header if name not in left_out)
     if not features:
@@ -69,6 +69,11 @@ def select_for_fitting(
                 f"Name it, or leave it out with --ignore {name!r}."
             )
     return ColumnSelection(features, left_out)
+
+
+def _names(text: str, header: Sequence[str]) -> list[str]:
+    """Return the names that a text holds, between commas, unless it is itself a name."""
+    return [text] if text in header else [name.strip() for name in text.split(",")]
 
 
 def select_for_scoring(

@@ -23,13 +23,13 @@ import pyarrow.csv as pa_csv
 
 from vae_anomaly._text import shown
 from vae_anomaly.data.cells import has_leading_zero, is_number
-from vae_anomaly.data.table.csv_content import (
+from vae_anomaly.data.csv_content import (
     CHUNK_BYTES,
     ContentScan,
     check_bytes,
     may_have_codes,
 )
-from vae_anomaly.data.table.dialect import (
+from vae_anomaly.data.dialect import (
     DECIMAL_COMMA,
     DELIMITERS,
     LONG_CELLS,
@@ -37,7 +37,7 @@ from vae_anomaly.data.table.dialect import (
     SAMPLE_ROWS,
     Dialect,
 )
-from vae_anomaly.data.table.parsing import BLANKS, parse_numbers
+from vae_anomaly.data.parsing import BLANKS, parse_numbers
 from vae_anomaly.data.table.reader import (
     CellError,
     TableReader,
@@ -259,7 +259,7 @@ class CsvReader(TableReader):
         text = start.decode("utf-8-sig", errors="ignore")  # the last character may be cut off
         if not is_whole:
             text = text[: 1 + max(text.rfind(end) for end in "\r\n")]
-        self._dialect = Dialect.of(text)
+        self._dialect = Dialect.of(text, self._parts())
         header = next(self._records())
         names = header.fields
         if names[0].startswith("#") and self._is_comment(names):
@@ -276,6 +276,16 @@ class CsvReader(TableReader):
                 f"each."
             )
         return header
+
+    def _parts(self) -> Iterator[bytes]:
+        """Yield the file in parts that end with lines, but for very long ones."""
+        rest = b""
+        with self.path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                end = chunk.rfind(b"\n") + 1
+                yield rest + chunk[:end]
+                rest = chunk[end:]
+        yield rest
 
     def _is_comment(self, names: list[str]) -> bool:
         """Return whether a first line that begins with # is no header, by the two below it."""

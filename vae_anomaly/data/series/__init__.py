@@ -1,0 +1,1 @@
+"""Time series: time stamps, regular grids, files, window lengths."""

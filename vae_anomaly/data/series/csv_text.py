@@ -1,0 +1,156 @@
+"""Columns of CSV text."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+
+from vae_anomaly._text import listed, shown
+from vae_anomaly.data.cells import is_number
+from vae_anomaly.data.dialect import DECIMAL_COMMA, Dialect
+from vae_anomaly.data.series.columns import Columns
+from vae_anomaly.exceptions import DataError
+
+__all__ = ["SAMPLE_CHARACTERS", "columns_of_csv"]
+
+SAMPLE_CHARACTERS = 2**16
+"""Characters at the start of a text by which its dialect is found."""
+
+SEPARATOR_LINE = "sep="
+"""Start of a first line that names the delimiter, for spreadsheets."""
+
+
+def columns_of_csv(text: str, name: str, *, lines_before: int = 0) -> Columns:
+    r"""Return the columns of CSV text, all of them as text.
+
+    Parameters
+    ----------
+    text : str
+        A line of column names, then rows. Commas, semicolons, tabs or bars separate fields.
+    name : str
+        Of the file, in messages.
+    lines_before : int, default=0
+        Lines of the file before the text.
+
+    Returns
+    -------
+    Columns
+        Numbers with a decimal comma have a point.
+
+    Raises
+    ------
+    DataError
+        If there are no columns or no rows, two columns have one name, or a row has more or
+        fewer fields than there are names.
+
+    Examples
+    --------
+    >>> columns = columns_of_csv("time;flow\n2024-03-01;1,5\n", "pump.csv")
+    >>> columns.cells["flow"].to_pylist(), columns.place(0)
+    (['1.5'], 'pump.csv, line 2')
+    """
+    dialect = Dialect.of(text[:SAMPLE_CHARACTERS].rpartition("\n")[0] or text)
+    if text[: len(SEPARATOR_LINE)].lower() == SEPARATOR_LINE:
+        first, _, text = text.partition("\n")
+        dialect = Dialect.of(text[:SAMPLE_CHARACTERS])
+        dialect = Dialect(first.strip()[len(SEPARATOR_LINE) :] or ",", dialect.decimal)
+        lines_before += 1
+    header = next(filter(None, _records(text, dialect, name, lines_before)), None)
+    if header is None:
+        raise DataError(f"{name} is empty. Expected a line of column names, then rows.")
+    names = [field.strip() for field in header]
+    _check_names(names, name, dialect)
+    place = _place_of(text, dialect, name, lines_before)
+    try:
+        content = pa_csv.read_csv(
+            io.BytesIO(text.encode()),
+            read_options=pa_csv.ReadOptions(column_names=names, block_size=2**24),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=dialect.delimiter, newlines_in_values='"' in text
+            ),
+            convert_options=pa_csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+            ),
+        )
+    except pa.ArrowInvalid as cause:
+        _check_widths(text, dialect, name, lines_before)
+        raise DataError(f"{name} cannot be read as CSV: {cause}.") from cause
+    content = content.slice(1)  # the header
+    if not content.num_rows:
+        raise DataError(f"{name} has column names, and no rows. Expected at least one row.")
+    cells = {column: content.column(column).combine_chunks() for column in names}
+    if dialect.decimal == ",":
+        cells = {column: _with_points(values) for column, values in cells.items()}
+    return Columns(cells, place, name)
+
+
+def _records(text: str, dialect: Dialect, name: str, lines_before: int) -> Iterator[list[str]]:
+    """Yield the records of a text, empty ones for blank lines."""
+    reader = dialect.records(io.StringIO(text, newline=""))
+    try:
+        yield from reader
+    except csv.Error as cause:
+        line = lines_before + reader.line_num
+        raise DataError(f"{name}, line {line}: not CSV ({cause}). Correct the quotes.") from cause
+
+
+def _check_names(names: list[str], name: str, dialect: Dialect) -> None:
+    if all(is_number(dialect.number(one)) for one in names):
+        raise DataError(
+            f"{name} begins with numbers, {shown(dialect.delimiter.join(names))}. Put a line of "
+            f"column names above them."
+        )
+    twice = [one for one, times in Counter(names).items() if times > 1]
+    if twice:
+        raise DataError(
+            f"{name} has more than one column called {listed(twice)}. Rename them: columns are "
+            f"told apart by name."
+        )
+
+
+def _lines_of(text: str, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
+    """Yield the first line of each record, from 1, and its fields, without blank lines."""
+    reader = dialect.records(io.StringIO(text, newline=""))
+    line = 1
+    for fields in reader:
+        if fields:
+            yield line, fields
+        line = reader.line_num + 1
+
+
+def _place_of(text: str, dialect: Dialect, name: str, lines_before: int) -> Callable[[int], str]:
+    def place(row: int) -> str:
+        for i, (line, _) in enumerate(_lines_of(text, dialect)):
+            if i == row + 1:  # the header is the first
+                return f"{name}, line {lines_before + line}"
+        return f"{name}, row {row + 1}"
+
+    return place
+
+
+def _check_widths(text: str, dialect: Dialect, name: str, lines_before: int) -> None:
+    """Raise for the first row that has more or fewer fields than the header."""
+    lines = _lines_of(text, dialect)
+    try:
+        _, header = next(lines)
+        for line, fields in lines:
+            if len(fields) != len(header):
+                raise DataError(
+                    f"{name}, line {lines_before + line}: expected {len(header)} fields, as in the "
+                    f"header, got {len(fields)}. Complete the row, quote cells that hold "
+                    f"{dialect.delimiter!r}, or remove the row."
+                )
+    except csv.Error as cause:
+        raise DataError(f"{name} is not CSV ({cause}). Correct the quotes.") from cause
+
+
+def _with_points(cells: pa.Array) -> pa.Array:
+    """Return text with points in numbers that have a decimal comma."""
+    is_number = pc.match_substring_regex(cells, f"^({DECIMAL_COMMA.pattern})$")
+    return pc.if_else(is_number, pc.replace_substring(cells, ",", ".", max_replacements=1), cells)

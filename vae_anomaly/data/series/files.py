@@ -1,0 +1,208 @@
+"""Series from files, by their content."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vae_anomaly._text import display_name, shown
+from vae_anomaly._types import Json
+from vae_anomaly.data.csv_content import check_bytes
+from vae_anomaly.data.series.columns import Columns, Roles, rows_of
+from vae_anomaly.data.series.csv_text import columns_of_csv
+from vae_anomaly.data.series.influx import ANNOTATION, form_of_annotated
+from vae_anomaly.data.series.labels import Form
+from vae_anomaly.data.series.prometheus import (
+    DUMP_LINE,
+    QUERY_LINE,
+    form_of_answer,
+    form_of_dump,
+    form_of_query,
+    is_answer,
+)
+from vae_anomaly.data.series.rows import Rows
+from vae_anomaly.data.series.telegraf import LINE_PROTOCOL, form_of_json, form_of_lines, is_metric
+from vae_anomaly.exceptions import DataError
+
+__all__ = ["rows_of_file"]
+
+PARQUET = b"PAR1"
+
+GZIP = b"\x1f\x8b"
+
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+HOME_ASSISTANT = ("entity_id", "state", "last_changed")
+"""Columns of a history that Home Assistant exports."""
+
+NO_STATE = ("unavailable", "unknown")
+"""States of Home Assistant that are missing values."""
+
+
+def rows_of_file(path: str | Path, roles: Roles) -> Rows:
+    """Return the rows of a file.
+
+    It may be CSV, also annotated as by InfluxDB or the history of Home Assistant; Parquet; the
+    answer of Prometheus to a range query, or text of promtool; metrics of Telegraf as JSON or
+    line protocol; each also packed with gzip.
+
+    Parameters
+    ----------
+    path : str or Path
+    roles : Roles
+        Those that are given precede those of the form.
+
+    Returns
+    -------
+    Rows
+
+    Raises
+    ------
+    DataError
+        If it is in none of these forms, or not sound.
+    OSError
+        If it cannot be read.
+    """
+    path, name = Path(path), display_name(path)
+    content = path.read_bytes()
+    if content.startswith(GZIP):
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, OSError) as cause:
+            raise DataError(f"{name} is not a sound gzip archive: {cause}.") from cause
+    form = _form_of_parquet(content, name) if content.startswith(PARQUET) else None
+    if form is None:
+        form = _form_of_text(_decoded(content, name), name, roles)
+    return rows_of(form.columns, _merged(roles, form.roles))
+
+
+def _merged(given: Roles, of_form: Roles) -> Roles:
+    """Return roles as given, and otherwise those of the form."""
+    if given.time_column or given.metric_column or given.value_column:
+        return given
+    return replace(
+        given,
+        time_column=of_form.time_column,
+        series_column=given.series_column or of_form.series_column,
+        metric_column=of_form.metric_column,
+        value_column=of_form.value_column,
+        missing=(*given.missing, *of_form.missing),
+    )
+
+
+def _form_of_parquet(content: bytes, name: str) -> Form:
+    try:
+        whole = pq.ParquetFile(pa.BufferReader(content)).read()
+    except (pa.ArrowException, OSError) as cause:
+        words = str(cause).splitlines()[0].rstrip(".")
+        raise DataError(f"{name} is not a sound Parquet file: {words}. Write it again.") from cause
+    cells = {
+        column: _combined(whole.column(i)) for i, column in enumerate(map(str, whole.column_names))
+    }
+    if not whole.num_rows:
+        raise DataError(f"{name} has no rows. Expected at least one.")
+    return Form(Columns(cells, lambda row: f"{name}, row {row + 1}", name), Roles())
+
+
+def _combined(column: pa.ChunkedArray) -> pa.Array:
+    array = column.combine_chunks()
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
+def _decoded(content: bytes, name: str) -> str:
+    """Return the text of a file.
+
+    Raises
+    ------
+    DataError
+        If it is empty or no text.
+    """
+    if content.startswith(UTF16):
+        content = content.decode("utf-16").encode()
+    check_bytes(name, content, 0, final=True)
+    text = content.decode("utf-8-sig")
+    if not text.strip():
+        raise DataError(f"{name} is empty. Expected rows of a time series.")
+    return text
+
+
+def _form_of_text(text: str, name: str, roles: Roles) -> Form:
+    """Return the columns of a text by its first line that is not empty."""
+    first = next(line for line in text.splitlines() if line.strip()).strip()
+    series_column = roles.series_column
+    if re.match(DUMP_LINE, first):
+        return form_of_dump(text, name, series_column)
+    if first[0] in "{[" and not re.match(QUERY_LINE, first):
+        return _form_of_json(text, name, series_column)
+    if re.match(QUERY_LINE, first):
+        return form_of_query(text, name, series_column)
+    if ANNOTATION.match(first):
+        return form_of_annotated(text, name, series_column)
+    if first.startswith("#") or LINE_PROTOCOL.match(first):
+        return form_of_lines(text, name, series_column)
+    columns = columns_of_csv(text, name)
+    if set(HOME_ASSISTANT) <= set(columns.cells):
+        entity, state, time = HOME_ASSISTANT
+        cells = {column: columns.cells[column] for column in HOME_ASSISTANT}
+        return Form(
+            replace(columns, cells=cells),
+            Roles(time_column=time, metric_column=entity, value_column=state, missing=NO_STATE),
+        )
+    return Form(columns, Roles())
+
+
+def _form_of_json(text: str, name: str, series_column: str | None) -> Form:
+    """Return the columns of JSON: an answer of Prometheus, or metrics of Telegraf."""
+    document, documents = None, []
+    lines = np.flatnonzero([bool(line.strip()) for line in text.splitlines()])
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as cause:
+        documents = _json_lines(text, name, cause)
+    if document is not None and is_answer(document):
+        return form_of_answer(document, name, series_column)
+    if isinstance(document, dict) and isinstance(document.get("metrics"), list):
+        documents = document["metrics"]
+    elif document is not None:
+        documents = document if isinstance(document, list) else [document]
+    if not documents or not is_metric(documents[0]):
+        raise DataError(
+            f"{name} is JSON of an unknown form. Expected an answer of Prometheus to a range "
+            f"query, or metrics of Telegraf. Convert it to CSV."
+        )
+
+    def place(row: int) -> str:
+        return f"{name}, line {lines[row] + 1}" if document is None else f"{name}, metric {row + 1}"
+
+    return form_of_json(documents, place, name, series_column)
+
+
+def _json_lines(text: str, name: str, cause: json.JSONDecodeError) -> list[Json]:
+    """Return one document a line.
+
+    Raises
+    ------
+    DataError
+        With the first line that is no JSON.
+    """
+    documents = []
+    for i, line in enumerate(text.splitlines()):
+        if line.strip():
+            try:
+                documents.append(json.loads(line))
+            except json.JSONDecodeError as fault:
+                reason = fault if documents else cause
+                line_number = i + 1 if documents else cause.lineno
+                raise DataError(
+                    f"{name}, line {line_number}: not JSON ({reason.msg}), {shown(line)}. Correct "
+                    f"the line or remove it."
+                ) from fault
+    return documents

@@ -1,0 +1,330 @@
+"""Regular grids: the step of series, their gaps, and the grid point of each row."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_anomaly._parameters import integer
+from vae_anomaly.data.series.clock import check_timezone, to_utc
+from vae_anomaly.data.series.rows import NO_TIME, NO_VALUE, Rows, without_duplicates
+from vae_anomaly.data.series.series import Gap, Series, SeriesSet
+from vae_anomaly.data.series.steps import (
+    JITTER,
+    MIN_SHARE,
+    REGULAR_SHARE,
+    Step,
+    commonest_step,
+    duration,
+    step_text,
+)
+from vae_anomaly.exceptions import DataError, ParameterError
+
+__all__ = ["DEFAULT_MAX_GAP", "on_grid"]
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
+
+DEFAULT_MAX_GAP = 5
+"""Missing grid points in succession up to which a gap is bridged."""
+
+
+def on_grid(
+    rows: Rows,
+    *,
+    step: int | str | None = None,
+    max_gap: int | str = DEFAULT_MAX_GAP,
+    duplicates: str | None = None,
+    timezone: str | None = None,
+) -> SeriesSet:
+    """Bring rows to a regular grid.
+
+    A grid point has the values of the row whose time is nearest to it, within half a step, in
+    long format of the nearest one of each channel. Grid points are whole steps apart within a
+    segment; the median distance of rows from them is 0.
+
+    Parameters
+    ----------
+    rows : Rows
+    step : int or str, optional
+        Nanoseconds, or text such as "5min": that of training. By default the commonest one.
+    max_gap : int or str, default=5
+        Missing grid points in succession, or their duration, up to which a gap is bridged.
+        Longer ones break a series.
+    duplicates : {"mean", "first", "last"}, optional
+        What stands for different rows of one time.
+    timezone : str, optional
+        Zone of times without an offset.
+
+    Returns
+    -------
+    SeriesSet
+
+    Raises
+    ------
+    DataError
+        If no row is usable, rows of one time differ, the steps differ from `step` or have
+        hardly anything in common, or local times go over a clock change.
+    ParameterError
+        If a parameter is out of its range.
+    """
+    check_timezone(timezone)
+    rows = rows.refusing(~_any_known(rows.values), NO_VALUE)
+    ns = _positions(rows)
+    if rows.stamps is not None:
+        ns = to_utc(rows.stamps, rows.series, timezone, rows.place)
+        rows = rows.refusing(~rows.stamps.known, NO_TIME)
+        rows = _noting_order(rows, ns)
+        rows = without_duplicates(rows, ns, duplicates)
+    usable = rows.usable()
+    if not len(usable):
+        raise DataError(
+            f"{rows.place(0)}: no row has a time and a value. {len(rows.status):,} rows were read."
+            if len(rows.status)
+            else "There are no rows. Expected rows of at least one series."
+        )
+    found = _step_of(rows, ns, usable, None if step is None else duration(step, "step"))
+    return _gridded(rows, ns, usable, found, _gap_points(max_gap, found.ns))
+
+
+def _any_known(values: Array) -> Booleans:
+    return np.logical_or.reduce(~np.isnan(values), axis=1)
+
+
+def _positions(rows: Rows) -> Integers:
+    """Return the positions of rows within their series."""
+    order = np.argsort(rows.series, kind="stable")
+    sizes = np.bincount(rows.series, minlength=len(rows.names))
+    starts = np.repeat(np.cumsum(sizes) - sizes, sizes)
+    positions = np.empty(len(order), np.int64)
+    positions[order] = np.arange(len(order)) - starts
+    return positions
+
+
+def _noting_order(rows: Rows, ns: Integers) -> Rows:
+    usable = rows.usable()
+    groups = rows.groups[usable]
+    order = np.argsort(groups, kind="stable")
+    back = (np.diff(ns[usable][order]) < 0) & (np.diff(groups[order]) == 0)
+    n_back = int(np.count_nonzero(back))
+    if not n_back:
+        return rows
+    where = "1 place" if n_back == 1 else f"{n_back:,} places"
+    return rows.noting(f"The rows go back in time in {where}: they are sorted by time.")
+
+
+def _step_of(rows: Rows, ns: Integers, usable: Integers, wanted: int | None) -> Step:
+    """Return the step of the grid, and the share of steps that equal it."""
+    if rows.stamps is None:
+        return Step(1, 1.0)
+    groups = rows.groups[usable]
+    order = np.lexsort((ns[usable], groups))
+    steps = np.diff(ns[usable][order])[np.diff(groups[order]) == 0]
+    steps = steps[steps > 0]
+    if not len(steps):
+        if wanted is not None:
+            return Step(wanted, 1.0)
+        raise DataError(
+            f"{rows.place(int(usable[0]))}: no series has two rows, so that there is no step from "
+            f"one to the next. Give step, such as '5min', or more rows."
+        )
+    found = commonest_step(steps)
+    if wanted is not None:
+        if found.share >= REGULAR_SHARE and abs(found.ns - wanted) > JITTER * wanted:
+            raise DataError(
+                f"Expected a row every {step_text(wanted)}, as in training, got one every "
+                f"{step_text(found.ns)}. Give data with the step of training, or fit to data with "
+                f"this step."
+            )
+        return Step(wanted, float((np.abs(steps - wanted) <= JITTER * wanted).mean()))
+    if found.share < MIN_SHARE:
+        raise DataError(
+            f"The rows are too irregular for a grid: the commonest step, {step_text(found.ns)}, is "
+            f"that of only {found.share:.0%} of them. Give step, such as '1min'."
+        )
+    return found
+
+
+def _gap_points(max_gap: int | str, step: int) -> int:
+    if isinstance(max_gap, str):
+        return duration(max_gap, "max_gap") // step
+    if not integer(0).holds(max_gap):
+        raise ParameterError(
+            f"max_gap must be a number of steps from 0, or a duration such as '10min'. "
+            f"Got {max_gap!r} instead."
+        )
+    return int(max_gap)
+
+
+class _Points(NamedTuple):
+    """Grid points of rows, which are sorted by series and time.
+
+    Attributes
+    ----------
+    of_row : ndarray of int64, of shape (n,)
+    distance : ndarray of int64, of shape (n,)
+        Nanoseconds from the grid point to the row, either way.
+    ns : ndarray of int64, of shape (n_points,)
+        Times of grid points.
+    starts : ndarray of int64, of shape (n_segments,)
+        First grid point of each segment.
+    series : ndarray of int64, of shape (n_segments,)
+        Series of each segment.
+    """
+
+    of_row: Integers
+    distance: Integers
+    ns: Integers
+    starts: Integers
+    series: Integers
+
+
+def _points_of(ns: Integers, series: Integers, step: int, max_gap: int) -> _Points:
+    """Return the grid points of sorted rows; longer gaps than `max_gap` points have none."""
+    missing = (np.diff(ns) + step // 2) // step - 1
+    is_start = np.r_[True, (np.diff(series) != 0) | (missing > max_gap)]
+    segment = np.cumsum(is_start) - 1
+    first_rows = np.flatnonzero(is_start)
+    sizes = np.diff(np.r_[first_rows, len(ns)])
+    # Grid points lie where the middle one of the distances from the first row is 0.
+    since = ns - ns[first_rows][segment]
+    offsets = (since + step // 2) % step - step // 2
+    middle = np.lexsort((offsets, segment))[first_rows + (sizes - 1) // 2]
+    origins = ns[first_rows] + offsets[middle]
+    places = (ns - origins[segment] + step // 2) // step
+    first_places = places[first_rows]
+    origins = origins + first_places * step
+    places = places - first_places[segment]
+    last_rows = first_rows + sizes - 1
+    n_points = places[last_rows] + 1
+    starts = np.cumsum(n_points) - n_points
+    point_segment = np.repeat(np.arange(len(starts)), n_points)
+    point_ns = (
+        origins[point_segment] + (np.arange(len(point_segment)) - starts[point_segment]) * step
+    )
+    of_row = starts[segment] + places
+    return _Points(of_row, np.abs(ns - point_ns[of_row]), point_ns, starts, series[first_rows])
+
+
+def _gridded(rows: Rows, ns: Integers, usable: Integers, step: Step, max_gap: int) -> SeriesSet:
+    """Return the series of usable rows."""
+    at = usable[np.lexsort((ns[usable], rows.series[usable]))]
+    points = _points_of(ns[at], rows.series[at], step.ns, max_gap)
+    fill = _fill_wide if rows.channel is None else _fill_long
+    values, used = fill(rows, at, points)
+    first = np.full(len(values), len(rows.status))
+    np.minimum.at(first, points.of_row[used], at[used])
+    of_row = np.full(len(rows.status), -1)
+    of_row[at[used]] = points.of_row[used]
+    rows = _noting_crowds(rows, at[~used], first[points.of_row[~used]])
+    measured = _any_known(values)
+    has_times = rows.stamps is not None
+    bounds = np.r_[points.starts, len(values)]
+    series = []
+    for code in np.unique(points.series).tolist():
+        of_series = np.flatnonzero(points.series == code)
+        start, stop = bounds[of_series[0]], bounds[of_series[-1] + 1]
+        part = slice(start, stop)
+        series.append(
+            Series(
+                name=rows.names[code],
+                times=points.ns[part] if has_times else None,
+                values=values[part],
+                measured=measured[part],
+                rows=np.where(first[part] < len(rows.status), first[part], -1),
+                starts=tuple((points.starts[of_series] - start).tolist()),
+                max_gap=max_gap,
+            )
+        )
+    gaps = _gaps(rows, points, first, step.ns)
+    rows = _noting_grid(rows, step, int(np.count_nonzero(~measured)), gaps)
+    return SeriesSet(
+        series=tuple(series),
+        channels=rows.channels,
+        step=step.ns if has_times else None,
+        n_rows=len(rows.status),
+        status=tuple(rows.status.tolist()),
+        points=of_row,
+        times_text=None if rows.stamps is None else rows.stamps.text,
+        gaps=gaps,
+        notes=rows.notes,
+    )
+
+
+def _fill_wide(rows: Rows, at: Integers, points: _Points) -> tuple[Array, Booleans]:
+    """Return values of grid points, (n_points, channels), and which rows they come from."""
+    grid = np.full((len(points.ns), len(rows.channels)), np.nan)
+    values = rows.values[at]
+    shared = np.bincount(points.of_row, minlength=len(grid))[points.of_row] > 1
+    grid[points.of_row[~shared]] = values[~shared]
+    used = ~shared
+    crowd = np.flatnonzero(shared)
+    crowd = crowd[np.lexsort((points.distance[crowd], points.of_row[crowd]))]
+    for i in range(grid.shape[1]):
+        known = crowd[~np.isnan(values[crowd, i])]
+        nearest = known[np.r_[True, np.diff(points.of_row[known]) != 0]] if len(known) else known
+        grid[points.of_row[nearest], i] = values[nearest, i]
+        used[nearest] = True
+    return grid, used
+
+
+def _fill_long(rows: Rows, at: Integers, points: _Points) -> tuple[Array, Booleans]:
+    """Return the same of rows in long format."""
+    if rows.channel is None:
+        return _fill_wide(rows, at, points)
+    n_channels = len(rows.channels)
+    cell = points.of_row * n_channels + rows.channel[at]
+    order = np.lexsort((points.distance, cell))
+    nearest = order[np.r_[True, np.diff(cell[order]) != 0]]
+    grid = np.full(len(points.ns) * n_channels, np.nan)
+    grid[cell[nearest]] = rows.values[at[nearest], 0]
+    used = np.zeros(len(at), dtype=bool)
+    used[nearest] = True
+    return grid.reshape(-1, n_channels), used
+
+
+def _gaps(rows: Rows, points: _Points, first: Integers, step: int) -> tuple[Gap, ...]:
+    """Return the gaps between segments of one series."""
+    before = np.flatnonzero(np.diff(points.series) == 0)
+    ends, starts = points.starts[before + 1] - 1, points.starts[before + 1]
+    n_missing = (points.ns[starts] - points.ns[ends] + step // 2) // step - 1
+    moments = points.ns if rows.stamps is not None else first
+    return tuple(
+        Gap(rows.names[code], start, end, count)
+        for code, start, end, count in zip(
+            points.series[before].tolist(),
+            moments[ends].tolist(),
+            moments[starts].tolist(),
+            n_missing.tolist(),
+            strict=True,
+        )
+    )
+
+
+def _noting_crowds(rows: Rows, left_out: Integers, nearest: Integers) -> Rows:
+    """Return rows with the status of those whose grid point has the values of another row."""
+    if not len(left_out):
+        return rows
+    status = rows.status.copy()
+    status[left_out] = [f"same time step as row {row + 1}" for row in nearest.tolist()]
+    count = "1 row is" if len(left_out) == 1 else f"{len(left_out):,} rows are"
+    words = f"{count} less than a step from another: the one nearest to a time step counts."
+    return replace(rows, status=status).noting(words)
+
+
+def _noting_grid(rows: Rows, step: Step, n_bridged: int, gaps: tuple[Gap, ...]) -> Rows:
+    """Return rows with notes of the step and of gaps."""
+    notes = []
+    if rows.stamps is not None:
+        notes.append(f"The step is {step_text(step.ns)}, that of {step.share:.0%} of the rows.")
+    if n_bridged:
+        count = "1 time step is" if n_bridged == 1 else f"{n_bridged:,} time steps are"
+        notes.append(f"{count} missing in short gaps, which are bridged.")
+    if gaps:
+        count = "1 long gap" if len(gaps) == 1 else f"{len(gaps):,} long gaps"
+        notes.append(f"{count}, of {sum(gap.n_missing for gap in gaps):,} time steps in all.")
+    return rows.noting(*notes)

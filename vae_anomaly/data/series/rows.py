@@ -1,0 +1,177 @@
+"""Rows of series as they are in the input, and rows of equal times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_anomaly._types import AnyArray
+from vae_anomaly.data.series.series import USABLE
+from vae_anomaly.data.series.stamps import Place, Stamps
+from vae_anomaly.exceptions import DataError, ParameterError
+
+__all__ = ["DUPLICATES", "NO_TIME", "NO_VALUE", "Rows", "without_duplicates"]
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
+
+DUPLICATES = ("mean", "first", "last")
+"""What may stand for rows of one time with different values."""
+
+NO_TIME = "no time"
+NO_VALUE = "all values missing"
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of series before they are on a grid.
+
+    Attributes
+    ----------
+    place : callable
+        Says where a row is.
+    names : tuple of str
+        Of the series.
+    channels : tuple of str
+    stamps : Stamps or None
+        None where rows are in order and evenly spaced.
+    series : ndarray of int64, of shape (n,)
+        Position in `names`.
+    channel : ndarray of int64, of shape (n,), or None
+        Long format: position in `channels` of each row, -1 for those that are left out.
+    sources : ndarray of int64, of shape (n,), or None
+        What reports each row, if rows of one time from several sources are no duplicates.
+    values : ndarray of shape (n, channels), or (n, 1) in long format
+        NaN where they are missing.
+    status : ndarray of object, of shape (n,)
+        `USABLE`, or why a row is not.
+    notes : tuple of str
+    """
+
+    place: Place
+    names: tuple[str, ...]
+    channels: tuple[str, ...]
+    stamps: Stamps | None
+    series: Integers
+    channel: Integers | None
+    sources: Integers | None
+    values: Array
+    status: AnyArray
+    notes: tuple[str, ...] = ()
+
+    @property
+    def groups(self) -> Integers:
+        """Series, and channel or source if there are any, as a number."""
+        part = self.sources if self.channel is None else self.channel
+        return self.series if part is None else self.series * (part.max(initial=0) + 1) + part
+
+    def usable(self) -> Integers:
+        """Return the positions of usable rows."""
+        return np.flatnonzero(self.status == USABLE)
+
+    def refusing(self, where: Booleans, reason: str) -> Rows:
+        """Return rows of which some more are not usable."""
+        status = self.status.copy()
+        status[where & (status == USABLE)] = reason
+        return replace(self, status=status)
+
+    def noting(self, *notes: str) -> Rows:
+        """Return rows with further notes."""
+        return replace(self, notes=(*self.notes, *notes))
+
+
+def without_duplicates(rows: Rows, ns: Integers, choice: str | None) -> Rows:
+    """Return rows of which no two are of one series and time, in long format of one channel.
+
+    Parameters
+    ----------
+    rows : Rows
+    ns : ndarray of int64, of shape (n,)
+        Times.
+    choice : {"mean", "first", "last"}, optional
+        What stands for rows that differ.
+
+    Returns
+    -------
+    Rows
+        Others than the first (last) row of a time have a status that names it.
+
+    Raises
+    ------
+    DataError
+        If rows of one time differ and there is no choice.
+    """
+    if choice is not None and choice not in DUPLICATES:
+        names = ", ".join(map(repr, DUPLICATES))
+        raise ParameterError(f"duplicates must be None or one of {names}. Got {choice!r} instead.")
+    usable = rows.usable()
+    groups = rows.groups
+    order = usable[np.lexsort((ns[usable], groups[usable]))]
+    again = (np.diff(ns[order]) == 0) & (np.diff(groups[order]) == 0)
+    if not again.any():
+        return rows
+    starts = np.flatnonzero(np.r_[True, ~again])
+    run = np.cumsum(np.r_[True, ~again]) - 1
+    firsts = order[starts][run]
+    differs = ~_equal(rows.values[order], rows.values[firsts]).all(axis=1)
+    run_differs = np.bincount(run, differs, len(starts)) > 0
+    later = np.r_[False, again]
+    equal_rows, other_rows = later & ~run_differs[run], later & run_differs[run]
+    status, values, notes = rows.status.copy(), rows.values, []
+    if equal_rows.any():
+        _mark(status, order[equal_rows], firsts[equal_rows], "duplicate of row {}")
+        notes.append(f"{_count(equal_rows, 'row repeats', 'rows repeat')} an earlier one.")
+    if other_rows.any():
+        if choice is None:
+            i = int(np.argmax(other_rows & differs))
+            raise _conflict(rows, int(order[i]), int(firsts[i]), other_rows)
+        kept = firsts
+        if choice == "last":
+            lasts = np.r_[starts[1:], len(order)] - 1
+            kept = order[lasts][run]
+        conflicting = run_differs[run]
+        if choice == "mean":
+            values = values.copy()
+            at = conflicting.nonzero()[0]
+            values[order[starts[run_differs]]] = _means(values[order[at]], run[at])
+        dropped = conflicting & (order != kept)
+        _mark(status, order[dropped], kept[dropped], "same time as row {}")
+        which = {"mean": "their mean counts"}.get(choice, f"the {choice} one counts")
+        times = "1 time" if run_differs.sum() == 1 else f"{run_differs.sum():,} times"
+        notes.append(f"Different rows have {times} in common; {which}.")
+    return replace(rows, status=status, values=values).noting(*notes)
+
+
+def _equal(a: Array, b: Array) -> Booleans:
+    return (a == b) | (np.isnan(a) & np.isnan(b))
+
+
+def _means(values: Array, run: Integers) -> Array:
+    """Return the means of what is known in runs of rows."""
+    starts = np.flatnonzero(np.r_[True, np.diff(run) != 0])
+    known = ~np.isnan(values)
+    sums = np.add.reduceat(np.where(known, values, 0.0), starts, axis=0)
+    counts = np.add.reduceat(known.astype(np.int64), starts, axis=0)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def _mark(status: AnyArray, rows: Integers, others: Integers, words: str) -> None:
+    status[rows] = [words.format(other + 1) for other in others.tolist()]
+
+
+def _count(which: Booleans, one: str, more: str) -> str:
+    count = int(np.count_nonzero(which))
+    return f"{count:,} {one if count == 1 else more}"
+
+
+def _conflict(rows: Rows, row: int, other: int, which: Booleans) -> DataError:
+    advice = "Give duplicates: 'mean', 'first' or 'last'"
+    if len(rows.names) == 1:
+        advice += "; or series_column, if the rows are of several series"
+    return DataError(
+        f"{rows.place(row)}: expected the values of row {other + 1:,}, which has the same time, "
+        f"got others; {_count(which, 'row is', 'rows are')} like that. {advice}."
+    )
