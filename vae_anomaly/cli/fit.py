@@ -13,7 +13,7 @@ from vae_anomaly.cli.errors import Exit, say
 from vae_anomaly.cli.options import FIT_SOURCE, SERIES, given_options
 from vae_anomaly.data.registry import check_options, modality_of
 from vae_anomaly.pipeline.fit import NOTICE, FitResult, fit_file, read_training_data
-from vae_anomaly.pipeline.memory import check_address_space
+from vae_anomaly.pipeline.limits import check_address_space
 from vae_anomaly.pipeline.messages import threshold_origin
 from vae_anomaly.pipeline.paths import check_output
 from vae_anomaly.pipeline.series import fit_series_file, series_parameters
