@@ -28,6 +28,9 @@ from vae_anomaly.pipeline.sizes import bytes_of
 
 DATA = Path(__file__).parent.parent / "data"
 NORMAL, LABELLED = DATA / "normal.csv", DATA / "labelled.csv"
+
+REASON = ("reason", "contribution", "value", "expected", "low", "high", "direction")
+"""Columns of each reason, but for their number."""
 COMMANDS = ("fit", "score", "evaluate", "recalibrate", "inspect", "export", "demo")
 FAST = ("--max-steps", 100, "--members", 2)
 
@@ -338,11 +341,11 @@ def test_parquet_and_csv_agree(vae, model, tmp_path):
         "id": "int64",
         "anomaly_score": "double",
         "is_anomaly": "bool",
-        "latent_code": "double",
-        "reason_1": "string",
-        "contribution_1": "double",
-        "reason_2": "string",
-        "contribution_2": "double",
+        **{
+            f"{name}_{k}": "string" if name in ("reason", "direction") else "double"
+            for k in (1, 2)
+            for name in REASON
+        },
     }
     pd.testing.assert_frame_equal(
         read_exactly(tmp_path / "s.csv"),
@@ -354,14 +357,13 @@ def test_parquet_and_csv_agree(vae, model, tmp_path):
 
 def test_reasons_are_the_largest_contributions(vae, model, expected):
     _, scores, contributions = expected
-    names = list(contributions.columns[:-1])
+    names = list(contributions.columns)
     code, out, _ = vae("score", model, LABELLED, "-o", "-", "--explain", 99)
     rows = rows_of(out)
     assert code == 0
-    assert len(rows[0]) == 4 + 2 * len(names)
+    assert len(rows[0]) == 3 + len(REASON) * len(names)
     for i in (0, 100, 301):
         assert float(rows[i]["anomaly_score"]) == scores[i]
-        assert float(rows[i]["latent_code"]) == contributions["latent_code"][i]
         pairs = [(rows[i][f"reason_{k}"], rows[i][f"contribution_{k}"]) for k in range(1, 31)]
         told = {name: float(part) for name, part in pairs if name}
         assert told == {n: contributions[n][i] for n in names if contributions[n][i] > 0}
@@ -390,21 +392,22 @@ def test_identifiers_are_copied_as_they_are(vae, model):
 
 
 def test_an_identifier_may_have_the_name_of_an_output(vae, model):
-    table = pd.read_csv(NORMAL, dtype=str)[:3].assign(latent_code=["a", "b", "c"])
+    table = pd.read_csv(NORMAL, dtype=str)[:3].assign(reason_1=["a", "b", "c"])
     code, out, _ = vae(
-        *("score", model, "-", "-o", "-", "--id-column", "latent_code", "--explain", 1),
+        *("score", model, "-", "-o", "-", "--id-column", "reason_1", "--explain", 1),
         stdin=table.to_csv(index=False).encode(),
     )
     assert code == 0
     rows = rows_of(out)
-    assert list(rows[0])[:4] == ["id_latent_code", "anomaly_score", "is_anomaly", "latent_code"]
-    assert [row["id_latent_code"] for row in rows] == ["a", "b", "c"]
+    assert list(rows[0])[:4] == ["id_reason_1", "anomaly_score", "is_anomaly", "reason_1"]
+    assert [row["id_reason_1"] for row in rows] == ["a", "b", "c"]
 
 
 def test_no_rows_no_scores(vae, model, tmp_path):
     (tmp_path / "empty.csv").write_text(NORMAL.read_text().splitlines()[0] + "\n")
     code, out, err = vae("score", model, tmp_path / "empty.csv", "-o", "-", "--explain", 1)
-    assert (code, out) == (0, "row,anomaly_score,is_anomaly,latent_code,reason_1,contribution_1\n")
+    names = [f"{name}_1" for name in REASON]
+    assert (code, out) == (0, f"row,anomaly_score,is_anomaly,{','.join(names)}\n")
     assert err.startswith("0 of 0 rows are flagged")
     out = tmp_path / "s.parquet"
     assert vae("score", model, tmp_path / "empty.csv", "-o", out)[0] == 0

@@ -31,7 +31,7 @@ from vae_anomaly.report.formatting import nats, number, percent
 from vae_anomaly.report.render import render_page
 from vae_anomaly.report.sections.distribution import of_levels
 from vae_anomaly.report.sections.image import ImageContext
-from vae_anomaly.report.sections.table import MAX_DISTRIBUTIONS, Reason, TopRow
+from vae_anomaly.report.sections.table import MAX_DISTRIBUTIONS, Neighbor, Reason, TopRow
 from vae_anomaly.report.summary import summarize
 
 HOSTILE = [
@@ -199,10 +199,15 @@ def test_top_rows_are_the_most_anomalous_and_are_explained(
     assert [r.contribution for r in first.reasons] == [v for v in explained if v > 0][:5]
     reason = next(r for r in first.reasons if r.column == "t")
     assert reason.value == 50.0
-    assert reason.expected == fitted.model_.expected(row.to_numpy())[0, 0]
+    expected = fitted.model_.expected(row.to_numpy())[0, 0]
+    assert reason.expected == pytest.approx(expected, abs=0.005)  # rounded
     assert X["t"].min() <= reason.expected <= X["t"][~labels].max()
-    code = next(r for r in first.reasons if r.column == "latent code")
-    assert code.value is None
+    assert reason.low < reason.expected < reason.high
+    assert reason.direction == "above"
+    found = fitted.neighbors(row, k=3)
+    assert [one.distance for one in first.neighbors] == found["distance"].tolist()
+    names = [one.column for one in first.reasons]
+    assert [list(one.values) for one in first.neighbors] == found[names].to_numpy().tolist()
 
 
 def test_rows_are_named_by_their_keys(
@@ -218,15 +223,10 @@ def test_rows_are_named_by_their_keys(
     assert top_rows(indexed)[0].key == f"pump-{position}"
 
 
-def test_a_column_may_have_the_name_of_the_latent_code(rows: pd.DataFrame) -> None:
-    renamed = rows.rename(columns={"t": "latent code"})
-    detector = VAEDetector(max_steps=20, n_members=1, contamination=0.1, random_state=0)
-    X = renamed[:5].assign(**{"latent code": 50.0})
-    reasons = top_rows(build_report(detector.fit(renamed), X, reasons=10))[0].reasons
-    names = [reason.column for reason in reasons]
-    assert len(set(names)) == len(names)
-    first = next(reason for reason in reasons if reason.column == "feature_latent code")
-    assert first.value == 50.0
+def test_top_rows_may_have_no_reasons(fitted: VAEDetector) -> None:
+    report = build_report(fitted, make_rows(50), top=2, reasons=0)
+    assert [row.reasons for row in top_rows(report)] == [(), ()]
+    assert "Most similar training rows" not in render_page(report)
 
 
 def test_top_rows_and_reasons_are_bounded(fitted: VAEDetector) -> None:
@@ -351,7 +351,7 @@ def test_the_origin_of_the_threshold_is_stated(
 def test_settings_are_those_of_the_model(fitted: VAEDetector) -> None:
     X = make_rows(60, seed=4)
     detector = clone(fitted).set_params(
-        max_steps=20, threshold=7.5, n_members=1, variance=0.5, latent_dim=1
+        max_steps=20, threshold=7.5, n_members=1, variance=0.5, latent_dim=1, false_alarm_rate=0.01
     )
     report = build_report(detector.fit(X), X.iloc[:1], np.array([False]))
     assert report.threshold == Threshold(7.5, "threshold", None)
@@ -545,7 +545,8 @@ def test_the_page_stays_small_for_many_rows(report: ReportData) -> None:
     roc, precision_recall = curves(scores, labels)
     points, anomalous = np.random.RandomState(0).normal(size=(8000, 2)), np.arange(8000) < 4000
     reasons = tuple(Reason('"' * 500, 1e300, -1e300, 1.23456e-300) for _ in range(10))
-    rows = (replace(top_rows(report)[0], reasons=reasons) for _ in range(100))
+    neighbors = (Neighbor(1e300, ("x" * 500,) * 10),) * 3
+    rows = (replace(top_rows(report)[0], reasons=reasons, neighbors=neighbors) for _ in range(100))
     big = replace(
         with_rows(report, *rows),
         scores=ScoreDisplay.measure(scores, labels, threshold=1.0),

@@ -11,6 +11,7 @@ __all__ = [
     "DUPLICATES",
     "ENGINES",
     "IGNORED_SETTINGS",
+    "LABEL_COLUMNS",
     "LIKELIHOODS",
     "NORMAL_FOLDERS",
     "NORMAL_LABELS",
@@ -121,6 +122,12 @@ ANOMALY_LABELS = (
     *("defective", "fault", "faulty", "failure", "positive", "malignant", "not ok", "nok", "ng"),
 )
 """Labels of anomalies, in any case, where no row has a normal label."""
+
+LABEL_COLUMNS = (
+    *("label", "labels", "class", "target", "outcome", "anomaly", "is_anomaly", "outlier"),
+    *("fault", "failure", "defect", "diagnosis", "ground_truth"),
+)
+"""Names, in any case, of columns that are likely to hold labels."""
 
 NORMAL_FOLDERS = ("good", "normal", "ok")
 """Subfolders or labels of normal records, in any case; all others hold anomalies."""

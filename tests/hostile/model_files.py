@@ -305,6 +305,8 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "n_seen of 1e6": (settings(n_seen=10**6), "n_seen must be 262144 at most"),
     "columns vary": (with_constant_column, "do not vary as its settings say"),
     "bandwidth 0": (number("reference.bandwidth", 0.0), "'reference.bandwidth' holds numbers out"),
+    "position 0.5": (number("reference.position", 0.5), "are not whole numbers"),
+    "position -1": (number("reference.position", -1.0), "'reference.position' holds numbers"),
     "unit 0": (number("reference.residual_unit", 0.0), "'reference.residual_unit' holds numbers"),
     "unit of a code": (number("reference.code_unit", 1e-20), "the units of its codes are not as"),
     "learned variance": (number("likelihood_0.log_variance", 2000.0), "variances out of range"),

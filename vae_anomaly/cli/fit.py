@@ -30,6 +30,7 @@ def run(
     keep_partial: bool = False,
     memory_limit: int | None = None,
     false_alarm_rate: float | None = None,
+    holdout: float | None = None,
     score: str = "auto",
     members: int | None = None,
     **given: Parameter,
@@ -43,6 +44,8 @@ def run(
         raise click.UsageError(
             "--contamination and --false-alarm-rate both choose the threshold. Give one of them."
         )
+    if given["normal_label"] and given["label_column"] is None:
+        raise click.UsageError("--normal-label needs --label-column.")
     modality = modality_of(data)
     asked = given_options(given | {"memory_limit": memory_limit})
     check_options(asked, modality.name, f"{data} holds")
@@ -58,7 +61,11 @@ def run(
     with modality.open(data, fitting=True, **options) as source:
         console.say(*source.notes)
         training = read_training_data(
-            source, parameters, memory_limit=memory_limit, progress=console.progress
+            source,
+            parameters,
+            memory_limit=memory_limit,
+            holdout=holdout,
+            progress=console.progress,
         )
     console.say(*training.notes())
     console.start_tensorflow()

@@ -107,7 +107,14 @@ STRICT_IMAGES = switch("--strict", "Refuse images that cannot be read; else they
 KEEP_LEARNED = switch("--keep-learned", "Keep rows that MODEL was fitted on; else left out.")
 
 TABLE_FIT = (
-    option("--ignore", "Column to leave out; may be repeated.", metavar="NAME", multiple=True),
+    option(
+        "--ignore",
+        "Columns to leave out, between commas; may be repeated.",
+        metavar="NAMES",
+        multiple=True,
+    ),
+    option("--label-column", "Column of labels: only normal rows are learned.", metavar="NAME"),
+    option("--normal-label", "See evaluate; may be repeated.", metavar="VALUE", multiple=True),
     click.option(
         "--type",
         "column_types",
@@ -181,6 +188,11 @@ FIT = with_options(
     *IMAGE_FIT,
     *SERIES_FIT,
     option(
+        "--holdout",
+        "Share of the normal rows not to learn, for evaluate.  [default: 0.2 with --label-column]",
+        click.FloatRange(0, 1, max_open=True),
+    ),
+    option(
         "--false-alarm-rate", "Share of normal rows that may be flagged.  [default: 0.01]", SHARE
     ),
     option(
@@ -225,11 +237,7 @@ FIT = with_options(
         "Latent dimensions; those not needed go unused.  [default: 32, for images 8]",
         COUNT,
     ),
-    option(
-        "--members",
-        "Networks whose scores are averaged.  [default: 4; 1 for conv]",
-        COUNT,
-    ),
+    option("--members", "Networks whose scores are averaged.  [default: 4; 1 for conv]", COUNT),
     choice("--optimizer", "Rule of the gradient steps.", names.OPTIMIZERS, default="adam"),
     option(
         "--learning-rate",
@@ -256,17 +264,21 @@ FIT = with_options(
     ),
 )
 
-FIT_SOURCE = ("ignore", "column_types", "missing", "id_column", "image_size", "resize", "strict")
+FIT_SOURCE = (
+    *("ignore", "column_types", "missing", "id_column", "label_column", "normal_label"),
+    *("image_size", "resize", "strict"),
+)
 """Options of `fit` that open a source."""
 
 SCORE = with_options(
     ID_COLUMN,
     option(
         "--explain",
-        "Add the K columns that contribute most to each row's score.",
+        "Add the K columns that contribute most to each row's score, and what is normal of them.",
         COUNT,
         metavar="K",
     ),
+    switch("--repair", "Add which few columns of a flagged row must change to what to be normal."),
     choice(
         "--score",
         "Another score than the model was fitted with; is_anomaly then needs a --threshold.",

@@ -30,6 +30,7 @@ def run(
     *,
     score: str | None = None,
     explain: int | None = None,
+    repair: bool = False,
     p_values: bool = False,
     also: tuple[str, ...] = (),
     fdr: float | None = None,
@@ -41,18 +42,17 @@ def run(
     check_result(output, data, model)
     file = open_container(model)
     if is_series(file):
-        given |= {"score": score, "p_values": p_values, "also": also, "fdr": fdr}
+        given |= {"score": score, "p_values": p_values, "also": also, "fdr": fdr, "repair": repair}
         return _score_series(console, file, data, output, explain or 0, given)
     if given.pop("events"):
         raise click.UsageError(f"--events is for time series; {model} was fitted on other data.")
     fitted = restored(file)
     # --strict is for all of them.
-    asked = [*(["explain"] if explain else []), *(["id_column"] if given["id_column"] else [])]
-    if asked:
-        check_options(asked, fitted.encoder.modality, f"{model} was fitted on")
+    asked = {"explain": explain, "id_column": given["id_column"], "repair": repair}
+    check_options(given_options(asked), fitted.encoder.modality, f"{model} was fitted on")
     if engine != "auto":
         fitted = fitted.with_engine(engine)
-    outputs = Outputs(score, explain or 0, p_values, also, fdr, threshold)
+    outputs = Outputs(score, explain or 0, p_values, also, fdr, threshold, repair)
     outputs.check(fitted, flag)
     with open_source(data, fitted.encoder, **given_options(given)) as source:
         console.say(*source.notes)

@@ -10,15 +10,34 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from vae_anomaly._threads import ProcessWideSetting
 from vae_anomaly.data.cells import is_number
 
 if TYPE_CHECKING:
     from _csv import Reader
 
-__all__ = ["DECIMAL_COMMA", "DELIMITERS", "SAMPLE_ROWS", "Dialect"]
+__all__ = ["DECIMAL_COMMA", "DELIMITERS", "LONG_CELLS", "MAX_CELL_LENGTH", "SAMPLE_ROWS", "Dialect"]
 
 SAMPLE_ROWS = 100
 """Rows by which a dialect is found."""
+
+MAX_CELL_LENGTH = 2**26
+"""Characters of a cell. A longer one is most likely the rest of a file after an open quote."""
+
+
+class _LongCells(ProcessWideSetting):
+    """Limit the csv module to cells of `MAX_CELL_LENGTH` instead of 131,072 characters."""
+
+    _before = 0
+
+    def apply(self) -> None:
+        self._before = csv.field_size_limit(MAX_CELL_LENGTH)
+
+    def restore(self) -> None:
+        csv.field_size_limit(self._before)
+
+
+LONG_CELLS = _LongCells()
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 """What may separate fields; the first one wins where several fit."""
@@ -98,7 +117,8 @@ class Dialect:
         records = self.records(io.StringIO(text, newline=""))
         sample: list[list[str]] = []
         try:
-            sample.extend(islice(filter(None, records), SAMPLE_ROWS + 1))
+            with LONG_CELLS:
+                sample.extend(islice(filter(None, records), SAMPLE_ROWS + 1))
         except csv.Error:
             sample.append([])
         return sample

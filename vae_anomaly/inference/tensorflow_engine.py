@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vae_anomaly._threads import SINGLE_THREAD, ProcessWideSetting
 from vae_anomaly._types import Tensor
 from vae_anomaly.inference.base import Codes, predict_by_masks
-from vae_anomaly.networks.backend import has_gpu, tf
+from vae_anomaly.networks.backend import check_tensorflow, has_gpu, tf
 from vae_anomaly.networks.spec import NetworkSpec, cached_by_spec
 from vae_anomaly.networks.vae import VAE, build_vae
 
@@ -35,6 +35,7 @@ class _FullPrecision(ProcessWideSetting):
     _before = False
 
     def apply(self) -> None:
+        check_tensorflow()
         SINGLE_THREAD.__enter__()
         self._before = tf.config.experimental.tensor_float_32_execution_enabled()
         tf.config.experimental.enable_tensor_float_32_execution(False)
@@ -60,6 +61,7 @@ class TensorFlowEngine:
     setting = FULL_PRECISION
 
     def __init__(self, spec: NetworkSpec, weights: Weights) -> None:
+        check_tensorflow()
         self.spec, self.weights = spec, tf.constant(weights)
 
     @property

@@ -17,7 +17,7 @@ import numpy as np
 from vae_anomaly._parameters import check_parameters
 from vae_anomaly._types import AnyArray, Json, JsonObject, KerasModel
 from vae_anomaly._version import __version__
-from vae_anomaly.data.base import EncoderState, Outline
+from vae_anomaly.data.base import Encoded, EncoderState, Outline
 from vae_anomaly.data.registry import modality
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.inference.network import Network
@@ -26,7 +26,7 @@ from vae_anomaly.model.cells import N_RANKS
 from vae_anomaly.model.file_schema import CUSTOM, PARAMETER_TYPES, check_arrays, check_config
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.parameters import RULES, network_spec
-from vae_anomaly.model.reference import HIDDEN_SHARES, N_STATISTICS, Reference
+from vae_anomaly.model.reference import HIDDEN_SHARES, N_STATISTICS, EncodedRows, Reference
 from vae_anomaly.model.seen import SeenRecords
 from vae_anomaly.names import SERIES
 from vae_anomaly.networks.custom import CustomNetworks
@@ -56,6 +56,13 @@ class Contents(Protocol):
 
     def arrays(self, layout: Layout) -> dict[str, AnyArray]:
         """Return the arrays, which must be exactly those of `layout`."""
+
+
+N_COMPARED = 64
+"""Exemplars whose codes and reconstructions tell whether custom networks are those of the fit."""
+
+TOLERANCE = 1e-3
+"""Difference of codes and standardised targets above which networks are others."""
 
 
 def save_model(model: Model, path: str | Path) -> str:
@@ -250,7 +257,7 @@ def restored(file: Contents, networks: Json = None, *, described: bool = False) 
         spec = replace(spec, custom=given.like(custom))
     reference = {name: kept(f"reference.{name}") for name in REFERENCE_ARRAYS}
     named = parameters.score_type != "auto"
-    return Model(
+    model = Model(
         encoder=encoder,
         network=Network(spec, _native(spec.pack(arrays))),
         parameters=settings,
@@ -264,6 +271,30 @@ def restored(file: Contents, networks: Json = None, *, described: bool = False) 
         history=History(**config["history"]),
         seen=SeenRecords(kept("seen.learned"), kept("seen.calibration")),
     )
+    if networks is not None:
+        _check_outputs(file.name, model)
+    return model
+
+
+def _check_outputs(name: str, model: Model) -> None:
+    """Raise if custom networks do not encode and decode exemplars as those of the fit did."""
+    reference = model.reference
+    targets = reference.targets[:N_COMPARED].astype(np.float64)
+    encoded = Encoded(targets, targets, np.empty(0))
+    if any(block.likelihood == "bernoulli" for block in model.network.spec.blocks):
+        encoded = model.encoder.encode(model.encoder.decode(targets))
+        if not np.allclose(encoded.targets, targets, atol=TOLERANCE):  # of smoothed images
+            return
+    rows = EncodedRows.of(model.network, encoded, model.encoder.explained)
+    units = np.append(reference.residual_unit, reference.code_unit[reference.code_unit > 0])
+    before = reference.points[: len(targets)] * units
+    now = reference.locate(rows.mean, rows.residual) * units
+    if not np.allclose(now, before, rtol=TOLERANCE, atol=TOLERANCE):
+        raise ParameterError(
+            f"{name}: the networks have the weights of those that were fitted, but other outputs: "
+            f"an activation, or another setting without weights, is a different one. Give the "
+            f"networks of the fit."
+        )
 
 
 def _calibration(scores: AnyArray, threshold: float, parameters: Json) -> Calibration:
@@ -276,7 +307,7 @@ def _calibration(scores: AnyArray, threshold: float, parameters: Json) -> Calibr
 
 
 REFERENCE_ARRAYS = (
-    *("code_unit", "residual_unit", "points", "bandwidth", "targets"),
+    *("code_unit", "residual_unit", "points", "bandwidth", "targets", "position"),
     *("code_center", "code_precision", "typical"),
     *("tail_values", "tail_nats", "tail_shares"),
 )
@@ -300,6 +331,7 @@ def _layout(outline: Outline, spec: NetworkSpec, config: JsonObject, draws: int)
         "reference.points": ("F32", (n_exemplars, spec.joint.n_targets + config["n_coded"])),
         "reference.bandwidth": ("F32", (n_exemplars,)),
         "reference.targets": ("F32", (n_exemplars, spec.joint.n_targets)),
+        "reference.position": ("F64", (n_exemplars,)),
         "reference.code_center": ("F64", (members, latent)),
         "reference.code_precision": ("F64", (members, latent, latent)),
         "reference.typical": ("F64", (outline.n_features + 1,)),

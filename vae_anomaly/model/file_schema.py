@@ -93,6 +93,7 @@ BOUNDS = {
     "reference.residual_unit": (0.99 * UNIT_RANGE[0], 1.01 * UNIT_RANGE[1]),
     "reference.points": (-1e18, 1e18),
     "reference.targets": (-1e18, 1e18),
+    "reference.position": (0.0, 2.0**53),
     "reference.tail_values": (0.0, 1e30),
     "reference.tail_nats": (0.0, 1e9),
     "reference.tail_shares": (0.0, 1.0),
@@ -190,6 +191,8 @@ def check_arrays(name: str, arrays: dict[str, AnyArray], config: JsonObject) -> 
         is_weight = values.dtype.itemsize == 4 and key not in BOUNDS
         if is_weight and not (np.abs(values) <= MAX_WEIGHT).all():
             raise refuse(name, f"the array {key!r} holds numbers with which networks overflow")
+    if (arrays["reference.position"] % 1).any():
+        raise refuse(name, "the positions of its exemplars are not whole numbers")
     for key in ("reference.tail_values", "reference.tail_nats", "reference.tail_shares"):
         if (np.diff(arrays[key]) < 0).any():
             raise refuse(name, f"the array {key!r} is not sorted")

@@ -119,7 +119,8 @@ def fit_model(
     # Where there is room, calibration rows are exemplars as well, each for all others.
     room = max_exemplars(spec.joint.n_targets + spec.members * spec.latent)
     supports = len(calibration) > 0 and len(matrix) <= room
-    encoded = encoder.encode(subsample(learned, MAX_LATENT_ROWS, rng))
+    position = subsample(np.flatnonzero(~calibrates), MAX_LATENT_ROWS, rng)
+    encoded = encoder.encode(matrix[position])
     further = (
         EncodedRows.of(network, encoder.encode(calibration), encoder.explained)
         if supports
@@ -127,6 +128,8 @@ def fit_model(
     )
     parts = _Parts(encoder, network, noise, parameters.beta)
     rows, prior, reference = _prior_and_reference(parts, encoded, further, parameters, rng)
+    position = np.append(position, np.flatnonzero(calibrates))
+    reference = replace(reference, position=position[reference.position.astype(int)].astype(float))
     model = Model(
         encoder=encoder,
         network=network,
@@ -244,6 +247,10 @@ def _prior_and_reference(
     )
     if masked and kept.observed is not None:
         reference = reference.with_tails(parts.network, kept, seen)
+    further = 0 if calibration is None else len(calibration.mean)
+    position = np.append(np.flatnonzero(clean), len(clean) + np.arange(further))
+    position = position[reference.position.astype(int)]
+    reference = replace(reference, position=position.astype(np.float64))
     return all_rows, parts.prior, reference
 
 

@@ -12,9 +12,11 @@ from vae_anomaly.data.base import Batch, Source
 from vae_anomaly.data.reducers import OneRowEach, Rows
 from vae_anomaly.data.registry import modality
 from vae_anomaly.model.drift import Drift, DriftWatch, sample_slice
-from vae_anomaly.model.model import Model
+from vae_anomaly.model.model import Evaluation, Model
+from vae_anomaly.model.reasons import NormalValues, Reasons, reasons_of
 from vae_anomaly.pipeline.executors import Executor, overlapped
 from vae_anomaly.pipeline.progress import Progress, no_progress
+from vae_anomaly.pipeline.reasons import repair_texts
 from vae_anomaly.pipeline.results import Evaluated, Layout, Outputs, Scored, array_of
 from vae_anomaly.pipeline.writers import result_writer
 
@@ -177,20 +179,38 @@ class _Evaluate:
 
     model: Model
     outputs: Outputs
+    normal: NormalValues | None = None  # describes reasons
 
     def __call__(self, batch: Batch) -> Evaluated:
-        contributions = self.outputs.explain > 0
+        outputs, describes = self.outputs, self.normal is not None
         found = self.model.evaluate(
-            batch.records, contributions=contributions, also=self.outputs.also
+            batch.records,
+            contributions=outputs.explain > 0,
+            expected=describes,
+            also=outputs.also,
         )
         return Evaluated(
             batch.keys,
             found.scores,
             found.contributions,
-            [found.also[name] for name in self.outputs.also],
+            [found.also[name] for name in outputs.also],
+            self._reasons(batch, found),
+            repair_texts(self.model, batch.records) if outputs.repair else None,
             batch.positions,
             batch.faults,
             batch.records[sample_slice(len(batch.records))],
+        )
+
+    def _reasons(self, batch: Batch, found: Evaluation) -> Reasons | None:
+        if self.normal is None or found.contributions is None or found.expected is None:
+            return None
+        return reasons_of(
+            self.model,
+            self.normal,
+            batch.records,
+            found.contributions,
+            found.expected,
+            self.outputs.explain,
         )
 
 
@@ -207,7 +227,8 @@ class _Score:
 
 def _scored(model: Model, source: Source, layout: Layout, executor: Executor) -> Iterator[Scored]:
     """Yield the rows of the result."""
-    evaluate = _Evaluate(model, layout.outputs)
+    described = layout.described and layout.outputs.explain > 0
+    evaluate = _Evaluate(model, layout.outputs, NormalValues.of(model) if described else None)
     if isinstance(modality(model.encoder.modality).reducer(model.encoder), OneRowEach):
         yield from executor(_Score(evaluate, layout), source.batches())
         return

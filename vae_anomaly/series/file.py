@@ -13,6 +13,7 @@ import numpy as np
 from vae_anomaly._parameters import check_parameters
 from vae_anomaly._types import AnyArray, Json, JsonObject
 from vae_anomaly._version import __version__
+from vae_anomaly.data.registry import DEFAULT
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.file import contents_of, restored
 from vae_anomaly.model.model import Model
@@ -140,7 +141,7 @@ def load_series(file: UnopenedFile) -> LoadedSeries:
     _check(file.name, config)
     parameters, window, n_varying = (config[key] for key in ("parameters", "window", "n_varying"))
     part = _Network(file, _layout(config))
-    if not isinstance(part.config, dict) or part.config.get("modality") != "table":
+    if not isinstance(part.config, dict) or part.config.get("modality") != DEFAULT:
         raise refuse(file.name, "the settings of its networks are not those of a model")
     is_dense = parameters["architecture"] == "dense"
     network = restored(

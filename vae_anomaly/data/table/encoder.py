@@ -16,7 +16,7 @@ from vae_anomaly.data.base import DataParameters, Encoded, EncoderState, Outline
 from vae_anomaly.data.cells import STRAY
 from vae_anomaly.data.graph import EncodedSymbols
 from vae_anomaly.data.scaling import ColumnScaler
-from vae_anomaly.data.table.column import CATEGORY, DATE
+from vae_anomaly.data.table.column import CATEGORY, DATE, NUMBER
 from vae_anomaly.data.table.graph import encoded_in_graph
 from vae_anomaly.data.table.levels import LevelIndicators
 from vae_anomaly.data.table.missing import MissingValues
@@ -182,6 +182,13 @@ class TableEncoder:
         of_dates, of_levels = (np.array(widths, dtype=np.intp) > 0 for widths in sizes)
         parts = [schema.numbers[varies], schema.dates[of_dates], schema.categories[of_levels]]
         return np.concatenate(parts)
+
+    @property
+    def are_numbers(self) -> NDArray[np.bool_]:
+        """Which columns are numbers."""
+        if self.is_plain:
+            return np.ones(len(self.scaler.center), dtype=bool)
+        return np.array([column.type == NUMBER for column in self.schema.columns])
 
     @property
     def missing_shares(self) -> Array:

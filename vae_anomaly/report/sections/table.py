@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, ClassVar, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._text import counted, distinct
-from vae_anomaly._types import AnyArray, Json
+from vae_anomaly._text import counted
+from vae_anomaly._types import Json
 from vae_anomaly.data.cells import STRAY
 from vae_anomaly.data.table.column import DATE
 from vae_anomaly.data.table.dates import timestamps_of
+from vae_anomaly.model.reasons import DIRECTIONS, NormalValues, reasons_of
 from vae_anomaly.report.data import (
     Context,
     Figure,
@@ -29,7 +30,7 @@ from vae_anomaly.report.sections.distribution import Distribution, of_levels, of
 if TYPE_CHECKING:
     from vae_anomaly.data.table.encoder import TableEncoder
 
-__all__ = ["SECTION", "ColumnFacts", "Reason", "TableSection", "TopRow"]
+__all__ = ["SECTION", "ColumnFacts", "Neighbor", "Reason", "TableSection", "TopRow"]
 
 Array = NDArray[np.float64]
 
@@ -43,8 +44,8 @@ MAX_SHOWN_LEVELS = 5
 MAX_DISTRIBUTIONS = 300
 """Columns whose distributions are drawn, so that the page stays small."""
 
-LATENT_CODE = "latent code"
-"""Name of the contribution that belongs to no column."""
+N_NEIGHBORS = 3
+"""Similar training rows that a card shows, folded."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,36 @@ class Reason:
     contribution : float
         In nats.
     value, expected : float, str or None
-        Value of the row and what is expected, see `Model.expected`; None where the cell is
-        missing, and for the latent code, which is no column.
+        Value of the row and what the rest of the row lets expect; None where there is none.
+    low, high : float or None
+        Normal range; None for what is no number. See `model.reasons`.
+    direction : str or None
+        One of `model.reasons.DIRECTIONS`; None for dates.
     """
 
     column: str
     contribution: float
     value: float | str | None = None
     expected: float | str | None = None
+    low: float | None = None
+    high: float | None = None
+    direction: str | None = None
+
+
+@dataclass(frozen=True)
+class Neighbor:
+    """Training row that is similar to a row.
+
+    Attributes
+    ----------
+    distance : float
+        In standard deviations.
+    values : tuple of float, str or None
+        In the columns of the reasons.
+    """
+
+    distance: float
+    values: tuple[float | str | None, ...]
 
 
 @dataclass(frozen=True)
@@ -95,9 +118,10 @@ class ColumnFacts:
 
 @dataclass(frozen=True)
 class TopRow(RankedRecord):
-    """One of the most anomalous rows, with its greatest contributions."""
+    """One of the most anomalous rows, with its greatest contributions and similar rows."""
 
     reasons: tuple[Reason, ...]
+    neighbors: tuple[Neighbor, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,29 +234,46 @@ def _top_rows(scored: ScoredRecords, options: Options) -> tuple[TopRow, ...]:
     if not len(rows):
         return ()
     model, shown = scored.model, scored.records[rows]
-    contributions = model.contributions(shown)
-    names = [*distinct(model.encoder.features, LATENT_CODE), LATENT_CODE]
-    # The latent code has no value of its own.
-    none = np.full((len(rows), 1), None, dtype=object)
+    normal = NormalValues.of(model)
+    contributions, expected = model.evaluate(shown, contributions=True, expected=True)[1:3]
+    if contributions is None or expected is None:
+        raise TypeError("an evaluation lacks what was asked for")
+    count = min(max(options.reasons, 0), MAX_REASONS, contributions.shape[1])
+    found = reasons_of(model, normal, shown, contributions, expected, count)
+    n_reasons = (found.contribution > 0).sum(axis=1)
+    similar = model.neighbors(shown, N_NEIGHBORS)
     encoder = cast("TableEncoder", model.encoder)
-    values = np.hstack([np.asarray(encoder.rows(shown), dtype=object), none])
-    expected = np.hstack([np.asarray(model.expected(shown), dtype=object), none])
-    return tuple(
-        TopRow(**vars(scored.ranked(row)), reasons=_reasons(names, *parts, limit=options.reasons))
-        for row, *parts in zip(rows, contributions, values, expected, strict=True)
+    usual, kept = normal.usual(encoder.decode(expected)), similar.exemplar.ravel()
+    values, others, training = (
+        np.asarray(encoder.rows(one), dtype=object) for one in (shown, usual, normal.records[kept])
     )
+    training = training.reshape(*similar.exemplar.shape, -1)  # (n, neighbours, n_features)
+    top = []
+    for i, row in enumerate(rows):
+        features = found.feature[i, : n_reasons[i]].tolist()
+        reasons = tuple(
+            Reason(
+                encoder.features[j],
+                float(found.contribution[i, k]),
+                _cell(values[i, j]),
+                _cell(others[i, j]),
+                _bound(found.low[i, k]),
+                _bound(found.high[i, k]),
+                (*DIRECTIONS, None)[found.direction[i, k]],
+            )
+            for k, j in enumerate(features)
+        )
+        neighbors = tuple(
+            Neighbor(float(distance), tuple(_cell(cells[j]) for j in features))
+            for distance, cells in zip(similar.distance[i], training[i], strict=True)
+        )
+        top.append(TopRow(**vars(scored.ranked(row)), reasons=reasons, neighbors=neighbors))
+    return tuple(top)
 
 
-def _reasons(
-    names: list[str], contributions: Array, values: AnyArray, expected: AnyArray, *, limit: int
-) -> tuple[Reason, ...]:
-    """Return the greatest positive contributions of a row."""
-    order = np.argsort(-contributions, kind="stable")[: np.clip(limit, 0, MAX_REASONS)]
-    return tuple(
-        Reason(names[i], float(contributions[i]), _cell(values[i]), _cell(expected[i]))
-        for i in order
-        if contributions[i] > 0
-    )
+def _bound(value: float) -> float | None:
+    """Return a bound of a range; None if there is none."""
+    return None if np.isnan(value) else float(value)
 
 
 def _cell(value: Json) -> float | str | None:
