@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import click
 
-from vae_anomaly._text import exact
+from vae_anomaly._text import counted, exact
 from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit, say
@@ -38,7 +38,7 @@ def run(
     """Fit a detector to DATA, and write the model."""
     series = given_options(given, SERIES)
     if series:
-        return _fit_series(console, data, output, series, given)
+        return _fit_series(console, data, output, series, given | {"holdout": holdout})
     given = {name: value for name, value in given.items() if name not in SERIES}
     if given["contamination"] is not None and false_alarm_rate is not None:
         raise click.UsageError(
@@ -70,7 +70,7 @@ def run(
     console.say(*training.notes())
     console.start_tensorflow()
     unit = source.unit
-    console.say(f"fitting on {len(training.records):,} {unit}s of {source.description}")
+    console.say(f"fitting on {counted(len(training.records), unit)} of {source.description}")
     fitted = fit_file(
         parameters,
         training,
