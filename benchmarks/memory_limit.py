@@ -2,11 +2,13 @@
 
     python benchmarks/memory_limit.py --data adbench --seeds 0 1 2
     python benchmarks/memory_limit.py --peaks
+    python benchmarks/memory_limit.py --mixed 500000
 
 Quality: half of the normal rows of each large table are for training, once all of them and
 once 10,000, the fewest that a limit allows. At most 20,000 of the others and all anomalies
 are for testing. Peaks: fits on tables of several shapes with 1.5 times the rows that their
-limits allow.
+limits allow. Mixed: peaks and times of a fit within a limit and of scoring, on rows of numbers,
+categories of up to a million levels, dates and identifiers.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,15 +41,26 @@ PEAKS = (
 )
 """Number of columns, limit and further options."""
 
+MIXED_LIMIT = "2.2GB"
+N_NUMBERS = 24
+N_LEVELS = (2, 2, 3, 4, 5, 6, 8, 10, 12, 20, 40, 300)
+N_TOWNS = 1_000_000
+BATCH_ROWS = 100_000
 
-def fit(data: Path, model: Path, *options: str) -> float:
-    """Fit in a separate process; return its peak memory in bytes."""
-    command = [sys.executable, "-m", "vae_anomaly", "fit", str(data), "-o", str(model), "-q"]
-    process = subprocess.Popen([*command, *options])
+
+def peak(*arguments: str | Path) -> float:
+    """Run a command in a separate process; return its peak memory in bytes."""
+    command = [sys.executable, "-m", "vae_anomaly", *map(str, arguments), "-q"]
+    process = subprocess.Popen(command)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{' '.join(command)} failed")
     return usage.ru_maxrss * 1024
+
+
+def fit(data: Path, model: Path, *options: str) -> float:
+    """Fit in a separate process; return its peak memory in bytes."""
+    return peak("fit", data, "-o", model, *options)
 
 
 def quality(path: Path, seed: int) -> tuple[float, float] | None:
@@ -110,11 +124,56 @@ def peak_of(columns: int, limit: str, options: Sequence[str], folder: str | None
         return fit(data, Path(name) / "m.vae", "--memory-limit", limit, *options)
 
 
+def mixed_rows(n: int, seed: int) -> Iterator[pd.DataFrame]:
+    """Yield rows of 40 columns, a tenth of the cells of some missing."""
+    rng = np.random.RandomState(seed)
+    plane = np.random.RandomState(9).normal(size=(5, N_NUMBERS + len(N_LEVELS)))
+    for start in range(0, n, BATCH_ROWS):
+        rows = min(BATCH_ROWS, n - start)
+        values = rng.normal(size=(rows, 5)) @ plane + 0.4 * rng.normal(size=(rows, plane.shape[1]))
+        frame = pd.DataFrame({"serial": [f"K{i}" for i in range(start, start + rows)]})
+        for j in range(N_NUMBERS):
+            holes = rng.uniform(size=rows) < 0.1 * (j % 3 == 0)
+            frame[f"number {j}"] = np.where(holes, np.nan, values[:, j].round(2))
+        for j, size in enumerate(N_LEVELS):
+            codes = (size / (1.0 + np.exp(-values[:, N_NUMBERS + j]))).astype(int)
+            codes[rng.uniform(size=rows) < 0.1 * (j % 4 == 0)] = size
+            texts = np.array([*(f"level {i}" for i in range(size)), ""], dtype=object)
+            frame[f"category {j}"] = texts[codes]
+        towns = np.minimum(rng.pareto(0.3, size=rows), N_TOWNS - 1).astype(int)
+        frame["town"] = "town " + pd.Series(towns).astype(str)
+        seconds = rng.randint(2 * 365 * 86_400, size=rows)
+        frame["ordered"] = pd.Timestamp("2021-01-01") + pd.to_timedelta(seconds, unit="s")
+        days = np.abs(values[:, 0]).round(2)
+        frame["sent"] = (frame["ordered"] + pd.to_timedelta(days, unit="D")).dt.floor("s")
+        yield frame
+
+
+def mixed_peaks(n: int) -> str:
+    """Describe peaks and times of a fit within a limit, and of scoring, on n mixed rows."""
+    parts = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        data, model = folder / "rows.csv", folder / "m.vae"
+        for i, rows in enumerate(mixed_rows(n, seed=0)):
+            rows.to_csv(data, index=False, mode="a", header=i == 0)
+        options = ("--memory-limit", MIXED_LIMIT, "--type", "town=category")
+        for command in (
+            ("fit", data, "-o", model, *options),
+            ("score", model, data, "-o", folder / "scores.csv"),
+        ):
+            start = time.perf_counter()
+            used = peak(*command) / 1e9
+            parts.append(f"{command[0]} {used:.2f} GB, {time.perf_counter() - start:.0f} s")
+    return f"{n:,} mixed rows within {MIXED_LIMIT}: {'; '.join(parts)}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, nargs="+", default=[], help="folders of .npz files")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--peaks", action="store_true")
+    parser.add_argument("--mixed", type=int, metavar="ROWS", help="rows of 40 mixed columns")
     options = parser.parse_args()
     if options.data:
         print(f"{points_lost(options.data, options.seeds):.2f} points of AUROC less")
@@ -122,6 +181,8 @@ def main() -> None:
         for columns, limit, further in PEAKS:
             peak = peak_of(columns, limit, further) / 1e9
             print(f"{columns:4} columns within {limit}: {peak:.2f} GB  {' '.join(further)}")
+    if options.mixed:
+        print(mixed_peaks(options.mixed))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ from series import (
 )
 from sklearn.neighbors import NearestNeighbors
 
+from vae_anomaly import DataError, SeriesDetector
 from vae_anomaly.metrics.events import WEEK, event_metrics, runs
 
 FAULTED_SHARE = 0.4
@@ -266,8 +267,35 @@ def knn_alarms(
     return knn(train[:at], test, window, "mean") > kept
 
 
-EXPLAINERS: dict[str, ExplainerFit] = {"knn": fit_knn}
-ALARMS: dict[str, AlarmMethod] = {"knn": knn_alarms}
+def fit_detector(train: np.ndarray, window: int) -> Explainer:
+    """Return scores and contributions of `SeriesDetector` as it is by default."""
+    model = SeriesDetector(window=window, random_state=0).fit(train).model_
+
+    def explain(test: np.ndarray) -> Explanation:
+        scores = model.score(test)
+        return Explanation(scores.total, scores.contributions)
+
+    return explain
+
+
+def detector_alarms(
+    train: np.ndarray, test: np.ndarray, step: timedelta, per_week: float
+) -> np.ndarray | None:
+    """Flag the events of `SeriesDetector`; None where it refuses the promise."""
+    week = round(WEEK / step)
+    try:
+        detector = SeriesDetector(false_alarms=per_week, per=week, random_state=0).fit(train)
+    except DataError as error:
+        print(error)
+        return None
+    flags = np.zeros(len(test), dtype=bool)
+    for start, end in detector.events(test)[["start", "end"]].to_numpy():
+        flags[start : end + 1] = True
+    return flags
+
+
+EXPLAINERS: dict[str, ExplainerFit] = {"knn": fit_knn, "series_detector": fit_detector}
+ALARMS: dict[str, AlarmMethod] = {"knn": knn_alarms, "series_detector": detector_alarms}
 
 
 def main() -> None:

@@ -80,3 +80,27 @@ def test_p_values_require_calibration_rows(how: dict[str, float]) -> None:
         )
     with pytest.raises(Exception, match="not fitted"):
         VAEDetector().p_values(make_rows(5))
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ({"contamination": 0.1, "false_alarm_rate": 0.05}, "contamination and false_alarm_rate"),
+        ({"threshold": 3.0, "false_alarm_rate": 0.05}, "threshold and false_alarm_rate"),
+        ({"contamination": 0.1, "threshold": 3.0}, "contamination and threshold"),
+    ],
+)
+def test_two_parameters_that_choose_the_threshold_are_refused(given, names) -> None:
+    message = f"^{names} both choose the threshold. Leave one of them at its default.$"
+    with pytest.raises(ParameterError, match=message):
+        VAEDetector(**given).fit(make_rows(50))
+
+
+@pytest.mark.parametrize("given", [{}, {"threshold": 3.0, "false_alarm_rate": 0.1}])
+def test_recalibrate_takes_rows_or_a_threshold(fitted: VAEDetector, given) -> None:
+    with pytest.raises(ParameterError, match=r"^recalibrate takes X, and with it a false_alarm"):
+        recalibrate(fitted, **given)
+    with pytest.raises(ParameterError, match=r"^recalibrate takes X, and with it a false_alarm"):
+        recalibrate(fitted, make_rows(50), threshold=3.0)
+    with pytest.raises(ParameterError, match="threshold"):
+        recalibrate(fitted, threshold=float("nan"))

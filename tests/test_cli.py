@@ -28,6 +28,9 @@ from vae_anomaly.pipeline.sizes import bytes_of
 
 DATA = Path(__file__).parent.parent / "data"
 NORMAL, LABELLED = DATA / "normal.csv", DATA / "labelled.csv"
+
+REASON = ("reason", "contribution", "value", "expected", "low", "high", "direction")
+"""Columns of each reason, but for their number."""
 COMMANDS = ("fit", "score", "evaluate", "recalibrate", "inspect", "export", "demo")
 FAST = ("--max-steps", 100, "--members", 2)
 
@@ -103,7 +106,9 @@ def choices(command, name):
 
 
 def test_choices_are_those_of_the_library():
+    from vae_anomaly.data.series.rows import DUPLICATES
     from vae_anomaly.model.parameters import HIDDEN_UNITS, RULES
+    from vae_anomaly.names import SERIES_ARCHITECTURES
     from vae_anomaly.stats.likelihoods import LIKELIHOODS
     from vae_anomaly.stats.scores import SCORES
     from vae_anomaly.training.optimizers import OPTIMIZERS
@@ -112,9 +117,13 @@ def test_choices_are_those_of_the_library():
     assert choices("score", "score") == choices("score", "also") == tuple(SCORES)
     assert set(choices("fit", "likelihood")) == set(LIKELIHOODS) - {"categorical"}
     assert set(choices("fit", "optimizer")) == set(OPTIMIZERS)
-    assert set(choices("fit", "architecture")) == {"auto", *HIDDEN_UNITS}
+    assert choices("fit", "duplicates") == DUPLICATES
+    # Those of records, and those of windows of time series.
+    found = choices("fit", "architecture")
+    assert set(found) == {"auto", *HIDDEN_UNITS, *SERIES_ARCHITECTURES}
     for option in ("likelihood", "optimizer", "architecture", "prior"):
-        assert all(RULES[option].holds(name) for name in choices("fit", option))
+        others = set(SERIES_ARCHITECTURES) - set(HIDDEN_UNITS)
+        assert all(RULES[option].holds(name) for name in set(choices("fit", option)) - others)
         assert not RULES[option].holds("another")
 
 
@@ -170,7 +179,7 @@ def test_fit_says_what_it_learned(vae, tmp_path):
     assert lines[4] == "constant in training, any other value will count as anomalous: 'lot'"
     assert lines[5].startswith("threshold: ")
     assert lines[5].endswith(
-        " nats, false-alarm rate 0.05 (from 59 rows held out of training; so many give 0.011 to "
+        " nats, false-alarm rate 0.05 (from 59 calibration rows; so many give 0.011 to "
         "0.12 in 95 of 100 cases)"
     )
     assert lines[6:] == [f"model: {model}"]
@@ -315,7 +324,7 @@ def test_scores_are_those_of_the_library(vae, model, expected, tmp_path):
     note, verdict, drift, place = err.splitlines()
     assert note == f"note: {LABELLED}: the model does not know 'id', 'diagnosis'; ignored"
     assert verdict == (
-        f"{table['is_anomaly'].sum()} of 302 rows are anomalies, above {-detector.offset_:.4g} nats"
+        f"{table['is_anomaly'].sum()} of 302 rows are flagged, above {-detector.offset_} nats"
     )
     assert drift.startswith("warning: as a whole, the scores of these 302 rows are not those of")
     assert place == f"scores: {out}"
@@ -332,11 +341,11 @@ def test_parquet_and_csv_agree(vae, model, tmp_path):
         "id": "int64",
         "anomaly_score": "double",
         "is_anomaly": "bool",
-        "latent_code": "double",
-        "reason_1": "string",
-        "contribution_1": "double",
-        "reason_2": "string",
-        "contribution_2": "double",
+        **{
+            f"{name}_{k}": "string" if name in ("reason", "direction") else "double"
+            for k in (1, 2)
+            for name in REASON
+        },
     }
     pd.testing.assert_frame_equal(
         read_exactly(tmp_path / "s.csv"),
@@ -348,14 +357,13 @@ def test_parquet_and_csv_agree(vae, model, tmp_path):
 
 def test_reasons_are_the_largest_contributions(vae, model, expected):
     _, scores, contributions = expected
-    names = list(contributions.columns[:-1])
+    names = list(contributions.columns)
     code, out, _ = vae("score", model, LABELLED, "-o", "-", "--explain", 99)
     rows = rows_of(out)
     assert code == 0
-    assert len(rows[0]) == 4 + 2 * len(names)
+    assert len(rows[0]) == 3 + len(REASON) * len(names)
     for i in (0, 100, 301):
         assert float(rows[i]["anomaly_score"]) == scores[i]
-        assert float(rows[i]["latent_code"]) == contributions["latent_code"][i]
         pairs = [(rows[i][f"reason_{k}"], rows[i][f"contribution_{k}"]) for k in range(1, 31)]
         told = {name: float(part) for name, part in pairs if name}
         assert told == {n: contributions[n][i] for n in names if contributions[n][i] > 0}
@@ -384,22 +392,23 @@ def test_identifiers_are_copied_as_they_are(vae, model):
 
 
 def test_an_identifier_may_have_the_name_of_an_output(vae, model):
-    table = pd.read_csv(NORMAL, dtype=str)[:3].assign(latent_code=["a", "b", "c"])
+    table = pd.read_csv(NORMAL, dtype=str)[:3].assign(reason_1=["a", "b", "c"])
     code, out, _ = vae(
-        *("score", model, "-", "-o", "-", "--id-column", "latent_code", "--explain", 1),
+        *("score", model, "-", "-o", "-", "--id-column", "reason_1", "--explain", 1),
         stdin=table.to_csv(index=False).encode(),
     )
     assert code == 0
     rows = rows_of(out)
-    assert list(rows[0])[:4] == ["id_latent_code", "anomaly_score", "is_anomaly", "latent_code"]
-    assert [row["id_latent_code"] for row in rows] == ["a", "b", "c"]
+    assert list(rows[0])[:4] == ["id_reason_1", "anomaly_score", "is_anomaly", "reason_1"]
+    assert [row["id_reason_1"] for row in rows] == ["a", "b", "c"]
 
 
 def test_no_rows_no_scores(vae, model, tmp_path):
     (tmp_path / "empty.csv").write_text(NORMAL.read_text().splitlines()[0] + "\n")
     code, out, err = vae("score", model, tmp_path / "empty.csv", "-o", "-", "--explain", 1)
-    assert (code, out) == (0, "row,anomaly_score,is_anomaly,latent_code,reason_1,contribution_1\n")
-    assert err.startswith("0 of 0 rows are anomalies")
+    names = [f"{name}_1" for name in REASON]
+    assert (code, out) == (0, f"row,anomaly_score,is_anomaly,{','.join(names)}\n")
+    assert err.startswith("0 of 0 rows are flagged")
     out = tmp_path / "s.parquet"
     assert vae("score", model, tmp_path / "empty.csv", "-o", out)[0] == 0
     assert pq.read_table(out).num_rows == 0

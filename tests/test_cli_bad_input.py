@@ -262,10 +262,10 @@ CASES = [
         "Cannot write scores as '.xlsx'. Name a .csv or .parquet file, or - for standard output.",
     ),
     (
-        "score named.vae good.csv -o out.csv --explain 1 --score kl",
+        "score named.vae good.csv -o out.csv --repair --score kl",
         b"",
         2,
-        "--explain needs a score with a part for each column; kl has none.",
+        "--repair needs a threshold, and that of the model is one of another score. Leave --score",
     ),
     ("score named.vae good.csv -o out.csv --explain 0", b"", 2, "Invalid value for '--explain'"),
     ("score named.vae good.csv -o good.csv", b"", 2, "The output good.csv is also an input."),

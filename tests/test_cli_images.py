@@ -103,7 +103,7 @@ def test_fit_says_what_it_learned(place, vae):
     assert lines[0] == "note: plate: a data set in parts: train is used"
     assert lines[1] == "fitting on 60 images of 6 x 8 pixels, grey, letterboxed"
     assert lines[-1] == "model: m.vae"
-    assert "from 9 images held out of training" in lines[-2]
+    assert "from 9 calibration images" in lines[-2]
     code, out, _ = vae("inspect m.vae")
     assert code == 0
     assert "architecture=dense" in out
@@ -125,7 +125,7 @@ def test_score_has_a_line_for_each_image(place, vae):
     ).tolist()
     flags = [row["is_anomaly"] == "1" for row in rows]
     assert flags == (detector.predict(pixels) == -1).tolist()
-    assert lines[0].startswith(f"{sum(flags)} of 16 images are anomalies, above ")
+    assert lines[0].startswith(f"{sum(flags)} of 16 images are flagged, above ")
     assert lines[1] == "scores: s.csv"
 
 

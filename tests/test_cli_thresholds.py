@@ -81,7 +81,7 @@ def test_fdr_flags_as_the_library_does(place, vae):
     np.testing.assert_array_equal(flags == -1, adjusted <= 0.1)
     assert (flags[360:] == -1).all()
     said = re.search(
-        r"(\d+) of 400 rows are anomalies, above [-\d.e+]+ nats; at most 10 % of them are "
+        r"(\d+) of 400 rows are flagged, above [-\d.e+]+ nats; at most 10 % of them are "
         r"expected to be false",
         err,
     )
@@ -102,7 +102,7 @@ def test_fdr_says_when_calibration_rows_are_too_few(place, vae):
     code, out, err = vae("score m.vae one.csv -o - --fdr 0.01")
     assert code == 0
     assert "warning: fdr=0.01 flags none of 501 rows, although" in err
-    assert "0 of 501 rows are anomalies\n" in err
+    assert "0 of 501 rows are flagged\n" in err
     assert set(pd.read_csv(io.StringIO(out))["is_anomaly"]) == {0}
 
 
@@ -148,7 +148,7 @@ def test_no_rows_do_not_drift(place, vae):
     (place / "none.csv").write_text("t,square,count\n")
     code, _, err = vae("score m.vae none.csv -o s.csv --fdr 0.1")
     assert code == 0
-    assert err.startswith("0 of 0 rows are anomalies")
+    assert err.startswith("0 of 0 rows are flagged")
 
 
 # ------------------------------------------------------------------------------- recalibration
@@ -166,12 +166,10 @@ def test_recalibration_takes_the_threshold_from_the_rows(place, vae):
     np.testing.assert_array_equal(new.score_samples(rows), old.score_samples(rows))
     flagged = (old.predict(rows) == -1).sum()
     first, second, third = err.splitlines()
-    assert first == (
-        f"the old threshold, {-old.offset_:.4g} nats, flags {flagged} of these 500 rows"
-    )
-    assert second.startswith(f"threshold: {-new.offset_:.4g} nats, false-alarm rate 0.1 (from 500")
+    assert first == (f"the old threshold, {-old.offset_} nats, flags {flagged} of 500 rows")
+    assert second.startswith(f"threshold: {-new.offset_} nats, false-alarm rate 0.1 (from 500")
     assert third == "model: new.vae"
-    assert vae("score new.vae moved.csv -o s.csv")[2].startswith("49 of 500 rows are anomalies")
+    assert vae("score new.vae moved.csv -o s.csv")[2].startswith("49 of 500 rows are flagged")
 
 
 def test_recalibration_gives_calibration_rows_to_a_model_without(place, vae):
@@ -191,6 +189,84 @@ def test_recalibration_is_refused_in_a_sentence(place, vae):
     assert vae("recalibrate m.vae normal.csv -o new.vae --strict")[0] == 2
 
 
+def test_a_threshold_that_is_printed_reproduces_the_flags(place, vae):
+    _, _, err = vae("score m.vae mixed.csv -o s.csv")
+    printed = re.search(r"\d+ of 400 rows are flagged, above (\S+) nats\n", err)[1]
+    assert float(printed) == -vae_anomaly.load("m.vae").offset_
+    assert vae(f"score m.vae mixed.csv -o t.csv --threshold {printed}")[0] == 0
+    assert (place / "t.csv").read_bytes() == (place / "s.csv").read_bytes()
+    assert vae(f"recalibrate m.vae --threshold {printed} -o n.vae")[0] == 0
+    assert vae("score n.vae mixed.csv -o u.csv")[0] == 0
+    assert (place / "u.csv").read_bytes() == (place / "s.csv").read_bytes()
+    for command in ("inspect m.vae", "export m.vae -o m.onnx"):
+        _, out, err = vae(command)
+        assert f"{printed} nats" in out + err
+
+
+def test_a_threshold_flags_the_scores_above_it(place, vae):
+    code, _, err = vae("score m.vae mixed.csv -o s.csv --score elbo --threshold 4.5")
+    assert code == 0
+    scored = pd.read_csv("s.csv")
+    np.testing.assert_array_equal(scored["is_anomaly"] == 1, scored["anomaly_score"] > 4.5)
+    assert f"{scored['is_anomaly'].sum()} of 400 rows are flagged, above 4.5 nats\n" in err
+    assert "as a whole" not in err  # the calibration scores are others
+    assert "as a whole" in vae("score m.vae moved.csv -o s.csv --threshold 9")[2]
+    pd.read_csv("normal.csv")[:1].to_csv("one.csv", index=False)
+    err = vae("score m.vae one.csv -o s.csv --threshold -99")[2]
+    assert err.startswith("1 of 1 row is flagged, above -99.0 nats\n")
+
+
+def test_recalibration_sets_a_threshold_and_keeps_the_calibration_rows(place, vae):
+    code, out, err = vae("recalibrate m.vae --threshold 7.5 -o n.vae")
+    assert (code, out) == (0, "")
+    old, new = (vae_anomaly.load(name) for name in ("m.vae", "n.vae"))
+    n, above = len(old.calibration_scores_), (old.calibration_scores_ > 7.5).sum()
+    verb = "is" if above == 1 else "are"
+    assert err.splitlines() == [
+        f"threshold: 7.5 nats, set by hand; {above} of {n} calibration rows {verb} above it",
+        "model: n.vae",
+    ]
+    assert (new.offset_, new.threshold, new.contamination) == (-7.5, 7.5, None)
+    np.testing.assert_array_equal(new.calibration_scores_, old.calibration_scores_)
+    assert vae("score n.vae mixed.csv -o s.csv --p-values")[0] == 0
+    in_python = vae_anomaly.recalibrate(old, threshold=7.5)
+    assert in_python.get_params() == new.get_params()
+    rows = pd.read_csv("mixed.csv")[COLUMNS]
+    np.testing.assert_array_equal(in_python.predict(rows), new.predict(rows))
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("recalibrate m.vae -o n.vae", "Expected DATA, and with it a --false-alarm-rate, or a "),
+        ("recalibrate m.vae normal.csv --threshold 3 -o n.vae", "Give one of them."),
+        ("recalibrate m.vae --threshold 3 --false-alarm-rate 0.1 -o n.vae", "Give one of them."),
+        ("recalibrate m.vae --threshold nan -o n.vae", "threshold must be a finite number"),
+        (
+            "score m.vae mixed.csv -o s.csv --threshold inf",
+            "number of nats. Got inf instead.",
+        ),
+        (
+            "score m.vae mixed.csv -o s.csv --threshold 3 --fdr 0.1",
+            "--fdr and --threshold both choose the threshold. Give one of them.",
+        ),
+        (
+            "score m.vae mixed.csv -o s.csv --threshold 3 --score kl --p-values",
+            "p-values goes",
+        ),
+        (
+            "fit normal.csv -o n.vae --contamination 0.1 --false-alarm-rate 0.1",
+            "--contamination and --false-alarm-rate both choose the threshold. Give one of them.",
+        ),
+    ],
+)
+def test_thresholds_are_refused_in_a_sentence(place, vae, line, sentence):
+    code, _, err = vae(line)
+    assert code == 2
+    assert sentence in err
+    assert not (place / "n.vae").exists()
+
+
 def test_images_are_recalibrated_and_batched_as_rows_are(place, vae):
     rng = np.random.RandomState(0)
     for name, low in (("good", 0), ("new", 40), ("odd", 200)):
@@ -202,7 +278,7 @@ def test_images_are_recalibrated_and_batched_as_rows_are(place, vae):
     assert vae(f"fit good -o p.vae {options}")[0] == 0
     code, _, err = vae("recalibrate p.vae new -o new.vae")
     assert code == 0
-    assert "of these 30 images" in err
+    assert "of 30 images" in err
     for name in ("image_shape", "resize"):
         assert vae_anomaly.inspect("new.vae")[name] == vae_anomaly.inspect("p.vae")[name]
     (place / "new" / "bad.png").write_bytes(b"no image")

@@ -394,6 +394,46 @@ def test_load_asks_for_the_networks_that_were_fitted(model: Path, given, sentenc
     assert sentence in str(caught.value)
 
 
+def adjustable(
+    activation: str = "relu", decoder: str = "relu", scale: float = 1.0, epsilon: float = 1e-3
+) -> tuple[keras.Model, keras.Model]:
+    """Make networks whose weights do not depend on these settings."""
+    encoder = keras.Sequential(
+        [
+            keras.Input((4,)),
+            layers.Rescaling(scale),
+            layers.Dense(8, activation=activation),
+            layers.LayerNormalization(epsilon=epsilon),
+            layers.Dense(4),
+        ]
+    )
+    made = [keras.Input((2,)), layers.Dense(8, activation=decoder), layers.Dense(4)]
+    return encoder, keras.Sequential(made)
+
+
+@pytest.mark.parametrize("given", [{}, {"likelihood": "bernoulli"}, {"beta": 0.0}], ids=str)
+def test_networks_of_the_same_weights_and_other_outputs_are_refused(
+    given: dict[str, Any], rows: pd.DataFrame, tmp_path: Path
+) -> None:
+    table = rows.iloc[:, :4]
+    detector = VAEDetector(architecture=adjustable(), **QUICK | given).fit(table)
+    save(detector, tmp_path / "m.vae")
+    again = load(tmp_path / "m.vae", networks=adjustable())
+    np.testing.assert_array_equal(again.score_samples(table), detector.score_samples(table))
+    others: list[dict[str, Any]] = [
+        *({"activation": "tanh"}, {"decoder": "tanh"}, {"activation": "leaky_relu"}),
+        *({"scale": 1.1}, {"epsilon": 0.5}),
+    ]
+    for other in others:
+        with pytest.raises(ParameterError) as caught:
+            load(tmp_path / "m.vae", networks=adjustable(**other))
+        assert str(caught.value) == (
+            f"{tmp_path / 'm.vae'}: the networks have the weights of those that were fitted, but "
+            f"other outputs: an activation, or another setting without weights, is a different "
+            f"one. Give the networks of the fit."
+        )
+
+
 def test_networks_are_needless_for_other_architectures(fitted, pair, tmp_path: Path) -> None:
     save(fitted, tmp_path / "m.vae")
     with pytest.raises(ParameterError, match="architecture='auto', which needs no networks"):

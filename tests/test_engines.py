@@ -52,6 +52,30 @@ def engines(request: pytest.FixtureRequest) -> tuple[Engine, Engine]:
     return NumpyEngine(request.param, weights), TensorFlowEngine(request.param, weights)
 
 
+@pytest.mark.parametrize("hidden", [(16, 8), ()])
+def test_engines_predict_features_from_the_other_half(hidden: tuple[int, ...]) -> None:
+    blocks = (Block("heteroscedastic", 3), Block("categorical", 1, 3), Block("categorical", 1, 2))
+    spec = replace(LEARNED, blocks=blocks, n_inputs=13, hidden=hidden, has_masks=True)
+    weights = build_vae(spec).initial_weights(np.random.RandomState(0))
+    weights += np.random.RandomState(1).normal(scale=0.3, size=weights.shape).astype(np.float32)
+    x = np.random.RandomState(2).normal(size=(N, 13)).astype(np.float32)
+    halves = np.random.RandomState(3).uniform(size=(2, 2, 5)) < 0.5
+    halves[0, 0] = True  # one half may be empty
+    one, other = NumpyEngine(spec, weights), TensorFlowEngine(spec, weights)
+    found = one.predict(x, halves)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, other.predict(x, halves), rtol=2e-5, atol=2e-5)
+
+    # What a feature is predicted from: nothing of its own half.
+    feature = spec.feature_of_input
+    moved = x + (feature == 0).astype(np.float32)
+    changed = (one.predict(moved, halves) != found).any(axis=1)  # (passes * members, outputs)
+    of_output = spec.joint.feature_of_output
+    for half, outputs in zip(halves.reshape(4, 5), changed, strict=True):
+        assert not outputs[half[of_output] == half[0]].any()
+        assert outputs[half[of_output] != half[0]].all()
+
+
 def test_engines_agree(engines: tuple[Engine, Engine]) -> None:
     rng, spec = np.random.RandomState(2), engines[0].spec
     target = rng.uniform(size=(N, spec.joint.n_targets))

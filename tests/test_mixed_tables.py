@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from scipy.special import log_softmax
 from sklearn.metrics import roc_auc_score
@@ -11,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 from vae_anomaly import DriftWatch, VAEDetector, load, save
 from vae_anomaly.cli import run
 from vae_anomaly.data.registry import open_source
+from vae_anomaly.data.table.codebook import MAX_TEXTS, Codebook
 from vae_anomaly.data.table.column import MAX_LEVELS
 from vae_anomaly.data.table.encoder import TableEncoder
 from vae_anomaly.exceptions import DataError, ParameterError
@@ -59,7 +61,7 @@ def test_a_level_that_does_not_fit_the_rest_of_its_row_is_found(detector: VAEDet
     scores = -detector.score_samples(pd.concat([FRESH, swapped(FRESH)]))
     assert roc_auc_score([0] * 400 + [1] * 400, scores) > 0.97
     reasons = detector.explain(swapped(FRESH))
-    assert reasons.columns.tolist() == [*NORMAL.columns, "latent_code"]
+    assert reasons.columns.tolist() == NORMAL.columns.tolist()
     np.testing.assert_allclose(reasons.sum(axis=1), scores[400:], rtol=1e-9)
     assert reasons[["site", "load"]].sum(axis=1).median() > 3 * reasons["speed"].median()
     assert (reasons["serial"] == 0).all()
@@ -272,12 +274,22 @@ def test_a_column_that_is_left_out_may_be_the_key(tmp_path, monkeypatch) -> None
 def test_a_memory_limit_counts_the_levels_of_texts(tmp_path) -> None:
     NORMAL.to_csv(tmp_path / "normal.csv", index=False)
     with open_source(str(tmp_path / "normal.csv"), fitting=True) as source:
-        # Three numbers; two texts, each with the indicators of all its levels and a mask.
-        assert source.max_numbers == 3 + 2 * (MAX_LEVELS + 2)
+        # Three numbers, two texts; each with a mask, of levels with an indicator of others.
+        assert source.max_numbers == 2 * 3 + 2 * 2
         assert source.record_shape == (5,)
         batch = next(source.batches())
+        assert source.max_numbers == 2 * 3 + len(CENTER) + 2 + len([True, False]) + 2
     encoder = VAEDetector(max_steps=5, n_members=1).fit(NORMAL).model_.encoder
     assert encoder.encode(batch.records).inputs.shape[1] <= source.max_numbers
+
+
+def test_levels_that_are_not_told_apart_need_no_memory() -> None:
+    book = Codebook()
+    book.codes(pa.array([f"town {i}" for i in range(MAX_LEVELS - 1)]), 0)
+    assert book.max_numbers == MAX_LEVELS - 1 + 2
+    for start in range(0, 2 * MAX_TEXTS + 1, 1000):
+        book.codes(pa.array([f"town {start + i}" for i in range(1000)]), start)
+    assert book.max_numbers == MAX_LEVELS + 2
 
 
 def test_a_fit_is_resumed_where_features_are_hidden(tmp_path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from network_parts import spec_of
 
 from vae_anomaly import VAEDetector
+from vae_anomaly.data.table.dates import PERIODS, Cycle, DateParts
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.inference.base import Codes
 from vae_anomaly.inference.engines import open_engine
@@ -410,24 +411,72 @@ def test_what_has_no_graph_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({}, r"^There is no ONNX graph yet for dates: 'when'\. Leave them out with column_types"),
-        (
-            {"column_types": {"when": "ignore"}, "missing_values": ("-9",)},
-            r"^There is no ONNX graph yet for missing_values\. Mark such cells as NaN",
-        ),
-    ],
-)
-def test_dates_and_given_missing_values_have_no_graph(
-    tmp_path: Path, parameters: dict[str, object], message: str
-) -> None:
+CYCLES = tuple(Cycle(name, 0.1 + 0.2 * i) for i, name in enumerate(PERIODS))
+
+
+def test_parts_of_dates_are_those_of_numpy() -> None:
     rng = np.random.RandomState(0)
-    when = pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.randint(0, 90 * 24, 200), unit="h")
-    table = pd.DataFrame(
-        {"when": when, "a": rng.normal(size=200), "b": rng.choice(["x", "y"], 200)}
+    days = pd.date_range("1996-02-20", "2004-03-10", freq="D").astype("datetime64[s]")
+    edges = np.array(
+        ["0001-01-01", "1600-02-29", "1900-02-28", "1900-03-01", "2000-02-29", "9999-12-31"],
+        dtype="datetime64[s]",
     )
-    detector = VAEDetector(max_steps=20, n_members=1, threshold=1.0, **parameters).fit(table)
-    with pytest.raises(ParameterError, match=message):
-        exported(detector, tmp_path / "m.onnx")
+    seconds = np.concatenate([days.to_numpy(), edges]).astype(np.int64).astype(np.float64)
+    seconds = np.concatenate([seconds, seconds + 86_399.999, rng.uniform(-6e10, 2.5e11, 5000)])
+    parts = DateParts((CYCLES, CYCLES[1:2], ()))
+    dates = np.column_stack([seconds, rng.permutation(seconds), seconds + 1e5])
+    dates[::7, 0] = dates[::5, 1] = np.nan
+    found = graph_of(parts.in_graph, "n", 3)(dates)
+    np.testing.assert_allclose(found, parts.encode(dates), rtol=1e-9, atol=2e-9)
+
+
+def orders(n: int, seed: int) -> pd.DataFrame:
+    """Return rows with two dates, of which the second follows the first, and other columns."""
+    rng = np.random.RandomState(seed)
+    ordered = pd.Timestamp("2021-03-01") + pd.to_timedelta(rng.randint(0, 800 * 24, n), unit="h")
+    frame = pd.DataFrame({"ordered": ordered, "method": rng.choice(["x", "y", "z"], n)})
+    frame["amount"] = rng.normal(size=n)
+    frame["sent"] = frame["ordered"] + pd.to_timedelta(rng.uniform(1, 3, n), unit="D")
+    frame.loc[rng.uniform(size=n) < 0.1, "sent"] = pd.NaT
+    frame["ordered"] = frame["ordered"].dt.strftime("%d.%m.%Y %H:%M")
+    return frame
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+def test_the_graph_scores_dates(likelihood: str, tmp_path: Path) -> None:
+    detector = VAEDetector(**QUICK, likelihood=likelihood).fit(orders(1500, 1))
+    rows = orders(200, 2)
+    rows.loc[:5, "ordered"] = None
+    rows.loc[4:9, "sent"] = pd.Timestamp("2044-02-29 23:59:59")
+    rows.loc[10:12, "ordered"] = "soon"
+    session = exported(detector, tmp_path / "m.onnx")
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["dates"]) == {"ordered": "%d.%m.%Y %H:%M", "sent": "ISO8601"}
+    codes = np.array(detector.model_.encoder.matrix(rows))
+    scores = -detector.score_samples(rows)
+    (theirs,) = session.run(None, {"rows": codes})
+    np.testing.assert_allclose(theirs, scores, rtol=1e-5, atol=1e-4)
+
+    # Seconds since 1970 from the texts themselves.
+    texts = pd.to_datetime(rows["ordered"], format="%d.%m.%Y %H:%M", errors="coerce")
+    known = texts.notna().to_numpy()
+    codes[known, 0] = (texts[known] - pd.Timestamp(0)).dt.total_seconds()
+    np.testing.assert_allclose(session.run(None, {"rows": codes})[0], theirs, rtol=1e-12)
+
+
+@pytest.mark.parametrize("form", ["array", "frame"])
+def test_the_graph_knows_missing_values(form: str, tmp_path: Path) -> None:
+    rng = np.random.RandomState(0)
+    rows: Any = table()[:, :4].round(2)
+    rows[rng.uniform(size=rows.shape) < 0.1] = -9.0
+    if form == "frame":
+        rows = pd.DataFrame(rows, columns=list("abcd"))
+        rows["e"] = rng.choice(["u", "v", "unasked"], len(rows))
+    detector = VAEDetector(**QUICK, missing_values=("-9", "unasked")).fit(rows)
+    session = exported(detector, tmp_path / "m.onnx")
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["missing_values"]) == ["-9", "unasked"]
+    codes = np.array(rows if form == "array" else detector.model_.encoder.matrix(rows), float)
+    codes[np.isnan(codes) & (np.arange(codes.shape[1]) < 4)] = -9.0
+    (theirs,) = session.run(None, {"rows": codes})
+    np.testing.assert_allclose(theirs, -detector.score_samples(rows), rtol=1e-5, atol=1e-4)

@@ -28,7 +28,7 @@ from vae_anomaly.model.model import Model
 from vae_anomaly.pipeline import fit as fitting
 from vae_anomaly.pipeline.executors import Pool
 from vae_anomaly.pipeline.recalibrate import recalibrate as recalibrate_model
-from vae_anomaly.pipeline.results import Outputs, largest
+from vae_anomaly.pipeline.results import Outputs
 from vae_anomaly.pipeline.score import score, score_file
 
 COLUMNS = ["t", "square", "count"]
@@ -124,11 +124,74 @@ def test_results_are_those_of_the_detector(model: Model, table: Path) -> None:
     np.testing.assert_array_equal(found["is_anomaly"], detector.predict(X) == -1)
     np.testing.assert_array_equal(found["score_kl"], detector.scores(X, ["kl"])["kl"])
     contributions = detector.explain(X)
-    np.testing.assert_array_equal(found["latent_code"], contributions["latent_code"])
+    assert "latent_code" not in found.column_names
     first = contributions[COLUMNS].to_numpy().max(axis=1)
     given = found["contribution_1"].to_numpy()
     np.testing.assert_array_equal(given[first > 0], first[first > 0])
     assert np.isnan(given[first <= 0]).all()
+    reasons = detector.reasons(X, top=3)
+    reasons["row"] += 1
+    for k, some in reasons.groupby("rank"):
+        there = found.filter(pa.compute.is_in(found["row"], pa.array(some["row"])))
+        for name in ("contribution", "value", "expected", "low", "high", "direction"):
+            np.testing.assert_array_equal(there[f"{name}_{k}"].to_pylist(), some[name].tolist())
+        np.testing.assert_array_equal(there[f"reason_{k}"].to_pylist(), some["column"].tolist())
+
+
+def test_reasons_of_mixed_rows_are_texts(tmp_path: Path) -> None:
+    rng = np.random.RandomState(0)
+    site = rng.choice(["north", "south"], size=600)
+    load = np.where(site == "north", 2.0, 8.0) + 0.1 * rng.normal(size=600)
+    frame = pd.DataFrame({"site": site, "load": load, "speed": rng.normal(size=600)})
+    frame.loc[frame.index[::50], "speed"] = np.nan
+    brief = {"max_steps": 600, "n_members": 2, "false_alarm_rate": 0.05, "random_state": 0}
+    model = VAEDetector(**brief).fit(frame).model_
+    faulty = pd.DataFrame(
+        {"site": ["north", "west", None], "load": [8.0, 2.0, 800.0], "speed": [0.0, 0.5, np.nan]}
+    )
+    faulty.to_parquet(tmp_path / "t.parquet")
+    source = opened(tmp_path / "t.parquet", model)
+    found = rows_of(model, source, Outputs(explain=1, repair=True)).to_pandas()
+    assert found["reason_1"].isin(["site", "load"]).all()
+    assert found["value_1"].isin(["north", "8", "(new level)", "800"]).all()
+    assert found.loc[1, ["reason_1", "value_1", "direction_1"]].tolist() == [
+        *("site", "(new level)", "unusual level")
+    ]
+    assert found.loc[2, ["reason_1", "value_1", "direction_1"]].tolist() == ["load", "800", "above"]
+    assert 1.5 < found.loc[2, "low_1"] < found.loc[2, "high_1"] < 8.5
+    assert found.loc[1, "repair"] == "normal if site were north (it is (new level))"
+    assert found.loc[2, "repair"].startswith("normal if load were ")
+
+
+def test_repairs_are_those_of_the_detector(model: Model, table: Path) -> None:
+    detector = VAEDetector.from_model(model)
+    X = pd.read_parquet(table)[COLUMNS]
+    found = rows_of(model, opened(table, model), Outputs(repair=True))
+    steps = detector.repair(X).steps
+    texts = dict(enumerate(found["repair"].to_pylist()))
+    assert {row for row, text in texts.items() if text is not None} == set(steps["row"])
+    assert len(set(steps["row"])) > 60
+    for row, changes in steps.groupby("row"):
+        clauses = [
+            f"{one.column} were {short(one.repaired)} (it is {short(one.value)})"
+            for one in changes.itertuples()
+        ]
+        assert changes["is_normal"].iloc[-1]
+        assert texts[row] == "normal if " + " and ".join(clauses).replace(
+            " and ", ", ", len(clauses) - 2
+        )
+
+
+def short(value: float) -> str:
+    """Return a number without needless digits."""
+    return repr(float(value)).removesuffix(".0")
+
+
+def test_a_row_that_cannot_become_normal_says_so(table: Path) -> None:
+    X = make_rows(200)[COLUMNS]
+    model = VAEDetector(**QUICK, threshold=-1.0).fit(X).model_
+    found = rows_of(model, opened(table, model), Outputs(repair=True))
+    assert set(found["repair"].to_pylist()) == {"not normal whatever changes"}
 
 
 @pytest.mark.parametrize("name", ["row", "anomaly_score", "reason_1", "score_kl", "latent_code"])
@@ -139,8 +202,14 @@ def test_features_with_names_of_the_output_are_not_confused(tmp_path: Path, name
     outputs = Outputs(explain=2, also=("kl",))
     found = rows_of(model, opened(tmp_path / "t.parquet", model), outputs)
     assert found.column_names == [
-        *("row", "anomaly_score", "is_anomaly", "score_kl", "latent_code"),
-        *("reason_1", "contribution_1", "reason_2", "contribution_2"),
+        *("row", "anomaly_score", "is_anomaly", "score_kl"),
+        *(
+            f"{name}_{k}"
+            for k in (1, 2)
+            for name in (
+                *("reason", "contribution", "value", "expected", "low", "high", "direction"),
+            )
+        ),
     ]
     detector = VAEDetector.from_model(model)
     assert found["row"].to_pylist() == list(range(1, 201))
@@ -182,19 +251,13 @@ def test_records_that_are_not_readable_have_a_status(images: Path) -> None:
     assert set(found["status"].to_pylist()) == {"ok", "it is empty"}
 
 
-@pytest.mark.parametrize("count", [1, 5, 8, 9, 12])
-def test_largest_is_a_stable_sort(count: int) -> None:
-    parts = np.random.RandomState(0).randint(0, 5, size=(200, 12)).astype(float)
-    order = np.argsort(-parts, axis=1, kind="stable")
-    for k, (place, values) in enumerate(largest(parts, count)):
-        np.testing.assert_array_equal(place, order[:, k])
-        np.testing.assert_array_equal(values, np.take_along_axis(parts, order, axis=1)[:, k])
-
-
 def test_outputs_that_a_model_does_not_have_are_refused(model: Model, table: Path) -> None:
     source = opened(table, model)
     for outputs, message in (
-        (Outputs(score="kl", explain=1), "explain needs a score with a part for each column"),
+        (
+            Outputs(score="kl", repair=True),
+            "repair needs a threshold, and that of the model is one of another score",
+        ),
         (Outputs(score="kl", fdr=0.1), "fdr goes with the score that the model was fitted with"),
     ):
         with pytest.raises(ParameterError, match=message):

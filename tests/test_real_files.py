@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from vae_anomaly.data.table.dialect import Dialect
 
 from vae_anomaly import VAEDetector
 from vae_anomaly.data.base import Source
@@ -207,7 +208,7 @@ def test_a_reading_that_begins_again_counts_each_row_once(
     asked = []
     records, n_seen = read_sample(source, no_progress, lambda: asked.append(source.max_numbers))
     assert n_seen == 900
-    assert asked == [2, 1 + 102]
+    assert asked == [2, 2 + len("012") + 2, 2 + len("012xyz") + 2]
     cells = source.training_data(records)
     assert list(zip(cells["a"], cells["b"], strict=True)) == [(float(a), b) for a, b in rows]
 
@@ -378,6 +379,44 @@ def test_a_decimal_comma_is_read_in_late_text(opened: Open) -> None:
     source = opened("a;b\n" + "1,5;1\nx;1\n3,5;2\n", PLAIN)
     (batch,) = source.batches()
     assert batch.records[[0, 2], 0].tolist() == [1.5, 3.5]
+
+
+LATE = {
+    "a comma": (["1,5"], [1.5]),
+    "a comma in quotes": (['"-,5"'], [-0.5]),
+    "a comma after thousandths": (["1,234", " 2,5 "], [1.234, 2.5]),
+    "a comma with an exponent": (["1,5e3"], [1500.0]),
+    "a point": (["1.5"], [1.5]),
+    "neither": (["3", "4"], [3.0, 4.0]),
+}
+
+
+@pytest.mark.parametrize("chunk_bytes", [64, 2**22])
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+@pytest.mark.parametrize("case", LATE)
+def test_the_decimal_mark_may_come_late(
+    opened: Open, case: str, delimiter: str, chunk_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(csv_reader, "CHUNK_BYTES", chunk_bytes)
+    cells, numbers = LATE[case]
+    late = "".join(f"{cell};0;24.12.2023\n" for cell in cells)
+    text = ("a;b;c\n" + "7;1;x, 1.5 y\n" * 500 + late).replace(";", delimiter)
+    columns = learned(opened(text, column_types={"c": "category"}))
+    assert columns["a"] == [7.0] * 500 + numbers
+    # At scoring as well.
+    rows = np.concatenate([batch.records for batch in opened(text, PLAIN).batches()])
+    assert rows[500:, 0].tolist() == numbers
+
+
+def test_the_first_cell_that_tells_the_decimal_mark_decides() -> None:
+    few = "a;b\n" + "1;2\n" * 200
+    for later, mark in ((b"1,5;3.5\n", ","), (b"3.5;1,5\n", "."), (b"1,234,567;1,5\n", ".")):
+        assert Dialect.of(few, [few.encode(), later]) == Dialect(";", mark)
+    # Neither thousands, versions, dates nor parts of text.
+    others = b'1,234;1.2.3\n24.12.2023;"about 1,5"\nx 1,5;1,5 y\n;,\n'
+    assert Dialect.of(few, [others]) == Dialect(";", ".")
+    # Time is linear in the length of a cell.
+    assert Dialect.of(few, [b"1," * 200_000 + b"x;\n"]) == Dialect(";", ".")
 
 
 # ----------------------------------------------------------------------- bounded memory

@@ -1,12 +1,19 @@
-"""Division of scores among features, by similar training rows."""
+"""Similar training rows: what they let expect of a row, and how scores are divided by it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 
-from vae_anomaly import VAEDetector
-from vae_anomaly.model.reference import N_CANDIDATES, N_SIMILAR, EncodedRows, divided
+from vae_anomaly import VAEDetector, load, save
+from vae_anomaly.model import similar
+from vae_anomaly.model.reference import EncodedRows
+from vae_anomaly.model.similar import MIN_VARIANCE, N_CANDIDATES, N_SIMILAR, SimilarRows
+from vae_anomaly.names import SCORES
 
 RNG = np.random.RandomState(0)
 MIXING = RNG.normal(size=(3, 8))
@@ -18,55 +25,172 @@ def rows(n: int, seed: int) -> np.ndarray:
     return rng.normal(size=(n, 3)) @ MIXING + 0.2 * rng.normal(size=(n, 8))
 
 
+def spoilt(n: int, seed: int) -> np.ndarray:
+    """Return rows with a wrong cell in column 3."""
+    faulty = rows(n, seed)
+    faulty[:, 3] += 5.0
+    return faulty
+
+
 @pytest.fixture(scope="module")
 def detector() -> VAEDetector:
     return VAEDetector(max_steps=400, n_members=2, random_state=0).fit(rows(600, 1))
 
 
-def test_features_weigh_as_they_differ_from_similar_rows(detector: VAEDetector) -> None:
-    model, spoilt = detector.model_, rows(30, 2)
-    spoilt[:, 3] += 5.0
-    encoded, reference = model.encoder.encode(spoilt), model.reference
+@pytest.fixture(scope="module")
+def compared(detector: VAEDetector) -> tuple[np.ndarray, np.ndarray, SimilarRows]:
+    """Targets and standardised residuals of rows, and the rows to compare them with."""
+    model, reference = detector.model_, detector.model_.reference
+    encoded = model.encoder.encode(spoilt(30, 2))
     found = EncodedRows.of(model.network, encoded, model.encoder.explained)
-    points = reference.locate(found.mean, found.residual).astype(np.float64)
-    _, nearest = reference.exemplars.nearest(points.astype(np.float32), N_CANDIDATES)
-    expected = np.zeros((30, 8))
-    for i in range(30):
-        squares = (encoded.targets[i] - reference.targets[nearest[i]]) ** 2
-        without_two = np.sort(squares, axis=1)[:, :-2].sum(axis=1)
-        for j in nearest[i][np.argsort(without_two)[:N_SIMILAR]]:
-            apart = points[i, :8] - reference.points[j, :8]
-            expected[i] += np.abs(apart * (encoded.targets[i] - reference.targets[j]))
-    joint = model.network.spec.joint
-    scores, weights = reference.explain(joint, found.mean, found.residual, encoded.targets)
-    np.testing.assert_allclose(weights, expected, rtol=1e-5)
-    np.testing.assert_allclose(scores, model.anomaly_scores(spoilt), rtol=1e-6)
+    similar_rows = reference.similar(model.network.spec.joint)
+    return encoded.targets, found.residual / reference.residual_unit, similar_rows
 
 
-def test_no_part_of_a_score_belongs_to_no_column(detector: VAEDetector) -> None:
-    fresh = rows(200, 3)
-    explained = detector.explain(fresh)
-    assert (explained["latent_code"].abs() < 1e-9).all()
-    np.testing.assert_allclose(explained.sum(axis=1), -detector.score_samples(fresh), rtol=1e-12)
+def without_two(squares: np.ndarray) -> np.ndarray:
+    """Sum squares, (m, n_features), but for the two largest of each exemplar."""
+    return np.sort(squares, axis=1)[:, :-2].sum(axis=1)
+
+
+def test_rows_are_compared_by_hand(
+    detector: VAEDetector, compared: tuple[np.ndarray, np.ndarray, SimilarRows]
+) -> None:
+    targets, points, similar_rows = compared
+    reference = detector.model_.reference
+    found = similar_rows.compare(targets, points, None)
+    for i, (row, residual) in enumerate(zip(targets, points, strict=True)):
+        squares = (row - reference.targets) ** 2
+        order = np.argsort(without_two(squares))[:N_CANDIDATES]
+        weights = np.zeros(8)
+        for j in order[:N_SIMILAR]:
+            apart = residual - reference.points[j, :8]
+            weights += np.abs(apart * (row - reference.targets[j]))
+        first, second = np.argsort(-weights)[:2]
+        for j in range(8):
+            hidden = [j, second if j == first else first]
+            distance = np.delete(squares[order], hidden, axis=1).sum(axis=1)
+            values = reference.targets[order[np.argsort(distance)[:N_SIMILAR]], j].astype(float)
+            assert found.expected[i, j] == pytest.approx(values.mean(), rel=1e-6)
+            away = (row[j] - values.mean()) ** 2 / (values.var() + MIN_VARIANCE)
+            assert found.weights[i, j] == pytest.approx(weights[j] * np.sqrt(away), rel=1e-4)
+
+
+def test_the_nearest_exemplars_have_the_least_distances(
+    detector: VAEDetector, compared: tuple[np.ndarray, np.ndarray, SimilarRows]
+) -> None:
+    targets, _, similar_rows = compared
+    place, distance = similar_rows.nearest(targets, None, 7)
+    for i, row in enumerate(targets):
+        squares = without_two((row - detector.model_.reference.targets) ** 2)
+        order = np.argsort(squares)[:7]
+        assert place[i].tolist() == order.tolist()
+        np.testing.assert_allclose(distance[i], np.sqrt(squares[order] / 6), rtol=1e-4)
+
+
+def test_a_row_is_not_similar_to_itself(detector: VAEDetector) -> None:
+    model = detector.model_
+    own = model.reference.targets[:20].astype(np.float64)
+    similar_rows = model.reference.similar(model.network.spec.joint)
+    place, distance = similar_rows.nearest(own, None, similar_rows.max_count)
+    assert not (place == np.arange(20)[:, None]).any()
+    assert (distance > 0).all()
+
+
+def test_neighbours_are_skipped_where_some_training_rows_are_anomalies(
+    detector: VAEDetector, compared: tuple[np.ndarray, np.ndarray, SimilarRows]
+) -> None:
+    targets, _, similar_rows = compared
+    model = detector.model_
+    skipping = replace(model.reference, n_skipped_neighbors=2).similar(model.network.spec.joint)
+    np.testing.assert_array_equal(
+        skipping.nearest(targets, None, 3)[0], similar_rows.nearest(targets, None, 5)[0][:, 2:]
+    )
+
+
+def test_missing_cells_do_not_count(
+    compared: tuple[np.ndarray, np.ndarray, SimilarRows],
+) -> None:
+    targets, _, similar_rows = compared
+    observed = np.ones(targets.shape, dtype=bool)
+    observed[:, [0, 5]] = False
+    filled = np.where(observed, targets, 99.0)
+    first, second = (similar_rows.nearest(one, observed, 5) for one in (targets, filled))
+    np.testing.assert_array_equal(first[0], second[0])
+    np.testing.assert_array_equal(first[1], second[1])
+
+
+def test_a_far_cell_leaves_no_rounding_in_the_distance_of_the_others() -> None:
+    values = np.array([[3e5, 1.0], [1e-3, 2.0], [2e-3, 3.0], [3e-3, 9.0]], dtype=np.float32)
+    sums, largest = similar._sums_without_largest(values[:, None], 2)
+    np.testing.assert_allclose(sums[0], [3e-3, 3.0], rtol=1e-6)
+    np.testing.assert_allclose(largest[0], [3e5, 12.0], rtol=1e-6)
+    np.testing.assert_allclose(similar._sums_without_largest(values[:, None], 0)[0][0, 1], 15.0)
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_scores_are_divided_among_columns_alone(
+    detector: VAEDetector, score: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model = replace(detector.model_, score_type=score)
+    other = VAEDetector.from_model(model)
+    faulty = spoilt(40, 3)
+    explained = other.explain(faulty)
+    assert explained.columns.tolist() == [f"x{i}" for i in range(8)]
+    np.testing.assert_allclose(
+        explained.sum(axis=1), -other.score_samples(faulty), rtol=1e-9, atol=1e-9
+    )
+    assert (explained.to_numpy().argmax(axis=1) == 3).mean() > 0.75
+
+    # Whatever the batch, the order and the process.
+    alone = pd.concat([other.explain(faulty[i : i + 1]) for i in (0, 7, 39)])
+    np.testing.assert_array_equal(alone, explained.iloc[[0, 7, 39]])
+    np.testing.assert_array_equal(other.explain(faulty[::-1]), explained[::-1])
+    monkeypatch.setattr(similar, "MAX_CELLS", 1)
+    np.testing.assert_array_equal(other.explain(faulty), explained)
+    save(detector, tmp_path / "m.vae")
+    again = replace(load(tmp_path / "m.vae").model_, score_type=score)
+    np.testing.assert_array_equal(again.contributions(faulty), explained)
+
+
+def test_engines_divide_scores_alike(detector: VAEDetector) -> None:
+    faulty, model = spoilt(40, 4), detector.model_
+    numpy, tensorflow = (model.with_engine(name) for name in ("numpy", "tensorflow"))
+    first, second = (one.contributions(faulty) for one in (numpy, tensorflow))
+    np.testing.assert_allclose(first, second, rtol=1e-3, atol=1e-3)
 
 
 def test_a_planted_fault_is_named_first(detector: VAEDetector) -> None:
     faulty, where = rows(200, 4), RNG.randint(8, size=200)
     faulty[np.arange(200), where] += 6.0
-    named = detector.explain(faulty).to_numpy()[:, :8].argmax(axis=1)
-    assert (named == where).mean() > 0.95
+    named = detector.explain(faulty).to_numpy().argmax(axis=1)
+    assert (named == where).mean() > 0.98
 
 
-def test_what_is_expected_is_a_value_of_similar_training_rows(detector: VAEDetector) -> None:
+@pytest.mark.parametrize("score", ["exemplar", "elbo"])
+def test_what_is_expected_is_a_value_of_similar_training_rows(
+    detector: VAEDetector, score: str
+) -> None:
     faulty, fresh = rows(100, 5), rows(100, 5)
     faulty[:, 2] += 8.0
-    expected = detector.model_.expected(faulty)
+    expected = replace(detector.model_, score_type=score).expected(faulty)
     training = rows(600, 1)[:, 2]
     assert (expected[:, 2] >= training.min()).all()
     assert (expected[:, 2] <= training.max()).all()
-    assert np.median(np.abs(expected[:, 2] - fresh[:, 2])) < 1.0
+    assert np.median(np.abs(expected[:, 2] - fresh[:, 2])) < 0.5
 
 
-def test_shares_are_in_proportion_to_weights() -> None:
-    shares = divided(np.array([6.0, 2.0]), np.array([[1.0, 2.0], [0.0, 0.0]]))
-    np.testing.assert_allclose(shares, [[2.0, 4.0], [0.0, 0.0]])
+def test_a_row_without_any_cell_is_divided_evenly(detector: VAEDetector) -> None:
+    empty = np.full((1, 8), np.nan)
+    explained = detector.explain(empty).to_numpy()
+    np.testing.assert_allclose(explained.sum(), -detector.score_samples(empty)[0], rtol=1e-9)
+    np.testing.assert_allclose(explained, explained.mean(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("n_columns", [1, 2, 3, 6])
+@pytest.mark.parametrize("n_rows", [3, 4, 12])
+def test_few_rows_and_columns_are_enough(n_columns: int, n_rows: int) -> None:
+    X = rows(n_rows, 1)[:, :n_columns]
+    detector = VAEDetector(max_steps=10, n_members=1, contamination=0.1, random_state=0).fit(X)
+    for some in (X, X + 50.0):
+        explained = detector.explain(some)
+        np.testing.assert_allclose(explained.sum(axis=1), -detector.score_samples(some), rtol=1e-9)

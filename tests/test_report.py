@@ -29,8 +29,9 @@ from vae_anomaly.report.data import Threshold
 from vae_anomaly.report.figures import FIGURES, draw_figures
 from vae_anomaly.report.formatting import nats, number, percent
 from vae_anomaly.report.render import render_page
+from vae_anomaly.report.sections.distribution import of_levels
 from vae_anomaly.report.sections.image import ImageContext
-from vae_anomaly.report.sections.table import Reason, TopRow
+from vae_anomaly.report.sections.table import MAX_DISTRIBUTIONS, Neighbor, Reason, TopRow
 from vae_anomaly.report.summary import summarize
 
 HOSTILE = [
@@ -198,10 +199,15 @@ def test_top_rows_are_the_most_anomalous_and_are_explained(
     assert [r.contribution for r in first.reasons] == [v for v in explained if v > 0][:5]
     reason = next(r for r in first.reasons if r.column == "t")
     assert reason.value == 50.0
-    assert reason.expected == fitted.model_.expected(row.to_numpy())[0, 0]
+    expected = fitted.model_.expected(row.to_numpy())[0, 0]
+    assert reason.expected == pytest.approx(expected, abs=0.005)  # rounded
     assert X["t"].min() <= reason.expected <= X["t"][~labels].max()
-    code = next(r for r in first.reasons if r.column == "latent code")
-    assert code.value is None
+    assert reason.low < reason.expected < reason.high
+    assert reason.direction == "above"
+    found = fitted.neighbors(row, k=3)
+    assert [one.distance for one in first.neighbors] == found["distance"].tolist()
+    names = [one.column for one in first.reasons]
+    assert [list(one.values) for one in first.neighbors] == found[names].to_numpy().tolist()
 
 
 def test_rows_are_named_by_their_keys(
@@ -217,15 +223,10 @@ def test_rows_are_named_by_their_keys(
     assert top_rows(indexed)[0].key == f"pump-{position}"
 
 
-def test_a_column_may_have_the_name_of_the_latent_code(rows: pd.DataFrame) -> None:
-    renamed = rows.rename(columns={"t": "latent code"})
-    detector = VAEDetector(max_steps=20, n_members=1, contamination=0.1, random_state=0)
-    X = renamed[:5].assign(**{"latent code": 50.0})
-    reasons = top_rows(build_report(detector.fit(renamed), X, reasons=10))[0].reasons
-    names = [reason.column for reason in reasons]
-    assert len(set(names)) == len(names)
-    first = next(reason for reason in reasons if reason.column == "feature_latent code")
-    assert first.value == 50.0
+def test_top_rows_may_have_no_reasons(fitted: VAEDetector) -> None:
+    report = build_report(fitted, make_rows(50), top=2, reasons=0)
+    assert [row.reasons for row in top_rows(report)] == [(), ()]
+    assert "Most similar training rows" not in render_page(report)
 
 
 def test_top_rows_and_reasons_are_bounded(fitted: VAEDetector) -> None:
@@ -350,7 +351,7 @@ def test_the_origin_of_the_threshold_is_stated(
 def test_settings_are_those_of_the_model(fitted: VAEDetector) -> None:
     X = make_rows(60, seed=4)
     detector = clone(fitted).set_params(
-        max_steps=20, threshold=7.5, n_members=1, variance=0.5, latent_dim=1
+        max_steps=20, threshold=7.5, n_members=1, variance=0.5, latent_dim=1, false_alarm_rate=0.01
     )
     report = build_report(detector.fit(X), X.iloc[:1], np.array([False]))
     assert report.threshold == Threshold(7.5, "threshold", None)
@@ -439,10 +440,10 @@ class Page(HTMLParser):
 
 ELEMENTS = """html head meta title style body header main footer section article details
 summary h1 h2 h3 p b strong span ul li dl div dt dd figure figcaption img table caption thead
-tbody tr th td svg rect script input button code"""
+tbody tr th td svg rect path script input button code"""
 ATTRIBUTES = """lang charset http-equiv content name class src alt width height scope aria-hidden
 focusable rx id data-steps data-show hidden type min max step value aria-label autocomplete
-colspan"""
+colspan viewbox preserveaspectratio d"""
 SCRIPT = (Path(render.__file__).parent / "templates" / "threshold.js").read_text("utf-8")
 
 
@@ -544,7 +545,8 @@ def test_the_page_stays_small_for_many_rows(report: ReportData) -> None:
     roc, precision_recall = curves(scores, labels)
     points, anomalous = np.random.RandomState(0).normal(size=(8000, 2)), np.arange(8000) < 4000
     reasons = tuple(Reason('"' * 500, 1e300, -1e300, 1.23456e-300) for _ in range(10))
-    rows = (replace(top_rows(report)[0], reasons=reasons) for _ in range(100))
+    neighbors = (Neighbor(1e300, ("x" * 500,) * 10),) * 3
+    rows = (replace(top_rows(report)[0], reasons=reasons, neighbors=neighbors) for _ in range(100))
     big = replace(
         with_rows(report, *rows),
         scores=ScoreDisplay.measure(scores, labels, threshold=1.0),
@@ -590,6 +592,64 @@ def test_columns_are_described_with_their_missing_cells(tmp_path: Path) -> None:
     page = render_page(build_report(detector, table))
     assert "<g>" not in page
     assert "missing in training" in page
+
+
+def test_columns_show_how_their_cells_are_distributed(tmp_path: Path) -> None:
+    rng = np.random.RandomState(0)
+    when = pd.Timestamp("2022-01-01") + pd.to_timedelta(rng.randint(0, 365, 400), unit="D")
+    table = pd.DataFrame(
+        {
+            "flow": np.r_[0.0, 16.0, rng.uniform(1, 15, 398)],
+            "site": np.repeat([*"abcdefghijklmnopqrstuvwxy"], 16),
+            "when": when,
+            "always": 7.0,
+        }
+    )
+    detector = VAEDetector(max_steps=20, n_members=1, threshold=1.0, random_state=0).fit(table)
+    here = table.iloc[:40].copy()
+    here["flow"] = np.r_[[-1.0] * 4, [0.5] * 8, [15.5] * 8, [99.0] * 10, [np.nan] * 10]
+    here["site"] = ["a"] * 10 + ["never"] * 30
+    report = build_report(detector, here)
+    flow, site, date, always = (column.distribution for column in report.sections[0].columns)
+    expected = np.zeros(18)  # below the range of training, sixteen steps, above it
+    expected[[0, 1, 16, 17]] = np.array([4, 8, 8, 10]) / 30
+    np.testing.assert_allclose(flow.here, expected)
+    assert flow.is_new == (True, *[False] * 16, True)
+    assert flow.training == ()
+    # The sixteen most frequent levels in training, and all others.
+    np.testing.assert_allclose(site.here, [0.25, *[0.0] * 15, 0.75])
+    np.testing.assert_allclose(site.training, [0.04] * 16 + [0.36])
+    assert len(date.here) == 18
+    assert (
+        report.sections[0]
+        .columns[2]
+        .content.endswith(f"here {here['when'].min():%Y-%m-%d} to {here['when'].max():%Y-%m-%d}")
+    )
+    assert always is None
+
+    page = render_page(report)
+    # Below and above the range: bars of another color, as high as they are frequent.
+    assert 'class="new" d="M0 20v-8h4v8zM85 20v-20h4v20z"' in page
+    assert flow.known_path == "M5 20v-16h4v16zM80 20v-16h4v16z"
+
+
+def test_a_new_level_is_drawn_as_new() -> None:
+    found = of_levels(np.array([0.0, 2.0, 2.0]), (3, 1), n_others=0)
+    assert found.is_new == (False, False, True)
+    assert found.new_path == "M11 20v-17.8h2v17.8z"
+    assert of_levels(np.array([2.0]), (3, 1), n_others=1).is_new == (False, False, False)
+    nothing = of_levels(np.array([np.nan]), (3, 1), n_others=0)
+    assert nothing.here == (0.0, 0.0, 0.0)
+    assert nothing.known_path == ""
+
+
+def test_distributions_of_many_columns_keep_the_page_small() -> None:
+    rows = np.random.RandomState(0).normal(size=(200, 1000))
+    detector = VAEDetector(max_steps=5, n_members=1, threshold=1.0, random_state=0).fit(rows)
+    report = build_report(detector, rows)
+    drawn = [one.distribution is not None for one in report.sections[0].columns]
+    assert drawn == [True] * MAX_DISTRIBUTIONS + [False] * (1000 - MAX_DISTRIBUTIONS)
+    assert len(render_page(report)) < 1_000_000
 
 
 def test_shares_are_rounded_as_the_script_of_the_page_rounds_them() -> None:

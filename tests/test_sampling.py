@@ -40,6 +40,17 @@ def test_samples_do_not_depend_on_the_batches(batch):
     assert np.array_equal(sampled(ROWS, 40, batch=batch), sampled(ROWS, 40))
 
 
+@pytest.mark.parametrize("at", [0, 20, 41])
+def test_a_sample_that_is_made_smaller_is_the_one_of_that_size(at):
+    sample = RowSample(ROWS.shape[1:], None if at == 0 else 200, seed=0)
+    for i, start in enumerate(range(0, len(ROWS), 7)):
+        if i == at:
+            sample.limit(40)
+        sample.limit(250)  # no smaller one
+        sample.add(ROWS[start : start + 7])
+    assert np.array_equal(sample.rows(), sampled(ROWS, 40))
+
+
 def test_images_keep_their_shape_and_type():
     images = np.arange(200, dtype=np.uint8).reshape(50, 2, 2, 1)
     kept = sampled(images, 20)

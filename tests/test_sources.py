@@ -220,7 +220,7 @@ def test_damaged_rows(table, text, message):
         (b"# made by x\na,b\n1,2\n", "pump.csv begins with a comment, '# made by x'. Remove it"),
         (
             b"1,2\n3,4\n",
-            "pump.csv begins with numbers, '1,2'. Put a line of column names above them.",
+            "pump.csv begins with numbers, '1,2'. Put a line of column names above them, or, if",
         ),
         (
             gzip.compress(b"a,b\n1,2\n", mtime=0),

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     )
     from vae_anomaly.model.drift import DriftWatch
     from vae_anomaly.model.onnx_export import export_onnx
+    from vae_anomaly.model.seen import SeenRowsWarning
     from vae_anomaly.persistence import inspect, load, recalibrate, save
+    from vae_anomaly.series.detector import SeriesDetector
     from vae_anomaly.stats.thresholds import TooFewCalibrationRowsWarning
     from vae_anomaly.training.checkpoint import Checkpoint
     from vae_anomaly.training.collapse import UnusedLatentWarning
@@ -43,12 +45,14 @@ _HOMES = {
     "ModelFileError": "exceptions",
     "OutputError": "exceptions",
     "ParameterError": "exceptions",
+    "SeenRowsWarning": "model.seen",
+    "SeriesDetector": "series.detector",
     "TooFewCalibrationRowsWarning": "stats.thresholds",
     "UnusedLatentWarning": "training.collapse",
     "VAEAnomalyError": "exceptions",
     "VAEDetector": "estimator",
     "export_onnx": "model.onnx_export",
-    "inspect": "model.file",
+    "inspect": "persistence",
     "load": "persistence",
     "recalibrate": "persistence",
     "save": "persistence",
@@ -63,6 +67,8 @@ __all__ = [
     "ModelFileError",
     "OutputError",
     "ParameterError",
+    "SeenRowsWarning",
+    "SeriesDetector",
     "TooFewCalibrationRowsWarning",
     "UnusedLatentWarning",
     "VAEAnomalyError",

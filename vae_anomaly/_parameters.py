@@ -16,6 +16,7 @@ __all__ = [
     "Rule",
     "check_parameters",
     "check_unchanged",
+    "flag",
     "integer",
     "number",
     "one_of",
@@ -59,6 +60,11 @@ def one_of(names: Collection[str]) -> Rule:
     """Strings from a list."""
     words = ", ".join(repr(name) for name in names)
     return Rule(lambda v: isinstance(v, str) and v in names, f"one of {words}")
+
+
+def flag() -> Rule:
+    """Return the rule for True and False."""
+    return Rule(lambda v: isinstance(v, (bool, np.bool_)), "True or False")
 
 
 def optional(rule: Rule) -> Rule:
@@ -106,7 +112,7 @@ def check_parameters(estimator: object, rules: Mapping[str, Rule]) -> None:
         value = getattr(estimator, name)
         if not rule.holds(value):
             raise ParameterError(
-                f"The {name!r} parameter of VAEDetector must be {rule.words}. "
+                f"The {name!r} parameter of {type(estimator).__name__} must be {rule.words}. "
                 f"Got {value!r} instead."
             )
 
@@ -120,7 +126,7 @@ def check_unchanged(estimator: object, fitted: Mapping[str, Parameter]) -> None:
     ------
     ParameterError
         "Parameters were set after fit: beta=2.0, fitted with beta=1.0. Fit again, or set them
-        back. For another false_alarm_rate alone, `recalibrate`."
+        back. For another false_alarm_rate or threshold alone, `recalibrate`."
     """
     now = {name: getattr(estimator, name) for name in fitted if name != "random_state"}
     changed = [
@@ -135,5 +141,5 @@ def check_unchanged(estimator: object, fitted: Mapping[str, Parameter]) -> None:
         )
         raise ParameterError(
             f"Parameters were set after fit: {given}, fitted with {before}. Fit again, or set "
-            f"them back. For another false_alarm_rate alone, `recalibrate`."
+            f"them back. For another false_alarm_rate or threshold alone, `recalibrate`."
         )

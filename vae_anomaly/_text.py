@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["MAX_LISTED", "MAX_VALUE_LENGTH", "display_name", "distinct", "listed", "shown"]
+__all__ = [
+    "MAX_LISTED",
+    "MAX_VALUE_LENGTH",
+    "are",
+    "counted",
+    "display_name",
+    "distinct",
+    "exact",
+    "listed",
+    "shown",
+]
 
 MAX_VALUE_LENGTH = 40
 MAX_LISTED = 10
@@ -56,3 +66,30 @@ def display_name(path: str | Path) -> str:
     """Return a path as given; quoted and escaped if it has control characters."""
     text = str(path)
     return text if text.isprintable() else repr(text)
+
+
+def counted(n: int, one: str, more: str | None = None) -> str:
+    """Return a count with its noun.
+
+    Examples
+    --------
+    >>> counted(1, "row"), counted(1200, "row")
+    ('1 row', '1,200 rows')
+    """
+    return f"{n:,} {one}" if n == 1 else f"{n:,} {more or one + 's'}"
+
+
+def are(n: int) -> str:
+    """Return the verb for `n` things."""
+    return "is" if n == 1 else "are"
+
+
+def exact(number: float) -> str:
+    """Return a number with all digits that it takes to read the same one again.
+
+    Examples
+    --------
+    >>> exact(7.5), exact(0.1 + 0.2)
+    ('7.5', '0.30000000000000004')
+    """
+    return repr(float(number))

@@ -1,7 +1,9 @@
-"""Thread pools, and matrix products with the same rounding on any number of threads."""
+"""Thread pools, threads lost in a fork, and matrix products that round alike on any number."""
 
 from __future__ import annotations
 
+import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +19,7 @@ from vae_anomaly.exceptions import ParameterError
 __all__ = [
     "SINGLE_THREAD",
     "PADDING",
+    "TENSORFLOW_THREADS",
     "ProcessWideSetting",
     "only_fit_of",
     "parallel_map",
@@ -94,6 +97,29 @@ class _SingleThread(ProcessWideSetting):
 
 
 SINGLE_THREAD = _SingleThread()
+
+
+class _TensorFlowThreads:
+    """Threads of TensorFlow, which a forked process lacks: it would wait for them for ever.
+
+    Attributes
+    ----------
+    are_lost : bool
+        Whether TensorFlow ran in the process that this one was forked from.
+    """
+
+    are_lost = False
+
+    def after_fork(self) -> None:
+        """Note in a new process whether TensorFlow has begun to run, here or in other code."""
+        context = getattr(sys.modules.get("tensorflow.python.eager.context"), "_context", None)
+        if getattr(context, "_context_handle", None) is not None:
+            self.are_lost = True
+
+
+TENSORFLOW_THREADS = _TensorFlowThreads()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=TENSORFLOW_THREADS.after_fork)
 
 _in_fit: set[int] = set()
 """Identities of the detectors that are being fitted."""

@@ -8,8 +8,10 @@ __all__ = [
     "ANOMALY_LABELS",
     "ARCHITECTURES",
     "COLUMN_TYPES",
+    "DUPLICATES",
     "ENGINES",
     "IGNORED_SETTINGS",
+    "LABEL_COLUMNS",
     "LIKELIHOODS",
     "NORMAL_FOLDERS",
     "NORMAL_LABELS",
@@ -18,7 +20,11 @@ __all__ = [
     "REPORT_FILES",
     "RESIZES",
     "SCORES",
+    "SERIES",
+    "SERIES_ARCHITECTURES",
+    "SPANS",
     "column_type_of",
+    "false_alarms_of",
     "is_column_type",
 ]
 
@@ -63,6 +69,39 @@ def column_type_of(text: str) -> tuple[str, str]:
 ARCHITECTURES = ("dense", "conv", "conv_bn")
 """Network structures of `vae_anomaly.networks.spec`; "auto" chooses one of them."""
 
+SERIES = "series"
+"""Modality of time series in model files."""
+
+SERIES_ARCHITECTURES = ("dense", "conv", "lstm", "gru")
+"""Networks of windows of time series, see `vae_anomaly.series.networks`."""
+
+DUPLICATES = ("mean", "first", "last")
+"""What counts of differing values at the same time."""
+
+SPANS = {"hour": 3_600, "day": 86_400, "week": 604_800, "month": 2_629_800}
+"""Spans of time in seconds; a month is a twelfth of 365.25 days."""
+
+
+def false_alarms_of(text: str) -> tuple[float, str]:
+    """Return the number and the span of "week=1".
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    per, _, number = text.partition("=")
+    try:
+        episodes = float(number)
+    except ValueError:
+        episodes = 0.0
+    if per not in SPANS or not 0 < episodes < float("inf"):
+        raise ValueError(
+            f"expected one of {', '.join(SPANS)} and a number, such as week=1, got {text!r}."
+        )
+    return episodes, per
+
+
 OPTIMIZERS = ("adam", "rmsprop")
 """Update rules, keys of `vae_anomaly.training.optimizers.OPTIMIZERS`."""
 
@@ -83,6 +122,12 @@ ANOMALY_LABELS = (
     *("defective", "fault", "faulty", "failure", "positive", "malignant", "not ok", "nok", "ng"),
 )
 """Labels of anomalies, in any case, where no row has a normal label."""
+
+LABEL_COLUMNS = (
+    *("label", "labels", "class", "target", "outcome", "anomaly", "is_anomaly", "outlier"),
+    *("fault", "failure", "defect", "diagnosis", "ground_truth"),
+)
+"""Names, in any case, of columns that are likely to hold labels."""
 
 NORMAL_FOLDERS = ("good", "normal", "ok")
 """Subfolders or labels of normal records, in any case; all others hold anomalies."""

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import warnings
 from pathlib import Path
 
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly._parameters import check_parameters, check_unchanged
-from vae_anomaly._types import KerasModel
+from vae_anomaly._types import JsonObject, KerasModel
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.exceptions import ParameterError
-from vae_anomaly.model.calibration import Calibration
-from vae_anomaly.model.file import inspect, load_model, save_model
+from vae_anomaly.model.file import describe, restored, save_model
 from vae_anomaly.model.parameters import RULES
+from vae_anomaly.model.recalibration import recalibrated, with_threshold
+from vae_anomaly.model.seen import SeenRowsWarning, digests_of
 from vae_anomaly.networks.custom import is_pair
+from vae_anomaly.series import is_series
+from vae_anomaly.series.detector import SeriesDetector
+from vae_anomaly.series.file import describe_series, load_series, save_series
+from vae_anomaly.storage.container import open_container
 
 __all__ = ["inspect", "load", "recalibrate", "save"]
 
 
-def save(detector: VAEDetector, path: str | Path) -> str:
+def save(detector: VAEDetector | SeriesDetector, path: str | Path) -> str:
     """Write a fitted detector to one file, whole or not at all.
 
     Parameters
     ----------
-    detector : VAEDetector
+    detector : VAEDetector or SeriesDetector
         Fitted.
     path : str or Path
         Target; ``.vae`` is the usual suffix. An existing file is replaced. Of custom
@@ -50,12 +55,16 @@ def save(detector: VAEDetector, path: str | Path) -> str:
         If the model is larger than `load` accepts, or the file cannot be written.
     """
     check_is_fitted(detector)
+    if isinstance(detector, SeriesDetector):
+        return save_series(detector, path)
     check_parameters(detector, RULES)
     check_unchanged(detector, detector.model_.parameters)
     return save_model(detector.model_, path)
 
 
-def load(path: str | Path, *, networks: tuple[KerasModel, KerasModel] | None = None) -> VAEDetector:
+def load(
+    path: str | Path, *, networks: tuple[KerasModel, KerasModel] | None = None
+) -> VAEDetector | SeriesDetector:
     """Read a detector that `save` wrote. Nothing in the file is executed.
 
     Parameters
@@ -67,7 +76,7 @@ def load(path: str | Path, *, networks: tuple[KerasModel, KerasModel] | None = N
 
     Returns
     -------
-    VAEDetector
+    VAEDetector or SeriesDetector
         Fitted; its scores equal those of the saved one to the last bit.
 
     Raises
@@ -97,11 +106,42 @@ def load(path: str | Path, *, networks: tuple[KerasModel, KerasModel] | None = N
             f"networks must be None or a pair (encoder, decoder) of Keras models. "
             f"Got {networks!r} instead."
         )
-    return VAEDetector.from_model(load_model(path, networks=networks))
+    file = open_container(path)
+    if is_series(file):
+        return load_series(file).detector
+    return VAEDetector.from_model(restored(file, networks))
+
+
+def inspect(path: str | Path) -> JsonObject:
+    """Describe a model file in plain values, after the same checks as `load`.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    dict
+        Settings, thresholds, training, and columns or channels.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is not a sound model.
+    OSError
+        If the file is missing or cannot be read.
+    """
+    file = open_container(path)
+    return describe_series(file) if is_series(file) else describe(file)
 
 
 def recalibrate(
-    detector: VAEDetector, X: ArrayLike, *, false_alarm_rate: float | None = None
+    detector: VAEDetector,
+    X: ArrayLike | None = None,
+    *,
+    false_alarm_rate: float | None = None,
+    threshold: float | None = None,
+    keep_learned: bool = False,
 ) -> VAEDetector:
     """Take the threshold and p-values of a fitted detector from other normal rows.
 
@@ -113,24 +153,34 @@ def recalibrate(
     ----------
     detector : VAEDetector
         Fitted; it is not changed.
-    X : array-like of shape (n_samples, n_features)
+    X : array-like of shape (n_samples, n_features), optional
         Recent normal rows that the detector was not trained on. All of them
-        calibrate, and anomalies among them raise the threshold.
+        calibrate, and anomalies among them raise the threshold. Rows that it learned are
+        left out, unless no more of them are equal than would be by chance.
     false_alarm_rate : float in (0, 1), optional
         By default that of `detector`.
+    threshold : float, optional
+        Threshold in nats, instead of `X`. Calibration rows stay as they are.
+    keep_learned : bool, default=False
+        Calibrate by rows that were learned as well: the threshold is then too low.
 
     Returns
     -------
     VAEDetector
-        Fitted, with the same networks; its `contamination` and `threshold` are None.
+        Fitted, with the same networks; its `contamination` is None, and so is its
+        `threshold` unless it is given.
 
     Raises
     ------
     ParameterError
-        If the rate is out of its range.
+        If the rate is out of its range, or not exactly one of `X` and `threshold` is given.
+    DataError
+        If the rows that were not learned are too few for the rate.
 
     Warns
     -----
+    SeenRowsWarning
+        If rows were left out, or kept although they were learned.
     TooFewCalibrationRowsWarning
         If the rows are too few for the rate.
 
@@ -145,13 +195,27 @@ def recalibrate(
     >>> flagged = [(d.predict(today[999:]) == -1).mean() for d in (detector, other)]
     >>> bool(flagged[0] > 0.05 > 0.02 > flagged[1])
     True
+    >>> recalibrate(detector, threshold=7.5).offset_
+    -7.5
     """
     check_is_fitted(detector)
     rate = detector.false_alarm_rate if false_alarm_rate is None else false_alarm_rate
-    changed = {"contamination": None, "threshold": None, "false_alarm_rate": rate}
+    changed = {"contamination": None, "threshold": threshold, "false_alarm_rate": rate}
     other = VAEDetector(**{**detector.get_params(deep=False), **changed})
     check_parameters(other, RULES)
-    calibration = Calibration.from_normal(-detector.score_samples(X), rate)
-    model = detector.model_
-    model = replace(model, calibration=calibration, parameters={**model.parameters, **changed})
-    return VAEDetector.from_model(model, callback=other.callback, checkpoint=other.checkpoint)
+    hooks = {"callback": other.callback, "checkpoint": other.checkpoint}
+    if X is not None and threshold is None:
+        scores, model = -detector.score_samples(X), detector.model_
+        digests = digests_of(model.encoder, model.records(X))
+        result = recalibrated(model, scores, digests, rate, keep_learned=keep_learned)
+        if result.repeats.n_left_out:
+            notes = result.repeats.notes(model.unit, "learned", keep=keep_learned)
+            text = "; ".join(note.partition(": ")[2] for note in notes)
+            warnings.warn(text, SeenRowsWarning, stacklevel=2)
+        return VAEDetector.from_model(result.model, **hooks)
+    if X is not None or threshold is None or false_alarm_rate is not None:
+        raise ParameterError(
+            "recalibrate takes X, and with it a false_alarm_rate, or a threshold. Give one of them."
+        )
+    check_unchanged(detector, detector.model_.parameters)
+    return VAEDetector.from_model(with_threshold(detector.model_, threshold), **hooks)

@@ -17,6 +17,7 @@ from vae_anomaly.cli import run
 SUITE = (
     *("tests/hostile/test_ordinary_user.py", "tests/hostile/test_environment.py"),
     *("tests/hostile/test_outputs.py", "tests/hostile/test_tables.py"),
+    "tests/hostile/test_unusual_tables.py",
     *("tests/hostile/test_model_files.py", "tests/hostile/test_image_folders.py"),
     *("tests/hostile/test_faults.py", "tests/test_files.py", "tests/test_decoder.py"),
     "tests/test_cli_bad_input.py",

@@ -89,9 +89,12 @@ def score() -> None:
     id_NAME if a later column is called NAME), anomaly_score in nats (higher is
     more anomalous) and is_anomaly (1 above the threshold of the model, or with
     --fdr of this DATA). In CSV a ' stands before text that a spreadsheet would
-    run as a formula. With --explain also latent_code, the part of the score
-    that belongs to no column, and reason_1, contribution_1 and so on: the
-    columns that add most. A warning says if the rows differ as a whole.
+    run as a formula. With --explain also reason_1, the column that adds most,
+    contribution_1, value_1, expected_1 given the rest of the row, low_1 and
+    high_1, between which nine tenths of the training rows lie, direction_1
+    (within, below, above, unusual level, missing or unreadable), and so on.
+    With --repair also repair, such as "normal if flow were 3.1 (it is 80)".
+    A warning says if the rows differ as a whole.
 
     Or DATA is a folder of images. OUT then has a row for each: file,
     anomaly_score, is_anomaly, and status, which is ok or says why the image
@@ -126,16 +129,18 @@ def evaluate() -> None:
 @command(
     "Take a model's threshold from recent normal rows or images.",
     "vae-anomaly recalibrate pump.vae normal-in-may.csv -o pump-may.vae",
+    "vae-anomaly recalibrate pump.vae --threshold 12.5 -o pump-strict.vae",
 )
 @click.argument("model", type=INPUT)
-@click.argument("data", type=INPUT)
+@click.argument("data", type=INPUT, required=False)
 @output_option("NEW", "Model file to write.")
 @RECALIBRATE
 def recalibrate() -> None:
     """Write a NEW model with the threshold and p-values that DATA asks for.
 
-    DATA holds recent normal rows, or images, that MODEL was not trained on.
-    Nothing is trained: scores stay what they are, and MODEL as it is.
+    DATA holds recent normal rows, or images, that MODEL was not trained on;
+    those that it learned are left out. Nothing is trained: scores stay what
+    they are, and MODEL as it is. Or --threshold sets the threshold.
     """
 
 

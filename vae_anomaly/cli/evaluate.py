@@ -57,12 +57,15 @@ def run(
         source = open_source(data, fitted.encoder, labelled=True, **options)
         stack.enter_context(source)
         console.say(*source.notes)
-        found = read_evaluation_data(source, progress=console.progress)
+        found = read_evaluation_data(
+            source, fitted, keep_learned=given["keep_learned"], progress=console.progress
+        )
         console.say(*found.notes)
         if learned is not None and compare_beta is not None:
             other = _comparison_model(console, fitted, learned, compare_beta)
     shown = {name: given[name] for name in ("title", "top")}
-    shown |= {"model_name": Path(model).name, "data_name": Path(source.name).resolve().name}
+    name = found.name_after(Path(source.name).resolve().name, source.unit)
+    shown |= {"model_name": Path(model).name, "data_name": name}
     shown["criteria"] = Criteria(**{name: given[name] for name in CRITERIA})
     _write(console, fitted, found, other, output, shown)
     code = console.finish(source)

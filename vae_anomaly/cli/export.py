@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vae_anomaly._text import exact
 from vae_anomaly.cli.console import Console
 from vae_anomaly.model.file import load_model
 from vae_anomaly.model.onnx_export import export_onnx
@@ -16,5 +17,5 @@ def run(console: Console, model: str, output: str) -> None:
     fitted = load_model(model)
     export_onnx(fitted, output)
     threshold = fitted.calibration.threshold
-    console.say(f"threshold: {threshold:.6g} nats, in the metadata of the graph")
+    console.say(f"threshold: {exact(threshold)} nats, in the metadata of the graph")
     console.say(f"graph: {output}")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vae_anomaly.training.checkpoint import Checkpoint
 
 __all__ = ["EVALUATE", "FIT", "INPUT", "RECALIBRATE", "SCORE", "Value", "output_option"]
-__all__ += ["CRITERIA", "EVALUATE_SOURCE", "FIT_SOURCE", "flag", "given_options"]
+__all__ += ["CRITERIA", "EVALUATE_SOURCE", "FIT_SOURCE", "SERIES", "flag", "given_options"]
 
 Value: TypeAlias = Any
 """Value, type or default of an option."""
@@ -104,9 +104,17 @@ def output_option(metavar: str, explanation: str, default: str | None = None) ->
 
 ID_COLUMN = option("--id-column", "Column that identifies a row; it is not scored.", metavar="NAME")
 STRICT_IMAGES = switch("--strict", "Refuse images that cannot be read; else they are skipped.")
+KEEP_LEARNED = switch("--keep-learned", "Keep rows that MODEL was fitted on; else left out.")
 
 TABLE_FIT = (
-    option("--ignore", "Column to leave out; may be repeated.", metavar="NAME", multiple=True),
+    option(
+        "--ignore",
+        "Columns to leave out, between commas; may be repeated.",
+        metavar="NAMES",
+        multiple=True,
+    ),
+    option("--label-column", "Column of labels: only normal rows are learned.", metavar="NAME"),
+    option("--normal-label", "See evaluate; may be repeated.", metavar="VALUE", multiple=True),
     click.option(
         "--type",
         "column_types",
@@ -150,9 +158,40 @@ IMAGE_FIT = (
     STRICT_IMAGES,
 )
 
+SERIES_FIT = (
+    option("--time-column", "Column of time stamps: DATA is a time series.", metavar="NAME"),
+    option("--series-column", "Column that tells several series apart.", metavar="NAME"),
+    option("--metric-column", "Column of channel names, a row for each value.", metavar="NAME"),
+    option("--value-column", "Column of the values, with --metric-column.", metavar="NAME"),
+    option("--time-format", "Format of time stamps, such as %d/%m/%Y %H:%M.", metavar="FORMAT"),
+    option("--timezone", "Time zone of time stamps without one.", metavar="ZONE"),
+    option("--max-gap", "Time steps that may be missing in a row before a break.", COUNT),
+    choice("--duplicates", "What counts of a time that is there twice.", names.DUPLICATES),
+    option("--window", "Time steps in a window.  [default: the period]", click.IntRange(4)),
+    switch("--causal", "Score time steps by the past alone."),
+    option(
+        "--false-alarms-per",
+        "False episodes that are accepted, such as week=1.",
+        parsed(names.false_alarms_of),
+        metavar="SPAN=NUMBER",
+    ),
+)
+
+SERIES = (
+    *("time_column", "series_column", "metric_column", "value_column", "time_format"),
+    *("timezone", "max_gap", "duplicates", "window", "causal", "false_alarms_per"),
+)
+"""Options of `fit` for time series; with one of them DATA is one."""
+
 FIT = with_options(
     *TABLE_FIT,
     *IMAGE_FIT,
+    *SERIES_FIT,
+    option(
+        "--holdout",
+        "Share of the normal rows not to learn, for evaluate.  [default: 0.2 with --label-column]",
+        click.FloatRange(0, 1, max_open=True),
+    ),
     option(
         "--false-alarm-rate", "Share of normal rows that may be flagged.  [default: 0.01]", SHARE
     ),
@@ -169,8 +208,8 @@ FIT = with_options(
     ),
     choice(
         "--architecture",
-        "Structure of the networks; conv and conv_bn are for images.",
-        ("auto", *names.ARCHITECTURES),
+        "Structure of the networks; conv and conv_bn are for images, lstm and gru for series.",
+        ("auto", *dict.fromkeys(names.ARCHITECTURES + names.SERIES_ARCHITECTURES)),
         default="auto",
     ),
     choice(
@@ -198,11 +237,7 @@ FIT = with_options(
         "Latent dimensions; those not needed go unused.  [default: 32, for images 8]",
         COUNT,
     ),
-    option(
-        "--members",
-        "Networks whose scores are averaged.  [default: 4; 1 for conv]",
-        COUNT,
-    ),
+    option("--members", "Networks whose scores are averaged.  [default: 4; 1 for conv]", COUNT),
     choice("--optimizer", "Rule of the gradient steps.", names.OPTIMIZERS, default="adam"),
     option(
         "--learning-rate",
@@ -229,20 +264,24 @@ FIT = with_options(
     ),
 )
 
-FIT_SOURCE = ("ignore", "column_types", "missing", "id_column", "image_size", "resize", "strict")
+FIT_SOURCE = (
+    *("ignore", "column_types", "missing", "id_column", "label_column", "normal_label"),
+    *("image_size", "resize", "strict"),
+)
 """Options of `fit` that open a source."""
 
 SCORE = with_options(
     ID_COLUMN,
     option(
         "--explain",
-        "Add the K columns that contribute most to each row's score.",
+        "Add the K columns that contribute most to each row's score, and what is normal of them.",
         COUNT,
         metavar="K",
     ),
+    switch("--repair", "Add which few columns of a flagged row must change to what to be normal."),
     choice(
         "--score",
-        "Another score than the model was fitted with; is_anomaly is then left out.",
+        "Another score than the model was fitted with; is_anomaly then needs a --threshold.",
         names.SCORES,
     ),
     choice(
@@ -251,6 +290,7 @@ SCORE = with_options(
         names.SCORES,
         multiple=True,
     ),
+    option("--events", "Table of the events of a time series to write.", metavar="FILE"),
     switch("--strict", "Refuse unknown columns, text among numbers, and images not readable."),
     switch(
         "--p-values",
@@ -263,6 +303,7 @@ SCORE = with_options(
         SHARE,
         metavar="SHARE",
     ),
+    option("--threshold", "Flag scores above NATS instead.", float, metavar="NATS"),
     choice(
         "--engine",
         "What runs the networks; auto is numpy for dense ones, else tensorflow.",
@@ -344,6 +385,7 @@ EVALUATE = with_options(
     ),
     option("--title", "Title of the report.", default="Anomaly report"),
     option("--top", "Most anomalous rows or images to show.", click.IntRange(1, 100), default=10),
+    KEEP_LEARNED,
     *LABELLED,
 )
 
@@ -356,6 +398,8 @@ RECALIBRATE = with_options(
         "Share of normal rows that may be flagged.  [default: that of MODEL]",
         SHARE,
     ),
+    option("--threshold", "Threshold to set, instead of DATA.", float, metavar="NATS"),
+    KEEP_LEARNED,
     STRICT_IMAGES,
 )
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import click
+
+from vae_anomaly._text import counted, exact
 from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit
 from vae_anomaly.cli.options import given_options
 from vae_anomaly.data.registry import check_options, open_source
 from vae_anomaly.model.file import load_model, save_model
+from vae_anomaly.model.model import Model
+from vae_anomaly.model.recalibration import with_threshold
 from vae_anomaly.pipeline.messages import threshold_origin
 from vae_anomaly.pipeline.paths import check_output
 from vae_anomaly.pipeline.recalibrate import recalibrate
@@ -18,30 +23,49 @@ __all__ = ["run"]
 def run(
     console: Console,
     model: str,
-    data: str,
+    data: str | None,
     output: str,
     *,
     false_alarm_rate: float | None = None,
+    threshold: float | None = None,
+    keep_learned: bool = False,
     **given: Parameter,
 ) -> Exit:
-    """Write MODEL with the calibration that DATA asks for."""
-    check_output(output, data, model)
+    """Write MODEL with the calibration that DATA asks for, or with a threshold."""
+    if (data is None) == (threshold is None) or None not in (threshold, false_alarm_rate):
+        raise click.UsageError(
+            "Expected DATA, and with it a --false-alarm-rate, or a --threshold. Give one of them."
+        )
+    check_output(output, model, *([] if data is None else [data]))
     fitted = load_model(model)
     options = given_options(given)
     check_options(options, fitted.encoder.modality, f"{model} was fitted on")
+    if data is None:
+        changed = with_threshold(fitted, threshold or 0.0)
+        save_model(changed, output)
+        console.say(_threshold(changed), f"model: {output}")
+        return Exit.DONE
     with open_source(data, fitted.encoder, fitting=True, **options) as source:
         console.say(*source.notes)
         if fitted.network.needs_tensorflow:
             console.start_tensorflow()
         result = recalibrate(
-            fitted, source, false_alarm_rate=false_alarm_rate, progress=console.progress
+            fitted,
+            source,
+            false_alarm_rate=false_alarm_rate,
+            keep_learned=keep_learned,
+            progress=console.progress,
         )
     save_model(result.model, output)
-    threshold = result.model.calibration.threshold
     return console.finish(
         source,
-        f"the old threshold, {fitted.calibration.threshold:.4g} nats, flags "
-        f"{result.n_flagged_before:,} of these {result.n_records:,} {source.unit}s",
-        f"threshold: {threshold:.4g} nats, {threshold_origin(result.model)}",
+        *result.repeats.notes(source.unit, "learned", keep=keep_learned),
+        f"the old threshold, {exact(fitted.calibration.threshold)} nats, flags "
+        f"{result.n_flagged_before:,} of {counted(result.n_records, source.unit)}",
+        _threshold(result.model),
         f"model: {output}",
     )
+
+
+def _threshold(model: Model) -> str:
+    return f"threshold: {exact(model.calibration.threshold)} nats, {threshold_origin(model)}"

@@ -9,8 +9,6 @@ Records are an array with one record along the first axis: what a source yields,
     path -> Modality.open -> Source -> Batch(records, keys, faults)
          -> Encoder.encode -> Encoded(inputs, targets, observed, penalty) -> network -> scores
          -> Reducer -> rows of the result
-
-The registry lists the modalities. No room but their own names one.
 """
 
 from __future__ import annotations
@@ -140,7 +138,7 @@ class Source(AbstractContextManager["Source"], Protocol):
 
     @property
     def max_numbers(self) -> int:
-        """Upper bound of the numbers that an encoder makes of a record."""
+        """Upper bound of the numbers that an encoder makes of records such as those so far."""
         return math.prod(self.record_shape)
 
     @property
@@ -249,6 +247,11 @@ class Encoder(Protocol):
         """Features that have targets, each once, in the order of the targets."""
 
     @property
+    def are_numbers(self) -> NDArray[np.bool_]:
+        """Which features are numbers, not codes of levels or dates: (n_features,)."""
+        return np.ones(self.outline.n_features, dtype=bool)
+
+    @property
     def missing_shares(self) -> Array:
         """Shares of training records in which each feature is missing: (n_features,)."""
 
@@ -283,10 +286,7 @@ class Encoder(Protocol):
         """
 
     def standardized(self, records: Records) -> Array | None:
-        """Return the features in standard deviations of the training data, (n, n_features).
-
-        None if single features mean nothing by themselves.
-        """
+        """Return features in standard deviations of training, (n, n_features); None for a grid."""
         return None
 
     def describe(self) -> JsonObject:

@@ -10,15 +10,34 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from vae_anomaly._threads import ProcessWideSetting
 from vae_anomaly.data.cells import is_number
 
 if TYPE_CHECKING:
     from _csv import Reader
 
-__all__ = ["DECIMAL_COMMA", "DELIMITERS", "SAMPLE_ROWS", "Dialect"]
+__all__ = ["DECIMAL_COMMA", "DELIMITERS", "LONG_CELLS", "MAX_CELL_LENGTH", "SAMPLE_ROWS", "Dialect"]
 
 SAMPLE_ROWS = 100
 """Rows by which a dialect is found."""
+
+MAX_CELL_LENGTH = 2**26
+"""Characters of a cell. A longer one is most likely the rest of a file after an open quote."""
+
+
+class _LongCells(ProcessWideSetting):
+    """Limit the csv module to cells of `MAX_CELL_LENGTH` instead of 131,072 characters."""
+
+    _before = 0
+
+    def apply(self) -> None:
+        self._before = csv.field_size_limit(MAX_CELL_LENGTH)
+
+    def restore(self) -> None:
+        csv.field_size_limit(self._before)
+
+
+LONG_CELLS = _LongCells()
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 """What may separate fields; the first one wins where several fit."""
@@ -52,18 +71,28 @@ class Dialect:
     decimal: str = "."
 
     @classmethod
-    def of(cls, text: str) -> Dialect:
+    def of(cls, text: str, later: Iterable[bytes] = ()) -> Dialect:
         """Find the dialect of the first lines of a file.
 
         The delimiter is the one by which most rows have as many fields as the header, of which
         there are at least two. A comma is the decimal mark where semicolons or tabs separate, and
         cells such as 1,5 say so: none is a number with a point, nor has commas at its thousands,
-        and not all could have.
+        and not all could have. Where the first lines do not tell, the first later cell that does
+        decides.
+
+        Parameters
+        ----------
+        text : str
+            First lines.
+        later : iterable of bytes
+            All lines of the file, in parts that end with lines.
         """
         samples = {sign: cls(sign)._sample(text) for sign in DELIMITERS}
         found = max(samples, key=lambda sign: _fit(samples[sign]))
         cells = [cell for row in samples[found][1:] for cell in row]
-        return cls(found, _decimal_mark(cells) if found in ";\t" else ".")
+        if found not in ";\t":
+            return cls(found)
+        return cls(found, _decimal_mark(cells) or _first_mark(later, found) or ".")
 
     def records(self, lines: Iterable[str]) -> Reader:
         """Read records; blanks before a cell do not count, so that a quote may follow them."""
@@ -88,7 +117,8 @@ class Dialect:
         records = self.records(io.StringIO(text, newline=""))
         sample: list[list[str]] = []
         try:
-            sample.extend(islice(filter(None, records), SAMPLE_ROWS + 1))
+            with LONG_CELLS:
+                sample.extend(islice(filter(None, records), SAMPLE_ROWS + 1))
         except csv.Error:
             sample.append([])
         return sample
@@ -102,10 +132,27 @@ def _fit(sample: list[list[str]]) -> float:
     return sum(len(row) == len(header) for row in rows) / len(rows) if rows else 1.0
 
 
-def _decimal_mark(cells: list[str]) -> str:
-    commas = [cell for cell in cells if DECIMAL_COMMA.fullmatch(cell)]
+def _decimal_mark(cells: Iterable[str]) -> str | None:
+    """Return the decimal mark of the numbers among cells, None where they do not tell."""
+    cells = list(cells)
     has_points = any("." in cell and is_number(cell) for cell in cells)
     has_thousands = any(cell.count(",") > 1 and THOUSANDS.fullmatch(cell) for cell in cells)
-    if has_points or has_thousands or all(map(THOUSANDS.fullmatch, commas)):
+    if has_points or has_thousands:
         return "."
-    return ","
+    commas = filter(DECIMAL_COMMA.fullmatch, cells)
+    return None if all(map(THOUSANDS.fullmatch, commas)) else ","
+
+
+def _first_mark(parts: Iterable[bytes], delimiter: str) -> str | None:
+    """Return the decimal mark of the first cell that tells one."""
+    edge = re.escape(delimiter) + r'\r\n"'
+    # What may be a number with a mark, in time that is linear in the size of the file.
+    cell = re.compile(rf"[{edge}]([ +-]*+\d*+[.,][\d,]*+[\deE+ -]*+)(?![^{edge}])".encode())
+    for part in parts:
+        if b"," not in part and b"." not in part:
+            continue
+        for found in cell.finditer(b"\n" + part):
+            mark = _decimal_mark([found[1].decode("ascii")])
+            if mark:
+                return mark
+    return None

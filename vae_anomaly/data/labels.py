@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._text import listed, shown
+from vae_anomaly._text import counted, listed, shown
 from vae_anomaly.data.cells import MISSING, is_number
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.names import ANOMALY_LABELS, NORMAL_LABELS
 
-__all__ = ["anomalous"]
+__all__ = ["anomalous", "label_summary"]
 
 
 def anomalous(
@@ -76,6 +76,23 @@ def anomalous(
             f"label them 1."
         )
     return ~is_normal
+
+
+def label_summary(values: Sequence[object], flags: NDArray[np.bool_], unit: str) -> str:
+    """Return which labels are those of normal records, and how many records have them.
+
+    Examples
+    --------
+    >>> label_summary(["OK", "crack", "OK"], np.array([False, True, False]), "row")
+    "'OK' normal, 2 rows; 'crack' anomalous, 1 row"
+    """
+    parts = []
+    for meaning, chosen in (("normal", ~flags), ("anomalous", flags)):
+        texts = [_label_text(values[i]) for i in np.flatnonzero(chosen).tolist()]
+        if texts:
+            names = listed(sorted(set(texts)))
+            parts.append(f"{names} {meaning}, {counted(len(texts), unit)}")
+    return "; ".join(parts) or "none"
 
 
 def _label_text(value: object) -> str:

@@ -62,6 +62,11 @@ class RowSample:
         if self._max_rows is not None and self._kept > 2 * self._max_rows:
             self._shrink()
 
+    def limit(self, max_rows: int | None) -> None:
+        """Make the sample smaller; it is the one that would have been drawn with this size."""
+        if max_rows is not None and (self._max_rows is None or max_rows < self._max_rows):
+            self._max_rows = max_rows
+
     def rows(self) -> Records:
         """Return the sample, (n, *shape), in the order in which the rows came."""
         self._shrink()

@@ -25,10 +25,9 @@ from vae_anomaly.data.base import Encoder, Schema
 from vae_anomaly.data.registry import modality_of_array
 from vae_anomaly.estimator.generation import GenerativeMethods
 from vae_anomaly.estimator.scoring import ScoringMethods
-from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.fitting import TrainingRecords, fit_model
 from vae_anomaly.model.model import Model
-from vae_anomaly.model.parameters import RULES
+from vae_anomaly.model.parameters import FALSE_ALARM_RATE, RULES, check_threshold_choice
 from vae_anomaly.stats.floats import default_floats
 from vae_anomaly.training.checkpoint import Checkpoint, checkpointer_for
 from vae_anomaly.training.collapse import warn_if_unused
@@ -283,7 +282,7 @@ class VAEDetector(
         batch_size: int = 128,
         max_steps: int = 3000,
         patience: int = 10,
-        false_alarm_rate: float = 0.01,
+        false_alarm_rate: float = FALSE_ALARM_RATE,
         contamination: float | None = None,
         threshold: float | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -337,7 +336,8 @@ class VAEDetector(
         Raises
         ------
         ParameterError
-            If a parameter is out of its range, or the detector is being fitted already.
+            If a parameter is out of its range, two of them choose the threshold, or the detector
+            is being fitted already.
         DataError
             If no column varies, or there is but one row to learn from.
         DivergenceError
@@ -348,10 +348,7 @@ class VAEDetector(
             If the checkpoint cannot be written.
         """
         check_parameters(self, RULES)
-        if self.contamination is not None and self.threshold is not None:
-            raise ParameterError(
-                "contamination and threshold both choose the threshold. Set one of them to None."
-            )
+        check_threshold_choice(self)
         with only_fit_of(self), default_floats():
             # An earlier model belongs to the columns that it was fitted on.
             self.__dict__.pop("model_", None)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._types import AnyArray, Records
-from vae_anomaly.exceptions import DataError
+from vae_anomaly.estimator.frames import as_given, in_form_of, require_features
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.repair import repair_records
 
@@ -45,19 +45,11 @@ def repair(model: Model, X: Records, records: Array) -> Repair:
     import pandas as pd
 
     encoder = model.encoder
-    if encoder.outline.grid is not None:
-        raise DataError(
-            f"repair is for data whose features mean something by themselves, got {model.unit}s. "
-            f"Use contribution_maps."
-        )
-    frame = X.to_pandas() if hasattr(X, "to_pandas") else X  # of Polars, PyArrow
-    given = pd.DataFrame(frame, columns=getattr(frame, "columns", list(encoder.features)))
+    require_features(encoder, "repair", model.unit)
+    given = as_given(encoder, X)
     whole = [pd.api.types.is_integer_dtype(dtype) for dtype in given.dtypes]
     found = repair_records(model, records, np.array(whole))
-
-    made = encoder.rows(found.records, like=given)
-    if not isinstance(made, pd.DataFrame):
-        made = pd.DataFrame(made, index=given.index, columns=given.columns)
+    made = in_form_of(encoder, found.records, given)
     columns = {}
     for i in range(given.shape[1]):
         changed = np.zeros(len(given), dtype=bool)

@@ -11,11 +11,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly._parameters import number
-from vae_anomaly._text import distinct
 from vae_anomaly.estimator.attributes import FittedAttributes
+from vae_anomaly.estimator.reasons import neighbors, reasons
 from vae_anomaly.estimator.repair import Repair, repair
 from vae_anomaly.exceptions import ParameterError
-from vae_anomaly.model.model import LATENT
 from vae_anomaly.stats.scores import SCORES
 
 if TYPE_CHECKING:
@@ -119,18 +118,99 @@ class ScoringMethods(FittedAttributes):
 
         Returns
         -------
-        DataFrame of shape (n_samples, n_features + 1)
-            A column per feature and last "latent_code", in nats: what belongs to no
-            column, of the ELBO the KL divergence. A feature of that name is
-            "feature_latent_code". Each row sums to its anomaly score, minus `score_samples`.
+        DataFrame of shape (n_samples, n_features)
+            In nats; each row sums to its anomaly score, minus `score_samples`. What belongs to
+            the code as a whole, such as the KL divergence, is divided among the columns as they
+            differ from what is expected; see `reasons`. Where features form a grid it is a last
+            column, "latent_code"; a feature of that name is then "feature_latent_code".
         """
         import pandas as pd
 
         records = self._records(X)
         contributions = self.model_.contributions(records)
         index = X.index if isinstance(X, pd.DataFrame) else None
-        columns = [*distinct(self.model_.encoder.features, LATENT), LATENT]
-        return pd.DataFrame(contributions, columns=columns, index=index)
+        return pd.DataFrame(contributions, columns=self.model_.part_names, index=index)
+
+    def reasons(self, X: ArrayLike, top: int = 3) -> pd.DataFrame:
+        """Name the columns that contribute most to the anomaly score of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        top : int, default=3
+            Reasons for each row, at most. What lowers a score is no reason for it.
+
+        Returns
+        -------
+        DataFrame
+            One row for each reason, those of a row of X after one another: `row`, its label in
+            the index; `rank`, from 1; `column`; `contribution` to the score, in nats; `value`, as
+            it is; `expected`, the mean or most frequent level of training rows that are similar
+            in the rest of the row; `low` and `high`, between which nine tenths of the training
+            rows lie; `direction`: "within", "below" or "above" this range, "unusual level" of a
+            category that fewer than a twentieth have, "missing", or "unreadable" text. Levels
+            and dates have no range, and dates nothing that is expected and no direction.
+
+        Raises
+        ------
+        DataError
+            If single features of the records mean nothing by themselves.
+        ParameterError
+            If `top` is less than 1.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from vae_anomaly import VAEDetector
+        >>> rng = np.random.RandomState(0)
+        >>> t = rng.uniform(-2, 2, size=500)
+        >>> X = np.column_stack([t, 2 * t, -t]) + rng.normal(scale=0.1, size=(500, 3))
+        >>> detector = VAEDetector(max_steps=300, random_state=0).fit(X)
+        >>> detector.reasons([[1, 2, 9]], top=1)[["column", "value", "direction"]]
+          column  value direction
+        0     x2      9     above
+        """
+        return reasons(self.model_, X, self._records(X), top)
+
+    def neighbors(self, X: ArrayLike, k: int = 5) -> pd.DataFrame:
+        """Find the training rows that are most similar to each row: evidence for its reasons.
+
+        They are compared in all columns but the two that differ most, which count neither in
+        the choice nor in the distance: a row with a few wrong cells has the neighbours that it
+        would have without. A training row is none of its own neighbours.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        k : int, default=5
+            Neighbours of each row, at most as many as the model keeps training rows.
+
+        Returns
+        -------
+        DataFrame
+            One row for each neighbour, the most similar first: `row`, the label of the row in
+            the index of X; `rank`, from 1; `training_row`, the position of the neighbour among
+            the rows that `fit` was given, from 0; `distance`, the root of the mean squared
+            difference, in standard deviations; and a column for each column of the neighbour,
+            as the model keeps it, in single precision. Dates are missing there. A column that is
+            called as one of the first four gets "feature_" before its name.
+
+        Raises
+        ------
+        ParameterError
+            If `k` is less than 1.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from vae_anomaly import VAEDetector
+        >>> X = np.arange(60.0).reshape(20, 3)
+        >>> detector = VAEDetector(contamination=0.1, max_steps=20, random_state=0).fit(X)
+        >>> found = detector.neighbors([[30, 31, 99]], k=2)
+        >>> found.columns.tolist()
+        ['row', 'rank', 'training_row', 'distance', 'x0', 'x1', 'x2']
+        """
+        return neighbors(self.model_, X, self._records(X), k)
 
     def repair(self, X: ArrayLike) -> Repair:
         """Find few columns whose change makes a flagged row normal, and their new values.

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._threads import ProcessWideSetting
+from vae_anomaly.networks.spec import NetworkSpec
 
-__all__ = ["Codes", "Engine"]
+__all__ = ["Codes", "Engine", "predict_by_masks"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
@@ -53,3 +54,33 @@ class Engine(Protocol):
             Standard normal.
         target : ndarray of shape (n, targets)
         """
+
+    def predict(self, x: Weights, halves: NDArray[np.bool_]) -> Weights:
+        """Decode the outputs of each feature from the inputs of features of the other half.
+
+        For networks with masks.
+
+        Parameters
+        ----------
+        x : ndarray of shape (n, inputs)
+        halves : ndarray of shape (passes, members, n_features)
+            Which features are in the first half of a member's pass.
+
+        Returns
+        -------
+        ndarray of shape (passes * members, n, outputs)
+        """
+
+
+def predict_by_masks(
+    engine: Engine, spec: NetworkSpec, x: Weights, halves: NDArray[np.bool_]
+) -> Weights:
+    """Return `Engine.predict` by passes over all inputs, half of them 0."""
+    found = []
+    for half in halves:
+        first, second = (
+            engine.decode(engine.encode(x * ~hidden[:, None, spec.feature_of_input]).mean)
+            for hidden in (half, ~half)
+        )
+        found.append(np.where(half[:, None, spec.joint.feature_of_output], first, second))
+    return np.concatenate(found).astype(np.float32)

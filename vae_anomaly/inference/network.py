@@ -122,7 +122,8 @@ class Network:
         for start in range(0, n, rows):
             part = slice(start, min(start + rows, n))
             missing = rows - (part.stop - start)
-            batch = [a[part] for a in arrays]
+            # Rounding of sums depends on the order in memory, which padding would change.
+            batch = [np.ascontiguousarray(a[part]) for a in arrays]
             if missing:
                 batch = [np.pad(a, [(0, missing)] + [(0, 0)] * (a.ndim - 1)) for a in batch]
             batches.append((part, batch))
@@ -207,11 +208,9 @@ class Network:
         In a pass each member hides half of the features, not those that others do, then the
         other half. The number of passes does not depend on that of features.
         """
-        joint, found = self.spec.joint, []
-        for hidden in self.halves:
-            first, second = self._outputs_without(x, hidden), self._outputs_without(x, ~hidden)
-            found.append(np.where(hidden[:, None, joint.feature_of_output], first, second))
-        return joint.mean(numpy_ops, np.concatenate(found))
+        outputs = self.engine.predict(x, self.halves).astype(np.float64)
+        predictions: Array = self.spec.joint.mean(numpy_ops, outputs)
+        return predictions
 
     def _outputs_without(self, x: Weights, hidden: NDArray[np.bool_]) -> Array:
         """Return the outputs for a batch, (members, n, outputs), where members do not see features.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._threads import SINGLE_THREAD
 from vae_anomaly._types import OnnxModel, OnnxSession, Symbol
-from vae_anomaly.inference.base import Codes
+from vae_anomaly.inference.base import Codes, predict_by_masks
 from vae_anomaly.inference.onnx_graph import Graph, Networks
 from vae_anomaly.networks.spec import NetworkSpec
 
@@ -60,6 +60,10 @@ class OnnxEngine:
             named[f"mean{member}"] = np.ascontiguousarray(mean)
             named[f"log_variance{member}"] = np.ascontiguousarray(log_variance)
         return self._errors[key].run(None, named)[0]
+
+    def predict(self, x: Weights, halves: NDArray[np.bool_]) -> Weights:
+        """Decode the outputs of each feature from the other half of the features."""
+        return predict_by_masks(self, self.spec, x, halves)
 
     def _session(self, build: Callable[[Networks], OnnxModel]) -> OnnxSession:
         model = build(Networks(Graph(), self.spec, self.weights))

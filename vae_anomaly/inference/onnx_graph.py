@@ -105,10 +105,10 @@ class Symbol:
         name = self.graph.node("TopK", [self.name, many], n_outputs=2, axis=-1, largest=0)
         return Symbol(self.graph, name, self.dtype)
 
-    def sum(self) -> Symbol:
+    def sum(self, keepdims: int = 0) -> Symbol:
         """Sum over the last axis."""
         axes = self.graph.as_name(np.array([-1]), "int64")
-        name = self.graph.node("ReduceSum", [self.name, axes], keepdims=0)
+        name = self.graph.node("ReduceSum", [self.name, axes], keepdims=keepdims)
         return Symbol(self.graph, name, self.dtype)
 
     def mean(self, axis: int) -> Symbol:
@@ -213,8 +213,10 @@ onnx_ops = SimpleNamespace(
     logaddexp=_logaddexp,
     maximum=lambda x, y: x.apply("Max", y),
     sigmoid=lambda x: x.apply("Sigmoid") if isinstance(x, Symbol) else numpy_ops.sigmoid(x),
+    softmax=lambda x: x.apply("Softmax", axis=-1),
     square=lambda x: x * x,
     softplus=_softplus,
+    sum=lambda x: x.sum(keepdims=1),
     take=lambda x, start, stop, step=1: x.taken(start, stop, step=step),
     where=_where,
 )

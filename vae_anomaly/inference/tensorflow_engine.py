@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from vae_anomaly._threads import SINGLE_THREAD, ProcessWideSetting
 from vae_anomaly._types import Tensor
-from vae_anomaly.inference.base import Codes
-from vae_anomaly.networks.backend import has_gpu, tf
+from vae_anomaly.inference.base import Codes, predict_by_masks
+from vae_anomaly.networks.backend import check_tensorflow, has_gpu, tf
 from vae_anomaly.networks.spec import NetworkSpec, cached_by_spec
 from vae_anomaly.networks.vae import VAE, build_vae
 
@@ -35,6 +35,7 @@ class _FullPrecision(ProcessWideSetting):
     _before = False
 
     def apply(self) -> None:
+        check_tensorflow()
         SINGLE_THREAD.__enter__()
         self._before = tf.config.experimental.tensor_float_32_execution_enabled()
         tf.config.experimental.enable_tensor_float_32_execution(False)
@@ -60,6 +61,7 @@ class TensorFlowEngine:
     setting = FULL_PRECISION
 
     def __init__(self, spec: NetworkSpec, weights: Weights) -> None:
+        check_tensorflow()
         self.spec, self.weights = spec, tf.constant(weights)
 
     @property
@@ -80,6 +82,10 @@ class TensorFlowEngine:
     def reconstruction_error(self, codes: Codes, noise: Weights, target: Array) -> Array:
         """Average -log p(x|z) over members and draws."""
         return _compiled_error(self.spec)(self.weights, *codes, noise, target).numpy()
+
+    def predict(self, x: Weights, halves: NDArray[np.bool_]) -> Weights:
+        """Decode the outputs of each feature from the other half of the features."""
+        return predict_by_masks(self, self.spec, x, halves)
 
 
 def _for_members(vae: VAE, x: Tensor) -> Tensor:

@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 from vae_anomaly._types import Ops, Symbol, Tensor
 from vae_anomaly.stats.categorical import Categorical
 from vae_anomaly.stats.densities import numpy_ops
-from vae_anomaly.stats.likelihoods import JointLikelihood
+from vae_anomaly.stats.likelihoods import JointLikelihood, sum_adjacent
 
 __all__ = ["N_RANKS", "Tails", "cell_units", "interpolated_symbol", "surprises"]
 
 Array = NDArray[np.float64]
-Weights = NDArray[np.float32]
 
 MIN_DEVIATION = 0.1
 """Added to deviations of numbers from what is predicted, in standard deviations of the column."""
@@ -90,24 +89,25 @@ def surprises(
         Expected targets, k times.
     targets : ndarray of shape (n, n_targets)
     """
-    is_category = [isinstance(one, Categorical) for one in joint.likelihoods]
-    blocks = zip(
-        is_category,
+    parts = []
+    for block, likelihood, expected, mean, given, unit in zip(
+        joint.blocks,
+        joint.likelihoods,
         joint.split(ops, predictions),
+        joint.split(ops, predictions.mean(axis=0)),
         joint.split(ops, targets),
         joint.split(numpy_ops, units),
         strict=True,
-    )
-    # Of a category the probability of its level: all other indicators are 0.
-    parts = [
-        expected * given if is_level else 0.5 * ops.square((given - expected) / unit)
-        for is_level, expected, given, unit in blocks
-    ]
-    each = joint.by_feature(ops, parts)  # (k, n, n_features)
-    nats = -ops.log(ops.maximum(each, MIN_PROBABILITY))
-    each = ops.where(np.repeat(is_category, [one.n_features for one in joint.blocks]), nats, each)
-    least = each.min(axis=0)
-    return least - ops.log(ops.exp(least - each).mean(axis=0))
+    ):
+        if isinstance(likelihood, Categorical):
+            level, others = ops.sum(mean * given), ops.sum(mean * (1.0 - given))
+            # Minus the log of the level's share, exact where it is nearly 1.
+            parts.append(ops.log1p(others / ops.maximum(level, MIN_PROBABILITY)))
+        else:
+            each = sum_adjacent(ops, 0.5 * ops.square((given - expected) / unit), block.width)
+            least = each.min(axis=0)  # of k predictions
+            parts.append(least - ops.log(ops.exp(least - each).mean(axis=0)))
+    return ops.concatenate(parts)
 
 
 class Tails(NamedTuple):
@@ -122,8 +122,8 @@ class Tails(NamedTuple):
         value counted.
     """
 
-    values: Weights
-    nats: Weights
+    values: Array
+    nats: Array
 
     @classmethod
     def fit(cls, values: Array, observed: NDArray[np.bool_] | None = None) -> Tails:
@@ -142,7 +142,8 @@ class Tails(NamedTuple):
             place = np.linspace(0, len(at_rank) - 1, N_RANKS)
             kept[j] = np.interp(place, np.arange(len(at_rank)), at_rank)
             nats[j] = np.interp(place, np.arange(len(at_rank)), cost)
-        return cls(kept.astype(np.float32), nats.astype(np.float32))
+        # As a model file holds them.
+        return cls(*(one.astype(np.float32).astype(np.float64) for one in (kept, nats)))
 
     def costs(self, values: Array) -> Array:
         """Return minus the log of the tail probabilities of values, (n, quantities), at least 0.
@@ -150,19 +151,18 @@ class Tails(NamedTuple):
         Interpolated between training values; beyond the largest, t, by the tail that falls as
         ``(1 + t) / (1 + value)``, so that larger values keep their order and cost little more.
         """
-        costs = np.empty_like(values)
+        costs, largest = np.empty_like(values), self.values[:, -1]
         for j, (known, nats) in enumerate(zip(self.values, self.nats, strict=True)):
-            largest = float(known[-1])
-            beyond = np.log1p(np.maximum(values[:, j], largest)) - np.log1p(largest)
-            costs[:, j] = np.interp(values[:, j], known, nats) + beyond
+            costs[:, j] = np.interp(values[:, j], known, nats)
+        row, column = np.nonzero(values > largest)
+        costs[row, column] += np.log1p(values[row, column]) - np.log1p(largest[column])
         return costs
 
     def in_graph(self, values: Symbol) -> Symbol:
         """Add `costs` to an ONNX graph."""
-        known, nats = self.values.astype(np.float64), self.nats.astype(np.float64)
-        largest = known[:, -1]
+        largest = self.values[:, -1]
         beyond = (values.apply("Max", largest) + 1.0).apply("Log") - np.log1p(largest)
-        return interpolated_symbol(values, known, nats) + beyond
+        return interpolated_symbol(values, self.values, self.nats) + beyond
 
 
 def interpolated_symbol(x: Symbol, knots: Array, values: Array) -> Symbol:

@@ -10,13 +10,14 @@ import math
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Protocol
 
 import numpy as np
 
 from vae_anomaly._parameters import check_parameters
 from vae_anomaly._types import AnyArray, Json, JsonObject, KerasModel
 from vae_anomaly._version import __version__
-from vae_anomaly.data.base import EncoderState, Outline
+from vae_anomaly.data.base import Encoded, EncoderState, Outline
 from vae_anomaly.data.registry import modality
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.inference.network import Network
@@ -25,7 +26,9 @@ from vae_anomaly.model.cells import N_RANKS
 from vae_anomaly.model.file_schema import CUSTOM, PARAMETER_TYPES, check_arrays, check_config
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.parameters import RULES, network_spec
-from vae_anomaly.model.reference import HIDDEN_SHARES, N_STATISTICS, Reference
+from vae_anomaly.model.reference import HIDDEN_SHARES, N_STATISTICS, EncodedRows, Reference
+from vae_anomaly.model.seen import SeenRecords
+from vae_anomaly.names import SERIES
 from vae_anomaly.networks.custom import CustomNetworks
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.storage.container import (
@@ -37,7 +40,29 @@ from vae_anomaly.storage.container import (
 )
 from vae_anomaly.training.history import History
 
-__all__ = ["inspect", "load_model", "save_model"]
+__all__ = ["Contents", "contents_of", "describe", "load_model", "restored", "save_model"]
+
+
+class Contents(Protocol):
+    """What a model is restored from: a file, or the part of one that holds a model."""
+
+    @property
+    def name(self) -> str:
+        """Name of the file in messages."""
+
+    @property
+    def config(self) -> Json:
+        """Settings, not checked yet."""
+
+    def arrays(self, layout: Layout) -> dict[str, AnyArray]:
+        """Return the arrays, which must be exactly those of `layout`."""
+
+
+N_COMPARED = 64
+"""Exemplars whose codes and reconstructions tell whether custom networks are those of the fit."""
+
+TOLERANCE = 1e-3
+"""Difference of codes and standardised targets above which networks are others."""
 
 
 def save_model(model: Model, path: str | Path) -> str:
@@ -49,6 +74,17 @@ def save_model(model: Model, path: str | Path) -> str:
         If two columns share a name.
     OutputError
         If the model is larger than `load_model` accepts, or the file cannot be written.
+    """
+    return write_container(path, *contents_of(model))
+
+
+def contents_of(model: Model) -> tuple[JsonObject, dict[str, tuple[str, AnyArray]]]:
+    """Return the settings of a model, and its arrays with their types.
+
+    Raises
+    ------
+    DataError
+        If two columns share a name.
     """
     spec, reference, names = model.network.spec, model.reference, model.encoder.names
     if names is not None and len(set(names)) != len(names):
@@ -64,6 +100,8 @@ def save_model(model: Model, path: str | Path) -> str:
         "n_components": 0 if model.prior is None else model.prior.shape[1],
         "n_exemplars": len(reference.points),
         "n_skipped_neighbors": reference.n_skipped_neighbors,
+        "n_seen": len(model.seen.learned),
+        "n_seen_calibration": len(model.seen.calibration),
         "networks": None if spec.custom is None else spec.custom.as_plain(),
         "parameters": _plain_parameters(model.parameters),
         "threshold": model.calibration.threshold,
@@ -75,12 +113,12 @@ def save_model(model: Model, path: str | Path) -> str:
         "prior": np.empty(0) if model.prior is None else model.prior,
         "noise": model.noise,
         **{f"reference.{name}": getattr(reference, name) for name in REFERENCE_ARRAYS},
+        "seen.learned": model.seen.learned,
+        "seen.calibration": model.seen.calibration,
         **spec.unpack(model.network.weights),
     }
     layout = _layout(model.encoder.outline, spec, config, len(model.noise))
-    return write_container(
-        path, config, {name: (dtype, values[name]) for name, (dtype, _) in layout.items()}
-    )
+    return config, {name: (dtype, values[name]) for name, (dtype, _) in layout.items()}
 
 
 def load_model(path: str | Path, *, networks: tuple[KerasModel, KerasModel] | None = None) -> Model:
@@ -101,30 +139,23 @@ def load_model(path: str | Path, *, networks: tuple[KerasModel, KerasModel] | No
     OSError
         If the file is missing or cannot be read.
     """
-    return _restore(open_container(path), networks)
+    file = open_container(path)
+    if isinstance(file.config, dict) and file.config.get("modality") == SERIES:
+        raise ParameterError(
+            f"{file.name} is a model of time series, for `score`, `inspect` and, in Python, `load`."
+        )
+    return restored(file, networks)
 
 
-def inspect(path: str | Path) -> JsonObject:
-    """Describe a model file in plain values, after the same checks as `load`.
-
-    Parameters
-    ----------
-    path : str or Path
-
-    Returns
-    -------
-    dict
-        Settings, threshold, training and columns.
+def describe(file: UnopenedFile) -> JsonObject:
+    """Describe a file in plain values, after the same checks as `load_model`.
 
     Raises
     ------
     ModelFileError
         If the file is not a sound model.
-    OSError
-        If the file is missing or cannot be read.
     """
-    file = open_container(path)
-    model, config = _restore(file, described=True), file.config
+    model, config = restored(file, described=True), file.config
     return {
         "sha256": file.sha256,
         "created_with": config["created_with"],
@@ -183,7 +214,7 @@ def _custom_networks(
         raise refuse(name, str(error).rstrip(".")) from None
 
 
-def _restore(file: UnopenedFile, networks: Json = None, *, described: bool = False) -> Model:
+def restored(file: Contents, networks: Json = None, *, described: bool = False) -> Model:
     """Check a file and build its model; one that is only `described` may lack networks."""
     config = file.config
     check_config(file.name, config)
@@ -226,7 +257,7 @@ def _restore(file: UnopenedFile, networks: Json = None, *, described: bool = Fal
         spec = replace(spec, custom=given.like(custom))
     reference = {name: kept(f"reference.{name}") for name in REFERENCE_ARRAYS}
     named = parameters.score_type != "auto"
-    return Model(
+    model = Model(
         encoder=encoder,
         network=Network(spec, _native(spec.pack(arrays))),
         parameters=settings,
@@ -238,7 +269,32 @@ def _restore(file: UnopenedFile, networks: Json = None, *, described: bool = Fal
         calibration=_calibration(kept("calibration_scores"), config["threshold"], parameters),
         latent_kl=kept("latent_kl"),
         history=History(**config["history"]),
+        seen=SeenRecords(kept("seen.learned"), kept("seen.calibration")),
     )
+    if networks is not None:
+        _check_outputs(file.name, model)
+    return model
+
+
+def _check_outputs(name: str, model: Model) -> None:
+    """Raise if custom networks do not encode and decode exemplars as those of the fit did."""
+    reference = model.reference
+    targets = reference.targets[:N_COMPARED].astype(np.float64)
+    encoded = Encoded(targets, targets, np.empty(0))
+    if any(block.likelihood == "bernoulli" for block in model.network.spec.blocks):
+        encoded = model.encoder.encode(model.encoder.decode(targets))
+        if not np.allclose(encoded.targets, targets, atol=TOLERANCE):  # of smoothed images
+            return
+    rows = EncodedRows.of(model.network, encoded, model.encoder.explained)
+    units = np.append(reference.residual_unit, reference.code_unit[reference.code_unit > 0])
+    before = reference.points[: len(targets)] * units
+    now = reference.locate(rows.mean, rows.residual) * units
+    if not np.allclose(now, before, rtol=TOLERANCE, atol=TOLERANCE):
+        raise ParameterError(
+            f"{name}: the networks have the weights of those that were fitted, but other outputs: "
+            f"an activation, or another setting without weights, is a different one. Give the "
+            f"networks of the fit."
+        )
 
 
 def _calibration(scores: AnyArray, threshold: float, parameters: Json) -> Calibration:
@@ -251,7 +307,7 @@ def _calibration(scores: AnyArray, threshold: float, parameters: Json) -> Calibr
 
 
 REFERENCE_ARRAYS = (
-    *("code_unit", "residual_unit", "points", "bandwidth", "targets"),
+    *("code_unit", "residual_unit", "points", "bandwidth", "targets", "position"),
     *("code_center", "code_precision", "typical"),
     *("tail_values", "tail_nats", "tail_shares"),
 )
@@ -275,12 +331,15 @@ def _layout(outline: Outline, spec: NetworkSpec, config: JsonObject, draws: int)
         "reference.points": ("F32", (n_exemplars, spec.joint.n_targets + config["n_coded"])),
         "reference.bandwidth": ("F32", (n_exemplars,)),
         "reference.targets": ("F32", (n_exemplars, spec.joint.n_targets)),
+        "reference.position": ("F64", (n_exemplars,)),
         "reference.code_center": ("F64", (members, latent)),
         "reference.code_precision": ("F64", (members, latent, latent)),
         "reference.typical": ("F64", (outline.n_features + 1,)),
         "reference.tail_values": ("F32", (n_tails, N_RANKS)),
         "reference.tail_nats": ("F32", (n_tails, N_RANKS)),
         "reference.tail_shares": ("F64", (levels,)),
+        "seen.learned": ("U64", (config["n_seen"],)),
+        "seen.calibration": ("U64", (config["n_seen_calibration"],)),
     }
     weights = spec.weight_shapes().items()
     return layout | {name: ("F32", (members, *shape)) for name, shape in weights}

@@ -10,6 +10,7 @@ import numpy as np
 from vae_anomaly._types import AnyArray, Json, JsonObject
 from vae_anomaly.data.registry import MODALITIES
 from vae_anomaly.model.reference import UNIT_RANGE
+from vae_anomaly.model.seen import MAX_DIGESTS
 from vae_anomaly.networks.spec import MAX_WEIGHT
 from vae_anomaly.stats.densities import MAX_LOG_VARIANCE
 from vae_anomaly.stats.exemplars import (
@@ -60,6 +61,8 @@ CONFIG_KEYS = {
     "n_coded",
     "n_components",
     "n_exemplars",
+    "n_seen",
+    "n_seen_calibration",
     "n_skipped_neighbors",
     "networks",
     "parameters",
@@ -79,6 +82,8 @@ COUNTS = {
     "n_coded": (0, None),
     "n_components": (0, 1 + MAX_COMPONENTS),
     "n_exemplars": (2, MAX_EXEMPLARS),
+    "n_seen": (0, MAX_DIGESTS),
+    "n_seen_calibration": (0, MAX_DIGESTS),
     "n_skipped_neighbors": (0, MAX_SKIPPED_NEIGHBORS),
 }
 """Bounds of the integers."""
@@ -88,6 +93,7 @@ BOUNDS = {
     "reference.residual_unit": (0.99 * UNIT_RANGE[0], 1.01 * UNIT_RANGE[1]),
     "reference.points": (-1e18, 1e18),
     "reference.targets": (-1e18, 1e18),
+    "reference.position": (0.0, 2.0**53),
     "reference.tail_values": (0.0, 1e30),
     "reference.tail_nats": (0.0, 1e9),
     "reference.tail_shares": (0.0, 1.0),
@@ -185,8 +191,13 @@ def check_arrays(name: str, arrays: dict[str, AnyArray], config: JsonObject) -> 
         is_weight = values.dtype.itemsize == 4 and key not in BOUNDS
         if is_weight and not (np.abs(values) <= MAX_WEIGHT).all():
             raise refuse(name, f"the array {key!r} holds numbers with which networks overflow")
+    if (arrays["reference.position"] % 1).any():
+        raise refuse(name, "the positions of its exemplars are not whole numbers")
     for key in ("reference.tail_values", "reference.tail_nats", "reference.tail_shares"):
         if (np.diff(arrays[key]) < 0).any():
+            raise refuse(name, f"the array {key!r} is not sorted")
+    for key in ("seen.learned", "seen.calibration"):
+        if (arrays[key][1:] < arrays[key][:-1]).any():
             raise refuse(name, f"the array {key!r} is not sorted")
     if (np.diff(arrays["calibration_scores"]) < 0).any():
         raise refuse(name, "its calibration scores are not sorted")

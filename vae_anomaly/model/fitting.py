@@ -24,6 +24,7 @@ from vae_anomaly.model.parameters import (
     scoring_noise,
 )
 from vae_anomaly.model.reference import EncodedRows, Reference
+from vae_anomaly.model.seen import SeenRecords, digests_of
 from vae_anomaly.model.terms import elbo_contributions
 from vae_anomaly.networks.custom import CustomNetworks
 from vae_anomaly.networks.spec import MAX_WEIGHT, NetworkSpec
@@ -118,7 +119,8 @@ def fit_model(
     # Where there is room, calibration rows are exemplars as well, each for all others.
     room = max_exemplars(spec.joint.n_targets + spec.members * spec.latent)
     supports = len(calibration) > 0 and len(matrix) <= room
-    encoded = encoder.encode(subsample(learned, MAX_LATENT_ROWS, rng))
+    position = subsample(np.flatnonzero(~calibrates), MAX_LATENT_ROWS, rng)
+    encoded = encoder.encode(matrix[position])
     further = (
         EncodedRows.of(network, encoder.encode(calibration), encoder.explained)
         if supports
@@ -126,6 +128,8 @@ def fit_model(
     )
     parts = _Parts(encoder, network, noise, parameters.beta)
     rows, prior, reference = _prior_and_reference(parts, encoded, further, parameters, rng)
+    position = np.append(position, np.flatnonzero(calibrates))
+    reference = replace(reference, position=position[reference.position.astype(int)].astype(float))
     model = Model(
         encoder=encoder,
         network=network,
@@ -140,7 +144,9 @@ def fit_model(
         history=history,
     )
     calibrated = _calibrate(model, learned, calibration, parameters, supports=supports)
-    return replace(model, calibration=calibrated)
+    seen = SeenRecords().with_learned(digests_of(encoder, learned))
+    seen = seen.with_calibration(digests_of(encoder, calibration))
+    return replace(model, calibration=calibrated, seen=seen)
 
 
 def _settings(parameters: FitParameters) -> Mapping[str, Json]:
@@ -241,6 +247,10 @@ def _prior_and_reference(
     )
     if masked and kept.observed is not None:
         reference = reference.with_tails(parts.network, kept, seen)
+    further = 0 if calibration is None else len(calibration.mean)
+    position = np.append(np.flatnonzero(clean), len(clean) + np.arange(further))
+    position = position[reference.position.astype(int)]
+    reference = replace(reference, position=position.astype(np.float64))
     return all_rows, parts.prior, reference
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._text import listed
+from vae_anomaly._text import distinct, listed
 from vae_anomaly._threads import parallel_map
 from vae_anomaly._types import Json
 from vae_anomaly.data.arrays import as_records
@@ -19,13 +20,14 @@ from vae_anomaly.data.registry import modality
 from vae_anomaly.exceptions import DataError, DivergenceError
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.calibration import Calibration
-from vae_anomaly.model.reference import EncodedRows, Reference
+from vae_anomaly.model.reference import Reference
+from vae_anomaly.model.seen import SeenRecords
 from vae_anomaly.model.terms import compute_terms
 from vae_anomaly.stats.floats import default_floats
-from vae_anomaly.stats.scores import SCORES
+from vae_anomaly.stats.scores import SCORES, without_rest
 from vae_anomaly.training.history import History
 
-__all__ = ["LATENT", "Evaluation", "Model"]
+__all__ = ["LATENT", "Evaluation", "Model", "Neighbors"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
@@ -42,8 +44,16 @@ class Evaluation(NamedTuple):
     """Scores of some records."""
 
     scores: Array  # (n,), nats, higher is more anomalous
-    contributions: Array | None  # (n, n_features + 1), last the latent code; sums are the scores
+    contributions: Array | None  # (n, n_parts), sums are the scores
+    expected: Array | None  # targets that are expected, (n, n_targets)
     also: Mapping[str, Array]  # further scores by name, (n,) each
+
+
+class Neighbors(NamedTuple):
+    """The most similar training records of some records."""
+
+    exemplar: NDArray[np.intp]  # which one of those that the model keeps, (n, k)
+    distance: Array  # see `SimilarRows.nearest`, (n, k), ascending
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +82,8 @@ class Model:
         Mean KL divergence of each latent dimension over training rows, in nats.
     history : History
         Losses during training.
+    seen : SeenRecords
+        Digests of the records that it was fitted and calibrated with.
     """
 
     encoder: Encoder
@@ -85,6 +97,7 @@ class Model:
     calibration: Calibration
     latent_kl: Array
     history: History
+    seen: SeenRecords = field(default_factory=SeenRecords)
 
     @property
     def unit(self) -> str:
@@ -95,6 +108,17 @@ class Model:
     def has_own_score(self) -> bool:
         """Whether scores are of the type that the calibration is for."""
         return self.score_type == resolved_score(self.parameters["score_type"], self.encoder)
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether a part of each score belongs to no feature: where features form a grid."""
+        return self.encoder.outline.grid is not None
+
+    @property
+    def part_names(self) -> list[str]:
+        """Names of what scores are divided among: the features, and the rest if there is one."""
+        names = self.encoder.features
+        return [*distinct(names, LATENT), LATENT] if self.has_rest else list(names)
 
     def with_engine(self, name: str) -> Model:
         """Return the model on another engine, one of `names.ENGINES`."""
@@ -108,6 +132,7 @@ class Model:
         records: Records,
         *,
         contributions: bool = False,
+        expected: bool = False,
         also: Sequence[str] = (),
         n_left_out: int = 1,
     ) -> Evaluation:
@@ -118,7 +143,9 @@ class Model:
         records : array-like of length n
             As `Encoder.encode` takes them.
         contributions : bool, default=False
-            Whether to split scores by feature.
+            Whether to split scores by feature; see `part_names`.
+        expected : bool, default=False
+            Whether to return what is expected of each feature; see `expected`.
         also : sequence of str
             Names of further scores.
         n_left_out : int, default=1
@@ -133,28 +160,35 @@ class Model:
         DivergenceError
             If a score is not a finite number.
         """
-        n, features = len(records), len(self.encoder.features)
+        n, width = len(records), len(self.encoder.features)
         own, further = SCORES[self.score_type], {name: SCORES[name] for name in also}
         needs = own.terms.union(*(score.terms for score in further.values()))
-        needs |= own.further_terms if contributions else frozenset()
+        if contributions:
+            needs |= own.further_terms if self.has_rest else own.further_terms | {"shares"}
+        needs |= {"expected"} if expected else set()
         scores, others = np.empty(n), {name: np.empty(n) for name in further}
-        shares = np.empty((n, features + 1)) if contributions else None
+        parts = np.empty((n, len(self.part_names))) if contributions else None
+        targets = np.empty((n, self.network.spec.joint.n_targets)) if expected else None
 
-        def work(part: slice) -> None:
-            encoded = self.encoder.encode(records[part])
+        def work(chunk: slice) -> None:
+            encoded = self.encoder.encode(records[chunk])
             terms = compute_terms(self, encoded, needs, n_left_out)
-            scores[part] = own.total(terms)
-            if shares is not None:
-                shares[part] = own.contributions(terms)
+            scores[chunk] = own.total(terms)
+            if parts is not None:
+                found = own.contributions(terms)
+                parts[chunk] = found if self.has_rest else without_rest(found, terms.shares)
+            if targets is not None:
+                targets[chunk] = terms.expected
             for name, score in further.items():
-                others[name][part] = score.total(terms)
+                others[name][chunk] = score.total(terms)
 
-        parts, engine = self.network.chunks(n, max(features, MIN_CHUNK_WIDTH)), self.network.engine
+        widest = max(width, self.network.spec.n_inputs, MIN_CHUNK_WIDTH)
+        chunks, engine = self.network.chunks(n, widest), self.network.engine
         with engine.setting:
-            threads = engine.threads if len(parts) > 1 else 1
-            deque(parallel_map(work, parts, threads), maxlen=0)
-        self._require_finite([scores, *others.values(), *([] if shares is None else [shares])])
-        return Evaluation(scores, shares, others)
+            threads = engine.threads if len(chunks) > 1 else 1
+            deque(parallel_map(work, chunks, threads), maxlen=0)
+        self._require_finite([scores, *others.values(), *([] if parts is None else [parts])])
+        return Evaluation(scores, parts, targets, others)
 
     def _require_finite(self, arrays: Sequence[Array]) -> None:
         """Raise if a number is not finite: compared with a threshold, NaN would be normal."""
@@ -180,9 +214,12 @@ class Model:
         given, names = as_records(X), self.encoder.names
         columns = tuple(map(str, getattr(given, "columns", names or ())))
         if names is not None and columns != names:
+            expected, got = listed(names), listed(columns)
+            if normalize("NFKC", expected) == normalize("NFKC", got):  # they look the same
+                expected, got = ascii(names), ascii(columns)
             raise DataError(
-                f"Expected the columns of training, {listed(names)}, in this order, got "
-                f"{listed(columns)}. Select them by name."
+                f"Expected the columns of training, {expected}, in this order, got {got}. Select "
+                f"them by name."
             )
         return np.asarray(self.encoder.matrix(given), dtype=np.float64)
 
@@ -191,9 +228,9 @@ class Model:
         return self.evaluate(records).scores
 
     def contributions(self, records: Records) -> Array:
-        """Split scores by feature, and last the latent code: (n, n_features + 1)."""
-        shares = self.evaluate(records, contributions=True).contributions
-        return np.empty((0, 0)) if shares is None else shares
+        """Split scores by feature: (n, n_parts)."""
+        parts = self.evaluate(records, contributions=True).contributions
+        return np.empty((0, 0)) if parts is None else parts
 
     @default_floats()
     def mean_elbo(self, records: Records) -> float:
@@ -219,16 +256,24 @@ class Model:
     def expected(self, records: Records) -> Records:
         """Return what is expected of each feature, in the form of the training data.
 
-        Given the others where the networks have masks, else the mean of similar training rows
-        if scores compare with them, or the reconstruction.
+        Given the rest of the record: the mean of training records that are similar without this
+        feature, or with networks that have masks what these predict. Of grids the reconstruction.
         """
-        encoded = self.encoder.encode(records)
-        if self.network.spec.has_masks:
-            return self._rows(self.network.predict_features(encoded.inputs))
-        if self.score_type != "exemplar":
+        if self.has_rest:
             return self.reconstruct(records)
-        rows = EncodedRows.of(self.network, encoded, self.encoder.explained)
-        return self._rows(self.reference.expected(self.network.spec.joint, rows))
+        targets = self.evaluate(records, expected=True).expected
+        return self._rows(np.empty((0, 0)) if targets is None else targets)
+
+    @default_floats()
+    def neighbors(self, records: Records, count: int) -> Neighbors:
+        """Find the most similar of the training records that the model keeps, at most `count`."""
+        encoded, reference = self.encoder.encode(records), self.reference
+        observed = encoded.observed
+        if observed is not None:
+            observed = observed[:, self.encoder.explained]
+        similar = reference.similar(self.network.spec.joint)
+        count = min(count, similar.max_count)
+        return Neighbors(*similar.nearest(encoded.targets, observed, count))
 
     def _rows(self, targets: Array, like: Records = None) -> Records:
         """Return the records that targets stand for, in the form of the training data."""

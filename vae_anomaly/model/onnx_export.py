@@ -38,9 +38,13 @@ def export_onnx(fitted: Fitted | Model, path: str | os.PathLike[str]) -> None:
     ``threshold``.
 
     A missing cell is NaN. A category is the position of its level among the ``levels`` in the
-    metadata, JSON of ``{column: [level, ...]}``; any other number is an unseen level. Text in a
-    column of numbers is the largest float64. Columns that are left out may hold anything.
-    ``model.encoder.matrix(frame)`` returns such rows.
+    metadata, JSON of ``{column: [level, ...]}``; any other number is an unseen level. A date is
+    the number of seconds since 1970, in UTC if it has a time zone; columns of dates, and the
+    formats of their texts in training, are the ``dates`` in the metadata, JSON of ``{column:
+    format}``. The graph computes from them all that a model sees of a date. Text in a column of
+    numbers or dates is the largest float64. Numbers among the ``missing_values`` in the metadata,
+    a JSON list, count as NaN; texts among them have to become NaN before. Columns that are left
+    out may hold anything. ``model.encoder.matrix(frame)`` returns such rows.
 
     Parameters
     ----------

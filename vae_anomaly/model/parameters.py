@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Protocol
 
@@ -27,8 +28,11 @@ from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.stats.scores import SCORES
 
 __all__ = [
+    "FALSE_ALARM_RATE",
     "RULES",
     "NetworkParameters",
+    "check_threshold_choice",
+    "checked_threshold",
     "has_aggregated_prior",
     "network_spec",
     "scoring_noise",
@@ -37,6 +41,9 @@ __all__ = [
 HIDDEN_UNITS = {"dense": (128, 64), "conv": (16,), "conv_bn": (20,)}
 CONVOLUTIONAL = ("conv", "conv_bn")
 DENSE_MEMBERS = 4
+
+FALSE_ALARM_RATE = 0.01
+"""Default of `false_alarm_rate`; where it has another value, it was chosen."""
 
 NAMED = one_of(("auto", *ARCHITECTURES))
 
@@ -68,6 +75,48 @@ RULES = {
     "threshold": optional(number(-np.inf, np.inf, "()")),
     "checkpoint": optional(Rule(lambda v: isinstance(v, str | os.PathLike), "a directory")),
 }
+
+
+def checked_threshold(value: float) -> float:
+    """Return a threshold, in nats.
+
+    Raises
+    ------
+    ParameterError
+        If it is not a finite number.
+    """
+    if not math.isfinite(value):
+        raise ParameterError(f"threshold must be a finite number of nats. Got {value!r} instead.")
+    return float(value)
+
+
+class ThresholdParameters(Protocol):
+    """Parameters of a detector that choose its threshold."""
+
+    false_alarm_rate: float
+    contamination: float | None
+    threshold: float | None
+
+
+def check_threshold_choice(parameters: ThresholdParameters) -> None:
+    """Raise if several parameters choose the threshold.
+
+    Raises
+    ------
+    ParameterError
+        "contamination and threshold both choose the threshold. Leave one of them at its default."
+    """
+    chosen = {
+        "contamination": parameters.contamination is not None,
+        "threshold": parameters.threshold is not None,
+        "false_alarm_rate": parameters.false_alarm_rate != FALSE_ALARM_RATE,
+    }
+    names = [name for name, is_chosen in chosen.items() if is_chosen]
+    if len(names) > 1:
+        raise ParameterError(
+            f"{names[0]} and {names[1]} both choose the threshold. Leave one of them at its "
+            f"default."
+        )
 
 
 class NetworkParameters(Protocol):

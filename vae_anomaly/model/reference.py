@@ -13,35 +13,20 @@ from vae_anomaly._types import JsonObject
 from vae_anomaly.data.base import Encoded
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.cells import N_RANKS, Tails, surprises
+from vae_anomaly.model.similar import SimilarRows
 from vae_anomaly.stats.densities import UNUSED_NATS, gaussian_kl, numpy_ops
 from vae_anomaly.stats.exemplars import Exemplars, max_exemplars
 from vae_anomaly.stats.likelihoods import JointLikelihood
 from vae_anomaly.stats.priors import subsample
 
-__all__ = ["MIN_SHARE", "N_SIMILAR", "UNIT_RANGE", "EncodedRows", "Reference", "divided"]
+__all__ = ["UNIT_RANGE", "EncodedRows", "Reference"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
-Indices = NDArray[np.intp]
 
 NO_TARGETS = np.empty((0, 0), dtype=np.float32)
 
-N_CANDIDATES = 64
-"""Nearest exemplars among which similar ones are sought."""
-
-N_SIMILAR = 5
-"""Similar exemplars that a row is compared with."""
-
-MAX_GROUP_CELLS = 2**18
-"""Numbers of targets that are compared with those of exemplars at a time."""
-
-MAX_LEFT_OUT = 2
-"""Features that do not count in the choice of similar exemplars: those that differ most."""
-
 NO_TAILS = np.empty((0, N_RANKS), dtype=np.float32)
-
-MIN_SHARE = 1e-9
-"""Added to the costs of cells: all share alike where all cost nothing."""
 
 N_STATISTICS = 3
 """Statistics of a row whose tail probabilities make its score, see `Reference.masked_score`."""
@@ -107,6 +92,8 @@ class Reference:
         See `Exemplars`. Of codes only the dimensions with a unit.
     targets : ndarray of shape (m, columns)
         Targets of the exemplars.
+    position : ndarray of shape (m,)
+        Where the exemplars stand among the records of the fit, from 0: whole numbers.
     code_center : ndarray of shape (members, latent)
         Mean codes.
     code_precision : ndarray of shape (members, latent, latent)
@@ -127,6 +114,7 @@ class Reference:
     points: Weights
     bandwidth: Weights
     targets: Weights
+    position: Array
     code_center: Array
     code_precision: Array
     typical: Array
@@ -148,7 +136,7 @@ class Reference:
         *,
         uses_codes: bool = True,
     ) -> Reference:
-        """Summarise training rows.
+        """Summarise training rows; positions are those among them, then among the calibration rows.
 
         Parameters
         ----------
@@ -183,6 +171,7 @@ class Reference:
             points=np.empty((0, 0), dtype=np.float32),
             bandwidth=np.empty(0, dtype=np.float32),
             targets=NO_TARGETS,
+            position=np.empty(0),
             code_center=np.stack([one.location_ for one in covariances]),
             code_precision=np.stack([one.precision_ for one in covariances]),
             typical=typical,
@@ -199,18 +188,20 @@ class Reference:
         targets = [(rows.expected + rows.residual)[kept]]
         if calibration is not None:
             targets.append(calibration.expected + calibration.residual)
+            kept = np.append(kept, len(mean) + np.arange(len(calibration.mean)))
         return replace(
             reference,
             points=exemplars.points,
             bandwidth=exemplars.bandwidth,
             targets=np.concatenate(targets).astype(np.float32),
+            position=kept.astype(np.float64),
         )
 
     @classmethod
     def empty(cls) -> Reference:
         """Return a reference without training rows, for scores that need none."""
         none, nothing = np.empty(0, dtype=np.float32), np.empty(0)
-        return cls(none, none, none, none, none, nothing, nothing, nothing)
+        return cls(none, none, none, none, none, nothing, nothing, nothing, nothing)
 
     def __getstate__(self) -> JsonObject:
         """Leave out of pickles what can be computed again."""
@@ -243,8 +234,8 @@ class Reference:
             shares.append(shown.mean())
         return replace(
             self,
-            tail_values=np.concatenate([one.values for one in tails]),
-            tail_nats=np.concatenate([one.nats for one in tails]),
+            tail_values=np.concatenate([one.values for one in tails]).astype(np.float32),
+            tail_nats=np.concatenate([one.nats for one in tails]).astype(np.float32),
             tail_shares=np.maximum.accumulate(shares),
         )
 
@@ -268,11 +259,11 @@ class Reference:
         """Predict the features of a batch; see `PredictedRows` for the shapes."""
         joint = network.spec.joint
         predictions = network.predictions(x)
-        residual = np.where(
-            observed[:, joint.feature_of_target], targets - predictions.mean(axis=0), 0.0
-        )
+        given = np.asfortranarray(targets)  # rows last in memory, as predictions are
+        residual = given - predictions.mean(axis=0)
+        residual[~observed[:, joint.feature_of_target]] = 0.0
         units = self.residual_unit.astype(np.float64)
-        surprise: Array = surprises(numpy_ops, joint, units, predictions, targets)
+        surprise: Array = surprises(numpy_ops, joint, units, predictions, given)
         return PredictedRows(residual, surprise, observed)
 
     def masked_score(self, rows: PredictedRows, n_left_out: int = 1) -> tuple[Array, Array]:
@@ -287,7 +278,7 @@ class Reference:
         rows, all columns alike, and as the likelihoods do. Tails are those of training rows
         with as many observed cells, interpolated, so that scores are comparable.
 
-        The score is divided among the cells, (n, n_explained), as their costs are.
+        Also returns the costs of cells, (n, n_explained), as which the score is divided.
         """
         cells, *of_levels = self.tails
         costs, levels = cells.costs(rows.surprise), len(of_levels)
@@ -297,7 +288,7 @@ class Reference:
         below = np.minimum(place.astype(np.intp), levels - 2)
         low, high = (at_levels[level, np.arange(len(place))] for level in (below, below + 1))
         scores = low + (place - below) * (high - low)
-        return scores, divided(scores, np.where(rows.observed, costs + MIN_SHARE, 0.0))
+        return scores, costs
 
     def _statistics(self, rows: PredictedRows, costs: Array, n_left_out: int = 1) -> Array:
         """Return the statistics of rows, (n, N_STATISTICS), for each observed cell."""
@@ -310,12 +301,13 @@ class Reference:
         n_observed = np.maximum(rows.observed.sum(axis=1), 1)
         return np.column_stack(sums) / n_observed[:, None]
 
-    @property
+    @cached_property
     def tails(self) -> list[Tails]:
         """Tails of the surprises of cells, and of the statistics of rows at each share."""
         n_cells = len(self.tail_values) - N_STATISTICS * len(HIDDEN_SHARES)
         starts = n_cells + N_STATISTICS * np.arange(len(HIDDEN_SHARES))
-        parts = (np.split(array, starts) for array in (self.tail_values, self.tail_nats))
+        arrays = (array.astype(np.float64) for array in (self.tail_values, self.tail_nats))
+        parts = (np.split(array, starts) for array in arrays)
         return [Tails(*part) for part in zip(*parts, strict=True)]
 
     @cached_property
@@ -334,67 +326,13 @@ class Reference:
         """Score rows by the exemplars, see `Exemplars.score`: (n,)."""
         return self.exemplars.score(self.locate(mean, residual), n_left_out)
 
-    def explain(
-        self, joint: JointLikelihood, mean: Array, residual: Array, targets: Array
-    ) -> tuple[Array, Array]:
-        """Return scores, (n,), and weights to divide them among the features: (n, n_features).
-
-        A feature weighs as much as it differs from similar rows, as the geometric mean of the
-        squared differences of its targets and of their residuals: one says how unusual a value
-        is, the other how badly the networks account for it.
-        """
-        points = self.locate(mean, residual)
-        scores, nearest = self.exemplars.nearest(points, N_CANDIDATES)
-        weights = np.zeros((len(targets), joint.n_features))
-        residuals = points[:, : targets.shape[1]].astype(np.float64)
-        for others in _groups(self._similar(joint, nearest, targets), targets.size):
-            apart = residuals - self.points[others, : targets.shape[1]]
-            apart *= targets - self.targets[others]
-            for nats in _by_feature(joint, np.abs(apart)):
-                weights += nats
-        return scores, weights
-
-    def expected(self, joint: JointLikelihood, rows: EncodedRows) -> Array:
-        """Return the mean targets of similar rows: (n, n_targets)."""
-        _, nearest = self.exemplars.nearest(self.locate(rows.mean, rows.residual), N_CANDIDATES)
-        similar = self._similar(joint, nearest, rows.expected + rows.residual)
-        return self.targets[similar].astype(np.float64).mean(axis=1)
-
-    def _similar(self, joint: JointLikelihood, nearest: Indices, targets: Array) -> Indices:
-        """Choose similar exemplars among the nearest ones, (n, k): (n, N_SIMILAR).
-
-        Those that differ least where the most different features are left out: features with
-        errors then do not choose what a row is compared with.
-        """
-        left_out = min(MAX_LEFT_OUT, joint.n_features // 3)
-        kept = joint.n_features - left_out
-        apart = []
-        for others in _groups(nearest, targets.size):
-            squares = _by_feature(joint, (targets - self.targets[others]) ** 2)
-            apart += list(np.partition(squares, kept - 1)[..., :kept].sum(axis=-1))
-        chosen = np.argsort(np.column_stack(apart), axis=1, kind="stable")[:, :N_SIMILAR]
-        return np.take_along_axis(nearest, chosen, axis=1)
+    def similar(self, joint: JointLikelihood) -> SimilarRows:
+        """Return the exemplars, to compare rows with."""
+        points = self.points[:, : joint.n_targets]
+        return SimilarRows(self.targets, points, joint, self.n_skipped_neighbors)
 
     def latent_distance(self, mean: Array) -> Array:
         """Return half the squared Mahalanobis distance of codes, a mean over members: (n,)."""
         away = mean - self.code_center
         squares = np.einsum("nml,mlk,nmk->n", away, self.code_precision, away)
         return 0.5 * squares / mean.shape[1]
-
-
-def _groups(exemplars: Indices, cells: int) -> list[Indices]:
-    """Divide exemplars of n rows, (n, k), into groups: (k', n) each, of `cells` numbers a k."""
-    size = max(1, MAX_GROUP_CELLS // cells) if cells else len(exemplars.T)
-    return [exemplars.T[i : i + size] for i in range(0, exemplars.shape[1], size)]
-
-
-def _by_feature(joint: JointLikelihood, values: Array) -> Array:
-    """Sum values of targets by feature: (..., n_targets) to (..., n_features)."""
-    summed: Array = joint.by_feature(numpy_ops, joint.split(numpy_ops, values))
-    return summed
-
-
-def divided(scores: Array, weights: Array) -> Array:
-    """Divide scores, (n,), in proportion to weights, (n, n_features)."""
-    shares: Array = weights * (scores / np.maximum(weights.sum(axis=1), MIN_SHARE))[:, None]
-    return shares

@@ -2,7 +2,7 @@
 
 Features that are to change get the mean of the training rows that are most similar in the other
 features, a category the most frequent level, and nothing else changes. So new values are usual
-ones given the rest of the record.
+ones given the rest of the record. They are rounded to a hundredth of their spread or less.
 
 The search is greedy. Each step changes the feature whose change lowers the score most, until
 the record is no longer flagged. Then every feature that need not change after all gets its own
@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly.model.model import Model
-from vae_anomaly.model.reference import N_SIMILAR
+from vae_anomaly.model.reasons import NormalValues
+from vae_anomaly.model.similar import N_SIMILAR
 from vae_anomaly.stats.densities import numpy_ops
 
 __all__ = ["RepairedRecords", "repair_records"]
@@ -67,7 +68,7 @@ class RepairedRecords(NamedTuple):
         return cls(records[:0], none, none, none, np.empty(0))
 
 
-def repair_records(model: Model, records: Array, whole: Flags) -> RepairedRecords:
+def repair_records(model: Model, records: Array, whole: Flags | None = None) -> RepairedRecords:
     """Repair the records that a model flags; see `VAEDetector.repair`.
 
     Parameters
@@ -75,19 +76,23 @@ def repair_records(model: Model, records: Array, whole: Flags) -> RepairedRecord
     model : Model
     records : ndarray of shape (n, n_features)
         As `Encoder.encode` takes them.
-    whole : ndarray of bool of shape (n_features,)
-        Features whose new values are whole numbers.
+    whole : ndarray of bool of shape (n_features,), optional
+        Features whose new values are whole numbers, besides those that are in all training
+        records.
 
     Returns
     -------
     RepairedRecords
     """
+    if whole is None:
+        whole = np.zeros(records.shape[1], dtype=bool)
     flagged = np.flatnonzero(model.calibration.flags(model.anomaly_scores(records)))
     size = max(1, MAX_CELLS // max(records.shape[1], model.network.spec.joint.n_targets))
+    normal = NormalValues.of(model)
     repaired, changes = records.copy(), [RepairedRecords.nothing(records)]
     for start in range(0, len(flagged), size):
         place = flagged[start : start + size]
-        found = _Search(model, records[place], whole, size).run()
+        found = _Search(model, normal, records[place], whole, size).run()
         repaired[place] = found.records
         changes.append(found._replace(record=place[found.record]))
     _, *columns = (np.concatenate(parts) for parts in zip(*changes, strict=True))
@@ -97,8 +102,11 @@ def repair_records(model: Model, records: Array, whole: Flags) -> RepairedRecord
 class _Search:
     """Features of records to change."""
 
-    def __init__(self, model: Model, records: Array, whole: Flags, size: int) -> None:
-        self.model, self.records, self.whole, self.size = model, records, whole, size
+    def __init__(
+        self, model: Model, normal: NormalValues, records: Array, whole: Flags, size: int
+    ) -> None:
+        self.model, self.normal = model, normal
+        self.records, self.whole, self.size = records, whole, size
         self.scores = model.anomaly_scores(records)
         self.rank = np.zeros(records.shape, dtype=np.intp)  # order of the changes, 0 for none
         encoded = model.encoder.encode(records)
@@ -197,7 +205,7 @@ class _Search:
             similar.append(self._similar(row[start], toggled))
         each = np.concatenate(similar, axis=1)  # (k, n)
         mean = sum(self.exemplars[one] for one in each) / len(each)
-        values = self.model.encoder.decode(mean)
+        values = self.normal.rounded(self.model.encoder.decode(mean))
         values[:, self.whole] = np.round(values[:, self.whole])
         return np.where(hidden, values, self.records[row])
 

@@ -14,7 +14,8 @@ from vae_anomaly._types import AnyArray
 from vae_anomaly.data.base import Encoded, Encoder
 from vae_anomaly.inference.base import Codes, Engine
 from vae_anomaly.inference.network import Network
-from vae_anomaly.model.reference import MIN_SHARE, Reference, divided
+from vae_anomaly.model.reference import Reference
+from vae_anomaly.model.similar import Comparison
 from vae_anomaly.stats.densities import numpy_ops
 from vae_anomaly.stats.priors import kl_from_prior
 from vae_anomaly.stats.scores import SCORES, RowTerms, Terms
@@ -23,6 +24,9 @@ __all__ = ["ScoringParts", "compute_terms", "elbo_contributions"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
+
+MIN_WEIGHT = 1e-9
+"""Added to the weights of features: all share alike where none differs."""
 
 N_IMPORTANCE_DRAWS = 64
 """Draws of the importance-weighted bound, in opposite pairs."""
@@ -78,13 +82,19 @@ def compute_terms(
     """
     spec, n, explained = model.network.spec, len(encoded.inputs), model.encoder.explained
     if spec.noiseless and "importance_weighted" in needs:
-        needs = (needs - {"importance_weighted"}) | {"elbo"}
+        needs = needs - {"importance_weighted"} | {"elbo"}
+    computed = needs - {"expected", "shares"}
+    if spec.has_masks:
+        computed |= {"weights"} if "shares" in needs else set()
+    elif needs & {"expected", "shares"}:
+        computed |= {"residual"}
     widths: dict[str, tuple[int, ...]] = {
-        "exemplar_features": (len(explained),),
         "elbo": (len(explained) + 1,),
+        "residual": (spec.joint.n_targets,),
+        "weights": (len(explained),),
+        "latent_distance": (spec.members, spec.latent),
     }
-    widths["latent_distance"] = (spec.members, spec.latent)
-    values = {name: np.empty((n, *widths.get(name, ()))) for name in needs}
+    values = {name: np.empty((n, *widths.get(name, ()))) for name in computed}
 
     arrays: list[AnyArray] = [encoded.inputs.astype(np.float32), encoded.targets]
     if encoded.observed is not None:
@@ -93,9 +103,9 @@ def compute_terms(
     batches = model.network.batches(*arrays, draws=len(model.noise), wide="exemplar" not in needs)
     for part, (x, target, *observed) in batches:
         batch = _Batch(model.network.engine, x, target, observed[0] if observed else None)
-        for name, computed in _batch_terms(model, batch, needs, n_left_out):
-            values[name][part] = computed[: part.stop - part.start]
-    return _terms(model, encoded, values)
+        for name, found in _batch_terms(model, batch, computed, n_left_out):
+            values[name][part] = found[: part.stop - part.start]
+    return _terms(model, encoded, needs, values)
 
 
 def elbo_contributions(model: ScoringParts, encoded: Encoded) -> Array:
@@ -134,16 +144,18 @@ def _batch_terms(
         yield "elbo", np.column_stack([batch.masked(error), kl])
     if "importance_weighted" in needs:
         yield "importance_weighted", _importance_weighted_bound(model, batch)
-    if "exemplar" in needs or "exemplar_features" in needs:
+    if needs & {"exemplar", "residual", "weights"}:
         terms = _masked_terms if model.network.spec.has_masks else _exemplar_terms
         yield from terms(model, batch, needs, n_left_out)
     if "latent_distance" in needs:
         yield "latent_distance", batch.codes.mean.swapaxes(0, 1)
 
 
-def _terms(model: ScoringParts, encoded: Encoded, values: Mapping[str, Array]) -> Terms:
+def _terms(
+    model: ScoringParts, encoded: Encoded, needs: frozenset[str], values: Mapping[str, Array]
+) -> Terms:
     """Add what does not depend on the networks."""
-    terms = Terms(model.beta, model.reference.typical)
+    terms = Terms(model.beta, model.reference.typical, encoded.penalty)
     penalty = encoded.penalty.sum(axis=1)
     if "elbo" in values:
         error, kl = values["elbo"][:, :-1], values["elbo"][:, -1]
@@ -154,11 +166,38 @@ def _terms(model: ScoringParts, encoded: Encoded, values: Mapping[str, Array]) -
         terms.importance_weighted = terms.elbo.reconstruction.sum(axis=1)
     if "exemplar" in values:
         terms.exemplar = penalty + values["exemplar"]
-    if "exemplar_features" in values:
-        terms.exemplar_features = _by_feature(model, encoded, values["exemplar_features"])
+    if "residual" in values:
+        terms.expected, weights = _compared(model, encoded, values["residual"])
+        terms.shares = _shares(model, encoded, weights)
+    if "weights" in values:
+        terms.shares = _shares(model, encoded, values["weights"])
+    if "expected" in needs and model.network.spec.has_masks:
+        terms.expected = model.network.predict_features(encoded.inputs)
     if "latent_distance" in values:
         terms.latent_distance = model.reference.latent_distance(values["latent_distance"])
     return terms
+
+
+def _compared(model: ScoringParts, encoded: Encoded, residual: Array) -> Comparison:
+    """Compare records with similar training records."""
+    reference, observed = model.reference, encoded.observed
+    if observed is not None:
+        observed = observed[:, model.encoder.explained]
+    similar = reference.similar(model.network.spec.joint)
+    return similar.compare(encoded.targets, residual / reference.residual_unit, observed)
+
+
+def _shares(model: ScoringParts, encoded: Encoded, weights: Array) -> Array:
+    """Return weights of explained features as shares of all: (n, n_features).
+
+    Features that are not observed have none, unless none is observed.
+    """
+    shares = np.zeros(encoded.penalty.shape)
+    shares[:, model.encoder.explained] = weights + MIN_WEIGHT
+    if encoded.observed is not None:
+        shares = np.where(encoded.observed, shares, 0.0)
+    shares[~shares.any(axis=1)] = 1.0
+    return shares / shares.sum(axis=1, keepdims=True)
 
 
 def _by_feature(model: ScoringParts, encoded: Encoded, explained: Array) -> Array:
@@ -171,33 +210,32 @@ def _by_feature(model: ScoringParts, encoded: Encoded, explained: Array) -> Arra
 def _exemplar_terms(
     model: ScoringParts, batch: _Batch, needs: frozenset[str], n_left_out: int
 ) -> Iterator[tuple[str, AnyArray]]:
-    """Yield the distance from the nearest training rows, and the parts of the features."""
-    joint, reference = model.network.spec.joint, model.reference
+    """Yield the distance from the nearest training rows, and the residuals."""
+    joint = model.network.spec.joint
     outputs = batch.engine.decode(batch.codes.mean)
     residual = batch.target - joint.mean(numpy_ops, outputs).mean(axis=0)
-    mean = batch.codes.mean.swapaxes(0, 1).astype(np.float64)
     if batch.observed is not None:
         residual = np.where(batch.observed[:, joint.feature_of_target], residual, 0.0)
-    if "exemplar_features" not in needs:
-        yield "exemplar", reference.score(mean, residual, n_left_out)
-        return
-    scores, weights = reference.explain(joint, mean, residual, batch.target)
-    yield "exemplar", scores
-    yield "exemplar_features", divided(scores, batch.masked(weights + MIN_SHARE))
+    if "exemplar" in needs:
+        mean = batch.codes.mean.swapaxes(0, 1).astype(np.float64)
+        yield "exemplar", model.reference.score(mean, residual, n_left_out)
+    if "residual" in needs:
+        yield "residual", residual
 
 
 def _masked_terms(
     model: ScoringParts, batch: _Batch, needs: frozenset[str], n_left_out: int
 ) -> Iterator[tuple[str, AnyArray]]:
-    """Yield the same for networks with masks, which predict each feature from others."""
+    """Yield the same for networks with masks, and the costs of cells instead of residuals."""
     network, reference, observed = model.network, model.reference, batch.observed
     if observed is None:
         observed = np.ones((len(batch.x), network.spec.joint.n_features), dtype=bool)
     rows = reference.predict(network, batch.x, batch.target, observed)
-    scores, shares = reference.masked_score(rows, n_left_out)
-    yield "exemplar", scores
-    if "exemplar_features" in needs:
-        yield "exemplar_features", shares
+    scores, costs = reference.masked_score(rows, n_left_out)
+    if "exemplar" in needs:
+        yield "exemplar", scores
+    if "weights" in needs:
+        yield "weights", costs
 
 
 def _importance_weighted_bound(model: ScoringParts, batch: _Batch) -> Array:

@@ -6,9 +6,10 @@ import os
 import sys
 
 from vae_anomaly._matplotlib import import_matplotlib
+from vae_anomaly._threads import TENSORFLOW_THREADS
 from vae_anomaly.exceptions import VAEAnomalyError
 
-__all__ = ["has_gpu", "keras", "tf"]
+__all__ = ["check_tensorflow", "has_gpu", "keras", "tf"]
 
 if os.environ.get("MPLBACKEND"):  # Keras and TensorFlow import Matplotlib
     import_matplotlib()
@@ -24,6 +25,28 @@ if _chosen != "tensorflow":
         f"KERAS_BACKEND, or set it to 'tensorflow', before Keras is imported."
     )
 import tensorflow as tf  # noqa: E402 - after Keras is known to run on it
+
+
+def check_tensorflow() -> None:
+    """Raise if TensorFlow cannot run here, before it hangs or fails for reasons hard to see.
+
+    Raises
+    ------
+    VAEAnomalyError
+        In a fork of a process in which it has run; without eager execution.
+    """
+    if TENSORFLOW_THREADS.are_lost:
+        raise VAEAnomalyError(
+            "TensorFlow has run in the process that this one was forked from; its threads are "
+            "lost, and it would wait for them for ever. Start processes with "
+            "multiprocessing.get_context('spawn'), or fork before the first fit."
+        )
+    if not tf.executing_eagerly() or type(tf.TensorShape([1])[0]) is not int:
+        raise VAEAnomalyError(
+            "TensorFlow runs without eager execution here, as version 1 did. Call VAEDetector "
+            "outside of tf.Graph and tf.function, and in a process without "
+            "tf.compat.v1.disable_eager_execution and disable_v2_behavior."
+        )
 
 
 def has_gpu() -> bool:

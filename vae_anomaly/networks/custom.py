@@ -98,7 +98,12 @@ class CustomNetworks:
         ------
         ParameterError
             If they do not fit each other or the data.
+        VAEAnomalyError
+            If TensorFlow cannot run here.
         """
+        from vae_anomaly.networks.backend import check_tensorflow
+
+        check_tensorflow()
         encoder, decoder = models
         shared = {id(w) for w in encoder.weights} & {id(w) for w in decoder.weights}
         if shared:

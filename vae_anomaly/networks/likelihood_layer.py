@@ -25,8 +25,10 @@ keras_ops = SimpleNamespace(
     logaddexp=ops.logaddexp,
     logsumexp=lambda x: ops.logsumexp(x, axis=-1, keepdims=True),
     sigmoid=ops.sigmoid,
+    softmax=ops.softmax,
     softplus=ops.softplus,
     square=ops.square,
+    sum=lambda x: ops.sum(x, axis=-1, keepdims=True),
     take=lambda x, start, stop, step=1: x[..., start:stop:step],
     where=ops.where,
 )

@@ -9,14 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
+from vae_anomaly._text import counted
 from vae_anomaly.data.base import Records, Source
 from vae_anomaly.estimator import VAEDetector
+from vae_anomaly.exceptions import DataError
 from vae_anomaly.model.model import Model
+from vae_anomaly.model.seen import digests_of
 from vae_anomaly.pipeline.fit import Say, TrainingData, fit
 from vae_anomaly.pipeline.progress import Progress, no_progress
 from vae_anomaly.pipeline.reading import read_all
 
 __all__ = ["EvaluationData", "fit_comparison", "read_evaluation_data"]
+
+BRING_OTHERS = "Bring others, or fit with some held out (--holdout 0.2)"
 
 
 class EvaluationData(NamedTuple):
@@ -37,6 +42,8 @@ class EvaluationData(NamedTuple):
         Records that were not readable, and the reasons.
     notes : sequence of str
         Lines to report.
+    n_left_out : int
+        Records that were left out because the model was fitted on them.
     """
 
     records: Records
@@ -46,21 +53,76 @@ class EvaluationData(NamedTuple):
     masks: Sequence[NDArray[np.bool_] | None] | None
     skipped: Sequence[tuple[str, str]]
     notes: Sequence[str]
+    n_left_out: int = 0
+
+    def name_after(self, name: str, unit: str) -> str:
+        """Return the name of the data in a report, which says how many records were left out."""
+        left_out = counted(self.n_left_out, unit)
+        return f"{name}, without {left_out} of training" if self.n_left_out else name
 
 
-def read_evaluation_data(source: Source, *, progress: Progress = no_progress) -> EvaluationData:
+def read_evaluation_data(
+    source: Source,
+    model: Model | None = None,
+    *,
+    keep_learned: bool = False,
+    progress: Progress = no_progress,
+) -> EvaluationData:
     """Read all records of a source, with their labels.
+
+    Parameters
+    ----------
+    source : Source
+    model : Model, optional
+        Records that it was fitted on are left out; see `SeenRecords.repeats`.
+    keep_learned : bool, default=False
+        Keep them, and report how many they are.
+    progress : Progress, optional
+
+    Returns
+    -------
+    EvaluationData
 
     Raises
     ------
     DataError
-        If a record or a label cannot be used, or there is no record.
+        If a record or a label cannot be used, there is no record, or all are left out.
     """
     records, keys = read_all(source, progress)
     source.require(len(records), 1, "There is nothing to report.")
     masks = source.masks()
-    return EvaluationData(
+    data = EvaluationData(
         records, keys, source.labels, source.categories, masks.values, source.skipped, masks.notes
+    )
+    return data if model is None else _without_seen(data, model, source, keep=keep_learned)
+
+
+def _without_seen(
+    data: EvaluationData, model: Model, source: Source, *, keep: bool
+) -> EvaluationData:
+    """Leave out the records that a model was fitted on, or only report them."""
+    normal = None if data.labels is None else ~data.labels
+    repeats = model.seen.repeats(digests_of(model.encoder, data.records), normal=normal)
+    notes = [*data.notes, *repeats.notes(source.unit, "was fitted on", keep=keep)]
+    used = repeats.used
+    if keep or used.all():
+        return data._replace(notes=notes)
+    if not used.any():
+        raise DataError(
+            f"{source.name}: the model was fitted on all {len(used):,} {source.unit}s, which say "
+            f"nothing about others. {BRING_OTHERS}, or keep these with --keep-learned."
+        )
+    places = np.flatnonzero(used).tolist()
+    if normal is not None and normal.any() and not normal[used].any():
+        notes.append(f"warning: no normal {source.unit} is left. {BRING_OTHERS}.")
+    return data._replace(
+        records=data.records[used],
+        keys=[data.keys[i] for i in places],
+        labels=None if data.labels is None else data.labels[used],
+        categories=None if data.categories is None else [data.categories[i] for i in places],
+        masks=None if data.masks is None else [data.masks[i] for i in places],
+        notes=notes,
+        n_left_out=len(used) - len(places),
     )
 
 

@@ -9,8 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from sklearn.base import clone
 
+from vae_anomaly._text import counted
 from vae_anomaly._types import Parameter
 from vae_anomaly.data.base import Records, Source
 from vae_anomaly.data.registry import modality
@@ -28,6 +30,9 @@ from vae_anomaly.training.history import History
 
 __all__ = ["FitResult", "TrainingData", "fit", "fit_file", "read_training_data"]
 
+HOLDOUT = 0.2
+"""Share of the normal records of a source with labels that is held out for an evaluation."""
+
 NOTICE = "ending after this validation interval; Ctrl-C again stops at once and leaves nothing"
 
 Say = Callable[[str], object]
@@ -43,20 +48,28 @@ class TrainingData(NamedTuple):
         All readable ones, or a random sample of them.
     n_seen : int
         Readable records of the source.
+    n_held_out : int
+        Of the records that fit into memory, those that are not learned.
     """
 
     source: Source
     records: Records
     n_seen: int
+    n_held_out: int = 0
 
     def notes(self) -> Sequence[str]:
         """Return lines to report before training."""
-        unit, count = self.source.unit, len(self.records)
+        unit, count = self.source.unit, len(self.records) + self.n_held_out
         lines = list(self.source.training_notes(self.records))
         if count < self.n_seen:
             lines.append(
                 f"learning from {count:,} of {self.n_seen:,} {unit}s, drawn at random: more do not "
                 f"fit into the memory allowed"
+            )
+        if self.n_held_out:
+            lines.append(
+                f"held out {self.n_held_out:,} of {counted(count, unit)}: `evaluate` on the same "
+                f"data uses these, and leaves out the others"
             )
         return lines
 
@@ -83,6 +96,7 @@ def read_training_data(
     parameters: Mapping[str, Parameter],
     *,
     memory_limit: int | None = None,
+    holdout: float | None = None,
     progress: Progress = no_progress,
 ) -> TrainingData:
     """Read and check all records of a source, and keep as many as memory allows.
@@ -95,6 +109,9 @@ def read_training_data(
     memory_limit : int, optional
         Bytes below which the peak of the process is to stay. Of more records than fit, a random
         sample is kept.
+    holdout : float in [0, 1), optional
+        Share of the records not to learn, drawn at random; by default `HOLDOUT` of a source with
+        labels, else none.
     progress : Progress, optional
 
     Returns
@@ -116,12 +133,18 @@ def read_training_data(
             return None
         return rows_within(memory_limit, source.max_numbers, members, latent)
 
-    seed = parameters.get("random_state")
-    records, n_seen = read_sample(
-        source, progress, max_records, seed if isinstance(seed, int) else 0
-    )
+    given = parameters.get("random_state")
+    seed = given if isinstance(given, int) else 0
+    records, n_seen = read_sample(source, progress, max_records, seed)
     source.require(len(records), 2, "Expected at least 2 to learn from.")
-    return TrainingData(source, records, n_seen)
+    if holdout is None:
+        holdout = 0.0 if source.labels is None else HOLDOUT
+    # Another generator than that of the sample.
+    order = np.random.default_rng([seed, 1]).permutation(len(records))
+    learned = np.sort(order[round(holdout * len(records)) :])
+    if len(learned) == len(records):
+        return TrainingData(source, records, n_seen)
+    return TrainingData(source, records[learned], n_seen, len(records) - len(learned))
 
 
 def fit(

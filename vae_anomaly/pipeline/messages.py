@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from vae_anomaly._text import shown
+from vae_anomaly._text import are, counted, exact, shown
 from vae_anomaly.data.base import Source
 from vae_anomaly.model.drift import Drift
 from vae_anomaly.model.model import Model
@@ -27,15 +27,17 @@ def threshold_origin(model: Model) -> str:
     """Return where the threshold of a model comes from."""
     calibration, unit = model.calibration, f"{model.unit}s"
     if calibration.method == "threshold":
-        return "set by hand"
+        above = int(calibration.flags(calibration.scores).sum())
+        known = f"{above:,} of {len(calibration.scores):,} calibration {unit} {are(above)} above it"
+        return f"set by hand; {known}" if len(calibration.scores) else "set by hand"
     if calibration.method == "contamination":
         return f"above which {calibration.value:g} of the training {unit} lie"
     count = len(calibration.scores)
     rate = max(calibration.value, 1 / (count + 1))
     low, high = false_alarm_interval(count, calibration.value)
     return (
-        f"false-alarm rate {rate:.2g} (from {count:,} {unit} held out of training; so many give "
-        f"{low:.2g} to {high:.2g} in 95 of 100 cases)"
+        f"false-alarm rate {rate:.2g} (from {counted(count, f'calibration {model.unit}')}; so many "
+        f"give {low:.2g} to {high:.2g} in 95 of 100 cases)"
     )
 
 
@@ -43,12 +45,13 @@ def score_verdict(summary: ScoreSummary, unit: str, fdr: float | None) -> str:
     """Return how many records were flagged, and above which threshold."""
     if summary.n_flagged is None:
         return (
-            f"scored {summary.n_scored:,} {unit}s; is_anomaly is left out: the threshold is one of "
-            f"another score"
+            f"scored {counted(summary.n_scored, unit)}; is_anomaly is left out: the threshold is "
+            f"one of another score. Set one with --threshold"
         )
-    text = f"{summary.n_flagged:,} of {summary.n_scored:,} {unit}s are anomalies"
+    of_all = f"{summary.n_flagged:,} of {counted(summary.n_scored, unit)}"
+    text = f"{of_all} {are(summary.n_flagged)} flagged"
     if math.isfinite(summary.threshold):
-        text += f", above {summary.threshold:.4g} nats"
+        text += f", above {exact(summary.threshold)} nats"
     if fdr is None or not summary.n_flagged:
         return text
     return f"{text}; at most {100 * fdr:g} % of them are expected to be false"

@@ -49,7 +49,8 @@ def read_sample(
 ) -> Sample:
     """Read and check all records of a source, and keep a random sample of them, or all.
 
-    `max_records` returns how many; it is asked again if the source begins again.
+    `max_records` returns how many; it is asked when the source begins, and again at its end,
+    when all levels are known.
 
     Raises
     ------
@@ -61,6 +62,7 @@ def read_sample(
         if batch.start == 0 and sample.seen:
             sample = RowSample(source.record_shape, max_records(), seed)
         sample.add(batch.records)
+    sample.limit(max_records())
     records = sample.rows()
     pa.default_memory_pool().release_unused()
     return Sample(records, sample.seen)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._parameters import number
-from vae_anomaly.data.base import Source
+from vae_anomaly.data.base import Batch, Source
+from vae_anomaly.data.reducers import OneRowEach
+from vae_anomaly.data.registry import modality
 from vae_anomaly.exceptions import ParameterError
-from vae_anomaly.model.calibration import Calibration
 from vae_anomaly.model.model import Model
+from vae_anomaly.model.recalibration import recalibrated
+from vae_anomaly.model.seen import Repeats, digests_of
 from vae_anomaly.pipeline.executors import Executor, overlapped
 from vae_anomaly.pipeline.progress import Progress, no_progress
 from vae_anomaly.pipeline.results import Outputs
@@ -30,13 +33,17 @@ class RecalibrationResult(NamedTuple):
     ----------
     model : Model
     n_records : int
+        Records that calibrate.
     n_flagged_before : int
-        Records that the old threshold flags.
+        Records that calibrate and that the old threshold flags.
+    repeats : Repeats
+        Records that the model learned.
     """
 
     model: Model
     n_records: int
     n_flagged_before: int
+    repeats: Repeats
 
 
 def recalibrate(
@@ -44,12 +51,14 @@ def recalibrate(
     source: Source,
     *,
     false_alarm_rate: float | None = None,
+    keep_learned: bool = False,
     executor: Executor = overlapped,
     progress: Progress = no_progress,
 ) -> RecalibrationResult:
     """Take the threshold and p-values of a model from other normal records.
 
-    Nothing is trained; scores stay as they are. Only the scores of the source are kept in memory.
+    Nothing is trained; scores stay as they are. Of the source only scores and digests are kept in
+    memory. Records that the model learned are left out; see `SeenRecords.repeats`.
 
     Parameters
     ----------
@@ -58,6 +67,8 @@ def recalibrate(
         Recent normal records that the model was not trained on.
     false_alarm_rate : float in (0, 1), optional
         By default that of the model.
+    keep_learned : bool, default=False
+        Calibrate by records that the model learned as well.
     executor : Executor, optional
         How batches are scored; by default on threads of this process.
     progress : Progress, optional
@@ -71,7 +82,7 @@ def recalibrate(
     ParameterError
         If the rate is out of its range.
     DataError
-        If a record cannot be used, or there is none.
+        If a record cannot be used, there is none, or those that were not learned are too few.
 
     Warns
     -----
@@ -81,20 +92,26 @@ def recalibrate(
     rate = model.parameters["false_alarm_rate"] if false_alarm_rate is None else false_alarm_rate
     if not RATE.holds(rate):
         raise ParameterError(f"false_alarm_rate must be {RATE.words}. Got {rate!r} instead.")
+    digests: list[NDArray[np.uint64]] = [np.empty(0, np.uint64)]
     parts: list[NDArray[np.float64]] = [np.empty(0)]
+    # Scores of several records have no digest.
+    one_each = isinstance(modality(model.encoder.modality).reducer(model.encoder), OneRowEach)
+
+    def batches() -> Iterator[Batch]:
+        for batch in source.batches():
+            if one_each:
+                digests.append(digests_of(model.encoder, batch.records))
+            yield batch
+
     done = 0
     with progress("scoring", source.n_records, unit=f"{source.unit}s") as update:
-        for rows in evaluated(model, source, Outputs(), executor):
+        for rows in evaluated(model, batches(), Outputs(), executor):
             parts.append(rows.scores)
             done += len(rows.keys)
             update(done)
-    scores = np.concatenate(parts)
+    scores, known = np.concatenate(parts), np.concatenate(digests)
     source.require(len(scores), 1, "There is nothing to calibrate by.")
-    changed = {"contamination": None, "threshold": None, "false_alarm_rate": rate}
-    recalibrated = replace(
-        model,
-        calibration=Calibration.from_normal(scores, rate),
-        parameters={**model.parameters, **changed},
-    )
-    flagged = int(model.calibration.flags(scores).sum())
-    return RecalibrationResult(recalibrated, len(scores), flagged)
+    result = recalibrated(model, scores, known, rate, keep_learned=keep_learned)
+    flagged = int(model.calibration.flags(result.model.calibration.scores).sum())
+    n_records = len(result.model.calibration.scores)
+    return RecalibrationResult(result.model, n_records, flagged, result.repeats)

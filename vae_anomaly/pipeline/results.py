@@ -6,7 +6,7 @@ A column of the result is described by its role, never by its name: a feature ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +15,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vae_anomaly._types import AnyArray
+from vae_anomaly.data.reducers import OneRowEach
+from vae_anomaly.data.registry import modality
 from vae_anomaly.exceptions import ParameterError
+from vae_anomaly.model.model import LATENT
+from vae_anomaly.model.parameters import checked_threshold
+from vae_anomaly.model.reasons import Reasons, largest
+from vae_anomaly.pipeline.reasons import reason_columns, reason_fields
 
 if TYPE_CHECKING:
     from vae_anomaly.data.base import Records, Source
@@ -25,12 +31,6 @@ __all__ = ["Evaluated", "Layout", "Outputs", "Scored", "array_of"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
-
-WITHOUT_PARTS = ("kl", "latent_distance")
-"""Scores that belong to the latent code as a whole: no feature has a part of them."""
-
-MAX_PASSES = 8
-"""Ranks up to which one pass over the contributions for each is faster than sorting them."""
 
 READABLE = "ok"
 """Status of a record that was scored."""
@@ -53,6 +53,11 @@ class Outputs:
     fdr : float, optional
         Choose the threshold for the source so that at most this share of the flagged records is
         expected to be normal.
+    threshold: float, optional
+        Flag records above it, in nats, instead of the threshold of the model.
+    repair: bool, default=False
+        Whether to return which few features of a flagged record have to change for it to be
+        normal, and to what.
     """
 
     score: str | None = None
@@ -60,14 +65,20 @@ class Outputs:
     p_values: bool = False
     also: tuple[str, ...] = ()
     fdr: float | None = None
+    threshold: float | None = None
+    repair: bool = False
 
     def __post_init__(self) -> None:
         """Drop scores that are named twice."""
         object.__setattr__(self, "also", tuple(dict.fromkeys(self.also)))
 
-    def has_threshold(self, model: Model) -> bool:
-        """Return whether the threshold of the model is one of the score that is asked for."""
+    def has_own_score(self, model: Model) -> bool:
+        """Return whether the score that is asked for is the one that the model has calibrated."""
         return self.score in (None, model.score_type)
+
+    def has_threshold(self, model: Model) -> bool:
+        """Return whether there is a threshold of the score that is asked for."""
+        return self.threshold is not None or self.has_own_score(model)
 
     def check(self, model: Model, spell: Callable[[str], str] = str) -> None:
         """Raise if a model cannot return what is asked for.
@@ -82,20 +93,27 @@ class Outputs:
         ------
         ParameterError
         """
-        score = self.score or model.score_type
-        if self.explain and score in WITHOUT_PARTS:
+        if self.threshold is not None:
+            checked_threshold(self.threshold)
+        if self.fdr is not None and self.threshold is not None:
             raise ParameterError(
-                f"{spell('explain')} needs a score with a part for each column; {score} has none."
+                f"{spell('fdr')} and {spell('threshold')} both choose the threshold. Give one of "
+                f"them."
             )
         for name in ("fdr", "p_values"):
             if not getattr(self, name):
                 continue
-            if not self.has_threshold(model):
+            if not self.has_own_score(model):
                 raise ParameterError(
                     f"{spell(name)} goes with the score that the model was fitted with: there are "
                     f"calibration rows of that one. Leave {spell('score')} out."
                 )
             model.calibration.require(spell(name))
+        if self.repair and not self.has_threshold(model):
+            raise ParameterError(
+                f"{spell('repair')} needs a threshold, and that of the model is one of another "
+                f"score. Leave {spell('score')} out, or give {spell('threshold')}."
+            )
 
 
 class Scored(NamedTuple):
@@ -125,8 +143,12 @@ class Evaluated(NamedTuple):
     ----------
     keys : Array of Arrow of length m
     scores : ndarray of shape (n,)
-    contributions : ndarray of shape (n, n_features + 1) or None
+    contributions : ndarray of shape (n, n_parts) or None
     also : sequence of ndarray of shape (n,)
+    reasons : Reasons or None
+        With what is normal; None if features mean nothing by themselves.
+    repairs : sequence of str or None, of length n, or None
+        See `pipeline.reasons.repair_texts`.
     positions : ndarray of int of shape (n,) or None
         Where the n scored rows stand among the m keys; None if they are all.
     faults : mapping of int to str
@@ -139,6 +161,8 @@ class Evaluated(NamedTuple):
     scores: Array
     contributions: Array | None
     also: Sequence[Array]
+    reasons: Reasons | None = None
+    repairs: Sequence[str | None] | None = None
     positions: NDArray[np.int64] | None = None
     faults: Mapping[int, str] = {}
     sample: Records = None
@@ -152,9 +176,9 @@ class Evaluated(NamedTuple):
             self.scores[:0],
             None if self.contributions is None else self.contributions[:0],
             [scores[:0] for scores in self.also],
-            np.zeros(0, dtype=np.int64),
-            {i: self.faults[place] for i, place in enumerate(places)},
-            self.sample[:0],
+            positions=np.zeros(0, dtype=np.int64),
+            faults={i: self.faults[place] for i, place in enumerate(places)},
+            sample=self.sample[:0],
         )
 
 
@@ -166,17 +190,19 @@ class Layout:
     ----------
     schema : Schema
     outputs : Outputs
-    features : tuple of str
     flagged : bool
         Whether there is a column of flags.
+    described : bool
+        Whether reasons have values and what is normal: where records are rows of the result,
+        and features mean something by themselves.
     status : bool
         Whether there is a column of faults.
     """
 
     schema: pa.Schema
     outputs: Outputs
-    features: tuple[str, ...]
     flagged: bool
+    described: bool
     status: bool
 
     @classmethod
@@ -192,7 +218,13 @@ class Layout:
             If the model cannot return what is asked for.
         """
         outputs.check(model)
-        features = tuple(model.encoder.features)
+        reducer = modality(model.encoder.modality).reducer(model.encoder)
+        described = isinstance(reducer, OneRowEach) and not model.has_rest
+        if outputs.repair and not described:
+            raise ParameterError(
+                f"repair is for rows whose columns mean something by themselves, got "
+                f"{model.unit}s. Leave it out."
+            )
         flagged, number = outputs.has_threshold(model), pa.float64()
         fields = [("anomaly_score", number)]
         if outputs.p_values:
@@ -200,16 +232,18 @@ class Layout:
         if flagged:
             fields.append(("is_anomaly", pa.bool_()))
         fields += [(f"score_{name}", number) for name in outputs.also]
-        if outputs.explain:
-            fields.append(("latent_code", number))
-        for k in range(1, min(outputs.explain, len(features)) + 1):
-            fields += [(f"reason_{k}", pa.string()), (f"contribution_{k}", number)]
+        if outputs.explain and model.has_rest:
+            fields.append((LATENT, number))
+        count = min(outputs.explain, len(model.encoder.features))
+        fields += reason_fields(model.encoder, count, described=described)
+        if outputs.repair:
+            fields.append(("repair", pa.string()))
         status = source.may_skip
         if status:
             fields.append(("status", pa.string()))
         key, taken = source.key_name, [name for name, _ in fields]
         fields = [(f"id_{key}" if key in taken else key, source.key_type), *fields]
-        return cls(pa.schema(fields), outputs, features, flagged, status)
+        return cls(pa.schema(fields), outputs, flagged, described, status)
 
     def scored(self, model: Model, rows: Evaluated) -> Scored:
         """Lay rows out."""
@@ -221,19 +255,24 @@ class Layout:
         if self.flagged:
             columns.append(places.array(flags))
         columns += [places.array(scores) for scores in rows.also]
-        if rows.contributions is not None:
-            columns += self._reasons(rows.contributions, places)
+        if rows.reasons is not None:
+            columns += reason_columns(model.encoder, rows.reasons, places.array)
+        elif rows.contributions is not None:
+            columns += self._reasons(model, rows.contributions, places)
+        if rows.repairs is not None:
+            texts = pa.array(rows.repairs, pa.string())
+            columns.append(texts.take(places.array(np.arange(len(texts)))))
         if self.status:
             status = [rows.faults.get(i, READABLE) for i in range(len(rows.keys))]
             columns.append(pa.array(status, pa.string()))
         batch = pa.RecordBatch.from_arrays(columns, schema=self.schema)
         return Scored(batch, rows.scores, int(np.count_nonzero(flags)), rows.sample)
 
-    def _reasons(self, contributions: Array, places: _Places) -> list[pa.Array]:
+    def _reasons(self, model: Model, contributions: Array, places: _Places) -> list[pa.Array]:
         """Return columns for the latent code, and for the features that contribute most."""
-        names = pa.array(self.features, pa.string())
-        parts, code = contributions[:, :-1], contributions[:, -1]
-        columns = [places.array(np.ascontiguousarray(code))]
+        names = pa.array(model.encoder.features, pa.string())
+        parts, rest = np.split(contributions, [len(names)], axis=1)
+        columns = [places.array(np.ascontiguousarray(one)) for one in rest.T]
         for feature, nats in largest(parts, min(self.outputs.explain, len(names))):
             no_reason = nats <= 0  # what lowers a score is no reason for it
             columns.append(names.take(places.array(feature, no_reason)))
@@ -273,29 +312,6 @@ class _Places(NamedTuple):
             absent[~missing] = hidden
             missing = absent
         return array_of(whole, missing)
-
-
-def largest(parts: Array, count: int) -> Iterator[tuple[NDArray[np.intp], Array]]:
-    """Yield the places and values of the largest numbers in each row, one rank after another.
-
-    Of equal numbers the first one comes first.
-
-    Examples
-    --------
-    >>> [values.tolist() for _, values in largest(np.array([[1.0, 3.0, 2.0]]), 2)]
-    [[3.0], [2.0]]
-    """
-    rows = np.arange(len(parts))
-    if count > MAX_PASSES:
-        order = np.argsort(-parts, axis=1, kind="stable")
-        for k in range(count):
-            yield order[:, k], parts[rows, order[:, k]]
-        return
-    rest = parts.copy()
-    for _ in range(count):
-        place = rest.argmax(axis=1)
-        yield place, parts[rows, place]
-        rest[rows, place] = -np.inf
 
 
 def array_of(values: AnyArray, missing: Flags | None = None) -> pa.Array:

@@ -12,9 +12,11 @@ from vae_anomaly.data.base import Batch, Source
 from vae_anomaly.data.reducers import OneRowEach, Rows
 from vae_anomaly.data.registry import modality
 from vae_anomaly.model.drift import Drift, DriftWatch, sample_slice
-from vae_anomaly.model.model import Model
+from vae_anomaly.model.model import Evaluation, Model
+from vae_anomaly.model.reasons import NormalValues, Reasons, reasons_of
 from vae_anomaly.pipeline.executors import Executor, overlapped
 from vae_anomaly.pipeline.progress import Progress, no_progress
+from vae_anomaly.pipeline.reasons import repair_texts
 from vae_anomaly.pipeline.results import Evaluated, Layout, Outputs, Scored, array_of
 from vae_anomaly.pipeline.writers import result_writer
 
@@ -114,10 +116,11 @@ def score_file(
         If the result cannot be written.
     """
     layout = Layout.of(model, source, outputs)
+    calibrated = outputs.has_own_score(model) and len(model.calibration.scores)
     # What is written to a pipe cannot be taken back: all of the source is checked before.
     total = source.check() if path == "-" else source.n_records
     model = applied(outputs, model, source, executor)
-    watch = DriftWatch(model) if layout.flagged and len(model.calibration.scores) else None
+    watch = DriftWatch(model) if calibrated else None
     done = scored = flagged = 0
     with (
         result_writer(path, layout.schema) as write,
@@ -148,11 +151,13 @@ def applied(outputs: Outputs, model: Model, source: Source, executor: Executor) 
     """
     if outputs.score is not None:
         model = replace(model, score_type=outputs.score)
+    if outputs.threshold is not None:
+        return replace(model, calibration=replace(model.calibration, threshold=outputs.threshold))
     if outputs.fdr is None:
         return model
     calibration = model.calibration
     counts = np.zeros(len(calibration.scores) + 1, dtype=np.int64)
-    for rows in evaluated(model, source, Outputs(), executor):
+    for rows in evaluated(model, source.batches(), Outputs(), executor):
         counts += calibration.rank_counts(rows.scores)
     return replace(model, calibration=calibration.with_fdr(counts, outputs.fdr))
 
@@ -174,20 +179,38 @@ class _Evaluate:
 
     model: Model
     outputs: Outputs
+    normal: NormalValues | None = None  # describes reasons
 
     def __call__(self, batch: Batch) -> Evaluated:
-        contributions = self.outputs.explain > 0
+        outputs, describes = self.outputs, self.normal is not None
         found = self.model.evaluate(
-            batch.records, contributions=contributions, also=self.outputs.also
+            batch.records,
+            contributions=outputs.explain > 0,
+            expected=describes,
+            also=outputs.also,
         )
         return Evaluated(
             batch.keys,
             found.scores,
             found.contributions,
-            [found.also[name] for name in self.outputs.also],
+            [found.also[name] for name in outputs.also],
+            self._reasons(batch, found),
+            repair_texts(self.model, batch.records) if outputs.repair else None,
             batch.positions,
             batch.faults,
             batch.records[sample_slice(len(batch.records))],
+        )
+
+    def _reasons(self, batch: Batch, found: Evaluation) -> Reasons | None:
+        if self.normal is None or found.contributions is None or found.expected is None:
+            return None
+        return reasons_of(
+            self.model,
+            self.normal,
+            batch.records,
+            found.contributions,
+            found.expected,
+            self.outputs.explain,
         )
 
 
@@ -204,27 +227,28 @@ class _Score:
 
 def _scored(model: Model, source: Source, layout: Layout, executor: Executor) -> Iterator[Scored]:
     """Yield the rows of the result."""
-    evaluate = _Evaluate(model, layout.outputs)
+    described = layout.described and layout.outputs.explain > 0
+    evaluate = _Evaluate(model, layout.outputs, NormalValues.of(model) if described else None)
     if isinstance(modality(model.encoder.modality).reducer(model.encoder), OneRowEach):
         yield from executor(_Score(evaluate, layout), source.batches())
         return
-    for rows in evaluated(model, source, layout.outputs, executor):
+    for rows in evaluated(model, source.batches(), layout.outputs, executor):
         yield layout.scored(model, rows)
 
 
 def evaluated(
-    model: Model, source: Source, outputs: Outputs, executor: Executor
+    model: Model, batches: Iterator[Batch], outputs: Outputs, executor: Executor
 ) -> Iterator[Evaluated]:
-    """Yield the scores of a source, reduced to rows of the result."""
-    batches = executor(_Evaluate(model, outputs), source.batches())
+    """Yield the scores of batches, reduced to rows of the result."""
+    scored = executor(_Evaluate(model, outputs), batches)
     made_by = modality(model.encoder.modality)
     reducer = made_by.reducer(model.encoder)
     if isinstance(reducer, OneRowEach):
-        yield from batches
+        yield from scored
         return
     further = [made_by.reducer(model.encoder) for _ in outputs.also]
     sample = None
-    for rows in batches:
+    for rows in scored:
         keys = rows.keys if rows.positions is None else rows.keys.take(array_of(rows.positions))
         ready = reducer.add(Rows(keys, rows.scores, rows.contributions))
         also = [

@@ -7,7 +7,7 @@ from decimal import Decimal
 from vae_anomaly.displays.drawing import legible
 from vae_anomaly.metrics.intervals import Estimate
 
-__all__ = ["are", "area", "counted", "legible", "nats", "number", "percent", "span", "within"]
+__all__ = ["area", "legible", "nats", "number", "percent", "span", "within"]
 
 
 def percent(share: float) -> str:
@@ -58,22 +58,6 @@ def number(value: float, digits: int = 6) -> str:
     ('0.1', '120000', '0.333333')
     """
     return f"{value:.{digits}g}"
-
-
-def counted(n: int, one: str, more: str | None = None) -> str:
-    """Return a count with its noun.
-
-    Examples
-    --------
-    >>> counted(1, "row"), counted(1200, "row")
-    ('1 row', '1,200 rows')
-    """
-    return f"{n:,} {one}" if n == 1 else f"{n:,} {more or one + 's'}"
-
-
-def are(n: int) -> str:
-    """Return the verb for `n` things."""
-    return "is" if n == 1 else "are"
 
 
 def within(estimate: Estimate) -> str:

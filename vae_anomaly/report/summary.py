@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from math import inf
 
+from vae_anomaly._text import are, counted
 from vae_anomaly.metrics.confusion import Confusion
 from vae_anomaly.metrics.intervals import Estimate
 from vae_anomaly.metrics.threshold_search import Choice, Discovery
 from vae_anomaly.model.model import Model
 from vae_anomaly.report.data import ReportData, Tile
-from vae_anomaly.report.formatting import are, area, counted, nats, percent, within
+from vae_anomaly.report.formatting import area, nats, percent, within
 
 __all__ = ["latent_sentence", "model_settings", "summarize", "tiles"]
 

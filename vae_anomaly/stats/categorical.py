@@ -37,7 +37,7 @@ class Categorical(Likelihood):
 
     def mean(self, ops: Ops, outputs: Outputs) -> Tensor:
         """Return the probabilities of the levels."""
-        return ops.exp(outputs[0] - ops.logsumexp(outputs[0]))
+        return ops.softmax(outputs[0])
 
     def sample(self, rng: np.random.RandomState, outputs: Outputs, parameters: Parameters) -> Array:
         """Draw indicators; never that of the levels that no training row has."""

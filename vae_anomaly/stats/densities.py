@@ -56,6 +56,13 @@ def _logsumexp(x: Tensor) -> Tensor:
     return peak + np.log(np.exp(x - peak).sum(axis=-1, keepdims=True))
 
 
+def _softmax(x: Tensor) -> Tensor:
+    powers = x - x.max(axis=-1, keepdims=True)
+    np.exp(powers, out=powers)
+    powers /= powers.sum(axis=-1, keepdims=True)
+    return powers
+
+
 numpy_ops = SimpleNamespace(
     concatenate=lambda parts: np.concatenate(parts, axis=-1),
     exp=np.exp,
@@ -68,7 +75,9 @@ numpy_ops = SimpleNamespace(
     logsumexp=_logsumexp,
     maximum=np.maximum,
     sigmoid=_sigmoid,
+    softmax=_softmax,
     softplus=lambda x: np.logaddexp(0.0, x),
+    sum=lambda x: x.sum(axis=-1, keepdims=True),
     take=lambda x, start, stop, step=1: x[..., start:stop:step],
     where=np.where,
 )

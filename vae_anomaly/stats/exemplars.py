@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._threads import PADDING, SINGLE_THREAD
 
-__all__ = ["MAX_EXEMPLARS", "Exemplars", "max_exemplars"]
+__all__ = ["MAX_EXEMPLARS", "SELF_MATCH_TOLERANCE", "Exemplars", "max_exemplars"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]

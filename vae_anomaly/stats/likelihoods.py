@@ -353,7 +353,10 @@ class JointLikelihood:
         """Sum values of the targets of each block by feature: (..., n_features)."""
         return _joined(
             ops,
-            [_summed(ops, part, one.width) for part, one in zip(parts, self.blocks, strict=True)],
+            [
+                sum_adjacent(ops, part, one.width)
+                for part, one in zip(parts, self.blocks, strict=True)
+            ],
         )
 
     @cached_property
@@ -406,7 +409,7 @@ def _cut(ops: Ops, x: Tensor, sizes: list[int]) -> list[Tensor]:
     return [ops.take(x, end - size, end) for size, end in zip(sizes, ends, strict=True)]
 
 
-def _summed(ops: Ops, x: Tensor, width: int) -> Tensor:
+def sum_adjacent(ops: Ops, x: Tensor, width: int) -> Tensor:
     """Sum adjacent targets: (..., n width) to (..., n)."""
     total = ops.take(x, 0, None, width) if width > 1 else x
     for i in range(1, width):

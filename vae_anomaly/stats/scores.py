@@ -2,7 +2,8 @@
 
 Direction: an anomaly score is higher for more anomalous records, in nats. `score_samples`
 of scikit-learn is its negative. Every score is the sum of *contributions*, one per
-feature and one for the rest, so that each can be explained.
+feature and one for the rest, so that each can be explained. The rest, such as the KL
+divergence, belongs to the code as a whole: `without_rest` divides it among the features.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SCORES", "RowTerms", "Score", "Terms"]
+__all__ = ["SCORES", "RowTerms", "Score", "Terms", "without_rest"]
 
 Array = NDArray[np.float64]
 
@@ -39,25 +40,31 @@ class Terms:
         Weight of the KL divergence.
     typical : ndarray of shape (n_features + 1,)
         Mean contributions to minus the ELBO of training rows.
+    penalty : ndarray of shape (n, n_features)
+        Nats that no likelihood sees.
     elbo : RowTerms
         Terms of minus the ELBO.
     importance_weighted : ndarray of shape (n,)
         Minus the importance-weighted bound.
     exemplar : ndarray of shape (n,)
         Distance from the nearest training rows.
-    exemplar_features : ndarray of shape (n, n_features)
-        Contributions of the features to `exemplar`.
     latent_distance : ndarray of shape (n,)
         Half the squared Mahalanobis distance of the code.
+    expected : ndarray of shape (n, n_targets)
+        Targets that are expected of each feature, given the rest of the record.
+    shares : ndarray of shape (n, n_features)
+        Shares of the features in what differs from what is expected.
     """
 
     beta: float
     typical: Array
+    penalty: Array = field(default_factory=lambda: EMPTY)
     elbo: RowTerms = field(default=RowTerms(EMPTY, EMPTY))
     importance_weighted: Array = field(default_factory=lambda: EMPTY)
     exemplar: Array = field(default_factory=lambda: EMPTY)
-    exemplar_features: Array = field(default_factory=lambda: EMPTY)
     latent_distance: Array = field(default_factory=lambda: EMPTY)
+    expected: Array = field(default_factory=lambda: EMPTY)
+    shares: Array = field(default_factory=lambda: EMPTY)
 
 
 class Score(ABC):
@@ -84,6 +91,28 @@ class Score(ABC):
 def _with_rest(features: Array, total: Array) -> Array:
     """Append the rest of a total."""
     return np.column_stack([features, total - features.sum(axis=1)])
+
+
+def without_rest(contributions: Array, shares: Array) -> Array:
+    """Divide the rest of each score among the features.
+
+    Parameters
+    ----------
+    contributions : ndarray of shape (n, n_features + 1)
+        Last the rest.
+    shares : ndarray of shape (n, n_features)
+        With a sum of 1 in each row.
+
+    Returns
+    -------
+    ndarray of shape (n, n_features)
+
+    Examples
+    --------
+    >>> without_rest(np.array([[1.0, 2.0, 4.0]]), np.array([[0.25, 0.75]])).tolist()
+    [[2.0, 5.0]]
+    """
+    return contributions[:, :-1] + contributions[:, -1:] * shares
 
 
 class Elbo(Score):
@@ -149,15 +178,14 @@ class Exemplar(Score):
     """Distance from the nearest training rows in coordinates of the networks.
 
     Compares reconstruction errors and codes with those of similar training rows. See
-    `vae_anomaly.stats.exemplars`. Contributions are those of features alone.
+    `vae_anomaly.stats.exemplars`.
     """
 
     terms = frozenset(["exemplar"])
-    further_terms = frozenset(["exemplar_features"])
 
     def contributions(self, terms: Terms) -> Array:
-        """Split by feature; the rest is zero up to rounding."""
-        return _with_rest(terms.exemplar_features, terms.exemplar)
+        """Split into penalties and the distance, which is the rest."""
+        return _with_rest(terms.penalty, terms.exemplar)
 
     def total(self, terms: Terms) -> Array:
         """Return the distance."""

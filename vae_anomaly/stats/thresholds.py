@@ -42,6 +42,7 @@ __all__ = [
     "false_alarm_interval",
     "false_alarm_threshold",
     "false_discovery_threshold",
+    "min_calibration_rows",
     "ranks_among",
 ]
 
@@ -65,8 +66,14 @@ def _max_exceeding(n: int, rate: float) -> int:
     return math.floor(round((n + 1) * rate, 9))
 
 
-def _min_calibration_rows(exceeding: int, rate: float) -> int:
-    """Return the minimum n for which ``(n + 1) rate >= exceeding``."""
+def min_calibration_rows(rate: float, exceeding: int = 1) -> int:
+    """Return the minimum n for which ``(n + 1) rate >= exceeding``.
+
+    Examples
+    --------
+    >>> min_calibration_rows(0.01)
+    99
+    """
     return math.ceil(round(exceeding / rate, 9)) - 1
 
 
@@ -83,7 +90,7 @@ def calibration_size(n: int, rate: float) -> int:
     [199, 19, 19, 9]
     """
     target = min(n * CALIBRATION_SHARE, MAX_CALIBRATION_ROWS)
-    size = _min_calibration_rows(max(1, round((target + 1) * rate)), rate)
+    size = min_calibration_rows(rate, max(1, round((target + 1) * rate)))
     return max(1, min(size, int(n * MAX_CALIBRATION_SHARE)))
 
 
@@ -167,7 +174,7 @@ def false_alarm_threshold(calibration_scores: Array, rate: float, *, stacklevel:
     exceeding = _max_exceeding(n, rate)
     if not exceeding:
         warnings.warn(
-            f"false_alarm_rate={rate:g} needs at least {_min_calibration_rows(1, rate)} "
+            f"false_alarm_rate={rate:g} needs at least {min_calibration_rows(rate)} "
             f"calibration rows, there are {n}: the threshold falls back to the largest calibration "
             f"score, a rate of about {1 / (n + 1):.2g}. Fit on more rows or use a higher rate.",
             TooFewCalibrationRowsWarning,

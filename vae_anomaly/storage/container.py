@@ -53,7 +53,11 @@ MAX_HEADER_BYTES = 4 * 2**20
 MAX_OBJECTS, MAX_LISTS = 2**13, 2**18
 """Maximum braces and brackets of a header; parsed, each takes far more memory than in the file."""
 
-DTYPES: dict[str, np.dtype[np.generic]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+DTYPES: dict[str, np.dtype[np.generic]] = {
+    "F32": np.dtype("<f4"),
+    "F64": np.dtype("<f8"),
+    "U64": np.dtype("<u8"),
+}
 
 Refusal = Callable[[str], VAEAnomalyError]
 """Function from a reason to the error to raise."""

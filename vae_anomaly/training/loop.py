@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._types import Tensor
 from vae_anomaly.exceptions import DivergenceError
-from vae_anomaly.networks.backend import has_gpu, keras, tf
+from vae_anomaly.networks.backend import check_tensorflow, has_gpu, keras, tf
 from vae_anomaly.networks.spec import NetworkSpec, cached_by_spec
 from vae_anomaly.networks.vae import ElboTerms, build_vae
 from vae_anomaly.training.batches import Batch, TrainingData
@@ -393,7 +393,10 @@ def train(
         If a loss is no longer a finite number.
     CheckpointError
         If the checkpoint is damaged, or of another fit.
+    VAEAnomalyError
+        If TensorFlow cannot run here, see `check_tensorflow`.
     """
+    check_tensorflow()
     training = Training(spec, rows, config, rng)
     if checkpointer is not None:
         training.resume(checkpointer)

@@ -165,6 +165,11 @@ class ImageEncoder:
             yield self.scaler.encode(rows, self.likelihood)
 
     @property
+    def are_numbers(self) -> NDArray[np.bool_]:
+        """Return that all pixels are numbers."""
+        return np.ones(len(self.features), dtype=bool)
+
+    @property
     def missing_shares(self) -> Array:
         """No pixel is ever missing: zeros."""
         return np.zeros(len(self.features))

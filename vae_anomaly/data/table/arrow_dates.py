@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from vae_anomaly.data.table.dates import seconds_of_timestamps, timestamps_of
+from vae_anomaly.data.table.dates import MAX_PARTS, seconds_of_timestamps, timestamps_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +52,11 @@ class DateBook(NamedTuple):
     """
 
     dtype: pa.DataType
+
+    @property
+    def max_numbers(self) -> int:
+        """See `MAX_PARTS`."""
+        return MAX_PARTS
 
     def codes(self, column: pa.Array, start: int = 0) -> Array:
         """Return the codes of cells."""

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from vae_anomaly._types import AnyArray
 from vae_anomaly.data.cells import STRAY, WEAKLY_MISSING, has_leading_zero, is_number
 from vae_anomaly.data.date_formats import ISO
-from vae_anomaly.data.table.column import text_of
-from vae_anomaly.data.table.dates import EPOCH, best_formats, parsed, seconds_of
+from vae_anomaly.data.table.column import MAX_LEVELS, text_of
+from vae_anomaly.data.table.dates import EPOCH, MAX_PARTS, best_formats, parsed, seconds_of
 from vae_anomaly.data.table.missing import NO_FURTHER, MissingValues
 from vae_anomaly.data.table.reader import coded, factorized, is_infinite
 
@@ -77,6 +77,12 @@ class Codebook:
     def is_of_numbers(self) -> bool:
         """Whether at least half of the cells that are not missing are numbers, but not all."""
         return 0 < self.n_others <= self.n_numbers and not self.has_codes
+
+    @property
+    def max_numbers(self) -> int:
+        """Indicators of the levels so far, at most as many as a category has, and a mask."""
+        known = min(len(self._texts), MAX_LEVELS) if self._is_complete else MAX_LEVELS
+        return known + 2
 
     def codes(self, column: pa.Array, start: int) -> NDArray[np.float64]:
         """Return the codes of the next cells, the first of which is in the row `start`."""
@@ -151,6 +157,8 @@ class DateTexts:
     >>> book.cells(codes).tolist()
     ['24.12.2023', None, '(no date)']
     """
+
+    max_numbers = MAX_PARTS
 
     def __init__(self, form: str, missing: MissingValues = NO_FURTHER) -> None:
         self._format, self._missing = form, missing

@@ -109,6 +109,15 @@ class Coding:
         """Columns that an encoder takes as dates."""
         return tuple(name for name, column in self.columns.items() if column.type == DATE)
 
+    @property
+    def max_numbers(self) -> int:
+        """Upper bound of the numbers that an encoder makes of rows such as those so far."""
+        if not self.texts:
+            return len(self.numbers)
+        fitted = (len(column.levels) + 2 for column in self.columns.values())
+        books = (book.max_numbers for book in self.codebooks.values())
+        return 2 * len(self.numbers) + sum(fitted) + sum(books)  # masks of numbers, too
+
     def matrix(self, batch: pa.RecordBatch, start: int = 0) -> Array:
         """Return the rows of a batch, the first of which is the row `start`: (n, width)."""
         numbers = self.missing.without(matrix_of(batch, self.numbers))

@@ -7,6 +7,7 @@ fitted to an array without names has only their order.
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -43,7 +44,7 @@ def select_for_fitting(
     header : sequence of str
         Its columns.
     ignored : iterable of str
-        Columns to leave out; each must be there.
+        Columns to leave out, also several in a text, between commas; each must be there.
 
     Returns
     -------
@@ -54,7 +55,7 @@ def select_for_fitting(
     DataError
         If no column is left, a feature has no name, or a column to leave out is not there.
     """
-    left_out = tuple(dict.fromkeys(ignored))
+    left_out = tuple(dict.fromkeys(one for name in ignored for one in _names(name, header)))
     require_columns(table, header, left_out)
     features = tuple(name for name in header if name not in left_out)
     if not features:
@@ -68,6 +69,11 @@ def select_for_fitting(
                 f"Name it, or leave it out with --ignore {name!r}."
             )
     return ColumnSelection(features, left_out)
+
+
+def _names(text: str, header: Sequence[str]) -> list[str]:
+    """Return the names that a text holds, between commas, unless it is itself a name."""
+    return [text] if text in header else [name.strip() for name in text.split(",")]
 
 
 def select_for_scoring(
@@ -143,13 +149,19 @@ def require_columns(
     spare = [name for name in header if name not in set(wanted)]
     guesses = {name: guess for name in missing if (guess := _similar(name, spare)) is not None}
     number = "a column" if len(missing) == 1 else f"{len(missing)} columns"
-    hint = ", ".join(f"{shown(g)} for {shown(n)}" for n, g in list(guesses.items())[:10])
+    hint = ", ".join(_apart(guess, name) for name, guess in list(guesses.items())[:10])
     advice = (
         f"Did you mean {hint}? Names must agree exactly."
         if hint
         else (f"Its columns are {listed(list(header))}.")
     )
     raise DataError(f"{table} lacks {number} that {owner} names: {listed(missing)}. {advice}")
+
+
+def _apart(guess: str, name: str) -> str:
+    """Return "'Flow' for 'flow'", with escapes where two names may look the same."""
+    spell = shown if guess.isascii() and name.isascii() else ascii
+    return f"{spell(guess)} for {spell(name)}"
 
 
 def _similar(name: str, candidates: Sequence[str]) -> str | None:
@@ -162,4 +174,5 @@ def _similar(name: str, candidates: Sequence[str]) -> str | None:
 
 
 def _normalized(name: str) -> str:
-    return "".join(character for character in name.casefold() if character.isalnum())
+    name = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(character for character in name if character.isalnum())

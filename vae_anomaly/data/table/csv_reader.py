@@ -29,7 +29,14 @@ from vae_anomaly.data.csv_content import (
     check_bytes,
     may_have_codes,
 )
-from vae_anomaly.data.dialect import DECIMAL_COMMA, DELIMITERS, SAMPLE_ROWS, Dialect
+from vae_anomaly.data.dialect import (
+    DECIMAL_COMMA,
+    DELIMITERS,
+    LONG_CELLS,
+    MAX_CELL_LENGTH,
+    SAMPLE_ROWS,
+    Dialect,
+)
 from vae_anomaly.data.parsing import BLANKS, parse_numbers
 from vae_anomaly.data.table.reader import (
     CellError,
@@ -53,6 +60,10 @@ WIDE = {
 }
 
 
+MAX_ROW_BYTES = 2**28
+"""Bytes of a block from which on no larger one is tried for a long row."""
+
+
 class Record(NamedTuple):
     """A row of fields, and the lines of the file that it is on."""
 
@@ -63,6 +74,10 @@ class Record(NamedTuple):
 
 class TextInNumbersError(Exception):
     """A column that was to be one of numbers holds text."""
+
+
+class _LongRowError(Exception):
+    """A row that is longer than the blocks of a reading."""
 
 
 class CsvReader(TableReader):
@@ -113,6 +128,24 @@ class CsvReader(TableReader):
     def _chunks(
         self, numbers: Sequence[str], wanted: list[str], *, strict: bool = True
     ) -> Iterator[pa.RecordBatch]:
+        """Yield the rows as pyarrow parses them, in larger blocks from a row on that needs one."""
+        block, n_rows = CHUNK_BYTES, 0
+        while True:
+            skipped = n_rows
+            try:
+                for chunk in self._blocks(numbers, wanted, block, strict=strict):
+                    if skipped < chunk.num_rows:
+                        yield chunk.slice(skipped)
+                        n_rows += chunk.num_rows - skipped
+                    skipped = max(0, skipped - chunk.num_rows)
+            except _LongRowError:
+                block *= 4
+            else:
+                return
+
+    def _blocks(
+        self, numbers: Sequence[str], wanted: list[str], block: int, *, strict: bool
+    ) -> Iterator[pa.RecordBatch]:
         types = {name: pa.string() for name in wanted} | {name: pa.float64() for name in numbers}
         path, lines_before_rows = self._parsed_file
         # An empty line is a missing cell in a table of one column, and ignored in others.
@@ -121,7 +154,7 @@ class CsvReader(TableReader):
             reader = pa_csv.open_csv(
                 openable(path),
                 read_options=pa_csv.ReadOptions(
-                    block_size=CHUNK_BYTES,
+                    block_size=block,
                     skip_rows=lines_before_rows,
                     column_names=self.columns,
                 ),
@@ -147,6 +180,8 @@ class CsvReader(TableReader):
         except (pa.ArrowException, KeyError) as cause:
             if "CSV conversion error" in str(cause):
                 raise TextInNumbersError from cause
+            if "straddling" in str(cause) and block < MAX_ROW_BYTES:
+                raise _LongRowError from cause
             self._refuse(numbers, str(cause), strict=strict)
         except OSError as cause:  # pyarrow does not name the file
             raise OSError(cause.errno, cause.strerror, str(self.path)) from cause
@@ -194,7 +229,7 @@ class CsvReader(TableReader):
 
     def _records(self) -> Iterator[Record]:
         """Yield the lines that are not blank, header first; with one column, blank ones too."""
-        with self.path.open(encoding="utf-8-sig", newline="") as file:
+        with LONG_CELLS, self.path.open(encoding="utf-8-sig", newline="") as file:
             reader = self._dialect.records(file)
             line, width = 1, 0
             try:
@@ -222,20 +257,41 @@ class CsvReader(TableReader):
         text = start.decode("utf-8-sig", errors="ignore")  # the last character may be cut off
         if not is_whole:
             text = text[: 1 + max(text.rfind(end) for end in "\r\n")]
-        self._dialect = Dialect.of(text)
+        self._dialect = Dialect.of(text, self._parts())
         header = next(self._records())
         names = header.fields
-        if names[0].startswith("#"):
+        if names[0].startswith("#") and self._is_comment(names):
             raise DataError(
                 f"{self.name} begins with a comment, {shown(names[0])}. "
                 f"Remove it: the first line holds the column names."
             )
-        if all(is_number(self._dialect.number(name)) for name in names):
+        # pandas writes the positions of columns that have no names.
+        are_positions = len(names) > 1 and names == [str(i) for i in range(len(names))]
+        if not are_positions and all(is_number(self._dialect.number(name)) for name in names):
             raise DataError(
                 f"{self.name} begins with numbers, {shown(self._dialect.delimiter.join(names))}. "
-                f"Put a line of column names above them."
+                f"Put a line of column names above them, or, if they are names, add a letter to "
+                f"each."
             )
         return header
+
+    def _parts(self) -> Iterator[bytes]:
+        """Yield the file in parts that end with lines, but for very long ones."""
+        rest = b""
+        with self.path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                end = chunk.rfind(b"\n") + 1
+                yield rest + chunk[:end]
+                rest = chunk[end:]
+        yield rest
+
+    def _is_comment(self, names: list[str]) -> bool:
+        """Return whether a first line that begins with # is no header, by the two below it."""
+        below = [record.fields for record in islice(self._records(), 1, 3)]
+        if any(len(fields) != len(names) for fields in below):
+            return True
+        numeric = [any(is_number(self._dialect.number(one)) for one in row) for row in below]
+        return len(names) == 1 or numeric == [False, True]
 
     def type_of(self, column: str) -> pa.DataType:
         """Return the type of a column: text."""
@@ -322,9 +378,7 @@ def _csv_fault(cause: csv.Error) -> str:
     if "unexpected end of data" in words:
         return "a quote is opened and never closed. Close it."
     if "field larger than field limit" in words:
-        return (
-            f"a cell longer than {csv.field_size_limit():,} characters, perhaps an unclosed quote."
-        )
+        return f"a cell longer than {MAX_CELL_LENGTH:,} characters, perhaps an unclosed quote."
     if "expected after" in words:
         return "text after a closing quote. Double the quotes inside a quoted cell."
     return f"not CSV ({words})."

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._types import Symbol
 from vae_anomaly.data.cells import STRAY
 from vae_anomaly.data.date_formats import ISO
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EPOCH",
+    "MAX_PARTS",
     "PERIODS",
     "Cycle",
     "DateParts",
@@ -70,6 +72,9 @@ PERIODS = {
     "day of the year": 365.2425,
 }
 """Name of a cycle -> its period in days."""
+
+MAX_PARTS = 2 * len(PERIODS) + 2
+"""Most numbers that are made of a date: of cycles, of days since another date, and a mask."""
 
 TAIL = 0.01
 """Share of the earliest and of the latest dates that do not count for the time covered."""
@@ -272,3 +277,65 @@ class DateParts:
                 parts[:, place] = (column - seconds[:, 0]) / 86400
                 place += 1
         return parts
+
+    def in_graph(self, seconds: Symbol) -> Symbol:
+        """Add `encode` to an ONNX graph; NaN are missing there as well."""
+        days = seconds / 86400.0
+        parts = []
+        for i, cycles in enumerate(self.cycles):
+            column = days.taken(i, i + 1)
+            for cycle in cycles:
+                angle = (_position_in_graph(column, cycle.name) - cycle.center) * (2 * np.pi)
+                # ONNX Runtime has no cosine in float64.
+                points = (angle.apply("Sin"), (angle + np.pi / 2).apply("Sin"))
+                parts += [(one * 10.0**DECIMALS).apply("Round") / 10.0**DECIMALS for one in points]
+            if i > 0:
+                parts.append(column - days.taken(0, 1))
+        return parts[0].apply("Concat", *parts[1:], axis=1)
+
+
+def _position_in_graph(days: Symbol, cycle: str) -> Symbol:
+    """Add `_position` to an ONNX graph: (n, 1)."""
+    day = days.apply("Floor")
+    if cycle == "time of day":
+        return days - day
+    if cycle == "weekday":
+        since = days + 3.0
+        return since / 7.0 - (since / 7.0).apply("Floor")
+    passed, length = _calendar(day)["month" if cycle == "day of the month" else "year"]
+    return (passed + (days - day)) / length
+
+
+def _calendar(day: Symbol) -> dict[str, tuple[Symbol, Symbol]]:
+    """Return for month and year the days that have passed, and their lengths: (n, 1).
+
+    Of days since 1970. Years of this arithmetic begin in March, so that the 29th of February
+    is their last day: then the months before a day have floor((153 m + 2) / 5) days. After
+    Howard Hinnant, "chrono-compatible low-level date algorithms", 2013, `civil_from_days`.
+    """
+    since = day + 719_468.0  # the first of March of the year 0
+    era = since - (since / 146_097.0).apply("Floor") * 146_097.0  # of 400 years
+    leaps = _whole(era, 1460) - _whole(era, 36_524) + _whole(era, 146_096)
+    year = _whole(era - leaps, 365)
+    passed = era - (year * 365.0 + _whole(year, 4) - _whole(year, 100))
+    month = _whole(passed * 5.0 + 2.0, 153)  # 0 is March
+    begin, end = (_whole((month + i) * 153.0 + 2.0, 5) for i in (0.0, 1.0))
+    is_next = month.test("GreaterOrEqual", 10.0)
+    leap = _is_leap(year + is_next)
+    in_february = month.test("Equal", 11.0)
+    length = end - begin - in_february * (2.0 - leap)
+    of_year = passed + 59.0 + leap - is_next * (leap + 365.0)
+    return {"month": (passed - begin, length), "year": (of_year, leap + 365.0)}
+
+
+def _whole(x: Symbol, divisor: int) -> Symbol:
+    """Return how often a number holds another."""
+    return (x / float(divisor)).apply("Floor")
+
+
+def _is_leap(year: Symbol) -> Symbol:
+    """Return 1 for leap years of the Gregorian calendar, else 0."""
+    fours, hundreds, eras = (
+        (year - _whole(year, k) * float(k)).test("Equal", 0.0) for k in (4, 100, 400)
+    )
+    return fours - hundreds + eras

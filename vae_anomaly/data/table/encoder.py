@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -17,7 +16,8 @@ from vae_anomaly.data.base import DataParameters, Encoded, EncoderState, Outline
 from vae_anomaly.data.cells import STRAY
 from vae_anomaly.data.graph import EncodedSymbols
 from vae_anomaly.data.scaling import ColumnScaler
-from vae_anomaly.data.table.column import CATEGORY, DATE
+from vae_anomaly.data.table.column import CATEGORY, DATE, NUMBER
+from vae_anomaly.data.table.graph import encoded_in_graph
 from vae_anomaly.data.table.levels import LevelIndicators
 from vae_anomaly.data.table.missing import MissingValues
 from vae_anomaly.data.table.schema import TableSchema, as_frame
@@ -184,6 +184,13 @@ class TableEncoder:
         return np.concatenate(parts)
 
     @property
+    def are_numbers(self) -> NDArray[np.bool_]:
+        """Which columns are numbers."""
+        if self.is_plain:
+            return np.ones(len(self.scaler.center), dtype=bool)
+        return np.array([column.type == NUMBER for column in self.schema.columns])
+
+    @property
     def missing_shares(self) -> Array:
         """Shares of training rows in which each column is missing; 0 of those left out."""
         shares = np.zeros(len(self.features))
@@ -251,53 +258,8 @@ class TableEncoder:
         return codes
 
     def in_graph(self, rows: Symbol) -> EncodedSymbols:
-        """Add `encode` to an ONNX graph, and the levels of categories to its metadata.
-
-        Raises
-        ------
-        ParameterError
-            If there are dates, or values that were given as missing.
-        """
-        if len(self.schema.dates):
-            dates = listed([self.features[i] for i in self.schema.dates])
-            raise ParameterError(
-                f"There is no ONNX graph yet for dates: {dates}. Leave them out with column_types, "
-                f"or score with this package."
-            )
-        if self.schema.missing.texts:
-            raise ParameterError(
-                "There is no ONNX graph yet for missing_values. Mark such cells as NaN before the "
-                "fit, or score with this package."
-            )
-        schema, never = self.schema, self.n_missing == 0
-        if self.is_plain:
-            n = len(self.scaler.center)
-            schema, never = TableSchema.of_numbers(self.names, n), np.ones(n, bool)
-        cells, codes = rows.columns(schema.numbers), rows.columns(schema.categories)
-        missing, missing_codes = cells.test("IsNaN"), codes.test("IsNaN")
-        stray = cells.test("Equal", STRAY) * (not self.is_plain)
-        known = 1.0 - missing - stray
-        # The center costs nothing.
-        numbers = self.scaler.in_graph(cells.where(known, self.scaler.center), self.likelihood)
-        indicators, unseen = self.levels.in_graph(codes)
-        if len(schema.categories):
-            levels = {self.features[i]: schema.columns[i].levels for i in schema.categories}
-            rows.graph.metadata["levels"] = json.dumps(levels)
-
-        varies, widths = self.scaler.varies, np.array(self.levels.widths)
-        absent = missing * never[schema.numbers] + stray
-        absent_codes = missing_codes * never[schema.categories]
-        penalty = _joined(
-            _joined(absent, absent_codes) * np.log(self.n_rows + 1.0),
-            numbers.penalty * ~varies if self.has_masks else numbers.penalty,
-            unseen,
-        )
-        known_codes = 1.0 - missing_codes - unseen.test("Greater", 0.0)
-        observed = _joined(
-            known.columns(np.flatnonzero(varies)), known_codes.columns(np.flatnonzero(widths))
-        )
-        inputs = _joined(numbers.inputs, indicators, *([observed] if self.has_masks else []))
-        return EncodedSymbols(inputs, _joined(numbers.targets, indicators), penalty, observed)
+        """Add `encode` to an ONNX graph; see `data.table.graph`."""
+        return encoded_in_graph(self, rows)
 
     def standardized(self, records: Records) -> Array:
         """Return the columns in standard deviations, soft-clipped: (n, n_features).
@@ -420,8 +382,3 @@ class TableEncoder:
 def _without_strays(codes: Array) -> Array:
     """Return codes with NaN for stray cells."""
     return np.where(codes == STRAY, np.nan, codes)
-
-
-def _joined(*parts: Symbol) -> Symbol:
-    """Join columns in an ONNX graph."""
-    return parts[0].apply("Concat", *parts[1:], axis=1)

@@ -45,6 +45,7 @@ class Tables(Modality):
         "id_column": "--id-column",
         "label_column": "--label-column",
         "explain": "--explain",
+        "repair": "--repair",
         "memory_limit": "--memory-limit",
     }
     defaults = Defaults(latent_dim=32, score_type="exemplar")

@@ -76,7 +76,14 @@ def open_source(
             not_features = [name for name in reader.left_out if name not in chosen]
             ignored = [*ignore, *roles, *not_used, *not_features]
             columns = select_for_fitting(reader.name, reader.columns, ignored=ignored)
-            source = TrainingTable(reader, columns, chosen, MissingValues(tuple(missing)))
+            source = TrainingTable(
+                reader,
+                columns,
+                chosen,
+                MissingValues(tuple(missing)),
+                label_column=label_column,
+                normal_label=normal_label,
+            )
             stack.pop_all()
             return source
         columns = _matched(reader, encoder, roles, strict=strict)

@@ -34,15 +34,22 @@ class ParquetReader(TableReader):
 
     def _read_columns(self) -> tuple[str, ...]:
         """Read the schema."""
-        with self._file() as file:
-            schema, self.rows = file.schema_arrow, file.metadata.num_rows
-        self._types = dict(zip(schema.names, schema.types, strict=True))
+        try:
+            with self._file() as file:
+                schema, self.rows = file.schema_arrow, file.metadata.num_rows
+            self._types = dict(zip(schema.names, schema.types, strict=True))
+            nested = {
+                name: f"the type {dtype}"
+                for name, dtype in self._types.items()
+                if pa.types.is_nested(dtype)
+            }
+        except UnicodeDecodeError as cause:
+            raise DataError(
+                f"{self.name}: the name of a column or field is not UTF-8, {shown(cause.object)}. "
+                f"Rename it."
+            ) from cause
         self.index = _index_of(schema)
-        self.left_out = {
-            name: f"the type {dtype}"
-            for name, dtype in self._types.items()
-            if pa.types.is_nested(dtype)
-        } | dict.fromkeys(self.index, "the index of a pandas data frame")
+        self.left_out = nested | dict.fromkeys(self.index, "the index of a pandas data frame")
         return tuple(schema.names)
 
     def _file(self) -> pq.ParquetFile:
@@ -104,6 +111,8 @@ class ParquetReader(TableReader):
         with self._file() as file:
             parts = file.iter_batches(batch_size=rows_of_batch(len(wanted)), columns=wanted)
             while (batch := self._next(parts)) is not None:
+                for name in wanted:
+                    self._check_text(batch.column(name), name, rows)
                 arrays = [self._numbers(batch.column(name), name, rows) for name in numbers]
                 arrays += [batch.column(name) for name in wanted[len(numbers) :]]
                 rows += batch.num_rows
@@ -115,6 +124,19 @@ class ParquetReader(TableReader):
             return next(parts, None)
         except (pa.ArrowException, OSError) as cause:
             raise self._unsound(cause) from cause
+
+    def _check_text(self, array: pa.Array, name: str, rows_before: int) -> None:
+        """Raise if texts are not UTF-8, which pyarrow does not check."""
+        if pa.types.is_primitive(array.type):
+            return
+        try:
+            (array.dictionary if pa.types.is_dictionary(array.type) else array).validate(full=True)
+        except pa.ArrowInvalid as cause:
+            place = "" if (row := _first_not_text(array)) is None else f", row {rows_before + row}"
+            raise DataError(
+                f"{self.name}{place}, column {shown(name)}: expected text in UTF-8, got other "
+                f"bytes. Write the column as UTF-8, or as binary."
+            ) from cause
 
     def _numbers(self, array: pa.Array, name: str, rows_before: int) -> pa.Array:
         """Return a column as float64, or as text."""
@@ -131,6 +153,16 @@ class ParquetReader(TableReader):
                 value = value.item()
             raise CellError(f"{self.name}, row {rows_before + i + 1}", name, value)
         return floats
+
+
+def _first_not_text(array: pa.Array) -> int | None:
+    """Return the number of the first cell that is not UTF-8, from 1, if there is any."""
+    for i in range(len(array)):
+        try:
+            array[i].as_py()
+        except UnicodeDecodeError:
+            return i + 1
+    return None
 
 
 def _index_of(schema: pa.Schema) -> list[str]:

@@ -8,13 +8,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_anomaly._text import listed
-from vae_anomaly.data.base import Batch, Records, Source
+from vae_anomaly._text import listed, shown
+from vae_anomaly.data.base import Batch, Masks, Records, Source
 from vae_anomaly.data.cells import STRAY
-from vae_anomaly.data.labels import anomalous
+from vae_anomaly.data.labels import anomalous, label_summary
 from vae_anomaly.data.parsing import parse_numbers
 from vae_anomaly.data.table.coding import Coding
-from vae_anomaly.data.table.column import MAX_LEVELS
 from vae_anomaly.data.table.columns import ColumnSelection
 from vae_anomaly.data.table.reader import CellError, TableReader, array_of_floats
 from vae_anomaly.data.table.strays import StrayCells
@@ -65,6 +64,7 @@ class TableSource(Source):
         roles = (name for name in (label_column, id_column) if name is not None)
         self._roles = tuple(dict.fromkeys(roles))
         self._labels: NDArray[np.bool_] | None = None
+        self._label_note: str | None = None
         self._strays = StrayCells(reader)
         self.key_name = "row" if id_column is None else id_column
         self.notes: Sequence[str] = tuple(self._opening_notes())
@@ -90,8 +90,8 @@ class TableSource(Source):
 
     @property
     def max_numbers(self) -> int:
-        """Numbers of a row, and indicators of levels for each text."""
-        return len(self._coding.numbers) + (MAX_LEVELS + 2) * len(self._coding.texts)
+        """Numbers of a row, and what encodes its texts and dates, as many levels as are known."""
+        return self._coding.max_numbers
 
     @property
     def description(self) -> str:
@@ -135,6 +135,8 @@ class TableSource(Source):
             self._labels = anomalous(
                 labels, source=self.name, column=self._label_column, normal=self._normal_label
             )
+            summary = label_summary(labels, self._labels, self.unit)
+            self._label_note = f"labels in {shown(self._label_column)}: {summary}"
 
     def _batch(self, batch: pa.RecordBatch, start: int) -> Batch:
         """Return rows as a batch, the first of which is the row `start`."""
@@ -165,6 +167,10 @@ class TableSource(Source):
         numbers = np.arange(start + 1, start + batch.num_rows + 1, dtype=np.int64)
         # As `pyarrow.array` does, which imports pandas.
         return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
+
+    def masks(self) -> Masks:
+        """Return no masks, and a line about the labels, after a complete reading with them."""
+        return Masks(None, [] if self._label_note is None else [self._label_note])
 
     def check(self) -> int:
         """Read the whole table once and count its rows; see `Source.check`."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence, Set
 
+import numpy as np
 import pyarrow as pa
 
 from vae_anomaly._text import listed, shown
-from vae_anomaly.data.base import Batch, Encoder, Records
+from vae_anomaly.data.base import Array, Batch, Encoder, Records
 from vae_anomaly.data.parsing import has_codes, parse_numbers
 from vae_anomaly.data.table.codebook import Codebook
 from vae_anomaly.data.table.coding import Coding
@@ -15,13 +17,19 @@ from vae_anomaly.data.table.column import CATEGORY, NUMBER
 from vae_anomaly.data.table.column_types import check_column_types
 from vae_anomaly.data.table.columns import ColumnSelection, require_columns
 from vae_anomaly.data.table.encoder import TableEncoder
+from vae_anomaly.data.table.labelled_rows import LabelledRows
 from vae_anomaly.data.table.missing import MissingValues
 from vae_anomaly.data.table.reader import CellError, TableReader
 from vae_anomaly.data.table.source import TableSource
 from vae_anomaly.data.table.strays import advice, refuse_text
 from vae_anomaly.exceptions import DataError
+from vae_anomaly.names import LABEL_COLUMNS
 
 __all__ = ["TrainingTable"]
+
+MIN_NUMBERED_ROWS = 50
+MIN_NUMBERED_SHARE = 0.5
+"""Whole numbers that are all different and fill their range by this share number the rows."""
 
 
 class TrainingTable(TableSource):
@@ -36,6 +44,10 @@ class TrainingTable(TableSource):
         Types of columns that are chosen.
     missing : MissingValues
         Cells that the user says are missing.
+    label_column : str, optional
+        Column that says which rows are normal; only these are yielded.
+    normal_label : sequence of str
+        Labels of normal rows; see `vae_anomaly.data.labels.anomalous`.
     """
 
     def __init__(
@@ -44,6 +56,9 @@ class TrainingTable(TableSource):
         columns: ColumnSelection,
         column_types: Mapping[str, str],
         missing: MissingValues,
+        *,
+        label_column: str | None = None,
+        normal_label: Sequence[str] = (),
     ) -> None:
         check_column_types(column_types)
         require_columns(reader.name, columns.features, list(column_types))
@@ -55,7 +70,14 @@ class TrainingTable(TableSource):
             for name, type_ in column_types.items()
             if type_.startswith("date:")
         }
-        super().__init__(reader, columns, Coding.draft(columns.features, kept, missing, formats))
+        super().__init__(
+            reader,
+            columns,
+            Coding.draft(columns.features, kept, missing, formats),
+            label_column=label_column,
+            normal_label=normal_label,
+        )
+        self._labelled: LabelledRows | None = None
         self._kept, self._formats, self._chosen = kept, formats, dict(column_types)
 
     def _opening_notes(self) -> list[str]:
@@ -65,8 +87,9 @@ class TrainingTable(TableSource):
     def batches(self) -> Iterator[Batch]:
         """Yield the rows, numbers as float64, and text as codes of this reading.
 
-        It begins again where a column that was read as numbers turns out to be text, and where
-        texts that are too many to keep turn out to be dates. Leading zeros are lost in numbers:
+        With labels the records are the normal rows. The reading begins again where a column that
+        was read as numbers turns out to be text, and where texts that are too many to keep turn
+        out to be dates. Leading zeros are lost in numbers:
         where there may be any, all is read as text once.
 
         Yields
@@ -79,8 +102,14 @@ class TrainingTable(TableSource):
             If the file is not a sound table, a number is infinite, or columns of numbers hold
             text, unless their types are chosen.
         """
+        labelled = None
+        if self._label_column is not None:
+            labelled = LabelledRows.read(self._reader, self._label_column, self._normal_label)
+            self._labels = np.zeros(np.count_nonzero(labelled.normal), dtype=bool)
+        self._labelled = labelled
         try:
-            yield from self._batches(as_text=self._reader.may_have_codes())
+            for batch in self._batches(as_text=self._reader.may_have_codes()):
+                yield batch if labelled is None else labelled.only_normal(batch)
         except CellError as error:
             raise DataError(f"{error.fact} {advice([error.column])}") from error
         self._refuse_text()
@@ -137,6 +166,25 @@ class TrainingTable(TableSource):
                 n_cells += book.n_others
         refuse_text(errors, n_cells)
 
+    def training_notes(self, records: Records) -> Sequence[str]:
+        """Return lines about the labels, and about columns that may be labels."""
+        notes = [
+            f"warning: {shown(name)} numbers the rows in another order than theirs. If it "
+            f"identifies them, --ignore {shlex.quote(name)}"
+            for name in self._coding.numbers
+            if is_numbering(records[:, self._coding.places[name]])
+        ]
+        if self._labelled is not None:
+            warnings = self._labelled.warnings(self.columns.features)
+            return [self._labelled.note, *warnings, *notes]
+        found = [name for name in self.columns.features if name.casefold() in LABEL_COLUMNS]
+        if found:
+            notes.append(
+                f"warning: {listed(found)} may hold labels, but is learned like any other column. "
+                f"If it does, name it with --label-column, or leave it out with --ignore"
+            )
+        return notes
+
     def training_data(self, records: Records) -> Records:
         """Return rows as a DataFrame, with the texts that codes stand for."""
         import pandas as pd
@@ -157,3 +205,20 @@ class TrainingTable(TableSource):
         if isinstance(encoder, TableEncoder):
             notes += encoder.notes()
         return notes
+
+
+def is_numbering(cells: Array) -> bool:
+    """Return whether cells are numbers of rows, which are not in this order.
+
+    Those that increase from row to row are counters, which a model leaves out.
+
+    Examples
+    --------
+    >>> is_numbering(np.arange(60.0)[::-1]), is_numbering(np.arange(60.0))
+    (True, False)
+    """
+    n = len(cells)
+    if n < MIN_NUMBERED_ROWS or not (cells == np.round(cells)).all():
+        return False
+    is_dense = np.ptp(cells) + 1 <= n / MIN_NUMBERED_SHARE
+    return bool(is_dense and len(np.unique(cells)) == n and not (np.diff(cells) > 0).all())

@@ -10,6 +10,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vae_anomaly._text import are, counted
 from vae_anomaly.data.image.pixels import ImageShape
 from vae_anomaly.displays import ImageGridDisplay, LatentGridDisplay
 from vae_anomaly.displays.data import by_category
@@ -21,7 +22,7 @@ from vae_anomaly.model.model import Model
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.report.data import Context, Figure, Options, ScoredRecords, Tile
 from vae_anomaly.report.figures import PLANE, WIDE
-from vae_anomaly.report.formatting import are, area, counted, legible, number
+from vae_anomaly.report.formatting import area, legible, number
 from vae_anomaly.report.sections.image_gallery import Gallery, encoder_of, galleries, maps_of
 from vae_anomaly.report.sections.image_generation import (
     LatentComparison,

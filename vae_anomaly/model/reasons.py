@@ -1,0 +1,238 @@
+"""Reasons for anomaly scores: the features that contribute most, beside what is normal of them.
+
+Normal are the values of the training records that a model keeps: of numbers the range from the
+5th to the 95th percentile, of categories the levels of at least a twentieth of the records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_anomaly.data.cells import STRAY
+from vae_anomaly.model.model import Model
+from vae_anomaly.stats.densities import numpy_ops
+
+__all__ = ["DIRECTIONS", "NormalValues", "Reasons", "largest", "reasons_of"]
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Indices = NDArray[np.intp]
+
+DIRECTIONS = ("within", "below", "above", "unusual level", "missing", "unreadable")
+"""Where a value lies: in the normal range or beyond it; of a category whether its level is rare."""
+
+WITHIN, BELOW, ABOVE, UNUSUAL, MISSING, UNREADABLE = range(6)
+
+UNKNOWN = -1
+"""Stands for the direction of a value without an order, such as a date."""
+
+TAIL_SHARE = 0.05
+"""Share of training records below the normal range, and above it; rarer levels are unusual."""
+
+MAX_PASSES = 8
+"""Ranks up to which one pass over the contributions for each is faster than sorting them."""
+
+DIGITS = 2
+"""Values of training records are shown to a hundredth of their spread, or less."""
+
+MAX_DECIMALS = 300
+
+SINGLE_PRECISION, DOUBLE_PRECISION = 1e-6, 1e-14
+"""Bounds of the relative errors of targets, in 32 bits, and of the values that they stand for."""
+
+
+@dataclass(frozen=True, eq=False)
+class NormalValues:
+    """What is normal of each feature, as `Encoder.encode` takes values.
+
+    Attributes
+    ----------
+    low, high : ndarray of shape (n_features,)
+        Normal range; NaN for features that are no numbers, or that no record has.
+    least, greatest : ndarray of shape (n_features,)
+        Range of all records; NaN as above.
+    decimals : ndarray of shape (n_features,)
+        Decimals to a hundredth of the spread or less, to which `rounded` rounds; of numbers that
+        are whole in all records 0 at most. Infinite where values do not vary.
+    level_shares : mapping of int to ndarray
+        Feature that is a category -> shares of its levels by code.
+    records : ndarray of shape (m, n_features)
+        The training records, rounded; NaN for missing values and for dates.
+    """
+
+    low: Array
+    high: Array
+    least: Array
+    greatest: Array
+    decimals: Array
+    level_shares: dict[int, Array]
+    records: Array
+
+    @classmethod
+    def of(cls, model: Model) -> NormalValues:
+        """Measure the training records that a model keeps."""
+        encoder, targets = model.encoder, model.reference.targets.astype(np.float64)
+        values = np.where(_missing(model), np.nan, encoder.decode(targets))
+        bounds, decimals = np.full((4, values.shape[1]), np.nan), np.full(values.shape[1], np.nan)
+        shares = {}
+        for i, column in enumerate(values.T):
+            known = np.sort(column[~np.isnan(column)])
+            if not len(known):
+                continue
+            if not encoder.are_numbers[i]:
+                shares[i] = np.bincount(known.astype(np.intp)) / len(known)
+                continue
+            decimals[i] = _decimals(known)
+            bounds[:, i] = np.quantile(known, [TAIL_SHARE, 1 - TAIL_SHARE, 0, 1])
+        low, high, least, greatest = (_rounded(one, decimals) for one in bounds)
+        records = _rounded(values, decimals)
+        return cls(low, high, least, greatest, decimals, shares, records)
+
+    def usual(self, values: Array) -> Array:
+        """Return expected values, (n, n_features), rounded, and within those of all records."""
+        with np.errstate(invalid="ignore"):
+            inside = np.fmin(np.fmax(values, self.least), self.greatest)
+        return self.rounded(np.where(np.isnan(values), np.nan, inside))
+
+    def rounded(self, values: Array) -> Array:
+        """Round values, (..., n_features), as far as differences between records matter."""
+        return _rounded(values, self.decimals)
+
+    def directions(self, feature: Indices, value: Array) -> Indices:
+        """Return where values of features lie, as positions in `DIRECTIONS` or `UNKNOWN`."""
+        low, high = self.low[feature], self.high[feature]
+        cases = [value < low, value > high, ~np.isnan(low)]
+        found = np.select(cases, [BELOW, ABOVE, WITHIN], UNKNOWN)
+        for i, shares in self.level_shares.items():
+            here = feature == i
+            code = np.minimum(np.nan_to_num(value[here]), len(shares)).astype(np.intp)
+            usual = np.append(shares, 0.0)[code] >= TAIL_SHARE
+            found[here] = np.where(usual, WITHIN, UNUSUAL)
+        found[value == STRAY] = UNREADABLE
+        found[np.isnan(value)] = MISSING
+        return found
+
+
+class Reasons(NamedTuple):
+    """The features that contribute most to each score, in descending order: (n, k) each.
+
+    Attributes
+    ----------
+    feature : ndarray of int
+    contribution : ndarray
+        In nats. What lowers a score, or adds nothing, is no reason for it.
+    value, expected : ndarray
+        As `Encoder.encode` takes them: the value, and what the rest of the record lets expect.
+    low, high : ndarray
+        Normal range, see `NormalValues`.
+    direction : ndarray of int
+        Position in `DIRECTIONS`, or `UNKNOWN`.
+    """
+
+    feature: Indices
+    contribution: Array
+    value: Array
+    expected: Array
+    low: Array
+    high: Array
+    direction: Indices
+
+
+def reasons_of(
+    model: Model,
+    normal: NormalValues,
+    records: Array,
+    contributions: Array,
+    expected: Array,
+    count: int,
+) -> Reasons:
+    """Return the reasons for the scores of records.
+
+    Parameters
+    ----------
+    model : Model
+    normal : NormalValues
+    records : ndarray of shape (n, n_features)
+    contributions : ndarray of shape (n, n_features)
+    expected : ndarray of shape (n, n_targets)
+        See `Evaluation`.
+    count : int
+        Number of reasons for each record; at most one for each feature.
+    """
+    count = min(count, contributions.shape[1])
+    places = [place for place, _ in largest(contributions, count)]
+    feature = np.stack(places, axis=1) if places else np.empty((len(records), 0), dtype=np.intp)
+    rows = np.arange(len(records))[:, None]
+    values = np.asarray(records, dtype=np.float64)[rows, feature]
+    return Reasons(
+        feature,
+        contributions[rows, feature],
+        values,
+        normal.usual(model.encoder.decode(expected))[rows, feature],
+        normal.low[feature],
+        normal.high[feature],
+        normal.directions(feature, values),
+    )
+
+
+def largest(parts: Array, count: int) -> Iterator[tuple[Indices, Array]]:
+    """Yield the places and values of the largest numbers in each row, one rank after another.
+
+    Of equal numbers the first one comes first.
+
+    Examples
+    --------
+    >>> [values.tolist() for _, values in largest(np.array([[1.0, 3.0, 2.0]]), 2)]
+    [[3.0], [2.0]]
+    """
+    rows = np.arange(len(parts))
+    if count > MAX_PASSES:
+        order = np.argsort(-parts, axis=1, kind="stable")
+        for k in range(count):
+            yield order[:, k], parts[rows, order[:, k]]
+        return
+    rest = parts.copy()
+    for _ in range(count):
+        place = rest.argmax(axis=1)
+        yield place, parts[rows, place]
+        rest[rows, place] = -np.inf
+
+
+def _missing(model: Model) -> Flags:
+    """Return which features of training records are missing: (m, n_features).
+
+    They have no residuals, and the targets that the networks expect.
+    """
+    encoder, joint = model.encoder, model.network.spec.joint
+    missing = np.zeros((len(model.reference.targets), len(encoder.features)), dtype=bool)
+    if encoder.missing_shares.any():
+        residual = np.abs(model.reference.points[:, : joint.n_targets])
+        size = joint.by_feature(numpy_ops, joint.split(numpy_ops, residual))
+        missing[:, encoder.explained] = size == 0
+        missing &= encoder.missing_shares > 0
+    return missing
+
+
+def _rounded(values: Array, decimals: Array) -> Array:
+    """Round values, (..., n), to decimals, (n,); also to tens and so on, if these are negative."""
+    unit = 10.0 ** np.clip(np.abs(np.nan_to_num(decimals, posinf=0.0)), 0, MAX_DECIMALS)
+    with np.errstate(over="ignore", invalid="ignore"):
+        fine, coarse = np.round(values * unit) / unit, np.round(values / unit) * unit
+    rounded = np.where(decimals > 0, fine, coarse)
+    return np.where(np.isfinite(decimals) & np.isfinite(rounded), rounded, values)
+
+
+def _decimals(known: Array) -> float:
+    """Return the decimals to a hundredth of the spread of numbers, for whole ones 0 at most."""
+    spread, distance = float(known.std()), np.abs(known - known.mean())
+    if not np.isfinite(spread) or spread <= DOUBLE_PRECISION * float(np.abs(known).max()):
+        return np.inf
+    decimals = float(np.ceil(DIGITS - np.log10(spread)))
+    error = SINGLE_PRECISION * (spread + distance) + DOUBLE_PRECISION * np.abs(known)
+    is_whole = bool((np.abs(known - np.round(known)) <= error).all())
+    return min(decimals, 0.0) if is_whole else decimals

@@ -1,0 +1,226 @@
+"""Training rows that are similar to a row, and what they let expect of each of its features.
+
+Rows are compared by their targets. The features in which two rows differ most do not count: a
+row with errors in a few features is then still compared with rows like it. For each feature the
+same is done once more without it: what the similar rows have there is what the rest of the row
+lets expect.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_anomaly._types import AnyArray
+from vae_anomaly.stats.exemplars import SELF_MATCH_TOLERANCE
+from vae_anomaly.stats.likelihoods import JointLikelihood
+
+__all__ = ["N_SIMILAR", "Comparison", "SimilarRows"]
+
+Array = NDArray[np.float64]
+Weights = NDArray[np.float32]
+Flags = NDArray[np.bool_]
+Indices = NDArray[np.intp]
+
+N_SIMILAR = 5
+"""Similar exemplars that a row is compared with, and those that a feature is expected from."""
+
+MAX_LEFT_OUT = 2
+"""Features that do not count: those that differ most."""
+
+N_CANDIDATES = 128
+"""Most similar exemplars among which those are sought that a feature is expected from."""
+
+MAX_CELLS = 2**19
+"""Differences from exemplars that are computed at a time."""
+
+MIN_VARIANCE = 0.05
+"""Added to the variance of what is expected of a feature, in squared standard deviations."""
+
+
+class Comparison(NamedTuple):
+    """Rows beside similar exemplars.
+
+    Attributes
+    ----------
+    expected : ndarray of shape (n, n_targets)
+        Mean targets of the exemplars that are most similar without the feature, and without the
+        one that differs most besides.
+    weights : ndarray of shape (n, n_features)
+        How far each feature is from what is expected: the product of its differences from
+        similar rows, `N_SIMILAR` of them, and of its distance from the value that the rest of the
+        row lets expect, in standard deviations of that value. Differences are the mean
+        products of those of targets and of residuals: one says how unusual a value is, the other
+        how badly the networks account for it.
+    """
+
+    expected: Array
+    weights: Array
+
+
+class SimilarRows:
+    """Exemplars as columns of arrays, to compare rows with.
+
+    Parameters
+    ----------
+    targets, points : ndarray of shape (m, n_targets)
+        Targets of the exemplars, and their residuals in standard deviations.
+    joint : JointLikelihood
+    n_skipped_neighbors : int
+        See `stats.exemplars.Exemplars`.
+    """
+
+    def __init__(
+        self,
+        targets: Weights,
+        points: Weights,
+        joint: JointLikelihood,
+        n_skipped_neighbors: int,
+    ) -> None:
+        self._targets = np.ascontiguousarray(targets.T)  # (n_targets, m)
+        self._points = np.ascontiguousarray(points.T)
+        self._feature = joint.feature_of_target
+        self._starts = np.searchsorted(self._feature, np.arange(joint.n_features))
+        self._is_simple = joint.n_features == len(self._feature)
+        self._n_left_out = min(MAX_LEFT_OUT, joint.n_features // 3)
+        self._n_skipped = min(n_skipped_neighbors, max(0, len(targets) - 1 - N_SIMILAR))
+
+    def nearest(self, targets: Array, observed: Flags | None, count: int) -> tuple[Indices, Array]:
+        """Find the most similar exemplars: (n, count), and their distances.
+
+        A distance is the root of the mean squared difference of the features that count, in
+        standard deviations. An exemplar at the very place of a row counts as the row itself, and
+        is none of them.
+
+        Parameters
+        ----------
+        targets : ndarray of shape (n, n_targets)
+        observed : ndarray of bool of shape (n, n_features) or None
+            Of the features that have targets; None where all are.
+        count : int
+            At most `max_count`.
+        """
+        found = [
+            self._nearest(targets[part], None if observed is None else observed[part], count)
+            for part in self._parts(len(targets))
+        ]
+        places, distances = zip(*found, strict=True) if found else ((), ())
+        none = np.empty((0, count))
+        return np.concatenate([none.astype(np.intp), *places]), np.concatenate([none, *distances])
+
+    def _nearest(self, targets: Array, observed: Flags | None, count: int) -> tuple[Indices, Array]:
+        """Find the most similar exemplars of a few rows."""
+        apart = self._apart(targets, observed)
+        squares, order = self._most_similar(apart, count)
+        n_counting = len(apart) if observed is None else observed.sum(axis=1, keepdims=True)
+        squares = np.take_along_axis(squares, order, axis=1).astype(np.float64)
+        return order, np.sqrt(squares / np.maximum(1, n_counting - self._n_left_out))
+
+    @property
+    def max_count(self) -> int:
+        """Number of exemplars that a row can be compared with."""
+        return max(1, self._targets.shape[1] - 1 - self._n_skipped)
+
+    def compare(self, targets: Array, points: Array, observed: Flags | None) -> Comparison:
+        """Compare rows with similar exemplars.
+
+        Parameters
+        ----------
+        targets, points : ndarray of shape (n, n_targets)
+            Targets, and residuals in standard deviations.
+        observed : ndarray of bool of shape (n, n_features) or None
+        """
+        found = Comparison(np.empty(targets.shape), np.empty((len(targets), len(self._starts))))
+        for part in self._parts(len(targets)):
+            seen = None if observed is None else observed[part]
+            compared = self._compare(targets[part], points[part], seen)
+            found.expected[part], found.weights[part] = compared
+        return found
+
+    def _parts(self, n: int) -> list[slice]:
+        """Divide rows: a few are compared at a time."""
+        size = max(1, MAX_CELLS // self._targets.size)
+        return [slice(i, i + size) for i in range(0, n, size)]
+
+    def _compare(self, targets: Array, points: Array, observed: Flags | None) -> Comparison:
+        """Compare a few rows."""
+        apart = self._apart(targets, observed)
+        _, order = self._most_similar(apart, min(N_CANDIDATES, self.max_count))
+        similar = order[:, :N_SIMILAR]
+        differences = np.abs(
+            (targets.T[:, :, None] - self._targets[:, similar])
+            * (points.T[:, :, None] - self._points[:, similar])
+        )
+        weights = self._by_feature(differences).sum(axis=2)  # (n_features, n)
+        near = np.take_along_axis(apart, order[None], axis=2)
+        values = self._conditional(near, weights, order)  # (n_targets, n, k)
+        expected = values.mean(axis=2)
+        squares = self._by_feature((targets.T - expected) ** 2)
+        variance = self._by_feature(values.var(axis=2)) + MIN_VARIANCE
+        return Comparison(expected.T, (weights * np.sqrt(squares / variance)).T)
+
+    def _apart(self, targets: Array, observed: Flags | None) -> Weights:
+        """Return the squared differences of rows from all exemplars: (n_features, n, m)."""
+        apart = self._targets[:, None] - targets.astype(np.float32).T[:, :, None]
+        apart *= apart
+        apart = self._by_feature(apart)
+        if observed is not None:
+            apart[~observed.T] = 0.0
+        return apart
+
+    def _most_similar(self, apart: Weights, count: int) -> tuple[Weights, Indices]:
+        """Return the sums of squares that count, (n, m), and places of the least, (n, count)."""
+        squares, largest = _sums_without_largest(apart, self._n_left_out)
+        if squares.shape[1] > 1:
+            is_self = squares + largest <= SELF_MATCH_TOLERANCE
+            rows = np.flatnonzero(is_self.any(axis=1))
+            squares[rows, is_self[rows].argmax(axis=1)] = np.inf
+        last = min(self._n_skipped + count, squares.shape[1])
+        order = np.argpartition(squares, last - 1, axis=1)[:, :last]
+        # In the order of the exemplars where they are equally similar.
+        ascending = np.lexsort((order, np.take_along_axis(squares, order, axis=1)), axis=1)
+        return squares, np.take_along_axis(order, ascending, axis=1)[:, self._n_skipped :]
+
+    def _conditional(self, apart: Weights, weights: Array, order: Indices) -> Array:
+        """Return targets of the exemplars that are similar without a feature: (n_targets, n, k).
+
+        `apart`, (n_features, n, candidates), are squared differences from the exemplars `order`.
+        """
+        squares = apart.astype(np.float64)  # of the whole the rest is a small part
+        kept = sum(squares) - squares
+        rows = np.arange(len(order))
+        if self._n_left_out > 1:
+            first, second = np.argsort(-weights, axis=0, kind="stable")[:2]
+            features = np.arange(len(squares))[:, None]
+            kept -= squares[np.where(features == first, second, first), rows]
+        count = min(N_SIMILAR, kept.shape[2])
+        place = np.argpartition(kept, count - 1, axis=2)[:, :, :count]
+        each = order[rows[:, None], place][self._feature]  # (n_targets, n, k)
+        return self._targets[np.arange(len(each))[:, None, None], each].astype(np.float64)
+
+    def _by_feature(self, values: AnyArray) -> AnyArray:
+        """Sum values of targets, (n_targets, ...), by feature: (n_features, ...)."""
+        if self._is_simple:
+            return values
+        summed: AnyArray = np.add.reduceat(values, self._starts, axis=0)
+        return summed
+
+
+def _sums_without_largest(values: Weights, count: int) -> tuple[Weights, Weights]:
+    """Return sums over features without the largest numbers, and those of the largest: (n, m).
+
+    At most two are left out. They are never part of a sum: what they leave would be rounded.
+    """
+    size = values.shape[1:]
+    largest = np.zeros((count, *size), dtype=np.float32)  # descending
+    sums, larger, rest = np.zeros(size, np.float32), np.empty_like(values[0]), values[0].copy()
+    for row in values:
+        rest[:] = row
+        for kept in largest:
+            np.maximum(kept, rest, out=larger)
+            np.minimum(kept, rest, out=rest)
+            kept[:] = larger
+        sums += rest
+    return sums, largest.sum(axis=0)

@@ -1,0 +1,123 @@
+"""Reasons for scores, and repairs, as columns of the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vae_anomaly._types import AnyArray, Json
+from vae_anomaly.data.base import Encoder
+from vae_anomaly.model.model import Model
+from vae_anomaly.model.reasons import DIRECTIONS, UNKNOWN, Reasons
+from vae_anomaly.model.repair import repair_records
+
+__all__ = ["reason_columns", "reason_fields", "repair_texts"]
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+Place = Callable[[AnyArray, Flags], pa.Array]
+"""Makes a column of values of the n scored records, of which some are hidden."""
+
+NO_REPAIR = "not normal whatever changes"
+
+
+def reason_fields(
+    encoder: Encoder, count: int, *, described: bool
+) -> list[tuple[str, pa.DataType]]:
+    """Return names and types of the columns of reasons.
+
+    Values are numbers where all features are, else texts.
+    """
+    number, text = pa.float64(), pa.string()
+    cell = number if encoder.are_numbers.all() else text
+    fields = []
+    for k in range(1, count + 1):
+        fields += [(f"reason_{k}", text), (f"contribution_{k}", number)]
+        if described:
+            fields += [(f"value_{k}", cell), (f"expected_{k}", cell)]
+            fields += [(f"low_{k}", number), (f"high_{k}", number), (f"direction_{k}", text)]
+    return fields
+
+
+def reason_columns(encoder: Encoder, found: Reasons, place: Place) -> list[pa.Array]:
+    """Return the columns of described reasons; see `reason_fields`."""
+    names, directions = pa.array(encoder.features, pa.string()), pa.array(DIRECTIONS, pa.string())
+
+    def numbers(values: Array, hidden: Flags) -> pa.Array:
+        return place(np.ascontiguousarray(values), hidden | np.isnan(values))
+
+    def texts(values: Array, feature: AnyArray, hidden: Flags) -> pa.Array:
+        column = pa.array(_texts(encoder, values, feature), pa.string())
+        return column.take(place(np.arange(len(values)), hidden))
+
+    are_numbers, columns = encoder.are_numbers.all(), []
+    for k in range(found.feature.shape[1]):
+        feature, direction = found.feature[:, k].copy(), found.direction[:, k].copy()
+        hidden = found.contribution[:, k] <= 0  # what lowers a score is no reason for it
+        columns += [names.take(place(feature, hidden)), numbers(found.contribution[:, k], hidden)]
+        for cells in (found.value[:, k], found.expected[:, k]):
+            columns.append(numbers(cells, hidden) if are_numbers else texts(cells, feature, hidden))
+        columns += [numbers(found.low[:, k], hidden), numbers(found.high[:, k], hidden)]
+        columns.append(directions.take(place(direction, hidden | (direction == UNKNOWN))))
+    return columns
+
+
+def repair_texts(model: Model, records: Array) -> list[str | None]:
+    """Return what would make the flagged records normal, None for the others.
+
+    Such as "normal if flow were 3.1 (it is 80) and site were 'north' (it is 'east')".
+    """
+    found = repair_records(model, records)
+    flagged = model.calibration.flags(model.anomaly_scores(records))
+    clauses: list[list[str]] = [[] for _ in records]
+    names = model.encoder.features
+    was = _texts(model.encoder, records[found.record, found.feature], found.feature)
+    now = _texts(model.encoder, found.records[found.record, found.feature], found.feature)
+    is_normal = ~flagged
+    for record, feature, old, new, score in zip(
+        found.record, found.feature, was, now, found.score, strict=True
+    ):
+        value, other = ("missing" if old is None else old), ("another" if new is None else new)
+        clauses[record].append(f"{names[feature]} were {other} (it is {value})")
+        is_normal[record] = not model.calibration.flags(score)
+    return [
+        None if not flag else _sentence(parts) if normal else NO_REPAIR
+        for parts, flag, normal in zip(clauses, flagged, is_normal, strict=True)
+    ]
+
+
+def _sentence(clauses: Sequence[str]) -> str:
+    """Join what has to change."""
+    *first, last = clauses
+    return f"normal if {', '.join(first)} and {last}" if first else f"normal if {last}"
+
+
+def _texts(encoder: Encoder, values: Array, feature: AnyArray) -> list[str | None]:
+    """Return values of features, (n,) each, as texts; None where they are missing."""
+    texts: list[str | None] = [None] * len(values)
+    for i in np.unique(feature):
+        here = np.flatnonzero(feature == i)
+        codes = np.full((len(here), len(encoder.features)), np.nan)
+        codes[:, i] = values[here]
+        rows = encoder.rows(codes)
+        cells = rows.iloc[:, i].tolist() if hasattr(rows, "iloc") else rows[:, i].tolist()
+        for place, cell in zip(here.tolist(), cells, strict=True):
+            texts[place] = _text(cell)
+    return texts
+
+
+def _text(cell: Json) -> str | None:
+    """Return a cell as a text, a number as short as it can be without loss.
+
+    Examples
+    --------
+    >>> [_text(cell) for cell in (3.0, 0.1, "north", True, None, float("nan"))]
+    ['3', '0.1', 'north', 'True', None, None]
+    """
+    if cell is None or cell != cell:
+        return None
+    return repr(cell).removesuffix(".0") if isinstance(cell, float) else str(cell)

@@ -1,0 +1,153 @@
+"""Thresholds that hold a number of false episodes in a span of time.
+
+Scores of neighbouring time steps depend on each other, so their ranks among single
+calibration scores promise nothing. Blocks of time that are longer than the memory of the
+scores are nearly exchangeable: the largest score of a normal block exceeds the r-th largest
+of m calibration blocks with a probability of r / (m + 1), as in conformal prediction (Vovk,
+Gammerman and Shafer, "Algorithmic learning in a random world", 2005), and given the
+calibration blocks this probability has a Beta(r, m + 1 - r) distribution (Vovk, "Conditional
+validity of inductive conformal predictors", :doi:`10.1007/s10994-013-5355-6`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_anomaly._text import counted
+
+__all__ = ["AlarmBudget", "Promise", "alarm_rank", "block_maxima", "blocks_needed", "span"]
+
+Array = NDArray[np.float64]
+
+UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
+"""Units of time in seconds."""
+
+EXCESS = 2.0
+CONFIDENCE = 0.95
+"""With this confidence, the true rate is at most `EXCESS` times the one that is asked for."""
+
+
+class AlarmBudget(NamedTuple):
+    """False episodes that are accepted.
+
+    Attributes
+    ----------
+    episodes : float
+        Number of them in `steps` time steps, on average.
+    steps : float
+    """
+
+    episodes: float
+    steps: float
+
+    def rate(self, length: int) -> float:
+        """Return the accepted number in a block of so many time steps."""
+        return self.episodes * length / self.steps
+
+    def words(self, step: int | None = None) -> str:
+        """Return the number in words; `step` is the length of a time step in nanoseconds.
+
+        Examples
+        --------
+        >>> AlarmBudget(1, 2016).words(300 * 10**9)
+        'At most 1 false episode in 7 days'
+        """
+        plural = "" if self.episodes == 1 else "s"
+        return f"At most {self.episodes:g} false episode{plural} in {span(self.steps, step)}"
+
+
+class Promise(NamedTuple):
+    """False episodes to expect, if the coming time is like that of the calibration.
+
+    Attributes
+    ----------
+    budget : AlarmBudget
+    n_blocks : int
+        Separate blocks of calibration steps on which it rests.
+    block : int
+        Time steps in a block.
+    """
+
+    budget: AlarmBudget
+    n_blocks: int
+    block: int
+
+    def words(self, step: int | None = None) -> str:
+        """Return a sentence; `step` is the length of a time step in nanoseconds.
+
+        Examples
+        --------
+        >>> Promise(AlarmBudget(1, 2016), n_blocks=40, block=128).words(300 * 10**9)[-70:]
+        'the coming time is like the calibration part: 40 blocks of 10.7 hours.'
+        """
+        return (
+            f"{self.budget.words(step)}, on average, if the coming time is like the calibration "
+            f"part: {counted(self.n_blocks, 'block')} of {span(self.block, step)}."
+        )
+
+
+def span(steps: float, step: int | None) -> str:
+    """Return a number of time steps as a span of time, where their length is known.
+
+    Examples
+    --------
+    >>> span(36, step=300 * 10**9), span(36, step=None)
+    ('3 hours', '36 time steps')
+    """
+    if step is None:
+        return f"{steps:,.0f} time steps"
+    seconds = steps * step / 1e9
+    unit, length = next((one for one in UNITS if seconds >= 2 * one[1] or one[1] == 1), UNITS[-1])
+    count = f"{seconds / length:.3g}"
+    return f"{count} {unit}" + ("" if count == "1" else "s")
+
+
+def block_maxima(scores: Array, length: int) -> Array:
+    """Return the largest score of each complete block of time steps, NaN left out: (m,).
+
+    Scores that are shorter than a block are one.
+
+    Examples
+    --------
+    >>> block_maxima(np.array([np.nan, 1.0, 4.0, 2.0, 9.0]), length=2).tolist()
+    [1.0, 4.0]
+    """
+    known = np.where(np.isnan(scores), -np.inf, scores)
+    count = len(known) // length
+    blocks = known[: count * length].reshape(count, length) if count else known[None]
+    maxima = blocks.max(axis=1, initial=-np.inf)
+    return np.asarray(maxima[maxima > -np.inf])
+
+
+def alarm_rank(n_blocks: int, rate: float) -> int:
+    """Return the largest rank whose threshold keeps a rate of blocks with an alarm.
+
+    The probability that a normal block exceeds the score at this rank, from above, is at most
+    `rate`, and given the calibration blocks at most twice `rate` with a confidence of 95 %.
+    0 if the blocks are too few.
+
+    Examples
+    --------
+    >>> [alarm_rank(m, 0.01) for m in (100, 150, 500)]
+    [0, 1, 4]
+    """
+    from scipy.stats import binom
+
+    ranks = np.arange(1, int(rate * (n_blocks + 1) + 1e-9) + 1)
+    surely = binom.cdf(ranks - 1, n_blocks, min(1.0, EXCESS * rate)) <= 1 - CONFIDENCE
+    return int(ranks[surely].max(initial=0))
+
+
+def blocks_needed(rate: float) -> int:
+    """Return the least number of blocks for which `alarm_rank` is not 0.
+
+    Examples
+    --------
+    >>> blocks_needed(0.01)
+    149
+    """
+    surely = np.log(1 - CONFIDENCE) / np.log1p(-min(EXCESS * rate, 1 - 1e-12))
+    return int(np.ceil(max(1 / rate - 1, surely) - 1e-9))

@@ -1,0 +1,124 @@
+"""Scores and events of series as arrays and frames, in the order of the input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_anomaly._types import AnyArray
+from vae_anomaly.data.series.series import Series, SeriesSet
+from vae_anomaly.series.events import Event, events_of
+from vae_anomaly.series.model import SeriesModel, StepScores
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "EventRules",
+    "ScoredPart",
+    "events_frame",
+    "events_in",
+    "row_values",
+    "score_parts",
+]
+
+Array = NDArray[np.float64]
+
+EVENT_COLUMNS = ("event_id", "series", "start", "end", "peak", "n_flagged", "score", "cause")
+
+
+class ScoredPart(NamedTuple):
+    """A part of a series without breaks; no scores if it is shorter than a window."""
+
+    series: int  # position in the set
+    part: slice  # of its time steps
+    scores: StepScores | None
+
+
+class EventRules(NamedTuple):
+    """What makes flagged time steps an event.
+
+    Attributes
+    ----------
+    min_steps : int
+        Flagged time steps that an event has at least.
+    cool_down : int
+        Time steps without a flag after which a new event begins.
+    """
+
+    min_steps: int
+    cool_down: int
+
+
+def score_parts(model: SeriesModel, data: SeriesSet) -> list[ScoredPart]:
+    """Score series from break to break."""
+    parts = []
+    for i, series in enumerate(data.series):
+        for part in series.segments():
+            values = series.values[part]
+            scores = model.score(values) if len(values) >= model.window else None
+            parts.append(ScoredPart(i, part, scores))
+    return parts
+
+
+def row_values(
+    data: SeriesSet,
+    scored: Sequence[ScoredPart],
+    of: Callable[[StepScores], AnyArray],
+    *shape: int,
+) -> Array:
+    """Return a part of the scores for each row of the input, NaN where there is none.
+
+    Parameters
+    ----------
+    data : SeriesSet
+    scored : sequence of ScoredPart
+    of : callable
+        Returns an array of shape (n_steps, *shape).
+    *shape : int
+
+    Returns
+    -------
+    ndarray of shape (n_rows, *shape)
+    """
+    values = [np.full((len(one.values), *shape), np.nan) for one in data.series]
+    for i, part, scores in scored:
+        if scores is not None:
+            values[i][part] = of(scores)
+    return data.by_row(values)
+
+
+def events_in(
+    data: SeriesSet, scored: Sequence[ScoredPart], channels: tuple[str, ...], rules: EventRules
+) -> list[tuple[Series, Event]]:
+    """Return the events of all series, in order, with time steps counted from their start."""
+    return [
+        (data.series[i], event.shifted(part.start))
+        for i, part, scores in scored
+        if scores is not None
+        for event in events_of(scores, channels, *rules)
+    ]
+
+
+def events_frame(events: Sequence[tuple[Series, Event]]) -> pd.DataFrame:
+    """Return events as a frame; see `SeriesDetector.events`."""
+    import pandas as pd
+
+    rows = []
+    for number, (series, event) in enumerate(events, start=1):
+        times = [_time_of(series, at) for at in (event.start, event.stop - 1, event.peak)]
+        found = event.n_flagged, event.score, event.cause, ", ".join(event.channels)
+        rows.append((number, series.name, *times, *found))
+    return pd.DataFrame(rows, columns=[*EVENT_COLUMNS, "channels"])
+
+
+def _time_of(series: Series, step: int) -> pd.Timestamp | int:
+    """Return the time of a time step, or the number of its row where there are no times."""
+    import pandas as pd
+
+    if series.times is None:
+        return int(series.rows[step])
+    return pd.Timestamp(int(series.times[step]), tz="UTC")
