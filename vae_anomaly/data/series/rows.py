@@ -11,15 +11,13 @@ from vae_anomaly._types import AnyArray
 from vae_anomaly.data.series.series import USABLE
 from vae_anomaly.data.series.stamps import Place, Stamps
 from vae_anomaly.exceptions import DataError, ParameterError
+from vae_anomaly.names import DUPLICATES
 
-__all__ = ["DUPLICATES", "NO_TIME", "NO_VALUE", "Rows", "without_duplicates"]
+__all__ = ["NO_TIME", "NO_VALUE", "Rows", "without_duplicates"]
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
-
-DUPLICATES = ("mean", "first", "last")
-"""What may stand for rows of one time with different values."""
 
 NO_TIME = "no time"
 NO_VALUE = "all values missing"
