@@ -279,6 +279,68 @@ GOOD = {
         "Not used: 'service.state', which holds no numbers.",
         status={3: "service.state holds no numbers"},
     ),
+    "dates as numbers": Good(
+        "date,flow\n20240228,1\n20240229,2\n20240301,3\n",
+        ("flow",),
+        24 * HOUR,
+        "2024-02-28",
+        [[1], [2], [3]],
+        "Column 'date' holds the times.",
+    ),
+    "moments as numbers": Good(
+        "stamp,flow\n20240301095950,1\n20240301100000,2\n",
+        ("flow",),
+        10 * SECOND,
+        "2024-03-01 09:59:50",
+        [[1], [2]],
+    ),
+    "log of a web server": Good(
+        "t,flow\n[01/May/2024:02:00:00 +0200],1\n[01/May/2024:02:01:00 +0200],2\n",
+        ("flow",),
+        MINUTE,
+        "2024-05-01",
+        [[1], [2]],
+        "Column 't' holds the times.",
+    ),
+    "epoch with decimals": Good(
+        "time,flow\n1714521600.000000001,1\n1714521600.250000001,2\n",
+        ("flow",),
+        250 * 10**6,
+        "2024-05-01 00:00:00.000000001",
+        [[1], [2]],
+    ),
+    "seconds since a start": Good(
+        "time,flow\n0.0,1\n0.004,2\n0.008,3\n",
+        ("flow",),
+        4 * 10**6,
+        "1970-01-01",
+        [[1], [2], [3]],
+        options={"time_format": "s"},
+    ),
+    "ISO 8601 with fractions of any length": Good(
+        "t,flow\n2024-05-01T00:00:00Z,1\n2024-05-01T00:01:00.0Z,2\n2024-05-01T00:02:00.000Z,3\n"
+        "2024-05-01T00:03:00.000000000001Z,4\n",
+        ("flow",),
+        MINUTE,
+        "2024-05-01",
+        [[1], [2], [3], [4]],
+    ),
+    "ISO 8601 with blanks, commas, slashes": Good(
+        "t;flow\n2024-05-01 00:00:00,0 UTC;1\n2024/05/01 00:01:00.0Z;2\n"
+        "2024-05-01 02:02:00 +0200;3\n",
+        ("flow",),
+        MINUTE,
+        "2024-05-01",
+        [[1], [2], [3]],
+    ),
+    "two states": Good(
+        "t,pump\n2024-05-01 00:00,on\n2024-05-01 00:01,\n2024-05-01 00:02,Off\n",
+        ("pump",),
+        MINUTE,
+        "2024-05-01",
+        [[1], [NAN], [0]],
+        status={1: "all values missing"},
+    ),
     "InfluxDB, pivoted": Good(
         "#datatype,string,long,dateTime:RFC3339,double,double\n#default,,,,,9\n"
         ",result,table,_time,flow,heat\n"
@@ -389,6 +451,35 @@ BAD = {
         rows_of_times(["2024-03-01", "2024-03-02", "2024-03-03"]).replace(",3", ",err"),
         "pump.csv, line 4, column 'flow': expected a number, got 'err'.",
     ),
+    "one state among numbers": (
+        rows_of_times(["2024-03-01", "2024-03-02", "2024-03-03"]).replace(",2", ",off"),
+        "pump.csv, line 3, column 'flow': expected a number, got 'off'.",
+    ),
+    "one time that is none": (
+        rows_of_times(["2024-03-01", "2024-03-02", "soon"], "t,flow"),
+        "pump.csv, line 4, column 't': expected a time such as '2024-03-01', got 'soon'.",
+    ),
+    "the first time is none": (
+        rows_of_times(["soon", "2024-03-02", "2024-03-03"], "t,flow"),
+        "pump.csv, line 2, column 't': expected a time such as '2024-03-02', got 'soon'.",
+    ),
+    "text among epochs": (
+        rows_of_times(["1714521600", "soon", "1714521720"]),
+        "line 3, column 'time': expected a time as a number, as in other rows, got 'soon'.",
+    ),
+    "text among dates as numbers": (
+        rows_of_times(["20240229", "20240230", "20240301"]),
+        "line 3, column 'time': expected a time, got '20240230'. There is no such date",
+    ),
+    "times in an unknown format": (
+        rows_of_times(["week 3", "week 4"]),
+        "pump.csv, line 2, column 'time': expected a time, got 'week 3'. Correct the cell, write "
+        "times such as '2024-03-01T10:00:00Z', or give time_format; or leave the column out",
+    ),
+    "two units": (
+        rows_of_times(["1714521600", "1714521660000"]),
+        "line 3, column 'time': expected seconds since 1970, as before, got '1714521660000'.",
+    ),
     "two columns of times": (
         "from,to,flow\n2024-03-01,2024-03-02,1\n",
         "columns 'from', 'to' all hold times. Give time_column, and the others in ignore.",
@@ -455,6 +546,11 @@ def test_times_and_row_numbers_are_no_channels(written) -> None:
     assert "Left out, as it holds row numbers: ''." in data.notes
 
 
+def test_text_in_channels_of_training_is_refused(written) -> None:
+    with pytest.raises(DataError, match=r"line 2, column 'flow': expected a number, got 'on'."):
+        written("flow\non\nlow\n3\n", channels=["flow"])
+
+
 def test_texts_that_stand_for_missing_values(written) -> None:
     times = ["2024-03-01T10:00Z", "2024-03-01T10:01Z", "2024-03-01T10:02Z", "2024-03-01T10:03Z"]
     rows = rows_of_times(times).replace(",2", ",off line").replace(",3", ",-9.0")
@@ -467,9 +563,12 @@ def test_texts_that_stand_for_missing_values(written) -> None:
 
 def test_two_states_are_numbers_and_three_are_none(written) -> None:
     rows = "m,v\na,on\na,off\nb,on\nb,off\nb,standby\nc,1\n"
-    data = written(rows, metric_column="m", value_column="v")
+    roles = {"metric_column": "m", "value_column": "v"}
+    data = written(rows, **roles)
     assert data.channels == ("a", "c")
     assert data.status[2:5] == ("b holds no numbers",) * 3
+    with pytest.raises(DataError, match=r"line 4, column 'v': expected a number, got 'on'."):
+        written(rows.replace("b,off", "b,2").replace("b,standby", "b,3"), **roles)
     rows = rows.replace("b,on", "b,1").replace("b,off", "b,2")
     with pytest.raises(DataError, match=r"line 6, column 'v': expected a number, got 'standby'."):
         written(rows, metric_column="m", value_column="v")
