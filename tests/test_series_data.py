@@ -57,7 +57,8 @@ def check_rows(data: SeriesSet) -> None:
         assert [part.start for part in series.segments()] == list(series.starts)
         if series.times is not None:
             for part in series.segments():
-                assert (np.diff(series.times[part]) == data.step).all()
+                steps = np.diff(series.times[part]) / data.step
+                assert ((steps >= 0.5) & (steps <= 1.5)).all()
     if data.times_text is not None:
         assert len(data.times_text) == data.n_rows
 
@@ -350,6 +351,43 @@ GOOD = {
         "2024-03-01 10:00",
         [[1.5, 4], [1.6, 9]],
     ),
+    "InfluxDB, pivoted with a tag": Good(
+        "#datatype,string,long,dateTime:RFC3339,double,string,string\n"
+        "#group,false,false,false,false,false,true\n"
+        ",result,table,_time,flow,state,host\n"
+        ",,0,2024-03-01T10:00:00Z,1.5,ok,a\n,,0,2024-03-01T10:00:10Z,1.6,ok,a\n"
+        ",,1,2024-03-01T10:00:00Z,4,ok,b\n",
+        ("flow{host=a}", "flow{host=b}"),
+        10 * SECOND,
+        "2024-03-01 10:00",
+        [[1.5, 4], [1.6, NAN]],
+        "Left out, as they hold no numbers: 'state{host=a}', 'state{host=b}'.",
+    ),
+    "InfluxDB, plain": Good(
+        "_time,_value,_field,host\n2024-03-01T10:00:00Z,1,flow,a\n2024-03-01T10:00:00Z,2,heat,a\n"
+        "2024-03-01T10:00:10Z,3,flow,a\n",
+        ("flow", "heat"),
+        10 * SECOND,
+        "2024-03-01 10:00",
+        [[1, 2], [3, NAN]],
+    ),
+    "JSON lines": Good(
+        '{"t": "2024-05-01T00:00:00Z", "flow": 1, "in": {"x": 3}}\n\n'
+        '{"t": "2024-05-01T00:01:00+00:00", "flow": 1.5, "tags": ["a"]}\n',
+        ("flow", "in.x"),
+        MINUTE,
+        "2024-05-01",
+        [[1, 3], [1.5, NAN]],
+        "Left out, as they hold no numbers: 'tags'.",
+    ),
+    "JSON records": Good(
+        json.dumps([{"ts": 1714521600, "flow": 1}, {"flow": 2.5, "ts": 1714521660}], indent=1),
+        ("flow",),
+        MINUTE,
+        "2024-05-01",
+        [[1], [2.5]],
+        "Column 'ts' holds the times.",
+    ),
     "Home Assistant": Good(
         HOME_ASSISTANT,
         ("sensor.boiler", "switch.pump"),
@@ -425,6 +463,11 @@ BAD = {
         json.dumps(TELEGRAF[0]) + '\n\n{"fields":\n',
         "pump.csv, line 3: expected a metric as JSON, with name, fields and timestamp",
     ),
+    "JSON line": (
+        '{"t": "2024-05-01", "flow": 1}\n\n{"t": "2024-05-02", "flow": "x"}\n',
+        "pump.csv, line 3: not JSON like the other records (Column(/flow) changed from number to",
+    ),
+    "cut JSON line": ('{"a": 1}\n{"a": 2\n', "pump.csv, line 2: not JSON like the other records"),
     "line protocol": (
         "cpu idle=1 1709287200000000000\ncpu idle\n",
         "pump.csv, line 2: expected line protocol, such as",
@@ -533,6 +576,37 @@ def test_channels_are_those_of_training(written) -> None:
     assert written(long, ignore=["a"], step="1min", **roles).channels == ("b",)
     with pytest.raises(DataError, match="Expected 2 channels, as in training, got 3"):
         read_series(np.zeros((4, 3)), channels=["a", "b"])
+
+
+def test_channels_of_training_have_their_labels_whatever_differs_now(written) -> None:
+    hosts = [{**one, "tags": {"host": host}} for host in "ab" for one in TELEGRAF[::2]]
+    channels = written(json.dumps(hosts)).channels
+    assert channels == ("idle{host=a}", "idle{host=b}", "up{host=a}", "up{host=b}")
+    one_host = [
+        {**one, "name": "cpu", "tags": {"host": "b", "cpu": "all"}} for one in TELEGRAF[::2]
+    ]
+    wanted = ["up{host=b}", "idle{host=b}"]
+    from_influx = written(INFLUX, channels=wanted[1:], step=10 * SECOND)
+    assert from_influx.series[0].values.tolist() == [[7]]
+    assert written(json.dumps(one_host), channels=wanted).series[0].values.tolist() == [
+        [1, 98.5],
+        [0, 96],
+    ]
+    with pytest.raises(DataError, match=r"has no column 'idle{host=c}', a channel of training."):
+        written(json.dumps(one_host), channels=["idle{host=c}"])
+    with pytest.raises(DataError) as caught:
+        written(json.dumps(hosts), channels=["idle"])
+    assert (
+        "Channel 'idle' of training may be 'idle{host=a}' or 'idle{host=b}'. Expected one of them: "
+        "leave the other out with a query, or give as series_column the label that tells series"
+    ) in str(caught.value)
+    data = written(json.dumps(hosts), channels=["idle"], series_column="host")
+    assert [one.values[:, 0].tolist() for one in data.series] == [[98.5, 96], [98.5, 96]]
+    # The channel with most labels counts.
+    both = [{**one, "tags": tags} for one in TELEGRAF[::2] for tags in ({}, {"cpu": "0"})]
+    assert written(json.dumps(both)).channels[:2] == ("idle", "idle{cpu=0}")
+    with pytest.raises(DataError, match=r"has no column 'idle', a channel of training."):
+        written(json.dumps(both[1::2]), channels=["idle", "idle{cpu=0}"])
 
 
 def test_times_and_row_numbers_are_no_channels(written) -> None:
@@ -889,6 +963,32 @@ def test_a_slow_clock_only_moves_the_grid() -> None:
     data = read(seconds.tolist())
     assert data.step == round(1.0003 * SECOND)
     assert data.status == ("",) * 10_000
+
+
+@pytest.mark.parametrize("step", [None, "10s"])
+def test_rows_of_a_polling_loop_all_count(step: str | None) -> None:
+    late = np.random.default_rng(0).integers(0, 300, 20_000) / 1000
+    seconds = np.cumsum(10 + late)
+    seconds[9000:] += 30.0
+    data = read(list(np.r_[seconds[:100], seconds[100] - 6, seconds[100:]]), step=step)
+    assert [i for i, status in enumerate(data.status) if status] == [100]
+    (series,) = data.series
+    assert (~series.measured).sum() == 3
+    measured = series.times[series.measured]
+    expected = utc("2024-03-01") + np.rint(seconds * SECOND)
+    assert np.abs(measured - expected).max() <= 1000
+
+
+def test_channels_at_different_times_have_one_grid() -> None:
+    rows = [(60 * i + shift, name, i) for i in range(50) for name, shift in (("a", 0), ("b", 35))]
+    seconds, names, values = zip(*rows, strict=True)
+    times = pd.Timestamp("2024-03-01") + pd.to_timedelta(seconds, unit="s")
+    frame = pd.DataFrame({"m": names, "v": values}, index=times)
+    data = read_series(frame, metric_column="m", value_column="v")
+    check_rows(data)
+    assert data.step == MINUTE
+    assert len(data.series[0].values) in (50, 51)
+    assert not any(data.status)
 
 
 def test_rows_in_one_time_step_have_a_reason() -> None:

@@ -22,7 +22,7 @@ from vae_anomaly.data.series.time_strings import COMPACT, MONTH_NAMED, YEAR_FIRS
 from vae_anomaly.data.series.times import MAX_EPOCH, MIN_EPOCH, read_times
 from vae_anomaly.exceptions import DataError, ParameterError
 
-__all__ = ["Columns", "Roles", "rows_of"]
+__all__ = ["Columns", "Roles", "check_text", "rows_of"]
 
 Array = NDArray[np.float64]
 
@@ -260,7 +260,7 @@ def _wide(rows: Rows, columns: Columns, roles: Roles, names: list[str]) -> Rows:
     for name in names:
         numbers = numbers_of(columns.cells[name], roles.missing, one_group, 1)
         if roles.channels is not None or numbers.holds_numbers.all():
-            _check_text(numbers.is_text, columns, name)
+            check_text(numbers.is_text, columns, name)
         if roles.channels is not None:
             found[name] = numbers.values
         elif not numbers.holds_numbers.all():
@@ -315,7 +315,7 @@ def _long(rows: Rows, columns: Columns, metric_column: str, roles: Roles) -> Row
             f"{shown(value_column)}. Expected at least one; the metrics are {listed(metrics)}."
         )
     is_used = np.array([metric in known for metric in metrics])[codes]
-    _check_text(numbers.is_text & is_used, columns, value_column)
+    check_text(numbers.is_text & is_used, columns, value_column)
     channels = tuple(sorted(known)) if roles.channels is None else tuple(roles.channels)
     place = {name: i for i, name in enumerate(channels)}
     statuses = [
@@ -335,8 +335,13 @@ def _long(rows: Rows, columns: Columns, metric_column: str, roles: Roles) -> Row
     return _without_infinite(rows)
 
 
-def _check_text(is_text: NDArray[np.bool_], columns: Columns, name: str) -> None:
-    """Raise for the first text in a column of numbers."""
+def check_text(is_text: NDArray[np.bool_], columns: Columns, name: str) -> None:
+    """Raise for the first text in a column of numbers.
+
+    Raises
+    ------
+    DataError
+    """
     if is_text.any():
         row = int(np.argmax(is_text))
         raise DataError(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._parameters import integer
 from vae_anomaly.data.series.clock import check_timezone, to_utc
+from vae_anomaly.data.series.drift import drift_of
 from vae_anomaly.data.series.rows import NO_TIME, NO_VALUE, Rows, without_duplicates
 from vae_anomaly.data.series.series import Gap, Series, SeriesSet
 from vae_anomaly.data.series.steps import (
@@ -47,7 +48,8 @@ def on_grid(
 
     A grid point has the values of the row whose time is nearest to it, within half a step, in
     long format of the nearest one of each channel. Grid points are whole steps apart within a
-    segment; the median distance of rows from them is 0.
+    segment, and the median distance of rows from them is 0; where rows drift away from such a
+    grid, its points follow them.
 
     Parameters
     ----------
@@ -193,6 +195,8 @@ def _points_of(ns: Integers, series: Integers, step: int, max_gap: int) -> _Poin
     is_start = np.r_[True, (np.diff(series) != 0) | (missing > max_gap)]
     segment = np.cumsum(is_start) - 1
     firsts = np.flatnonzero(is_start)
+    drift = drift_of(ns, segment, step)
+    stamps, ns = ns, ns - drift.ns
     # Grid points lie where the middle one of the distances to the first row is 0.
     since = ns - ns[firsts][segment]
     offsets = (since + step // 2) % step - step // 2
@@ -209,7 +213,10 @@ def _points_of(ns: Integers, series: Integers, step: int, max_gap: int) -> _Poin
     of_row = starts[segment] + places - places[firsts][segment]
     grid_ns = np.arange(n_points.sum()) - np.repeat(starts, n_points)
     grid_ns = np.repeat(origins[firsts] + places[firsts] * step, n_points) + step * grid_ns
-    return _Points(of_row, np.abs(ns - grid_ns[of_row]), grid_ns, starts, series[firsts])
+    if drift.ns.any():
+        late = np.interp(np.arange(len(grid_ns)), of_row[drift.rows], drift.ns[drift.rows])
+        grid_ns += np.rint(late).astype(np.int64)
+    return _Points(of_row, np.abs(stamps - grid_ns[of_row]), grid_ns, starts, series[firsts])
 
 
 def _gridded(rows: Rows, ns: Integers, usable: Integers, step: Step, max_gap: int) -> SeriesSet:
