@@ -52,7 +52,7 @@ def check_rows(data: SeriesSet) -> None:
         n = len(series.values)
         assert series.values.shape == (n, len(data.channels))
         assert series.measured.shape == series.rows.shape == (n,)
-        assert (series.measured == (series.rows >= 0)).all()
+        assert series.measured[series.rows >= 0].all()
         assert (series.measured == ~np.isnan(series.values).all(axis=1)).all()
         assert [part.start for part in series.segments()] == list(series.starts)
         if series.times is not None:
@@ -393,8 +393,8 @@ GOOD = {
         ("sensor.boiler", "switch.pump"),
         30 * SECOND,
         "2024-03-01 10:00",
-        [[60.5, 1], [NAN, 0], [61, NAN], [62, NAN]],
-        "Not used: 'sensor.mode', which holds no numbers.",
+        [[60.5, NAN], [NAN, 1], [61, 0], [62, 0], [NAN, 0]],
+        "Only changes are recorded: a value holds until the next one.",
         status={
             1: "all values missing",
             6: "sensor.mode holds no numbers",
@@ -1045,6 +1045,35 @@ def test_the_commonest_step_of_long_rows_is_that_of_each_channel(written) -> Non
     assert data.step == MINUTE
     np.testing.assert_array_equal(data.series[0].values, np.repeat(np.arange(40), 3).reshape(40, 3))
     assert data.points.tolist() == [*range(40)] * 3
+
+
+def test_values_of_home_assistant_hold_until_the_next(written) -> None:
+    changes = [
+        ("lamp", "on", "00:00:00"),
+        ("heat", "20.5", "00:00:00.1"),
+        ("heat", "21", "00:01:00.1"),
+        ("lamp", "off", "00:01:10"),
+        ("lamp", "on", "00:01:20"),
+        ("heat", "unavailable", "00:02:00.1"),
+        ("lamp", "unavailable", "00:09:00"),
+        ("heat", "22", "00:10:00"),
+    ]
+    lines = [f"{entity},{state},2024-05-01T{time}Z" for entity, state, time in changes]
+    content = "\n".join(["entity_id,state,last_changed", *lines])
+    data = written(content)
+    assert (data.channels, data.step) == (("heat", "lamp"), MINUTE)
+    (series,) = data.series
+    held = [[NAN, 1], [20.5, 1], [21, 1], *[[NAN, 1]] * 6, [NAN, NAN], [22, NAN]]
+    np.testing.assert_array_equal(series.values, held)
+    assert data.gaps == ()
+    assert data.status == (
+        *("", "", "", "changed again in the same time step", ""),
+        *("all values missing", "all values missing", ""),
+    )
+    # Changes need not come at the step of training.
+    assert len(written(content, step="5s").series[0].values) == 121
+    with pytest.raises(DataError, match=r"600,000,001 time steps of 1 microsecond with 2 channels"):
+        written(content, step="1us")
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -60,12 +60,15 @@ class Columns:
         Of the input, in messages.
     sources : ndarray of int64, of shape (n,), or None
         What reports each row, if rows of one time from several sources are no duplicates.
+    holds : bool
+        Whether only changes are recorded: a value holds until the next row of its metric.
     """
 
     cells: Mapping[str, pa.Array]
     place: Place
     name: str
     sources: NDArray[np.int64] | None = None
+    holds: bool = False
 
     @property
     def n_rows(self) -> int:
@@ -151,6 +154,7 @@ def rows_of(columns: Columns, roles: Roles) -> Rows:
         values=np.empty((columns.n_rows, 0)),
         status=np.full(columns.n_rows, USABLE, dtype=object),
         notes=tuple(notes),
+        holds=columns.holds and roles.metric_column is not None and stamps is not None,
     )
     if roles.metric_column is not None:
         return _long(rows, columns, roles.metric_column, roles)

@@ -160,7 +160,7 @@ def _form_of_text(text: str, name: str, roles: Roles) -> Form:
         entity, state, time = HOME_ASSISTANT
         cells = {column: columns.cells[column] for column in HOME_ASSISTANT}
         return Form(
-            replace(columns, cells=cells),
+            replace(columns, cells=cells, holds=True),
             Roles(time_column=time, metric_column=entity, value_column=state, missing=NO_STATE),
         )
     return Form(columns, Roles())

@@ -47,6 +47,8 @@ class Rows:
     status : ndarray of object, of shape (n,)
         `USABLE`, or why a row is not.
     notes : tuple of str
+    holds : bool
+        Whether only changes are recorded: a value holds until the next row of its channel.
     """
 
     place: Place
@@ -59,6 +61,7 @@ class Rows:
     values: Array
     status: AnyArray
     notes: tuple[str, ...] = ()
+    holds: bool = False
 
     @property
     def groups(self) -> Integers:
