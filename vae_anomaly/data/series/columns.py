@@ -22,7 +22,7 @@ from vae_anomaly.data.series.time_strings import COMPACT, MONTH_NAMED, YEAR_FIRS
 from vae_anomaly.data.series.times import MAX_EPOCH, MIN_EPOCH, read_times
 from vae_anomaly.exceptions import DataError, ParameterError
 
-__all__ = ["Columns", "Roles", "check_text", "rows_of"]
+__all__ = ["Columns", "Roles", "check_text", "is_time_name", "rows_of"]
 
 Array = NDArray[np.float64]
 
@@ -108,6 +108,11 @@ class Roles:
     missing: Sequence[str] = ()
 
 
+def is_time_name(name: str) -> bool:
+    """Return whether numbers in a column of a name may be times."""
+    return bool(TIME_NAME.search(name) or RELATIVE_TIME_NAME.fullmatch(name))
+
+
 def rows_of(columns: Columns, roles: Roles) -> Rows:
     """Return the rows of columns in wide or long format.
 
@@ -178,7 +183,7 @@ def _time_column(columns: Columns, roles: Roles) -> str | None:
     cells = {name: cells for name, cells in columns.cells.items() if name not in others}
     found = [name for name, one in cells.items() if _holds_times(name, one)]
     if not found and roles.time_format is not None:
-        found = [n for n in cells if TIME_NAME.search(n) or RELATIVE_TIME_NAME.fullmatch(n)]
+        found = [name for name in cells if is_time_name(name)]
     if not found:  # a name that leaves no doubt: cells that are no times are faults
         found = [n for n, one in cells.items() if SURE_TIME_NAME.fullmatch(n) and _is_words(one)]
     if len(found) > 1:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from itertools import islice
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from vae_anomaly._text import listed, shown
-from vae_anomaly.data.cells import is_number
+from vae_anomaly.data.cells import MISSING, WEAKLY_MISSING, is_number
 from vae_anomaly.data.dialect import DECIMAL_COMMA, Dialect
-from vae_anomaly.data.series.columns import Columns
+from vae_anomaly.data.series.columns import Columns, is_time_name
 from vae_anomaly.exceptions import DataError
 
 __all__ = ["SAMPLE_CHARACTERS", "columns_of_csv"]
@@ -22,12 +24,20 @@ __all__ = ["SAMPLE_CHARACTERS", "columns_of_csv"]
 SAMPLE_CHARACTERS = 2**16
 """Characters at the start of a text by which its dialect is found."""
 
+MAX_HEADER = 2**20
+"""Characters in which the column names end."""
+
+N_SAMPLE = 100
+"""Rows by which columns of numbers are found."""
+
 SEPARATOR_LINE = "sep="
 """Start of a first line that names the delimiter, for spreadsheets."""
 
 
-def columns_of_csv(text: str, name: str, *, lines_before: int = 0) -> Columns:
-    r"""Return the columns of CSV text, all of them as text.
+def columns_of_csv(
+    text: str, name: str, *, lines_before: int = 0, as_text: Collection[str] | None = None
+) -> Columns:
+    r"""Return the columns of CSV text.
 
     Parameters
     ----------
@@ -37,6 +47,9 @@ def columns_of_csv(text: str, name: str, *, lines_before: int = 0) -> Columns:
         Of the file, in messages.
     lines_before : int, default=0
         Lines of the file before the text.
+    as_text : collection of str, optional
+        Columns that stay text, besides those called as times are, even where all cells are
+        numbers. By default all do.
 
     Returns
     -------
@@ -61,33 +74,74 @@ def columns_of_csv(text: str, name: str, *, lines_before: int = 0) -> Columns:
         dialect = Dialect.of(text[:SAMPLE_CHARACTERS])
         dialect = Dialect(first.strip()[len(SEPARATOR_LINE) :] or ",", dialect.decimal)
         lines_before += 1
-    header = next(filter(None, _records(text, dialect, name, lines_before)), None)
-    if header is None:
+    records = _records(text[:MAX_HEADER], dialect, name, lines_before)
+    n_blank = 0
+    header: list[str] = []
+    for header in records:
+        if header:
+            break
+        n_blank += 1
+    if not header:
         raise DataError(f"{name} is empty. Expected a line of column names, then rows.")
     names = [field.strip() for field in header]
     _check_names(names, name, dialect)
-    place = _place_of(text, dialect, name, lines_before)
-    try:
-        content = pa_csv.read_csv(
-            io.BytesIO(text.encode()),
-            read_options=pa_csv.ReadOptions(column_names=names, block_size=2**24),
-            parse_options=pa_csv.ParseOptions(
-                delimiter=dialect.delimiter, newlines_in_values='"' in text
-            ),
-            convert_options=pa_csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
-            ),
-        )
-    except pa.ArrowInvalid as cause:
+    numeric = []
+    if as_text is not None:
+        sample: list[list[str]] = []
+        with suppress(DataError):  # `MAX_HEADER` may end within quotes
+            sample.extend(islice(records, N_SAMPLE))
+        stays_text = {*as_text, *filter(is_time_name, names)}
+        numeric = [one for one in _numeric(names, sample, dialect) if one not in stays_text]
+    content = _parsed(text, names, numeric, n_blank + 1, dialect)
+    if content is None:
         _check_widths(text, dialect, name, lines_before)
-        raise DataError(f"{name} cannot be read as CSV: {cause}.") from cause
-    content = content.slice(1)  # the header
+        raise DataError(f"{name} cannot be read as CSV. Export it again.")
     if not content.num_rows:
         raise DataError(f"{name} has column names, and no rows. Expected at least one row.")
     cells = {column: content.column(column).combine_chunks() for column in names}
     if dialect.decimal == ",":
-        cells = {column: _with_points(values) for column, values in cells.items()}
-    return Columns(cells, place, name)
+        is_text = [column for column in names if pa.types.is_string(cells[column].type)]
+        cells |= {column: _with_points(cells[column]) for column in is_text}
+    return Columns(cells, _place_of(text, dialect, name, lines_before), name)
+
+
+def _parsed(
+    text: str, names: list[str], numeric: list[str], n_skipped: int, dialect: Dialect
+) -> pa.Table | None:
+    """Return the rows of a text, with numbers in some columns; None if it is not CSV.
+
+    All columns are text, if a cell of the others is neither a number nor missing.
+    """
+    types = dict.fromkeys(names, pa.string()) | dict.fromkeys(numeric, pa.float64())
+    try:
+        return pa_csv.read_csv(
+            io.BytesIO(text.encode()),
+            read_options=pa_csv.ReadOptions(
+                column_names=names, skip_rows_after_names=n_skipped, block_size=2**24
+            ),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=dialect.delimiter, newlines_in_values='"' in text
+            ),
+            convert_options=pa_csv.ConvertOptions(
+                column_types=types,
+                strings_can_be_null=False,
+                null_values=sorted(MISSING | WEAKLY_MISSING),
+                decimal_point=dialect.decimal,
+            ),
+        )
+    except pa.ArrowInvalid:
+        return _parsed(text, names, [], n_skipped, dialect) if numeric else None
+
+
+def _numeric(names: list[str], records: list[list[str]], dialect: Dialect) -> list[str]:
+    """Return the columns whose first cells are numbers or missing."""
+    found = []
+    for i, name in enumerate(names):
+        cells = [fields[i].strip() for fields in records if len(fields) == len(names)]
+        known = [cell for cell in cells if cell not in MISSING | WEAKLY_MISSING]
+        if known and all(is_number(dialect.number(cell)) for cell in known):
+            found.append(name)
+    return found
 
 
 def _records(text: str, dialect: Dialect, name: str, lines_before: int) -> Iterator[list[str]]:

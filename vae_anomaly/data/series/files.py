@@ -135,7 +135,7 @@ def _decoded(content: bytes, name: str) -> str:
         content = content.decode("utf-16").encode()
     check_bytes(name, content, 0, final=True)
     text = content.decode("utf-8-sig")
-    if not text.strip():
+    if not text or text.isspace():
         raise DataError(f"{name} is empty. Expected rows of a time series.")
     return text
 
@@ -153,9 +153,11 @@ def _form_of_text(text: str, name: str, roles: Roles) -> Form:
         return form_of_annotated(text, name, roles)
     if first.startswith("#") or LINE_PROTOCOL.match(first):
         return form_of_lines(text, name, roles)
-    columns = columns_of_csv(text, name)
+    named = (roles.time_column, roles.series_column, roles.metric_column)
+    as_text = [column for column in named if column is not None]
+    columns = columns_of_csv(text, name, as_text=as_text)
     if is_of_influx(columns) and not (roles.time_column or roles.metric_column):
-        return form_of_fields(columns, roles)
+        return form_of_fields(columns_of_csv(text, name), roles)
     if set(HOME_ASSISTANT) <= set(columns.cells):
         entity, state, time = HOME_ASSISTANT
         cells = {column: columns.cells[column] for column in HOME_ASSISTANT}

@@ -135,6 +135,9 @@ def _of_dates(cells: pa.Array, refusal: Refusal) -> Stamps:
     ns = scaled(counts, EPOCH_UNITS[unit], known, lambda row: f"{counts[row]} {unit}", refusal)
     # The text has no more decimals than the dates need.
     coarse = next(name for name, size in EPOCH_UNITS.items() if not (ns % size).any())
+    if cells.type.tz == "UTC":  # without its zone, which takes a fifth of the time
+        text = cells.cast(pa.timestamp(coarse)).cast(pa.string())
+        return Stamps(ns, known, is_naive, pc.binary_join_element_wise(text, "Z", ""))
     text = cells.cast(pa.timestamp(coarse, cells.type.tz)).cast(pa.string())
     return Stamps(ns, known, is_naive, text)
 
