@@ -84,7 +84,6 @@ ALLOWED_FILES = {
     "estimator/attributes.py": "public fitted attributes, such as image_shape_",
     "estimator/detector.py": "documentation of public parameters",
     "estimator/generation.py": "documentation of public methods, such as contribution_maps",
-    "data/series/influx.py": "the name of a column in files of InfluxDB",
     "samples.py": "the bundled sample is a table",
 }
 """Further files that name a modality, and why."""

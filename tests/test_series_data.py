@@ -650,6 +650,15 @@ def test_two_states_are_numbers_and_three_are_none(written) -> None:
     assert data.status[2:5] == ("b is ignored",) * 3
 
 
+def test_fields_and_labels_may_have_any_name(written) -> None:
+    lines = "boiler,value=a time=1 1709287200000000000\nboiler,value=a time=2 1709287210000000000\n"
+    data = written(lines)
+    assert (data.channels, data.step) == (("time",), 10 * SECOND)
+    assert [one.name for one in written(lines, series_column="value").series] == ["a"]
+    answer = json.dumps(PROMETHEUS).replace('"instance"', '"time"')
+    assert [one.name for one in written(answer, series_column="time").series] == ["a", "b"]
+
+
 # ------------------------------------------------------------------------------ time stamps
 
 

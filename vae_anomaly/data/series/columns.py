@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,7 +22,7 @@ from vae_anomaly.data.series.time_strings import COMPACT, MONTH_NAMED, YEAR_FIRS
 from vae_anomaly.data.series.times import MAX_EPOCH, MIN_EPOCH, read_times
 from vae_anomaly.exceptions import DataError, ParameterError
 
-__all__ = ["Columns", "Roles", "check_text", "is_time_name", "rows_of"]
+__all__ = ["Columns", "Roles", "check_text", "free_name", "is_time_name", "rows_of"]
 
 Array = NDArray[np.float64]
 
@@ -106,6 +106,19 @@ class Roles:
     channels: Sequence[str] | None = None
     time_format: str | None = None
     missing: Sequence[str] = ()
+
+
+def free_name(name: str, others: Container[str | None]) -> str:
+    """Return a name, longer if others contain it.
+
+    Examples
+    --------
+    >>> free_name("time", ["flow", "time"])
+    'time_'
+    """
+    while name in others:
+        name = f"{name}_"
+    return name
 
 
 def is_time_name(name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vae_anomaly._text import listed
 from vae_anomaly._types import Records
 from vae_anomaly.data.arrays import as_records
-from vae_anomaly.data.series.columns import Columns, Roles, rows_of
+from vae_anomaly.data.series.columns import Columns, Roles, free_name, rows_of
 from vae_anomaly.data.series.rows import Rows
 from vae_anomaly.data.series.series import USABLE
 from vae_anomaly.exceptions import DataError
@@ -169,7 +169,7 @@ def _rows_of_frames(frames: list[pd.DataFrame], names: list[str], roles: Roles) 
     if len(frames) > 1:
         if series_column is not None:
             raise DataError("Give one data frame with a series_column, or a list without.")
-        series_column = _free(SERIES, cells)
+        series_column = free_name(SERIES, cells)
         sizes = [len(frame) for frame in frames]
         cells[series_column] = pa.array(
             np.repeat(np.array(names, dtype=object), sizes), pa.string()
@@ -185,7 +185,7 @@ def _index_name(frame: pd.DataFrame) -> str | None:
     if not isinstance(frame.index, pd.DatetimeIndex):
         return None
     name = frame.index.name
-    return _free(INDEX_TIME, frame.columns) if name is None else str(name)
+    return free_name(INDEX_TIME, frame.columns) if name is None else str(name)
 
 
 def _with_index(frame: pd.DataFrame, time_column: str | None) -> pd.DataFrame:
@@ -194,13 +194,6 @@ def _with_index(frame: pd.DataFrame, time_column: str | None) -> pd.DataFrame:
     if name is None or (time_column in frame.columns):
         return frame
     return frame.rename_axis(time_column if time_column is not None else name).reset_index()
-
-
-def _free(name: str, others: Container[str]) -> str:
-    """Return a name, longer if others contain it."""
-    while name in others:
-        name = f"{name}_"
-    return name
 
 
 def _cells(column: pd.Series) -> pa.Array:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vae_anomaly._text import listed, shown
-from vae_anomaly.data.series.columns import Columns, Roles
+from vae_anomaly.data.series.columns import Columns, Roles, free_name
 from vae_anomaly.data.series.stamps import Place
 from vae_anomaly.exceptions import DataError
 
@@ -183,11 +183,12 @@ def labelled_form(
         `series_column` is a label.
     """
     series_column = roles.series_column
-    cells = {TIME: times, METRIC: _by_code(codes, channel_names(metrics, roles)), VALUE: values}
+    time, metric, value = (free_name(one, {series_column}) for one in (TIME, METRIC, VALUE))
+    cells = {time: times, metric: _by_code(codes, channel_names(metrics, roles)), value: values}
     if series_column is not None:
         cells[series_column] = _by_code(codes, series_names(metrics, series_column, name))
     of_form = Roles(
-        time_column=TIME, series_column=series_column, metric_column=METRIC, value_column=VALUE
+        time_column=time, series_column=series_column, metric_column=metric, value_column=value
     )
     return Form(Columns(cells, place, name), of_form)
 
@@ -215,14 +216,15 @@ def fields_form(
     for channel, one in zip(channels, found, strict=True):
         values[channel][one.rows] = one.values
         sources[one.rows] = one.source
-    cells = {TIME: times} | {channel: pa.array(one) for channel, one in values.items()}
     series_column = roles.series_column
+    time = free_name(TIME, {*channels, series_column})
+    cells = {time: times} | {channel: pa.array(one) for channel, one in values.items()}
     if series_column is not None:
         of_row = np.empty(n_rows, dtype=object)
         for label, one in zip(series_names(metrics, series_column, name), found, strict=True):
             of_row[one.rows] = label
         cells[series_column] = pa.array(of_row, pa.string())
-    of_form = Roles(time_column=TIME, series_column=series_column)
+    of_form = Roles(time_column=time, series_column=series_column)
     return Form(Columns(cells, place, name, sources=sources), of_form)
 
 
