@@ -635,6 +635,36 @@ def test_texts_that_stand_for_missing_values(written) -> None:
     assert read_series(frame, missing=["-9"]).status == ("all values missing", "", "")
 
 
+def test_cells_that_are_unlike_those_of_the_first_rows(written) -> None:
+    minutes = pd.date_range("2024-05-01", periods=300, freq="min").strftime("%Y-%m-%dT%H:%MZ")
+    rows = rows_of_times(list(minutes)).replace(",250\n", ",err\n").replace(",270\n", ", NA\n")
+    with pytest.raises(DataError, match=r"line 251, column 'flow': expected a number, got 'err'."):
+        written(rows)
+    data = written(rows, missing=["err"])
+    assert [i for i, status in enumerate(data.status) if status] == [249, 269]
+    data = written("\n\n" + rows.replace("err", "-"))
+    assert [i for i, status in enumerate(data.status) if status] == [249, 269]
+    rows = rows_of_times(list(minutes)).replace(",250\n", ",250,1\n")
+    with pytest.raises(DataError, match=r"line 251: expected 2 fields, as in the header, got 3."):
+        written(rows)
+
+
+def test_names_of_series_and_tags_are_text_also_if_they_look_like_numbers(written) -> None:
+    rows = "t,pump,flow\n2024-05-01,01,1\n2024-05-02,01,2\n2024-05-01,1,3\n"
+    assert [one.name for one in written(rows, series_column="pump").series] == ["01", "1"]
+    rows = "_time,_value,_field,host\n2024-05-01,1,f,01\n2024-05-02,2,f,01\n2024-05-01,3,f,1\n"
+    assert written(rows).channels == ("f{host=01}", "f{host=1}")
+
+
+def test_times_of_types_are_written_as_they_are() -> None:
+    for zone, end in ((None, ""), ("UTC", "Z"), ("Asia/Kolkata", "+0530")):
+        index = pd.date_range("2024-03-01 10:00", periods=2, freq="500ms", tz=zone)
+        data = read_series(pd.DataFrame({"a": [1.0, 2.0]}, index=index))
+        assert data.times_text.to_pylist() == [
+            f"2024-03-01 10:00:00.{part}{end}" for part in ("000", "500")
+        ]
+
+
 def test_two_states_are_numbers_and_three_are_none(written) -> None:
     rows = "m,v\na,on\na,off\nb,on\nb,off\nb,standby\nc,1\n"
     roles = {"metric_column": "m", "value_column": "v"}

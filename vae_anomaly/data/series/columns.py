@@ -197,7 +197,7 @@ def _time_column(columns: Columns, roles: Roles) -> str | None:
     found = [name for name, one in cells.items() if _holds_times(name, one)]
     if not found and roles.time_format is not None:
         found = [name for name in cells if is_time_name(name)]
-    if not found:  # a name that leaves no doubt: cells that are no times are faults
+    if not found:  # such a name makes all other cells faults
         found = [n for n, one in cells.items() if SURE_TIME_NAME.fullmatch(n) and _is_words(one)]
     if len(found) > 1:
         raise DataError(

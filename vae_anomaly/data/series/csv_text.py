@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import operator
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
@@ -75,46 +76,41 @@ def columns_of_csv(
         dialect = Dialect(first.strip()[len(SEPARATOR_LINE) :] or ",", dialect.decimal)
         lines_before += 1
     records = _records(text[:MAX_HEADER], dialect, name, lines_before)
-    n_blank = 0
-    header: list[str] = []
-    for header in records:
-        if header:
-            break
-        n_blank += 1
+    n_blank, header = next(filter(operator.itemgetter(1), enumerate(records)), (0, []))
     if not header:
         raise DataError(f"{name} is empty. Expected a line of column names, then rows.")
     names = [field.strip() for field in header]
     _check_names(names, name, dialect)
-    numeric = []
-    if as_text is not None:
-        sample: list[list[str]] = []
-        with suppress(DataError):  # `MAX_HEADER` may end within quotes
-            sample.extend(islice(records, N_SAMPLE))
-        stays_text = {*as_text, *filter(is_time_name, names)}
-        numeric = [one for one in _numeric(names, sample, dialect) if one not in stays_text]
-    content = _parsed(text, names, numeric, n_blank + 1, dialect)
-    if content is None:
+    numeric = [] if as_text is None else _numeric(names, records, dialect)
+    numeric = [one for one in numeric if one not in (as_text or ()) and not is_time_name(one)]
+    try:
+        cells = _parsed(text, names, numeric, n_blank + 1, dialect)
+    except pa.ArrowInvalid as cause:
         _check_widths(text, dialect, name, lines_before)
-        raise DataError(f"{name} cannot be read as CSV. Export it again.")
-    if not content.num_rows:
+        raise DataError(f"{name} cannot be read as CSV: {cause}.") from cause
+    if not len(cells[names[0]]):
         raise DataError(f"{name} has column names, and no rows. Expected at least one row.")
-    cells = {column: content.column(column).combine_chunks() for column in names}
     if dialect.decimal == ",":
-        is_text = [column for column in names if pa.types.is_string(cells[column].type)]
-        cells |= {column: _with_points(cells[column]) for column in is_text}
+        texts = [column for column in names if pa.types.is_string(cells[column].type)]
+        cells |= {column: _with_points(cells[column]) for column in texts}
     return Columns(cells, _place_of(text, dialect, name, lines_before), name)
 
 
 def _parsed(
     text: str, names: list[str], numeric: list[str], n_skipped: int, dialect: Dialect
-) -> pa.Table | None:
-    """Return the rows of a text, with numbers in some columns; None if it is not CSV.
+) -> dict[str, pa.Array]:
+    """Return the columns of a text, some of them as numbers.
 
-    All columns are text, if a cell of the others is neither a number nor missing.
+    All are text, if a cell of those is neither a number nor missing.
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid
+        If it is not CSV.
     """
     types = dict.fromkeys(names, pa.string()) | dict.fromkeys(numeric, pa.float64())
     try:
-        return pa_csv.read_csv(
+        content = pa_csv.read_csv(
             io.BytesIO(text.encode()),
             read_options=pa_csv.ReadOptions(
                 column_names=names, skip_rows_after_names=n_skipped, block_size=2**24
@@ -130,14 +126,20 @@ def _parsed(
             ),
         )
     except pa.ArrowInvalid:
-        return _parsed(text, names, [], n_skipped, dialect) if numeric else None
+        if not numeric:
+            raise
+        return _parsed(text, names, [], n_skipped, dialect)
+    return {column: content.column(column).combine_chunks() for column in names}
 
 
-def _numeric(names: list[str], records: list[list[str]], dialect: Dialect) -> list[str]:
+def _numeric(names: list[str], records: Iterator[list[str]], dialect: Dialect) -> list[str]:
     """Return the columns whose first cells are numbers or missing."""
+    rows: list[list[str]] = []
+    with suppress(DataError):  # `MAX_HEADER` may end within quotes
+        rows.extend(islice(records, N_SAMPLE))
     found = []
     for i, name in enumerate(names):
-        cells = [fields[i].strip() for fields in records if len(fields) == len(names)]
+        cells = [fields[i].strip() for fields in rows if len(fields) == len(names)]
         known = [cell for cell in cells if cell not in MISSING | WEAKLY_MISSING]
         if known and all(is_number(dialect.number(cell)) for cell in known):
             found.append(name)

@@ -167,11 +167,11 @@ def _sections(text: str, name: str) -> list[_Section]:
     return sections
 
 
-def _annotation(kind: str, annotations: list[str], body: str) -> Mapping[str, str]:
+def _annotation(mark: str, annotations: list[str], body: str) -> Mapping[str, str]:
     """Return the values of a line of annotations: column -> value."""
     header = body.lstrip("\r\n").partition("\n")[0].rstrip("\r").split(",")
     for line in annotations:
-        if line.startswith(kind):
+        if line.startswith(mark):
             _, *values = line.rstrip("\r\n").split(",")
             return dict(zip(header[1:], values, strict=False))
     return {}
