@@ -649,6 +649,16 @@ def test_cells_that_are_unlike_those_of_the_first_rows(written) -> None:
         written(rows)
 
 
+def test_times_in_json_keep_their_zone(written) -> None:
+    times = ["2024-05-01T02:00:00+02:00", "2024-05-01T02:01:00+02:00"]
+    lines = [json.dumps({"at": {"time": time}, "flow": i}) for i, time in enumerate(times)]
+    metrics = [json.dumps({**TELEGRAF[0], "timestamp": time}) for time in times]
+    for content in ("\n".join(lines), "\n".join(metrics)):
+        data = written(content)
+        assert data.series[0].times[0] == utc("2024-05-01")
+        assert data.times_text.to_pylist() == times
+
+
 def test_names_of_series_and_tags_are_text_also_if_they_look_like_numbers(written) -> None:
     rows = "t,pump,flow\n2024-05-01,01,1\n2024-05-02,01,2\n2024-05-01,1,3\n"
     assert [one.name for one in written(rows, series_column="pump").series] == ["01", "1"]

@@ -13,7 +13,7 @@ from vae_anomaly.data.series.columns import Columns
 from vae_anomaly.data.series.stamps import Place
 from vae_anomaly.exceptions import DataError
 
-__all__ = ["columns_of_json"]
+__all__ = ["columns_of_json", "records_of"]
 
 
 def columns_of_json(text: str, place: Place, name: str) -> Columns:
@@ -32,14 +32,8 @@ def columns_of_json(text: str, place: Place, name: str) -> Columns:
     >>> {name: cells.to_pylist() for name, cells in columns_of_json(text, str, "a").cells.items()}
     {'t': ['2024-03-01', '2024-03-02'], 'in.flow': [1, None]}
     """
-    content = text.encode()
-    options = pa_json.ReadOptions(block_size=len(content) + 1)
     try:
-        found = pa_json.read_json(io.BytesIO(content), options)
-        times = [field.name for field in found.schema if pa.types.is_timestamp(field.type)]
-        if times:
-            as_text = pa_json.ParseOptions(pa.schema([(one, pa.string()) for one in times]))
-            found = pa_json.read_json(io.BytesIO(content), options, as_text)
+        whole = records_of(text, len(text.encode()) + 1)  # one block, in which rows are counted
     except pa.ArrowInvalid as cause:
         words = str(cause).splitlines()[0].removeprefix("JSON parse error: ")
         at = re.fullmatch(r"(.*?)\.? in row (\d+)", words)
@@ -47,14 +41,36 @@ def columns_of_json(text: str, place: Place, name: str) -> Columns:
         raise DataError(
             f"{where}: not JSON like the other records ({words}). Correct it."
         ) from cause
-    whole = {
-        column: cells.combine_chunks()
-        for column, cells in zip(found.column_names, found.columns, strict=True)
-    }
     return Columns(dict(_flattened(whole)), place, name)
 
 
-def _flattened(columns: Mapping[str, pa.Array]) -> Iterator[tuple[str, pa.Array]]:
+def records_of(text: str, block_bytes: int) -> dict[str, pa.ChunkedArray]:
+    """Return the fields of records, one a line.
+
+    Times are text, because the reader would drop their zone.
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid
+        If a line is not JSON, or a field changes its type.
+    """
+    content = text.encode()
+    options = pa_json.ReadOptions(block_size=block_bytes)
+    found = pa_json.read_json(io.BytesIO(content), options)
+    types = {field.name: _without_times(field.type) for field in found.schema}
+    schema = pa.schema(list(types.items()))
+    if schema != found.schema:
+        found = pa_json.read_json(io.BytesIO(content), options, pa_json.ParseOptions(schema))
+    return dict(zip(found.column_names, found.columns, strict=True))
+
+
+def _without_times(dtype: pa.DataType) -> pa.DataType:
+    if pa.types.is_struct(dtype):
+        return pa.struct([(field.name, _without_times(field.type)) for field in dtype])
+    return pa.string() if pa.types.is_timestamp(dtype) else dtype
+
+
+def _flattened(columns: Mapping[str, pa.ChunkedArray | pa.Array]) -> Iterator[tuple[str, pa.Array]]:
     """Yield columns, and the fields of structures: "tags.host"."""
     for name, column in columns.items():
         column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.json as pa_json
 from numpy.typing import NDArray
 
 from vae_anomaly._text import shown
 from vae_anomaly._types import Json
 from vae_anomaly.data.series.columns import Roles
+from vae_anomaly.data.series.json_text import records_of
 from vae_anomaly.data.series.labels import Fields, Form, Metric, fields_form
 from vae_anomaly.data.series.stamps import Place
 from vae_anomaly.exceptions import DataError
@@ -74,13 +73,10 @@ def form_of_json(text: str, place: Place, name: str, roles: Roles) -> Form:
         For the first line that is no metric, or a field that changes its type.
     """
     try:
-        content = pa_json.read_json(
-            io.BytesIO(text.encode()), pa_json.ReadOptions(block_size=BLOCK_BYTES)
-        )
+        columns = records_of(text, BLOCK_BYTES)
     except pa.ArrowInvalid as cause:
         _check_json(text, place)
         raise DataError(f"{name} cannot be read as metrics: {cause}.") from cause
-    columns = dict(zip(content.column_names, content.columns, strict=True))
     if not set(columns) >= METRIC_PARTS or columns["name"].null_count:
         _check_json(text, place)
     fields = _struct(columns["fields"])
