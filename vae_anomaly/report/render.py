@@ -21,7 +21,7 @@ from markupsafe import Markup
 from vae_anomaly.metrics.threshold_search import Steps
 from vae_anomaly.report.data import ReportData
 from vae_anomaly.report.figures import FIGURES, draw_figures, embedded
-from vae_anomaly.report.formatting import legible, nats, number, percent, span
+from vae_anomaly.report.formatting import breakable, legible, nats, number, percent, span
 from vae_anomaly.report.sections import section_types
 from vae_anomaly.report.summary import latent_sentence, tiles
 from vae_anomaly.stats.floats import default_floats
@@ -104,6 +104,7 @@ def render_page(report: ReportData, figures: dict[str, bytes] | None = None) -> 
         lstrip_blocks=True,
     )
     environment.filters.update(text=legible, nats=nats, number=number, percent=percent, span=span)
+    environment.filters.update(breakable=breakable)
     inline = {name: (TEMPLATES / name).read_text(encoding="utf-8") for name in INLINE}
     return environment.get_template("report.html.j2").render(
         report=report,
