@@ -173,7 +173,8 @@ def load_series(file: UnopenedFile) -> LoadedSeries:
 def _without_codes(network: Model) -> Model:
     """Return the VAE with the least number of exemplars of its own, which nothing here needs."""
     reference = network.reference
-    few = {name: getattr(reference, name)[:2] for name in ("points", "bandwidth", "targets")}
+    of_exemplars = ("points", "bandwidth", "targets", "position")
+    few = {name: getattr(reference, name)[:2] for name in of_exemplars}
     return replace(network, reference=replace(reference, **few))
 
 
