@@ -541,10 +541,10 @@ def test_other_commands_refuse_models_of_series(
 ) -> None:
     model, recent = tmp_path / "m.vae", written(tmp_path, "recent.csv", normal)
     save(detector, model)
-    for words in (("evaluate", model, recent), ("recalibrate", model, recent), ("export", model)):
+    for words in (("recalibrate", model, recent), ("export", model)):
         code, _, err = vae(*words, "-o", tmp_path / "out")
         assert code == 2
-        assert "m.vae is a model of time series, for `score`, `inspect` and, in Python" in err
+        assert "m.vae is a model of time series, for `score`, `evaluate`, `inspect` and, in" in err
     code, _, err = vae("score", model, recent, "-o", tmp_path / "s.csv", "--fdr", 0.1)
     assert code == 2
     assert "--fdr is not for time series" in err

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from vae_anomaly.training.checkpoint import Checkpoint
 
 __all__ = ["EVALUATE", "FIT", "INPUT", "RECALIBRATE", "SCORE", "Value", "output_option"]
-__all__ += ["CRITERIA", "EVALUATE_SOURCE", "FIT_SOURCE", "SERIES", "flag", "given_options"]
+__all__ += ["CRITERIA", "EVALUATE_SERIES", "EVALUATE_SOURCE", "FIT_SOURCE", "SERIES", "flag"]
+__all__ += ["given_options"]
 
 Value: TypeAlias = Any
 """Value, type or default of an option."""
@@ -375,6 +376,7 @@ IMAGE_EVALUATE = (
 EVALUATE = with_options(
     *TABLE_EVALUATE,
     *IMAGE_EVALUATE,
+    option("--labels", "Anomalous windows of a time series, CSV or JSON.", INPUT, metavar="FILE"),
     option(
         "--normal-label",
         "Label of normal rows; may be repeated.  [default: 0, false, no, normal, good, ok, "
@@ -391,6 +393,9 @@ EVALUATE = with_options(
 
 EVALUATE_SOURCE = ("label_column", "normal_label", "id_column", "strict")
 """Options of `evaluate` that open a source."""
+
+EVALUATE_SERIES = ("label_column", "normal_label", "labels")
+"""Options of `evaluate` for time series."""
 
 RECALIBRATE = with_options(
     option(
