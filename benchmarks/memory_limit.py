@@ -41,7 +41,7 @@ PEAKS = (
 )
 """Number of columns, limit and further options."""
 
-MIXED_LIMIT = "2.2GB"
+MIXED_LIMIT = "2.5GB"
 N_NUMBERS = 24
 N_LEVELS = (2, 2, 3, 4, 5, 6, 8, 10, 12, 20, 40, 300)
 N_TOWNS = 1_000_000

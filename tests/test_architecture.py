@@ -79,12 +79,12 @@ ALLOWED_FILES = {
     "cli/commands.py": "help texts",
     "cli/options.py": "option groups of the modalities, and help texts",
     "data/registry.py": "the registry",
+    "data/series/influx.py": "a column of InfluxDB",
     "report/sections/__init__.py": "the registry of sections",
     "displays/__init__.py": "public names of the displays",
     "estimator/attributes.py": "public fitted attributes, such as image_shape_",
     "estimator/detector.py": "documentation of public parameters",
     "estimator/generation.py": "documentation of public methods, such as contribution_maps",
-    "data/series/influx.py": "the name of a column in files of InfluxDB",
     "samples.py": "the bundled sample is a table",
 }
 """Further files that name a modality, and why."""

@@ -472,7 +472,7 @@ def test_evaluate_writes_a_report(vae, model, tmp_path):
 
 
 def test_evaluate_without_labels(vae, model, tmp_path):
-    code, _, err = vae("evaluate", model, NORMAL, "-o", tmp_path / "report")
+    code, _, err = vae("evaluate", model, LABELLED, "-o", tmp_path / "report")
     assert code == 0
     assert "AUROC" not in err
     assert (tmp_path / "report" / "report.html").exists()

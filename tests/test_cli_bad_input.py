@@ -106,6 +106,11 @@ ANY_TABLE = {
     ),
     "no header": (b"1,2\n3,4\n", "{t} begins with numbers, '1,2'. "),
     "gzip": (b"\x1f\x8b\x08\x00", "{t} looks like a gzip archive. "),
+    "json lines": (
+        b'{"flow": 1.0}\n',
+        "{t} looks like JSON or JSON Lines. Save it as CSV or Parquet, for JSON Lines with pandas: "
+        "read_json(FILE, lines=True).to_csv(...).",
+    ),
     "parquet": (b"PAR1 and then nothing", "{t} is not a sound Parquet file: "),
 }
 

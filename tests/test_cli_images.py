@@ -184,10 +184,11 @@ def test_arrays_bring_their_labels(place, vae):
     np.savez(place / "a.npz", X=pixels, y=holes)
     code, _, lines = vae("evaluate plate.vae a.npz -o report")
     assert code == 0, lines
-    assert lines[0] == "labels: y in a.npz, 2 categories"
+    assert lines[0] == ("labels: y in a.npz: 'False' normal, 8 images; 'True' anomalous, 8 images")
     text = "\n".join(lines)
     assert "Of 8 anomalies, " in text
     folders = vae("evaluate plate.vae plate -o other")[2]
+    assert "labels: 'good' normal, 8 images; 'hole' anomalous, 8 images" in folders
     (same,) = (line for line in folders if ": the AUROC" in line)
     assert same in lines
     assert same in lines
@@ -331,7 +332,7 @@ def test_a_broken_mask_is_noted(place, vae):
     (place / "plate/ground_truth/hole/0_mask.png").write_bytes(b"")
     code, _, lines = vae("evaluate plate.vae plate -o report")
     assert code == 0
-    assert lines[1].startswith("warning: no mask for test/hole/0.png: ")
+    assert lines[2].startswith("warning: no mask for test/hole/0.png: ")
     assert "masks: 7 for 8 anomalies" in lines
 
 
@@ -439,3 +440,21 @@ def test_refused(place, vae, table_model, line, code, message):
     (error,) = [said for said in lines if said.startswith("error: ")]
     assert message in error
     assert not (place / "out").exists()
+
+
+def test_images_that_are_shrunk_are_named(tmp_path, vae, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "large").mkdir()
+    rng = np.random.RandomState(0)
+    for i in range(20):
+        pixels = rng.randint(0, 99, size=(50, 100)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "large" / f"{i}.png")
+    options = "-o m.vae --max-steps 2 --members 1 --false-alarm-rate 0.2"
+    note = (
+        "note: large: images are shrunk from 50 x 100 to 16 x 32 pixels, where small defects may "
+        "vanish. For more, --image-size HxW"
+    )
+    code, _, lines = vae(f"fit large {options}")
+    assert (code, lines[0]) == (0, note)
+    assert note not in vae(f"fit large {options} --image-size 16x32")[2]
+    assert note not in vae("score m.vae large -o s.csv")[2]

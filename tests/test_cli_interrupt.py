@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from vae_anomaly import load
-from vae_anomaly.pipeline.interrupt import stop_on_interrupt
+from vae_anomaly.pipeline.interrupt import Terminated, raising_signals, stop_on_interrupt
 
 ROOT = Path(__file__).parent.parent
 # A learning rate at which nothing improves fast, and so nothing stops early.
@@ -159,3 +159,37 @@ def test_before_training_there_is_nothing_to_keep(place):
     _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, b"interrupted\n")
     assert files(place) == sorted([TABLE, IMAGES])
+
+
+ERRORS = [
+    ImportError("numpy could not be imported"),
+    SystemError("initialization of _pywrap raised unreported exception"),
+    AttributeError("partially initialized module has no attribute"),
+    RuntimeError("a callback failed"),
+]
+"""What an import raises in the place of the exception that a signal raised in it."""
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)]
+)
+@pytest.mark.parametrize("raised", ERRORS, ids=lambda one: type(one).__name__)
+def test_errors_that_a_signal_causes_are_that_signal(number, error, raised):
+    handlers = [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)]
+
+    def fail() -> None:
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+        except BaseException:
+            raise raised from None
+
+    with pytest.raises(error), raising_signals():
+        fail()
+    assert [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)] == handlers
+
+
+@pytest.mark.parametrize("raised", ERRORS, ids=lambda one: type(one).__name__)
+def test_errors_without_a_signal_stay_what_they_are(raised):
+    with pytest.raises(type(raised), match=str(raised)), raising_signals():
+        raise raised

@@ -14,14 +14,13 @@ from sklearn.metrics import roc_auc_score
 from vae_anomaly import VAEDetector, load, save
 from vae_anomaly.cli import run
 from vae_anomaly.data.cells import STRAY
+from vae_anomaly.data.date_formats import ISO, is_date_format
 from vae_anomaly.data.table.column import Column
 from vae_anomaly.data.table.dates import (
-    ISO,
     Cycle,
     DateParts,
     best_formats,
     covered_cycles,
-    is_date_format,
     seconds_of_timestamps,
 )
 from vae_anomaly.data.table.schema import TableSchema

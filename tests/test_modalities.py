@@ -426,7 +426,9 @@ def test_labels_that_are_wanted_are_checked_at_once(plates, tmp_path):
     )
     assert images(plates).notes == ()
     path = npz(tmp_path)
-    assert images(path, labelled=True).notes == (f"labels: y in {path}, 2 categories",)
+    assert images(path, labelled=True).notes == (
+        f"labels: y in {path}: '0' normal, 4 images; '1' anomalous, 3 images",
+    )
 
 
 def test_fitting_reads_normal_images_only(plates):

@@ -15,13 +15,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from vae_anomaly.data.table.dialect import Dialect
 
 from vae_anomaly import VAEDetector
+from vae_anomaly.data import csv_content
 from vae_anomaly.data.base import Source
 from vae_anomaly.data.cells import STRAY as STRAY_CODE
+from vae_anomaly.data.dialect import Dialect
 from vae_anomaly.data.registry import modality, open_source
-from vae_anomaly.data.table import codebook, csv_content, csv_reader, reader
+from vae_anomaly.data.table import codebook, csv_reader, reader
 from vae_anomaly.data.table.encoder import TableEncoder
 from vae_anomaly.data.table.training_source import TrainingTable
 from vae_anomaly.exceptions import DataError

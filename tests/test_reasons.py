@@ -235,10 +235,12 @@ def test_wrong_arguments_are_named(plain: VAEDetector) -> None:
 # --------------------------------------------------------------------------------- neighbours
 
 
-@pytest.mark.parametrize("options", [{}, {"contamination": 0.1}, {"threshold": 9.0}])
+@pytest.mark.parametrize(
+    "options", [{"false_alarm_rate": 0.05}, {"contamination": 0.1}, {"threshold": 9.0}]
+)
 def test_neighbours_are_rows_of_the_training_data(options: dict[str, float]) -> None:
     X = line(300, 0)
-    detector = VAEDetector(**BRIEF | {"max_steps": 20}, **options).fit(X)
+    detector = VAEDetector(max_steps=20, random_state=0, **options).fit(X)
     fresh = line(40, 7)
     found = detector.neighbors(fresh, k=4)
     assert found["row"].tolist() == np.repeat(np.arange(40), 4).tolist()

@@ -119,6 +119,15 @@ def test_areas_resample_as_the_plain_bootstrap_does() -> None:
     np.testing.assert_allclose(found, expected, atol=0.025)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_intervals_of_areas_contain_the_estimate(seed: int) -> None:
+    scores, labels = binormal(400, seed)
+    labels[:] = False
+    labels[np.random.RandomState(seed).permutation(400)[:8]] = True
+    for few in areas(scores, labels, resamples=1):  # one resample is beside the estimate
+        assert few.low <= few.value <= few.high
+
+
 def test_intervals_of_areas_cover_the_truth_and_repeat() -> None:
     truth = norm.cdf(1 / np.sqrt(2))  # AUROC of two unit normals, one apart
     found = [areas(*binormal(240, seed), resamples=200)[0] for seed in range(100)]
@@ -288,6 +297,19 @@ def test_summary_states_the_main_results(report: ReportData) -> None:
     assert alarms.endswith("consistent with the nominal 5 %.")
     assert f"{report.roc.area.value:.3f} (95 % interval {report.roc.area.low:.3f}" in areas
     assert areas.endswith("random scores would reach 0.150.")
+
+
+def test_an_area_below_a_half_asks_which_label_is_normal(
+    fitted: VAEDetector, mixed: tuple[pd.DataFrame, np.ndarray]
+) -> None:
+    rows, labels = mixed
+    note = (
+        " An AUROC below 0.5 says that anomalies score lower than normal rows: check which label "
+        "is the normal one (--normal-label)."
+    )
+    assert not any(note in line for line in build_report(fitted, rows, labels).summary)
+    reversed_labels = build_report(fitted, rows, ~labels).summary
+    assert sum(line.endswith(note) for line in reversed_labels) == 1
 
 
 def test_without_labels_nothing_is_claimed(

@@ -284,7 +284,10 @@ def test_recalibrate_leaves_out_training_rows(detector: VAEDetector, place: Path
 def test_evaluate_leaves_out_training_rows(place: Path, vae) -> None:
     code, lines = vae("evaluate m.vae all.csv --label-column fault -o report")
     assert code == 0
-    assert lines[0] == "note: left out 400 of 650 rows, which the model was fitted on"
+    assert lines[:2] == [
+        "labels in 'fault': '0' normal, 600 rows; '1' anomalous, 50 rows",
+        "note: left out 400 of 650 rows, which the model was fitted on",
+    ]
     assert any(line.startswith("Of 200 normal rows, ") for line in lines)
     assert any(line.startswith("Of 50 anomalies, ") for line in lines)
     page = Path("report/report.html").read_text(encoding="utf-8")
@@ -292,7 +295,7 @@ def test_evaluate_leaves_out_training_rows(place: Path, vae) -> None:
 
     code, lines = vae("evaluate m.vae all.csv --label-column fault -o report --keep-learned")
     assert code == 0
-    assert lines[0].startswith("warning: the model was fitted on 400 of these 650 rows, which are")
+    assert lines[1].startswith("warning: the model was fitted on 400 of these 650 rows, which are")
     assert any(line.startswith("Of 600 normal rows, ") for line in lines)
 
     code, lines = vae("evaluate m.vae train.csv -o report")

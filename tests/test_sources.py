@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from vae_anomaly.data import csv_content
 from vae_anomaly.data.cells import MISSING, WEAKLY_MISSING
-from vae_anomaly.data.table import csv_content, csv_reader, reader
+from vae_anomaly.data.table import csv_reader, reader
 from vae_anomaly.data.table.files import open_table
 from vae_anomaly.data.table.reader import CellError
 from vae_anomaly.exceptions import DataError

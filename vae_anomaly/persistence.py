@@ -36,7 +36,8 @@ def save(detector: VAEDetector | SeriesDetector, path: str | Path) -> str:
         Target; ``.vae`` is the usual suffix. An existing file is replaced. Of custom
         networks the file holds the weights, not the Keras models. It also holds up to
         4,096 rows, of training and calibration, in the coordinates of the networks: they
-        can be recovered, so share the file as you would share those rows.
+        can be recovered, so share the file as you would share those rows. Its digests, of
+        up to 262,144 rows each, say of a given row whether it was among them.
 
     Returns
     -------

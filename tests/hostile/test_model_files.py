@@ -341,3 +341,23 @@ def test_loading_a_large_model_takes_at_most_twice_its_size() -> None:
         finally:
             tracemalloc.stop()
         assert peak < 2 * path.stat().st_size + 2**20, peak / path.stat().st_size
+
+
+DIGITS = {"as many as Python reads": 4300, "a hundred": 100, "21": 21}
+
+
+@pytest.mark.parametrize("digits", DIGITS.values(), ids=DIGITS)
+@pytest.mark.parametrize("part", ["header", "settings"])
+def test_giant_integers_are_refused_before_they_are_read(
+    model: Path, raw: bytes, part: str, digits: int
+) -> None:
+    numbers = ",".join(["9" * digits] * (2**21 // digits))
+    header, body = parts(raw)
+    if part == "settings":
+        header["__metadata__"]["config"] = f'{{"a":[{numbers}]}}'
+    text = json.dumps(header)
+    if part == "header":
+        text = f'{{"a":[{numbers}],{text[1:]}'
+    content = len(text).to_bytes(8, "little") + text.encode() + body
+    reason = f"its {part} cannot be read ('an integer has {digits:,} digits')"
+    check_refused(model, raw, content, reason)

@@ -163,7 +163,7 @@ def export() -> None:
 
     Its input, rows, are float64 columns in the order of training, categories as
     positions among the metadata's levels; of images the pixels, flattened. What
-    is beyond the metadata's threshold is an anomaly.
+    is beyond the metadata's threshold is flagged.
     """
 
 

@@ -15,6 +15,7 @@ import click
 
 from vae_anomaly import names
 from vae_anomaly.cli.errors import Exit, say
+from vae_anomaly.pipeline.limits import check_limits
 from vae_anomaly.pipeline.progress import Progress, no_progress, progress_bar, progress_lines
 from vae_anomaly.pipeline.startup import has_started, start_tensorflow
 
@@ -88,6 +89,7 @@ def run_command(name: str, quiet: bool, debug: bool, given: dict[str, Any]) -> A
         os.environ.pop(setting, None)
     if not debug:  # a missing folder for its cache concerns no user
         logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    check_limits(name)
     console = Console(quiet=quiet, debug=debug)
     with warnings.catch_warnings():
         warnings.simplefilter("default")

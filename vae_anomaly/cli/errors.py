@@ -71,14 +71,22 @@ def code_after(error: BaseException) -> Exit:
         return Exit.CLOSED_PIPE
     if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's MemoryError
         return Exit.RESOURCES
-    if isinstance(error, ImportError) and _lacks_memory(error):
+    if _lacks_memory(error):
         return Exit.RESOURCES
     return next((code for code, types in CODES.items() if isinstance(error, types)), Exit.BUG)
 
 
-def _lacks_memory(error: ImportError) -> bool:
-    """Return whether a library could not be loaded for lack of memory, by the loader's words."""
-    return any(words in str(error) for words in ("failed to map segment", "cannot allocate memory"))
+LACKS_MEMORY = (
+    *("failed to map segment", "cannot allocate memory", "bad_alloc"),
+    *("can't start new thread", "resource temporarily unavailable"),
+)
+"""Words of the loader, of Python and of C++ libraries where they get no memory, or no thread."""
+
+
+def _lacks_memory(error: BaseException) -> bool:
+    """Return whether a library had too little memory, by its words."""
+    by_others = isinstance(error, ImportError | RuntimeError | SystemError)
+    return by_others and any(words in str(error).lower() for words in LACKS_MEMORY)
 
 
 def report(error: BaseException, *, debug: bool) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from vae_anomaly._text import counted
 from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit
@@ -155,7 +156,6 @@ def _comparison_model(console: Console, model: Model, source: Source, beta: floa
     console.say(*source.notes)
     data = read_training_data(source, {}, progress=console.progress)
     console.start_tensorflow()
-    console.say(
-        f"training a comparison model with beta {beta:g} on {len(data.records):,} {source.unit}s"
-    )
+    count = counted(len(data.records), source.unit)
+    console.say(f"training a comparison model with beta {beta:g} on {count}")
     return fit_comparison(model, data, beta, progress=console.progress, say=console.say)

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 import click
 
-from vae_anomaly._text import exact
+from vae_anomaly._text import counted, exact
 from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit, say
 from vae_anomaly.cli.options import FIT_SOURCE, SERIES, given_options
 from vae_anomaly.data.registry import check_options, modality_of
 from vae_anomaly.pipeline.fit import NOTICE, FitResult, fit_file, read_training_data
-from vae_anomaly.pipeline.memory import check_address_space
+from vae_anomaly.pipeline.limits import check_address_space
 from vae_anomaly.pipeline.messages import threshold_origin
 from vae_anomaly.pipeline.paths import check_output
 from vae_anomaly.pipeline.series import fit_series_file, series_parameters
@@ -38,7 +38,7 @@ def run(
     """Fit a detector to DATA, and write the model."""
     series = given_options(given, SERIES)
     if series:
-        return _fit_series(console, data, output, series, given)
+        return _fit_series(console, data, output, series, given | {"holdout": holdout})
     given = {name: value for name, value in given.items() if name not in SERIES}
     if given["contamination"] is not None and false_alarm_rate is not None:
         raise click.UsageError(
@@ -70,7 +70,7 @@ def run(
     console.say(*training.notes())
     console.start_tensorflow()
     unit = source.unit
-    console.say(f"fitting on {len(training.records):,} {unit}s of {source.description}")
+    console.say(f"fitting on {counted(len(training.records), unit)} of {source.description}")
     fitted = fit_file(
         parameters,
         training,

@@ -43,6 +43,7 @@ def run(
     file = open_container(model)
     if is_series(file):
         given |= {"score": score, "p_values": p_values, "also": also, "fdr": fdr, "repair": repair}
+        given["threshold"] = threshold
         return _score_series(console, file, data, output, explain or 0, given)
     if given.pop("events"):
         raise click.UsageError(f"--events is for time series; {model} was fitted on other data.")

@@ -32,13 +32,11 @@ def reasons(model: Model, X: Records, records: Array, top: int) -> pd.DataFrame:
     _require_count("top", top)
     given = as_given(encoder, X)
     normal = NormalValues.of(model)
-    contributions, expected = model.evaluate(records, contributions=True, expected=True)[1:3]
-    if contributions is None or expected is None:
-        raise TypeError("an evaluation lacks what was asked for")
-    found = reasons_of(model, normal, records, contributions, expected, top)
+    evaluated = model.evaluate(records, contributions=True, expected=True)
+    found = reasons_of(model, normal, records, evaluated, top)
     row, rank = np.nonzero(found.contribution > 0)
     feature = found.feature[row, rank]
-    usual = in_form_of(encoder, normal.usual(encoder.decode(expected)), given)
+    usual = in_form_of(encoder, normal.usual(encoder.decode(evaluated.expected)), given)
     places = list(zip(row.tolist(), feature.tolist(), strict=True))
     names = [*DIRECTIONS, None]
     return pd.DataFrame(

@@ -92,7 +92,8 @@ def areas(scores: Array, labels: Flags, *, resamples: int = N_RESAMPLES, seed: i
     exact = (roc_auc_score(labels, scores), average_precision_score(labels, scores))
     return Areas(
         *(
-            Estimate(float(value), float(a), float(b))
+            # Resamples have ties that the data do not, and so lie a little beside the estimate.
+            Estimate(float(value), float(min(a, value)), float(max(b, value)))
             for value, a, b in zip(exact, low, high, strict=True)
         )
     )

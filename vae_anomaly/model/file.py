@@ -284,8 +284,8 @@ def _check_outputs(name: str, model: Model) -> None:
     encoded = Encoded(targets, targets, np.empty(0))
     if any(block.likelihood == "bernoulli" for block in model.network.spec.blocks):
         encoded = model.encoder.encode(model.encoder.decode(targets))
-        if not np.allclose(encoded.targets, targets, atol=TOLERANCE):  # of smoothed images
-            return
+        if not np.allclose(encoded.targets, targets, atol=TOLERANCE):
+            return  # records that are smoothed do not come back
     rows = EncodedRows.of(model.network, encoded, model.encoder.explained)
     units = np.append(reference.residual_unit, reference.code_unit[reference.code_unit > 0])
     before = reference.points[: len(targets)] * units

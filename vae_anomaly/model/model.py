@@ -41,11 +41,11 @@ MIN_CHUNK_WIDTH = 16
 
 
 class Evaluation(NamedTuple):
-    """Scores of some records."""
+    """Scores of some records. What was not asked for has no columns."""
 
     scores: Array  # (n,), nats, higher is more anomalous
-    contributions: Array | None  # (n, n_parts), sums are the scores
-    expected: Array | None  # targets that are expected, (n, n_targets)
+    contributions: Array  # (n, n_parts), sums are the scores
+    expected: Array  # targets that are expected, (n, n_targets)
     also: Mapping[str, Array]  # further scores by name, (n,) each
 
 
@@ -167,17 +167,17 @@ class Model:
             needs |= own.further_terms if self.has_rest else own.further_terms | {"shares"}
         needs |= {"expected"} if expected else set()
         scores, others = np.empty(n), {name: np.empty(n) for name in further}
-        parts = np.empty((n, len(self.part_names))) if contributions else None
-        targets = np.empty((n, self.network.spec.joint.n_targets)) if expected else None
+        parts = np.empty((n, len(self.part_names) if contributions else 0))
+        targets = np.empty((n, self.network.spec.joint.n_targets if expected else 0))
 
         def work(chunk: slice) -> None:
             encoded = self.encoder.encode(records[chunk])
             terms = compute_terms(self, encoded, needs, n_left_out)
             scores[chunk] = own.total(terms)
-            if parts is not None:
+            if contributions:
                 found = own.contributions(terms)
                 parts[chunk] = found if self.has_rest else without_rest(found, terms.shares)
-            if targets is not None:
+            if expected:
                 targets[chunk] = terms.expected
             for name, score in further.items():
                 others[name][chunk] = score.total(terms)
@@ -187,7 +187,7 @@ class Model:
         with engine.setting:
             threads = engine.threads if len(chunks) > 1 else 1
             deque(parallel_map(work, chunks, threads), maxlen=0)
-        self._require_finite([scores, *others.values(), *([] if parts is None else [parts])])
+        self._require_finite([scores, *others.values(), parts])
         return Evaluation(scores, parts, targets, others)
 
     def _require_finite(self, arrays: Sequence[Array]) -> None:
@@ -229,8 +229,7 @@ class Model:
 
     def contributions(self, records: Records) -> Array:
         """Split scores by feature: (n, n_parts)."""
-        parts = self.evaluate(records, contributions=True).contributions
-        return np.empty((0, 0)) if parts is None else parts
+        return self.evaluate(records, contributions=True).contributions
 
     @default_floats()
     def mean_elbo(self, records: Records) -> float:
@@ -261,8 +260,7 @@ class Model:
         """
         if self.has_rest:
             return self.reconstruct(records)
-        targets = self.evaluate(records, expected=True).expected
-        return self._rows(np.empty((0, 0)) if targets is None else targets)
+        return self._rows(self.evaluate(records, expected=True).expected)
 
     @default_floats()
     def neighbors(self, records: Records, count: int) -> Neighbors:

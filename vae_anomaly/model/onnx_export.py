@@ -70,7 +70,7 @@ def export_onnx(fitted: Fitted | Model, path: str | os.PathLike[str]) -> None:
     except ImportError as cause:
         raise ParameterError(
             "Writing ONNX models needs the package onnx, which is not installed. Install it with "
-            "pip install 'vae-anomaly[onnx]'."
+            "pip install onnx onnxruntime."
         ) from cause
     if model.score_type not in EXPORTED_SCORES:
         raise ParameterError(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly.data.cells import STRAY
-from vae_anomaly.model.model import Model
+from vae_anomaly.model.model import Evaluation, Model
 from vae_anomaly.stats.densities import numpy_ops
 
 __all__ = ["DIRECTIONS", "NormalValues", "Reasons", "largest", "reasons_of"]
@@ -147,8 +147,7 @@ def reasons_of(
     model: Model,
     normal: NormalValues,
     records: Array,
-    contributions: Array,
-    expected: Array,
+    found: Evaluation,
     count: int,
 ) -> Reasons:
     """Return the reasons for the scores of records.
@@ -158,13 +157,12 @@ def reasons_of(
     model : Model
     normal : NormalValues
     records : ndarray of shape (n, n_features)
-    contributions : ndarray of shape (n, n_features)
-    expected : ndarray of shape (n, n_targets)
-        See `Evaluation`.
+    found : Evaluation
+        With contributions, and what is expected.
     count : int
         Number of reasons for each record; at most one for each feature.
     """
-    count = min(count, contributions.shape[1])
+    contributions, count = found.contributions, min(count, found.contributions.shape[1])
     places = [place for place, _ in largest(contributions, count)]
     feature = np.stack(places, axis=1) if places else np.empty((len(records), 0), dtype=np.intp)
     rows = np.arange(len(records))[:, None]
@@ -173,7 +171,7 @@ def reasons_of(
         feature,
         contributions[rows, feature],
         values,
-        normal.usual(model.encoder.decode(expected))[rows, feature],
+        normal.usual(model.encoder.decode(found.expected))[rows, feature],
         normal.low[feature],
         normal.high[feature],
         normal.directions(feature, values),

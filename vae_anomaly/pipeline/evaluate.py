@@ -109,8 +109,8 @@ def _without_seen(
         return data._replace(notes=notes)
     if not used.any():
         raise DataError(
-            f"{source.name}: the model was fitted on all {len(used):,} {source.unit}s, which say "
-            f"nothing about others. {BRING_OTHERS}, or keep these with --keep-learned."
+            f"{source.name}: the model was fitted on all {counted(len(used), source.unit)}, which "
+            f"say nothing about others. {BRING_OTHERS}, or keep these with --keep-learned."
         )
     places = np.flatnonzero(used).tolist()
     if normal is not None and normal.any() and not normal[used].any():

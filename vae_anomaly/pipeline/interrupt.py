@@ -41,6 +41,9 @@ def raising_signals() -> Iterator[None]:
         return
     try:
         yield
+    except Exception:
+        check_signals()  # an import that a signal ended may raise an error of its own instead
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,20 +1,13 @@
-"""Memory of a fit: number of training rows within a limit, and address space for TensorFlow."""
+"""Memory of a fit, and the number of training rows within a limit."""
 
 from __future__ import annotations
 
 import math
-from contextlib import suppress
-from pathlib import Path
 
-from vae_anomaly.exceptions import ParameterError, ResourceError
+from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.parameters import DENSE_MEMBERS
 
-try:
-    import resource
-except ImportError:  # Windows has no such limits
-    resource = None  # type: ignore[assignment]
-
-__all__ = ["MIN_ROWS", "USUAL_LATENT_DIM", "check_address_space", "memory_of_fit", "rows_within"]
+__all__ = ["MIN_ROWS", "USUAL_LATENT_DIM", "memory_of_fit", "rows_within"]
 
 # Measured as the peak of whole commands, and rounded up: `benchmarks/memory_limit.py`.
 BASE_BYTES = 1.15e9
@@ -38,9 +31,6 @@ USUAL_LATENT_DIM = 32
 
 MIN_ROWS = 10_000
 """Smallest training sample for which a limit is accepted: below it, TensorFlow dominates."""
-
-TENSORFLOW_BYTES = 2.6e9
-"""Address space that TensorFlow reserves to start and to compile; most of it is never used."""
 
 
 def memory_of_fit(rows: int, columns: int, members: int, latent: int = USUAL_LATENT_DIM) -> float:
@@ -84,27 +74,3 @@ def rows_within(limit: int, columns: int, members: int, latent: int = USUAL_LATE
             f"Give at least {math.ceil(least / 1e7) / 100:g}GB."
         )
     return rows
-
-
-def check_address_space() -> None:
-    """Refuse to start TensorFlow below a limit of the address space at which it aborts or hangs.
-
-    A failed allocation in its own threads raises no exception.
-
-    Raises
-    ------
-    ResourceError
-    """
-    if resource is None:
-        return
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit == resource.RLIM_INFINITY:
-        return
-    used = 0
-    with suppress(OSError):  # where there is no such file, as on macOS
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    if limit - used < TENSORFLOW_BYTES:
-        raise ResourceError(
-            f"TensorFlow needs {TENSORFLOW_BYTES / 1e9:.1f} GB of address space, the limit of "
-            f"this process (ulimit -v) leaves {max(0, limit - used) / 1e9:.1f} GB. Raise the limit."
-        )

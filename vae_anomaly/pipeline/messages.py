@@ -77,7 +77,9 @@ def skipped_records(source: Source, purpose: str = "") -> list[str]:
     """Return lines about records that were not readable in the last reading, or only in part."""
     lines, count = list(source.reading_notes()), len(source.skipped)
     if count:
-        lines.append(f"skipped {count:,} of {source.n_records:,} {source.unit}s{purpose}:")
+        lines.append(
+            f"skipped {count:,} of {counted(source.n_records or count, source.unit)}{purpose}:"
+        )
     for name, reason in source.skipped[:MAX_LISTED_SKIPPED]:
         lines.append(f"  {name if name.isprintable() else repr(name)}: {reason}")
     if count > MAX_LISTED_SKIPPED:

@@ -12,8 +12,8 @@ from vae_anomaly.data.base import Batch, Source
 from vae_anomaly.data.reducers import OneRowEach, Rows
 from vae_anomaly.data.registry import modality
 from vae_anomaly.model.drift import Drift, DriftWatch, sample_slice
-from vae_anomaly.model.model import Evaluation, Model
-from vae_anomaly.model.reasons import NormalValues, Reasons, reasons_of
+from vae_anomaly.model.model import Model
+from vae_anomaly.model.reasons import NormalValues, reasons_of
 from vae_anomaly.pipeline.executors import Executor, overlapped
 from vae_anomaly.pipeline.progress import Progress, no_progress
 from vae_anomaly.pipeline.reasons import repair_texts
@@ -182,35 +182,26 @@ class _Evaluate:
     normal: NormalValues | None = None  # describes reasons
 
     def __call__(self, batch: Batch) -> Evaluated:
-        outputs, describes = self.outputs, self.normal is not None
-        found = self.model.evaluate(
-            batch.records,
+        model, records, outputs, normal = self.model, batch.records, self.outputs, self.normal
+        found = model.evaluate(
+            records,
             contributions=outputs.explain > 0,
-            expected=describes,
+            expected=normal is not None,
             also=outputs.also,
         )
+        described = None
+        if normal is not None:
+            described = reasons_of(model, normal, records, found, outputs.explain)
         return Evaluated(
             batch.keys,
             found.scores,
-            found.contributions,
+            found.contributions if outputs.explain else None,
             [found.also[name] for name in outputs.also],
-            self._reasons(batch, found),
-            repair_texts(self.model, batch.records) if outputs.repair else None,
+            described,
+            repair_texts(model, records) if outputs.repair else None,
             batch.positions,
             batch.faults,
-            batch.records[sample_slice(len(batch.records))],
-        )
-
-    def _reasons(self, batch: Batch, found: Evaluation) -> Reasons | None:
-        if self.normal is None or found.contributions is None or found.expected is None:
-            return None
-        return reasons_of(
-            self.model,
-            self.normal,
-            batch.records,
-            found.contributions,
-            found.expected,
-            self.outputs.explain,
+            records[sample_slice(len(records))],
         )
 
 

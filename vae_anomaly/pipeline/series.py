@@ -42,7 +42,7 @@ READING = (
 )
 """Options of `read_series` that a model file keeps."""
 
-NOT_FOR_SERIES = ("contamination", "latent_dim", "checkpoint")
+NOT_FOR_SERIES = ("contamination", "latent_dim", "checkpoint", "normal_label", "holdout")
 """Options of `fit` that time series refuse, besides those that one modality alone has."""
 
 TOO_SHORT = "no window without a break"

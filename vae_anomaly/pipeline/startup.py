@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 
-from vae_anomaly.pipeline.memory import check_address_space
+from vae_anomaly.pipeline.limits import check_address_space
 from vae_anomaly.pipeline.streams import muted_stderr
 
 __all__ = ["has_started", "start_tensorflow"]

@@ -150,10 +150,17 @@ def _about_curves(report: ReportData) -> str:
             f"precision-recall curves need both classes and are left out."
         )
     share = 0.0 if report.confusion is None else report.confusion.n_anomalies / report.n_rows
+    reversed_labels = ""
+    if report.roc.area.high < 0.5:
+        reversed_labels = (
+            f" An AUROC below 0.5 says that anomalies score lower than normal {report.unit}s: "
+            f"check which label is the normal one (--normal-label)."
+        )
     return (
         f"The chance that an anomaly scores higher than a normal {report.unit} is "
         f"{area(report.roc.area)}: the AUROC. The average precision is "
         f"{area(report.precision_recall.area)}; random scores would reach {share:.3f}."
+        f"{reversed_labels}"
     )
 
 

@@ -132,7 +132,7 @@ def alarm_rank(n_blocks: int, rate: float) -> int:
     Examples
     --------
     >>> [alarm_rank(m, 0.01) for m in (100, 150, 500)]
-    [0, 1, 4]
+    [0, 1, 5]
     """
     from scipy.stats import binom
 

@@ -36,7 +36,7 @@ class ComparedWindows(NamedTuple):
 
     energy: Array  # half the mean squared difference to the nearest, (n_windows, channels)
     peak: Array  # the same, root mean square over the window instead of mean
-    residual: Array  # squared, of reconstructions, (n_windows, window, channels)
+    residual: Array  # squared, of reconstructions as targets, (n_windows, window, channels)
     expected: Array  # mean of the nearest, (n_windows, window, channels)
 
 
@@ -86,8 +86,7 @@ class WindowComparison:
     def _compared(self, windows: Array, observed: Flags) -> ComparedWindows:
         """Compare windows, (n, window, channels)."""
         flat = windows.reshape(len(windows), -1)
-        rebuilt = np.asarray(self.network.reconstruct(flat)).reshape(windows.shape)
-        residual = np.where(observed, (windows - rebuilt) ** 2, 0.0)
+        residual = np.where(observed, self._residual(flat).reshape(windows.shape) ** 2, 0.0)
         points = flat.astype(np.float32)
 
         def nearest(part: slice) -> tuple[Array, Array, Array]:
@@ -105,3 +104,15 @@ class WindowComparison:
             found = list(parallel_map(nearest, parts, self.network.network.engine.threads))
         energy, peak, expected = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
         return ComparedWindows(energy, peak, residual, expected)
+
+    def _residual(self, flat: Array) -> Array:
+        """Return targets minus those of the VAE, of flat windows: (n_windows, window * channels).
+
+        Targets are soft-clipped far from the training data: no spike outweighs all others.
+        """
+        encoder, network = self.network.encoder, self.network.network
+        encoded = encoder.encode(flat)
+        residual = np.zeros(flat.shape)
+        codes = network.encode(encoded.inputs)[0]
+        residual[:, encoder.explained] = encoded.targets - network.decode(codes)
+        return residual

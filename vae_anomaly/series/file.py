@@ -49,6 +49,9 @@ MAX_CHANNELS = 10_000
 MAX_WINDOW = 1_000_000
 MAX_COORDINATE = 1e9  # float32 holds the squares of sums
 
+OF_EXEMPLARS = ("points", "bandwidth", "targets", "position")
+"""Arrays of a `Reference` with a row for each exemplar."""
+
 WEIGHT = "network."
 """Start of the names of arrays of the VAE."""
 
@@ -173,8 +176,7 @@ def load_series(file: UnopenedFile) -> LoadedSeries:
 def _without_codes(network: Model) -> Model:
     """Return the VAE with the least number of exemplars of its own, which nothing here needs."""
     reference = network.reference
-    of_exemplars = ("points", "bandwidth", "targets", "position")
-    few = {name: getattr(reference, name)[:2] for name in of_exemplars}
+    few = {name: getattr(reference, name)[:2] for name in OF_EXEMPLARS}
     return replace(network, reference=replace(reference, **few))
 
 

@@ -53,6 +53,9 @@ MAX_HEADER_BYTES = 4 * 2**20
 MAX_OBJECTS, MAX_LISTS = 2**13, 2**18
 """Maximum braces and brackets of a header; parsed, each takes far more memory than in the file."""
 
+MAX_DIGITS = 20
+"""Maximum digits of an integer: those of 64 bits."""
+
 DTYPES: dict[str, np.dtype[np.generic]] = {
     "F32": np.dtype("<f4"),
     "F64": np.dtype("<f8"),
@@ -308,10 +311,17 @@ def _parse(text: bytes, part: str, refused: Refusal) -> Json:
     def constant(token: str) -> Json:
         raise ValueError(f"{token} is not a number")
 
+    def integer(token: str) -> int:
+        if len(token) > MAX_DIGITS:  # takes a time that grows with the square of the digits
+            raise ValueError(f"an integer has {len(token):,} digits")
+        return int(token)
+
     try:
         if not text.startswith(b"{"):
             raise ValueError("it does not start with a brace")
-        return json.loads(text.decode(), object_pairs_hook=pairs, parse_constant=constant)
+        return json.loads(
+            text.decode(), object_pairs_hook=pairs, parse_constant=constant, parse_int=integer
+        )
     except (ValueError, RecursionError) as error:
         raise refused(f"its {part} cannot be read ({_short(str(error))})") from None
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._text import listed, shown
 from vae_anomaly.data.image.reader import ImageReader
+from vae_anomaly.data.labels import label_summary
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.names import NORMAL_FOLDERS
 
@@ -74,8 +75,11 @@ def anomalous_images(
 def label_notes(images: ImageReader, flags: NDArray[np.bool_] | None) -> list[str]:
     """Return lines about the labels of images: their origin, or why none is known."""
     notes, labels = [], images.array_labels
-    if labels is not None:
-        notes.append(f"labels: {labels.origin}, {len(set(labels.texts)):,} categories")
+    origin = "labels" if labels is None else f"labels: {labels.origin}"
+    if flags is not None and images.categories is not None:
+        notes.append(f"{origin}: {label_summary(images.categories, flags, 'image')}")
+    elif labels is not None:
+        notes.append(f"{origin}, {len(set(labels.texts)):,} categories")
     if flags is None and images.categories is not None:
         what, example = ("subfolder", "one") if labels is None else ("label", "normal ones")
         notes.append(

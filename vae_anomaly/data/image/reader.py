@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -77,13 +78,17 @@ class ImageReader(ABC):
         """
 
     def survey(self) -> Survey:
-        """Read a sample of the images.
+        """Read a sample of the images, once.
 
         Raises
         ------
         DataError
             If none of them is readable.
         """
+        return self._survey
+
+    @cached_property
+    def _survey(self) -> Survey:
         count = min(SURVEY_IMAGES, len(self.names))
         results = list(self.read(self._sample_positions(count), SURVEY_LAYOUT))
         images = [result for result in results if isinstance(result, Decoded)]

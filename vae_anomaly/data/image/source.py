@@ -236,6 +236,17 @@ def measured_layout(
     return chosen_layout(median_size, grey=grey, image_size=image_size, resize=resize)
 
 
+def size_notes(reader: ImageReader, layout: Layout) -> list[str]:
+    """Return a line if images are shrunk to a layout for which no size was given."""
+    height, width = reader.survey().median_size
+    if (layout.height, layout.width) == (height, width):
+        return []
+    return [
+        f"note: {reader.name}: images are shrunk from {height} x {width} to {layout.height} x "
+        f"{layout.width} pixels, where small defects may vanish. For more, --image-size HxW"
+    ]
+
+
 def open_source(
     path: str,
     encoder: ImageEncoder | None = None,
@@ -288,6 +299,7 @@ def open_source(
     notes = label_notes(reader, flags) if labelled else []
     if encoder is None:
         layout = measured_layout(reader, image_size, resize or "stretch")
+        notes += size_notes(reader, layout) if image_size is None else []
     else:
         layout = Layout(*encoder.shape, resize=encoder.resize or "stretch")
     return ImageSource(reader, layout, strict=strict, flags=flags, notes=notes)

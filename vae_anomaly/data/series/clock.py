@@ -19,7 +19,15 @@ Booleans = NDArray[np.bool_]
 HOUR = 3600 * 10**9
 DAY = 24 * HOUR
 
-CHANGE_MONTHS = (3, 4, 9, 10, 11)
+CHANGE_DAYS = {
+    3: (*range(8, 15), *range(25, 32)),  # North America; Europe
+    4: (*range(1, 9),),  # Australia, New Zealand, Chile
+    9: (*range(2, 9), *range(24, 31)),  # Chile; New Zealand
+    10: (*range(1, 8), *range(25, 32)),  # Australia; Europe
+    11: (*range(1, 8),),  # North America
+}
+"""Month -> days on which clocks are changed, if they are Sundays."""
+
 LAST_CHANGE_HOUR = 4
 SUNDAY = 3
 """Weekday of a day since 1970, which began on a Thursday, modulo 7."""
@@ -49,7 +57,7 @@ def to_utc(stamps: Stamps, series: Integers, timezone: str | None, place: Place)
     ----------
     stamps : Stamps
     series : ndarray of int, of shape (n,)
-        Codes of the series that rows belong to.
+        Codes of the series, or channels of series, that rows belong to.
     timezone : str, optional
         Zone of naive times. Without one, they count as those of a clock that is not changed.
         Rows of the hour that clocks show twice belong to its second pass from the row on at
@@ -84,12 +92,14 @@ def check_clock(ns: Integers, series: Integers, rows: Integers, place: Place) ->
 
     Times of a series that only go back by one hour less a step do, and so do steps that are
     an hour longer than usual, or times of hourly rows that occur twice, before 5 o'clock on a
-    Sunday of the months in which clocks are changed.
+    Sunday on which clocks are changed somewhere.
 
     Raises
     ------
     DataError
     """
+    if _latest_first(ns, series):
+        ns, series, rows = ns[::-1], series[::-1], rows[::-1]
     steps = np.diff(ns)
     same = np.diff(series) == 0
     ahead = steps[same & (steps > 0)]
@@ -100,8 +110,7 @@ def check_clock(ns: Integers, series: Integers, rows: Integers, place: Place) ->
         return
     later, days = ns[1:], ns[1:] // DAY
     at_night = later % DAY < (LAST_CHANGE_HOUR + 1) * HOUR
-    at_night &= days % 7 == SUNDAY
-    at_night &= np.isin(_months(days), CHANGE_MONTHS)
+    at_night &= (days % 7 == SUNDAY) & _may_change(days)
     back = same & (steps < 0)
     overlap = np.abs(steps - (usual - HOUR)) <= usual // 2
     goes_back = back & overlap
@@ -121,8 +130,18 @@ def check_clock(ns: Integers, series: Integers, rows: Integers, place: Place) ->
         )
 
 
-def _months(days: Integers) -> Integers:
-    return days.astype("datetime64[D]").astype("datetime64[M]").view(np.int64) % 12 + 1
+def _latest_first(ns: Integers, series: Integers) -> bool:
+    """Return whether times of a series mostly go back."""
+    return int(np.sign(np.diff(ns)[np.diff(series) == 0]).sum()) < 0
+
+
+def _may_change(days: Integers) -> Booleans:
+    """Return which days since 1970 are in `CHANGE_DAYS`."""
+    dates = days.astype("datetime64[D]")
+    months = dates.astype("datetime64[M]")
+    day_of_month = (dates - months.astype("datetime64[D]")).astype(np.int64) + 1
+    known = [100 * month + day for month, some in CHANGE_DAYS.items() for day in some]
+    return np.isin(100 * (months.astype(np.int64) % 12 + 1) + day_of_month, known)
 
 
 def _localized(
@@ -149,23 +168,27 @@ def _localized(
     if not len(ambiguous):
         return earlier
     utc = earlier.copy()
-    in_second = _in_second_pass(ns[ambiguous], series[ambiguous], _are_latest_first(ns, series))
+    steps = np.diff(ns)[np.diff(series) == 0]
+    in_second = _in_second_pass(
+        ns[ambiguous],
+        series[ambiguous],
+        latest_first=_latest_first(ns, series),
+        hourly=len(steps) > 0 and int(np.median(np.abs(steps))) == HOUR,
+    )
     utc[ambiguous[in_second]] = later[ambiguous[in_second]]
     return utc
 
 
-def _are_latest_first(ns: Integers, series: Integers) -> bool:
-    steps = np.diff(ns)[np.diff(series) == 0]
-    return bool(np.count_nonzero(steps < 0) > np.count_nonzero(steps > 0))
-
-
-def _in_second_pass(ns: Integers, series: Integers, latest_first: bool) -> Booleans:
+def _in_second_pass(
+    ns: Integers, series: Integers, *, latest_first: bool, hourly: bool
+) -> Booleans:
     """Return which of the times that clocks show twice are those of the second pass."""
     if latest_first:
-        return _in_second_pass(ns[::-1], series[::-1], False)[::-1]
+        return _in_second_pass(ns[::-1], series[::-1], latest_first=False, hourly=hourly)[::-1]
     day = ns // DAY
     starts = np.r_[True, (np.diff(series) != 0) | (np.diff(day) != 0)]
-    goes_back = np.r_[False, np.diff(ns) <= 0] & ~starts
+    steps = np.r_[0, np.diff(ns)]
+    goes_back = ((steps < 0) | (hourly & (steps == 0))) & ~starts
     n_back = np.cumsum(goes_back)
     at_start = np.maximum.accumulate(np.where(starts, np.arange(len(ns)), 0))
     return n_back - n_back[at_start] > 0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from vae_anomaly._text import listed, shown
 from vae_anomaly.data.cells import MISSING, WEAKLY_MISSING
 from vae_anomaly.data.parsing import parse_numbers
+from vae_anomaly.data.series.numbers import Numbers, is_text, numbers_of
 from vae_anomaly.data.series.rows import Rows
 from vae_anomaly.data.series.series import USABLE
 from vae_anomaly.data.series.stamps import EPOCH_UNITS, Place
@@ -21,7 +22,7 @@ from vae_anomaly.data.series.time_strings import YEAR_FIRST, YEAR_LAST
 from vae_anomaly.data.series.times import MAX_EPOCH, MIN_EPOCH, read_times
 from vae_anomaly.exceptions import DataError, ParameterError
 
-__all__ = ["Columns", "Roles", "rows_of"]
+__all__ = ["Columns", "Roles", "free_name", "rows_of"]
 
 Array = NDArray[np.float64]
 
@@ -31,11 +32,13 @@ TIME_NAME = re.compile(r"time|date|stamp|epoch|^(ts|t|ds|_?at)$|_at$", re.IGNORE
 SAMPLE_CELLS = 100
 """Cells by which a column of times is found."""
 
-NUMBERS_SHARE = 0.5
-"""Share of numbers from which on a column of text is one of numbers with stray cells."""
+RELATIVE_TIME_NAME = re.compile(r"(date)?time(stamp)?|t|ts|secs?|seconds?", re.IGNORECASE)
+"""Names of columns in which numbers that never decrease are times since some start."""
 
-SWITCHES = {"on": "1", "off": "0", "true": "1", "false": "0"}
-"""States of two values -> their numbers."""
+ROW_NUMBER_NAME = re.compile(r"\s*|Unnamed: 0|index", re.IGNORECASE)
+"""Names of columns in which whole numbers that go up by one are row numbers."""
+
+NO_NUMBERS = "holds no numbers"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +96,20 @@ class Roles:
     ignore: Sequence[str] = ()
     channels: Sequence[str] | None = None
     time_format: str | None = None
-    missing: Sequence[str] = field(default=())
+    missing: Sequence[str] = ()
+
+
+def free_name(name: str, others: Container[str]) -> str:
+    """Return a name, longer if others contain it.
+
+    Examples
+    --------
+    >>> free_name("time", ["flow", "time"])
+    'time_'
+    """
+    while name in others:
+        name = f"{name}_"
+    return name
 
 
 def rows_of(columns: Columns, roles: Roles) -> Rows:
@@ -107,8 +123,6 @@ def rows_of(columns: Columns, roles: Roles) -> Rows:
     ParameterError
         If a metric column is given without a value column.
     """
-    if roles.metric_column is not None and roles.value_column is None:
-        raise ParameterError("metric_column needs value_column, the column of the values.")
     named = (roles.time_column, roles.series_column, roles.metric_column, roles.value_column)
     absent = [name for name in (*named, *roles.ignore) if name and name not in columns.cells]
     if roles.metric_column is not None:
@@ -132,7 +146,7 @@ def rows_of(columns: Columns, roles: Roles) -> Rows:
     names: tuple[str, ...] = ("",)
     series = np.zeros(columns.n_rows, np.int64)
     if roles.series_column is not None:
-        names, series = _codes(columns.cells[roles.series_column])
+        names, series = codes_of(columns.cells[roles.series_column])
     rows = Rows(
         place=columns.place,
         names=names,
@@ -146,7 +160,7 @@ def rows_of(columns: Columns, roles: Roles) -> Rows:
         notes=tuple(notes),
     )
     if roles.metric_column is not None:
-        return _long(rows, columns, roles)
+        return _long(rows, columns, roles.metric_column, roles)
     used = {time_column, roles.series_column, *roles.ignore}
     return _wide(rows, columns, roles, [name for name in columns.cells if name not in used])
 
@@ -184,14 +198,14 @@ def _holds_times(name: str, cells: pa.Array) -> bool:
     if pa.types.is_dictionary(cells.type) or pa.types.is_boolean(cells.type):
         return False
     known = pc.drop_null(cells.slice(0, SAMPLE_CELLS))
-    if pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type):
+    if is_text(cells):
         text = pc.utf8_trim_whitespace(known)
         absent = pa.array(sorted(MISSING | WEAKLY_MISSING), text.type)
         text = text.filter(pc.invert(pc.is_in(text, value_set=absent)))
         for pattern in (YEAR_FIRST, YEAR_LAST):
-            dashed = pc.match_substring_regex(text, pattern)
-            # Eight digits may be any number.
-            if len(text) and pc.all(dashed).as_py() and pc.any(_has_marks(text)).as_py():
+            matches = pc.match_substring_regex(text, pattern)
+            has_marks = pc.match_substring_regex(text, r"\D")  # digits alone may be any number
+            if len(text) and pc.all(matches).as_py() and pc.any(has_marks).as_py():
                 return True
         values = parse_numbers(text, ()).values
     else:
@@ -202,11 +216,7 @@ def _holds_times(name: str, cells: pa.Array) -> bool:
     return any(bool(((one >= MIN_EPOCH) & (one < MAX_EPOCH)).all()) for one in seconds)
 
 
-def _has_marks(text: pa.Array) -> pa.Array:
-    return pc.match_substring_regex(text, r"\D")
-
-
-def _codes(cells: pa.Array) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+def codes_of(cells: pa.Array) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """Return the names of a column in the order in which they occur, and their codes."""
     text = cells.dictionary_decode() if pa.types.is_dictionary(cells.type) else cells
     coded = pc.fill_null(text.cast(pa.string()), "").dictionary_encode()
@@ -232,61 +242,95 @@ def _wide(rows: Rows, columns: Columns, roles: Roles, names: list[str]) -> Rows:
         if unused:
             rows = rows.noting(f"No channels of training, not used: {listed(unused)}.")
         names = list(roles.channels)
-    found = {name: _numbers(columns, name, None, roles) for name in names}
-    left_out = [name for name, values in found.items() if values is None]
-    if left_out and roles.channels is None:
+    found = {}
+    left_out = []
+    one_group = np.zeros(columns.n_rows, np.int64)
+    for name in names:
+        numbers = numbers_of(columns.cells[name], roles.missing, one_group, 1)
+        _check_strays(numbers, columns, name)
+        if roles.channels is not None:
+            found[name] = numbers.values
+        elif not numbers.holds_numbers.all():
+            left_out.append(name)
+        elif ROW_NUMBER_NAME.fullmatch(name) and (np.diff(numbers.values) == 1).all():
+            rows = rows.noting(f"Left out, as it holds row numbers: {shown(name)}.")
+        else:
+            found[name] = numbers.values
+    if left_out:
         rows = rows.noting(f"Left out, as they hold no numbers: {listed(left_out)}.")
-        found = {name: values for name, values in found.items() if values is not None}
     if not found:
         raise DataError(
             f"{columns.name} has no column of numbers besides its times. Expected at least one "
             f"channel; its columns are {listed(list(columns.cells))}."
         )
-    nothing = np.full(columns.n_rows, np.nan)
-    parts = [nothing if values is None else values for values in found.values()]
-    rows = replace(rows, channels=tuple(found), values=np.column_stack(parts))
+    if rows.stamps is None and roles.channels is None:
+        _check_relative_times(found, columns)
+    rows = replace(rows, channels=tuple(found), values=np.column_stack(list(found.values())))
     return _without_infinite(rows)
 
 
-def _long(rows: Rows, columns: Columns, roles: Roles) -> Rows:
+def _check_relative_times(found: Mapping[str, Array], columns: Columns) -> None:
+    """Raise if a channel holds times: it would only say how late a row is."""
+    for name, values in found.items():
+        if RELATIVE_TIME_NAME.fullmatch(name) and (np.diff(values) >= 0).all():
+            raise DataError(
+                f"{columns.name}: the numbers in column {shown(name)} never decrease, as times do, "
+                f"but are not those since 1970. Give time_column={name!r} with time_format='s', "
+                f"'ms', 'us' or 'ns'; or leave the column out with ignore."
+            )
+
+
+def _long(rows: Rows, columns: Columns, metric_column: str, roles: Roles) -> Rows:
     """Return rows with one value each."""
-    metric_column, value_column = str(roles.metric_column), str(roles.value_column)
-    metrics, codes = _codes(columns.cells[metric_column])
-    values = np.full(columns.n_rows, np.nan)
-    texts = []
-    for code, metric in enumerate(metrics):
-        if metric in roles.ignore or (roles.channels is not None and metric not in roles.channels):
-            continue
-        of_metric = codes == code
-        found = _numbers(columns, value_column, of_metric, roles)
-        if found is None:
-            texts.append(metric)
+    value_column = roles.value_column
+    if value_column is None:
+        raise ParameterError("metric_column needs value_column, the column of the values.")
+    metrics, codes = codes_of(columns.cells[metric_column])
+    numbers = numbers_of(columns.cells[value_column], roles.missing, codes, len(metrics))
+    reasons = []
+    for metric, holds_numbers in zip(metrics, numbers.holds_numbers, strict=True):
+        if metric in roles.ignore:
+            reasons.append("is ignored")
+        elif roles.channels is not None and metric not in roles.channels:
+            reasons.append("is no channel of training")
         else:
-            values[of_metric] = found
-    unknown = sorted(set(metrics) - set(roles.channels or metrics) - set(roles.ignore))
-    known = [name for name in metrics if name not in (*roles.ignore, *texts, *unknown)]
-    channels = tuple(sorted(known)) if roles.channels is None else tuple(roles.channels)
+            reasons.append("" if holds_numbers or roles.channels is not None else NO_NUMBERS)
+    known = {metric for metric, reason in zip(metrics, reasons, strict=True) if not reason}
     if not known:
         raise DataError(
             f"{columns.name}: no metric in column {shown(metric_column)} has numbers in column "
-            f"{shown(value_column)}. Expected at least one of {listed(list(channels or metrics))}."
+            f"{shown(value_column)}. Expected at least one; the metrics are {listed(metrics)}."
         )
+    is_used = np.array([metric in known for metric in metrics])[codes]
+    _check_strays(numbers._replace(is_stray=numbers.is_stray & is_used), columns, value_column)
+    channels = tuple(sorted(known)) if roles.channels is None else tuple(roles.channels)
     place = {name: i for i, name in enumerate(channels)}
-    channel = np.array([place.get(name, -1) for name in metrics], np.int64)[codes]
-    rows = replace(rows, channels=channels, channel=channel, values=values[:, np.newaxis])
-    for reason, names in (
-        ("ignored", list(roles.ignore)),
-        ("holds no numbers", texts),
-        ("is no channel of training", unknown),
-    ):
-        found_in = [i for i, name in enumerate(metrics) if name in names]
-        for i in found_in:
-            rows = rows.refusing(
-                codes == i, f"{metrics[i]} {reason}".replace("ignored", "is ignored")
-            )
-        if found_in and names is not roles.ignore:
-            rows = rows.noting(f"Not used: {listed([metrics[i] for i in found_in])}, {reason}.")
+    statuses = [
+        f"{metric} {reason}" if reason else USABLE
+        for metric, reason in zip(metrics, reasons, strict=True)
+    ]
+    rows = replace(
+        rows,
+        channels=channels,
+        channel=np.array([place.get(name, -1) for name in metrics], np.int64)[codes],
+        values=numbers.values[:, np.newaxis],
+        status=np.array(statuses, dtype=object)[codes],
+    )
+    for reason in sorted({*reasons} - {""}):
+        names = [metric for metric, one in zip(metrics, reasons, strict=True) if one == reason]
+        rows = rows.noting(f"Not used: {listed(names)}, which {reason}.")
     return _without_infinite(rows)
+
+
+def _check_strays(numbers: Numbers, columns: Columns, name: str) -> None:
+    """Raise for the first text in a column of numbers."""
+    if numbers.is_stray.any():
+        row = int(np.argmax(numbers.is_stray))
+        raise DataError(
+            f"{columns.place(row)}, column {shown(name)}: expected a number, got "
+            f"{shown(columns.cells[name][row].as_py())}. Correct the cell, leave the column out "
+            f"with ignore, or give the text in missing if it stands for a missing value."
+        )
 
 
 def _without_infinite(rows: Rows) -> Rows:
@@ -296,75 +340,3 @@ def _without_infinite(rows: Rows) -> Rows:
         return rows
     rows = replace(rows, values=np.where(infinite, np.nan, rows.values))
     return rows.noting(f"Infinite values count as missing: {np.count_nonzero(infinite):,}.")
-
-
-def _numbers(
-    columns: Columns, name: str, where: NDArray[np.bool_] | None, roles: Roles
-) -> Array | None:
-    """Return the numbers of (some) cells of a column; None if there are none.
-
-    Raises
-    ------
-    DataError
-        If most cells are numbers and others are text.
-    """
-    cells = columns.cells[name]
-    if where is not None:
-        cells = cells.filter(pa.array(where))
-    if pa.types.is_dictionary(cells.type):
-        cells = cells.dictionary_decode()
-    if pa.types.is_null(cells.type):
-        return None
-    is_text = pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)
-    if not is_text:
-        return _cast(cells)
-    missing = [*MISSING, *WEAKLY_MISSING, *roles.missing]
-    text = cells.cast(pa.string())
-    try:
-        plain = np.array(pc.if_else(pc.equal(text, ""), None, text).cast(pa.float64()))
-    except pa.ArrowInvalid:
-        pass  # with blanks, or cells that are no numbers
-    else:
-        return None if np.isnan(plain).all() else plain
-    parsed = parse_numbers(text, missing)
-    if parsed.is_text.any():
-        states = pc.utf8_lower(pc.utf8_trim_whitespace(text))
-        switched = parse_numbers(_switched(states), missing)
-        if not switched.is_text.any():
-            parsed = switched
-    values = np.where(parsed.is_infinite, np.inf, parsed.values)
-    n_numbers, n_text = np.isfinite(parsed.values).sum(), parsed.is_text.sum()
-    if n_numbers == 0:
-        return None
-    if n_text == 0:
-        return values
-    if n_numbers < NUMBERS_SHARE * (n_numbers + n_text):
-        return None
-    rows = np.arange(len(values)) if where is None else np.flatnonzero(where)
-    first = int(np.argmax(parsed.is_text))
-    raise DataError(
-        f"{columns.place(int(rows[first]))}, column {shown(name)}: expected a number, got "
-        f"{shown(cells[first].as_py())}. Correct the cell, leave the column out with ignore, or "
-        f"give the text in missing if it stands for a missing value."
-    )
-
-
-def _switched(states: pa.Array) -> pa.Array:
-    for state, number in SWITCHES.items():
-        states = pc.if_else(pc.equal(states, state), number, states)
-    return states
-
-
-def _cast(cells: pa.Array) -> Array | None:
-    """Return the numbers of cells that are not text; None if their type is none of numbers."""
-    types = pa.types
-    if types.is_boolean(cells.type):
-        cells = cells.cast(pa.uint8())
-    elif not (
-        types.is_integer(cells.type)
-        or types.is_floating(cells.type)
-        or types.is_decimal(cells.type)
-    ):
-        return None
-    values = np.array(pc.fill_null(cells.cast(pa.float64(), safe=False), np.nan))
-    return None if np.isnan(values).all() else values

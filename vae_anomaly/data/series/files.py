@@ -9,12 +9,10 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vae_anomaly._text import display_name, shown
-from vae_anomaly._types import Json
+from vae_anomaly._text import display_name
 from vae_anomaly.data.csv_content import check_bytes
 from vae_anomaly.data.series.columns import Columns, Roles, rows_of
 from vae_anomaly.data.series.csv_text import columns_of_csv
@@ -29,6 +27,7 @@ from vae_anomaly.data.series.prometheus import (
     is_answer,
 )
 from vae_anomaly.data.series.rows import Rows
+from vae_anomaly.data.series.stamps import Place
 from vae_anomaly.data.series.telegraf import LINE_PROTOCOL, form_of_json, form_of_lines, is_metric
 from vae_anomaly.exceptions import DataError
 
@@ -136,7 +135,7 @@ def _decoded(content: bytes, name: str) -> str:
 
 def _form_of_text(text: str, name: str, roles: Roles) -> Form:
     """Return the columns of a text by its first line that is not empty."""
-    first = next(line for line in text.splitlines() if line.strip()).strip()
+    first = text.lstrip().partition("\n")[0].strip()
     series_column = roles.series_column
     if re.match(DUMP_LINE, first):
         return form_of_dump(text, name, series_column)
@@ -160,49 +159,46 @@ def _form_of_text(text: str, name: str, roles: Roles) -> Form:
 
 
 def _form_of_json(text: str, name: str, series_column: str | None) -> Form:
-    """Return the columns of JSON: an answer of Prometheus, or metrics of Telegraf."""
-    document, documents = None, []
-    lines = np.flatnonzero([bool(line.strip()) for line in text.splitlines()])
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError as cause:
-        documents = _json_lines(text, name, cause)
-    if document is not None and is_answer(document):
-        return form_of_answer(document, name, series_column)
-    if isinstance(document, dict) and isinstance(document.get("metrics"), list):
-        documents = document["metrics"]
-    elif document is not None:
-        documents = document if isinstance(document, list) else [document]
-    if not documents or not is_metric(documents[0]):
-        raise DataError(
-            f"{name} is JSON of an unknown form. Expected an answer of Prometheus to a range "
-            f"query, or metrics of Telegraf. Convert it to CSV."
-        )
-
-    def place(row: int) -> str:
-        return f"{name}, line {lines[row] + 1}" if document is None else f"{name}, metric {row + 1}"
-
-    return form_of_json(documents, place, name, series_column)
-
-
-def _json_lines(text: str, name: str, cause: json.JSONDecodeError) -> list[Json]:
-    """Return one document a line.
+    """Return the columns of JSON: an answer of Prometheus, or metrics of Telegraf.
 
     Raises
     ------
     DataError
-        With the first line that is no JSON.
+        If it is neither.
     """
-    documents = []
-    for i, line in enumerate(text.splitlines()):
-        if line.strip():
-            try:
-                documents.append(json.loads(line))
-            except json.JSONDecodeError as fault:
-                reason = fault if documents else cause
-                line_number = i + 1 if documents else cause.lineno
-                raise DataError(
-                    f"{name}, line {line_number}: not JSON ({reason.msg}), {shown(line)}. Correct "
-                    f"the line or remove it."
-                ) from fault
-    return documents
+    lines = [line for line in text.split("\n", 2) if line.strip()]
+    if len(lines) > 1 and _is_metric_line(lines[0]):
+        return form_of_json(text, _line_of(text, name), name, series_column)
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as cause:
+        raise DataError(
+            f"{name}, line {cause.lineno}: not JSON ({cause.msg}). Export the file again."
+        ) from cause
+    if is_answer(document):
+        return form_of_answer(document, name, series_column)
+    metrics = document.get("metrics", [document]) if isinstance(document, dict) else document
+    if not isinstance(metrics, list) or not metrics or not is_metric(metrics[0]):
+        raise DataError(
+            f"{name} is JSON of an unknown form. Expected an answer of Prometheus to a range "
+            f"query, or metrics of Telegraf. Convert it to CSV."
+        )
+    text = "\n".join(map(json.dumps, metrics))
+    return form_of_json(text, lambda row: f"{name}, metric {row + 1}", name, series_column)
+
+
+def _is_metric_line(line: str) -> bool:
+    try:
+        return is_metric(json.loads(line))
+    except json.JSONDecodeError:
+        return False
+
+
+def _line_of(text: str, name: str) -> Place:
+    """Return a function of a row that says on which line it is; empty lines are no rows."""
+
+    def place(row: int) -> str:
+        lines = [i for i, line in enumerate(text.splitlines(), 1) if line.strip()]
+        return f"{name}, line {lines[row]}"
+
+    return place

@@ -75,6 +75,18 @@ def read_series(
         If the input cannot be used.
     ParameterError
         If a parameter is out of its range.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> times = ["2024-03-01 10:00", "2024-03-01 10:01", "2024-03-01 10:03", "2024-03-01 10:04"]
+    >>> data = read_series(pd.DataFrame({"time": times, "flow": [1.0, 2.0, 4.0, 5.0]}))
+    >>> data.series[0].values.ravel()
+    array([ 1.,  2., nan,  4.,  5.])
+    >>> data.series[0].bridged().ravel()
+    array([1., 2., 3., 4., 5.])
+    >>> data.notes[2]
+    '1 time step is missing in short gaps, which are bridged.'
     """
     roles = Roles(
         time_column=time_column,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vae_anomaly._text import listed
 from vae_anomaly._types import Records
 from vae_anomaly.data.arrays import as_records
-from vae_anomaly.data.series.columns import Columns, Roles, rows_of
+from vae_anomaly.data.series.columns import Columns, Roles, free_name, rows_of
 from vae_anomaly.data.series.rows import Rows
 from vae_anomaly.data.series.series import USABLE
 from vae_anomaly.exceptions import DataError
@@ -52,13 +52,14 @@ def rows_of_data(data: Records, roles: Roles) -> Rows:
     """
     if isinstance(data, Mapping):
         return _rows_of_parts(list(data.values()), [str(name) for name in data], roles)
-    if isinstance(data, list | tuple) and any(np.ndim(one) > 0 and _is_part(one) for one in data):
+    if isinstance(data, list | tuple) and all(_is_part(one) for one in data):
         return _rows_of_parts(data, [str(i) for i in range(len(data))], roles)
     return _rows_of_parts([data], [""], roles)
 
 
 def _is_part(one: object) -> bool:
-    return hasattr(one, "shape")
+    """Return whether an element of a list is a series of its own."""
+    return len(getattr(one, "shape", ())) > 0
 
 
 def _rows_of_parts(parts: Sequence[Records], names: list[str], roles: Roles) -> Rows:
@@ -168,7 +169,7 @@ def _rows_of_frames(frames: list[pd.DataFrame], names: list[str], roles: Roles) 
     if len(frames) > 1:
         if series_column is not None:
             raise DataError("Give one data frame with a series_column, or a list without.")
-        series_column = _free(SERIES, cells)
+        series_column = free_name(SERIES, cells)
         sizes = [len(frame) for frame in frames]
         cells[series_column] = pa.array(
             np.repeat(np.array(names, dtype=object), sizes), pa.string()
@@ -184,7 +185,7 @@ def _index_name(frame: pd.DataFrame) -> str | None:
     if not isinstance(frame.index, pd.DatetimeIndex):
         return None
     name = frame.index.name
-    return _free(INDEX_TIME, frame.columns) if name is None else str(name)
+    return free_name(INDEX_TIME, frame.columns) if name is None else str(name)
 
 
 def _with_index(frame: pd.DataFrame, time_column: str | None) -> pd.DataFrame:
@@ -193,12 +194,6 @@ def _with_index(frame: pd.DataFrame, time_column: str | None) -> pd.DataFrame:
     if name is None or (time_column in frame.columns):
         return frame
     return frame.rename_axis(time_column if time_column is not None else name).reset_index()
-
-
-def _free(name: str, others: object) -> str:
-    while name in others:  # type: ignore[operator]
-        name = f"{name}_"
-    return name
 
 
 def _cells(column: pd.Series) -> pa.Array:

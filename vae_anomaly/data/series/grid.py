@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from vae_anomaly.data.series.steps import (
     Step,
     commonest_step,
     duration,
+    share_of,
     step_text,
 )
 from vae_anomaly.exceptions import DataError, ParameterError
@@ -73,21 +75,23 @@ def on_grid(
         If a parameter is out of its range.
     """
     check_timezone(timezone)
-    rows = rows.refusing(~_any_known(rows.values), NO_VALUE)
-    ns = _positions(rows)
-    if rows.stamps is not None:
-        ns = to_utc(rows.stamps, rows.series, timezone, rows.place)
+    if rows.stamps is None:
+        ns = _positions(rows)
+    else:
+        ns = to_utc(rows.stamps, rows.groups, timezone, rows.place)
         rows = rows.refusing(~rows.stamps.known, NO_TIME)
         rows = _noting_order(rows, ns)
+    timed = rows.usable()
+    rows = rows.refusing(~_any_known(rows.values), NO_VALUE)
+    if rows.stamps is not None:
         rows = without_duplicates(rows, ns, duplicates)
     usable = rows.usable()
     if not len(usable):
         raise DataError(
-            f"{rows.place(0)}: no row has a time and a value. {len(rows.status):,} rows were read."
-            if len(rows.status)
-            else "There are no rows. Expected rows of at least one series."
+            f"Expected at least one row with a time and a value, got none in "
+            f"{len(rows.status):,} rows."
         )
-    found = _step_of(rows, ns, usable, None if step is None else duration(step, "step"))
+    found = _step_of(rows, ns, timed, None if step is None else duration(step, "step"))
     return _gridded(rows, ns, usable, found, _gap_points(max_gap, found.ns))
 
 
@@ -117,19 +121,19 @@ def _noting_order(rows: Rows, ns: Integers) -> Rows:
     return rows.noting(f"The rows go back in time in {where}: they are sorted by time.")
 
 
-def _step_of(rows: Rows, ns: Integers, usable: Integers, wanted: int | None) -> Step:
+def _step_of(rows: Rows, ns: Integers, timed: Integers, wanted: int | None) -> Step:
     """Return the step of the grid, and the share of steps that equal it."""
     if rows.stamps is None:
         return Step(1, 1.0)
-    groups = rows.groups[usable]
-    order = np.lexsort((ns[usable], groups))
-    steps = np.diff(ns[usable][order])[np.diff(groups[order]) == 0]
+    groups = rows.groups[timed]
+    order = np.lexsort((ns[timed], groups))
+    steps = np.diff(ns[timed][order])[np.diff(groups[order]) == 0]
     steps = steps[steps > 0]
     if not len(steps):
         if wanted is not None:
             return Step(wanted, 1.0)
         raise DataError(
-            f"{rows.place(int(usable[0]))}: no series has two rows, so that there is no step from "
+            f"{rows.place(int(timed[0]))}: no series has two rows, so that there is no step from "
             f"one to the next. Give step, such as '5min', or more rows."
         )
     found = commonest_step(steps)
@@ -140,7 +144,7 @@ def _step_of(rows: Rows, ns: Integers, usable: Integers, wanted: int | None) -> 
                 f"{step_text(found.ns)}. Give data with the step of training, or fit to data with "
                 f"this step."
             )
-        return Step(wanted, float((np.abs(steps - wanted) <= JITTER * wanted).mean()))
+        return Step(wanted, share_of(steps, wanted))
     if found.share < MIN_SHARE:
         raise DataError(
             f"The rows are too irregular for a grid: the commonest step, {step_text(found.ns)}, is "
@@ -188,65 +192,49 @@ def _points_of(ns: Integers, series: Integers, step: int, max_gap: int) -> _Poin
     missing = (np.diff(ns) + step // 2) // step - 1
     is_start = np.r_[True, (np.diff(series) != 0) | (missing > max_gap)]
     segment = np.cumsum(is_start) - 1
-    first_rows = np.flatnonzero(is_start)
-    sizes = np.diff(np.r_[first_rows, len(ns)])
-    # Grid points lie where the middle one of the distances from the first row is 0.
-    since = ns - ns[first_rows][segment]
+    firsts = np.flatnonzero(is_start)
+    # Grid points lie where the middle one of the distances to the first row is 0.
+    since = ns - ns[firsts][segment]
     offsets = (since + step // 2) % step - step // 2
-    middle = np.lexsort((offsets, segment))[first_rows + (sizes - 1) // 2]
-    origins = ns[first_rows] + offsets[middle]
-    places = (ns - origins[segment] + step // 2) // step
-    first_places = places[first_rows]
-    origins = origins + first_places * step
-    places = places - first_places[segment]
-    last_rows = first_rows + sizes - 1
-    n_points = places[last_rows] + 1
+    middle = np.lexsort((offsets, segment))[(firsts + np.r_[firsts[1:], len(ns)] - 1) // 2]
+    origins = (ns[firsts] + offsets[middle])[segment]
+    places = (ns - origins + step // 2) // step
+    # By rounding, a gap may be a point longer on the grid.
+    is_start[1:] |= np.diff(places) - 1 > max_gap
+    segment = np.cumsum(is_start) - 1
+    firsts = np.flatnonzero(is_start)
+    lasts = np.r_[firsts[1:], len(ns)] - 1
+    n_points = places[lasts] - places[firsts] + 1
     starts = np.cumsum(n_points) - n_points
-    point_segment = np.repeat(np.arange(len(starts)), n_points)
-    point_ns = (
-        origins[point_segment] + (np.arange(len(point_segment)) - starts[point_segment]) * step
-    )
-    of_row = starts[segment] + places
-    return _Points(of_row, np.abs(ns - point_ns[of_row]), point_ns, starts, series[first_rows])
+    of_row = starts[segment] + places - places[firsts][segment]
+    grid_ns = np.arange(n_points.sum()) - np.repeat(starts, n_points)
+    grid_ns = np.repeat(origins[firsts] + places[firsts] * step, n_points) + step * grid_ns
+    return _Points(of_row, np.abs(ns - grid_ns[of_row]), grid_ns, starts, series[firsts])
 
 
 def _gridded(rows: Rows, ns: Integers, usable: Integers, step: Step, max_gap: int) -> SeriesSet:
     """Return the series of usable rows."""
+    n_rows = len(rows.status)
     at = usable[np.lexsort((ns[usable], rows.series[usable]))]
     points = _points_of(ns[at], rows.series[at], step.ns, max_gap)
-    fill = _fill_wide if rows.channel is None else _fill_long
-    values, used = fill(rows, at, points)
-    first = np.full(len(values), len(rows.status))
-    np.minimum.at(first, points.of_row[used], at[used])
-    of_row = np.full(len(rows.status), -1)
+    if rows.channel is None:
+        values, used = _wide_values(rows.values[at], points)
+    else:
+        n_channels = len(rows.channels)
+        values, used = _long_values(rows.values[at, 0], rows.channel[at], n_channels, points)
+    first_row = np.full(len(values), n_rows)
+    np.minimum.at(first_row, points.of_row[used], at[used])
+    of_row = np.full(n_rows, -1)
     of_row[at[used]] = points.of_row[used]
-    rows = _noting_crowds(rows, at[~used], first[points.of_row[~used]])
-    measured = _any_known(values)
-    has_times = rows.stamps is not None
-    bounds = np.r_[points.starts, len(values)]
-    series = []
-    for code in np.unique(points.series).tolist():
-        of_series = np.flatnonzero(points.series == code)
-        start, stop = bounds[of_series[0]], bounds[of_series[-1] + 1]
-        part = slice(start, stop)
-        series.append(
-            Series(
-                name=rows.names[code],
-                times=points.ns[part] if has_times else None,
-                values=values[part],
-                measured=measured[part],
-                rows=np.where(first[part] < len(rows.status), first[part], -1),
-                starts=tuple((points.starts[of_series] - start).tolist()),
-                max_gap=max_gap,
-            )
-        )
-    gaps = _gaps(rows, points, first, step.ns)
-    rows = _noting_grid(rows, step, int(np.count_nonzero(~measured)), gaps)
+    rows = _noting_crowds(rows, at[~used], first_row[points.of_row[~used]])
+    gaps = _gaps(rows, points, first_row, step.ns)
+    first_row[first_row == n_rows] = -1
+    rows = _noting_grid(rows, step, int(np.count_nonzero(first_row < 0)), gaps)
     return SeriesSet(
-        series=tuple(series),
+        series=_divided(rows, points, values, first_row, max_gap),
         channels=rows.channels,
-        step=step.ns if has_times else None,
-        n_rows=len(rows.status),
+        step=None if rows.stamps is None else step.ns,
+        n_rows=n_rows,
         status=tuple(rows.status.tolist()),
         points=of_row,
         times_text=None if rows.stamps is None else rows.stamps.text,
@@ -255,44 +243,66 @@ def _gridded(rows: Rows, ns: Integers, usable: Integers, step: Step, max_gap: in
     )
 
 
-def _fill_wide(rows: Rows, at: Integers, points: _Points) -> tuple[Array, Booleans]:
-    """Return values of grid points, (n_points, channels), and which rows they come from."""
-    grid = np.full((len(points.ns), len(rows.channels)), np.nan)
-    values = rows.values[at]
+def _divided(
+    rows: Rows, points: _Points, values: Array, first_row: Integers, max_gap: int
+) -> tuple[Series, ...]:
+    """Return the grid points of each series."""
+    segments = np.flatnonzero(np.r_[True, np.diff(points.series) != 0, True])
+    bounds = np.r_[points.starts, len(values)]
+    series = []
+    for first, end in pairwise(segments.tolist()):
+        part = slice(bounds[first], bounds[end])
+        series.append(
+            Series(
+                name=rows.names[points.series[first]],
+                times=None if rows.stamps is None else points.ns[part],
+                values=values[part],
+                measured=first_row[part] >= 0,
+                rows=first_row[part],
+                starts=tuple((points.starts[first:end] - points.starts[first]).tolist()),
+                max_gap=max_gap,
+            )
+        )
+    return tuple(series)
+
+
+def _wide_values(values: Array, points: _Points) -> tuple[Array, Booleans]:
+    """Return values of grid points, and which rows they are of: (n_points, channels), (n,)."""
+    grid = np.full((len(points.ns), values.shape[1]), np.nan)
     shared = np.bincount(points.of_row, minlength=len(grid))[points.of_row] > 1
-    grid[points.of_row[~shared]] = values[~shared]
     used = ~shared
+    grid[points.of_row[used]] = values[used]
     crowd = np.flatnonzero(shared)
     crowd = crowd[np.lexsort((points.distance[crowd], points.of_row[crowd]))]
     for i in range(grid.shape[1]):
         known = crowd[~np.isnan(values[crowd, i])]
-        nearest = known[np.r_[True, np.diff(points.of_row[known]) != 0]] if len(known) else known
+        point = points.of_row[known]
+        nearest = known[np.diff(point, prepend=-1) != 0]
         grid[points.of_row[nearest], i] = values[nearest, i]
         used[nearest] = True
     return grid, used
 
 
-def _fill_long(rows: Rows, at: Integers, points: _Points) -> tuple[Array, Booleans]:
-    """Return the same of rows in long format."""
-    if rows.channel is None:
-        return _fill_wide(rows, at, points)
-    n_channels = len(rows.channels)
-    cell = points.of_row * n_channels + rows.channel[at]
+def _long_values(
+    values: Array, channel: Integers, n_channels: int, points: _Points
+) -> tuple[Array, Booleans]:
+    """Return the same of rows with one value each, of a channel."""
+    cell = points.of_row * n_channels + channel
     order = np.lexsort((points.distance, cell))
-    nearest = order[np.r_[True, np.diff(cell[order]) != 0]]
+    nearest = order[np.diff(cell[order], prepend=-1) != 0]
     grid = np.full(len(points.ns) * n_channels, np.nan)
-    grid[cell[nearest]] = rows.values[at[nearest], 0]
-    used = np.zeros(len(at), dtype=bool)
+    grid[cell[nearest]] = values[nearest]
+    used = np.zeros(len(values), dtype=bool)
     used[nearest] = True
     return grid.reshape(-1, n_channels), used
 
 
-def _gaps(rows: Rows, points: _Points, first: Integers, step: int) -> tuple[Gap, ...]:
+def _gaps(rows: Rows, points: _Points, first_row: Integers, step: int) -> tuple[Gap, ...]:
     """Return the gaps between segments of one series."""
     before = np.flatnonzero(np.diff(points.series) == 0)
     ends, starts = points.starts[before + 1] - 1, points.starts[before + 1]
     n_missing = (points.ns[starts] - points.ns[ends] + step // 2) // step - 1
-    moments = points.ns if rows.stamps is not None else first
+    moments = points.ns if rows.stamps is not None else first_row
     return tuple(
         Gap(rows.names[code], start, end, count)
         for code, start, end, count in zip(

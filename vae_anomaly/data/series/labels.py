@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vae_anomaly._text import listed
-from vae_anomaly.data.series.columns import Columns, Roles
+from vae_anomaly.data.series.columns import Columns, Roles, free_name
 from vae_anomaly.data.series.stamps import Place
 from vae_anomaly.exceptions import DataError
 
@@ -115,11 +115,12 @@ def labelled_form(
         Label whose values are series.
     """
     other = () if series_column is None else (series_column,)
-    cells = {TIME: times, METRIC: _by_code(codes, channel_names(metrics, other)), VALUE: values}
+    time, metric, value = (free_name(one, other) for one in (TIME, METRIC, VALUE))
+    cells = {time: times, metric: _by_code(codes, channel_names(metrics, other)), value: values}
     if series_column is not None:
         cells[series_column] = _by_code(codes, series_names(metrics, series_column, name))
     roles = Roles(
-        time_column=TIME, series_column=series_column, metric_column=METRIC, value_column=VALUE
+        time_column=time, series_column=series_column, metric_column=metric, value_column=value
     )
     return Form(Columns(cells, place, name), roles)
 

@@ -65,7 +65,7 @@ class Rows:
     @property
     def groups(self) -> Integers:
         """Series, and channel or source if there are any, as a number."""
-        part = self.sources if self.channel is None else self.channel
+        part = self.sources if self.channel is None else self.channel + 1
         return self.series if part is None else self.series * (part.max(initial=0) + 1) + part
 
     def usable(self) -> Integers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -139,7 +139,7 @@ class SeriesSet:
     points: Integers
     times_text: AnyArray | None = None
     gaps: tuple[Gap, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     def by_row(self, parts: Sequence[Array]) -> Array:
         """Return numbers of grid points as numbers of input rows, NaN for rows without a point.

@@ -16,6 +16,7 @@ __all__ = [
     "Step",
     "commonest_step",
     "duration",
+    "share_of",
     "step_text",
 ]
 
@@ -105,7 +106,8 @@ def commonest_step(steps: Integers) -> Step:
 
     Time stamps of real sensors jitter, so that no step may occur twice. Among all intervals
     [s, (1 + `JITTER`) s] the one with the most steps is chosen: of these, the value that at
-    least half of them have, or else their mean, so that a grid follows the stamps for long.
+    least half of them have. Or else the mean of all steps within half a step of them, so that
+    a grid follows the stamps for long.
 
     Examples
     --------
@@ -121,6 +123,14 @@ def commonest_step(steps: Integers) -> Step:
     equal = ordered[start : ends[start]]
     values, times = np.unique(equal, return_counts=True)
     top = int(np.argmax(times))
-    is_mode = times[top] >= REGULAR_SHARE * len(equal)
-    ns = int(values[top]) if is_mode else round(float(equal[0] + (equal - equal[0]).mean()))
-    return Step(ns, len(equal) / len(ordered))
+    ns = int(values[top])
+    if times[top] < REGULAR_SHARE * len(equal):
+        center = np.median(equal)
+        near = steps[np.abs(steps - center) < center / 2]
+        ns = round(float(center + (near - center).mean()))
+    return Step(ns, share_of(steps, ns))
+
+
+def share_of(steps: Integers, step: int) -> float:
+    """Return the share of steps that equal one up to `JITTER`."""
+    return float((np.abs(steps - step) <= JITTER * step).mean())

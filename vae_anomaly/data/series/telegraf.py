@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -10,11 +11,12 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.json as pa_json
 from numpy.typing import NDArray
 
 from vae_anomaly._text import shown
 from vae_anomaly._types import Json
-from vae_anomaly.data.series.columns import Columns, Roles
+from vae_anomaly.data.series.columns import Columns, Roles, free_name
 from vae_anomaly.data.series.labels import TIME, Form, channel_names, measured, series_names
 from vae_anomaly.data.series.stamps import Place
 from vae_anomaly.exceptions import DataError
@@ -36,6 +38,13 @@ TRUTH = {"t": "1", "T": "1", "true": "1", "True": "1", "TRUE": "1"} | dict.fromk
     ("f", "F", "false", "False", "FALSE"), "0"
 )
 
+METRIC_PARTS = {"fields", "name", "timestamp"}
+
+BLOCK_BYTES = 2**24
+
+UNIT_SEPARATOR = "\x1f"
+"""Joins the parts of a key. No tag contains it."""
+
 Codes = NDArray[np.int64]
 
 
@@ -54,20 +63,18 @@ def is_metric(document: Json) -> bool:
     """Return whether a JSON document is a metric of Telegraf, or a batch of them."""
     if isinstance(document, dict) and isinstance(document.get("metrics"), list):
         return bool(document["metrics"]) and is_metric(document["metrics"][0])
-    return isinstance(document, dict) and {"fields", "name", "timestamp"} <= set(document)
+    return isinstance(document, dict) and set(document) >= METRIC_PARTS
 
 
 # ----------------------------------------------------------------------------------- JSON
 
 
-def form_of_json(
-    documents: Sequence[Json], place: Place, name: str, series_column: str | None
-) -> Form:
-    """Return the rows of metrics as JSON.
+def form_of_json(text: str, place: Place, name: str, series_column: str | None) -> Form:
+    """Return the rows of metrics as JSON, one a line.
 
     Parameters
     ----------
-    documents : sequence of dict
+    text : str
     place : callable
     name : str
         Of the file.
@@ -77,29 +84,71 @@ def form_of_json(
     Raises
     ------
     DataError
-        For the first document that is no metric.
+        For the first line that is no metric, or a field that changes its type.
     """
-    by_key: dict[str, list[int]] = {}
-    for row, one in enumerate(documents):
-        if not is_metric(one) or not isinstance(one["fields"], dict):
-            raise DataError(
-                f"{place(row)}: expected a metric with name, fields and timestamp, got "
-                f"{shown(one)}. Correct the line or remove it."
-            )
-        tags = one.get("tags") or {}
-        by_key.setdefault(json.dumps([one["name"], tags], sort_keys=True), []).append(row)
+    try:
+        content = pa_json.read_json(
+            io.BytesIO(text.encode()), pa_json.ReadOptions(block_size=BLOCK_BYTES)
+        )
+    except pa.ArrowInvalid as cause:
+        _check_json(text, place)
+        raise DataError(f"{name} cannot be read as metrics: {cause}.") from cause
+    columns = dict(zip(content.column_names, content.columns, strict=True))
+    if not set(columns) >= METRIC_PARTS or columns["name"].null_count:
+        _check_json(text, place)
+    fields = _struct(columns["fields"])
+    tags = _struct(columns["tags"]) if "tags" in columns else {}
+    texts = [pc.fill_null(one.cast(pa.string()), "") for one in (columns["name"], *tags.values())]
+    joined = pc.binary_join_element_wise(*texts, UNIT_SEPARATOR).combine_chunks()
+    keys = joined.dictionary_encode()
+    codes = np.array(keys.indices, dtype=np.int64)
+    rows_of_key = [np.flatnonzero(codes == code) for code in range(len(keys.dictionary))]
     found = []
-    for source, (key, rows) in enumerate(by_key.items()):
-        measurement, tags = json.loads(key)
-        fields = dict.fromkeys(field for row in rows for field in documents[row]["fields"])
-        for field in fields:
-            cells = [documents[row]["fields"].get(field) for row in rows]
-            numbers = [float(v) if isinstance(v, bool | int | float) else np.nan for v in cells]
-            found.append(
-                _Fields(measurement, tags, field, source, np.array(rows), np.array(numbers))
-            )
-    times = pa.array([one["timestamp"] for one in documents])
-    return _form(found, times, place, name, series_column)
+    for field, cells in fields.items():
+        values = _json_numbers(cells)
+        is_given = np.array(cells.is_valid(), dtype=bool)
+        for source, key in enumerate(keys.dictionary.to_pylist()):
+            rows = rows_of_key[source]
+            if is_given[rows].any():
+                measurement, *of_tags = key.split(UNIT_SEPARATOR)
+                given = {tag: one for tag, one in zip(tags, of_tags, strict=True) if one}
+                found.append(_Fields(measurement, given, field, source, rows, values[rows]))
+    return _form(found, columns["timestamp"], place, name, series_column)
+
+
+def _struct(column: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
+    """Return the columns of a struct."""
+    if not pa.types.is_struct(column.type):
+        return {}
+    names = [column.type.field(i).name for i in range(column.type.num_fields)]
+    return {one: pc.struct_field(column, one) for one in names}
+
+
+def _json_numbers(cells: pa.ChunkedArray) -> NDArray[np.float64]:
+    types = pa.types
+    if types.is_boolean(cells.type):
+        cells = cells.cast(pa.uint8())
+    if not types.is_integer(cells.type) and not types.is_floating(cells.type):
+        return np.full(len(cells), np.nan)
+    return np.array(pc.fill_null(cells.cast(pa.float64()), np.nan))
+
+
+def _check_json(text: str, place: Place) -> None:
+    """Raise for the first line that is no metric."""
+    for row, line in enumerate(filter(str.strip, text.splitlines())):
+        try:
+            document = json.loads(line)
+        except json.JSONDecodeError as cause:
+            raise _no_metric(row, line, place) from cause
+        if not is_metric(document) or not isinstance(document["fields"], dict):
+            raise _no_metric(row, line, place)
+
+
+def _no_metric(row: int, line: str, place: Place) -> DataError:
+    return DataError(
+        f"{place(row)}: expected a metric as JSON, with name, fields and timestamp, got "
+        f"{shown(line)}. Correct the line or remove it."
+    )
 
 
 # -------------------------------------------------------------------------- line protocol
@@ -190,11 +239,12 @@ def _form(
     for channel, one in zip(channels, found, strict=True):
         values[channel][one.rows] = one.values
         sources[one.rows] = one.source
-    cells = {TIME: times} | {channel: pa.array(one) for channel, one in values.items()}
+    time = free_name(TIME, {*channels, *other})
+    cells = {time: times} | {channel: pa.array(one) for channel, one in values.items()}
     if series_column is not None:
         of_row = np.empty(n_rows, dtype=object)
         for label, one in zip(series_names(metrics, series_column, name), found, strict=True):
             of_row[one.rows] = label
         cells[series_column] = pa.array(of_row, pa.string())
-    roles = Roles(time_column=TIME, series_column=series_column)
+    roles = Roles(time_column=time, series_column=series_column)
     return Form(Columns(cells, place, name, sources=sources), roles)

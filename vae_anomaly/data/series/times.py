@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._text import shown
 from vae_anomaly.data.cells import MISSING, NUMBER, WEAKLY_MISSING
+from vae_anomaly.data.date_formats import is_date_format
 from vae_anomaly.data.series.stamps import (
     DIGITS,
     EPOCH_UNITS,
@@ -34,6 +35,9 @@ UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": 
 
 MIN_EPOCH, MAX_EPOCH = 1e8, 1e10
 """Seconds that are recognised, from 1973 to 2286: those of different units do not overlap."""
+
+FIRST_YEAR, LAST_YEAR = "1678", "2261"
+"""Years that nanoseconds cover from the first day to the last."""
 
 MISSING_TIMES = MISSING | WEAKLY_MISSING | {"NaT"}
 
@@ -126,9 +130,8 @@ def _of_dates(cells: pa.Array, refusal: Refusal) -> Stamps:
     plain = cells.cast(pa.timestamp(unit)) if is_naive else cells.cast(pa.timestamp(unit, "UTC"))
     counts = integers_of(plain.view(pa.int64()) if is_naive else plain.cast(pa.int64()))
     ns = scaled(counts, EPOCH_UNITS[unit], known, lambda row: f"{counts[row]} {unit}", refusal)
-    coarse = unit
-    if unit == "ns" and not (counts[known] % 10**9).any():
-        coarse = "s"  # the text has no more decimals than the dates need
+    # The text has no more decimals than the dates need.
+    coarse = next(name for name, size in EPOCH_UNITS.items() if not (ns % size).any())
     text = cells.cast(pa.timestamp(coarse, cells.type.tz)).cast(pa.string())
     return Stamps(ns, known, is_naive, text)
 
@@ -215,7 +218,7 @@ def _exact_decimals(
             scale = pa.scalar(Decimal(factor), pa.decimal128(11, 0))
             scaled = pc.multiply(text.cast(pa.decimal128(27, DIGITS)), scale)
             return integers_of(pc.floor(scaled).cast(pa.int64()))
-        except pa.ArrowInvalid:
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             pass  # with an exponent, or with more decimals
     filled = np.nan_to_num(values)
     whole = np.floor(filled)
@@ -228,6 +231,9 @@ def _exact_decimals(
 
 def _plain_iso(text: pa.Array) -> tuple[Integers, bool, str] | None:
     """Return the nanoseconds of ISO 8601 as pyarrow reads it, which is fast; None otherwise."""
+    years = pc.min_max(pc.utf8_slice_codeunits(text, 0, 4)).as_py()
+    if years["min"] < FIRST_YEAR or years["max"] > LAST_YEAR:
+        return None  # some versions of pyarrow do not notice them
     for zone in (None, "UTC"):
         try:
             dates = text.cast(pa.timestamp("ns", zone))
@@ -243,14 +249,13 @@ def _by_format(
     """Return the nanoseconds of text in a format, and whether it is naive."""
     import pandas as pd
 
-    try:
-        cells = pd.Series(text.to_numpy(zero_copy_only=False))
-        parsed = pd.to_datetime(cells, format=time_format, errors="coerce", utc=True)
-    except ValueError as cause:
+    if not is_date_format(time_format):
         raise ParameterError(
-            f"time_format must be a format of datetime.strptime, such as '%d/%m/%Y %H:%M', or "
-            f"'s', 'ms', 'us' or 'ns'. Got {time_format!r} instead."
-        ) from cause
+            f"time_format must be a format of datetime.strptime with year, month and day, such as "
+            f"'%d/%m/%Y %H:%M', or 's', 'ms', 'us' or 'ns'. Got {time_format!r} instead."
+        )
+    cells = pd.Series(text.to_numpy(zero_copy_only=False))
+    parsed = pd.to_datetime(cells, format=time_format, errors="coerce", utc=True)
     bad = known & parsed.isna().to_numpy()
     if bad.any():
         row = int(np.argmax(bad))

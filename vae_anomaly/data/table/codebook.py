@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from vae_anomaly._types import AnyArray
 from vae_anomaly.data.cells import STRAY, WEAKLY_MISSING, has_leading_zero, is_number
+from vae_anomaly.data.date_formats import ISO
 from vae_anomaly.data.table.column import MAX_LEVELS, text_of
-from vae_anomaly.data.table.dates import EPOCH, ISO, MAX_PARTS, best_formats, parsed, seconds_of
+from vae_anomaly.data.table.dates import EPOCH, MAX_PARTS, best_formats, parsed, seconds_of
 from vae_anomaly.data.table.missing import NO_FURTHER, MissingValues
 from vae_anomaly.data.table.reader import coded, factorized, is_infinite
 

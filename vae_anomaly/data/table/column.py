@@ -20,8 +20,8 @@ from vae_anomaly.data.cells import (
     is_number,
     plain_number,
 )
+from vae_anomaly.data.date_formats import ISO
 from vae_anomaly.data.table.dates import (
-    ISO,
     Cycle,
     parsed,
     seconds_of,

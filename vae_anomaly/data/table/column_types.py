@@ -18,6 +18,7 @@ from vae_anomaly.data.cells import (
     has_leading_zero,
     is_number,
 )
+from vae_anomaly.data.date_formats import ISO, is_date_format
 from vae_anomaly.data.table.column import (
     CATEGORY,
     DATE,
@@ -29,11 +30,9 @@ from vae_anomaly.data.table.column import (
     text_of,
 )
 from vae_anomaly.data.table.dates import (
-    ISO,
     best_formats,
     covered_cycles,
     is_aware,
-    is_date_format,
     parsed,
 )
 from vae_anomaly.exceptions import DataError, ParameterError

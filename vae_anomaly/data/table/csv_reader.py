@@ -42,6 +42,7 @@ from vae_anomaly.data.table.reader import (
     CellError,
     TableReader,
     array_of_floats,
+    check_resources,
     is_infinite,
     openable,
     rows_of_batch,
@@ -178,6 +179,7 @@ class CsvReader(TableReader):
                         self._refuse(numbers, words, strict=strict)
                 yield chunk
         except (pa.ArrowException, KeyError) as cause:
+            check_resources(self.name, cause)
             if "CSV conversion error" in str(cause):
                 raise TextInNumbersError from cause
             if "straddling" in str(cause) and block < MAX_ROW_BYTES:

@@ -10,7 +10,6 @@ cosine are then hardly correlated, and a model does not depend on the hour that 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,13 +21,13 @@ from numpy.typing import NDArray
 
 from vae_anomaly._types import Symbol
 from vae_anomaly.data.cells import STRAY
+from vae_anomaly.data.date_formats import ISO
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
     "EPOCH",
-    "ISO",
     "MAX_PARTS",
     "PERIODS",
     "Cycle",
@@ -36,7 +35,6 @@ __all__ = [
     "best_formats",
     "covered_cycles",
     "is_aware",
-    "is_date_format",
     "parsed",
     "seconds_of",
     "seconds_of_series",
@@ -45,9 +43,6 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-
-ISO = "ISO8601"
-"""Stands for all that `datetime.fromisoformat` reads: an optional time, fraction and zone."""
 
 FORMATS = (
     *(ISO, "%Y-%m-%d", "%Y-%m-%d %H:%M:%S", "%Y/%m/%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S"),
@@ -63,10 +58,7 @@ FORMATS = (
 DATE_SHARE = 0.99
 """Share of cells in one format from which on a column holds dates."""
 
-MAX_FORMAT_LENGTH = 100
-
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-SAMPLE = datetime(2001, 2, 13, tzinfo=UTC)
 
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6}
 
@@ -95,25 +87,6 @@ DECIMALS = 9
 
 
 # ------------------------------------------------------------------------------ cells
-
-
-def is_date_format(text: str) -> bool:
-    """Return whether a format of `datetime.strptime` gives a year, a month and a day.
-
-    Examples
-    --------
-    >>> [is_date_format(text) for text in ("%d-%m-%y", "%H:%M", "%Q", "ISO8601")]
-    [True, False, False, True]
-    """
-    if text == ISO:
-        return True
-    if len(text) > MAX_FORMAT_LENGTH:
-        return False
-    try:
-        found = datetime.strptime(SAMPLE.strftime(text), text)
-    except (ValueError, re.error):
-        return False
-    return found.date() == SAMPLE.date()
 
 
 def parsed(text: str, form: str) -> datetime | None:

@@ -18,7 +18,14 @@ __all__ = ["open_table"]
 
 PARQUET = b"PAR1"
 
+JSON = (
+    "JSON or JSON Lines. Save it as CSV or Parquet, for JSON Lines with pandas: "
+    "read_json(FILE, lines=True).to_csv(...)."
+)
+
 FOREIGN = {
+    b'{"': JSON,
+    b"[{": JSON,
     b"\x1f\x8b": "a gzip archive. Unpack it first, or pipe it in: gzip -dc FILE | ...",
     b"BZh": "a bzip2 archive. Unpack it first, or pipe it in: bzip2 -dc FILE | ...",
     b"\xfd7zXZ": "an xz archive. Unpack it first, or pipe it in: xz -dc FILE | ...",

@@ -14,6 +14,7 @@ from vae_anomaly._text import shown
 from vae_anomaly.data.table.reader import (
     CellError,
     TableReader,
+    check_resources,
     openable,
     rows_of_batch,
 )
@@ -69,6 +70,7 @@ class ParquetReader(TableReader):
     def _unsound(self, cause: Exception) -> Exception:
         if isinstance(cause, OSError) and cause.errno is not None:  # the disk failed
             return OSError(cause.errno, cause.strerror, str(self.path))
+        check_resources(self.name, cause)
         self.check_unchanged()
         words = str(cause).splitlines()[0].rstrip(".")
         return DataError(f"{self.name} is not a sound Parquet file: {words}. Write it again.")

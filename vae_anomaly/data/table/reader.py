@@ -20,12 +20,13 @@ from numpy.typing import NDArray
 
 from vae_anomaly._text import listed, shown
 from vae_anomaly.data.cells import MISSING, NUMBER, WEAKLY_MISSING, is_number
-from vae_anomaly.exceptions import DataError
+from vae_anomaly.exceptions import DataError, ResourceError
 
 __all__ = [
     "CellError",
     "TableReader",
     "array_of_floats",
+    "check_resources",
     "coded",
     "factorized",
     "is_infinite",
@@ -38,6 +39,9 @@ __all__ = [
 
 MAX_BATCH_ROWS = 65_536
 MAX_BATCH_CELLS = 2**22
+
+MAX_SOUND_BYTES = 2**40
+"""Bytes of memory that no sound table asks for at once."""
 
 NOT_FINITE = re.compile(r"[ \t]*[+-]?inf(inity)?[ \t]*", re.IGNORECASE)
 
@@ -243,6 +247,23 @@ def openable(path: Path) -> str | pa.PythonFile:
         if text.isascii() or text == text.encode(errors="replace").decode()
         else pa.PythonFile(path.open("rb"))
     )
+
+
+def check_resources(name: str, cause: Exception) -> None:
+    """Raise if pyarrow got no memory or no thread: the table is not to blame.
+
+    Raises
+    ------
+    ResourceError
+    """
+    words = str(cause)
+    asked = re.search(r"of size (\d+)", words)
+    is_damaged = asked is not None and int(asked[1]) > MAX_SOUND_BYTES
+    if (isinstance(cause, MemoryError) and not is_damaged) or "worker thread" in words:
+        raise ResourceError(
+            f"Out of memory or threads while {name} was read ({words.rstrip('.')}). Close other "
+            f"programs, or raise the limits of this process (ulimit -v, ulimit -u)."
+        ) from cause
 
 
 def matrix_of(batch: pa.RecordBatch, columns: Sequence[str]) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from vae_anomaly._types import Json
 from vae_anomaly.data.base import ArrayTypes, Outline
+from vae_anomaly.data.date_formats import is_date_format
 from vae_anomaly.data.scaling import check_keys, check_likelihood, check_names, checked_outline
 from vae_anomaly.data.table.column import (
     CATEGORY,
@@ -16,7 +17,7 @@ from vae_anomaly.data.table.column import (
     MAX_LEVELS,
     Column,
 )
-from vae_anomaly.data.table.dates import PERIODS, Cycle, is_date_format
+from vae_anomaly.data.table.dates import PERIODS, Cycle
 from vae_anomaly.data.table.schema import TableSchema
 from vae_anomaly.stats.likelihoods import Block
 

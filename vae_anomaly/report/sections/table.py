@@ -235,15 +235,13 @@ def _top_rows(scored: ScoredRecords, options: Options) -> tuple[TopRow, ...]:
         return ()
     model, shown = scored.model, scored.records[rows]
     normal = NormalValues.of(model)
-    contributions, expected = model.evaluate(shown, contributions=True, expected=True)[1:3]
-    if contributions is None or expected is None:
-        raise TypeError("an evaluation lacks what was asked for")
-    count = min(max(options.reasons, 0), MAX_REASONS, contributions.shape[1])
-    found = reasons_of(model, normal, shown, contributions, expected, count)
+    evaluated = model.evaluate(shown, contributions=True, expected=True)
+    count = min(max(options.reasons, 0), MAX_REASONS)
+    found = reasons_of(model, normal, shown, evaluated, count)
     n_reasons = (found.contribution > 0).sum(axis=1)
     similar = model.neighbors(shown, N_NEIGHBORS)
     encoder = cast("TableEncoder", model.encoder)
-    usual, kept = normal.usual(encoder.decode(expected)), similar.exemplar.ravel()
+    usual, kept = normal.usual(encoder.decode(evaluated.expected)), similar.exemplar.ravel()
     values, others, training = (
         np.asarray(encoder.rows(one), dtype=object) for one in (shown, usual, normal.records[kept])
     )
