@@ -549,15 +549,8 @@ def test_other_commands_refuse_models_of_series(
     for words in (("recalibrate", model, recent), ("export", model)):
         code, _, err = vae(*words, "-o", tmp_path / "out")
         assert code == 2
-<<<<<<< HEAD
         assert "m.vae is a model of time series, for `score`, `evaluate`, `inspect` and, in" in err
-    code, _, err = vae("score", model, recent, "-o", tmp_path / "s.csv", "--fdr", 0.1)
-    assert code == 2
-    assert "--fdr is not for time series" in err
-=======
-        assert "m.vae is a model of time series, for `score`, `inspect` and, in Python" in err
     for option in ("--fdr", "--threshold"):
         code, _, err = vae("score", model, recent, "-o", tmp_path / "s.csv", option, 0.1)
         assert code == 2
         assert f"{option} is not for time series" in err
->>>>>>> main

@@ -12,13 +12,7 @@ from vae_anomaly._text import counted
 from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit
-from vae_anomaly.cli.options import (
-    CRITERIA,
-    EVALUATE_SERIES,
-    EVALUATE_SOURCE,
-    flag,
-    given_options,
-)
+from vae_anomaly.cli.options import CRITERIA, EVALUATE_SOURCE, flag, given_options
 from vae_anomaly.data.base import Modality, Source
 from vae_anomaly.data.registry import check_options, modality, open_source
 from vae_anomaly.model.file import restored
@@ -93,21 +87,14 @@ def _evaluate_series(
     console: Console, file: UnopenedFile, data: str, output: str, given: Mapping[str, Parameter]
 ) -> Exit:
     """Report how a model of time series does."""
-    from vae_anomaly.pipeline.series_evaluation import evaluate_series_file
-    from vae_anomaly.report.series import build_series_report, write_series_report
+    from vae_anomaly.report.series import OPTIONS, report_series_file
 
     for name in given_options(given):
-        if name not in ("title", "top", *EVALUATE_SERIES):
+        if name not in OPTIONS:
             raise click.UsageError(f"{flag(name)} is not for time series, as in {file.name}.")
     check_report_folder(output, "row", file.name, data, given["labels"])
     console.start_tensorflow()
-    options = given_options(given, EVALUATE_SERIES)
-    found = evaluate_series_file(file, data, **options)
-    shown = given_options(given, ("title", "top"))
-    shown |= {"model_name": Path(file.name).name, "data_name": Path(data).name}
-    report = build_series_report(found, **shown)
-    page = write_series_report(report, output)
-    console.say(*found.notes, *report.summary, f"report: {page}")
+    console.say(*report_series_file(file, data, output, **given_options(given)))
     return Exit.DONE
 
 

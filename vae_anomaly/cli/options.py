@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from vae_anomaly.training.checkpoint import Checkpoint
 
 __all__ = ["EVALUATE", "FIT", "INPUT", "RECALIBRATE", "SCORE", "Value", "output_option"]
-__all__ += ["CRITERIA", "EVALUATE_SERIES", "EVALUATE_SOURCE", "FIT_SOURCE", "SERIES", "flag"]
-__all__ += ["given_options"]
+__all__ += ["CRITERIA", "EVALUATE_SOURCE", "FIT_SOURCE", "SERIES", "flag", "given_options"]
 
 Value: TypeAlias = Any
 """Value, type or default of an option."""
@@ -393,9 +392,6 @@ EVALUATE = with_options(
 
 EVALUATE_SOURCE = ("label_column", "normal_label", "id_column", "strict")
 """Options of `evaluate` that open a source."""
-
-EVALUATE_SERIES = ("label_column", "normal_label", "labels")
-"""Options of `evaluate` for time series."""
 
 RECALIBRATE = with_options(
     option(

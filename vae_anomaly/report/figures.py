@@ -139,7 +139,7 @@ def png(figure: Figure, colors: int | None = None) -> bytes:
         # Figures are opaque: without the fourth channel and well packed they are a tenth smaller.
         drawing = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
         if colors is not None:
-            drawing = drawing.quantize(colors, dither=Image.Dither.NONE)
+            drawing = drawing.quantize(colors)
         buffer = io.BytesIO()
         drawing.save(buffer, format="png", optimize=True, dpi=(DPI, DPI))
         return buffer.getvalue()

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from vae_anomaly._text import counted, listed
+from vae_anomaly._types import Parameter
 from vae_anomaly.data.series.times import time_text
-from vae_anomaly.pipeline.series_evaluation import SeriesEvaluation
+from vae_anomaly.pipeline.series_evaluation import SeriesEvaluation, evaluate_series_file
 from vae_anomaly.report.data import Tile
 from vae_anomaly.report.formatting import number
 from vae_anomaly.report.render import rendered, write_page
@@ -26,8 +27,18 @@ from vae_anomaly.report.series_words import (
     step_time,
 )
 from vae_anomaly.stats.floats import default_floats
+from vae_anomaly.storage.container import UnopenedFile
 
-__all__ = ["SeriesReport", "build_series_report", "write_series_report"]
+__all__ = [
+    "OPTIONS",
+    "SeriesReport",
+    "build_series_report",
+    "report_series_file",
+    "write_series_report",
+]
+
+OPTIONS = ("title", "top", "label_column", "normal_label", "labels")
+"""Options of `report_series_file`."""
 
 MAX_ROWS = 200
 """Rows that a page lists of events, of labelled ones, and of gaps."""
@@ -107,6 +118,50 @@ class SeriesReport:
     model: list[Fact]
     promise: str
     has_names: bool
+
+
+def report_series_file(
+    file: UnopenedFile,
+    path: str,
+    output: str,
+    *,
+    title: str = "Anomaly report",
+    top: int = 10,
+    **labels: Parameter,
+) -> list[str]:
+    """Evaluate a model of time series on a file, and write the page.
+
+    Parameters
+    ----------
+    file : UnopenedFile
+        Model file.
+    path : str
+    output : str
+        Directory.
+    title : str
+    top : int, default=10
+        See `build_series_report`.
+    **labels
+        See `vae_anomaly.pipeline.series_evaluation.evaluate_series_file`.
+
+    Returns
+    -------
+    list of str
+        Lines to report.
+
+    Raises
+    ------
+    ModelFileError, DataError, ParameterError
+        As `evaluate_series_file`.
+    OutputError
+        If the page cannot be written.
+    """
+    found = evaluate_series_file(file, path, **labels)
+    report = build_series_report(
+        found, model_name=Path(file.name).name, data_name=Path(path).name, title=title, top=top
+    )
+    page = write_series_report(report, output)
+    return [*found.notes, *report.summary, f"report: {page}"]
 
 
 @default_floats()
