@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from markupsafe import Markup
+
 from vae_anomaly.displays.drawing import legible
 from vae_anomaly.metrics.intervals import Estimate
 
-__all__ = ["area", "legible", "nats", "number", "percent", "span", "within"]
+__all__ = ["area", "breakable", "legible", "nats", "number", "percent", "span", "within"]
 
 
 def percent(share: float) -> str:
@@ -79,3 +81,14 @@ def span(estimate: Estimate) -> str:
 def area(estimate: Estimate) -> str:
     """Return an area under a curve with its interval."""
     return f"{estimate.value:.3f} (95 % interval {estimate.low:.3f} to {estimate.high:.3f})"
+
+
+def breakable(name: str) -> Markup:
+    """Return a name, escaped, that lines may break after its underscores.
+
+    Examples
+    --------
+    >>> breakable("mean_area<1")
+    Markup('mean_<wbr>area&lt;1')
+    """
+    return Markup("_<wbr>").join(name.split("_"))

@@ -22,7 +22,7 @@ from markupsafe import Markup
 from vae_anomaly.metrics.threshold_search import Steps
 from vae_anomaly.report.data import ReportData
 from vae_anomaly.report.figures import FIGURES, draw_figures, embedded
-from vae_anomaly.report.formatting import legible, nats, number, percent, span
+from vae_anomaly.report.formatting import breakable, legible, nats, number, percent, span
 from vae_anomaly.report.sections import section_types
 from vae_anomaly.report.summary import latent_sentence, tiles
 from vae_anomaly.stats.floats import default_floats
@@ -152,6 +152,7 @@ def rendered(template: str, **values: object) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(text=legible, nats=nats, number=number, percent=percent, span=span)
+    environment.filters.update(breakable=breakable)
     inline = {name: (TEMPLATES / name).read_text(encoding="utf-8") for name in INLINE}
     return environment.get_template(template).render(
         inline={name: Markup(text) for name, text in inline.items()},  # noqa: S704 - our own files
