@@ -28,7 +28,7 @@ from vae_anomaly.pipeline.series_evaluation import (
     evaluate_series_file,
     series_metrics,
 )
-from vae_anomaly.pipeline.series_labels import labels_of_column, labels_of_windows
+from vae_anomaly.pipeline.series_labels import StepLabels, labels_of_column, labels_of_windows
 from vae_anomaly.report.series import (
     SeriesReport,
     build_series_report,
@@ -218,7 +218,8 @@ def test_an_evaluation_without_events_and_labels_is_reported(
 
 def windows_file(tmp_path: Path, name: str, content: object) -> str:
     path = tmp_path / name
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    text = content if isinstance(content, str) else json.dumps(content)
+    path.write_bytes(text.encode(errors="surrogateescape"))
     return str(path)
 
 
@@ -270,6 +271,7 @@ def test_windows_belong_to_series_and_may_be_row_numbers(tmp_path: Path) -> None
         ("from,to\n1,2\n", "w.txt has the columns 'from', 'to'. Expected a CSV file with the"),
         ("[[1, 2, 3]]", r"w.txt has the entry \[1, 2, 3\]. Expected a CSV file with the columns"),
         ("[[", "w.txt is not sound JSON: Expecting value"),
+        ("\udcff", "w.txt is not text in UTF-8. Save it as UTF-8."),
         ('{"other.csv": []}', "the labels must have exactly one entry for 'faulty.csv'"),
         ("start,end\n2026-01-01,\n", "w.txt, window 1: expected a start and an end, got"),
         ("start,end\nsoon,later\n", "w.txt, window 1, column 'start, end': expected a time"),
@@ -385,18 +387,36 @@ def test_names_from_outside_stay_text(found: SeriesEvaluation, tmp_path: Path) -
 
 
 def test_a_long_series_of_many_channels_keeps_the_page_small(tmp_path: Path) -> None:
-    """The curves are reduced: 100,000 steps of white noise are the worst that can be drawn."""
+    """The curves are reduced: white noise is the worst that can be drawn."""
     rng = np.random.RandomState(0)
     names = [f"sensor_{i}" for i in range(9)]
     detector = SeriesDetector(window=8, max_steps=5, random_state=0)
     detector.fit(pd.DataFrame(rng.normal(size=(2000, 9)), columns=names))
-    values = rng.normal(size=(100_000, 9)).round(3)
+    values = rng.normal(size=(30_000, 9))
     values[5000:5100] += 9
     found = evaluate_series(detector, detector.read(pd.DataFrame(values, columns=names)))
     report = build_series_report(found, model_name="m", data_name="d", top=100)
     assert len(page_of(report, tmp_path)) < 1_000_000
     assert "The 8 channels that the events name most of 9." in report.overviews[0].caption
     assert report.events[0].start.startswith("row ")
+
+
+def test_several_series_are_named(found: SeriesEvaluation, tmp_path: Path) -> None:
+    calm, faulty = make_series(200, 3), make_faulty().drop(columns="state").iloc[200:400]
+    data = read_series({"calm": calm, "faulty": faulty})
+    labels = [flags(len(one.values), *range(100, 130)) for one in data.series]
+    labels[0][:] = False
+    both = evaluate_series(found.detector, data, StepLabels(labels, "labels: by hand"))
+    assert [one.series for one in both.labelled] == [1]
+    assert both.metrics is not None
+    assert both.metrics.alarms.n_detected == 1
+    report = build_series_report(both, model_name="m", data_name="d")
+    assert report.has_names
+    assert report.size == "401 time steps of 2 channels, series 'calm', 'faulty'"
+    assert report.overviews[0].name == "faulty"  # the most anomalous one is first
+    assert {row.series for row in report.events} <= {"calm", "faulty"}
+    text = Page(page_of(report, tmp_path)).text
+    assert re.search(r"Event \d+ in faulty", text)
 
 
 def test_reduced_lines_keep_every_spike() -> None:

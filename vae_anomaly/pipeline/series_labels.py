@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ __all__ = ["StepLabels", "labels_of_column", "labels_of_windows"]
 Flags = NDArray[np.bool_]
 
 GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 WANTED = (
     "Expected a CSV file with the columns start and end, and perhaps series; a JSON list of "
@@ -242,9 +244,9 @@ def _bounds(
 def _text(content: bytes, name: str) -> str:
     """Decode the text of a file."""
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode("utf-16" if content.startswith(UTF16) else "utf-8-sig")
     except UnicodeDecodeError as cause:
-        raise DataError(f"{name} is not text in UTF-8. {WANTED}") from cause
+        raise DataError(f"{name} is not text in UTF-8. Save it as UTF-8.") from cause
     if not text.strip():
         raise DataError(f"{name} is empty. Expected labels.")
     return text

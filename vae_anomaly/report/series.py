@@ -267,7 +267,7 @@ def _event_row(found: SeriesEvaluation, at: int) -> EventRow:
         ", ".join(event.channels),
         "missing" if np.isnan(one.value) else number(one.value, 4),
         number(one.expected, 4),
-        {True: "overlaps one", False: "none", None: ""}[one.is_labelled],
+        {True: "yes", False: "no", None: ""}[one.is_labelled],
     )
 
 
