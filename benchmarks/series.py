@@ -27,19 +27,16 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.signal import argrelmax, detrend
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
 from vae_anomaly import SeriesDetector
+from vae_anomaly.data.series.window import window_length
 from vae_anomaly.metrics.events import nab_windows, window_labels
 from vae_anomaly.metrics.vus import vus_pr
 
 TRAINING_SHARE = 0.15
-MIN_WINDOW, DEFAULT_WINDOW, MAX_WINDOW = 32, 64, 128
-MAX_LAG = 400
-MIN_CORRELATION = 0.1
 N_NEIGHBORS = 5
 MAX_TRAINING_WINDOWS = 10_000
 """Evenly spaced training windows that the baselines keep; only the ECG has more."""
@@ -110,28 +107,6 @@ def read_series(folder: Path, groups: tuple[str, ...] = GROUPS) -> Iterator[Seri
             ):
                 values, labels = read_skab(path)
                 yield Series(group, path.stem, train, values.to_numpy(), labels)
-
-
-def window_length(train: np.ndarray) -> int:
-    """Return the lag of the highest peak of the autocorrelation, at most 128, or else 64.
-
-    The autocorrelation is the mean over channels that vary, each without its linear trend.
-    Peaks of at least 0.1 at lags of 32 to 400, and of at most half the training part, count.
-    The length is at most a quarter of the training part.
-    """
-    longest = min(MAX_LAG, len(train) // 2)
-    varying = train[:, train.std(axis=0) > 0]
-    length = DEFAULT_WINDOW
-    if varying.shape[1]:
-        rest = detrend(varying, axis=0)
-        spectrum = np.abs(np.fft.rfft(rest, 2 * len(rest), axis=0)) ** 2
-        correlation = np.fft.irfft(spectrum, axis=0)[: longest + 2]
-        correlation = (correlation / correlation[0]).mean(axis=1)
-        peaks = argrelmax(correlation)[0]
-        peaks = peaks[(peaks >= MIN_WINDOW) & (correlation[peaks] >= MIN_CORRELATION)]
-        if len(peaks):
-            length = min(int(peaks[np.argmax(correlation[peaks])]), MAX_WINDOW)
-    return min(length, len(train) // 4)
 
 
 def windows_of(values: np.ndarray, window: int) -> np.ndarray:

@@ -79,7 +79,7 @@ ALLOWED_FILES = {
     "cli/commands.py": "help texts",
     "cli/options.py": "option groups of the modalities, and help texts",
     "data/registry.py": "the registry",
-    "data/series/influx.py": "a column of InfluxDB",
+    "data/series/influx.py": "the name of a column in files of InfluxDB",
     "report/sections/__init__.py": "the registry of sections",
     "displays/__init__.py": "public names of the displays",
     "estimator/attributes.py": "public fitted attributes, such as image_shape_",

@@ -106,9 +106,8 @@ def choices(command, name):
 
 
 def test_choices_are_those_of_the_library():
-    from vae_anomaly.data.series.rows import DUPLICATES
     from vae_anomaly.model.parameters import HIDDEN_UNITS, RULES
-    from vae_anomaly.names import SERIES_ARCHITECTURES
+    from vae_anomaly.names import DUPLICATES, SERIES_ARCHITECTURES
     from vae_anomaly.stats.likelihoods import LIKELIHOODS
     from vae_anomaly.stats.scores import SCORES
     from vae_anomaly.training.optimizers import OPTIMIZERS

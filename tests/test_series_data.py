@@ -52,12 +52,13 @@ def check_rows(data: SeriesSet) -> None:
         n = len(series.values)
         assert series.values.shape == (n, len(data.channels))
         assert series.measured.shape == series.rows.shape == (n,)
-        assert (series.measured == (series.rows >= 0)).all()
+        assert series.measured[series.rows >= 0].all()
         assert (series.measured == ~np.isnan(series.values).all(axis=1)).all()
         assert [part.start for part in series.segments()] == list(series.starts)
         if series.times is not None:
             for part in series.segments():
-                assert (np.diff(series.times[part]) == data.step).all()
+                steps = np.diff(series.times[part]) / data.step
+                assert ((steps >= 0.5) & (steps <= 1.5)).all()
     if data.times_text is not None:
         assert len(data.times_text) == data.n_rows
 
@@ -279,6 +280,68 @@ GOOD = {
         "Not used: 'service.state', which holds no numbers.",
         status={3: "service.state holds no numbers"},
     ),
+    "dates as numbers": Good(
+        "date,flow\n20240228,1\n20240229,2\n20240301,3\n",
+        ("flow",),
+        24 * HOUR,
+        "2024-02-28",
+        [[1], [2], [3]],
+        "Column 'date' holds the times.",
+    ),
+    "moments as numbers": Good(
+        "stamp,flow\n20240301095950,1\n20240301100000,2\n",
+        ("flow",),
+        10 * SECOND,
+        "2024-03-01 09:59:50",
+        [[1], [2]],
+    ),
+    "log of a web server": Good(
+        "t,flow\n[01/May/2024:02:00:00 +0200],1\n[01/May/2024:02:01:00 +0200],2\n",
+        ("flow",),
+        MINUTE,
+        "2024-05-01",
+        [[1], [2]],
+        "Column 't' holds the times.",
+    ),
+    "epoch with decimals": Good(
+        "time,flow\n1714521600.000000001,1\n1714521600.250000001,2\n",
+        ("flow",),
+        250 * 10**6,
+        "2024-05-01 00:00:00.000000001",
+        [[1], [2]],
+    ),
+    "seconds since a start": Good(
+        "time,flow\n0.0,1\n0.004,2\n0.008,3\n",
+        ("flow",),
+        4 * 10**6,
+        "1970-01-01",
+        [[1], [2], [3]],
+        options={"time_format": "s"},
+    ),
+    "ISO 8601 with fractions of any length": Good(
+        "t,flow\n2024-05-01T00:00:00Z,1\n2024-05-01T00:01:00.0Z,2\n2024-05-01T00:02:00.000Z,3\n"
+        "2024-05-01T00:03:00.000000000001Z,4\n",
+        ("flow",),
+        MINUTE,
+        "2024-05-01",
+        [[1], [2], [3], [4]],
+    ),
+    "ISO 8601 with blanks, commas, slashes": Good(
+        "t;flow\n2024-05-01 00:00:00,0 UTC;1\n2024/05/01 00:01:00.0Z;2\n"
+        "2024-05-01 02:02:00 +0200;3\n",
+        ("flow",),
+        MINUTE,
+        "2024-05-01",
+        [[1], [2], [3]],
+    ),
+    "two states": Good(
+        "t,pump\n2024-05-01 00:00,on\n2024-05-01 00:01,\n2024-05-01 00:02,Off\n",
+        ("pump",),
+        MINUTE,
+        "2024-05-01",
+        [[1], [NAN], [0]],
+        status={1: "all values missing"},
+    ),
     "InfluxDB, pivoted": Good(
         "#datatype,string,long,dateTime:RFC3339,double,double\n#default,,,,,9\n"
         ",result,table,_time,flow,heat\n"
@@ -288,13 +351,50 @@ GOOD = {
         "2024-03-01 10:00",
         [[1.5, 4], [1.6, 9]],
     ),
+    "InfluxDB, pivoted with a tag": Good(
+        "#datatype,string,long,dateTime:RFC3339,double,string,string\n"
+        "#group,false,false,false,false,false,true\n"
+        ",result,table,_time,flow,state,host\n"
+        ",,0,2024-03-01T10:00:00Z,1.5,ok,a\n,,0,2024-03-01T10:00:10Z,1.6,ok,a\n"
+        ",,1,2024-03-01T10:00:00Z,4,ok,b\n",
+        ("flow{host=a}", "flow{host=b}"),
+        10 * SECOND,
+        "2024-03-01 10:00",
+        [[1.5, 4], [1.6, NAN]],
+        "Left out, as they hold no numbers: 'state{host=a}', 'state{host=b}'.",
+    ),
+    "InfluxDB, plain": Good(
+        "_time,_value,_field,host\n2024-03-01T10:00:00Z,1,flow,a\n2024-03-01T10:00:00Z,2,heat,a\n"
+        "2024-03-01T10:00:10Z,3,flow,a\n",
+        ("flow", "heat"),
+        10 * SECOND,
+        "2024-03-01 10:00",
+        [[1, 2], [3, NAN]],
+    ),
+    "JSON lines": Good(
+        '{"t": "2024-05-01T00:00:00Z", "flow": 1, "in": {"x": 3}}\n\n'
+        '{"t": "2024-05-01T00:01:00+00:00", "flow": 1.5, "tags": ["a"]}\n',
+        ("flow", "in.x"),
+        MINUTE,
+        "2024-05-01",
+        [[1, 3], [1.5, NAN]],
+        "Left out, as they hold no numbers: 'tags'.",
+    ),
+    "JSON records": Good(
+        json.dumps([{"ts": 1714521600, "flow": 1}, {"flow": 2.5, "ts": 1714521660}], indent=1),
+        ("flow",),
+        MINUTE,
+        "2024-05-01",
+        [[1], [2.5]],
+        "Column 'ts' holds the times.",
+    ),
     "Home Assistant": Good(
         HOME_ASSISTANT,
         ("sensor.boiler", "switch.pump"),
         30 * SECOND,
         "2024-03-01 10:00",
-        [[60.5, 1], [NAN, 0], [61, NAN], [62, NAN]],
-        "Not used: 'sensor.mode', which holds no numbers.",
+        [[60.5, NAN], [NAN, 1], [61, 0], [62, 0], [NAN, 0]],
+        "Only changes are recorded: a value holds until the next one.",
         status={
             1: "all values missing",
             6: "sensor.mode holds no numbers",
@@ -363,6 +463,11 @@ BAD = {
         json.dumps(TELEGRAF[0]) + '\n\n{"fields":\n',
         "pump.csv, line 3: expected a metric as JSON, with name, fields and timestamp",
     ),
+    "JSON line": (
+        '{"t": "2024-05-01", "flow": 1}\n\n{"t": "2024-05-02", "flow": "x"}\n',
+        "pump.csv, line 3: not JSON like the other records (Column(/flow) changed from number to",
+    ),
+    "cut JSON line": ('{"a": 1}\n{"a": 2\n', "pump.csv, line 2: not JSON like the other records"),
     "line protocol": (
         "cpu idle=1 1709287200000000000\ncpu idle\n",
         "pump.csv, line 2: expected line protocol, such as",
@@ -388,6 +493,35 @@ BAD = {
     "stray text": (
         rows_of_times(["2024-03-01", "2024-03-02", "2024-03-03"]).replace(",3", ",err"),
         "pump.csv, line 4, column 'flow': expected a number, got 'err'.",
+    ),
+    "one state among numbers": (
+        rows_of_times(["2024-03-01", "2024-03-02", "2024-03-03"]).replace(",2", ",off"),
+        "pump.csv, line 3, column 'flow': expected a number, got 'off'.",
+    ),
+    "one time that is none": (
+        rows_of_times(["2024-03-01", "2024-03-02", "soon"], "t,flow"),
+        "pump.csv, line 4, column 't': expected a time such as '2024-03-01', got 'soon'.",
+    ),
+    "the first time is none": (
+        rows_of_times(["soon", "2024-03-02", "2024-03-03"], "t,flow"),
+        "pump.csv, line 2, column 't': expected a time such as '2024-03-02', got 'soon'.",
+    ),
+    "text among epochs": (
+        rows_of_times(["1714521600", "soon", "1714521720"]),
+        "line 3, column 'time': expected a time as a number, as in other rows, got 'soon'.",
+    ),
+    "text among dates as numbers": (
+        rows_of_times(["20240229", "20240230", "20240301"]),
+        "line 3, column 'time': expected a time, got '20240230'. There is no such date",
+    ),
+    "times in an unknown format": (
+        rows_of_times(["week 3", "week 4"]),
+        "pump.csv, line 2, column 'time': expected a time, got 'week 3'. Correct the cell, write "
+        "times such as '2024-03-01T10:00:00Z', or give time_format; or leave the column out",
+    ),
+    "two units": (
+        rows_of_times(["1714521600", "1714521660000"]),
+        "line 3, column 'time': expected seconds since 1970, as before, got '1714521660000'.",
     ),
     "two columns of times": (
         "from,to,flow\n2024-03-01,2024-03-02,1\n",
@@ -444,6 +578,37 @@ def test_channels_are_those_of_training(written) -> None:
         read_series(np.zeros((4, 3)), channels=["a", "b"])
 
 
+def test_channels_of_training_have_their_labels_whatever_differs_now(written) -> None:
+    hosts = [{**one, "tags": {"host": host}} for host in "ab" for one in TELEGRAF[::2]]
+    channels = written(json.dumps(hosts)).channels
+    assert channels == ("idle{host=a}", "idle{host=b}", "up{host=a}", "up{host=b}")
+    one_host = [
+        {**one, "name": "cpu", "tags": {"host": "b", "cpu": "all"}} for one in TELEGRAF[::2]
+    ]
+    wanted = ["up{host=b}", "idle{host=b}"]
+    from_influx = written(INFLUX, channels=wanted[1:], step=10 * SECOND)
+    assert from_influx.series[0].values.tolist() == [[7]]
+    assert written(json.dumps(one_host), channels=wanted).series[0].values.tolist() == [
+        [1, 98.5],
+        [0, 96],
+    ]
+    with pytest.raises(DataError, match=r"has no column 'idle{host=c}', a channel of training."):
+        written(json.dumps(one_host), channels=["idle{host=c}"])
+    with pytest.raises(DataError) as caught:
+        written(json.dumps(hosts), channels=["idle"])
+    assert (
+        "Channel 'idle' of training may be 'idle{host=a}' or 'idle{host=b}'. Expected one of them: "
+        "leave the other out with a query, or give as series_column the label that tells series"
+    ) in str(caught.value)
+    data = written(json.dumps(hosts), channels=["idle"], series_column="host")
+    assert [one.values[:, 0].tolist() for one in data.series] == [[98.5, 96], [98.5, 96]]
+    # The channel with most labels counts.
+    both = [{**one, "tags": tags} for one in TELEGRAF[::2] for tags in ({}, {"cpu": "0"})]
+    assert written(json.dumps(both)).channels[:2] == ("idle", "idle{cpu=0}")
+    with pytest.raises(DataError, match=r"has no column 'idle', a channel of training."):
+        written(json.dumps(both[1::2]), channels=["idle", "idle{cpu=0}"])
+
+
 def test_times_and_row_numbers_are_no_channels(written) -> None:
     rows = "time,flow\n0,5\n0.5,6\n1.0,7\n"
     with pytest.raises(DataError, match=r"column 'time' never decrease, as times do, but are not"):
@@ -453,6 +618,11 @@ def test_times_and_row_numbers_are_no_channels(written) -> None:
     data = written(",flow\n0,5\n1,6\n2,7\n")
     assert data.channels == ("flow",)
     assert "Left out, as it holds row numbers: ''." in data.notes
+
+
+def test_text_in_channels_of_training_is_refused(written) -> None:
+    with pytest.raises(DataError, match=r"line 2, column 'flow': expected a number, got 'on'."):
+        written("flow\non\nlow\n3\n", channels=["flow"])
 
 
 def test_texts_that_stand_for_missing_values(written) -> None:
@@ -465,11 +635,54 @@ def test_texts_that_stand_for_missing_values(written) -> None:
     assert read_series(frame, missing=["-9"]).status == ("all values missing", "", "")
 
 
+def test_cells_that_are_unlike_those_of_the_first_rows(written) -> None:
+    minutes = pd.date_range("2024-05-01", periods=300, freq="min").strftime("%Y-%m-%dT%H:%MZ")
+    rows = rows_of_times(list(minutes)).replace(",250\n", ",err\n").replace(",270\n", ", NA\n")
+    with pytest.raises(DataError, match=r"line 251, column 'flow': expected a number, got 'err'."):
+        written(rows)
+    data = written(rows, missing=["err"])
+    assert [i for i, status in enumerate(data.status) if status] == [249, 269]
+    data = written("\n\n" + rows.replace("err", "-"))
+    assert [i for i, status in enumerate(data.status) if status] == [249, 269]
+    rows = rows_of_times(list(minutes)).replace(",250\n", ",250,1\n")
+    with pytest.raises(DataError, match=r"line 251: expected 2 fields, as in the header, got 3."):
+        written(rows)
+
+
+def test_times_in_json_keep_their_zone(written) -> None:
+    times = ["2024-05-01T02:00:00+02:00", "2024-05-01T02:01:00+02:00"]
+    lines = [json.dumps({"at": {"time": time}, "flow": i}) for i, time in enumerate(times)]
+    metrics = [json.dumps({**TELEGRAF[0], "timestamp": time}) for time in times]
+    for content in ("\n".join(lines), "\n".join(metrics)):
+        data = written(content)
+        assert data.series[0].times[0] == utc("2024-05-01")
+        assert data.times_text.to_pylist() == times
+
+
+def test_names_of_series_and_tags_are_text_also_if_they_look_like_numbers(written) -> None:
+    rows = "t,pump,flow\n2024-05-01,01,1\n2024-05-02,01,2\n2024-05-01,1,3\n"
+    assert [one.name for one in written(rows, series_column="pump").series] == ["01", "1"]
+    rows = "_time,_value,_field,host\n2024-05-01,1,f,01\n2024-05-02,2,f,01\n2024-05-01,3,f,1\n"
+    assert written(rows).channels == ("f{host=01}", "f{host=1}")
+
+
+def test_times_of_types_are_written_as_they_are() -> None:
+    for zone, end in ((None, ""), ("UTC", "Z"), ("Asia/Kolkata", "+0530")):
+        index = pd.date_range("2024-03-01 10:00", periods=2, freq="500ms", tz=zone)
+        data = read_series(pd.DataFrame({"a": [1.0, 2.0]}, index=index))
+        assert data.times_text.to_pylist() == [
+            f"2024-03-01 10:00:00.{part}{end}" for part in ("000", "500")
+        ]
+
+
 def test_two_states_are_numbers_and_three_are_none(written) -> None:
     rows = "m,v\na,on\na,off\nb,on\nb,off\nb,standby\nc,1\n"
-    data = written(rows, metric_column="m", value_column="v")
+    roles = {"metric_column": "m", "value_column": "v"}
+    data = written(rows, **roles)
     assert data.channels == ("a", "c")
     assert data.status[2:5] == ("b holds no numbers",) * 3
+    with pytest.raises(DataError, match=r"line 4, column 'v': expected a number, got 'on'."):
+        written(rows.replace("b,off", "b,2").replace("b,standby", "b,3"), **roles)
     rows = rows.replace("b,on", "b,1").replace("b,off", "b,2")
     with pytest.raises(DataError, match=r"line 6, column 'v': expected a number, got 'standby'."):
         written(rows, metric_column="m", value_column="v")
@@ -801,6 +1014,32 @@ def test_a_slow_clock_only_moves_the_grid() -> None:
     assert data.status == ("",) * 10_000
 
 
+@pytest.mark.parametrize("step", [None, "10s"])
+def test_rows_of_a_polling_loop_all_count(step: str | None) -> None:
+    late = np.random.default_rng(0).integers(0, 300, 20_000) / 1000
+    seconds = np.cumsum(10 + late)
+    seconds[9000:] += 30.0
+    data = read(list(np.r_[seconds[:100], seconds[100] - 6, seconds[100:]]), step=step)
+    assert [i for i, status in enumerate(data.status) if status] == [100]
+    (series,) = data.series
+    assert (~series.measured).sum() == 3
+    measured = series.times[series.measured]
+    expected = utc("2024-03-01") + np.rint(seconds * SECOND)
+    assert np.abs(measured - expected).max() <= 1000
+
+
+def test_channels_at_different_times_have_one_grid() -> None:
+    rows = [(60 * i + shift, name, i) for i in range(50) for name, shift in (("a", 0), ("b", 35))]
+    seconds, names, values = zip(*rows, strict=True)
+    times = pd.Timestamp("2024-03-01") + pd.to_timedelta(seconds, unit="s")
+    frame = pd.DataFrame({"m": names, "v": values}, index=times)
+    data = read_series(frame, metric_column="m", value_column="v")
+    check_rows(data)
+    assert data.step == MINUTE
+    assert len(data.series[0].values) in (50, 51)
+    assert not any(data.status)
+
+
 def test_rows_in_one_time_step_have_a_reason() -> None:
     data = read([0, 10, 20, 24, 30, 40], [0, 1, 2, 2.4, 3, 4])
     assert data.series[0].values[:, 0].tolist() == [0, 1, 2, 3, 4]
@@ -855,6 +1094,35 @@ def test_the_commonest_step_of_long_rows_is_that_of_each_channel(written) -> Non
     assert data.step == MINUTE
     np.testing.assert_array_equal(data.series[0].values, np.repeat(np.arange(40), 3).reshape(40, 3))
     assert data.points.tolist() == [*range(40)] * 3
+
+
+def test_values_of_home_assistant_hold_until_the_next(written) -> None:
+    changes = [
+        ("lamp", "on", "00:00:00"),
+        ("heat", "20.5", "00:00:00.1"),
+        ("heat", "21", "00:01:00.1"),
+        ("lamp", "off", "00:01:10"),
+        ("lamp", "on", "00:01:20"),
+        ("heat", "unavailable", "00:02:00.1"),
+        ("lamp", "unavailable", "00:09:00"),
+        ("heat", "22", "00:10:00"),
+    ]
+    lines = [f"{entity},{state},2024-05-01T{time}Z" for entity, state, time in changes]
+    content = "\n".join(["entity_id,state,last_changed", *lines])
+    data = written(content)
+    assert (data.channels, data.step) == (("heat", "lamp"), MINUTE)
+    (series,) = data.series
+    held = [[NAN, 1], [20.5, 1], [21, 1], *[[NAN, 1]] * 6, [NAN, NAN], [22, NAN]]
+    np.testing.assert_array_equal(series.values, held)
+    assert data.gaps == ()
+    assert data.status == (
+        *("", "", "", "changed again in the same time step", ""),
+        *("all values missing", "all values missing", ""),
+    )
+    # Changes need not come at the step of training.
+    assert len(written(content, step="5s").series[0].values) == 121
+    with pytest.raises(DataError, match=r"600,000,001 time steps of 1 microsecond with 2 channels"):
+        written(content, step="1us")
 
 
 @pytest.mark.parametrize("seed", range(60))

@@ -21,6 +21,7 @@ __all__ = [
     "PADDING",
     "TENSORFLOW_THREADS",
     "ProcessWideSetting",
+    "Swapped",
     "only_fit_of",
     "parallel_map",
 ]
@@ -79,6 +80,26 @@ class ProcessWideSetting(ABC):
     @abstractmethod
     def restore(self) -> None:
         """Restore the previous value."""
+
+
+class Swapped(ProcessWideSetting):
+    """Value of a setting that a function changes, which returns the value before.
+
+    Parameters
+    ----------
+    swap : callable
+    value : object
+    """
+
+    def __init__(self, swap: Callable[[Any], Any], value: Any) -> None:
+        super().__init__()
+        self._swap, self._value = swap, value
+
+    def apply(self) -> None:
+        self._before = self._swap(self._value)
+
+    def restore(self) -> None:
+        self._swap(self._before)
 
 
 class _SingleThread(ProcessWideSetting):

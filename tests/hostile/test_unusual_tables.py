@@ -65,6 +65,18 @@ def test_long_identifiers_come_back_whole(place, vae, option) -> None:
     assert keys == (notes if "id" in option else ["1", "2", "3"])
 
 
+@pytest.mark.parametrize("option", ["", "--type note=category"])
+def test_levels_are_no_longer_than_a_model_file_holds(place, vae, option) -> None:
+    for length in (10_000, 10_001, 200_000):
+        notes = [letter * length for letter in "xyz"] * N
+        table(note=notes[:N]).to_csv("t.csv", index=False)
+        outcome = vae(f"{FIT} {option}")
+        assert outcome.code == 0
+        left_out = f"'note': left out, text: cells of up to {length:,} characters"
+        assert (left_out in outcome.lines) == (length > 10_000)
+        assert vae("score out.vae t.csv -o out.csv").code == 0
+
+
 def test_a_long_name_is_one(place) -> None:
     Path("t.csv").write_text(f"flow,{'n' * 200_000}\n1,2\n")
     with open_table("t.csv") as reader:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from vae_anomaly._threads import ProcessWideSetting
+from vae_anomaly._threads import Swapped
 from vae_anomaly.data.cells import is_number
 
 if TYPE_CHECKING:
@@ -24,20 +24,8 @@ SAMPLE_ROWS = 100
 MAX_CELL_LENGTH = 2**26
 """Characters of a cell. A longer one is most likely the rest of a file after an open quote."""
 
-
-class _LongCells(ProcessWideSetting):
-    """Limit the csv module to cells of `MAX_CELL_LENGTH` instead of 131,072 characters."""
-
-    _before = 0
-
-    def apply(self) -> None:
-        self._before = csv.field_size_limit(MAX_CELL_LENGTH)
-
-    def restore(self) -> None:
-        csv.field_size_limit(self._before)
-
-
-LONG_CELLS = _LongCells()
+LONG_CELLS = Swapped(csv.field_size_limit, MAX_CELL_LENGTH)
+"""Lets the csv module read cells of `MAX_CELL_LENGTH` instead of 131,072 characters."""
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 """What may separate fields; the first one wins where several fit."""
@@ -87,7 +75,8 @@ class Dialect:
         later : iterable of bytes
             All lines of the file, in parts that end with lines.
         """
-        samples = {sign: cls(sign)._sample(text) for sign in DELIMITERS}
+        with LONG_CELLS:
+            samples = {sign: cls(sign)._sample(text) for sign in DELIMITERS}
         found = max(samples, key=lambda sign: _fit(samples[sign]))
         cells = [cell for row in samples[found][1:] for cell in row]
         if found not in ";\t":
@@ -117,8 +106,7 @@ class Dialect:
         records = self.records(io.StringIO(text, newline=""))
         sample: list[list[str]] = []
         try:
-            with LONG_CELLS:
-                sample.extend(islice(filter(None, records), SAMPLE_ROWS + 1))
+            sample.extend(islice(filter(None, records), SAMPLE_ROWS + 1))
         except csv.Error:
             sample.append([])
         return sample

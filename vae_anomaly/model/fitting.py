@@ -24,7 +24,7 @@ from vae_anomaly.model.parameters import (
     scoring_noise,
 )
 from vae_anomaly.model.reference import EncodedRows, Reference
-from vae_anomaly.model.seen import SeenRecords, digests_of
+from vae_anomaly.model.seen import SeenRecords
 from vae_anomaly.model.terms import elbo_contributions
 from vae_anomaly.networks.custom import CustomNetworks
 from vae_anomaly.networks.spec import MAX_WEIGHT, NetworkSpec
@@ -144,8 +144,7 @@ def fit_model(
         history=history,
     )
     calibrated = _calibrate(model, learned, calibration, parameters, supports=supports)
-    seen = SeenRecords().with_learned(digests_of(encoder, learned))
-    seen = seen.with_calibration(digests_of(encoder, calibration))
+    seen = SeenRecords.of(encoder, learned, calibration)
     return replace(model, calibration=calibrated, seen=seen)
 
 

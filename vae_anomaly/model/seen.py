@@ -108,8 +108,7 @@ class Repeats(NamedTuple):
         return notes
 
 
-def _none() -> Digests:
-    return np.empty(0, dtype=np.uint64)
+NO_DIGESTS = np.empty(0, dtype=np.uint64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,8 +132,14 @@ class SeenRecords:
     [False, True, True]
     """
 
-    learned: Digests = field(default_factory=_none)
-    calibration: Digests = field(default_factory=_none)
+    learned: Digests = field(default_factory=NO_DIGESTS.copy)
+    calibration: Digests = field(default_factory=NO_DIGESTS.copy)
+
+    @classmethod
+    def of(cls, encoder: Encoder, learned: Records, calibration: Records) -> Self:
+        """Return the digests of the records of a fit."""
+        seen = cls().with_learned(digests_of(encoder, learned))
+        return seen.with_calibration(digests_of(encoder, calibration))
 
     def with_learned(self, digests: Digests) -> Self:
         """Return the value with other learned records."""

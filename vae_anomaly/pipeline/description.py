@@ -8,8 +8,10 @@ from pathlib import Path
 from vae_anomaly._text import counted, display_name, exact, listed
 from vae_anomaly._types import JsonObject
 from vae_anomaly.data.registry import modality
+from vae_anomaly.model.file import describe
 from vae_anomaly.names import SERIES
-from vae_anomaly.persistence import inspect
+from vae_anomaly.series import is_series
+from vae_anomaly.storage.container import open_container
 
 __all__ = ["describe_model"]
 
@@ -24,7 +26,13 @@ def describe_model(path: str) -> str:
     OSError
         If it is missing or cannot be read.
     """
-    facts = inspect(path)
+    file = open_container(path)
+    if is_series(file):
+        from vae_anomaly.series.file import describe_series
+
+        facts = describe_series(file)
+    else:
+        facts = describe(file)
     settings = ", ".join(f"{name}={value}" for name, value in sorted(facts["parameters"].items()))
     made_by = ", ".join(f"{name} {version}" for name, version in facts["created_with"].items())
     lines = _series_lines if facts["modality"] == SERIES else _record_lines

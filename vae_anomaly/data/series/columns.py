@@ -14,23 +14,29 @@ from numpy.typing import NDArray
 from vae_anomaly._text import listed, shown
 from vae_anomaly.data.cells import MISSING, WEAKLY_MISSING
 from vae_anomaly.data.parsing import parse_numbers
-from vae_anomaly.data.series.numbers import Numbers, is_text, numbers_of
+from vae_anomaly.data.series.numbers import is_text, numbers_of
 from vae_anomaly.data.series.rows import Rows
 from vae_anomaly.data.series.series import USABLE
 from vae_anomaly.data.series.stamps import EPOCH_UNITS, Place
-from vae_anomaly.data.series.time_strings import YEAR_FIRST, YEAR_LAST
+from vae_anomaly.data.series.time_strings import COMPACT, MONTH_NAMED, YEAR_FIRST, YEAR_LAST
 from vae_anomaly.data.series.times import MAX_EPOCH, MIN_EPOCH, read_times
 from vae_anomaly.exceptions import DataError, ParameterError
 
-__all__ = ["Columns", "Roles", "free_name", "rows_of"]
+__all__ = ["Columns", "Roles", "check_text", "free_name", "is_time_name", "rows_of"]
 
 Array = NDArray[np.float64]
 
-TIME_NAME = re.compile(r"time|date|stamp|epoch|^(ts|t|ds|_?at)$|_at$", re.IGNORECASE)
+TIME_NAME = re.compile(r"time|date|stamp|epoch|^(ts|t|ds|dt|day|_?at)$|_at$", re.IGNORECASE)
 """Names of columns in which numbers may be times."""
+
+SURE_TIME_NAME = re.compile(r"(date|time)[ _-]?(time|stamp)?s?", re.IGNORECASE)
+"""Names of columns in which text cannot be anything but times."""
 
 SAMPLE_CELLS = 100
 """Cells by which a column of times is found."""
+
+TIMES_SHARE = 0.5
+"""Share of times from which on a column is one of times, of which other cells are faults."""
 
 RELATIVE_TIME_NAME = re.compile(r"(date)?time(stamp)?|t|ts|secs?|seconds?", re.IGNORECASE)
 """Names of columns in which numbers that never decrease are times since some start."""
@@ -54,12 +60,15 @@ class Columns:
         Of the input, in messages.
     sources : ndarray of int64, of shape (n,), or None
         What reports each row, if rows of one time from several sources are no duplicates.
+    holds : bool
+        Whether only changes are recorded: a value holds until the next row of its metric.
     """
 
     cells: Mapping[str, pa.Array]
     place: Place
     name: str
     sources: NDArray[np.int64] | None = None
+    holds: bool = False
 
     @property
     def n_rows(self) -> int:
@@ -99,7 +108,7 @@ class Roles:
     missing: Sequence[str] = ()
 
 
-def free_name(name: str, others: Container[str]) -> str:
+def free_name(name: str, others: Container[str | None]) -> str:
     """Return a name, longer if others contain it.
 
     Examples
@@ -110,6 +119,11 @@ def free_name(name: str, others: Container[str]) -> str:
     while name in others:
         name = f"{name}_"
     return name
+
+
+def is_time_name(name: str) -> bool:
+    """Return whether numbers in a column of a name may be times."""
+    return bool(TIME_NAME.search(name) or RELATIVE_TIME_NAME.fullmatch(name))
 
 
 def rows_of(columns: Columns, roles: Roles) -> Rows:
@@ -158,6 +172,7 @@ def rows_of(columns: Columns, roles: Roles) -> Rows:
         values=np.empty((columns.n_rows, 0)),
         status=np.full(columns.n_rows, USABLE, dtype=object),
         notes=tuple(notes),
+        holds=columns.holds and roles.metric_column is not None and stamps is not None,
     )
     if roles.metric_column is not None:
         return _long(rows, columns, roles.metric_column, roles)
@@ -169,7 +184,7 @@ def rows_of(columns: Columns, roles: Roles) -> Rows:
 
 
 def _time_column(columns: Columns, roles: Roles) -> str | None:
-    """Return the only column that holds times; None if there is none.
+    """Return the only column that holds times, or is called so; None if there is none.
 
     Raises
     ------
@@ -178,11 +193,12 @@ def _time_column(columns: Columns, roles: Roles) -> str | None:
     """
     others = {roles.series_column, roles.metric_column, roles.value_column, *roles.ignore}
     others.update(roles.channels or ())
-    found = [
-        name
-        for name, cells in columns.cells.items()
-        if name not in others and _holds_times(name, cells)
-    ]
+    cells = {name: cells for name, cells in columns.cells.items() if name not in others}
+    found = [name for name, one in cells.items() if _holds_times(name, one)]
+    if not found and roles.time_format is not None:
+        found = [name for name in cells if is_time_name(name)]
+    if not found:  # such a name makes all other cells faults
+        found = [n for n, one in cells.items() if SURE_TIME_NAME.fullmatch(n) and _is_words(one)]
     if len(found) > 1:
         raise DataError(
             f"{columns.name}: columns {listed(found)} all hold times. Give time_column, and the "
@@ -192,28 +208,46 @@ def _time_column(columns: Columns, roles: Roles) -> str | None:
 
 
 def _holds_times(name: str, cells: pa.Array) -> bool:
-    """Return whether the first cells of a column are dates, or a name of times has numbers."""
+    """Return whether most of the first cells of a column are times.
+
+    Numbers are, if its name is one of times.
+    """
     if pa.types.is_timestamp(cells.type) or pa.types.is_date(cells.type):
         return True
     if pa.types.is_dictionary(cells.type) or pa.types.is_boolean(cells.type):
         return False
-    known = pc.drop_null(cells.slice(0, SAMPLE_CELLS))
     if is_text(cells):
-        text = pc.utf8_trim_whitespace(known)
-        absent = pa.array(sorted(MISSING | WEAKLY_MISSING), text.type)
-        text = text.filter(pc.invert(pc.is_in(text, value_set=absent)))
-        for pattern in (YEAR_FIRST, YEAR_LAST):
-            matches = pc.match_substring_regex(text, pattern)
-            has_marks = pc.match_substring_regex(text, r"\D")  # digits alone may be any number
-            if len(text) and pc.all(matches).as_py() and pc.any(has_marks).as_py():
+        text = _first_texts(cells)
+        has_marks = pc.match_substring_regex(text, r"\D")  # digits alone may be any number
+        for pattern in (YEAR_FIRST, YEAR_LAST, MONTH_NAMED):
+            if _is_most(pc.and_(pc.match_substring_regex(text, pattern), has_marks)):
                 return True
         values = parse_numbers(text, ()).values
     else:
+        known = pc.drop_null(cells.slice(0, SAMPLE_CELLS))
         values = np.array(known.cast(pa.float64(), safe=False))
+        text = pc.cast(known, pa.string())
     if not TIME_NAME.search(name) or not len(values):
         return False
     seconds = [values * (factor / 10**9) for factor in EPOCH_UNITS.values()]
-    return any(bool(((one >= MIN_EPOCH) & (one < MAX_EPOCH)).all()) for one in seconds)
+    are_epochs = [(one >= MIN_EPOCH) & (one < MAX_EPOCH) for one in seconds]
+    return any(map(_is_most, (*are_epochs, pc.match_substring_regex(text, COMPACT))))
+
+
+def _first_texts(cells: pa.Array) -> pa.Array:
+    """Return the first cells of a column of text that are not missing."""
+    text = pc.utf8_trim_whitespace(pc.drop_null(cells.slice(0, SAMPLE_CELLS)))
+    absent = pa.array(sorted(MISSING | WEAKLY_MISSING), text.type)
+    return text.filter(pc.invert(pc.is_in(text, value_set=absent)))
+
+
+def _is_words(cells: pa.Array) -> bool:
+    """Return whether most of the first cells of a column are text that is no number."""
+    return is_text(cells) and _is_most(parse_numbers(_first_texts(cells), ()).is_text)
+
+
+def _is_most(which: pa.Array | NDArray[np.bool_]) -> bool:
+    return len(which) > 0 and float(np.mean(np.array(which, dtype=bool))) >= TIMES_SHARE
 
 
 def codes_of(cells: pa.Array) -> tuple[tuple[str, ...], NDArray[np.int64]]:
@@ -247,7 +281,8 @@ def _wide(rows: Rows, columns: Columns, roles: Roles, names: list[str]) -> Rows:
     one_group = np.zeros(columns.n_rows, np.int64)
     for name in names:
         numbers = numbers_of(columns.cells[name], roles.missing, one_group, 1)
-        _check_strays(numbers, columns, name)
+        if roles.channels is not None or numbers.holds_numbers.all():
+            check_text(numbers.is_text, columns, name)
         if roles.channels is not None:
             found[name] = numbers.values
         elif not numbers.holds_numbers.all():
@@ -302,7 +337,7 @@ def _long(rows: Rows, columns: Columns, metric_column: str, roles: Roles) -> Row
             f"{shown(value_column)}. Expected at least one; the metrics are {listed(metrics)}."
         )
     is_used = np.array([metric in known for metric in metrics])[codes]
-    _check_strays(numbers._replace(is_stray=numbers.is_stray & is_used), columns, value_column)
+    check_text(numbers.is_text & is_used, columns, value_column)
     channels = tuple(sorted(known)) if roles.channels is None else tuple(roles.channels)
     place = {name: i for i, name in enumerate(channels)}
     statuses = [
@@ -322,10 +357,15 @@ def _long(rows: Rows, columns: Columns, metric_column: str, roles: Roles) -> Row
     return _without_infinite(rows)
 
 
-def _check_strays(numbers: Numbers, columns: Columns, name: str) -> None:
-    """Raise for the first text in a column of numbers."""
-    if numbers.is_stray.any():
-        row = int(np.argmax(numbers.is_stray))
+def check_text(is_text: NDArray[np.bool_], columns: Columns, name: str) -> None:
+    """Raise for the first text in a column of numbers.
+
+    Raises
+    ------
+    DataError
+    """
+    if is_text.any():
+        row = int(np.argmax(is_text))
         raise DataError(
             f"{columns.place(row)}, column {shown(name)}: expected a number, got "
             f"{shown(columns.cells[name][row].as_py())}. Correct the cell, leave the column out "

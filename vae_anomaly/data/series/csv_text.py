@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
+import operator
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from itertools import islice
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from vae_anomaly._text import listed, shown
-from vae_anomaly.data.cells import is_number
+from vae_anomaly.data.cells import MISSING, WEAKLY_MISSING, is_number
 from vae_anomaly.data.dialect import DECIMAL_COMMA, Dialect
-from vae_anomaly.data.series.columns import Columns
+from vae_anomaly.data.series.columns import Columns, is_time_name
 from vae_anomaly.exceptions import DataError
 
 __all__ = ["SAMPLE_CHARACTERS", "columns_of_csv"]
@@ -22,12 +25,20 @@ __all__ = ["SAMPLE_CHARACTERS", "columns_of_csv"]
 SAMPLE_CHARACTERS = 2**16
 """Characters at the start of a text by which its dialect is found."""
 
+MAX_HEADER = 2**20
+"""Characters in which the column names end."""
+
+N_SAMPLE = 100
+"""Rows by which columns of numbers are found."""
+
 SEPARATOR_LINE = "sep="
 """Start of a first line that names the delimiter, for spreadsheets."""
 
 
-def columns_of_csv(text: str, name: str, *, lines_before: int = 0) -> Columns:
-    r"""Return the columns of CSV text, all of them as text.
+def columns_of_csv(
+    text: str, name: str, *, lines_before: int = 0, as_text: Collection[str] | None = None
+) -> Columns:
+    r"""Return the columns of CSV text.
 
     Parameters
     ----------
@@ -37,6 +48,9 @@ def columns_of_csv(text: str, name: str, *, lines_before: int = 0) -> Columns:
         Of the file, in messages.
     lines_before : int, default=0
         Lines of the file before the text.
+    as_text : collection of str, optional
+        Columns that stay text, besides those called as times are, even where all cells are
+        numbers. By default all do.
 
     Returns
     -------
@@ -61,33 +75,75 @@ def columns_of_csv(text: str, name: str, *, lines_before: int = 0) -> Columns:
         dialect = Dialect.of(text[:SAMPLE_CHARACTERS])
         dialect = Dialect(first.strip()[len(SEPARATOR_LINE) :] or ",", dialect.decimal)
         lines_before += 1
-    header = next(filter(None, _records(text, dialect, name, lines_before)), None)
-    if header is None:
+    records = _records(text[:MAX_HEADER], dialect, name, lines_before)
+    n_blank, header = next(filter(operator.itemgetter(1), enumerate(records)), (0, []))
+    if not header:
         raise DataError(f"{name} is empty. Expected a line of column names, then rows.")
     names = [field.strip() for field in header]
     _check_names(names, name, dialect)
-    place = _place_of(text, dialect, name, lines_before)
+    numeric = [] if as_text is None else _numeric(names, records, dialect)
+    numeric = [one for one in numeric if one not in (as_text or ()) and not is_time_name(one)]
+    try:
+        cells = _parsed(text, names, numeric, n_blank + 1, dialect)
+    except pa.ArrowInvalid as cause:
+        _check_widths(text, dialect, name, lines_before)
+        raise DataError(f"{name} cannot be read as CSV: {cause}.") from cause
+    if not len(cells[names[0]]):
+        raise DataError(f"{name} has column names, and no rows. Expected at least one row.")
+    if dialect.decimal == ",":
+        texts = [column for column in names if pa.types.is_string(cells[column].type)]
+        cells |= {column: _with_points(cells[column]) for column in texts}
+    return Columns(cells, _place_of(text, dialect, name, lines_before), name)
+
+
+def _parsed(
+    text: str, names: list[str], numeric: list[str], n_skipped: int, dialect: Dialect
+) -> dict[str, pa.Array]:
+    """Return the columns of a text, some of them as numbers.
+
+    All are text, if a cell of those is neither a number nor missing.
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid
+        If it is not CSV.
+    """
+    types = dict.fromkeys(names, pa.string()) | dict.fromkeys(numeric, pa.float64())
     try:
         content = pa_csv.read_csv(
             io.BytesIO(text.encode()),
-            read_options=pa_csv.ReadOptions(column_names=names, block_size=2**24),
+            read_options=pa_csv.ReadOptions(
+                column_names=names, skip_rows_after_names=n_skipped, block_size=2**24
+            ),
             parse_options=pa_csv.ParseOptions(
                 delimiter=dialect.delimiter, newlines_in_values='"' in text
             ),
             convert_options=pa_csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+                column_types=types,
+                strings_can_be_null=False,
+                null_values=sorted(MISSING | WEAKLY_MISSING),
+                decimal_point=dialect.decimal,
             ),
         )
-    except pa.ArrowInvalid as cause:
-        _check_widths(text, dialect, name, lines_before)
-        raise DataError(f"{name} cannot be read as CSV: {cause}.") from cause
-    content = content.slice(1)  # the header
-    if not content.num_rows:
-        raise DataError(f"{name} has column names, and no rows. Expected at least one row.")
-    cells = {column: content.column(column).combine_chunks() for column in names}
-    if dialect.decimal == ",":
-        cells = {column: _with_points(values) for column, values in cells.items()}
-    return Columns(cells, place, name)
+    except pa.ArrowInvalid:
+        if not numeric:
+            raise
+        return _parsed(text, names, [], n_skipped, dialect)
+    return {column: content.column(column).combine_chunks() for column in names}
+
+
+def _numeric(names: list[str], records: Iterator[list[str]], dialect: Dialect) -> list[str]:
+    """Return the columns whose first cells are numbers or missing."""
+    rows: list[list[str]] = []
+    with suppress(DataError):  # `MAX_HEADER` may end within quotes
+        rows.extend(islice(records, N_SAMPLE))
+    found = []
+    for i, name in enumerate(names):
+        cells = [fields[i].strip() for fields in rows if len(fields) == len(names)]
+        known = [cell for cell in cells if cell not in MISSING | WEAKLY_MISSING]
+        if known and all(is_number(dialect.number(cell)) for cell in known):
+            found.append(name)
+    return found
 
 
 def _records(text: str, dialect: Dialect, name: str, lines_before: int) -> Iterator[list[str]]:

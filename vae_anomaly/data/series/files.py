@@ -13,10 +13,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vae_anomaly._text import display_name
+from vae_anomaly._types import Json
 from vae_anomaly.data.csv_content import check_bytes
 from vae_anomaly.data.series.columns import Columns, Roles, rows_of
 from vae_anomaly.data.series.csv_text import columns_of_csv
-from vae_anomaly.data.series.influx import ANNOTATION, form_of_annotated
+from vae_anomaly.data.series.influx import (
+    ANNOTATION,
+    form_of_annotated,
+    form_of_fields,
+    is_of_influx,
+)
+from vae_anomaly.data.series.json_text import columns_of_json
 from vae_anomaly.data.series.labels import Form
 from vae_anomaly.data.series.prometheus import (
     DUMP_LINE,
@@ -49,9 +56,9 @@ NO_STATE = ("unavailable", "unknown")
 def rows_of_file(path: str | Path, roles: Roles) -> Rows:
     """Return the rows of a file.
 
-    It may be CSV, also annotated as by InfluxDB or the history of Home Assistant; Parquet; the
+    It may be CSV, also of InfluxDB or the history of Home Assistant; Parquet; the
     answer of Prometheus to a range query, or text of promtool; metrics of Telegraf as JSON or
-    line protocol; each also packed with gzip.
+    line protocol; other records as JSON; each also packed with gzip.
 
     Parameters
     ----------
@@ -128,7 +135,7 @@ def _decoded(content: bytes, name: str) -> str:
         content = content.decode("utf-16").encode()
     check_bytes(name, content, 0, final=True)
     text = content.decode("utf-8-sig")
-    if not text.strip():
+    if not text or text.isspace():
         raise DataError(f"{name} is empty. Expected rows of a time series.")
     return text
 
@@ -136,39 +143,45 @@ def _decoded(content: bytes, name: str) -> str:
 def _form_of_text(text: str, name: str, roles: Roles) -> Form:
     """Return the columns of a text by its first line that is not empty."""
     first = text.lstrip().partition("\n")[0].strip()
-    series_column = roles.series_column
     if re.match(DUMP_LINE, first):
-        return form_of_dump(text, name, series_column)
+        return form_of_dump(text, name, roles)
     if first[0] in "{[" and not re.match(QUERY_LINE, first):
-        return _form_of_json(text, name, series_column)
+        return _form_of_json(text, name, roles)
     if re.match(QUERY_LINE, first):
-        return form_of_query(text, name, series_column)
+        return form_of_query(text, name, roles)
     if ANNOTATION.match(first):
-        return form_of_annotated(text, name, series_column)
+        return form_of_annotated(text, name, roles)
     if first.startswith("#") or LINE_PROTOCOL.match(first):
-        return form_of_lines(text, name, series_column)
-    columns = columns_of_csv(text, name)
+        return form_of_lines(text, name, roles)
+    named = (roles.time_column, roles.series_column, roles.metric_column)
+    as_text = [column for column in named if column is not None]
+    columns = columns_of_csv(text, name, as_text=as_text)
+    if is_of_influx(columns) and not (roles.time_column or roles.metric_column):
+        return form_of_fields(columns_of_csv(text, name), roles)
     if set(HOME_ASSISTANT) <= set(columns.cells):
         entity, state, time = HOME_ASSISTANT
         cells = {column: columns.cells[column] for column in HOME_ASSISTANT}
         return Form(
-            replace(columns, cells=cells),
+            replace(columns, cells=cells, holds=True),
             Roles(time_column=time, metric_column=entity, value_column=state, missing=NO_STATE),
         )
     return Form(columns, Roles())
 
 
-def _form_of_json(text: str, name: str, series_column: str | None) -> Form:
-    """Return the columns of JSON: an answer of Prometheus, or metrics of Telegraf.
+def _form_of_json(text: str, name: str, roles: Roles) -> Form:
+    """Return the columns of JSON: an answer of Prometheus, metrics of Telegraf, or records.
 
     Raises
     ------
     DataError
-        If it is neither.
+        If it is none of them.
     """
-    lines = [line for line in text.split("\n", 2) if line.strip()]
-    if len(lines) > 1 and _is_metric_line(lines[0]):
-        return form_of_json(text, _line_of(text, name), name, series_column)
+    first = _record_of(text.lstrip().partition("\n")[0])
+    if first is not None and "\n" in text.strip() and not is_answer(first):
+        place = _line_of(text, name)
+        if is_metric(first):
+            return form_of_json(text, place, name, roles)
+        return Form(columns_of_json(text, place, name), Roles())
     try:
         document = json.loads(text)
     except json.JSONDecodeError as cause:
@@ -176,22 +189,27 @@ def _form_of_json(text: str, name: str, series_column: str | None) -> Form:
             f"{name}, line {cause.lineno}: not JSON ({cause.msg}). Export the file again."
         ) from cause
     if is_answer(document):
-        return form_of_answer(document, name, series_column)
-    metrics = document.get("metrics", [document]) if isinstance(document, dict) else document
-    if not isinstance(metrics, list) or not metrics or not is_metric(metrics[0]):
+        return form_of_answer(document, name, roles)
+    records = document.get("metrics", [document]) if isinstance(document, dict) else document
+    is_list = isinstance(records, list) and all(isinstance(one, dict) for one in records)
+    if not is_list or not records or not (is_metric(records[0]) or records is document):
         raise DataError(
             f"{name} is JSON of an unknown form. Expected an answer of Prometheus to a range "
-            f"query, or metrics of Telegraf. Convert it to CSV."
+            f"query, metrics of Telegraf, or a list of records. Convert it to CSV."
         )
-    text = "\n".join(map(json.dumps, metrics))
-    return form_of_json(text, lambda row: f"{name}, metric {row + 1}", name, series_column)
+    text = "\n".join(map(json.dumps, records))
+    if is_metric(records[0]):
+        return form_of_json(text, lambda row: f"{name}, metric {row + 1}", name, roles)
+    return Form(columns_of_json(text, lambda row: f"{name}, record {row + 1}", name), Roles())
 
 
-def _is_metric_line(line: str) -> bool:
+def _record_of(line: str) -> Json:
+    """Return the object that a line holds; None if it holds none."""
     try:
-        return is_metric(json.loads(line))
+        document = json.loads(line)
     except json.JSONDecodeError:
-        return False
+        return None
+    return document if isinstance(document, dict) else None
 
 
 def _line_of(text: str, name: str) -> Place:

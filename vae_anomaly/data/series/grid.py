@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._parameters import integer
 from vae_anomaly.data.series.clock import check_timezone, to_utc
+from vae_anomaly.data.series.held import held_points, held_values
+from vae_anomaly.data.series.points import Points, points_of
 from vae_anomaly.data.series.rows import NO_TIME, NO_VALUE, Rows, without_duplicates
-from vae_anomaly.data.series.series import Gap, Series, SeriesSet
+from vae_anomaly.data.series.series import USABLE, Gap, Series, SeriesSet
 from vae_anomaly.data.series.steps import (
     JITTER,
     MIN_SHARE,
@@ -47,7 +48,9 @@ def on_grid(
 
     A grid point has the values of the row whose time is nearest to it, within half a step, in
     long format of the nearest one of each channel. Grid points are whole steps apart within a
-    segment; the median distance of rows from them is 0.
+    segment, and the median distance of rows from them is 0; where rows drift away from such a
+    grid, its points follow them. Where only changes are recorded, a grid point has what was last
+    known of each channel.
 
     Parameters
     ----------
@@ -138,7 +141,8 @@ def _step_of(rows: Rows, ns: Integers, timed: Integers, wanted: int | None) -> S
         )
     found = commonest_step(steps)
     if wanted is not None:
-        if found.share >= REGULAR_SHARE and abs(found.ns - wanted) > JITTER * wanted:
+        is_regular = found.share >= REGULAR_SHARE and not rows.holds
+        if is_regular and abs(found.ns - wanted) > JITTER * wanted:
             raise DataError(
                 f"Expected a row every {step_text(wanted)}, as in training, got one every "
                 f"{step_text(found.ns)}. Give data with the step of training, or fit to data with "
@@ -164,72 +168,33 @@ def _gap_points(max_gap: int | str, step: int) -> int:
     return int(max_gap)
 
 
-class _Points(NamedTuple):
-    """Grid points of rows, which are sorted by series and time.
-
-    Attributes
-    ----------
-    of_row : ndarray of int64, of shape (n,)
-    distance : ndarray of int64, of shape (n,)
-        Nanoseconds from the grid point to the row, either way.
-    ns : ndarray of int64, of shape (n_points,)
-        Times of grid points.
-    starts : ndarray of int64, of shape (n_segments,)
-        First grid point of each segment.
-    series : ndarray of int64, of shape (n_segments,)
-        Series of each segment.
-    """
-
-    of_row: Integers
-    distance: Integers
-    ns: Integers
-    starts: Integers
-    series: Integers
-
-
-def _points_of(ns: Integers, series: Integers, step: int, max_gap: int) -> _Points:
-    """Return the grid points of sorted rows; longer gaps than `max_gap` points have none."""
-    missing = (np.diff(ns) + step // 2) // step - 1
-    is_start = np.r_[True, (np.diff(series) != 0) | (missing > max_gap)]
-    segment = np.cumsum(is_start) - 1
-    firsts = np.flatnonzero(is_start)
-    # Grid points lie where the middle one of the distances to the first row is 0.
-    since = ns - ns[firsts][segment]
-    offsets = (since + step // 2) % step - step // 2
-    middle = np.lexsort((offsets, segment))[(firsts + np.r_[firsts[1:], len(ns)] - 1) // 2]
-    origins = (ns[firsts] + offsets[middle])[segment]
-    places = (ns - origins + step // 2) // step
-    # By rounding, a gap may be a point longer on the grid.
-    is_start[1:] |= np.diff(places) - 1 > max_gap
-    segment = np.cumsum(is_start) - 1
-    firsts = np.flatnonzero(is_start)
-    lasts = np.r_[firsts[1:], len(ns)] - 1
-    n_points = places[lasts] - places[firsts] + 1
-    starts = np.cumsum(n_points) - n_points
-    of_row = starts[segment] + places - places[firsts][segment]
-    grid_ns = np.arange(n_points.sum()) - np.repeat(starts, n_points)
-    grid_ns = np.repeat(origins[firsts] + places[firsts] * step, n_points) + step * grid_ns
-    return _Points(of_row, np.abs(ns - grid_ns[of_row]), grid_ns, starts, series[firsts])
-
-
 def _gridded(rows: Rows, ns: Integers, usable: Integers, step: Step, max_gap: int) -> SeriesSet:
     """Return the series of usable rows."""
-    n_rows = len(rows.status)
+    n_rows, n_channels = len(rows.status), len(rows.channels)
+    if rows.holds:
+        usable = np.flatnonzero((rows.status == USABLE) | (rows.status == NO_VALUE))
     at = usable[np.lexsort((ns[usable], rows.series[usable]))]
-    points = _points_of(ns[at], rows.series[at], step.ns, max_gap)
+    points = (
+        held_points(ns[at], rows.series[at], step.ns, n_channels)
+        if rows.holds
+        else points_of(ns[at], rows.series[at], step.ns, max_gap)
+    )
     if rows.channel is None:
         values, used = _wide_values(rows.values[at], points)
     else:
-        n_channels = len(rows.channels)
-        values, used = _long_values(rows.values[at, 0], rows.channel[at], n_channels, points)
+        of_channels = held_values if rows.holds else _long_values
+        values, used = of_channels(rows.values[at, 0], rows.channel[at], n_channels, points)
     first_row = np.full(len(values), n_rows)
     np.minimum.at(first_row, points.of_row[used], at[used])
     of_row = np.full(n_rows, -1)
     of_row[at[used]] = points.of_row[used]
-    rows = _noting_crowds(rows, at[~used], first_row[points.of_row[~used]])
+    if rows.holds:
+        rows = _noting_changes(rows, at[~used])
+    else:
+        rows = _noting_crowds(rows, at[~used], first_row[points.of_row[~used]])
     gaps = _gaps(rows, points, first_row, step.ns)
     first_row[first_row == n_rows] = -1
-    rows = _noting_grid(rows, step, int(np.count_nonzero(first_row < 0)), gaps)
+    rows = _noting_grid(rows, step, 0 if rows.holds else int((first_row < 0).sum()), gaps)
     return SeriesSet(
         series=_divided(rows, points, values, first_row, max_gap),
         channels=rows.channels,
@@ -244,7 +209,7 @@ def _gridded(rows: Rows, ns: Integers, usable: Integers, step: Step, max_gap: in
 
 
 def _divided(
-    rows: Rows, points: _Points, values: Array, first_row: Integers, max_gap: int
+    rows: Rows, points: Points, values: Array, first_row: Integers, max_gap: int
 ) -> tuple[Series, ...]:
     """Return the grid points of each series."""
     segments = np.flatnonzero(np.r_[True, np.diff(points.series) != 0, True])
@@ -257,7 +222,7 @@ def _divided(
                 name=rows.names[points.series[first]],
                 times=None if rows.stamps is None else points.ns[part],
                 values=values[part],
-                measured=first_row[part] >= 0,
+                measured=_any_known(values[part]),
                 rows=first_row[part],
                 starts=tuple((points.starts[first:end] - points.starts[first]).tolist()),
                 max_gap=max_gap,
@@ -266,7 +231,7 @@ def _divided(
     return tuple(series)
 
 
-def _wide_values(values: Array, points: _Points) -> tuple[Array, Booleans]:
+def _wide_values(values: Array, points: Points) -> tuple[Array, Booleans]:
     """Return values of grid points, and which rows they are of: (n_points, channels), (n,)."""
     grid = np.full((len(points.ns), values.shape[1]), np.nan)
     shared = np.bincount(points.of_row, minlength=len(grid))[points.of_row] > 1
@@ -284,7 +249,7 @@ def _wide_values(values: Array, points: _Points) -> tuple[Array, Booleans]:
 
 
 def _long_values(
-    values: Array, channel: Integers, n_channels: int, points: _Points
+    values: Array, channel: Integers, n_channels: int, points: Points
 ) -> tuple[Array, Booleans]:
     """Return the same of rows with one value each, of a channel."""
     cell = points.of_row * n_channels + channel
@@ -297,7 +262,7 @@ def _long_values(
     return grid.reshape(-1, n_channels), used
 
 
-def _gaps(rows: Rows, points: _Points, first_row: Integers, step: int) -> tuple[Gap, ...]:
+def _gaps(rows: Rows, points: Points, first_row: Integers, step: int) -> tuple[Gap, ...]:
     """Return the gaps between segments of one series."""
     before = np.flatnonzero(np.diff(points.series) == 0)
     ends, starts = points.starts[before + 1] - 1, points.starts[before + 1]
@@ -313,6 +278,14 @@ def _gaps(rows: Rows, points: _Points, first_row: Integers, step: int) -> tuple[
             strict=True,
         )
     )
+
+
+def _noting_changes(rows: Rows, passed: Integers) -> Rows:
+    """Return rows with the status of those after which the value changed in the same step."""
+    is_passed = np.zeros(len(rows.status), dtype=bool)
+    is_passed[passed] = True
+    rows = rows.refusing(is_passed, "changed again in the same time step")
+    return rows.noting("Only changes are recorded: a value holds until the next one.")
 
 
 def _noting_crowds(rows: Rows, left_out: Integers, nearest: Integers) -> Rows:

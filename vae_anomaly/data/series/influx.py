@@ -1,4 +1,4 @@
-"""Annotated CSV of InfluxDB."""
+"""CSV of InfluxDB, with or without annotations."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vae_anomaly._text import listed
-from vae_anomaly.data.series.columns import Columns, Roles
+from vae_anomaly.data.series.columns import Columns, Roles, check_text
 from vae_anomaly.data.series.csv_text import columns_of_csv
-from vae_anomaly.data.series.labels import Form, labelled_form, measured
+from vae_anomaly.data.series.labels import Fields, Form, Metric, fields_form, labelled_form
+from vae_anomaly.data.series.numbers import numbers_of
 from vae_anomaly.exceptions import DataError
 
-__all__ = ["ANNOTATION", "form_of_annotated"]
+__all__ = ["ANNOTATION", "form_of_annotated", "form_of_fields", "is_of_influx"]
 
 ANNOTATION = re.compile(r"#(datatype|group|default)\b")
 """Start of a line above the column names."""
@@ -36,13 +37,18 @@ class _Section(NamedTuple):
 
     columns: Columns
     rows: NDArray[np.int64]  # positions among the rows of `columns`, without repeated headers
+    tags: frozenset[str]  # columns by which tables are grouped
 
 
-def form_of_annotated(text: str, name: str, series_column: str | None) -> Form:
+def is_of_influx(columns: Columns) -> bool:
+    """Return whether columns are those of a query of InfluxDB."""
+    return {TIME, VALUE, FIELD} <= set(columns.cells)
+
+
+def form_of_annotated(text: str, name: str, roles: Roles) -> Form:
     """Return the rows of annotated CSV.
 
-    Tags that differ are parts of the names of channels, unless they name the series. Columns
-    without `_field` are channels, as after ``pivot``.
+    Columns without `_field` are channels, as after ``pivot``.
 
     Raises
     ------
@@ -65,23 +71,70 @@ def form_of_annotated(text: str, name: str, series_column: str | None) -> Form:
 
     names = list(dict.fromkeys(one for section in sections for one in section.columns.cells))
     cells = {one: _joined(sections, one) for one in names if one not in BOOKKEEPING}
-    if FIELD not in cells or VALUE not in cells:
-        roles = Roles(time_column=TIME, series_column=series_column)
-        return Form(Columns(cells, place, name), roles)
-    tags = [one for one in cells if one not in (TIME, VALUE, FIELD, MEASUREMENT)]
-    if MEASUREMENT not in cells:
-        cells[MEASUREMENT] = pa.array([""] * len(cells[TIME]), pa.string())
-    parts = [cells[one] for one in (MEASUREMENT, FIELD, *tags)]
-    keys = pc.binary_join_element_wise(*parts, UNIT_SEPARATOR).dictionary_encode()
-    fields = []
-    for key in keys.dictionary.to_pylist():
-        measurement, field, *values = key.split(UNIT_SEPARATOR)
-        labels = {tag: value for tag, value in zip(tags, values, strict=True) if value}
-        fields.append((measurement, field, labels))
-    codes = np.array(keys.indices, dtype=np.int64)
+    columns = Columns(cells, place, name)
+    if is_of_influx(columns):
+        return form_of_fields(columns, roles)
+    tags = {tag for section in sections for tag in section.tags} & set(cells)
+    if tags:
+        return _form_of_pivot(columns, sorted(tags), roles)
+    return Form(columns, Roles(time_column=TIME, series_column=roles.series_column))
+
+
+def form_of_fields(columns: Columns, roles: Roles) -> Form:
+    """Return rows with one value each, of a field.
+
+    Tags that differ are parts of the names of channels, unless they name the series.
+    """
+    cells = {one: cells for one, cells in columns.cells.items() if one not in BOOKKEEPING}
+    keys = _keys_of(cells, [one for one in cells if one not in (TIME, VALUE)])
     return labelled_form(
-        measured(fields), codes, cells[TIME], cells[VALUE], place, name, series_column
+        [_metric(labels[FIELD], labels) for labels in keys.labels],
+        keys.codes,
+        cells[TIME],
+        cells[VALUE],
+        columns.place,
+        columns.name,
+        roles,
     )
+
+
+def _form_of_pivot(columns: Columns, tags: list[str], roles: Roles) -> Form:
+    """Return rows with one column a field."""
+    keys = _keys_of(columns.cells, tags)
+    one_group = np.zeros(columns.n_rows, np.int64)
+    found = []
+    for field in columns.cells:
+        if field == TIME or field in tags:
+            continue
+        numbers = numbers_of(columns.cells[field], roles.missing, one_group, 1)
+        if numbers.holds_numbers.all():
+            check_text(numbers.is_text, columns, field)
+        for code, labels in enumerate(keys.labels):
+            rows = np.flatnonzero(keys.codes == code)
+            found.append(Fields(_metric(field, labels), code, rows, numbers.values[rows]))
+    return fields_form(found, columns.cells[TIME], columns.place, columns.name, roles)
+
+
+def _metric(field: str, labels: Mapping[str, str]) -> Metric:
+    tags = {tag: value for tag, value in labels.items() if tag not in (FIELD, MEASUREMENT)}
+    return Metric(field, tags, labels.get(MEASUREMENT, ""))
+
+
+class _Keys(NamedTuple):
+    """Distinct sets of labels, and which one each row has."""
+
+    labels: list[dict[str, str]]
+    codes: NDArray[np.int64]
+
+
+def _keys_of(cells: Mapping[str, pa.Array], names: list[str]) -> _Keys:
+    joined = pc.binary_join_element_wise(*(cells[one] for one in names), UNIT_SEPARATOR)
+    keys = joined.dictionary_encode()
+    labels = []
+    for key in keys.dictionary.to_pylist():
+        values = zip(names, key.split(UNIT_SEPARATOR), strict=True)
+        labels.append({name: value for name, value in values if value or name == FIELD})
+    return _Keys(labels, np.array(keys.indices, dtype=np.int64))
 
 
 def _sections(text: str, name: str) -> list[_Section]:
@@ -95,7 +148,7 @@ def _sections(text: str, name: str) -> list[_Section]:
         body = "".join(lines[start + n_marked : stop])
         if not body.strip():
             continue
-        defaults = _defaults(lines[start : start + n_marked], body)
+        defaults = _annotation("#default", lines[start : start + n_marked], body)
         columns = columns_of_csv(body, name, lines_before=int(start) + n_marked)
         cells = {
             one: pc.if_else(pc.equal(values, ""), defaults[one], values)
@@ -106,17 +159,19 @@ def _sections(text: str, name: str) -> list[_Section]:
         rows = np.arange(columns.n_rows)
         if TIME in cells:  # after an empty line, the column names may be repeated
             rows = np.flatnonzero(np.array(pc.not_equal(cells[TIME], TIME), dtype=bool))
-        sections.append(_Section(Columns(cells, columns.place, name), rows))
+        groups = _annotation("#group", lines[start : start + n_marked], body)
+        tags = frozenset(one for one, is_group in groups.items() if is_group == "true")
+        sections.append(_Section(Columns(cells, columns.place, name), rows, tags))
     if not sections:
         raise DataError(f"{name} holds annotations and no rows.")
     return sections
 
 
-def _defaults(annotations: list[str], body: str) -> Mapping[str, str]:
-    """Return the values of empty cells: column -> value."""
+def _annotation(mark: str, annotations: list[str], body: str) -> Mapping[str, str]:
+    """Return the values of a line of annotations: column -> value."""
     header = body.lstrip("\r\n").partition("\n")[0].rstrip("\r").split(",")
     for line in annotations:
-        if line.startswith("#default"):
+        if line.startswith(mark):
             _, *values = line.rstrip("\r\n").split(",")
             return dict(zip(header[1:], values, strict=False))
     return {}

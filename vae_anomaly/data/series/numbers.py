@@ -22,7 +22,7 @@ Booleans = NDArray[np.bool_]
 NUMBERS_SHARE = 0.5
 """Share of numbers from which on a column is one of numbers, of which other text is a fault."""
 
-SWITCHES = {"on": "1", "off": "0", "true": "1", "false": "0"}
+SWITCHES = {"on": 1.0, "off": 0.0, "true": 1.0, "false": 0.0}
 """States of what has two -> their numbers."""
 
 
@@ -33,13 +33,13 @@ class Numbers(NamedTuple):
     ----------
     values : ndarray of shape (n,)
         NaN where a cell is missing or text; infinite beyond the range of float64.
-    is_stray : ndarray of bool, of shape (n,)
-        Text in groups that hold numbers.
+    is_text : ndarray of bool, of shape (n,)
+        Cells that are neither numbers nor missing.
     holds_numbers : ndarray of bool, of shape (n_groups,)
     """
 
     values: Array
-    is_stray: Booleans
+    is_text: Booleans
     holds_numbers: Booleans
 
 
@@ -54,7 +54,7 @@ def numbers_of(
     """Return the numbers of cells.
 
     A group with at least as many numbers as text holds numbers. On and off, or true and false,
-    are numbers where there is no other text.
+    are numbers where a group has nothing else.
 
     Parameters
     ----------
@@ -79,24 +79,24 @@ def numbers_of(
     """
     if pa.types.is_dictionary(cells.type):
         cells = cells.dictionary_decode()
-    no_text = np.zeros(len(cells), dtype=bool)
-    values, stray = (_parsed if is_text(cells) else _cast)(cells, missing, groups, n_groups)
+    if is_text(cells):
+        values, other = _parsed(cells, missing, groups, n_groups)
+    else:
+        values, other = _cast(cells), None
     for text in filter(is_number, missing):
         values[values == float(text)] = np.nan
     known = ~np.isnan(values)
     n_known = np.bincount(groups[known], minlength=n_groups)
-    if stray is None:
-        return Numbers(values, no_text, n_known > 0)
-    n_stray = np.bincount(groups[stray], minlength=n_groups)
+    if other is None:
+        return Numbers(values, np.zeros(len(cells), dtype=bool), n_known > 0)
+    n_other = np.bincount(groups[other], minlength=n_groups)
     holds_numbers = n_known > 0
-    holds_numbers &= n_known >= NUMBERS_SHARE * (n_known + n_stray)
+    holds_numbers &= n_known >= NUMBERS_SHARE * (n_known + n_other)
     values[~holds_numbers[groups]] = np.nan
-    return Numbers(values, stray & holds_numbers[groups], holds_numbers)
+    return Numbers(values, other, holds_numbers)
 
 
-def _cast(
-    cells: pa.Array, missing: Collection[str], groups: Integers, n_groups: int
-) -> tuple[Array, None]:
+def _cast(cells: pa.Array) -> Array:
     """Return the numbers of cells that are not text: NaN if their type is none of numbers."""
     types = pa.types
     if types.is_boolean(cells.type):
@@ -106,8 +106,8 @@ def _cast(
         or types.is_floating(cells.type)
         or types.is_decimal(cells.type)
     ):
-        return np.full(len(cells), np.nan), None
-    return np.array(pc.fill_null(cells.cast(pa.float64(), safe=False), np.nan)), None
+        return np.full(len(cells), np.nan)
+    return np.array(pc.fill_null(cells.cast(pa.float64(), safe=False), np.nan))
 
 
 def _parsed(
@@ -121,18 +121,19 @@ def _parsed(
     except pa.ArrowInvalid:
         pass  # with blanks, or other texts
     absent = [*MISSING, *WEAKLY_MISSING, *missing]
-    plain = parse_numbers(text, absent)
-    switched = plain
-    if plain.is_text.any():
-        switched = parse_numbers(_without_switches(text), absent)
-    has_other_text = np.bincount(groups[switched.is_text], minlength=n_groups)[groups] > 0
-    values = np.where(has_other_text, plain.values, switched.values)
-    values[plain.is_infinite] = np.inf
-    return values, plain.is_text & has_other_text
+    found = parse_numbers(text, absent)
+    values = np.where(found.is_infinite, np.inf, found.values)
+    if not found.is_text.any():
+        return values, found.is_text
+    states, is_state = _switches(text)
+    other = ~(is_state | np.isnan(values)) | (found.is_text & ~is_state)
+    is_switch = is_state & (np.bincount(groups[other], minlength=n_groups)[groups] == 0)
+    return np.where(is_switch, states, values), found.is_text & ~is_switch
 
 
-def _without_switches(text: pa.Array) -> pa.Array:
+def _switches(text: pa.Array) -> tuple[Array, Booleans]:
+    """Return the numbers of states, and which cells are states."""
     states = pc.utf8_lower(pc.utf8_trim_whitespace(text))
-    for state, number in SWITCHES.items():
-        states = pc.if_else(pc.equal(states, state), number, states)
-    return states
+    at = pc.index_in(states, value_set=pa.array(list(SWITCHES)))
+    numbers = pa.array(list(SWITCHES.values())).take(at)
+    return np.array(pc.fill_null(numbers, np.nan)), np.array(pc.is_valid(at))

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from vae_anomaly._text import shown
 from vae_anomaly._types import Json
+from vae_anomaly.data.series.columns import Roles
 from vae_anomaly.data.series.labels import Form, Metric, labelled_form
 from vae_anomaly.exceptions import DataError
 
@@ -44,7 +45,7 @@ def _is_error(document: Json) -> bool:
     return document.get("status") == "error" and "error" in document
 
 
-def form_of_answer(document: Json, name: str, series_column: str | None) -> Form:
+def form_of_answer(document: Json, name: str, roles: Roles) -> Form:
     """Return the samples of an answer to a range query.
 
     Raises
@@ -88,7 +89,7 @@ def form_of_answer(document: Json, name: str, series_column: str | None) -> Form
     milliseconds = np.rint(1000 * np.concatenate(times)).astype(np.int64)
     seconds = pa.array(milliseconds).cast(pa.timestamp("ms", "UTC"))
     numbers = pa.array(np.concatenate(values))
-    return labelled_form(metrics, codes, seconds, numbers, place, name, series_column)
+    return labelled_form(metrics, codes, seconds, numbers, place, name, roles)
 
 
 def _metric(labels: dict[str, str]) -> Metric:
@@ -103,7 +104,7 @@ def _metric_of_text(text: str) -> Metric:
     return _metric({NAME: head, **labels} if head else labels)
 
 
-def form_of_dump(text: str, name: str, series_column: str | None) -> Form:
+def form_of_dump(text: str, name: str, roles: Roles) -> Form:
     """Return the samples that `promtool tsdb dump` writes.
 
     Raises
@@ -120,11 +121,11 @@ def form_of_dump(text: str, name: str, series_column: str | None) -> Form:
         pc.struct_field(parts, "value"),
         kept,
         name,
-        series_column,
+        roles,
     )
 
 
-def form_of_query(text: str, name: str, series_column: str | None) -> Form:
+def form_of_query(text: str, name: str, roles: Roles) -> Form:
     """Return the samples that `promtool query range` writes below each metric.
 
     Raises
@@ -145,7 +146,7 @@ def form_of_query(text: str, name: str, series_column: str | None) -> Form:
         pc.struct_field(parts, "value").filter(samples),
         kept[is_sample],
         name,
-        series_column,
+        roles,
     )
 
 
@@ -172,7 +173,7 @@ def _form_of_parts(
     values: pa.Array,
     kept: np.ndarray,
     name: str,
-    series_column: str | None,
+    roles: Roles,
 ) -> Form:
     coded = metrics.dictionary_encode()
     return labelled_form(
@@ -182,5 +183,5 @@ def _form_of_parts(
         values,
         lambda row: f"{name}, line {kept[row] + 1}",
         name,
-        series_column,
+        roles,
     )

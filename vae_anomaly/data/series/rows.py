@@ -11,15 +11,13 @@ from vae_anomaly._types import AnyArray
 from vae_anomaly.data.series.series import USABLE
 from vae_anomaly.data.series.stamps import Place, Stamps
 from vae_anomaly.exceptions import DataError, ParameterError
+from vae_anomaly.names import DUPLICATES
 
-__all__ = ["DUPLICATES", "NO_TIME", "NO_VALUE", "Rows", "without_duplicates"]
+__all__ = ["NO_TIME", "NO_VALUE", "Rows", "without_duplicates"]
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
-
-DUPLICATES = ("mean", "first", "last")
-"""What may stand for rows of one time with different values."""
 
 NO_TIME = "no time"
 NO_VALUE = "all values missing"
@@ -49,6 +47,8 @@ class Rows:
     status : ndarray of object, of shape (n,)
         `USABLE`, or why a row is not.
     notes : tuple of str
+    holds : bool
+        Whether only changes are recorded: a value holds until the next row of its channel.
     """
 
     place: Place
@@ -61,6 +61,7 @@ class Rows:
     values: Array
     status: AnyArray
     notes: tuple[str, ...] = ()
+    holds: bool = False
 
     @property
     def groups(self) -> Integers:

@@ -36,7 +36,7 @@ class Series:
     values : ndarray of shape (n, channels)
         NaN where a channel is not measured.
     measured : ndarray of bool, of shape (n,)
-        Whether any channel is measured.
+        Whether any channel is measured, or holds its value.
     rows : ndarray of int64, of shape (n,)
         Position in the input of the (first) row of each grid point, -1 where there is none.
     starts : tuple of int

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.json as pa_json
 from numpy.typing import NDArray
 
 from vae_anomaly._text import shown
 from vae_anomaly._types import Json
-from vae_anomaly.data.series.columns import Columns, Roles, free_name
-from vae_anomaly.data.series.labels import TIME, Form, channel_names, measured, series_names
+from vae_anomaly.data.series.columns import Roles
+from vae_anomaly.data.series.json_text import records_of
+from vae_anomaly.data.series.labels import Fields, Form, Metric, fields_form
 from vae_anomaly.data.series.stamps import Place
 from vae_anomaly.exceptions import DataError
 
@@ -48,17 +45,6 @@ UNIT_SEPARATOR = "\x1f"
 Codes = NDArray[np.int64]
 
 
-class _Fields(NamedTuple):
-    """Values of one field of rows with one measurement and one set of tags."""
-
-    measurement: str
-    tags: Mapping[str, str]
-    field: str
-    source: int
-    rows: Codes
-    values: NDArray[np.float64]
-
-
 def is_metric(document: Json) -> bool:
     """Return whether a JSON document is a metric of Telegraf, or a batch of them."""
     if isinstance(document, dict) and isinstance(document.get("metrics"), list):
@@ -69,7 +55,7 @@ def is_metric(document: Json) -> bool:
 # ----------------------------------------------------------------------------------- JSON
 
 
-def form_of_json(text: str, place: Place, name: str, series_column: str | None) -> Form:
+def form_of_json(text: str, place: Place, name: str, roles: Roles) -> Form:
     """Return the rows of metrics as JSON, one a line.
 
     Parameters
@@ -78,8 +64,8 @@ def form_of_json(text: str, place: Place, name: str, series_column: str | None) 
     place : callable
     name : str
         Of the file.
-    series_column : str, optional
-        Tag whose values are series.
+    roles : Roles
+        `series_column` is a tag.
 
     Raises
     ------
@@ -87,13 +73,10 @@ def form_of_json(text: str, place: Place, name: str, series_column: str | None) 
         For the first line that is no metric, or a field that changes its type.
     """
     try:
-        content = pa_json.read_json(
-            io.BytesIO(text.encode()), pa_json.ReadOptions(block_size=BLOCK_BYTES)
-        )
+        columns = records_of(text, BLOCK_BYTES)
     except pa.ArrowInvalid as cause:
         _check_json(text, place)
         raise DataError(f"{name} cannot be read as metrics: {cause}.") from cause
-    columns = dict(zip(content.column_names, content.columns, strict=True))
     if not set(columns) >= METRIC_PARTS or columns["name"].null_count:
         _check_json(text, place)
     fields = _struct(columns["fields"])
@@ -112,8 +95,9 @@ def form_of_json(text: str, place: Place, name: str, series_column: str | None) 
             if is_given[rows].any():
                 measurement, *of_tags = key.split(UNIT_SEPARATOR)
                 given = {tag: one for tag, one in zip(tags, of_tags, strict=True) if one}
-                found.append(_Fields(measurement, given, field, source, rows, values[rows]))
-    return _form(found, columns["timestamp"], place, name, series_column)
+                metric = Metric(field, given, measurement)
+                found.append(Fields(metric, source, rows, values[rows]))
+    return fields_form(found, columns["timestamp"], place, name, roles)
 
 
 def _struct(column: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
@@ -154,7 +138,7 @@ def _no_metric(row: int, line: str, place: Place) -> DataError:
 # -------------------------------------------------------------------------- line protocol
 
 
-def form_of_lines(text: str, name: str, series_column: str | None) -> Form:
+def form_of_lines(text: str, name: str, roles: Roles) -> Form:
     """Return the rows of line protocol; lines that begin with # are comments.
 
     Raises
@@ -192,9 +176,10 @@ def form_of_lines(text: str, name: str, series_column: str | None) -> Form:
             cells = pc.split_pattern(fields.take(pa.array(rows)), ",")
             for i, field in enumerate(names[shape].rstrip("=").split("=,")):
                 values = _numbers(pc.list_element(cells, i))
-                found.append(_Fields(measurement, tags, _plain(field), source, rows, values))
+                metric = Metric(_plain(field), tags, measurement)
+                found.append(Fields(metric, source, rows, values))
     times = pc.struct_field(parts, "time")
-    return _form(found, times, place, name, series_column)
+    return fields_form(found, times, place, name, roles)
 
 
 def _measurement_and_tags(key: str) -> tuple[str, dict[str, str]]:
@@ -217,34 +202,3 @@ def _numbers(cells: pa.Array) -> NDArray[np.float64]:
     numeric = pc.match_substring_regex(values, r"^[-+]?[0-9.]+([eE][-+]?[0-9]+)?$")
     numbers = pc.if_else(numeric, values, None).cast(pa.float64())
     return np.array(pc.fill_null(numbers, np.nan), dtype=np.float64)
-
-
-# ---------------------------------------------------------------------------------- both
-
-
-def _form(
-    found: Sequence[_Fields],
-    times: pa.Array,
-    place: Callable[[int], str],
-    name: str,
-    series_column: str | None,
-) -> Form:
-    """Return rows with one channel for each field of each metric."""
-    metrics = measured([(one.measurement, one.field, one.tags) for one in found])
-    other = () if series_column is None else (series_column,)
-    channels = channel_names(metrics, other)
-    n_rows = len(times)
-    values = {channel: np.full(n_rows, np.nan) for channel in channels}
-    sources = np.zeros(n_rows, np.int64)
-    for channel, one in zip(channels, found, strict=True):
-        values[channel][one.rows] = one.values
-        sources[one.rows] = one.source
-    time = free_name(TIME, {*channels, *other})
-    cells = {time: times} | {channel: pa.array(one) for channel, one in values.items()}
-    if series_column is not None:
-        of_row = np.empty(n_rows, dtype=object)
-        for label, one in zip(series_names(metrics, series_column, name), found, strict=True):
-            of_row[one.rows] = label
-        cells[series_column] = pa.array(of_row, pa.string())
-    roles = Roles(time_column=time, series_column=series_column)
-    return Form(Columns(cells, place, name, sources=sources), roles)

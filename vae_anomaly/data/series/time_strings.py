@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from vae_anomaly._text import shown
 from vae_anomaly.data.series.stamps import DIGITS, Refusal, bools_of, integers_of, scaled
 
-__all__ = ["YEAR_FIRST", "YEAR_LAST", "parse_text"]
+__all__ = ["COMPACT", "MONTH_NAMED", "YEAR_FIRST", "YEAR_LAST", "parse_text"]
 
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
@@ -21,9 +21,20 @@ TIME = r"(?P<minute>\d\d)(?::?(?P<second>\d\d)(?:[.,](?P<fraction>\d+))?)?"
 
 YEAR_FIRST = (
     r"^(?P<year>\d{4})[-/.]?(?P<month>\d\d)[-/.]?(?P<day>\d\d)"
-    rf"(?:[T ]\s*(?P<hour>\d\d):?{TIME})?{ZONE}"
+    rf"(?:[T ]?\s*(?P<hour>\d\d):?{TIME})?{ZONE}"
 )
-"""ISO 8601, extended or basic; also with a blank before the time, or slashes in the date."""
+"""ISO 8601, extended or basic; also with a blank or nothing before the time, or with slashes."""
+
+COMPACT = r"^(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(([01]\d|2[0-3])[0-5]\d[0-5]\d)?$"
+"""Numbers that are dates, such as 20240301 or 20240301100000."""
+
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+
+MONTH_NAMED = (
+    rf"^\[?(?P<day>\d{{1,2}})[-/ ](?P<name>(?i:{'|'.join(MONTHS)}))[-/ ](?P<year>\d{{4}})"
+    rf"(?:[:T ,]\s*(?P<hour>\d\d):{TIME})?{ZONE.removesuffix('$')}\]?$"
+)
+"""Dates with the name of the month, as in the logs of web servers."""
 
 YEAR_LAST = (
     r"^(?P<first>\d{1,2})(?P<mark>[-/.])(?P<other>\d{1,2})[-/.](?P<year>\d{4})"
@@ -34,22 +45,25 @@ YEAR_LAST = (
 
 def parse_text(text: pa.Array, known: Booleans, refusal: Refusal) -> tuple[Integers, bool, str]:
     """Return the nanoseconds of text, whether it is naive, and what was recognised."""
-    first = text[int(np.argmax(known))].as_py()
     note = ""
-    parts = pc.extract_regex(text, YEAR_FIRST)
-    example = "2024-03-01T10:00:00Z"
-    if not parts[int(np.argmax(known))].is_valid:
-        parts = pc.extract_regex(text, YEAR_LAST)
-        example = "01/03/2024 10:00"
+    parts = _parts_of(text, known)
     matches = ~bools_of(parts.is_null())
-    wanted = "a time" if not matches.any() else f"a time such as {shown(first)}"
     if not matches[known].all():
         row = int(np.argmax(known & ~matches))
-        advice = f"Correct the cell, write times such as {example!r}, or give time_format."
+        wanted, example = "a time", "2024-03-01T10:00:00Z"
+        if matches.any():
+            example = text[int(np.argmax(matches))].as_py()
+            wanted = f"a time such as {shown(example)}"
+        advice = (
+            f"Correct the cell, write times such as {example!r}, or give time_format; or leave "
+            f"the column out with ignore, if rows are in order and evenly spaced."
+        )
         raise refusal.error(row, text[row].as_py(), wanted, advice)
     fields = _Fields(parts, matches)
     year, hour = fields.integers("year"), fields.integers("hour")
-    if "month" in fields.names:
+    if "name" in fields.names:
+        month, day = fields.months("name"), fields.integers("day")
+    elif "month" in fields.names:
         month, day = fields.integers("month"), fields.integers("day")
     else:
         day, month, note = _day_and_month(fields, text, refusal)
@@ -69,6 +83,17 @@ def parse_text(text: pa.Array, known: Booleans, refusal: Refusal) -> tuple[Integ
     return ns + fields.nanoseconds(), not has_zone[known][0], note
 
 
+def _parts_of(text: pa.Array, known: Booleans) -> pa.Array:
+    """Return the parts of text by the pattern that most cells follow."""
+    found = []
+    for pattern in (YEAR_FIRST, YEAR_LAST, MONTH_NAMED):
+        parts = pc.extract_regex(text, pattern)
+        if parts.null_count == len(known) - np.count_nonzero(known):
+            return parts
+        found.append(parts)
+    return min(found, key=lambda parts: parts.null_count)
+
+
 class _Fields:
     """Parts of time stamps as numbers."""
 
@@ -84,6 +109,11 @@ class _Fields:
         """Return a part as whole numbers, 0 where there is none."""
         text = self.text(name)
         return integers_of(pc.if_else(pc.equal(text, ""), "0", text).cast(pa.int64()))
+
+    def months(self, name: str) -> Integers:
+        """Return the numbers of months that are named, from 1."""
+        names = pc.utf8_lower(self.text(name))
+        return integers_of(pc.index_in(names, value_set=pa.array(MONTHS)).cast(pa.int64())) + 1
 
     def nanoseconds(self) -> Integers:
         """Return the fraction of a second; digits beyond the ninth are cut."""

@@ -23,7 +23,7 @@ from vae_anomaly.data.series.stamps import (
     integers_of,
     scaled,
 )
-from vae_anomaly.data.series.time_strings import parse_text
+from vae_anomaly.data.series.time_strings import COMPACT, parse_text
 from vae_anomaly.exceptions import ParameterError
 
 __all__ = ["MAX_EPOCH", "MIN_EPOCH", "read_times", "time_text"]
@@ -110,6 +110,9 @@ def read_times(
         return Stamps(np.zeros(len(known), np.int64), known, True, text)
     if time_format is not None and time_format not in EPOCH_UNITS:
         ns, is_naive, note = *_by_format(bare, known, time_format, refusal), ""
+    elif time_format is None and bool(pc.all(pc.match_substring_regex(bare, COMPACT)).as_py()):
+        with_mark = pc.replace_substring_regex(bare, r"^(\d{8})(\d+)$", r"\1T\2")
+        ns, is_naive, note = parse_text(with_mark, known, refusal)
     elif time_format is not None or _are_numbers(bare):
         ns, note = _of_numbers(cells, bare, known, time_format, refusal)
         is_naive = False
@@ -132,6 +135,9 @@ def _of_dates(cells: pa.Array, refusal: Refusal) -> Stamps:
     ns = scaled(counts, EPOCH_UNITS[unit], known, lambda row: f"{counts[row]} {unit}", refusal)
     # The text has no more decimals than the dates need.
     coarse = next(name for name, size in EPOCH_UNITS.items() if not (ns % size).any())
+    if cells.type.tz == "UTC":  # without its zone, which takes a fifth of the time
+        text = cells.cast(pa.timestamp(coarse)).cast(pa.string())
+        return Stamps(ns, known, is_naive, pc.binary_join_element_wise(text, "Z", ""))
     text = cells.cast(pa.timestamp(coarse, cells.type.tz)).cast(pa.string())
     return Stamps(ns, known, is_naive, text)
 
@@ -140,22 +146,30 @@ def _of_dates(cells: pa.Array, refusal: Refusal) -> Stamps:
 
 
 def _are_numbers(text: pa.Array) -> bool:
-    """Return whether all cells that are not missing are numbers."""
+    """Return whether most cells that are not missing are numbers, and not dates as numbers."""
     matches = pc.match_substring_regex(text, f"^({NUMBER.pattern})$")
-    return bool(pc.all(matches, min_count=0).as_py())
+    is_date = pc.match_substring_regex(text, COMPACT)
+    n_known = len(text) - text.null_count
+    counts = [int(pc.sum(one.cast(pa.int64()), min_count=0).as_py()) for one in (matches, is_date)]
+    return 2 * counts[0] > n_known and 2 * counts[1] < n_known
 
 
 def _of_numbers(
     cells: pa.Array, text: pa.Array, known: Booleans, unit: str | None, refusal: Refusal
 ) -> tuple[Integers, str]:
     """Return the nanoseconds of numbers since 1970, and what was recognised."""
-    try:
-        values = _floats(text.cast(pa.float64()))
-    except pa.ArrowInvalid as cause:
+    is_number = bools_of(pc.match_substring_regex(text, f"^({NUMBER.pattern})$"))
+    stray = known & ~is_number
+    if unit is not None and (stray == known).all():
         raise ParameterError(
             f"time_format={unit!r} stands for numbers since 1970, and column "
             f"{shown(refusal.column)} holds text. Give the format of the text, such as '%d/%m/%Y'."
-        ) from cause
+        )
+    if stray.any():
+        row = int(np.argmax(stray))
+        wanted = "a time as a number, as in other rows"
+        raise refusal.error(row, text[row].as_py(), wanted, "Correct the cell.")
+    values = _floats(text.cast(pa.float64()))
     note = ""
     if unit is None:
         unit = _unit_of(values, text, known, refusal)
@@ -216,7 +230,7 @@ def _exact_decimals(
     if not pa.types.is_floating(cells.type):
         try:
             scale = pa.scalar(Decimal(factor), pa.decimal128(11, 0))
-            scaled = pc.multiply(text.cast(pa.decimal128(27, DIGITS)), scale)
+            scaled = pc.multiply(text.cast(pa.decimal128(26, DIGITS)), scale)
             return integers_of(pc.floor(scaled).cast(pa.int64()))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             pass  # with an exponent, or with more decimals

@@ -64,6 +64,10 @@ TEXT_WORDS = 4
 """Mean number of words from which on a cell is free text."""
 
 
+MAX_LEVEL_LENGTH = 10_000
+"""Characters of a cell above which its column is text: a model file holds the levels."""
+
+
 def check_column_types(chosen: Mapping[str, str]) -> None:
     """Raise if a type that a user chose for a column is none.
 
@@ -234,6 +238,9 @@ def _category(counts: Counter[str], reason: str, dtype: str) -> Column:
     levels = sorted(counts, key=lambda level: (-counts[level], level))
     if not levels:
         return Column("empty", "no cell has a value", dtype=dtype)
+    longest = max(map(len, levels[:MAX_LEVELS]))
+    if longest > MAX_LEVEL_LENGTH:
+        return Column("text", f"cells of up to {longest:,} characters", dtype=dtype)
     return Column(CATEGORY, reason, tuple(levels[:MAX_LEVELS]), dtype)
 
 

@@ -183,7 +183,7 @@ class TableEncoder:
         parts = [schema.numbers[varies], schema.dates[of_dates], schema.categories[of_levels]]
         return np.concatenate(parts)
 
-    @property
+    @cached_property
     def are_numbers(self) -> NDArray[np.bool_]:
         """Which columns are numbers."""
         if self.is_plain:

@@ -1,0 +1,67 @@
+"""Grid points of rows."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_anomaly.data.series.drift import drift_of
+
+__all__ = ["Points", "points_of"]
+
+Integers = NDArray[np.int64]
+
+
+class Points(NamedTuple):
+    """Grid points of rows, which are sorted by series and time.
+
+    Attributes
+    ----------
+    of_row : ndarray of int64, of shape (n,)
+    distance : ndarray of int64, of shape (n,)
+        Nanoseconds from the grid point to the row, either way.
+    ns : ndarray of int64, of shape (n_points,)
+        Times of grid points.
+    starts : ndarray of int64, of shape (n_segments,)
+        First grid point of each segment.
+    series : ndarray of int64, of shape (n_segments,)
+        Series of each segment.
+    """
+
+    of_row: Integers
+    distance: Integers
+    ns: Integers
+    starts: Integers
+    series: Integers
+
+
+def points_of(ns: Integers, series: Integers, step: int, max_gap: int) -> Points:
+    """Return the grid points of sorted rows; longer gaps than `max_gap` points have none."""
+    missing = (np.diff(ns) + step // 2) // step - 1
+    is_start = np.r_[True, (np.diff(series) != 0) | (missing > max_gap)]
+    segment = np.cumsum(is_start) - 1
+    firsts = np.flatnonzero(is_start)
+    drift = drift_of(ns, segment, step)
+    stamps, ns = ns, ns - drift.ns
+    # Grid points lie where the middle one of the distances to the first row is 0.
+    since = ns - ns[firsts][segment]
+    offsets = (since + step // 2) % step - step // 2
+    middle = np.lexsort((offsets, segment))[(firsts + np.r_[firsts[1:], len(ns)] - 1) // 2]
+    origins = (ns[firsts] + offsets[middle])[segment]
+    places = (ns - origins + step // 2) // step
+    # By rounding, a gap may be a point longer on the grid.
+    is_start[1:] |= np.diff(places) - 1 > max_gap
+    segment = np.cumsum(is_start) - 1
+    firsts = np.flatnonzero(is_start)
+    lasts = np.r_[firsts[1:], len(ns)] - 1
+    n_points = places[lasts] - places[firsts] + 1
+    starts = np.cumsum(n_points) - n_points
+    of_row = starts[segment] + places - places[firsts][segment]
+    grid_ns = np.arange(n_points.sum()) - np.repeat(starts, n_points)
+    grid_ns = np.repeat(origins[firsts] + places[firsts] * step, n_points) + step * grid_ns
+    if drift.ns.any():
+        late = np.interp(np.arange(len(grid_ns)), of_row[drift.rows], drift.ns[drift.rows])
+        grid_ns += np.rint(late).astype(np.int64)
+    return Points(of_row, np.abs(stamps - grid_ns[of_row]), grid_ns, starts, series[firsts])
