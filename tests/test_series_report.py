@@ -363,6 +363,9 @@ def test_the_page_shows_what_was_found(
     assert report.summary[0].endswith(f"in {n_events} events.")
     assert "on average, if the coming time is like the calibration part" in report.summary[1]
     assert re.search(r"of 3 labelled events are detected: recall .* %\), median delay", text)
+    budget = found.detector.promise_.budget
+    promised = f"{budget.episodes * 7 * 24 * 12 / budget.steps:.3g}"
+    assert f"a week; promised are at most {promised}. Alarms last" in text
     assert "VUS-PR is 0." in text
     assert "with buffers up to 3.33 hours" in text
     row = next(row for row in report.events if row.channels.startswith("cosine"))

@@ -103,7 +103,7 @@ def score() -> None:
 
 
 @command(
-    "Report how well a model does on a table or on images.",
+    "Report how well a model does on a table, images or a time series.",
     "vae-anomaly evaluate pump.vae labelled.csv --label-column fault -o reports/pump",
     "vae-anomaly evaluate part.vae photos/test -o reports/part",
 )

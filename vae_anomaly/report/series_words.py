@@ -6,6 +6,7 @@ import numpy as np
 
 from vae_anomaly._text import are, counted
 from vae_anomaly.data.series.times import time_text
+from vae_anomaly.names import SPANS
 from vae_anomaly.pipeline.series_evaluation import SeriesEvaluation, SeriesMetrics
 from vae_anomaly.report.data import Tile
 from vae_anomaly.report.formatting import number, percent, within
@@ -24,6 +25,9 @@ __all__ = [
 
 Fact = tuple[str, str]
 """A name and a value."""
+
+WEEK = SPANS["week"] * 10**9
+"""Nanoseconds."""
 
 
 def series_summary(found: SeriesEvaluation) -> list[str]:
@@ -67,7 +71,10 @@ def _label_sentences(found: SeriesEvaluation, metrics: SeriesMetrics) -> list[st
     lasts = "" if alarms.share_in_alarm is None else f"{percent(alarms.share_in_alarm)} of the time"
     weekly = metrics.false_per_week
     if weekly is not None:
-        sentences.append(f"False episodes: {number(weekly, 3)} a week. Alarms last {lasts}.")
+        sentences.append(
+            f"False episodes: {number(weekly, 3)} a week; promised are at most "
+            f"{number(_promised_weekly(found), 3)}. Alarms last {lasts}."
+        )
     elif lasts:
         sentences.append(f"Alarms last {lasts}.")
     volume = metrics.vus_pr
@@ -83,6 +90,11 @@ def _label_sentences(found: SeriesEvaluation, metrics: SeriesMetrics) -> list[st
                 f"step {are(volume.n_unscored_events)} left out of these two."
             )
     return sentences
+
+
+def _promised_weekly(found: SeriesEvaluation) -> float:
+    """Return the promised number of false episodes a week; the time step is known."""
+    return found.detector.promise_.budget.rate(int(WEEK / (found.data.step or 1)))
 
 
 def series_tiles(found: SeriesEvaluation) -> list[Tile]:
