@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -254,25 +255,22 @@ def _found(
     labels: list[Flags] | None,
 ) -> list[FoundEvent]:
     """Return the events with what their main channel was and should have been."""
-    position = {id(one): i for i, one in enumerate(data.series)}
     found = []
-    for series, event in events_in(data, scored, detector.channels_, detector.event_rules):
-        i = position[id(series)]
-        channel = detector.channels_.index(event.channels[0])
-        part, scores = next(
-            (part, scores)
-            for k, part, scores in scored
-            if k == i and part.start <= event.peak < part.stop and scores is not None
-        )
-        found.append(
-            FoundEvent(
-                i,
-                event,
-                float(series.values[event.peak, channel]),
-                float(scores.expected[event.peak - part.start, channel]),
-                None if labels is None else bool(labels[i][event.start : event.stop].any()),
+    for one in scored:
+        i, part, scores = one
+        if scores is None:
+            continue
+        for series, event in events_in(data, [one], detector.channels_, detector.event_rules):
+            channel = detector.channels_.index(event.channels[0])
+            found.append(
+                FoundEvent(
+                    i,
+                    event,
+                    float(series.values[event.peak, channel]),
+                    float(scores.expected[event.peak - part.start, channel]),
+                    None if labels is None else bool(labels[i][event.start : event.stop].any()),
+                )
             )
-        )
     return found
 
 
@@ -280,16 +278,12 @@ def _labelled(labels: list[Flags], events: Sequence[FoundEvent]) -> list[Labelle
     """Return the labelled events, with the first event that overlaps each."""
     found = []
     for i, flags in enumerate(labels):
+        here = [(k, one.event) for k, one in enumerate(events, start=1) if one.series == i]
+        stops = [event.stop for _, event in here]
         for start, stop in zip(*runs(flags), strict=True):
-            number = next(
-                (
-                    k
-                    for k, one in enumerate(events, start=1)
-                    if one.series == i and one.event.start < stop and one.event.stop > start
-                ),
-                None,
-            )
-            found.append(LabelledEvent(i, int(start), int(stop), number))
+            at = bisect_right(stops, start)  # the first event that ends after the label starts
+            overlaps = at < len(here) and here[at][1].start < stop
+            found.append(LabelledEvent(i, int(start), int(stop), here[at][0] if overlaps else None))
     return found
 
 

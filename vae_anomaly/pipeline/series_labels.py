@@ -166,11 +166,13 @@ def labels_of_windows(
     labels = []
     used = np.zeros(len(windows), dtype=bool)
     for one in data.series:
-        times = one.rows if one.times is None else one.times
         here = np.array([window.series in (None, one.name) for window in windows], dtype=bool)
-        labels.append(window_labels(times, bounds[here]))
-        held = [((times >= a) & (times <= b)).any() for a, b in bounds]
-        used |= here & np.array(held, dtype=bool)
+        times = one.rows if one.times is None else one.times
+        flags = window_labels(times, bounds[here])
+        labels.append(_filled(one, flags) if one.times is None else flags)
+        held = times[one.rows >= 0]
+        first, last = (np.searchsorted(held, ends) for ends in (bounds[:, 0], bounds[:, 1] + 1))
+        used |= here & (first < last)
     note = f"labels: {counted(len(windows), 'window')}"
     without = int((~used).sum())
     if without:
