@@ -325,7 +325,7 @@ def test_arrays_and_lists_score_as_frames_do(rows: pd.DataFrame, convert: Any) -
         ({"learning_rate": float("nan")}, "must be a number in (0, inf). Got nan instead."),
         ({"false_alarm_rate": 1.0}, "must be a number in (0, 1). Got 1.0 instead."),
         ({"contamination": 0.6}, "must be None or a number in (0, 0.5]. Got 0.6 instead."),
-        ({"contamination": 0.1, "threshold": 3.0}, "Set one of them to None."),
+        ({"contamination": 0.1, "threshold": 3.0}, "Leave one of them at its default."),
     ],
 )  # fmt: skip
 def test_parameters_are_judged_in_fit(parameters: dict, sentence: str) -> None:
