@@ -546,10 +546,10 @@ def test_other_commands_refuse_models_of_series(
 ) -> None:
     model, recent = tmp_path / "m.vae", written(tmp_path, "recent.csv", normal)
     save(detector, model)
-    for words in (("evaluate", model, recent), ("recalibrate", model, recent), ("export", model)):
+    for words in (("recalibrate", model, recent), ("export", model)):
         code, _, err = vae(*words, "-o", tmp_path / "out")
         assert code == 2
-        assert "m.vae is a model of time series, for `score`, `inspect` and, in Python" in err
+        assert "m.vae is a model of time series, for `score`, `evaluate`, `inspect` and, in" in err
     for option in ("--fdr", "--threshold"):
         code, _, err = vae("score", model, recent, "-o", tmp_path / "s.csv", option, 0.1)
         assert code == 2

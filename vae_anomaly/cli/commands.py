@@ -103,7 +103,7 @@ def score() -> None:
 
 
 @command(
-    "Report how well a model does on a table or on images.",
+    "Report how well a model does on a table, images or a time series.",
     "vae-anomaly evaluate pump.vae labelled.csv --label-column fault -o reports/pump",
     "vae-anomaly evaluate part.vae photos/test -o reports/part",
 )
@@ -119,7 +119,9 @@ def evaluate() -> None:
     Of a folder of images the subfolders are the labels: good, normal or ok,
     and the rest anomalies. A data set in the MVTec layout brings its masks.
     Of an array the labels are y, label or labels in the same npz archive (1
-    is an anomaly), or the file of labels beside an idx file.
+    is an anomaly), or the file of labels beside an idx file. Of a time series
+    they are a column too, or with --labels windows of time: CSV with start and
+    end, or JSON, as that of NAB.
 
     With labels, other thresholds can be asked for, by what mistakes cost or by
     recall, precision or both, and are shown beside that of MODEL.

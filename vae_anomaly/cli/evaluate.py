@@ -15,13 +15,15 @@ from vae_anomaly.cli.errors import Exit
 from vae_anomaly.cli.options import CRITERIA, EVALUATE_SOURCE, flag, given_options
 from vae_anomaly.data.base import Modality, Source
 from vae_anomaly.data.registry import check_options, modality, open_source
-from vae_anomaly.model.file import load_model
+from vae_anomaly.model.file import restored
 from vae_anomaly.model.model import Model
 from vae_anomaly.pipeline.evaluate import EvaluationData, fit_comparison, read_evaluation_data
 from vae_anomaly.pipeline.fit import read_training_data
 from vae_anomaly.pipeline.messages import skipped_records
 from vae_anomaly.pipeline.paths import check_report_folder
 from vae_anomaly.report import Criteria, build_report, context_for, write_report
+from vae_anomaly.series import is_series
+from vae_anomaly.storage.container import UnopenedFile, open_container
 
 __all__ = ["run"]
 
@@ -38,7 +40,12 @@ def run(
 ) -> Exit:
     """Report how MODEL does on DATA."""
     asked = given | {"compare_beta": compare_beta, "training": training}
-    fitted = load_model(model)
+    file = open_container(model)
+    if is_series(file):
+        return _evaluate_series(console, file, data, output, asked)
+    if given.pop("labels"):
+        raise click.UsageError(f"--labels is for time series; {model} was fitted on other data.")
+    fitted = restored(file)
     fitted_on = modality(fitted.encoder.modality)
     check_options(given_options(asked), fitted_on.name, f"{model} was fitted on")
     _check_options(fitted_on, asked)
@@ -74,6 +81,21 @@ def run(
         return code
     console.say(*skipped_records(learned, " for the comparison model"))
     return Exit.SKIPPED if learned.skipped else code
+
+
+def _evaluate_series(
+    console: Console, file: UnopenedFile, data: str, output: str, given: Mapping[str, Parameter]
+) -> Exit:
+    """Report how a model of time series does."""
+    from vae_anomaly.report.series import OPTIONS, report_series_file
+
+    for name in given_options(given):
+        if name not in OPTIONS:
+            raise click.UsageError(f"{flag(name)} is not for time series, as in {file.name}.")
+    check_report_folder(output, "row", file.name, data, given["labels"])
+    console.start_tensorflow()
+    console.say(*report_series_file(file, data, output, **given_options(given)))
+    return Exit.DONE
 
 
 def _write(

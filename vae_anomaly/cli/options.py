@@ -375,6 +375,7 @@ IMAGE_EVALUATE = (
 EVALUATE = with_options(
     *TABLE_EVALUATE,
     *IMAGE_EVALUATE,
+    option("--labels", "Anomalous windows of a time series, CSV or JSON.", INPUT, metavar="FILE"),
     option(
         "--normal-label",
         "Label of normal rows; may be repeated.  [default: 0, false, no, normal, good, ok, "

@@ -142,7 +142,8 @@ def load_model(path: str | Path, *, networks: tuple[KerasModel, KerasModel] | No
     file = open_container(path)
     if isinstance(file.config, dict) and file.config.get("modality") == SERIES:
         raise ParameterError(
-            f"{file.name} is a model of time series, for `score`, `inspect` and, in Python, `load`."
+            f"{file.name} is a model of time series, for `score`, `evaluate`, `inspect` and, in "
+            f"Python, `load`."
         )
     return restored(file, networks)
 

@@ -12,6 +12,7 @@ import base64
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from vae_anomaly.stats.floats import default_floats
 from vae_anomaly.storage.atomic import atomic_write, output_error
 from vae_anomaly.storage.paths import make_folder
 
-__all__ = ["figure_names", "render_page", "write_report"]
+__all__ = ["figure_names", "render_page", "rendered", "write_page", "write_report"]
 
 TEMPLATES = Path(__file__).with_name("templates")
 INLINE = ("style.css", "threshold.js")
@@ -62,9 +63,32 @@ def write_report(report: ReportData, directory: str | os.PathLike[str]) -> Path:
     OutputError
         If a file cannot be written.
     """
-    folder = Path(directory)
     figures = draw_figures(report)
-    page = render_page(report, figures)
+    return write_page(render_page(report, figures), figures, directory)
+
+
+def write_page(page: str, figures: Mapping[str, bytes], directory: str | os.PathLike[str]) -> Path:
+    """Write a page and its figures as `write_report` does.
+
+    Parameters
+    ----------
+    page : str
+        HTML.
+    figures : mapping of str to bytes
+        PNG by name.
+    directory : str or path-like
+
+    Returns
+    -------
+    Path
+        Path of the page.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written.
+    """
+    folder = Path(directory)
     try:
         make_folder(folder)
         if (folder / "report.html").exists():  # else the files are not from a report
@@ -96,6 +120,30 @@ def render_page(report: ReportData, figures: dict[str, bytes] | None = None) -> 
     str
     """
     figures = draw_figures(report) if figures is None else figures
+    return rendered(
+        "report.html.j2",
+        report=report,
+        tiles=tiles(report),
+        latent_sentence=latent_sentence(report),
+        figures={name: embedded(content) for name, content in figures.items()},
+        steps=_as_json(report.steps),
+    )
+
+
+def rendered(template: str, **values: object) -> str:
+    """Render a template as one string of HTML.
+
+    Parameters
+    ----------
+    template : str
+        Name of a file in `TEMPLATES`.
+    **values
+        Its variables, besides the inline files and their hashes.
+
+    Returns
+    -------
+    str
+    """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -106,14 +154,10 @@ def render_page(report: ReportData, figures: dict[str, bytes] | None = None) -> 
     environment.filters.update(text=legible, nats=nats, number=number, percent=percent, span=span)
     environment.filters.update(breakable=breakable)
     inline = {name: (TEMPLATES / name).read_text(encoding="utf-8") for name in INLINE}
-    return environment.get_template("report.html.j2").render(
-        report=report,
-        tiles=tiles(report),
-        latent_sentence=latent_sentence(report),
-        figures={name: embedded(content) for name, content in figures.items()},
+    return environment.get_template(template).render(
         inline={name: Markup(text) for name, text in inline.items()},  # noqa: S704 - our own files
         hashes={name: _hash(text) for name, text in inline.items()},
-        steps=_as_json(report.steps),
+        **values,
     )
 
 

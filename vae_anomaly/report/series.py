@@ -1,0 +1,283 @@
+"""Report of an evaluation of time series: sentences, rows and figures, rendered as one page."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from vae_anomaly._text import counted, listed
+from vae_anomaly._types import Parameter
+from vae_anomaly.data.series.times import time_text
+from vae_anomaly.pipeline.series_evaluation import SeriesEvaluation, evaluate_series_file
+from vae_anomaly.report.data import Tile
+from vae_anomaly.report.formatting import number
+from vae_anomaly.report.render import rendered, write_page
+from vae_anomaly.report.series_figures import Plot, plots
+from vae_anomaly.report.series_words import (
+    Fact,
+    calibration_facts,
+    metric_facts,
+    model_facts,
+    series_summary,
+    series_tiles,
+    step_time,
+)
+from vae_anomaly.stats.floats import default_floats
+from vae_anomaly.storage.container import UnopenedFile
+
+__all__ = [
+    "OPTIONS",
+    "SeriesReport",
+    "build_series_report",
+    "report_series_file",
+    "write_series_report",
+]
+
+OPTIONS = ("title", "top", "label_column", "normal_label", "labels")
+"""Options of `report_series_file`."""
+
+MAX_ROWS = 200
+"""Rows that a page lists of events, of labelled ones, and of gaps."""
+
+
+class EventRow(NamedTuple):
+    """An event in words."""
+
+    event_id: int
+    series: str
+    start: str
+    end: str
+    peak: str
+    score: str
+    cause: str
+    channels: str
+    value: str
+    expected: str
+    label: str
+
+
+class LabelledRow(NamedTuple):
+    """A labelled event in words."""
+
+    series: str
+    start: str
+    end: str
+    event: str
+
+
+class GapRow(NamedTuple):
+    """A gap in words."""
+
+    series: str
+    start: str
+    end: str
+    n_missing: str
+
+
+@dataclass(frozen=True)
+class SeriesReport:
+    """All that a page on time series shows, in words.
+
+    Attributes
+    ----------
+    title, model_name, data_name, size : str
+    tiles : list of Tile
+    summary : list of str
+        Sentences, the verdict first.
+    overviews, details : list of Plot
+        Figures of whole series and of events.
+    events, labelled, gaps : list
+        Rows, at most `MAX_ROWS`; their captions say so.
+    metrics, unscored, calibration, model : list of pairs of str
+    promise : str
+    has_names : bool
+        Whether the series have names.
+    """
+
+    title: str
+    model_name: str
+    data_name: str
+    size: str
+    tiles: list[Tile]
+    summary: list[str]
+    overviews: list[Plot]
+    details: list[Plot]
+    events: list[EventRow]
+    events_caption: str
+    labelled: list[LabelledRow]
+    labelled_caption: str
+    gaps: list[GapRow]
+    gaps_caption: str
+    metrics: list[Fact]
+    unscored: list[Fact]
+    calibration: list[Fact]
+    model: list[Fact]
+    promise: str
+    has_names: bool
+
+
+def report_series_file(
+    file: UnopenedFile,
+    path: str,
+    output: str,
+    *,
+    title: str = "Anomaly report",
+    top: int = 10,
+    **labels: Parameter,
+) -> list[str]:
+    """Evaluate a model of time series on a file, and write the page.
+
+    Parameters
+    ----------
+    file : UnopenedFile
+        Model file.
+    path : str
+    output : str
+        Directory.
+    title : str
+    top : int, default=10
+        See `build_series_report`.
+    **labels
+        See `vae_anomaly.pipeline.series_evaluation.evaluate_series_file`.
+
+    Returns
+    -------
+    list of str
+        Lines to report.
+
+    Raises
+    ------
+    ModelFileError, DataError, ParameterError
+        As `evaluate_series_file`.
+    OutputError
+        If the page cannot be written.
+    """
+    found = evaluate_series_file(file, path, **labels)
+    report = build_series_report(
+        found, model_name=Path(file.name).name, data_name=Path(path).name, title=title, top=top
+    )
+    page = write_series_report(report, output)
+    return [*found.notes, *report.summary, f"report: {page}"]
+
+
+@default_floats()
+def build_series_report(
+    found: SeriesEvaluation,
+    *,
+    model_name: str,
+    data_name: str,
+    title: str = "Anomaly report",
+    top: int = 10,
+) -> SeriesReport:
+    """Collect what a page on time series shows.
+
+    Parameters
+    ----------
+    found : SeriesEvaluation
+    model_name, data_name : str
+    title : str
+    top : int, default=10
+        Events with the highest scores that have a figure too, if the page stays
+        small.
+
+    Returns
+    -------
+    SeriesReport
+    """
+    data, detector = found.data, found.detector
+    overviews, details = plots(found, top)
+    n_steps = sum(len(one.values) for one in data.series)
+    names = listed([one.name for one in data.series if one.name])
+    size = f"{counted(n_steps, 'time step')} of {counted(len(data.channels), 'channel')}"
+    return SeriesReport(
+        title=title,
+        model_name=model_name,
+        data_name=data_name,
+        size=f"{size}, series {names}" if names else size,
+        tiles=series_tiles(found),
+        summary=series_summary(found),
+        overviews=overviews,
+        details=details,
+        events=[_event_row(found, i) for i in range(min(len(found.events), MAX_ROWS))],
+        events_caption=_caption("event", len(found.events)),
+        labelled=_labelled_rows(found),
+        labelled_caption=_caption("labelled event", len(found.labelled)),
+        gaps=[
+            GapRow(gap.series, *_gap_times(found, gap.start, gap.end), f"{gap.n_missing:,}")
+            for gap in data.gaps[:MAX_ROWS]
+        ],
+        gaps_caption=_caption("gap", len(data.gaps)),
+        metrics=[] if found.metrics is None else metric_facts(found, found.metrics),
+        unscored=[(reason, f"{n:,}") for reason, n in found.unscored.items()],
+        calibration=calibration_facts(found),
+        model=model_facts(found),
+        promise=f"Promised: {detector.promise_.words(data.step)}",
+        has_names=bool(names),
+    )
+
+
+def write_series_report(report: SeriesReport, directory: str | os.PathLike[str]) -> Path:
+    """Write ``report.html`` into a directory, whole or not at all.
+
+    Parameters
+    ----------
+    report : SeriesReport
+    directory : str or path-like
+        Created if it does not exist.
+
+    Returns
+    -------
+    Path
+        Path of the page.
+
+    Raises
+    ------
+    OutputError
+        If the page cannot be written.
+    """
+    return write_page(rendered("series.html.j2", report=report), {}, directory)
+
+
+def _caption(what: str, count: int) -> str:
+    words = counted(count, what)
+    return f"{words}, of which the first {MAX_ROWS} are shown" if count > MAX_ROWS else words
+
+
+def _gap_times(found: SeriesEvaluation, start: int, end: int) -> tuple[str, str]:
+    if found.data.step is None:
+        return f"row {start}", f"row {end}"
+    return time_text(start), time_text(end)
+
+
+def _event_row(found: SeriesEvaluation, at: int) -> EventRow:
+    one = found.events[at]
+    event = one.event
+    return EventRow(
+        at + 1,
+        found.data.series[one.series].name,
+        step_time(found, one.series, event.start),
+        step_time(found, one.series, event.stop - 1),
+        step_time(found, one.series, event.peak),
+        f"{event.score:,.2f}",
+        event.cause,
+        ", ".join(event.channels),
+        "missing" if np.isnan(one.value) else number(one.value, 4),
+        number(one.expected, 4),
+        {True: "yes", False: "no", None: ""}[one.is_labelled],
+    )
+
+
+def _labelled_rows(found: SeriesEvaluation) -> list[LabelledRow]:
+    return [
+        LabelledRow(
+            found.data.series[one.series].name,
+            step_time(found, one.series, one.start),
+            step_time(found, one.series, one.stop - 1),
+            "missed" if one.event_id is None else str(one.event_id),
+        )
+        for one in found.labelled[:MAX_ROWS]
+    ]

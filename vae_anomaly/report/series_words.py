@@ -1,0 +1,186 @@
+"""Sentences and facts about an evaluation of time series."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vae_anomaly._text import are, counted
+from vae_anomaly.data.series.times import time_text
+from vae_anomaly.names import SPANS
+from vae_anomaly.pipeline.series_evaluation import SeriesEvaluation, SeriesMetrics
+from vae_anomaly.report.data import Tile
+from vae_anomaly.report.formatting import number, percent, within
+from vae_anomaly.report.formatting import span as interval
+from vae_anomaly.series.alarms import span
+
+__all__ = [
+    "Fact",
+    "calibration_facts",
+    "metric_facts",
+    "model_facts",
+    "series_summary",
+    "series_tiles",
+    "step_time",
+]
+
+Fact = tuple[str, str]
+"""A name and a value."""
+
+WEEK = SPANS["week"] * 10**9
+"""Nanoseconds."""
+
+
+def series_summary(found: SeriesEvaluation) -> list[str]:
+    """Return what was found, in sentences."""
+    flagged, scored, n_events = found.n_flagged, found.n_scored, len(found.events)
+    share = f" ({percent(flagged / scored)})" if scored else ""
+    sentences = [
+        f"{flagged:,} of {counted(scored, 'time step')} {are(flagged)} flagged{share}, in "
+        f"{counted(n_events, 'event')}."
+    ]
+    without = sum(found.unscored.values())
+    if without:
+        reasons = ", ".join(f"{n:,} ({reason})" for reason, n in found.unscored.items())
+        rows = counted(found.data.n_rows, "row")
+        sentences.append(
+            f"{without:,} of {rows} {'has' if without == 1 else 'have'} no score: {reasons}."
+        )
+    sentences.append(f"Promised: {found.detector.promise_.words(found.data.step)}")
+    if found.metrics is None:
+        return [*sentences, "Without labels, recall, precision and VUS-PR are not known."]
+    return sentences + _label_sentences(found, found.metrics)
+
+
+def _label_sentences(found: SeriesEvaluation, metrics: SeriesMetrics) -> list[str]:
+    alarms, step = metrics.alarms, found.data.step
+    sentences = []
+    if alarms.recall is None:
+        sentences.append("No time step is labelled as anomalous.")
+    else:
+        delay = "" if metrics.delay is None else f", median delay {span(metrics.delay, step)}"
+        sentences.append(
+            f"{alarms.n_detected:,} of {counted(alarms.n_events, 'labelled event')} "
+            f"{are(alarms.n_detected)} detected: recall {percent(alarms.recall.value)} "
+            f"({within(alarms.recall)}){delay}."
+        )
+    if alarms.precision is not None:
+        sentences.append(
+            f"{alarms.n_false:,} of {counted(alarms.n_alarms, 'event')} {are(alarms.n_false)} "
+            f"false: precision {percent(alarms.precision.value)} ({within(alarms.precision)})."
+        )
+    lasts = "" if alarms.share_in_alarm is None else f"{percent(alarms.share_in_alarm)} of the time"
+    weekly = metrics.false_per_week
+    if weekly is not None:
+        sentences.append(
+            f"False episodes: {number(weekly, 3)} a week; promised are at most "
+            f"{number(_promised_weekly(found), 3)}. Alarms last {lasts}."
+        )
+    elif lasts:
+        sentences.append(f"Alarms last {lasts}.")
+    volume = metrics.vus_pr
+    if volume is not None and metrics.average_precision is not None:
+        sentences.append(
+            f"VUS-PR is {volume.value:.3f}, with buffers up to {span(volume.buffer, step)}; "
+            f"average precision is {metrics.average_precision:.3f}. Random scores would reach "
+            f"an average precision of {metrics.labelled_share:.3f}."
+        )
+        if volume.n_unscored_events:
+            sentences.append(
+                f"{counted(volume.n_unscored_events, 'labelled event')} without a scored time "
+                f"step {are(volume.n_unscored_events)} left out of these two."
+            )
+    return sentences
+
+
+def _promised_weekly(found: SeriesEvaluation) -> float:
+    """Return the promised number of false episodes a week; the time step is known."""
+    return found.detector.promise_.budget.rate(int(WEEK / (found.data.step or 1)))
+
+
+def series_tiles(found: SeriesEvaluation) -> list[Tile]:
+    """Return the numbers for the top of the page."""
+    share = percent(found.n_flagged / found.n_scored) if found.n_scored else "none"
+    highest = max((one.event.score for one in found.events), default=None)
+    tiles = [
+        Tile(share, "flagged", f"of {counted(found.n_scored, 'time step')}"),
+        Tile(f"{len(found.events):,}", "events"),
+    ]
+    if found.metrics is None:
+        if highest is not None:
+            tiles.append(Tile(number(highest, 3), "highest score", "times the threshold"))
+        return tiles
+    alarms, volume = found.metrics.alarms, found.metrics.vus_pr
+    if alarms.recall is not None:
+        note = f"{alarms.n_detected:,} of {alarms.n_events:,}"
+        tiles.append(Tile(percent(alarms.recall.value), "labelled events detected", note))
+    if alarms.precision is not None:
+        note = f"{alarms.n_false:,} false"
+        tiles.append(Tile(percent(alarms.precision.value), "event precision", note))
+    if found.metrics.false_per_week is not None:
+        tiles.append(Tile(number(found.metrics.false_per_week, 3), "false episodes", "a week"))
+    if volume is not None:
+        tiles.append(Tile(f"{volume.value:.3f}", "VUS-PR", f"buffers up to {volume.buffer} steps"))
+    return tiles
+
+
+def step_time(found: SeriesEvaluation, series: int, step: int) -> str:
+    """Return the time of a time step, or the number of its row."""
+    one = found.data.series[series]
+    return time_text(one.times[step]) if one.times is not None else f"row {one.rows[step]}"
+
+
+def metric_facts(found: SeriesEvaluation, metrics: SeriesMetrics) -> list[Fact]:
+    """Return the metrics of labelled series."""
+    alarms, volume, step = metrics.alarms, metrics.vus_pr, found.data.step
+    facts: list[Fact] = []
+    rates = (("recall of events", alarms.recall), ("precision of events", alarms.precision))
+    for name, rate in rates:
+        text = "not defined" if rate is None else f"{percent(rate.value)} ({interval(rate)})"
+        facts.append((name, text))
+    facts.append(("median delay", "none" if metrics.delay is None else span(metrics.delay, step)))
+    facts.append(("false episodes", f"{alarms.n_false:,}"))
+    if metrics.false_per_week is not None:
+        facts.append(("false episodes a week", number(metrics.false_per_week, 3)))
+    facts.append(("further events in a labelled event", f"{alarms.n_repeated:,}"))
+    if alarms.share_in_alarm is not None:
+        facts.append(("share of time in alarm", percent(alarms.share_in_alarm)))
+    if volume is not None:
+        facts.append((f"VUS-PR, buffers up to {volume.buffer} steps", f"{volume.value:.3f}"))
+    if metrics.average_precision is not None:
+        facts.append(("average precision of time steps", f"{metrics.average_precision:.3f}"))
+        facts.append(("the same of random scores", f"{metrics.labelled_share:.3f}"))
+    return facts
+
+
+def calibration_facts(found: SeriesEvaluation) -> list[Fact]:
+    """Return thresholds, and what they rest on."""
+    detector, step = found.detector, found.data.step
+    promise, thresholds = detector.promise_, detector.model_.thresholds
+    facts = [
+        (f"threshold of {name}s", "not used" if np.isinf(value) else number(value, 4))
+        for name, value in thresholds._asdict().items()
+    ]
+    return [
+        *facts,
+        ("calibration blocks", f"{promise.n_blocks:,} of {span(promise.block, step)}"),
+        ("accepted false episodes", promise.budget.words(step).removeprefix("At most ")),
+    ]
+
+
+def model_facts(found: SeriesEvaluation) -> list[Fact]:
+    """Return the main settings of the model."""
+    detector = found.detector
+    model = detector.model_
+    network = model.comparison.network
+    step = "none" if found.data.step is None else span(1, found.data.step)
+    history = network.history
+    return [
+        ("window", f"{model.window:,} time steps"),
+        ("time step", step),
+        ("score of a time step", "by the past alone" if model.causal else "by past and future"),
+        ("networks", detector.architecture),
+        ("weights", f"{network.network.weights.size:,}"),
+        ("training windows compared with", f"{len(model.comparison.exemplars.points):,}"),
+        ("gradient steps", f"{history.step[-1]:,}" if history.step else "none"),
+        ("constant channels", f"{int((model.scaler.scale == 0).sum()):,}"),
+    ]
