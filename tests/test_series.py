@@ -440,7 +440,7 @@ def change(path: Path, key: str, value: object) -> None:
         ("thresholds", [1.0, -1.0, 2.0], "thresholds must be positive numbers"),
         ("promise", [1.0, 2.0, 3.0, 4], "promise must be positive numbers"),
         ("parameters", {}, "its parameters are not those of a detector of time series"),
-        ("reading", {"time_column": ["t"]}, "reading must map names to texts or integers"),
+        ("reading", {"time_column": [1]}, "reading must map names to texts, lists of texts or int"),
         ("network", {}, "the settings of its networks are not those of a model"),
         ("other", 1, "its settings are not those of a detector of time series"),
     ],
@@ -522,7 +522,7 @@ def test_commands_fit_and_score_series(
         (("--false-alarms-per", "week"), "expected one of hour, day, week, month and a number"),
         (("--time-column", "time", "--image-size", "8"), "--image-size is for images, not for"),
         (("--time-column", "time", "--contamination", "0.1"), "--contamination is not for time"),
-        (("--time-column", "time", "--ignore", "sine"), "--ignore is for tables, not for series."),
+        (("--time-column", "time", "--missing", "-1"), "--missing is for tables, not for series."),
         (("--time-column", "time", "--holdout", "0.2"), "--holdout is not for time series. Leave"),
     ],
 )
@@ -536,6 +536,20 @@ def test_options_of_other_data_are_refused(
     code, _, err = vae("fit", training, "-o", tmp_path / "m.vae", *words)
     assert code == 2
     assert message in err
+
+
+def test_columns_are_left_out_in_fit_and_score(
+    tmp_path: Path, vae: Callable[..., tuple[int, str, str]]
+) -> None:
+    labelled = make_series(500, 0).assign(fault=0)
+    training, model = written(tmp_path, "training.csv", labelled), tmp_path / "m.vae"
+    words = ("--time-column", "time", "--window", PERIOD, "--max-steps", 10)
+    code, _, err = vae("fit", training, "-o", model, *words, "--ignore", "fault,constant")
+    assert code == 0, err
+    found = load(model)
+    assert isinstance(found, SeriesDetector)
+    assert found.channels_ == ("sine", "cosine")
+    assert vae("score", model, training, "-o", tmp_path / "s.csv")[0] == 0
 
 
 def test_other_commands_refuse_models_of_series(

@@ -105,7 +105,8 @@ def _fit_series(
     check_output(output, data)
     check_address_space()
     console.start_tensorflow()
-    fit_series_file(data, output, series_parameters(series, given), series, console.say)
+    reading = {**series, **given_options(given, ["ignore"])}
+    fit_series_file(data, output, series_parameters(series, given), reading, console.say)
     console.say(f"model: {output}")
     return Exit.DONE
 

@@ -38,7 +38,7 @@ __all__ = [
 
 READING = (
     *("time_column", "series_column", "metric_column", "value_column", "time_format"),
-    *("timezone", "max_gap", "duplicates"),
+    *("timezone", "max_gap", "duplicates", "ignore"),
 )
 """Options of `read_series` that a model file keeps."""
 
@@ -103,6 +103,9 @@ def fit_series_file(
         If the file cannot be written.
     """
     reading = {name: reading[name] for name in READING if name in reading}
+    if "ignore" in reading:
+        several = ",".join(reading["ignore"])
+        reading["ignore"] = [name.strip() for name in several.split(",")]
     data = read_series(path, **reading)
     for note in data.notes:
         say(note)
@@ -135,6 +138,7 @@ def series_parameters(
     ParameterError
         If an option is given that is not for time series.
     """
+    given = {name: value for name, value in given.items() if name not in READING}
     asked = [name for name, value in given.items() if value not in (None, (), False)]
     for owner in map(modality, MODALITIES):
         for name in filter(owner.options.__contains__, asked):

@@ -216,13 +216,18 @@ def _check(name: str, config: JsonObject) -> None:
     except ParameterError as error:
         raise refuse(name, str(error).rstrip(".")) from None
     made, reading = config["created_with"], config["reading"]
-    for texts, what in ((made, "created_with"), (reading, "reading")):
-        if not isinstance(texts, dict) or not all(
-            isinstance(one, str | int) and str(one).isprintable()
-            for pair in texts.items()
-            for one in pair
-        ):
-            raise refuse(name, f"{what} must map names to texts or integers")
+    if not isinstance(made, dict) or not all(map(_is_text, [*made, *made.values()])):
+        raise refuse(name, "created_with must map names to texts")
+    if not isinstance(reading, dict) or not all(
+        type(value) is int or all(map(_is_text, value if isinstance(value, list) else [value]))
+        for value in (*reading, *reading.values())
+    ):
+        raise refuse(name, "reading must map names to texts, lists of texts or integers")
+
+
+def _is_text(value: Json) -> bool:
+    """Return whether a setting is a text without control characters."""
+    return isinstance(value, str) and value.isprintable()
 
 
 def _check_counts(name: str, config: JsonObject, n_channels: int) -> None:
