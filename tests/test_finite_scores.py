@@ -73,7 +73,7 @@ def test_scores_that_are_not_finite_are_an_error(overflowing: VAEDetector, use: 
         "score m.vae t.csv -o out.csv --explain 2",
         "score m.vae t.csv -o out.csv --fdr 0.1",
         "score m.vae t.csv -o out.csv --score reconstruction --also kl",
-        "evaluate m.vae t.csv -o report",
+        "evaluate m.vae t.csv -o report --keep-learned",
         "recalibrate m.vae t.csv -o new.vae",
     ],
 )

@@ -233,7 +233,8 @@ def test_of_several_members_the_first_one_generates(
     digits: tuple[np.ndarray, np.ndarray],
 ) -> None:
     X = digits[0][:60]
-    detector = VAEDetector(**QUICK | {"max_steps": 10}, n_members=2, threshold=0.0).fit(X)
+    options = QUICK | {"max_steps": 10, "false_alarm_rate": 0.01}
+    detector = VAEDetector(**options, n_members=2, threshold=0.0).fit(X)
     report = build_report(detector, X[:12], keys=list("abcdefghijkl"), top=0)
     section = image_section(report)
     assert section.most_anomalous is None
@@ -400,7 +401,8 @@ def test_skipped_files_are_counted_and_the_first_listed(
 def test_a_page_of_noise_in_colour_stays_small() -> None:
     """Noise compresses worst; a page shows at most 100 images."""
     noise = np.random.RandomState(0).randint(256, size=(110, 90, 120, 3), dtype=np.uint8)
-    detector = VAEDetector(**QUICK | {"max_steps": 1}, threshold=0.0).fit(noise[:20])
+    options = QUICK | {"max_steps": 1, "false_alarm_rate": 0.01}
+    detector = VAEDetector(**options, threshold=0.0).fit(noise[:20])
     context = ImageContext(masks=noise[..., 0] > 127)
     report = build_report(detector, noise, keys=["x" * 5000] * 110, context=context, top=10**6)
     gallery = image_section(report).most_anomalous

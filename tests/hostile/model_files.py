@@ -197,7 +197,7 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "version 1.0": (metadata(format_version="1.0"), "format version"),
     "version in Arabic": (metadata(format_version="\u0661"), "format version"),
     "units of 1e9": (parameter(hidden_units=[10**9]), "bytes of arrays"),
-    "units of 1e30": (parameter(hidden_units=[10**30]), "bytes of arrays"),
+    "units of 1e30": (parameter(hidden_units=[10**30]), "an integer has 31 digits"),
     "units below 0": (parameter(hidden_units=[-1]), "a non-empty tuple of ints >= 1"),
     "units of 0": (parameter(hidden_units=[0]), "a non-empty tuple of ints >= 1"),
     "units true": (parameter(hidden_units=[True]), "'hidden_units' has a wrong type"),

@@ -133,7 +133,7 @@ def test_a_report_on_a_table_executes_and_requests_nothing(tmp_path, canary):
     rows.to_csv(data, index=False)
     line = ["evaluate", str(model), str(data), "-o", str(tmp_path / "report"), "--top", "40"]
     line += ["--id-column", "id", "--label-column", "label", "--title", texts[0] + texts[2]]
-    assert run(line) == 0
+    assert run([*line, "--keep-learned"]) == 0
     check(tmp_path / "report" / "report.html", tmp_path / "profile", canary)
 
 

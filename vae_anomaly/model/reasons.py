@@ -227,7 +227,8 @@ def _rounded(values: Array, decimals: Array) -> Array:
 
 def _decimals(known: Array) -> float:
     """Return the decimals to a hundredth of the spread of numbers, for whole ones 0 at most."""
-    spread, distance = float(known.std()), np.abs(known - known.mean())
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread, distance = float(known.std()), np.abs(known - known.mean())
     if not np.isfinite(spread) or spread <= DOUBLE_PRECISION * float(np.abs(known).max()):
         return np.inf
     decimals = float(np.ceil(DIGITS - np.log10(spread)))
