@@ -566,7 +566,7 @@ def test_channels_are_those_of_training(written) -> None:
     data = written(rows, channels=["flow", "heat"])
     assert data.channels == ("flow", "heat")
     np.testing.assert_array_equal(data.series[0].values, [[2, 1], [5, 4]])
-    assert "No channels of training, not used: 'new'." in data.notes
+    assert "Not used, because training had no such channel: 'new'." in data.notes
     with pytest.raises(DataError, match="has no column 'level', a channel of training"):
         written(rows, channels=["level"])
     long = "time,m,v\n2024-03-01T10:00Z,a,1\n2024-03-01T10:00Z,b,2\n2024-03-01T10:01Z,a,3\n"

@@ -274,7 +274,7 @@ def _wide(rows: Rows, columns: Columns, roles: Roles, names: list[str]) -> Rows:
             )
         unused = [name for name in names if name not in roles.channels]
         if unused:
-            rows = rows.noting(f"No channels of training, not used: {listed(unused)}.")
+            rows = rows.noting(f"Not used, because training had no such channel: {listed(unused)}.")
         names = list(roles.channels)
     found = {}
     left_out = []
