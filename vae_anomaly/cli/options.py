@@ -109,7 +109,7 @@ KEEP_LEARNED = switch("--keep-learned", "Keep rows that MODEL was fitted on; els
 TABLE_FIT = (
     option(
         "--ignore",
-        "Columns to leave out, between commas; may be repeated.",
+        "Columns to leave out, between commas; repeatable.",
         metavar="NAMES",
         multiple=True,
     ),
@@ -221,10 +221,7 @@ FIT = with_options(
         default="gaussian",
     ),
     option(
-        "--beta",
-        "Weight of the KL divergence; 0 makes a plain autoencoder.",
-        NOT_NEGATIVE,
-        default=1.0,
+        "--beta", "Weight of the KL divergence; with 0 an autoencoder.", NOT_NEGATIVE, default=1.0
     ),
     choice(
         "--prior",
@@ -233,28 +230,18 @@ FIT = with_options(
         default="aggregated",
     ),
     option(
-        "--latent-dim",
-        "Latent dimensions; those not needed go unused.  [default: 32, for images 8]",
-        COUNT,
+        "--latent-dim", "Latent dimensions; some may go unused.  [default: 32, for images 8]", COUNT
     ),
     option("--members", "Networks whose scores are averaged.  [default: 4; 1 for conv]", COUNT),
     choice("--optimizer", "Rule of the gradient steps.", names.OPTIMIZERS, default="adam"),
-    option(
-        "--learning-rate",
-        "Of the optimizer; lower it if training diverges.",
-        POSITIVE,
-        default=1e-3,
-    ),
+    option("--learning-rate", "Lower it if training diverges.", POSITIVE, default=1e-3),
     option("--max-steps", "Gradient steps.", COUNT, default=3000),
     option(
-        "--random-state",
-        "Seed: the same data and seed give the same model.",
-        click.IntRange(0, 2**32 - 1),
-        default=0,
+        "--random-state", "Seed: it determines the model.", click.IntRange(0, 2**32 - 1), default=0
     ),
     switch(
         "--keep-partial",
-        "On Ctrl-C in training, keep the best weights so far; a second one leaves nothing.",
+        "On Ctrl-C in training, keep the best weights; a second one leaves nothing.",
     ),
     option(
         "--checkpoint",
@@ -281,7 +268,7 @@ SCORE = with_options(
     switch("--repair", "Add which few columns of a flagged row must change to what to be normal."),
     choice(
         "--score",
-        "Another score than the model was fitted with; is_anomaly then needs a --threshold.",
+        "Another score than that of MODEL; is_anomaly then needs --threshold.",
         names.SCORES,
     ),
     choice(
@@ -292,10 +279,7 @@ SCORE = with_options(
     ),
     option("--events", "Table of the events of a time series to write.", metavar="FILE"),
     switch("--strict", "Refuse unknown columns, text among numbers, and images not readable."),
-    switch(
-        "--p-values",
-        "Add p_value: the share of the model's calibration rows that are as anomalous.",
-    ),
+    switch("--p-values", "Add p_value: the share of the calibration rows that are as anomalous."),
     option(
         "--fdr",
         "Choose the threshold for this DATA so that at most this share of what is flagged is "
@@ -365,7 +349,7 @@ IMAGE_EVALUATE = (
     ),
     option(
         "--training",
-        "Images that MODEL was fitted on; the comparison model learns from them.",
+        "Images that MODEL, and the comparison model, learn from.",
         INPUT,
         metavar="DATA",
     ),
@@ -395,9 +379,7 @@ EVALUATE_SOURCE = ("label_column", "normal_label", "id_column", "strict")
 
 RECALIBRATE = with_options(
     option(
-        "--false-alarm-rate",
-        "Share of normal rows that may be flagged.  [default: that of MODEL]",
-        SHARE,
+        "--false-alarm-rate", "Share of normal rows that may be flagged.  [default: MODEL's]", SHARE
     ),
     option("--threshold", "Threshold to set, instead of DATA.", float, metavar="NATS"),
     KEEP_LEARNED,
