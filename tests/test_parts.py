@@ -160,7 +160,7 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
     (tmp_path / "t.parquet" / "rows.txt").write_text("")
     with pytest.raises(DataError, match=r"1 files, and none whose name ends with .parquet"):
         open_table(tmp_path / "t.parquet")
-    with pytest.raises(DataError, match="nowhere://a/b cannot be opened: .* Install fsspec and"):
+    with pytest.raises(DataError, match=r"nowhere://a/b cannot be opened: .* Install fsspec and"):
         open_table("nowhere://a/b")
 
 
@@ -207,7 +207,7 @@ def test_an_object_store_scores_as_files_do(bucket: str, model: Path, tmp_path: 
         upload(bucket, tmp_path / suffix)
         for data in (f"s3://{bucket}/{suffix}", f"s3://{bucket}/{suffix}/*.{suffix}"):
             found = scores(model, data, tmp_path / "b.parquet")
-            pd.testing.assert_frame_equal(found, expected)
+            pd.testing.assert_frame_equal(found.astype({"id": "int64"}), expected)
     one = f"s3://{bucket}/parquet/part-0.parquet"
     assert len(scores(model, one, tmp_path / "b.parquet")) == 30
     names = [file.url.rpartition("/")[2] for file in remote_files(f"s3://{bucket}/**/*[01].csv")]

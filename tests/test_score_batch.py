@@ -179,7 +179,7 @@ def test_columns_to_keep_do_not_hide_results(path: Path, batch: pa.RecordBatch) 
 def test_what_cannot_be_scored_is_refused(path: Path, batch: pa.RecordBatch) -> None:
     with pytest.raises(DataError, match="the batch lacks a column that the model names: 't'"):
         score_batch(path, batch.drop_columns(["t"]))
-    with pytest.raises(DataError, match="The batch lacks 'key', which is to be kept. Its columns"):
+    with pytest.raises(DataError, match=r"The batch lacks 'key', which is to be kept. Its columns"):
         score_batch(path, batch, keep=["key"])
     with pytest.raises(ParameterError, match="Expected a model: a fitted VAEDetector, or the path"):
         score_batch(3, batch)
