@@ -17,7 +17,7 @@ PACKAGE = Path(vae_anomaly.__file__).parent
 
 ROOMS = [
     {"exceptions", "names", "_text", "_types", "_version"},
-    {"_matplotlib", "_parameters", "_threads"},
+    {"_extras", "_matplotlib", "_parameters", "_threads"},
     {"storage"},
     {"stats"},
     {"metrics"},
@@ -30,6 +30,7 @@ ROOMS = [
     {"series"},
     {"persistence", "samples"},
     {"pipeline"},
+    {"dask"},
     {"displays"},
     {"report"},
     {"cli"},

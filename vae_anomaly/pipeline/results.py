@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vae_anomaly.data.base import Records, Source
     from vae_anomaly.model.model import Model
 
-__all__ = ["Evaluated", "Layout", "Outputs", "Scored", "array_of"]
+__all__ = ["Evaluated", "Layout", "Outputs", "READABLE", "Scored", "array_of"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
