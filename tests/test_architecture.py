@@ -30,7 +30,7 @@ ROOMS = [
     {"series"},
     {"persistence", "samples"},
     {"pipeline"},
-    {"dask"},
+    {"dask", "service"},
     {"displays"},
     {"report"},
     {"cli"},
@@ -50,7 +50,17 @@ MAX_ANY = 120
 
 HEAVY = {"PIL", "keras", "onnx", "onnxruntime", "matplotlib", "pandas", "pyarrow", "rich", "scipy"}
 HEAVY |= {"joblib", "sklearn", "tensorflow", "vl_convert"}
-HEAVY |= {"dask", "distributed", "duckdb", "fsspec", "pyspark", "ray", "starlette", "uvicorn"}
+HEAVY |= {
+    "dask",
+    "distributed",
+    "duckdb",
+    "fsspec",
+    "pyspark",
+    "ray",
+    "starlette",
+    "uvicorn",
+    "anyio",
+}
 """Packages that are imported where they are used, and so are modules that import them."""
 
 CHEAP_LATE = {

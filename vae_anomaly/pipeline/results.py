@@ -22,6 +22,7 @@ from vae_anomaly.model.model import LATENT
 from vae_anomaly.model.parameters import checked_threshold
 from vae_anomaly.model.reasons import Reasons, largest
 from vae_anomaly.pipeline.reasons import reason_columns, reason_fields
+from vae_anomaly.stats.scores import SCORES
 
 if TYPE_CHECKING:
     from vae_anomaly.data.base import Records, Source
@@ -93,6 +94,11 @@ class Outputs:
         ------
         ParameterError
         """
+        for name in (*self.also, *([] if self.score is None else [self.score])):
+            if name not in SCORES:
+                raise ParameterError(
+                    f"There is no score {name!r}. Expected one of {', '.join(SCORES)}."
+                )
         if self.threshold is not None:
             checked_threshold(self.threshold)
         if self.fdr is not None and self.threshold is not None:
