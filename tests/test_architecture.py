@@ -44,7 +44,7 @@ STRANGERS = {("data", "networks")}
 
 MAX_FILE_LINES = 450
 MAX_FUNCTION_LINES = 60
-MAX_COMMAND_LINE_LINES = 1373
+MAX_COMMAND_LINE_LINES = 1300
 MAX_ANY = 120
 
 HEAVY = {"PIL", "keras", "onnx", "onnxruntime", "matplotlib", "pandas", "pyarrow", "rich", "scipy"}
