@@ -17,7 +17,7 @@ PACKAGE = Path(vae_anomaly.__file__).parent
 
 ROOMS = [
     {"exceptions", "names", "_text", "_types", "_version"},
-    {"_matplotlib", "_parameters", "_threads"},
+    {"_matplotlib", "_parameters", "_stderr", "_threads"},
     {"storage"},
     {"stats"},
     {"metrics"},

@@ -101,7 +101,7 @@ def save_series(
     """
     model, promise = detector.model_, detector.promise_
     network, weights = contents_of(_without_codes(model.comparison.network))
-    given = detector.get_params(deep=False)
+    given = {name: getattr(detector, name) for name in PARAMETER_TYPES}
     seed = given["random_state"]
     given["random_state"] = int(seed) if isinstance(seed, int | np.integer) else None
     config = {
