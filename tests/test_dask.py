@@ -19,6 +19,7 @@ from conftest import QUICK, make_rows
 
 from vae_anomaly import DataError, OutputError, ParameterError, VAEDetector, save, score_batch
 from vae_anomaly import recalibrate as recalibrate_here
+from vae_anomaly.cli import run
 from vae_anomaly.data.sampling import RowSample
 from vae_anomaly.data.table import partitions
 from vae_anomaly.pipeline.partitions import PartitionsSummary, score_partitions
@@ -241,16 +242,16 @@ def test_an_interrupted_run_goes_on(
                 raise KeyboardInterrupt
             yield function(item)
 
-    def run(executor) -> PartitionsSummary:
+    def score_by(executor) -> PartitionsSummary:
         return score_partitions(model, str(parts), str(out), key="id", executor=executor)
 
     with pytest.raises(KeyboardInterrupt):
-        run(interrupted)
+        score_by(interrupted)
     assert not out.exists()
     partial = tmp_path / ".scores.partial"
     damaged = next(partial.glob("part-*.parquet"))
     damaged.write_bytes(damaged.read_bytes()[:-9])
-    assert run(map)[:2] == (7, 2)
+    assert score_by(map)[:2] == (7, 2)
     assert pq.read_table(out).combine_chunks().to_batches()[0].equals(expected)
 
 
@@ -312,3 +313,20 @@ def test_addresses_are_checked() -> None:
         on_dask.connected("local:none"),
     ):
         pass
+
+
+def test_the_command_line_scores_on_processes(
+    model: Path, parts: Path, tmp_path: Path, expected: pa.RecordBatch, capsys, monkeypatch
+) -> None:
+    words = ["score", str(model), str(parts), "-o", str(tmp_path / "scores"), "--id-column", "id"]
+    assert run([*words, "--scheduler", "local:1"]) == 0
+    assert capsys.readouterr().err.splitlines()[-2:] == [
+        f"scored 300 rows in 7 partitions; {expected['is_anomaly'].true_count} are flagged",
+        f"scores: {tmp_path / 'scores'}",
+    ]
+    assert pq.read_table(tmp_path / "scores").combine_chunks().to_batches()[0].equals(expected)
+    monkeypatch.setattr(on_dask, "CONNECT_TIMEOUT", "1s")
+    assert run([*words, "--scheduler", "tcp://127.0.0.1:1"]) == 2
+    assert "There is no scheduler of Dask at 'tcp://127.0.0.1:1'" in capsys.readouterr().err
+    assert run([*words, "--scheduler", "local:1", "--strict"]) == 2
+    assert capsys.readouterr().err == "error: --strict does not go with --scheduler.\n"

@@ -23,6 +23,7 @@ import pytest
 from conftest import QUICK, make_rows
 
 from vae_anomaly import ParameterError, VAEDetector, recalibrate, save, score_batch
+from vae_anomaly.cli import run
 from vae_anomaly.pipeline.models import ModelFile
 
 pytest.importorskip("starlette", reason="the extra [serve] is not installed")
@@ -85,7 +86,7 @@ class Service(NamedTuple):
         with pa.ipc.new_stream(sink, batch.schema) as writer:
             writer.write_batch(batch)
         body = sink.getvalue().to_pybytes()
-        status, answer = self.ask("POST", path, body, content_type=service.ARROW)
+        status, answer = self.ask("POST", path, body, content_type=ARROW)
         assert status == 200, answer
         return pa.ipc.open_stream(answer).read_next_batch()
 
@@ -99,15 +100,9 @@ def running(
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    code = (
-        "import json, sys; from vae_anomaly.service import Settings, serve\n"
-        "if __name__ == '__main__':\n"
-        "    model, port, workers, settings = sys.argv[1:]\n"
-        "    serve(Settings(model, **json.loads(settings)), port=int(port), workers=int(workers))"
-    )
-    script = folder / "serve.py"
-    script.write_text(code)
-    words = [sys.executable, str(script), str(model), str(port), str(workers), json.dumps(settings)]
+    options = [f"--{name}={value}" for name, value in settings.items()]
+    words = [sys.executable, "-m", "vae_anomaly", "serve", str(model), f"--port={port}", *options]
+    words.append(f"--workers={workers}")
     process = subprocess.Popen(words)
     found = Service(port, model, process)
     try:
@@ -125,7 +120,7 @@ def running(
 
 @pytest.fixture(scope="module")
 def one(detector: VAEDetector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    limits = {"max_bytes": 100_000, "max_rows": 500, "seconds": 3.0}
+    limits = {"max-size": "100KB", "max-rows": 500, "seconds": 3.0}
     with running(detector, tmp_path_factory.mktemp("service"), 1, **limits) as service:
         yield service
 
@@ -204,7 +199,7 @@ def test_other_bodies_are_refused(one: Service, batch: pa.RecordBatch) -> None:
     status, answer = one.ask("POST", "/score", b"t,square\n", content_type="text/csv")
     assert status == 415
     assert b"Expected the type application/json or application/vnd.apache.arrow" in answer
-    status, answer = one.ask("POST", "/score", b"ARROW1", content_type=service.ARROW)
+    status, answer = one.ask("POST", "/score", b"ARROW1", content_type=ARROW)
     assert status == 400
     assert b"The body is no stream of Arrow" in answer
     assert one.ask("GET", "/score")[0] == 405
@@ -245,7 +240,7 @@ def test_a_replaced_model_answers_the_next_request(
         assert b'"stale"' in two.ask("GET", "/health")[1]
         two.model.write_bytes(good)
         assert two.ask("GET", "/health")[1] == b'{"status": "ok"}'
-    assert two.process.returncode in (0, -signal.SIGTERM)
+    assert two.process.returncode in (0, 143)
 
 
 def test_models_of_images_are_refused(tmp_path: Path) -> None:
@@ -254,4 +249,18 @@ def test_models_of_images_are_refused(tmp_path: Path) -> None:
     save(detector, tmp_path / "m.vae")
     with pytest.raises(ParameterError, match="fitted on images, which are no columns"):
         service.serve(service.Settings(str(tmp_path / "m.vae")))
-    assert service.ENVIRONMENT not in os.environ
+    assert ENVIRONMENT not in os.environ
+
+
+def test_a_port_that_is_taken_is_refused(
+    detector: VAEDetector, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(detector, tmp_path / "m.vae")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert run(["serve", str(tmp_path / "m.vae"), f"--port={port}"]) == 2
+    assert capsys.readouterr().err.startswith(
+        f"error: Cannot listen at 127.0.0.1, port {port}: Address already in use. Choose another"
+    )

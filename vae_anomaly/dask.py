@@ -41,6 +41,8 @@ Client: TypeAlias = Any
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+CONNECT_TIMEOUT = "10s"
+
 PENDING_OF_WORKER = 3
 """Items for each worker thread that are submitted and not yet yielded."""
 
@@ -388,7 +390,7 @@ def connected(scheduler: str) -> Iterator[Cluster]:
     place, _, count = scheduler.partition(":")
     if place != "local":
         try:
-            client = distributed.Client(scheduler, timeout="10s")
+            client = distributed.Client(scheduler, timeout=CONNECT_TIMEOUT)
         except (OSError, ValueError, TimeoutError) as cause:
             raise ParameterError(
                 f"There is no scheduler of Dask at {scheduler!r}. Expected an address such as "

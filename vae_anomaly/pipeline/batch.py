@@ -14,7 +14,7 @@ from vae_anomaly.pipeline import score as scoring
 from vae_anomaly.pipeline.models import ModelLike, loaded
 from vae_anomaly.pipeline.results import Layout, Outputs, Scored
 
-__all__ = ["score_batch", "score_rows", "scored_batch"]
+__all__ = ["named", "score_batch", "score_rows", "scored_batch"]
 
 
 def score_batch(
@@ -108,6 +108,14 @@ def score_rows(
     A threshold for a false-discovery rate would need all rows.
     """
     found, _ = scored_batch(model, batch, outputs)
+    return named(found, keys)
+
+
+def named(found: pa.RecordBatch, keys: Mapping[str, pa.Array]) -> pa.RecordBatch:
+    """Return rows of the result with keys in place of their numbers.
+
+    A key that is called as a column of the result gets "id_" in front.
+    """
     names = found.schema.names[1:]
     columns = {f"id_{name}" if name in names else name: key for name, key in keys.items()}
     columns |= {name: found.column(name) for name in names}

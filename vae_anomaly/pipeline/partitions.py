@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vae_anomaly._text import are, counted
 from vae_anomaly._threads import on_one_thread
 from vae_anomaly._version import __version__
 from vae_anomaly.data.columnar import Partition
@@ -35,7 +36,13 @@ from vae_anomaly.pipeline.results import READABLE, Outputs, array_of
 from vae_anomaly.storage.atomic import atomic_write, check_writable, output_error
 from vae_anomaly.storage.paths import make_folder
 
-__all__ = ["PartitionsSummary", "Receipt", "score_partition", "score_partitions"]
+__all__ = [
+    "PartitionsSummary",
+    "Receipt",
+    "partition_notes",
+    "score_partition",
+    "score_partitions",
+]
 
 PLAN, RECEIPTS = "_plan.json", "_receipts"
 """Names in the folder. Readers of Parquet folders skip what begins with an underscore."""
@@ -72,6 +79,21 @@ class PartitionsSummary(NamedTuple):
     n_rows: int
     n_scored: int
     n_flagged: int
+
+
+def partition_notes(summary: PartitionsSummary, folder: str) -> list[str]:
+    """Return lines to report after the partitions were scored."""
+    resumed = f", {summary.n_resumed:,} of them by an earlier run" if summary.n_resumed else ""
+    lines = [
+        f"scored {counted(summary.n_scored, 'row')} in {counted(summary.n_partitions, 'partition')}"
+        f"{resumed}; {summary.n_flagged:,} {are(summary.n_flagged)} flagged"
+    ]
+    if summary.n_scored < summary.n_rows:
+        lines.append(
+            f"note: {counted(summary.n_rows - summary.n_scored, 'row')} could not be used; see the "
+            f"column status"
+        )
+    return [*lines, f"scores: {folder}"]
 
 
 class _Done(NamedTuple):

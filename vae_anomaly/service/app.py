@@ -1,39 +1,32 @@
-"""HTTP service that scores rows: JSON or Arrow in, the same out.
-
-The extra ``serve`` installs what is needed: ``pip install "vae-anomaly[serve]"``.
-
-====================  ======================================================================
-``GET /health``       ``{"status": "ok"}``
-``GET /model``        digest, score, threshold and columns of the model
-``POST /score``       rows, as JSON objects or as a stream of Arrow; options as a query, such as
-                      ``?explain=2&keep=id``: those of `vae_anomaly.score_batch`
-====================  ======================================================================
-
-Errors are ``{"error": "..."}`` with a status of 4xx or 5xx. There is no authentication: what
-reaches the port may score.
-"""
+"""Application of the service: routes, limits, and the processes that run it."""
 
 from __future__ import annotations
 
 import json
-import math
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import suppress
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple, TypeAlias
 
-import pyarrow as pa
-
 from vae_anomaly._extras import of_extra
-from vae_anomaly._types import Json, JsonObject
+from vae_anomaly._types import Json
 from vae_anomaly.data.registry import columnar
 from vae_anomaly.exceptions import DataError, ParameterError, VAEAnomalyError
 from vae_anomaly.model.file import model_of
 from vae_anomaly.model.model import Model
 from vae_anomaly.pipeline.batch import score_batch
+from vae_anomaly.service.bodies import (
+    ARROW,
+    JSON,
+    RefusedError,
+    batches_of,
+    cells_of,
+    options_of,
+    stream_of,
+)
 from vae_anomaly.storage.container import open_container
 
 __all__ = ["Settings", "app_of_environment", "create_app", "serve"]
@@ -46,9 +39,6 @@ Response: TypeAlias = Any
 
 App: TypeAlias = Any
 """Application of Starlette."""
-
-ARROW = "application/vnd.apache.arrow.stream"
-JSON = "application/json"
 
 ENVIRONMENT = "VAE_ANOMALY_SERVICE"
 """Variable that hands the settings to worker processes."""
@@ -85,14 +75,6 @@ class Settings:
     seconds: float = 30.0
     threads: int = 2
     is_local: bool = True
-
-
-class RefusedError(Exception):
-    """A request that is not answered with scores."""
-
-    def __init__(self, status: int, words: str) -> None:
-        super().__init__(words)
-        self.status = status
 
 
 class _Loaded(NamedTuple):
@@ -248,143 +230,16 @@ class _Service:
 
         loaded = self._current.get()
         try:
-            options = _options(query)
-            batches = _batches(media_type, body, self._settings.max_rows)
+            options = options_of(query)
+            batches = batches_of(media_type, body, self._settings.max_rows)
             scored = [score_batch(loaded.model, batch, **options) for batch in batches]
         except (DataError, ParameterError) as error:
             raise RefusedError(422, str(error)) from error
         headers = {"x-model-sha256": loaded.sha256}
         if media_type == ARROW:
-            return Response(_stream(scored), media_type=ARROW, headers=headers)
-        rows = [_cells(row) for batch in scored for row in batch.to_pylist()]
+            return Response(stream_of(scored), media_type=ARROW, headers=headers)
+        rows = [cells_of(row) for batch in scored for row in batch.to_pylist()]
         return _json({"model": loaded.sha256, "rows": rows}, headers=headers)
-
-
-# ---------------------------------------------------------------------- bodies and options
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(text)
-    return value
-
-
-def _switch(text: str) -> bool:
-    return {"1": True, "true": True, "": True, "0": False, "false": False}[text.lower()]
-
-
-def _names(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
-
-
-OPTIONS: dict[str, tuple[Callable[[str], Json], str]] = {
-    "score": (str, "the name of a score"),
-    "explain": (int, "a whole number"),
-    "p_values": (_switch, "true or false"),
-    "also": (_names, "names of scores between commas"),
-    "keep": (_names, "names of columns between commas"),
-    "threshold": (_number, "a number"),
-    "repair": (_switch, "true or false"),
-}
-"""Option of a query -> what reads it, and what is expected."""
-
-
-def _options(query: Mapping[str, str]) -> JsonObject:
-    """Return the options of a query.
-
-    Raises
-    ------
-    ParameterError
-    """
-    found = {}
-    for name, text in query.items():
-        if name not in OPTIONS:
-            raise ParameterError(
-                f"There is no option {name!r}. Those of a query are {', '.join(OPTIONS)}."
-            )
-        read, expected = OPTIONS[name]
-        try:
-            found[name] = read(text)
-        except (ValueError, KeyError):
-            raise ParameterError(f"{name} must be {expected}. Got {text!r} instead.") from None
-    return found
-
-
-def _batches(media_type: str, body: bytes, max_rows: int) -> Sequence[pa.RecordBatch]:
-    """Return the rows of a body.
-
-    Raises
-    ------
-    RefusedError
-        If it is of another type, cannot be read, or holds too many rows.
-    """
-    if media_type not in (ARROW, JSON):
-        raise RefusedError(
-            415, f"Expected the type {JSON} or {ARROW}, got {media_type or 'none'!r}."
-        )
-    batches = _arrow_batches(body) if media_type == ARROW else _json_batches(body)
-    if sum(batch.num_rows for batch in batches) > max_rows:
-        raise RefusedError(413, f"The body has more than {max_rows:,} rows. Send fewer.")
-    return batches
-
-
-def _arrow_batches(body: bytes) -> list[pa.RecordBatch]:
-    """Return the batches of a stream, at least one; which is validated."""
-    try:
-        with pa.ipc.open_stream(body) as stream:
-            batches = list(stream)
-            for batch in batches:
-                batch.validate(full=True)
-            return batches or [pa.RecordBatch.from_pylist([], schema=stream.schema)]
-    except (pa.ArrowException, OSError, UnicodeDecodeError, EOFError) as cause:
-        words = str(cause).splitlines()[0].rstrip(".")
-        raise RefusedError(400, f"The body is no stream of Arrow: {words}.") from cause
-
-
-def _json_batches(body: bytes) -> list[pa.RecordBatch]:
-    """Return rows of JSON: a list of objects, or an object with such a list as its rows."""
-    try:
-        rows = json.loads(body)
-    except (ValueError, RecursionError) as cause:
-        raise RefusedError(400, f"The body is no JSON: {cause}.") from cause
-    if isinstance(rows, dict):
-        rows = rows.get("rows")
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise RefusedError(
-            400, 'Expected a list of rows such as [{"flow": 1.5}], or {"rows": [...]}.'
-        )
-    names = dict.fromkeys(name for row in rows for name in row)
-    columns = {name: _column([row.get(name) for row in rows]) for name in names}
-    return [pa.RecordBatch.from_pydict(columns)] if rows else []
-
-
-def _column(cells: list[Json]) -> pa.Array:
-    """Return cells as an array: of text if they are of several types."""
-    with suppress(pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        return pa.array(cells)
-    return pa.array([cell if cell is None else _text(cell) for cell in cells], pa.string())
-
-
-def _text(cell: Json) -> str:
-    return cell if isinstance(cell, str) else json.dumps(cell)
-
-
-def _cells(row: JsonObject) -> JsonObject:
-    """Return a row in which cells that are no numbers for JSON are missing."""
-    return {
-        name: None if isinstance(cell, float) and not math.isfinite(cell) else cell
-        for name, cell in row.items()
-    }
-
-
-def _stream(batches: Sequence[pa.RecordBatch]) -> bytes:
-    """Return batches as a stream of Arrow."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batches[0].schema) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
-    return bytes(sink.getvalue().to_pybytes())
 
 
 def _json(value: Json, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -398,7 +253,14 @@ def _json(value: Json, status: int = 200, headers: Mapping[str, str] | None = No
 # ------------------------------------------------------------------------------ processes
 
 
-def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> None:
+def serve(
+    settings: Settings,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    workers: int = 1,
+    *,
+    say: Callable[[str], object] = lambda line: None,
+) -> None:
     """Serve until a signal ends it.
 
     Parameters
@@ -409,18 +271,24 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers
     port : int, default=8000
     workers : int, default=1
         Processes, each started afresh: nothing is forked.
+    say : callable, optional
+        Receives lines about the start.
 
     Raises
     ------
     ParameterError
-        If the packages are not installed, or the model takes no columns.
+        If the packages are not installed, the model takes no columns, or the port is taken.
     ModelFileError
         If the file is not a sound model.
     OSError
-        If it cannot be read, or the port is taken.
+        If it cannot be read.
     """
     uvicorn = of_extra("uvicorn", "serve", PURPOSE)
     create_app(settings)  # errors are shown here, once
+    _check_port(host, port)
+    if not settings.is_local:
+        say(f"warning: all that reaches {host} may score: there is no authentication")
+    say(f"serving {settings.model} at http://{host}:{port}; Ctrl-C ends it")
     os.environ[ENVIRONMENT] = json.dumps(asdict(settings))
     uvicorn.run(
         f"{__name__}:{app_of_environment.__name__}",
@@ -430,3 +298,17 @@ def serve(settings: Settings, host: str = "127.0.0.1", port: int = 8000, workers
         workers=workers,
         log_level="warning",
     )
+
+
+def _check_port(host: str, port: int) -> None:
+    """Raise if a port cannot be listened at."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as cause:
+        raise ParameterError(
+            f"Cannot listen at {host}, port {port}: {cause.strerror}. Choose another port or "
+            f"address."
+        ) from cause
