@@ -171,7 +171,7 @@ def test_energies_are_those_of_the_nearest_windows(
     values[50, 0] = np.nan
     errors = step_errors(model.scaler, model.comparison, values, model.window, model.hop)
     steps = bridged((values[:, :2] - model.scaler.center[:2]) / model.scaler.scale[:2])
-    kept = model.comparison.exemplars.points.reshape(-1, PERIOD, 2)
+    kept = model.comparison.training.points.reshape(-1, PERIOD, 2)
     for k, start in enumerate(errors.starts):
         window, known = steps[start : start + PERIOD], np.isfinite(values[start : start + PERIOD])
         squares = (window - kept) ** 2

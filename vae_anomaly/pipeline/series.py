@@ -15,6 +15,7 @@ from vae_anomaly.data.series.forms import read_series
 from vae_anomaly.data.series.series import USABLE, Series, SeriesSet
 from vae_anomaly.data.series.times import time_text
 from vae_anomaly.exceptions import ParameterError
+from vae_anomaly.pipeline.options import Options, flag, given_options
 from vae_anomaly.pipeline.results import READABLE
 from vae_anomaly.pipeline.writers import result_writer
 from vae_anomaly.series.alarms import span
@@ -29,11 +30,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "READING",
+    "SERIES_OUTPUTS",
     "SeriesSummary",
     "fit_series_file",
     "score_series_file",
+    "series_notes",
     "series_parameters",
-    "series_verdict",
 ]
 
 READING = (
@@ -44,6 +46,9 @@ READING = (
 
 NOT_FOR_SERIES = ("contamination", "latent_dim", "checkpoint", "normal_label", "holdout")
 """Options of `fit` that time series refuse, besides those that one modality alone has."""
+
+SERIES_OUTPUTS = ("explain", "events")
+"""Options of `score_series_file`."""
 
 TOO_SHORT = "no window without a break"
 """Status of rows without a score whose values are sound."""
@@ -121,36 +126,26 @@ def fit_series_file(
     return detector
 
 
-def series_parameters(
-    series: Mapping[str, Parameter], given: Mapping[str, Parameter]
-) -> dict[str, Parameter]:
-    """Return the parameters of `SeriesDetector` for options of the command line.
-
-    Parameters
-    ----------
-    series : mapping
-        Options of time series that were given.
-    given : mapping
-        The other options of `fit`.
+def series_parameters(given: Options) -> dict[str, Parameter]:
+    """Return the parameters of `SeriesDetector` for options of the command `fit`.
 
     Raises
     ------
     ParameterError
         If an option is given that is not for time series.
     """
-    given = {name: value for name, value in given.items() if name not in READING}
-    asked = [name for name, value in given.items() if value not in (None, (), False)]
+    asked = [name for name in given_options(given) if name not in READING]
     for owner in map(modality, MODALITIES):
         for name in filter(owner.options.__contains__, asked):
             raise ParameterError(f"{owner.options[name]} is for {owner.name}s, not for series.")
     for name in filter(NOT_FOR_SERIES.__contains__, asked):
-        raise ParameterError(f"--{name.replace('_', '-')} is not for time series. Leave it out.")
-    parameters = {name: series[name] for name in ("window", "causal") if name in series}
-    if "false_alarms_per" in series:
-        parameters["false_alarms"], parameters["per"] = series["false_alarms_per"]
+        raise ParameterError(f"{flag(name)} is not for time series. Leave it out.")
+    parameters = given_options(given, ("window", "causal", "max_steps", "random_state"))
+    if given["false_alarms_per"] is not None:
+        parameters["false_alarms"], parameters["per"] = given["false_alarms_per"]
     if given["architecture"] != "auto":
         parameters["architecture"] = given["architecture"]
-    return parameters | {name: given[name] for name in ("max_steps", "random_state")}
+    return parameters
 
 
 def score_series_file(
@@ -206,14 +201,16 @@ def score_series_file(
     )
 
 
-def series_verdict(summary: SeriesSummary) -> str:
-    """Return what was scored and flagged, in a sentence."""
-    n_rows, n_scored, n_flagged, n_events, _ = summary
+def series_notes(summary: SeriesSummary, output: str, events: str | None) -> list[str]:
+    """Return lines to report after scoring: what was scored and flagged, and where it is."""
+    n_rows, n_scored, n_flagged, n_events, notes = summary
     without = f", {n_rows - n_scored:,} have no score" if n_scored < n_rows else ""
-    return (
+    verdict = (
         f"{n_flagged:,} of {n_scored:,} time steps are flagged, in "
         f"{counted(n_events, 'event')}{without}"
     )
+    written = [("scores", output), ("events", events)]
+    return [*notes, verdict, *(f"{what}: {path}" for what, path in written if path and path != "-")]
 
 
 def _write(path: str, rows: pa.RecordBatch) -> None:
