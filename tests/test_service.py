@@ -30,6 +30,8 @@ pytest.importorskip("starlette", reason="the extra [serve] is not installed")
 pytest.importorskip("uvicorn", reason="the extra [serve] is not installed")
 
 from vae_anomaly import service
+from vae_anomaly.service.app import ENVIRONMENT
+from vae_anomaly.service.bodies import ARROW
 
 N = 60
 
