@@ -20,6 +20,9 @@ __all__ = ["open_part", "open_table"]
 
 PARQUET = b"PAR1"
 
+DATABASES = ("duckdb://", "sqlite://")
+"""Starts of URLs that need a query."""
+
 JSON = (
     "JSON or JSON Lines. Save it as CSV or Parquet, for JSON Lines with pandas: "
     "read_json(FILE, lines=True).to_csv(...)."
@@ -43,7 +46,9 @@ FOREIGN = {
 }
 
 
-def open_table(path: str | Path, *, stdin: BinaryIO | None = None) -> TableReader:
+def open_table(
+    path: str | Path, *, stdin: BinaryIO | None = None, sql: str | None = None
+) -> TableReader:
     r"""Open a CSV or Parquet table.
 
     Parameters
@@ -55,6 +60,8 @@ def open_table(path: str | Path, *, stdin: BinaryIO | None = None) -> TableReade
         `vae_anomaly.data.table.listing`.
     stdin : binary file, optional
         Replacement for standard input.
+    sql : str, optional
+        Query, where the path is the URL of a database; see `vae_anomaly.data.table.database`.
 
     Returns
     -------
@@ -76,6 +83,12 @@ def open_table(path: str | Path, *, stdin: BinaryIO | None = None) -> TableReade
     ...     print(table.columns, table.check(["pressure"]))
     ('flow', 'pressure') 2
     """
+    if sql is not None:
+        from vae_anomaly.data.table.database import open_query
+
+        return open_query(str(path), sql)
+    if str(path).startswith(DATABASES):
+        raise DataError(f"{path} is a database. Say with --sql what to read of it.")
     if str(path) == "-":
         copy = _spooled(stdin or sys.stdin.buffer, "standard input")
         return _reader(Path(copy.name), "standard input", copy)
