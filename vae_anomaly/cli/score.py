@@ -7,6 +7,7 @@ from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit
 from vae_anomaly.data.registry import check_options, open_source
 from vae_anomaly.model.file import restored
+from vae_anomaly.pipeline.conditions import Condition, check_conditions, failures
 from vae_anomaly.pipeline.messages import score_notes
 from vae_anomaly.pipeline.options import Options, divide, flag, given_options, refuse_foreign
 from vae_anomaly.pipeline.paths import check_result
@@ -26,13 +27,14 @@ def run(
     *,
     engine: str,
     events: str | None,
+    fail_if: tuple[Condition, ...],
     **given: Parameter,
 ) -> Exit:
     """Score DATA with MODEL, and write the result."""
     check_result(output, data, model)
     file = open_container(model)
     if is_series(file):
-        return _score_series(console, file, data, output, given | {"events": events})
+        return _score_series(console, file, data, output, given | {"events": events}, fail_if)
     refuse_foreign({"events": events}, (), f"is for time series; {model} was fitted on other data")
     fitted = restored(file)
     # --strict is for all of them.
@@ -43,25 +45,43 @@ def run(
     wanted, options = divide(given, OUTPUTS)
     outputs = Outputs(**wanted)
     outputs.check(fitted, flag)
+    check_conditions(
+        fail_if,
+        has_flags=outputs.has_threshold(fitted),
+        has_drift=outputs.watches_drift(fitted),
+        name=flag("fail_if"),
+    )
     with open_source(data, fitted.encoder, **options) as source:
         console.say(*source.notes)
         if fitted.network.needs_tensorflow and source.n_records != 0:
             console.start_tensorflow()
         summary = score_file(fitted, source, output, outputs, progress=console.progress)
-    return console.finish(source, *score_notes(summary, source.unit, outputs.fdr, output))
+    code = console.finish(source, *score_notes(summary, source.unit, outputs.fdr, output))
+    n_flagged, n_scored, drift = summary.n_flagged or 0, summary.n_scored, summary.drift is not None
+    failed = failures(fail_if, n_flagged, n_scored, source.unit, drift=drift)
+    console.say(*failed)
+    return Exit.FAILED if failed else code
 
 
 def _score_series(
-    console: Console, file: UnopenedFile, data: str, output: str, given: Options
+    console: Console,
+    file: UnopenedFile,
+    data: str,
+    output: str,
+    given: Options,
+    fail_if: tuple[Condition, ...],
 ) -> Exit:
     """Score time series."""
     from vae_anomaly.pipeline.series import SERIES_OUTPUTS, score_series_file, series_notes
 
     refuse_foreign(given, SERIES_OUTPUTS, f"is not for time series, as in {file.name}")
+    check_conditions(fail_if, has_flags=True, has_drift=False, name=flag("fail_if"))
     events = given["events"]
     if events is not None:
         check_result(events, data, file.name, output)
     console.start_tensorflow()
     summary = score_series_file(file, data, output, **given_options(given, SERIES_OUTPUTS))
     console.say(*series_notes(summary, output, events))
-    return Exit.DONE
+    failed = failures(fail_if, summary.n_flagged, summary.n_scored, "time step")
+    console.say(*failed)
+    return Exit.FAILED if failed else Exit.DONE
