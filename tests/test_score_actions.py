@@ -262,3 +262,39 @@ def test_conditions_that_nothing_can_meet(place: Path, vae: Vae, words: str, mes
 def test_repairs_need_columns_that_mean_something(detector: vae_anomaly.VAEDetector) -> None:
     with pytest.raises(ParameterError, match="only_flagged needs a threshold"):
         Outputs(score="kl", only_flagged=True).check(detector.model_)
+
+
+# ------------------------------------------------------------------ what a fit is remembered for
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose fit named an identifier, a label, and a column to leave out."""
+    folder = tmp_path_factory.mktemp("fitted")
+    rows = make_rows(200)[COLUMNS].assign(pump=range(200), note=range(200), fault=0)
+    rows.to_csv(folder / "normal.csv", index=False)
+    words = "--id-column pump --ignore note --label-column fault --max-steps 20 --members 1 -q"
+    line = f"fit {folder}/normal.csv -o {folder}/m.vae {words}"
+    assert run(line.split()) == 0
+    return folder / "m.vae"
+
+
+@pytest.mark.parametrize("there", [["pump", "note", "fault"], ["pump"], ["note"], []])
+def test_columns_of_the_fit_that_are_no_features_may_be_there_or_not(
+    fitted: Path, tmp_path: Path, vae: Vae, there: list[str]
+) -> None:
+    rows = make_rows(5, seed=1)[COLUMNS].assign(pump=list("abcde"), note="x", fault="y")
+    rows[[*there, *COLUMNS]].to_csv(tmp_path / "rows.csv", index=False)
+    code, out, err = vae(f"score {fitted} {tmp_path}/rows.csv -o - --strict")
+    assert code == 0
+    assert "does not know" not in err
+    found = read(out)
+    assert found.columns[0] == ("pump" if "pump" in there else "row")
+    assert list(found.iloc[:, 0]) == (list("abcde") if "pump" in there else list("12345"))
+
+
+def test_another_identifier_can_be_named(fitted: Path, tmp_path: Path, vae: Vae) -> None:
+    rows = make_rows(2, seed=1)[COLUMNS].assign(pump=["a", "b"], other=["c", "d"])
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    found = read(vae(f"score {fitted} {tmp_path}/rows.csv -o - --id-column other")[1])
+    assert list(found["other"]) == ["c", "d"]

@@ -111,6 +111,14 @@ class Tables(Modality):
         """Measure the columns of training rows."""
         return TableEncoder.fit(records, cast("TableSchema", schema), names, parameters)
 
+    def bind(self, encoder: Encoder, source: Source) -> Encoder:
+        """Return the encoder with the columns of the source that are no features."""
+        from vae_anomaly.data.table.training_source import TrainingTable
+
+        if isinstance(source, TrainingTable):
+            return source.remembered(cast("TableEncoder", encoder))
+        return encoder
+
     def describe(self, facts: Mapping[str, Json]) -> Sequence[str]:
         """Return the names and ranges of the columns, aligned."""
         columns = facts["columns"]

@@ -50,7 +50,8 @@ def open_source(
     missing_values : sequence of str
         Cells that are missing beside those that always are, without an encoder.
     id_column, label_column : str, optional
-        Columns of the keys and of the labels; without an encoder they are left out.
+        Columns of the keys and of the labels; without an encoder they are left out. With one
+        that knows the column of the keys, it is used where the table has it.
     normal_label : sequence of str
         Labels of normal rows.
     keep : sequence of str
@@ -71,6 +72,8 @@ def open_source(
     ParameterError
         If the encoder knows a column that is to be the identifier or the label.
     """
+    if encoder is not None and id_column is None and encoder.id_column in reader.columns:
+        id_column = encoder.id_column if encoder.id_column != label_column else None
     roles = [name for name in (label_column, id_column) if name is not None]
     with ExitStack() as stack:
         stack.callback(reader.close)
@@ -87,6 +90,7 @@ def open_source(
                 columns,
                 chosen,
                 MissingValues(tuple(missing_values)),
+                id_column=id_column,
                 label_column=label_column,
                 normal_label=normal_label,
             )
@@ -130,7 +134,10 @@ def matched(
         names=encoder.used_names,
         n_features=len(encoder.features),
         roles=roles,
-        known=(*(encoder.names or ()), *reader.index, *(kept if encoder.names else ())),
+        known=(
+            *(*reader.index, *encoder.ignored, *(encoder.names or ())),
+            *(kept if encoder.names else ()),
+        ),
     )
     if columns.unused and strict:
         raise DataError(
