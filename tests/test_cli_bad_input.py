@@ -284,7 +284,8 @@ CASES = [
         "score named.vae good.csv -o out.xlsx",
         b"",
         2,
-        "Cannot write scores as '.xlsx'. Name a .csv, .jsonl or .parquet file, or - for standard output.",
+        "Cannot write scores as '.xlsx'. Name a .csv, .jsonl or .parquet file, or - for standard "
+        "output.",
     ),
     (
         "score named.vae good.csv -o out.csv --repair --score kl",
