@@ -86,6 +86,7 @@ ALLOWED_FILES = {
     "estimator/attributes.py": "public fitted attributes, such as image_shape_",
     "estimator/detector.py": "documentation of public parameters",
     "estimator/generation.py": "documentation of public methods, such as contribution_maps",
+    "estimator/validation.py": "the message on an array of a wrong shape",
     "samples.py": "the bundled sample is a table",
 }
 """Further files that name a modality, and why."""

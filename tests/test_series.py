@@ -552,6 +552,28 @@ def test_columns_are_left_out_in_fit_and_score(
     assert vae("score", model, training, "-o", tmp_path / "s.csv")[0] == 0
 
 
+def test_only_normal_time_steps_are_learned(
+    tmp_path: Path, vae: Callable[..., tuple[int, str, str]]
+) -> None:
+    labelled = make_series(900, 0).assign(state="ok")
+    labelled.iloc[200:230, labelled.columns.get_indexer(["sine", "state"])] = [50.0, "broken"]
+    training, model = written(tmp_path, "training.csv", labelled), tmp_path / "m.vae"
+    words = ("--time-column", "time", "--window", PERIOD, "--max-steps", 10)
+    code, _, err = vae("fit", training, "-o", model, *words, "--label-column", "state")
+    assert code == 0, err
+    assert "labels: 'ok' normal, 870 rows; 'broken' anomalous, 30 rows" in err
+    assert "fitting on 870 time steps of 3 channels" in err
+    found = load(model)
+    assert isinstance(found, SeriesDetector)
+    assert found.model_.scaler.center[0] < 1.0  # 50 was not learned
+    # The labels need not be there when time goes on.
+    recent = written(tmp_path, "recent.csv", make_series(300, 1))
+    assert vae("score", model, recent, "-o", tmp_path / "s.csv")[0] == 0
+    code, _, err = vae("fit", training, "-o", model, *words, "--normal-label", "ok")
+    assert code == 2
+    assert "--normal-label needs --label-column." in err
+
+
 def test_other_commands_refuse_models_of_series(
     detector: SeriesDetector,
     normal: pd.DataFrame,
