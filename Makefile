@@ -27,7 +27,7 @@ tests: .venv/installed-test
 
 # Warnings are errors. The gallery of examples runs if an example changed.
 docs: .venv/installed-docs
-	$(BIN)/sphinx-build -W --keep-going -q -d build/docs/cache docs build/docs/html
+	$(BIN)/python -m sphinx -W --keep-going -q -d build/docs/cache docs build/docs/html
 	@echo "documentation: build/docs/html/index.html"
 
 # What would be published runs the demo in an environment of its own. Without --no-compile
