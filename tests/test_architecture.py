@@ -44,11 +44,12 @@ STRANGERS = {("data", "networks")}
 
 MAX_FILE_LINES = 450
 MAX_FUNCTION_LINES = 60
-MAX_COMMAND_LINE_LINES = 1373
+MAX_COMMAND_LINE_LINES = 1300
 MAX_ANY = 120
 
 HEAVY = {"PIL", "keras", "onnx", "onnxruntime", "matplotlib", "pandas", "pyarrow", "rich", "scipy"}
 HEAVY |= {"joblib", "sklearn", "tensorflow", "vl_convert"}
+HEAVY |= {"dask", "distributed", "duckdb", "fsspec", "pyspark", "ray", "starlette", "uvicorn"}
 """Packages that are imported where they are used, and so are modules that import them."""
 
 CHEAP_LATE = {

@@ -112,7 +112,7 @@ def test_choices_are_those_of_the_library():
     from vae_anomaly.stats.scores import SCORES
     from vae_anomaly.training.optimizers import OPTIMIZERS
 
-    assert choices("fit", "score") == ("auto", *SCORES)
+    assert choices("fit", "score_type") == ("auto", *SCORES)
     assert choices("score", "score") == choices("score", "also") == tuple(SCORES)
     assert set(choices("fit", "likelihood")) == set(LIKELIHOODS) - {"categorical"}
     assert set(choices("fit", "optimizer")) == set(OPTIMIZERS)

@@ -506,7 +506,7 @@ def test_further_missing_values_of_files_and_frames(
     opened: Open, cells: list[str], expected: list[object]
 ) -> None:
     text = "a,b\n" + "".join(f"{i},{cell}\n" for i, cell in enumerate(cells))
-    assert learned(opened(text, missing=GIVEN))["b"] == expected
+    assert learned(opened(text, missing_values=GIVEN))["b"] == expected
 
     rows = pd.DataFrame({"a": RNG.normal(size=60), "b": [cells[i % 6] for i in range(60)]})
     chosen = {"b": "number" if "1" in cells else "category"}

@@ -47,8 +47,8 @@ def _named(names: tuple[str, ...] | None) -> str:
     return "" if names is None else f": {listed(names)}"
 
 
-class _Html:
-    """Facts as HTML, where scikit-learn shows fitted attributes in its diagrams."""
+class _FactList:
+    """Facts in rows, where scikit-learn shows fitted attributes in its diagrams."""
 
     def __init__(self, facts: Facts) -> None:
         self._facts = facts
@@ -85,11 +85,11 @@ class Summarised(BaseEstimator):
         if not self.__sklearn_is_fitted__():
             return super()._html_repr()
         parameters = escape(super().__repr__())
-        return f"<div><pre>{parameters}</pre>{_Html(self._facts())._repr_html_inner()}</div>"
+        return f"<div><pre>{parameters}</pre>{_FactList(self._facts())._repr_html_inner()}</div>"
 
-    def _get_fitted_attr_html(self, doc_link: str = "") -> _Html:
+    def _get_fitted_attr_html(self, doc_link: str = "") -> _FactList:
         """Return what diagrams of pipelines show of a fitted estimator."""
-        return _Html(self._facts())
+        return _FactList(self._facts())
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")

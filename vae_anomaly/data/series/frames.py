@@ -113,8 +113,8 @@ def _rows_of_arrays(parts: list[Array], names: list[str], roles: Roles) -> Rows:
     if roles.channels is not None:
         if len(roles.channels) != len(channels):
             raise DataError(
-                f"Expected {counted(len(roles.channels), 'channel')}, as in training, "
-                f"{listed(roles.channels)}, got {len(channels)}. Give the channels of training."
+                f"Expected {counted(len(roles.channels), 'channel')}, as in training, got "
+                f"{len(channels)}. Give those of training: {listed(roles.channels)}."
             )
         channels = tuple(roles.channels)
     sizes = [len(part) for part in parts]
