@@ -21,7 +21,7 @@ from vae_anomaly.data.table.labelled_rows import LabelledRows
 from vae_anomaly.data.table.missing import MissingValues
 from vae_anomaly.data.table.reader import CellError, TableReader
 from vae_anomaly.data.table.source import TableSource
-from vae_anomaly.data.table.strays import advice, refuse_cells, wrong_cells
+from vae_anomaly.data.table.strays import advice, infinite_cells, refuse_cells
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.names import may_be_labels
 
@@ -111,7 +111,8 @@ class TrainingTable(TableSource):
             for batch in self._batches(as_text=self._reader.may_have_codes()):
                 yield batch if labelled is None else labelled.only_normal(batch)
         except CellError as error:
-            refuse_cells(*wrong_cells(self._reader, self._coding.numbers))
+            found = infinite_cells(self._reader, self._coding.numbers)
+            refuse_cells(*found, what="Infinity")
             raise DataError(f"{error.fact} {advice([error.column])}") from error
         self._refuse_text()
 
