@@ -149,7 +149,7 @@ REPORT_FILES = (
     *("report.html", "scores.png", "roc.png", "precision_recall.png", "latent.png"),
     *("training.png", "latent_use.png", "most_anomalous.png", "normal.png", "latent_grid.png"),
     *("samples.png", "interpolation.png", "latent_compared.png", "latent_grid_compared.png"),
-    *("calibration.png", "p_values.png"),
+    *("calibration.png", "p_values.png", "elbo.png"),
 )
 """Files that a report may consist of, see `vae_anomaly.report.render`."""
 
