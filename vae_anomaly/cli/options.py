@@ -273,6 +273,20 @@ SCORE = [
         names.ENGINES,
         default="auto",
     ),
+    option(
+        "--scheduler ADDRESS|local:N",
+        "Score files on the workers of a Dask cluster, or on N processes here; OUT is a folder.",
+    ),
+    switch("--stream", "Score the lines of standard input as they come; OUT is -."),
+]
+
+SERVE = [
+    option("--host", "Address to listen at.", default="127.0.0.1"),
+    option("--port", "Port to listen at.", click.IntRange(1, 65535), default=8000),
+    option("--workers", "Processes.", COUNT, default=1),
+    option("max_bytes --max-size SIZE", "Of a request's body.  [default: 16MiB]", parsed(bytes_of)),
+    option("--max-rows", "Rows of a request.  [default: 200,000]", COUNT),
+    option("--seconds", "Time for a request.  [default: 30]", POSITIVE),
 ]
 
 LABELLED = [
@@ -365,6 +379,7 @@ PARAMETERS: dict[str, list[click.Parameter]] = {
         *RECALIBRATE,
     ],
     "inspect": [MODEL],
+    "serve": [MODEL, *SERVE],
     "export": [MODEL, output("ONNX", "File to write.")],
     "demo": [
         output("DIR", "Directory to write to; created if need be.", default="reports/demo"),

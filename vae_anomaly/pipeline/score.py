@@ -20,7 +20,7 @@ from vae_anomaly.pipeline.reasons import repair_texts
 from vae_anomaly.pipeline.results import Evaluated, Layout, Outputs, Scored, array_of
 from vae_anomaly.pipeline.writers import result_writer
 
-__all__ = ["ScoreSummary", "evaluated", "score", "score_file"]
+__all__ = ["ScoreSummary", "drift_of", "evaluated", "score", "score_file"]
 
 
 class ScoreSummary(NamedTuple):
@@ -138,7 +138,7 @@ def score_file(
         scored,
         flagged if layout.flagged else None,
         model.calibration.threshold,
-        _drift(watch) if scored else None,
+        drift_of(watch) if scored else None,
         source.skipped,
     )
 
@@ -162,7 +162,7 @@ def applied(outputs: Outputs, model: Model, source: Source, executor: Executor) 
     return replace(model, calibration=calibration.with_fdr(counts, outputs.fdr))
 
 
-def _drift(watch: DriftWatch | None) -> Drift | None:
+def drift_of(watch: DriftWatch | None) -> Drift | None:
     """Return the drift that a watch found, if any."""
     if watch is None or not watch.may_differ():
         return None
