@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from vae_anomaly import names
+from vae_anomaly.pipeline.conditions import Condition
 from vae_anomaly.pipeline.sizes import bytes_of
 
 if TYPE_CHECKING:
@@ -256,6 +257,19 @@ SCORE = [
         "A further score, in a column of its own, score_NAME. May be given several times.",
         names.SCORES,
         multiple=True,
+    ),
+    switch("--parts", "Add reconstruction_error and kl_divergence, whatever the score."),
+    several(
+        "--keep COLUMNS|all",
+        "Columns of DATA to add as they are, between commas; may be repeated.",
+    ),
+    switch("--only-flagged", "Leave out rows that are not flagged."),
+    switch("--sort", "Write the most anomalous rows first; they wait in a temporary file."),
+    several(
+        "--fail-if CONDITION",
+        "End with exit code 7 if more rows are flagged, as in flagged>5% or flagged>10, or if "
+        "drift is found: drift. May be repeated.",
+        parsed(Condition.parse),
     ),
     option("--events FILE", "Table of the events of a time series to write."),
     switch("--strict", "Refuse unknown columns, text among numbers, and images not readable."),

@@ -10,6 +10,7 @@ from vae_anomaly.cli.errors import Exit
 from vae_anomaly.data.registry import check_options, open_source
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.file import restored
+from vae_anomaly.pipeline.conditions import Condition, check_conditions, failures
 from vae_anomaly.pipeline.messages import score_notes
 from vae_anomaly.pipeline.models import loaded
 from vae_anomaly.pipeline.options import Options, divide, flag, given_options, refuse_foreign
@@ -32,6 +33,7 @@ def run(
     events: str | None,
     scheduler: str | None,
     stream: bool,
+    fail_if: tuple[Condition, ...],
     **given: Parameter,
 ) -> Exit:
     """Score DATA with MODEL, and write the result."""
@@ -45,7 +47,7 @@ def run(
     check_result(output, data, model)
     file = open_container(model)
     if is_series(file):
-        return _score_series(console, file, data, output, given | {"events": events})
+        return _score_series(console, file, data, output, given | {"events": events}, fail_if)
     refuse_foreign({"events": events}, (), f"is for time series; {model} was fitted on other data")
     fitted = restored(file)
     # --strict is for all of them.
@@ -56,12 +58,22 @@ def run(
     wanted, options = divide(given, OUTPUTS)
     outputs = Outputs(**wanted)
     outputs.check(fitted, flag)
+    check_conditions(
+        fail_if,
+        has_flags=outputs.has_threshold(fitted),
+        has_drift=outputs.watches_drift(fitted),
+        name=flag("fail_if"),
+    )
     with open_source(data, fitted.encoder, **options) as source:
         console.say(*source.notes)
         if fitted.network.needs_tensorflow and source.n_records != 0:
             console.start_tensorflow()
         summary = score_file(fitted, source, output, outputs, progress=console.progress)
-    return console.finish(source, *score_notes(summary, source.unit, outputs.fdr, output))
+    code = console.finish(source, *score_notes(summary, source.unit, outputs.fdr, output))
+    n_flagged, n_scored, drift = summary.n_flagged or 0, summary.n_scored, summary.drift is not None
+    failed = failures(fail_if, n_flagged, n_scored, source.unit, drift=drift)
+    console.say(*failed)
+    return Exit.FAILED if failed else code
 
 
 def _score_on(
@@ -104,16 +116,24 @@ def _score_stream(
 
 
 def _score_series(
-    console: Console, file: UnopenedFile, data: str, output: str, given: Options
+    console: Console,
+    file: UnopenedFile,
+    data: str,
+    output: str,
+    given: Options,
+    fail_if: tuple[Condition, ...],
 ) -> Exit:
     """Score time series."""
     from vae_anomaly.pipeline.series import SERIES_OUTPUTS, score_series_file, series_notes
 
     refuse_foreign(given, SERIES_OUTPUTS, f"is not for time series, as in {file.name}")
+    check_conditions(fail_if, has_flags=True, has_drift=False, name=flag("fail_if"))
     events = given["events"]
     if events is not None:
         check_result(events, data, file.name, output)
     console.start_tensorflow()
     summary = score_series_file(file, data, output, **given_options(given, SERIES_OUTPUTS))
     console.say(*series_notes(summary, output, events))
-    return Exit.DONE
+    failed = failures(fail_if, summary.n_flagged, summary.n_scored, "time step")
+    console.say(*failed)
+    return Exit.FAILED if failed else Exit.DONE

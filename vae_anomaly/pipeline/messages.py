@@ -99,9 +99,9 @@ def skipped_records(source: Source, purpose: str = "") -> list[str]:
     """Return lines about records that were not readable in the last reading, or only in part."""
     lines, count = list(source.reading_notes()), len(source.skipped)
     if count:
-        lines.append(
-            f"skipped {count:,} of {counted(source.n_records or count, source.unit)}{purpose}:"
-        )
+        of_all = f"{count:,} of " if source.n_records else ""
+        rows = counted(source.n_records or count, source.unit)
+        lines.append(f"skipped {of_all}{rows}{purpose}:")
     for name, reason in source.skipped[:MAX_LISTED_SKIPPED]:
         lines.append(f"  {name if name.isprintable() else repr(name)}: {reason}")
     if count > MAX_LISTED_SKIPPED:
