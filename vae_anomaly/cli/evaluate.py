@@ -55,7 +55,7 @@ def run(
             f"{model} itself was fitted with beta {compare_beta:g}: there would be nothing to "
             f"compare. Choose another --compare-beta."
         )
-    strict = given_options(given, ["strict"])
+    strict = given_options(given, ["strict", "follow_links"])
     options = given_options(given, EVALUATE_SOURCE)
     with ExitStack() as stack:
         learned = other = None

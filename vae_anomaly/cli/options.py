@@ -103,8 +103,11 @@ def output_option(metavar: str, explanation: str, default: str | None = None) ->
 
 
 ID_COLUMN = option("--id-column", "Column that identifies a row; it is not scored.", metavar="NAME")
-STRICT_IMAGES = switch("--strict", "Refuse images that cannot be read; else they are skipped.")
+FOLLOW_LINKS = option("--follow-links", "Follow symbolic links that lead into DIR.", metavar="DIR")
+READ_IMAGES = (switch("--strict", "Refuse images that cannot be read, else skipped."), FOLLOW_LINKS)
 KEEP_LEARNED = switch("--keep-learned", "Keep rows that MODEL was fitted on; else left out.")
+
+PIXELS = "Numbers of black and white, such as 0:1023.  [default: measured in DATA]"
 
 TABLE_FIT = (
     option(
@@ -155,7 +158,8 @@ IMAGE_FIT = (
         NOT_NEGATIVE,
         metavar="PIXELS",
     ),
-    STRICT_IMAGES,
+    option("--pixel-range", PIXELS, parsed(names.pixel_range_of), metavar="LOW:HIGH"),
+    *READ_IMAGES,
 )
 
 SERIES_FIT = (
@@ -253,7 +257,7 @@ FIT = with_options(
 
 FIT_SOURCE = (
     *("ignore", "column_types", "missing", "id_column", "label_column", "normal_label"),
-    *("image_size", "resize", "strict"),
+    *("image_size", "resize", "pixel_range", "strict", "follow_links"),
 )
 """Options of `fit` that open a source."""
 
@@ -279,6 +283,7 @@ SCORE = with_options(
     ),
     option("--events", "Table of the events of a time series to write.", metavar="FILE"),
     switch("--strict", "Refuse unknown columns, text among numbers, and images not readable."),
+    FOLLOW_LINKS,
     switch("--p-values", "Add p_value: the share of the calibration rows that are as anomalous."),
     option(
         "--fdr",
@@ -353,7 +358,7 @@ IMAGE_EVALUATE = (
         INPUT,
         metavar="DATA",
     ),
-    STRICT_IMAGES,
+    *READ_IMAGES,
 )
 
 EVALUATE = with_options(
@@ -374,7 +379,7 @@ EVALUATE = with_options(
     *LABELLED,
 )
 
-EVALUATE_SOURCE = ("label_column", "normal_label", "id_column", "strict")
+EVALUATE_SOURCE = ("label_column", "normal_label", "id_column", "strict", "follow_links")
 """Options of `evaluate` that open a source."""
 
 RECALIBRATE = with_options(
@@ -383,7 +388,7 @@ RECALIBRATE = with_options(
     ),
     option("--threshold", "Threshold to set, instead of DATA.", float, metavar="NATS"),
     KEEP_LEARNED,
-    STRICT_IMAGES,
+    *READ_IMAGES,
 )
 
 

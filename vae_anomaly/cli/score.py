@@ -50,6 +50,7 @@ def run(
     fitted = restored(file)
     # --strict is for all of them.
     asked = {"explain": explain, "id_column": given["id_column"], "repair": repair}
+    asked["follow_links"] = given["follow_links"]
     check_options(given_options(asked), fitted.encoder.modality, f"{model} was fitted on")
     if engine != "auto":
         fitted = fitted.with_engine(engine)

@@ -204,7 +204,8 @@ def fit(
             ended = user_callback is not None and bool(user_callback(history))
             return ended or (stop is not None and stop())
 
-        fresh.set_params(callback=after_interval).fit(source.training_data(data.records))
+        fresh.set_params(callback=after_interval, **source.parameters(fresh))
+        fresh.fit(source.training_data(data.records))
     model = fresh.model_
     bound = modality(model.encoder.modality).bind(model.encoder, source)
     return FitResult(replace(model, encoder=bound), time.monotonic() - start)

@@ -76,6 +76,9 @@ def open_table(path: str | Path, *, stdin: BinaryIO | None = None) -> TableReade
         copy = _spooled(stdin or sys.stdin.buffer, "standard input")
         return _reader(Path(copy.name), "standard input", copy)
     path = Path(path)
+    if path.is_dir():
+        name = display_name(path)
+        raise DataError(f"{name} is a folder of tables. Give one of them, or join them into one.")
     with path.open("rb") as file:
         if path.is_file():
             return _reader(path, display_name(path), None)
