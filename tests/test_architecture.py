@@ -49,6 +49,7 @@ MAX_ANY = 120
 
 HEAVY = {"PIL", "keras", "onnx", "onnxruntime", "matplotlib", "pandas", "pyarrow", "rich", "scipy"}
 HEAVY |= {"joblib", "sklearn", "tensorflow", "vl_convert"}
+HEAVY |= {"dask", "distributed", "duckdb", "fsspec", "pyspark", "ray", "starlette", "uvicorn"}
 """Packages that are imported where they are used, and so are modules that import them."""
 
 CHEAP_LATE = {

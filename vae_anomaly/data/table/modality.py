@@ -20,6 +20,7 @@ from vae_anomaly.data.base import (
 )
 from vae_anomaly.data.table.column import DATE, NUMBER
 from vae_anomaly.data.table.encoder import TableEncoder
+from vae_anomaly.data.table.listing import has_parts
 from vae_anomaly.data.table.missing import MissingValues
 from vae_anomaly.data.table.schema import TableSchema
 
@@ -33,7 +34,7 @@ SAMPLE_BYTES = 4096
 
 
 class Tables(Modality):
-    """Tables: CSV and Parquet files, matrices and data frames."""
+    """Tables: CSV and Parquet files, folders of them, matrices and data frames."""
 
     name = "table"
     unit = "row"
@@ -53,7 +54,7 @@ class Tables(Modality):
 
     def accepts(self, path: str) -> bool:
         """Return whether a path holds a table; see `Modality.accepts`."""
-        if path == "-":
+        if path == "-" or has_parts(path):
             return True
         if not Path(path).is_file():
             return False

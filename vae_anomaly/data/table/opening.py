@@ -19,7 +19,7 @@ from vae_anomaly.data.table.reader import TableReader
 from vae_anomaly.data.table.source import TableSource
 from vae_anomaly.exceptions import DataError, ParameterError
 
-__all__ = ["open_source"]
+__all__ = ["matched", "open_source"]
 
 
 def open_source(
@@ -86,7 +86,7 @@ def open_source(
             )
             stack.pop_all()
             return source
-        columns = _matched(reader, encoder, roles, strict=strict)
+        columns = matched(reader, encoder, roles, strict=strict)
         coding = Coding.of(columns.features, encoder.schema)
         stack.pop_all()
     return TableSource(
@@ -100,9 +100,10 @@ def open_source(
     )
 
 
-def _matched(
-    reader: TableReader, encoder: TableEncoder, roles: Sequence[str], *, strict: bool
+def matched(
+    reader: TableReader, encoder: TableEncoder, roles: Sequence[str] = (), *, strict: bool = False
 ) -> ColumnSelection:
+    """Match the columns of a table to an encoder; see `open_source`."""
     for name in roles:
         if name in (encoder.used_names or ()):
             raise ParameterError(
