@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from vae_anomaly._matplotlib import import_matplotlib
 from vae_anomaly.displays import LatentDisplay
-from vae_anomaly.displays.drawing import BLUE, GREY, INK, tidy
+from vae_anomaly.displays.drawing import BLUE, GREY, INK, escaped, tidy
+from vae_anomaly.displays.fonts import BASE_FONT, further_fonts, missing_characters
 from vae_anomaly.metrics.curves import Curve
 from vae_anomaly.report.data import Figure, ReportData
 
@@ -125,17 +126,23 @@ def png(figure: Figure, colors: int | None = None) -> bytes:
     from PIL import Image
 
     with mpl.rc_context(), warnings.catch_warnings():
-        # Names may be in a script that the font lacks: boxes are shown instead.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         mpl.rcdefaults()
-        # The font comes with Matplotlib: the same bytes everywhere.
-        mpl.rc("font", family=["DejaVu Sans"], size=10)
+        mpl.rc("font", family=[BASE_FONT], size=10)
         mpl.rc("text", color=INK, usetex=False)
         mpl.rc("axes", labelcolor=INK, unicode_minus=True)
-        drawn = Canvas(figsize=figure.size, dpi=DPI, layout="constrained", facecolor="white")
-        canvas: Any = FigureCanvasAgg(drawn)  # its methods have no types
-        figure.draw(drawn.subplots())
+        blank = partial(Canvas, figure.size, dpi=DPI, layout="constrained", facecolor="white")
+        canvas: Any = FigureCanvasAgg(blank())  # its methods have no types
+        figure.draw(canvas.figure.subplots())
         canvas.draw()
+        missing = missing_characters(canvas.figure)
+        if missing:
+            families, undrawable = further_fonts(missing)
+            mpl.rc("font", family=[BASE_FONT, *families])
+            canvas = FigureCanvasAgg(blank())
+            with escaped(undrawable):
+                figure.draw(canvas.figure.subplots())
+            canvas.draw()
         # Figures are opaque: without the fourth channel and well packed they are a tenth smaller.
         drawing = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
         if colors is not None:

@@ -24,9 +24,10 @@ from vae_anomaly.data.image.deep import (
     check_numbers,
     deep_numbers,
     lay_out,
+    orientation_of,
 )
 from vae_anomaly.data.image.errors import ImageError
-from vae_anomaly.data.image.layout import MAX_PIXELS, Layout, box_of, turned
+from vae_anomaly.data.image.layout import MAX_PIXELS, Layout, box_of
 from vae_anomaly.data.image.signatures import (
     FORMAT_NAMES,
     FORMATS,
@@ -34,7 +35,7 @@ from vae_anomaly.data.image.signatures import (
     foreign_format,
     is_image,
 )
-from vae_anomaly.data.image.tiff import read_tiff
+from vae_anomaly.data.image.tiff import check_order, read_tiff
 from vae_anomaly.data.image.units import PixelValues
 
 __all__ = [
@@ -56,7 +57,6 @@ Pixels = NDArray[np.uint8] | NDArray[np.float64]
 GREY = 128
 """Background of transparent pixels and of letterboxed images."""
 
-ORIENTATION = 0x0112
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -189,6 +189,7 @@ def with_surroundings(
 
 
 def _decoded(file: IO[bytes], name: str, layout: Layout) -> Decoded:
+    check_order(file, name)
     try:
         opened = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
@@ -205,13 +206,12 @@ def _decoded(file: IO[bytes], name: str, layout: Layout) -> Decoded:
         drafted = image.draft(None, (2 * max(layout.height, layout.width),) * 2)
         with _one_large if image.width * image.height > LARGE_PIXELS else nullcontext():
             numbers = deep_numbers(image, file, name)
+            if numbers is not None:
+                return replace(decode_numbers(numbers, name, layout), animated=animated)
             image.load()  # which rotates a TIFF, and drops its orientation
             if drafted is None:
                 width, height = image.size
-            turn = _orientation(image)
-            if numbers is not None:
-                found = decode_numbers(turned(numbers, turn), name, layout)
-                return replace(found, animated=animated)
+            turn = orientation_of(image)
             flat = _flat(image)
             if turn in TURNS:
                 flat = flat.transpose(TURNS[turn])
@@ -230,16 +230,6 @@ def _check_size(image: Image.Image, name: str) -> None:
 
 def _too_large(size: str) -> str:
     return f"too large, {size}: at most {MAX_PIXELS // 1_000_000} million are read"
-
-
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation: 1 is upright."""
-    try:
-        return int(image.getexif().get(ORIENTATION, 1))
-    except MemoryError:
-        raise
-    except Exception:  # pixels are sound although the EXIF block is damaged
-        return 1
 
 
 def _flat(image: Image.Image) -> Image.Image:

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vae_anomaly.data.image.errors import ImageError
-from vae_anomaly.data.image.layout import Layout, box_of
+from vae_anomaly.data.image.layout import Layout, box_of, turned
 from vae_anomaly.data.image.signatures import FORMATS
-from vae_anomaly.data.image.tiff import stored_bits
+from vae_anomaly.data.image.tiff import read_tiff
 from vae_anomaly.data.image.units import PixelValues
 
-__all__ = ["DEEP", "Numbers", "check_numbers", "deep_numbers", "lay_out"]
+__all__ = ["DEEP", "Numbers", "check_numbers", "deep_numbers", "lay_out", "orientation_of"]
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.generic]
@@ -31,11 +31,13 @@ LUMA = np.array([0.299, 0.587, 0.114])
 
 MAX_FLOAT32 = 3e38
 
+ORIENTATION = 0x0112
+
 RGB = 3
 
 
 def deep_numbers(image: Image.Image, file: IO[bytes], name: str) -> Numbers | None:
-    """Return the numbers of an opened image, (h, w[, c]); None if it has 8 bits a channel.
+    """Return the numbers of an opened image, upright, (h, w[, c]); None if it has 8 bits.
 
     Pillow decodes colours of 16 bits to 8, the first byte of each number. With the other byte
     order it takes the second byte.
@@ -45,25 +47,37 @@ def deep_numbers(image: Image.Image, file: IO[bytes], name: str) -> Numbers | No
     ImageError
         If its numbers cannot be had.
     """
-    bits = stored_bits(image)
+    numbers = read_tiff(file, name)
+    if numbers is not None:
+        return numbers
     if image.mode in DEEP:
-        values = np.asarray(image)
-        # Pillow takes 32 bits for signed ones.
-        unsigned = image.mode == "I" and bits == (32, "u")
-        return values.view(np.uint32) if unsigned else values
-    if image.mode == "L" and bits == (8, "i"):
-        return np.asarray(image).view(np.int8)
+        return _upright(np.asarray(image), image)
     raw_mode = _raw_mode(image)
     if ";16" not in raw_mode or image.mode not in ("RGB", "RGBA", "LA"):
         return None
     if raw_mode == "LA;16B":  # two bytes of grey, two of alpha
         four = _decoded_as(file, "RGBA").astype(np.uint16)
-        return four[:, :, ::2] * np.uint16(256) + four[:, :, 1::2]
+        return _upright(four[:, :, ::2] * np.uint16(256) + four[:, :, 1::2], image)
     try:
         low = _decoded_as(file, raw_mode[:-1] + SWAPPED[raw_mode[-1]])
     except (KeyError, ValueError) as cause:
         raise ImageError(name, f"16 bits as {raw_mode}, which are not read") from cause
-    return np.asarray(image).astype(np.uint16) * np.uint16(256) + low
+    return _upright(np.asarray(image).astype(np.uint16) * np.uint16(256) + low, image)
+
+
+def _upright(numbers: Numbers, image: Image.Image) -> Numbers:
+    """Return the numbers of a loaded image upright: Pillow rotates none but TIFF."""
+    return turned(numbers, orientation_of(image))
+
+
+def orientation_of(image: Image.Image) -> int:
+    """Return the EXIF orientation: 1 is upright."""
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except MemoryError:
+        raise
+    except Exception:  # pixels are sound although the EXIF block is damaged
+        return 1
 
 
 def _raw_mode(image: Image.Image) -> str:

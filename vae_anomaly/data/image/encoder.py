@@ -24,6 +24,7 @@ from vae_anomaly.data.image.pixels import (
     ImageSchema,
     ImageShape,
     as_images,
+    as_numbers,
     as_rows,
     check_shape,
     shift_augmented,
@@ -161,10 +162,11 @@ class ImageEncoder:
         """
         given = as_rows(X)
         check_shape(given.shape, self.shape)
-        numbers = np.asarray(given.values)
-        if numbers.dtype.kind not in "biuf" or numbers.ndim != 2:
+        try:
+            numbers = as_numbers(np.asarray(given.values))
+        except ValueError:
             return given.values  # which are refused
-        warn_beyond(self.pixel_range, numbers, stacklevel=5)
+        warn_beyond(self.pixel_range, numbers, stacklevel=6)
         return self.pixel_range.scaled(numbers)
 
     def encode(self, records: Records) -> Encoded:

@@ -131,8 +131,8 @@ def list_images(folder: Path, part: str = "", follow: Path | None = None) -> Lis
 
 
 def is_folder_of_tables(folder: Path) -> bool:
-    """Return whether a folder holds tables and no images."""
-    tables = False
+    """Return whether a folder holds tables and no images, or has the name of a table."""
+    tables = folder.name.lower().endswith(TABLES)
     for file, verdict in _Walk(folder.resolve(), None).verdicts(folder, ""):
         if verdict not in PASSED_OVER:
             return False

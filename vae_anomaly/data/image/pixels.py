@@ -18,6 +18,7 @@ __all__ = [
     "ImageShape",
     "Rows",
     "as_images",
+    "as_numbers",
     "as_rows",
     "check_channels",
     "check_shape",
@@ -63,13 +64,30 @@ def as_rows(X: Records) -> Rows:
         return Rows(X, None)
     images = np.asarray(X)
     check_channels(images.shape, "Expected images, (n, height, width[, channels]), got")
-    if images.dtype.kind not in "biuf":
-        try:
-            images = images.astype(np.float64)
-        except (TypeError, ValueError) as cause:
-            raise DataError(f"Expected images of numbers, got {images.dtype}: {cause}.") from cause
+    try:
+        images = as_numbers(images)
+    except ValueError as cause:
+        raise DataError(f"Expected images of numbers, got {images.dtype}: {cause}.") from cause
     height, width, channels = (*images.shape[1:], 1)[:3]
     return Rows(images.reshape(len(images), height * width * channels), (height, width, channels))
+
+
+def as_numbers(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return an array as one of numbers.
+
+    Raises
+    ------
+    ValueError
+        If it holds others than real numbers.
+    """
+    if array.dtype.kind in "biuf":
+        return array
+    if array.dtype.kind == "c":
+        raise ValueError("complex numbers have no order")
+    try:
+        return array.astype(np.float64)
+    except TypeError as cause:
+        raise ValueError(str(cause)) from cause
 
 
 def check_channels(shape: tuple[int, ...], sentence: str) -> None:

@@ -177,7 +177,7 @@ class ImageSource(Source):
         if self.animated:
             count, first = len(self.animated), _printable(self.animated[0])
             lines.append(f"note: of {count:,} animated, the first frame was taken: {first} ...")
-        return lines
+        return tuple(lines)
 
     def parameters(self, given: DataParameters) -> Mapping[str, Json]:
         """Return the range of the pixels, where the records alone do not say it.
