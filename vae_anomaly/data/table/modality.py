@@ -42,7 +42,7 @@ class Tables(Modality):
     options: Mapping[str, str] = {
         "ignore": "--ignore",
         "column_types": "--type",
-        "missing": "--missing",
+        "missing_values": "--missing",
         "id_column": "--id-column",
         "label_column": "--label-column",
         "explain": "--explain",
@@ -84,7 +84,7 @@ class Tables(Modality):
             Ignored: labels are wanted if there is a `label_column`.
         **options
             Those of `vae_anomaly.data.table.opening.open_source`: ignore,
-            column_types, missing, id_column, label_column, normal_label, strict.
+            column_types, missing_values, id_column, label_column, normal_label, strict.
         """
         from vae_anomaly.data.table.files import open_table
         from vae_anomaly.data.table.opening import open_source

@@ -28,7 +28,7 @@ def open_source(
     *,
     ignore: Sequence[str] = (),
     column_types: Mapping[str, str] = MappingProxyType({}),
-    missing: Sequence[str] = (),
+    missing_values: Sequence[str] = (),
     id_column: str | None = None,
     label_column: str | None = None,
     normal_label: Sequence[str] = (),
@@ -45,7 +45,7 @@ def open_source(
         Columns to leave out, without an encoder.
     column_types : mapping of str to str
         Columns whose type is chosen, without an encoder.
-    missing : sequence of str
+    missing_values : sequence of str
         Cells that are missing beside those that always are, without an encoder.
     id_column, label_column : str, optional
         Columns of the keys and of the labels; without an encoder they are left out.
@@ -80,7 +80,7 @@ def open_source(
                 reader,
                 columns,
                 chosen,
-                MissingValues(tuple(missing)),
+                MissingValues(tuple(missing_values)),
                 label_column=label_column,
                 normal_label=normal_label,
             )
