@@ -27,6 +27,7 @@ __all__ = [
     "column_type_of",
     "false_alarms_of",
     "is_column_type",
+    "pixel_range_of",
     "may_be_labels",
 ]
 
@@ -102,6 +103,23 @@ def false_alarms_of(text: str) -> tuple[float, str]:
             f"expected one of {', '.join(SPANS)} and a number, such as week=1, got {text!r}."
         )
     return episodes, per
+
+
+def pixel_range_of(text: str) -> tuple[float, float]:
+    """Return the numbers of black and white of "0:1023".
+
+    Raises
+    ------
+    ValueError
+        If they are none, or black is not below white.
+    """
+    try:
+        low, high = map(float, text.split(":"))
+    except ValueError:
+        low = high = 0.0
+    if not -1e300 <= low < high <= 1e300:
+        raise ValueError(f"expected the numbers of black and white, such as 0:1023, got {text!r}.")
+    return low, high
 
 
 OPTIMIZERS = ("adam", "rmsprop")

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 from vae_anomaly._matplotlib import import_matplotlib
 from vae_anomaly.displays import LatentDisplay
-from vae_anomaly.displays.drawing import BLUE, GREY, INK, tidy
+from vae_anomaly.displays.drawing import BLUE, GREY, INK, escaped, tidy
+from vae_anomaly.displays.fonts import BASE_FONT, further_fonts, missing_characters
 from vae_anomaly.metrics.curves import Curve
 from vae_anomaly.report.data import Figure, ReportData
 from vae_anomaly.report.svg import QUALITY, data_url, inline_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 __all__ = [
     "FIGURES",
@@ -125,31 +127,42 @@ def drawn(figure: Figure, name: str, *, as_file: bool = True) -> Drawing:
     """
     import_matplotlib()
     import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as Canvas
     from PIL import Image
 
     with mpl.rc_context(), warnings.catch_warnings():
-        # Names may be in a script that the font lacks: boxes are shown instead.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         mpl.rcdefaults()
-        # The font comes with Matplotlib: the same bytes everywhere.
-        mpl.rc("font", family=["DejaVu Sans"], size=10)
+        mpl.rc("font", family=[BASE_FONT], size=10)
         mpl.rc("text", color=INK, usetex=False)
         mpl.rc("axes", labelcolor=INK, unicode_minus=True, facecolor="none")
         mpl.rc("svg", fonttype="none", hashsalt=name)
-        page = Canvas(figsize=figure.size, dpi=DPI, layout="constrained", facecolor="white")
-        canvas: Any = FigureCanvasAgg(page)  # its methods have no types
-        figure.draw(page.subplots())
+        page, pixels = _painted(figure)
+        if missing := missing_characters(page):
+            families, undrawable = further_fonts(missing)
+            mpl.rc("font", family=[BASE_FONT, *families])
+            with escaped(undrawable):
+                page, pixels = _painted(figure)
         png, svg = io.BytesIO(), io.BytesIO()
         if as_file:
-            canvas.draw()
-            # Figures are opaque: without the fourth channel and well packed they are smaller.
-            pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
-            pixels.save(png, format="png", optimize=True, dpi=(DPI, DPI))
+            Image.fromarray(pixels).save(png, format="png", optimize=True, dpi=(DPI, DPI))
         if figure.is_inline:
             page.savefig(svg, format="svg", facecolor="none", metadata={"Date": None})
         return Drawing(png.getvalue(), svg.getvalue())
+
+
+def _painted(figure: Figure) -> tuple[Canvas, NDArray[np.uint8]]:
+    """Return a figure on a page of its own, and its pixels, (height, width, 3).
+
+    Without the fourth channel files are smaller: figures are opaque.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Canvas
+
+    page = Canvas(figure.size, dpi=DPI, layout="constrained", facecolor="white")
+    canvas: Any = FigureCanvasAgg(page)  # its methods have no types
+    figure.draw(page.subplots())
+    canvas.draw()
+    return page, np.asarray(canvas.buffer_rgba())[..., :3]
 
 
 def _draw_roc(curve: Curve, unit: str, ax: Axes) -> None:

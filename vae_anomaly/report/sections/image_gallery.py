@@ -25,7 +25,6 @@ __all__ = [
     "Maps",
     "TopImage",
     "as_images",
-    "decoded_range",
     "encoder_of",
     "galleries",
     "maps_of",
@@ -148,14 +147,6 @@ def maps_of(model: Model, images: Records) -> Maps:
 def as_images(model: Model, records: Records) -> Records:
     """Return records as images: (n, height, width[, channels])."""
     return records if records.ndim > 2 else records.reshape(-1, *encoder_of(model).shape)
-
-
-def decoded_range(model: Model, records: Records) -> tuple[float, float]:
-    """Return the values of black and white in images that the model decodes."""
-    scale = encoder_of(model).pixel_scale
-    if scale != 1:
-        return 0.0, scale
-    return (0.0, 1.0) if records.dtype == np.uint8 else value_range(records)
 
 
 def galleries(
