@@ -79,18 +79,11 @@ class Batch(NamedTuple):
 
 
 class Masks(NamedTuple):
-    """Where the records of a source are anomalous.
+    """Where the records of a source are anomalous."""
 
-    Attributes
-    ----------
-    values : sequence of (ndarray of bool or None), or None
-        One for each readable record; None where nothing is known.
-    notes : sequence of str
-        Lines to report.
-    """
-
+    # For each readable record; None where nothing is known.
     values: Sequence[NDArray[np.bool_] | None] | None
-    notes: Sequence[str]
+    notes: Sequence[str]  # lines to report
 
 
 class Source(AbstractContextManager["Source"], Protocol):
