@@ -136,7 +136,7 @@ REFUSED = {
         "my a,b\n1,2\nx,2\n\n1,2\n1,y\n1,z\n1,2\n",
         "t.csv, line 3, column 'my a': expected a number, got 'x'. t.csv, line 6, column 'b': "
         "expected a number, got 'y'. Text is in 3 cells of 2 columns of numbers. Correct the "
-        "cells, or leave the columns out with --ignore 'my a' --ignore b, or make them some of "
+        "cells, or leave the columns out with --ignore 'my a,b', or make them some of "
         "levels with --type 'my a=category' --type b=category.",
     ),
     "infinite": (

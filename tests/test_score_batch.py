@@ -192,7 +192,7 @@ def test_what_cannot_be_scored_is_refused(path: Path, batch: pa.RecordBatch) -> 
 def test_models_of_images_are_refused(batch: pa.RecordBatch) -> None:
     images = np.random.RandomState(0).uniform(size=(30, 6, 6))
     detector = VAEDetector(max_steps=2, contamination=0.1, random_state=0).fit(images)
-    with pytest.raises(ParameterError, match="fitted on images, which no batch of columns holds"):
+    with pytest.raises(ParameterError, match="fitted on images, which are no columns of Arrow"):
         score_batch(detector, batch)
 
 

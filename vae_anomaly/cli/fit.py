@@ -12,7 +12,7 @@ from vae_anomaly.pipeline.fit import NOTICE, fit_file, fit_options, read_trainin
 from vae_anomaly.pipeline.limits import check_address_space
 from vae_anomaly.pipeline.options import Options, given_options
 from vae_anomaly.pipeline.paths import check_output
-from vae_anomaly.pipeline.series import READING, fit_series_file, series_parameters
+from vae_anomaly.pipeline.series import LABELS, READING, fit_series_file, series_parameters
 
 __all__ = ["run"]
 
@@ -69,7 +69,7 @@ def _fit_series(console: Console, data: str, output: str, given: Options) -> Exi
     check_output(output, data)
     check_address_space()
     console.start_tensorflow()
-    reading = given_options(given, READING)
-    fit_series_file(data, output, series_parameters(given), reading, console.say)
+    reading, labels = given_options(given, READING), given_options(given, LABELS)
+    fit_series_file(data, output, series_parameters(given), reading, console.say, **labels)
     console.say(f"model: {output}")
     return Exit.DONE

@@ -49,7 +49,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 ArrayTypes = dict[str, tuple[str, tuple[int, ...]]]
-"""Name -> (dtype, shape) of arrays in a file; "F64" and "F32" are floats of 64 and 32 bits."""
+"""Name -> (dtype, shape) of arrays in a file; "F64" is float64."""
 
 
 class Encoded(NamedTuple):
@@ -79,18 +79,11 @@ class Batch(NamedTuple):
 
 
 class Masks(NamedTuple):
-    """Where the records of a source are anomalous.
+    """Where the records of a source are anomalous."""
 
-    Attributes
-    ----------
-    values : sequence of (ndarray of bool or None), or None
-        One for each readable record; None where nothing is known.
-    notes : sequence of str
-        Lines to report.
-    """
-
+    # For each readable record; None where nothing is known.
     values: Sequence[NDArray[np.bool_] | None] | None
-    notes: Sequence[str]
+    notes: Sequence[str]  # lines to report
 
 
 class Source(AbstractContextManager["Source"], Protocol):
@@ -190,6 +183,10 @@ class Source(AbstractContextManager["Source"], Protocol):
     def training_data(self, records: Records) -> Records:
         """Return records as `VAEDetector.fit` takes them: with the names of the features."""
         return records
+
+    def parameters(self, given: DataParameters) -> Mapping[str, Json]:
+        """Return parameters of a detector that the records decide, after a reading."""
+        return {}
 
     def fit_notes(self, encoder: Encoder) -> Sequence[str]:
         """Return lines to report about a fit to the records of this source."""
@@ -333,6 +330,7 @@ class DataParameters(Protocol):
     likelihood: str
     smoothing: float | None
     shift: float | None
+    pixel_range: tuple[float, float] | None
     column_types: Mapping[str, str] | None
     missing_values: Sequence[str]
 
@@ -396,8 +394,7 @@ class Modality(Protocol):
             Whether labels that the data bring are wanted: `labels` is None without. They are
             checked at once where that needs no reading of the records.
         **options
-            Those of the modality; also `strict`, and with `labelled` `normal_label`, where they
-            are given.
+            Those of the modality, `strict`, and with `labelled` `normal_label`.
 
         Raises
         ------

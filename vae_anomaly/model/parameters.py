@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from vae_anomaly._parameters import (
     Rule,
+    ascending_pair,
+    flag,
     integer,
     number,
     one_of,
@@ -30,6 +32,7 @@ from vae_anomaly.stats.scores import SCORES
 __all__ = [
     "FALSE_ALARM_RATE",
     "RULES",
+    "VERBOSE",
     "NetworkParameters",
     "check_threshold_choice",
     "checked_threshold",
@@ -47,6 +50,11 @@ FALSE_ALARM_RATE = 0.01
 
 NAMED = one_of(("auto", *ARCHITECTURES))
 
+VERBOSE = Rule(
+    lambda v: flag().holds(v) or integer(0).holds(v),
+    "an int >= 0: 1 writes lines of progress, 2 more of them",
+)
+
 RULES = {
     "architecture": Rule(
         lambda v: NAMED.holds(v) or is_pair(v),
@@ -56,6 +64,7 @@ RULES = {
     "hidden_units": optional(units()),
     "smoothing": optional(number(0, np.inf, "[)")),
     "shift": optional(number(0, np.inf, "[)")),
+    "pixel_range": optional(ascending_pair()),
     "column_types": optional(texts_by_name()),
     "missing_values": texts(),
     "likelihood": one_of(LIKELIHOODS),
@@ -74,6 +83,7 @@ RULES = {
     "contamination": optional(number(0, 0.5, "(]")),
     "threshold": optional(number(-np.inf, np.inf, "()")),
     "checkpoint": optional(Rule(lambda v: isinstance(v, str | os.PathLike), "a directory")),
+    "verbose": VERBOSE,
 }
 
 

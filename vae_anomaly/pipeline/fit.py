@@ -24,7 +24,7 @@ from vae_anomaly.model.parameters import DENSE_MEMBERS
 from vae_anomaly.pipeline.interrupt import check_signals, stop_on_interrupt
 from vae_anomaly.pipeline.memory import USUAL_LATENT_DIM, rows_within
 from vae_anomaly.pipeline.messages import threshold_note
-from vae_anomaly.pipeline.options import Options, divide, given_options
+from vae_anomaly.pipeline.options import Options, check_labels, divide, given_options
 from vae_anomaly.pipeline.progress import Progress, no_progress
 from vae_anomaly.pipeline.reading import read_sample
 from vae_anomaly.training.checkpoint import Checkpoint
@@ -45,7 +45,7 @@ HOLDOUT = 0.2
 
 NOTICE = "ending after this validation interval; Ctrl-C again stops at once and leaves nothing"
 
-OF_BOTH = ("column_types", "missing_values")
+OF_BOTH = ("column_types", "missing_values", "pixel_range")
 """Options that both the source and the detector take."""
 
 Say = Callable[[str], object]
@@ -156,8 +156,7 @@ def fit_options(given: Options) -> FitOptions:
         raise ParameterError(
             "--contamination and --false-alarm-rate both choose the threshold. Give one of them."
         )
-    if given["normal_label"] and given["label_column"] is None:
-        raise ParameterError("--normal-label needs --label-column.")
+    check_labels(given["label_column"], given["normal_label"])
     parameters, source = divide(given, VAEDetector().get_params())
     source |= given_options(parameters, OF_BOTH)
     types = parameters.pop("column_types", {})
@@ -278,7 +277,8 @@ def fit(
             ended = user_callback is not None and bool(user_callback(history))
             return ended or (stop is not None and stop())
 
-        fresh.set_params(callback=after_interval).fit(source.training_data(data.records))
+        fresh.set_params(callback=after_interval, **source.parameters(fresh))
+        fresh.fit(source.training_data(data.records))
     model = fresh.model_
     bound = modality(model.encoder.modality).bind(model.encoder, source)
     return FitResult(replace(model, encoder=bound), time.monotonic() - start)

@@ -1,4 +1,4 @@
-"""Options of commands: which of them were given, and for what they are."""
+"""Options of commands: which of them were given, for what they are, and which go together."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from vae_anomaly._types import Parameter
 from vae_anomaly.exceptions import ParameterError
 
-__all__ = ["Options", "divide", "flag", "given_options", "refuse_foreign"]
+__all__ = ["Options", "check_labels", "divide", "flag", "given_options", "refuse_foreign"]
 
 Options = Mapping[str, Parameter]
 """Name of an option -> its value, also where none was given: None, () or False."""
@@ -70,3 +70,9 @@ def refuse_foreign(given: Options, accepted: Collection[str], reason: str) -> No
     for name in given_options(given):
         if name not in accepted:
             raise ParameterError(f"{flag(name)} {reason}.")
+
+
+def check_labels(label_column: str | None, normal_label: Collection[str]) -> None:
+    """Raise if labels of normal rows are given, and no column of labels."""
+    if normal_label and label_column is None:
+        raise ParameterError("--normal-label needs --label-column.")

@@ -22,12 +22,13 @@ from vae_anomaly.model.model import LATENT
 from vae_anomaly.model.parameters import checked_threshold
 from vae_anomaly.model.reasons import Reasons, largest
 from vae_anomaly.pipeline.reasons import reason_columns, reason_fields
+from vae_anomaly.stats.scores import SCORES
 
 if TYPE_CHECKING:
     from vae_anomaly.data.base import Records, Source
     from vae_anomaly.model.model import Model
 
-__all__ = ["OUTPUTS", "Evaluated", "Layout", "Outputs", "Scored", "array_of"]
+__all__ = ["OUTPUTS", "READABLE", "Evaluated", "Layout", "Outputs", "Scored", "array_of"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -115,6 +116,11 @@ class Outputs:
         ------
         ParameterError
         """
+        for name in (*self.also, *([] if self.score is None else [self.score])):
+            if name not in SCORES:
+                raise ParameterError(
+                    f"There is no score {name!r}. Expected one of {', '.join(SCORES)}."
+                )
         if self.threshold is not None:
             checked_threshold(self.threshold)
         if self.fdr is not None and self.threshold is not None:

@@ -23,7 +23,7 @@ from vae_anomaly.pipeline.results import Evaluated, Layout, Outputs, Scored, arr
 from vae_anomaly.pipeline.sorting import most_anomalous_first
 from vae_anomaly.pipeline.writers import result_writer
 
-__all__ = ["ScoreSummary", "evaluated", "score", "score_file"]
+__all__ = ["ScoreSummary", "drift_of", "evaluated", "score", "score_file"]
 
 
 class ScoreSummary(NamedTuple):
@@ -143,7 +143,7 @@ def score_file(
         scored,
         flagged if layout.flagged else None,
         model.calibration.threshold,
-        _drift(watch) if scored else None,
+        drift_of(watch) if scored else None,
         source.skipped,
     )
 
@@ -167,7 +167,7 @@ def applied(outputs: Outputs, model: Model, source: Source, executor: Executor) 
     return replace(model, calibration=calibration.with_fdr(counts, outputs.fdr))
 
 
-def _drift(watch: DriftWatch | None) -> Drift | None:
+def drift_of(watch: DriftWatch | None) -> Drift | None:
     """Return the drift that a watch found, if any."""
     if watch is None or not watch.may_differ():
         return None

@@ -15,8 +15,9 @@ from vae_anomaly.data.series.forms import read_series
 from vae_anomaly.data.series.series import USABLE, Series, SeriesSet
 from vae_anomaly.data.series.times import time_text
 from vae_anomaly.exceptions import ParameterError
-from vae_anomaly.pipeline.options import Options, flag, given_options
+from vae_anomaly.pipeline.options import Options, check_labels, flag, given_options
 from vae_anomaly.pipeline.results import READABLE
+from vae_anomaly.pipeline.series_labels import labels_of_column
 from vae_anomaly.pipeline.writers import result_writer
 from vae_anomaly.series.alarms import span
 from vae_anomaly.series.detector import SeriesDetector
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "LABELS",
     "READING",
     "SERIES_OUTPUTS",
     "SeriesSummary",
@@ -44,7 +46,10 @@ READING = (
 )
 """Options of `read_series` that a model file keeps."""
 
-NOT_FOR_SERIES = ("contamination", "latent_dim", "checkpoint", "normal_label", "holdout")
+LABELS = ("label_column", "normal_label")
+"""Options of `fit_series_file` that say which time steps are normal."""
+
+NOT_FOR_SERIES = ("contamination", "latent_dim", "checkpoint", "holdout")
 """Options of `fit` that time series refuse, besides those that one modality alone has."""
 
 SERIES_OUTPUTS = ("explain", "events")
@@ -81,6 +86,9 @@ def fit_series_file(
     parameters: Mapping[str, Parameter],
     reading: Mapping[str, Json],
     say: Say,
+    *,
+    label_column: str | None = None,
+    normal_label: Sequence[str] = (),
 ) -> SeriesDetector:
     """Fit a detector to the series in a file, and write the model file.
 
@@ -95,6 +103,10 @@ def fit_series_file(
         Options of `read_series`, kept for scoring.
     say : callable
         Receives lines to report.
+    label_column : str, optional
+        Column of labels, which is no channel: only normal time steps are learned.
+    normal_label : sequence of str
+        See `vae_anomaly.data.labels.anomalous`.
 
     Returns
     -------
@@ -103,17 +115,24 @@ def fit_series_file(
     Raises
     ------
     ParameterError, DataError
-        As `read_series` and `SeriesDetector.fit`.
+        As `read_series`, `labels_of_column` and `SeriesDetector.fit`.
     OutputError
         If the file cannot be written.
     """
+    check_labels(label_column, normal_label)
     reading = {name: reading[name] for name in READING if name in reading}
     if "ignore" in reading:
         several = ",".join(reading["ignore"])
         reading["ignore"] = [name.strip() for name in several.split(",")]
+    if label_column is not None:
+        reading["ignore"] = [*reading.get("ignore", ()), label_column]
     data = read_series(path, **reading)
     for note in data.notes:
         say(note)
+    if label_column is not None:
+        labels = labels_of_column(path, label_column, data, normal_label)
+        data = data.only([~flags for flags in labels.of_series], "labelled as an anomaly")
+        say(labels.note)
     n_steps = sum(len(one.values) for one in data.series)
     say(
         f"fitting on {n_steps:,} time steps of {counted(len(data.channels), 'channel')}: "
@@ -134,7 +153,7 @@ def series_parameters(given: Options) -> dict[str, Parameter]:
     ParameterError
         If an option is given that is not for time series.
     """
-    asked = [name for name in given_options(given) if name not in READING]
+    asked = [name for name in given_options(given) if name not in READING + LABELS]
     for owner in map(modality, MODALITIES):
         for name in filter(owner.options.__contains__, asked):
             raise ParameterError(f"{owner.options[name]} is for {owner.name}s, not for series.")
