@@ -98,11 +98,27 @@ ANY_TABLE = {
     ),
     "no header": (b"1,2\n3,4\n", "{t} begins with numbers, '1,2'. "),
     "gzip": (b"\x1f\x8b\x08\x00", "{t} looks like a gzip archive. "),
-    "json lines": (
-        b'{"flow": 1.0}\n',
-        "{t} looks like JSON or JSON Lines. Save it as CSV or Parquet, for JSON Lines with pandas: "
-        "read_json(FILE, lines=True).to_csv(...).",
+    "json list": (
+        b'[{"flow": 1.0}]\n',
+        "{t} looks like a JSON list. Write each of its objects on a line of its own: jq -c ",
     ),
+    "json of a number": (
+        b'{"flow": 1, "pressure": 2}\n3\n',
+        "{t}, line 2: Expected a JSON object, such as ",
+    ),
+    "json cut off": (b'{"flow": 1, "press', "{t}, line 1: Expected a JSON object, such as "),
+    "json of lists": (
+        b'{"flow": 1, "pressure": 2}\n\n{"flow": 1, "pressure": [2]}\n',
+        "{t}, line 3, column 'pressure': expected a number, a text, true, false or null, got a "
+        "list. Write its values as columns of their own.",
+    ),
+    "json of objects": (
+        b'{"flow": {"mean": 1}, "pressure": 2}\n',
+        "{t}, line 1, column 'flow': expected a number, a text, true, false or null, got an object",
+    ),
+    "json in latin-1": (b'{"flow": "\xb5"}\n', "{t}, line 1: the byte 0xb5 is not UTF-8 text. "),
+    "json with nul": (b'{"flow": "\\u0000"}\n', "{t}, line 1, column 'flow': expected text in "),
+    "no json": (b"{}\n", "{t} is empty. Expected a JSON object on each line."),
     "parquet": (b"PAR1 and then nothing", "{t} is not a sound Parquet file: "),
 }
 
@@ -268,7 +284,8 @@ CASES = [
         "score named.vae good.csv -o out.xlsx",
         b"",
         2,
-        "Cannot write scores as '.xlsx'. Name a .csv or .parquet file, or - for standard output.",
+        "Cannot write scores as '.xlsx'. Name a .csv, .jsonl or .parquet file, or - for standard "
+        "output.",
     ),
     (
         "score named.vae good.csv -o out.csv --repair --score kl",

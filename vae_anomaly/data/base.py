@@ -103,6 +103,8 @@ class Source(AbstractContextManager["Source"], Protocol):
         Name of the column that holds the keys.
     may_skip : bool
         Whether records that are not readable are skipped: the result then has their status.
+    is_json : bool
+        Whether a result on standard output is JSON Lines, as the source is.
     notes : sequence of str
         Lines to report before reading.
     skipped : sequence of (str, str)
@@ -116,6 +118,7 @@ class Source(AbstractContextManager["Source"], Protocol):
     n_records: int | None = None
     key_name: str = "row"
     may_skip: bool = False
+    is_json: bool = False
     notes: Sequence[str] = ()
     skipped: Sequence[tuple[str, str]] = ()
     kept_types: Mapping[str, pa.DataType] = {}
@@ -271,10 +274,7 @@ class Encoder(Protocol):
         """Return the records that targets stand for, as `encode` takes them."""
 
     def rows(self, records: Records, like: Records = None) -> Records:
-        """Return records, as `encode` takes them, in the form of the training data.
-
-        With `like`, data of a user, in the form and units of these.
-        """
+        """Return records in the form of the training data, or in form and units of `like`."""
 
     def in_graph(self, rows: Symbol) -> EncodedSymbols:
         """Add `encode` to an ONNX graph, for a symbolic matrix.

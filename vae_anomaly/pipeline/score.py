@@ -99,7 +99,8 @@ def score_file(
     model : Model
     source : Source
     path : str
-        ``.parquet`` or ``.pq`` for Parquet, else CSV; "-" for standard output.
+        ``.parquet`` or ``.pq`` for Parquet, ``.jsonl`` or ``.ndjson`` for JSON Lines, else CSV;
+        "-" for standard output, in JSON Lines if the source is.
     outputs : Outputs, optional
     executor : Executor, optional
         How batches are scored; by default on threads of this process.
@@ -126,7 +127,7 @@ def score_file(
     watch = DriftWatch(model) if calibrated else None
     done = scored = flagged = 0
     with (
-        result_writer(path, layout.schema) as put,
+        result_writer(path, layout.schema, json=source.is_json) as put,
         most_anomalous_first(put, layout) if outputs.sort else nullcontext(put) as write,
         progress("scoring", total, unit=f"{source.unit}s") as update,
     ):

@@ -326,14 +326,18 @@ class CsvReader(TableReader):
     def place_of(self, row: int) -> str:
         """Return the line that a row is on; see `TableReader.place_of`."""
         record = next(islice(self._records(), row + 1, None))
-        return f"line {record.line}"
+        return f"line {self._line_of(row, record)}"
+
+    def _line_of(self, row: int, record: Record) -> int:
+        """Return the line that a row is on."""
+        return record.line
 
     def _find_fault(self, numbers: Sequence[str] = (), *, strict: bool = True) -> bool:
         """Raise for the first ragged row or bad cell; else return whether there are rows."""
         places = [(self.columns.index(name), name) for name in numbers]
         width, any_rows = len(self.columns), False
-        for line, _, fields in islice(self._records(), 1, None):
-            any_rows = True
+        for row, record in enumerate(islice(self._records(), 1, None)):
+            any_rows, fields, line = True, record.fields, self._line_of(row, record)
             if len(fields) != width:
                 raise DataError(
                     f"{self.name}, line {line}: expected {_fields(width)}, as in the header, "

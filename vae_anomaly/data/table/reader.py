@@ -111,6 +111,8 @@ class TableReader(ABC):
         Whether it is a table, not a few rows of one, whose shares of cells mean nothing.
     allows_infinite : bool
         Whether infinite numbers are read as such instead of refused.
+    is_json : bool
+        Whether the file holds JSON Lines.
     """
 
     columns: tuple[str, ...]
@@ -121,6 +123,7 @@ class TableReader(ABC):
     index: Sequence[str] = ()
     is_whole: bool = True
     allows_infinite: bool = False
+    is_json: bool = False
 
     def __init__(self, path: Path, name: str, copy: IO[bytes] | None = None) -> None:
         self.path, self.name = path, name
@@ -187,6 +190,10 @@ class TableReader(ABC):
 
     def numbers_of(self, column: pa.Array, name: str, rows_before: int) -> pa.Array:
         """Return a column of numbers that was read as it is: as float64, or as text."""
+        return column
+
+    def kept(self, column: pa.Array, name: str) -> pa.Array:
+        """Return a column of `keep` or `texts` in the type of `type_of`."""
         return column
 
     @abstractmethod

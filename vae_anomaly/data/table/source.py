@@ -75,6 +75,7 @@ class TableSource(Source):
         self._label_note: str | None = None
         self._strays = StrayCells(reader)
         self._names = {place: name for name, place in coding.places.items()}
+        self.is_json = reader.is_json
         self.key_name = "row" if id_column is None else id_column
         self.notes: Sequence[str] = tuple(self._opening_notes())
 
@@ -168,12 +169,17 @@ class TableSource(Source):
         for name in self._coding.dates:
             is_text = matrix[:, self._coding.places[name]] == STRAY
             self._strays.add(name, batch.column(name), is_text, start)
-        kept = batch.select(list(self.kept_types)) if self.kept_types else None
+        kept = self._columns_kept(batch) if self.kept_types else None
         faults = self._faults(batch, matrix) if self.may_skip else {}
         if not faults:
             return Batch(start, keys, matrix, kept=kept)
         sound = np.setdiff1d(np.arange(len(matrix)), list(faults))
         return Batch(start, keys, matrix[sound], sound, faults, kept)
+
+    def _columns_kept(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the columns to keep as they are in the file."""
+        columns = [self._reader.kept(batch.column(name), name) for name in self.kept_types]
+        return pa.RecordBatch.from_arrays(columns, names=list(self.kept_types))
 
     def _faults(self, batch: pa.RecordBatch, matrix: Array) -> dict[int, str]:
         """Return the rows with infinite numbers: position -> what is wrong."""
@@ -201,7 +207,7 @@ class TableSource(Source):
 
     def _keys(self, batch: pa.RecordBatch, start: int) -> pa.Array:
         if self._id_column is not None:
-            return batch.column(self._id_column)
+            return self._reader.kept(batch.column(self._id_column), self._id_column)
         numbers = np.arange(start + 1, start + batch.num_rows + 1, dtype=np.int64)
         # As `pyarrow.array` does, which imports pandas.
         return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
