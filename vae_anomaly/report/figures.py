@@ -16,7 +16,7 @@ from vae_anomaly.displays import LatentDisplay
 from vae_anomaly.displays.drawing import BLUE, GREY, INK, tidy
 from vae_anomaly.metrics.curves import Curve
 from vae_anomaly.report.data import Figure, ReportData
-from vae_anomaly.report.svg import QUALITY, data_url, inline_svg
+from vae_anomaly.report.svg import QUALITY, data_url, inline_svg, is_broad
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,6 +58,11 @@ class Drawing(NamedTuple):
 
     png: bytes
     svg: bytes = b""
+
+    @property
+    def is_broad(self) -> bool:
+        """Whether the figure is as wide as the page."""
+        return is_broad(self.svg)
 
     def element(self, label: str) -> Markup:
         """Return the element of the page that shows it, with a description."""
