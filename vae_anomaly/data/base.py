@@ -75,6 +75,7 @@ class Batch(NamedTuple):
     records: Records  # the n <= m readable records
     positions: NDArray[np.int64] | None = None  # of the records among the keys; None where n == m
     faults: Mapping[int, str] = {}  # position among the keys -> why that record is not readable
+    kept: pa.RecordBatch | None = None  # columns of the result, see `Source.kept_types`
 
 
 class Masks(NamedTuple):
@@ -95,8 +96,7 @@ class Masks(NamedTuple):
 class Source(AbstractContextManager["Source"], Protocol):
     """Records on disk or in memory, readable as often as needed; a context manager.
 
-    A subclass needs a name and `batches`; the rest has defaults. Lines to report are whole
-    lines, such as "note: plate: 2 other files passed over".
+    Lines to report are whole lines, such as "note: plate: 2 other files passed over".
 
     Attributes
     ----------
@@ -114,6 +114,8 @@ class Source(AbstractContextManager["Source"], Protocol):
         Lines to report before reading.
     skipped : sequence of (str, str)
         Records that were not readable in the last reading, and the reasons.
+    kept_types : mapping of str to DataType
+        Columns of the source that the result has as they are.
     """
 
     name: str
@@ -123,6 +125,7 @@ class Source(AbstractContextManager["Source"], Protocol):
     may_skip: bool = False
     notes: Sequence[str] = ()
     skipped: Sequence[tuple[str, str]] = ()
+    kept_types: Mapping[str, pa.DataType] = {}
 
     @property
     def key_type(self) -> pa.DataType:
@@ -355,8 +358,7 @@ class Modality(Protocol):
     contents : str
         What a path of this modality holds, in messages, with its article: "a log file".
     options : mapping of str to str
-        Command-line options of this modality that not every one takes: keyword -> flag. The
-        command line refuses those that are missing here and that another modality has.
+        Options of the command line that not every modality takes: keyword -> flag.
     defaults : Defaults
     encoder : type
         Class of its encoders.

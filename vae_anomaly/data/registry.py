@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 from vae_anomaly._text import display_name
 from vae_anomaly._types import Json
 from vae_anomaly.data.base import Encoder, Modality, Records, Source
+from vae_anomaly.data.columnar import Columnar
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.storage.paths import check_path
 
@@ -16,6 +18,7 @@ __all__ = [
     "DEFAULT",
     "MODALITIES",
     "check_options",
+    "columnar",
     "modality",
     "modality_of",
     "modality_of_array",
@@ -57,7 +60,7 @@ def modality_of(path: str) -> Modality:
         If no file can have such a path, or it cannot be read.
     """
     check_path(path)
-    if path == "-":
+    if not Path(path).is_file() and modality(DEFAULT).accepts(path):
         return modality(DEFAULT)
     return next((one for one in _others() if one.accepts(path)), modality(DEFAULT))
 
@@ -96,6 +99,26 @@ def open_source(path: str, encoder: Encoder | None = None, **options: Json) -> S
     except DataError:  # the content may be that of several modalities
         _check_modality(path, fitted)
         raise
+
+
+COLUMNS = {"table": "vae_anomaly.data.table.columnar"}
+"""Modality whose records are columns of Arrow -> module that fulfils `Columnar`."""
+
+
+def columnar(encoder: Encoder) -> Columnar:
+    """Return what opens columns of Arrow in memory, and divides files of them for workers.
+
+    Raises
+    ------
+    ParameterError
+        If the records of the modality are no columns.
+    """
+    if encoder.modality not in COLUMNS:
+        raise ParameterError(
+            f"The model was fitted on {modality(encoder.modality).contents}, which are no columns "
+            f"of Arrow. Score files with it on one machine, or arrays in Python."
+        )
+    return cast("Columnar", import_module(COLUMNS[encoder.modality]))
 
 
 def _check_modality(path: str, fitted: Modality) -> None:

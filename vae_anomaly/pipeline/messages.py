@@ -15,9 +15,9 @@ __all__ = [
     "MIN_MOVEMENT",
     "drift_warning",
     "p_value_words",
-    "score_verdict",
+    "score_notes",
     "skipped_records",
-    "threshold_origin",
+    "threshold_note",
 ]
 
 MAX_NAMED = 3
@@ -28,6 +28,11 @@ MAX_LISTED_SKIPPED = 10
 
 MIN_MOVEMENT = 0.25
 """Standard deviations from which on the movement of a feature is named."""
+
+
+def threshold_note(model: Model) -> str:
+    """Return the threshold of a model, and where it comes from."""
+    return f"threshold: {exact(model.calibration.threshold)} nats, {threshold_origin(model)}"
 
 
 def threshold_origin(model: Model) -> str:
@@ -46,6 +51,14 @@ def threshold_origin(model: Model) -> str:
         f"false-alarm rate {rate:.2g} (from {counted(count, f'calibration {model.unit}')}; so many "
         f"give {low:.2g} to {high:.2g} in 95 of 100 cases)"
     )
+
+
+def score_notes(summary: ScoreSummary, unit: str, fdr: float | None, path: str) -> list[str]:
+    """Return lines to report after scoring: how many were flagged, drift, and where scores are."""
+    lines = [score_verdict(summary, unit, fdr)]
+    if summary.drift is not None:
+        lines.append(f"warning: {drift_warning(summary.drift, unit)}")
+    return lines if path == "-" else [*lines, f"scores: {path}"]
 
 
 def score_verdict(summary: ScoreSummary, unit: str, fdr: float | None) -> str:
@@ -86,9 +99,9 @@ def skipped_records(source: Source, purpose: str = "") -> list[str]:
     """Return lines about records that were not readable in the last reading, or only in part."""
     lines, count = list(source.reading_notes()), len(source.skipped)
     if count:
-        lines.append(
-            f"skipped {count:,} of {counted(source.n_records or count, source.unit)}{purpose}:"
-        )
+        of_all = f"{count:,} of " if source.n_records else ""
+        rows = counted(source.n_records or count, source.unit)
+        lines.append(f"skipped {of_all}{rows}{purpose}:")
     for name, reason in source.skipped[:MAX_LISTED_SKIPPED]:
         lines.append(f"  {name if name.isprintable() else repr(name)}: {reason}")
     if count > MAX_LISTED_SKIPPED:

@@ -20,6 +20,7 @@ from vae_anomaly.data.base import (
 )
 from vae_anomaly.data.table.column import DATE, NUMBER
 from vae_anomaly.data.table.encoder import TableEncoder
+from vae_anomaly.data.table.listing import has_parts
 from vae_anomaly.data.table.missing import MissingValues
 from vae_anomaly.data.table.schema import TableSchema
 
@@ -33,7 +34,7 @@ SAMPLE_BYTES = 4096
 
 
 class Tables(Modality):
-    """Tables: CSV and Parquet files, matrices and data frames."""
+    """Tables: CSV and Parquet files, folders of them, matrices and data frames."""
 
     name = "table"
     unit = "row"
@@ -41,9 +42,10 @@ class Tables(Modality):
     options: Mapping[str, str] = {
         "ignore": "--ignore",
         "column_types": "--type",
-        "missing": "--missing",
+        "missing_values": "--missing",
         "id_column": "--id-column",
         "label_column": "--label-column",
+        "keep": "--keep",
         "explain": "--explain",
         "repair": "--repair",
         "memory_limit": "--memory-limit",
@@ -53,7 +55,7 @@ class Tables(Modality):
 
     def accepts(self, path: str) -> bool:
         """Return whether a path holds a table; see `Modality.accepts`."""
-        if path == "-":
+        if path == "-" or has_parts(path):
             return True
         if not Path(path).is_file():
             return False
@@ -83,7 +85,7 @@ class Tables(Modality):
             Ignored: labels are wanted if there is a `label_column`.
         **options
             Those of `vae_anomaly.data.table.opening.open_source`: ignore,
-            column_types, missing, id_column, label_column, normal_label, strict.
+            column_types, missing_values, id_column, label_column, normal_label, keep, strict.
         """
         from vae_anomaly.data.table.files import open_table
         from vae_anomaly.data.table.opening import open_source
@@ -108,6 +110,14 @@ class Tables(Modality):
     ) -> Encoder:
         """Measure the columns of training rows."""
         return TableEncoder.fit(records, cast("TableSchema", schema), names, parameters)
+
+    def bind(self, encoder: Encoder, source: Source) -> Encoder:
+        """Return the encoder with the columns of the source that are no features."""
+        from vae_anomaly.data.table.training_source import TrainingTable
+
+        if isinstance(source, TrainingTable):
+            return source.remembered(cast("TableEncoder", encoder))
+        return encoder
 
     def describe(self, facts: Mapping[str, Json]) -> Sequence[str]:
         """Return the names and ranges of the columns, aligned."""

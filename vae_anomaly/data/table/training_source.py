@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -21,9 +22,9 @@ from vae_anomaly.data.table.labelled_rows import LabelledRows
 from vae_anomaly.data.table.missing import MissingValues
 from vae_anomaly.data.table.reader import CellError, TableReader
 from vae_anomaly.data.table.source import TableSource
-from vae_anomaly.data.table.strays import advice, refuse_text
+from vae_anomaly.data.table.strays import advice, infinite_cells, refuse_cells
 from vae_anomaly.exceptions import DataError
-from vae_anomaly.names import LABEL_COLUMNS
+from vae_anomaly.names import may_be_labels
 
 __all__ = ["TrainingTable"]
 
@@ -44,6 +45,8 @@ class TrainingTable(TableSource):
         Types of columns that are chosen.
     missing : MissingValues
         Cells that the user says are missing.
+    id_column : str, optional
+        Column of the keys, for `remembered`.
     label_column : str, optional
         Column that says which rows are normal; only these are yielded.
     normal_label : sequence of str
@@ -57,6 +60,7 @@ class TrainingTable(TableSource):
         column_types: Mapping[str, str],
         missing: MissingValues,
         *,
+        id_column: str | None = None,
         label_column: str | None = None,
         normal_label: Sequence[str] = (),
     ) -> None:
@@ -78,6 +82,7 @@ class TrainingTable(TableSource):
             normal_label=normal_label,
         )
         self._labelled: LabelledRows | None = None
+        self._id_of_fit = id_column
         self._kept, self._formats, self._chosen = kept, formats, dict(column_types)
 
     def _opening_notes(self) -> list[str]:
@@ -111,6 +116,8 @@ class TrainingTable(TableSource):
             for batch in self._batches(as_text=self._reader.may_have_codes()):
                 yield batch if labelled is None else labelled.only_normal(batch)
         except CellError as error:
+            found = infinite_cells(self._reader, self._coding.numbers)
+            refuse_cells(*found, what="Infinity")
             raise DataError(f"{error.fact} {advice([error.column])}") from error
         self._refuse_text()
 
@@ -164,7 +171,7 @@ class TrainingTable(TableSource):
                 row, text = book.first_other
                 errors.append(CellError(f"{self.name}, {self._reader.place_of(row)}", name, text))
                 n_cells += book.n_others
-        refuse_text(errors, n_cells)
+        refuse_cells(errors, n_cells)
 
     def training_notes(self, records: Records) -> Sequence[str]:
         """Return lines about the labels, and about columns that may be labels."""
@@ -177,7 +184,7 @@ class TrainingTable(TableSource):
         if self._labelled is not None:
             warnings = self._labelled.warnings(self.columns.features)
             return [self._labelled.note, *warnings, *notes]
-        found = [name for name in self.columns.features if name.casefold() in LABEL_COLUMNS]
+        found = [name for name in self.columns.features if may_be_labels(name)]
         if found:
             notes.append(
                 f"warning: {listed(found)} may hold labels, but is learned like any other column. "
@@ -192,6 +199,10 @@ class TrainingTable(TableSource):
         if not self._coding.texts:
             return super().training_data(records)
         return pd.DataFrame(self._coding.cells(records, self.columns.features))
+
+    def remembered(self, encoder: TableEncoder) -> TableEncoder:
+        """Return an encoder that knows the columns of this table that are no features."""
+        return replace(encoder, id_column=self._id_of_fit, ignored=self.columns.unused)
 
     def fit_notes(self, encoder: Encoder) -> Sequence[str]:
         """Return lines about columns that were left out, and about constant ones."""

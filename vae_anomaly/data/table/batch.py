@@ -1,0 +1,35 @@
+"""Rows of Arrow in memory as a source, in which rows with infinite numbers are faults."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pyarrow as pa
+
+from vae_anomaly.data.base import Encoder, Source
+from vae_anomaly.data.table.arrow_reader import MemoryReader
+from vae_anomaly.data.table.coding import Coding
+from vae_anomaly.data.table.encoder import TableEncoder
+from vae_anomaly.data.table.opening import matched
+from vae_anomaly.data.table.source import TableSource
+
+__all__ = ["open_batch"]
+
+NAME = "the batch"
+"""Name of the rows in messages."""
+
+
+def open_batch(batch: pa.RecordBatch, encoder: Encoder) -> Source:
+    """Match the columns of a batch to an encoder.
+
+    What a row holds never stops the others: text in a column of numbers counts as an unexpected
+    cell, as in a file, and a row with an infinite number is a fault.
+
+    Raises
+    ------
+    DataError
+        If columns are missing, or have types that nothing can be made of.
+    """
+    reader, fitted = MemoryReader(batch, NAME), cast("TableEncoder", encoder)
+    columns = matched(reader, fitted)
+    return TableSource(reader, columns, Coding.of(columns.features, fitted.schema), may_skip=True)
