@@ -17,7 +17,7 @@ from vae_anomaly.displays.drawing import BLUE, GREY, INK, escaped, tidy
 from vae_anomaly.displays.fonts import BASE_FONT, further_fonts, missing_characters
 from vae_anomaly.metrics.curves import Curve
 from vae_anomaly.report.data import Figure, ReportData
-from vae_anomaly.report.svg import QUALITY, data_url, inline_svg
+from vae_anomaly.report.svg import QUALITY, data_url, inline_svg, is_broad
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,6 +60,11 @@ class Drawing(NamedTuple):
 
     png: bytes
     svg: bytes = b""
+
+    @property
+    def is_broad(self) -> bool:
+        """Whether the figure is as wide as the page."""
+        return is_broad(self.svg)
 
     def element(self, label: str) -> Markup:
         """Return the element of the page that shows it, with a description."""

@@ -16,7 +16,7 @@ from xml.etree import ElementTree as ET
 
 from vae_anomaly.displays.drawing import BLUE, CATEGORY_COLORS, GREY, INK, ORANGE
 
-__all__ = ["QUALITY", "data_url", "inline_svg"]
+__all__ = ["QUALITY", "data_url", "inline_svg", "is_broad"]
 
 SVG, LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 
@@ -50,6 +50,9 @@ COLORS = {
 QUALITY = 85
 """Quality of JPEG."""
 
+MAX_NARROW = 500
+"""Width of a figure in points up to which it is half as wide as a page, or less."""
+
 MAX_EXACT = 2_000
 """Characters of geometry from which on it has one decimal instead of two."""
 
@@ -76,8 +79,15 @@ def inline_svg(drawing: bytes, label: str) -> str:
     clean = _cleaned(root, used)
     clean.attrib.pop("width", None)
     clean.attrib.pop("height", None)
-    clean.attrib |= {"class": "plot", "role": "img", "aria-label": label}
+    name = "plot broad" if is_broad(drawing) else "plot"
+    clean.attrib |= {"class": name, "role": "img", "aria-label": label}
     return ET.tostring(clean, encoding="unicode", short_empty_elements=False)
+
+
+def is_broad(drawing: bytes) -> bool:
+    """Return whether a drawing is meant to be as wide as a page."""
+    found = re.search(rb'viewBox="0 0 ([\d.]+) ', drawing)
+    return found is not None and float(found[1]) > MAX_NARROW
 
 
 def _references(element: ET.Element) -> Iterator[str]:
