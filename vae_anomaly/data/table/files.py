@@ -16,7 +16,7 @@ from vae_anomaly.data.table.reader import TableReader
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.storage.atomic import output_error
 
-__all__ = ["open_table"]
+__all__ = ["open_part", "open_table"]
 
 PARQUET = b"PAR1"
 
@@ -82,6 +82,9 @@ def open_table(path: str | Path, *, stdin: BinaryIO | None = None) -> TableReade
     if has_parts(str(path)):
         return _open_parts(str(path))
     path = Path(path)
+    if path.is_dir():
+        name = display_name(path)
+        raise DataError(f"{name} is a folder of tables. Give one of them, or join them into one.")
     with path.open("rb") as file:
         if path.is_file():
             return _reader(path, display_name(path), None)
@@ -93,11 +96,11 @@ def _open_parts(path: str) -> TableReader:
     """Open a table in several files, or one that is not on this machine."""
     parts = part_files(path)
     if len(parts) == 1 and not parts[0].partitions:
-        return _open_part(parts[0])
-    return PartsReader(path, display_name(path), parts, _open_part)
+        return open_part(parts[0])
+    return PartsReader(path, display_name(path), parts, open_part)
 
 
-def _open_part(part: PartFile) -> TableReader:
+def open_part(part: PartFile) -> TableReader:
     """Open one of the files of a table; CSV in an object store is copied to a temporary file."""
     if isinstance(part.file, Path):
         return _reader(part.file, part.name, None)
