@@ -93,4 +93,4 @@ test-min: .venv-min/installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-min build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-min build dist docs/generated docs/examples docs/api/generated *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
