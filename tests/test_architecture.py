@@ -93,6 +93,7 @@ ALLOWED_FILES = {
     "data/registry.py": "the registry",
     "data/series/influx.py": "the name of a column in files of InfluxDB",
     "report/sections/__init__.py": "the registry of sections",
+    "report/svg.py": "names of elements of SVG",
     "displays/__init__.py": "public names of the displays",
     "estimator/attributes.py": "public fitted attributes, such as image_shape_",
     "estimator/detector.py": "documentation of public parameters",

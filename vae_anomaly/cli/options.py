@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from vae_anomaly import names
+from vae_anomaly.pipeline.conditions import Condition
 from vae_anomaly.pipeline.sizes import bytes_of
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ DATA = click.Argument(["data"], type=INPUT)
 
 ID_COLUMN = option("--id-column NAME", "Column that identifies a row; it is not scored.")
 STRICT_IMAGES = switch("--strict", "Refuse images that cannot be read; else they are skipped.")
+FOLLOW_LINKS = option("--follow-links DIR", "Follow symbolic links that lead into DIR.")
 KEEP_LEARNED = switch("--keep-learned", "Keep rows that MODEL was fitted on; else left out.")
 
 SQL = option("--sql QUERY", "What to read of a database, duckdb:///FILE or sqlite:///FILE.")
@@ -149,7 +151,13 @@ IMAGE_FIT = [
         "Learn from images shifted by so much as well.  [default: as --smoothing]",
         NOT_NEGATIVE,
     ),
+    option(
+        "--pixel-range LOW:HIGH",
+        "Numbers of black and white, such as 0:1023.  [default: measured in DATA]",
+        parsed(names.pixel_range_of),
+    ),
     STRICT_IMAGES,
+    FOLLOW_LINKS,
 ]
 
 SERIES_FIT = [
@@ -260,8 +268,22 @@ SCORE = [
         names.SCORES,
         multiple=True,
     ),
+    switch("--parts", "Add reconstruction_error and kl_divergence, whatever the score."),
+    several(
+        "--keep COLUMNS|all",
+        "Columns of DATA to add as they are, between commas; may be repeated.",
+    ),
+    switch("--only-flagged", "Leave out rows that are not flagged."),
+    switch("--sort", "Write the most anomalous rows first; they wait in a temporary file."),
+    several(
+        "--fail-if CONDITION",
+        "End with exit code 7 if more rows are flagged, as in flagged>5% or flagged>10, or if "
+        "drift is found: drift. May be repeated.",
+        parsed(Condition.parse),
+    ),
     option("--events FILE", "Table of the events of a time series to write."),
     switch("--strict", "Refuse unknown columns, text among numbers, and images not readable."),
+    FOLLOW_LINKS,
     switch("--p-values", "Add p_value: the share of the calibration rows that are as anomalous."),
     option(
         "--fdr SHARE",
@@ -333,6 +355,7 @@ EVALUATE = [
     ),
     option("--training DATA", "Images that MODEL, and the comparison model, learn from.", INPUT),
     STRICT_IMAGES,
+    FOLLOW_LINKS,
     option("--labels FILE", "Anomalous windows of a time series, CSV or JSON.", INPUT),
     several(
         "--normal-label VALUE",
@@ -353,6 +376,7 @@ RECALIBRATE = [
     option("--threshold NATS", "Threshold to set, instead of DATA.", float),
     *(SQL, KEEP_LEARNED),
     STRICT_IMAGES,
+    FOLLOW_LINKS,
 ]
 
 EVERYWHERE: list[click.Parameter] = [

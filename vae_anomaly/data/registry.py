@@ -60,7 +60,7 @@ def modality_of(path: str) -> Modality:
         If no file can have such a path, or it cannot be read.
     """
     check_path(path)
-    if not Path(path).is_file() and modality(DEFAULT).accepts(path):
+    if not Path(path).exists() and modality(DEFAULT).accepts(path):
         return modality(DEFAULT)
     return next((one for one in _others() if one.accepts(path)), modality(DEFAULT))
 

@@ -15,12 +15,13 @@ from sklearn.utils.validation import check_is_fitted
 from vae_anomaly._parameters import check_parameters, check_unchanged
 from vae_anomaly._threads import only_fit_of
 from vae_anomaly._types import Architecture, Parameter
+from vae_anomaly.data.arrays import as_records
 from vae_anomaly.data.registry import modality_of_array
 from vae_anomaly.estimator.generation import GenerativeMethods
 from vae_anomaly.estimator.progress import FitProgress
 from vae_anomaly.estimator.scoring import ScoringMethods
 from vae_anomaly.estimator.summary import Facts, Summarised, facts_of_model
-from vae_anomaly.estimator.validation import checked_records, validated
+from vae_anomaly.estimator.validation import check_form, validated
 from vae_anomaly.model.fitting import TrainingRecords, fit_model
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.parameters import FALSE_ALARM_RATE, RULES, check_threshold_choice
@@ -70,6 +71,9 @@ class VAEDetector(
         Pixels by which copies of the training images are shifted up, down, left and
         right, to augment the data. None is 1/28 of the longer side for "dense", unless
         the images are very many, else 0.
+    pixel_range : tuple of (low, high) or None, default=None
+        Numbers of black and white in images. None takes them from the training images; see
+        `vae_anomaly.data.image.units.chosen_range`.
     column_types : dict of str to str, optional
         Types of some columns of a data frame: "number", "category", "date", "date:FORMAT"
         with a format of `datetime.strptime`, or "ignore". Those of the others are found in
@@ -165,8 +169,8 @@ class VAEDetector(
         Shape of the training images; None for rows.
     smoothing_ : float
         Standard deviation, in pixels, of the smoothing of images; 0 for rows.
-    picture_scale_ : float
-        255 if it was fitted on images of 8 bits, else 1.
+    pixel_range_ : tuple of (low, high) or None
+        Numbers of black and white in images, of whatever type; None for rows.
     columns_ : ColumnScaler
         Centre, scale and range of each column.
     network_spec_ : NetworkSpec
@@ -267,6 +271,7 @@ class VAEDetector(
         hidden_units: tuple[int, ...] | None = None,
         smoothing: float | None = None,
         shift: float | None = None,
+        pixel_range: tuple[float, float] | None = None,
         column_types: Mapping[str, str] | None = None,
         missing_values: Sequence[str] = (),
         likelihood: str = "gaussian",
@@ -294,6 +299,7 @@ class VAEDetector(
         self.hidden_units = hidden_units
         self.smoothing = smoothing
         self.shift = shift
+        self.pixel_range = pixel_range
         self.column_types = column_types
         self.missing_values = missing_values
         self.likelihood = likelihood
@@ -361,8 +367,9 @@ class VAEDetector(
         return self
 
     def _fit(self, X: ArrayLike) -> None:
-        X = checked_records(X)
+        X = as_records(X)
         data = modality_of_array(X)
+        check_form(X, data.name)
         schema = data.schema(X, self)
         matrix = validated(self, X, schema, ensure_min_samples=2)
         names = getattr(self, "feature_names_in_", None)
@@ -437,5 +444,6 @@ class VAEDetector(
         """Validate data for the fitted model: (n_samples, n_features)."""
         check_is_fitted(self)
         check_unchanged(self, self.model_.parameters)
-        given = checked_records(X)
-        return validated(self, given, self.model_.encoder, reset=False)
+        encoder, given = self.model_.encoder, as_records(X)
+        check_form(given, encoder.modality)
+        return validated(self, given, encoder, reset=False)

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from vae_anomaly._text import display_name
 from vae_anomaly.data.table.csv_reader import CsvReader
+from vae_anomaly.data.table.jsonl_reader import JsonLinesReader, is_json_lines
 from vae_anomaly.data.table.listing import PartFile, has_parts, part_files
 from vae_anomaly.data.table.parts import PartsReader
 from vae_anomaly.data.table.reader import TableReader
@@ -23,14 +24,11 @@ PARQUET = b"PAR1"
 DATABASES = ("duckdb://", "sqlite://")
 """Starts of URLs that need a query."""
 
-JSON = (
-    "JSON or JSON Lines. Save it as CSV or Parquet, for JSON Lines with pandas: "
-    "read_json(FILE, lines=True).to_csv(...)."
-)
+START_BYTES = 64
+"""Bytes that tell the format."""
 
 FOREIGN = {
-    b'{"': JSON,
-    b"[{": JSON,
+    b"[{": "a JSON list. Write each of its objects on a line of its own: jq -c '.[]' FILE",
     b"\x1f\x8b": "a gzip archive. Unpack it first, or pipe it in: gzip -dc FILE | ...",
     b"BZh": "a bzip2 archive. Unpack it first, or pipe it in: bzip2 -dc FILE | ...",
     b"\xfd7zXZ": "an xz archive. Unpack it first, or pipe it in: xz -dc FILE | ...",
@@ -49,7 +47,7 @@ FOREIGN = {
 def open_table(
     path: str | Path, *, stdin: BinaryIO | None = None, sql: str | None = None
 ) -> TableReader:
-    r"""Open a CSV or Parquet table.
+    r"""Open a CSV or Parquet table, or JSON Lines.
 
     Parameters
     ----------
@@ -95,6 +93,9 @@ def open_table(
     if has_parts(str(path)):
         return _open_parts(str(path))
     path = Path(path)
+    if path.is_dir():
+        name = display_name(path)
+        raise DataError(f"{name} is a folder of tables. Give one of them, or join them into one.")
     with path.open("rb") as file:
         if path.is_file():
             return _reader(path, display_name(path), None)
@@ -140,7 +141,7 @@ def _reader(
 ) -> TableReader:
     try:
         with path.open("rb") as file:
-            start = file.read(8)
+            start = file.read(START_BYTES)
         for magic, words in FOREIGN.items():
             if start.startswith(magic):
                 raise DataError(f"{name} looks like {words}")
@@ -150,6 +151,8 @@ def _reader(
             return ParquetReader(path, name, copy)
         if path.suffix.lower() in (".parquet", ".pq"):
             raise DataError(f"{name} is not a Parquet file, in spite of its name.")
+        if is_json_lines(path, start):
+            return JsonLinesReader(path, name, copy)
         return CsvReader(path, name, copy)
     except BaseException:
         if copy is not None:

@@ -46,6 +46,7 @@ class Tables(Modality):
         "id_column": "--id-column",
         "sql": "--sql",
         "label_column": "--label-column",
+        "keep": "--keep",
         "explain": "--explain",
         "repair": "--repair",
         "memory_limit": "--memory-limit",
@@ -85,7 +86,7 @@ class Tables(Modality):
             Ignored: labels are wanted if there is a `label_column`.
         **options
             Those of `vae_anomaly.data.table.opening.open_source`: ignore,
-            column_types, missing_values, id_column, label_column, normal_label, strict; and
+            column_types, missing_values, id_column, label_column, normal_label, keep, strict; and
             sql, a query where the path is the URL of a database.
         """
         from vae_anomaly.data.table.files import open_table
@@ -112,6 +113,14 @@ class Tables(Modality):
     ) -> Encoder:
         """Measure the columns of training rows."""
         return TableEncoder.fit(records, cast("TableSchema", schema), names, parameters)
+
+    def bind(self, encoder: Encoder, source: Source) -> Encoder:
+        """Return the encoder with the columns of the source that are no features."""
+        from vae_anomaly.data.table.training_source import TrainingTable
+
+        if isinstance(source, TrainingTable):
+            return source.remembered(cast("TableEncoder", encoder))
+        return encoder
 
     def describe(self, facts: Mapping[str, Json]) -> Sequence[str]:
         """Return the names and ranges of the columns, aligned."""
