@@ -104,6 +104,7 @@ def output(metavar: str, explanation: str, default: str | None = None) -> click.
 
 
 MODEL = click.Argument(["model"], type=INPUT)
+MODELS = click.Argument(["models"], type=INPUT, nargs=-1, required=True, metavar="MODEL...")
 DATA = click.Argument(["data"], type=INPUT)
 
 ID_COLUMN = option("--id-column NAME", "Column that identifies a row; it is not scored.")
@@ -396,7 +397,7 @@ PARAMETERS: dict[str, list[click.Parameter]] = {
         output("OUT", "Table to write: .csv or .parquet, or - for CSV on standard output."),
         *SCORE,
     ],
-    "evaluate": [MODEL, DATA, output("DIR", "Directory to write the report to."), *EVALUATE],
+    "evaluate": [MODELS, DATA, output("DIR", "Directory to write the report to."), *EVALUATE],
     "recalibrate": [
         *(MODEL, click.Argument(["data"], type=INPUT, required=False)),
         output("NEW", "Model file to write."),
