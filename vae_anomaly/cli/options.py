@@ -112,7 +112,10 @@ STRICT_IMAGES = switch("--strict", "Refuse images that cannot be read; else they
 FOLLOW_LINKS = option("--follow-links DIR", "Follow symbolic links that lead into DIR.")
 KEEP_LEARNED = switch("--keep-learned", "Keep rows that MODEL was fitted on; else left out.")
 
+SQL = option("--sql QUERY", "What to read of a database, duckdb:///FILE or sqlite:///FILE.")
+
 TABLE_FIT = [
+    SQL,
     several("--ignore NAMES", "Columns to leave out, between commas; repeatable."),
     option("--label-column NAME", "Column of labels: only normal rows are learned."),
     several("--normal-label VALUE", "See evaluate; may be repeated."),
@@ -248,7 +251,7 @@ FIT = [
 ]
 
 SCORE = [
-    ID_COLUMN,
+    *(ID_COLUMN, SQL),
     option(
         "--explain K",
         "Add the K columns that contribute most to each row's score, and what is normal of them.",
@@ -344,7 +347,7 @@ LABELLED = [
 
 EVALUATE = [
     option("--label-column NAME", "Column that tells normal rows from anomalies."),
-    ID_COLUMN,
+    *(ID_COLUMN, SQL),
     option(
         "--compare-beta BETA",
         "Compare the latent codes of images with those of a comparison model, fitted like MODEL "
@@ -372,7 +375,7 @@ RECALIBRATE = [
         "--false-alarm-rate", "Share of normal rows that may be flagged.  [default: MODEL's]", SHARE
     ),
     option("--threshold NATS", "Threshold to set, instead of DATA.", float),
-    KEEP_LEARNED,
+    *(SQL, KEEP_LEARNED),
     STRICT_IMAGES,
     FOLLOW_LINKS,
 ]
