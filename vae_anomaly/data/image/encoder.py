@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -186,7 +187,15 @@ class ImageEncoder:
         return records if given.shape is None else as_images(records, given.shape, given.scale)
 
     def in_graph(self, rows: Symbol) -> EncodedSymbols:
-        """Add `encode` of flattened images to an ONNX graph."""
+        """Add `encode` of flattened images to an ONNX graph, and their form to its metadata."""
+        names = {1: "grey", 2: "grey, alpha", 3: "RGB", 4: "RGBA"}
+        metadata = rows.graph.metadata
+        metadata["image_shape"] = json.dumps(self.shape)  # height, width, channels
+        metadata["channel_order"] = names.get(self.shape[2], "as in training")
+        low, high = 0.0, self.pixel_scale
+        if self.pixel_scale == 1.0:  # no images of 8 bits: what training had
+            low, high = float(self.scaler.low.min()), float(self.scaler.high.max())
+        metadata["pixel_range"] = json.dumps([low, high])
         rows = rows * (1.0 / self.pixel_scale)
         return self.scaler.in_graph(self._smoothed_symbol(rows), self.likelihood)
 
