@@ -28,6 +28,7 @@ __all__ = [
     "column_type_of",
     "false_alarms_of",
     "is_column_type",
+    "pixel_range_of",
     "may_be_labels",
 ]
 
@@ -105,6 +106,23 @@ def false_alarms_of(text: str) -> tuple[float, str]:
     return episodes, per
 
 
+def pixel_range_of(text: str) -> tuple[float, float]:
+    """Return the numbers of black and white of "0:1023".
+
+    Raises
+    ------
+    ValueError
+        If they are none, or black is not below white.
+    """
+    try:
+        low, high = map(float, text.split(":"))
+    except ValueError:
+        low = high = 0.0
+    if not -1e300 <= low < high <= 1e300:
+        raise ValueError(f"expected the numbers of black and white, such as 0:1023, got {text!r}.")
+    return low, high
+
+
 OPTIMIZERS = ("adam", "rmsprop")
 """Update rules, keys of `vae_anomaly.training.optimizers.OPTIMIZERS`."""
 
@@ -153,7 +171,7 @@ REPORT_FILES = (
     *("report.html", "scores.png", "roc.png", "precision_recall.png", "latent.png"),
     *("training.png", "latent_use.png", "most_anomalous.png", "normal.png", "latent_grid.png"),
     *("samples.png", "interpolation.png", "latent_compared.png", "latent_grid_compared.png"),
-    *("calibration.png", "p_values.png"),
+    *("calibration.png", "p_values.png", "elbo.png"),
 )
 """Files that a report may consist of, see `vae_anomaly.report.render`."""
 

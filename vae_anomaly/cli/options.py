@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from vae_anomaly import names
+from vae_anomaly.pipeline.conditions import Condition
 from vae_anomaly.pipeline.sizes import bytes_of
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ DATA = click.Argument(["data"], type=INPUT)
 
 ID_COLUMN = option("--id-column NAME", "Column that identifies a row; it is not scored.")
 STRICT_IMAGES = switch("--strict", "Refuse images that cannot be read; else they are skipped.")
+FOLLOW_LINKS = option("--follow-links DIR", "Follow symbolic links that lead into DIR.")
 KEEP_LEARNED = switch("--keep-learned", "Keep rows that MODEL was fitted on; else left out.")
 
 TABLE_FIT = [
@@ -146,7 +148,13 @@ IMAGE_FIT = [
         "Learn from images shifted by so much as well.  [default: as --smoothing]",
         NOT_NEGATIVE,
     ),
+    option(
+        "--pixel-range LOW:HIGH",
+        "Numbers of black and white, such as 0:1023.  [default: measured in DATA]",
+        parsed(names.pixel_range_of),
+    ),
     STRICT_IMAGES,
+    FOLLOW_LINKS,
 ]
 
 SERIES_FIT = [
@@ -257,8 +265,22 @@ SCORE = [
         names.SCORES,
         multiple=True,
     ),
+    switch("--parts", "Add reconstruction_error and kl_divergence, whatever the score."),
+    several(
+        "--keep COLUMNS|all",
+        "Columns of DATA to add as they are, between commas; may be repeated.",
+    ),
+    switch("--only-flagged", "Leave out rows that are not flagged."),
+    switch("--sort", "Write the most anomalous rows first; they wait in a temporary file."),
+    several(
+        "--fail-if CONDITION",
+        "End with exit code 7 if more rows are flagged, as in flagged>5% or flagged>10, or if "
+        "drift is found: drift. May be repeated.",
+        parsed(Condition.parse),
+    ),
     option("--events FILE", "Table of the events of a time series to write."),
     switch("--strict", "Refuse unknown columns, text among numbers, and images not readable."),
+    FOLLOW_LINKS,
     switch("--p-values", "Add p_value: the share of the calibration rows that are as anomalous."),
     option(
         "--fdr SHARE",
@@ -273,6 +295,20 @@ SCORE = [
         names.ENGINES,
         default="auto",
     ),
+    option(
+        "--scheduler ADDRESS|local:N",
+        "Score files on the workers of a Dask cluster, or on N processes here; OUT is a folder.",
+    ),
+    switch("--stream", "Score the lines of standard input as they come; OUT is -."),
+]
+
+SERVE = [
+    option("--host", "Address to listen at.", default="127.0.0.1"),
+    option("--port", "Port to listen at.", click.IntRange(1, 65535), default=8000),
+    option("--workers", "Processes.", COUNT, default=1),
+    option("max_bytes --max-size SIZE", "Of a request's body.  [default: 16MiB]", parsed(bytes_of)),
+    option("--max-rows", "Rows of a request.  [default: 200,000]", COUNT),
+    option("--seconds", "Time for a request.  [default: 30]", POSITIVE),
 ]
 
 LABELLED = [
@@ -316,6 +352,7 @@ EVALUATE = [
     ),
     option("--training DATA", "Images that MODEL, and the comparison model, learn from.", INPUT),
     STRICT_IMAGES,
+    FOLLOW_LINKS,
     option("--labels FILE", "Anomalous windows of a time series, CSV or JSON.", INPUT),
     several(
         "--normal-label VALUE",
@@ -336,6 +373,7 @@ RECALIBRATE = [
     option("--threshold NATS", "Threshold to set, instead of DATA.", float),
     KEEP_LEARNED,
     STRICT_IMAGES,
+    FOLLOW_LINKS,
 ]
 
 EVERYWHERE: list[click.Parameter] = [
@@ -365,7 +403,15 @@ PARAMETERS: dict[str, list[click.Parameter]] = {
         *RECALIBRATE,
     ],
     "inspect": [MODEL],
-    "export": [MODEL, output("ONNX", "File to write.")],
+    "serve": [MODEL, *SERVE],
+    "export": [
+        *(MODEL, output("ONNX", "File to write.")),
+        switch("--check", "Run the graph beside MODEL on rows that travel with it."),
+    ],
+    "check": [
+        click.Argument(["graph"], type=INPUT),
+        choice("--engine", "What runs the graph.", names.CHECK_ENGINES, default="onnxruntime"),
+    ],
     "demo": [
         output("DIR", "Directory to write to; created if need be.", default="reports/demo"),
         option("--max-steps", "Gradient steps.", COUNT, default=3000),

@@ -71,6 +71,9 @@ class VAEDetector(
         Pixels by which copies of the training images are shifted up, down, left and
         right, to augment the data. None is 1/28 of the longer side for "dense", unless
         the images are very many, else 0.
+    pixel_range : tuple of (low, high) or None, default=None
+        Numbers of black and white in images. None takes them from the training images; see
+        `vae_anomaly.data.image.units.chosen_range`.
     column_types : dict of str to str, optional
         Types of some columns of a data frame: "number", "category", "date", "date:FORMAT"
         with a format of `datetime.strptime`, or "ignore". Those of the others are found in
@@ -166,8 +169,8 @@ class VAEDetector(
         Shape of the training images; None for rows.
     smoothing_ : float
         Standard deviation, in pixels, of the smoothing of images; 0 for rows.
-    picture_scale_ : float
-        255 if it was fitted on images of 8 bits, else 1.
+    pixel_range_ : tuple of (low, high) or None
+        Numbers of black and white in images, of whatever type; None for rows.
     columns_ : ColumnScaler
         Centre, scale and range of each column.
     network_spec_ : NetworkSpec
@@ -268,6 +271,7 @@ class VAEDetector(
         hidden_units: tuple[int, ...] | None = None,
         smoothing: float | None = None,
         shift: float | None = None,
+        pixel_range: tuple[float, float] | None = None,
         column_types: Mapping[str, str] | None = None,
         missing_values: Sequence[str] = (),
         likelihood: str = "gaussian",
@@ -295,6 +299,7 @@ class VAEDetector(
         self.hidden_units = hidden_units
         self.smoothing = smoothing
         self.shift = shift
+        self.pixel_range = pixel_range
         self.column_types = column_types
         self.missing_values = missing_values
         self.likelihood = likelihood

@@ -44,6 +44,9 @@ MIN_REPEATS, MAX_REPEATS = 2, 8
 UNIX_SECONDS = 1.75e9
 """In float32, neighbours of such a number are two minutes apart."""
 
+WIDE_RANGE = 10.0
+"""Range of pixels above which they are rounded, which takes less space."""
+
 FAR = (1e3, -1e6, 1e30, -1e30, 1e300, 5e-324, -0.0)
 """Numbers far from any training row, at the ends of the range, and two zeros."""
 
@@ -86,12 +89,12 @@ def check_rows(model: Model) -> JsonObject:
     groups = _groups(model)
     group = [name for name, rows in groups.items() for _ in rows]
     rows = np.concatenate(list(groups.values()))
-    pixel_scale = getattr(model.encoder, "pixel_scale", 1.0)
+    low, high = _units(model)
     known = np.ones(len(rows), dtype=bool)
     if not model.encoder.may_miss:  # records with NaN have no score, and are flagged
         known = ~np.isnan(rows).any(axis=1)
     scores = np.full(len(rows), np.nan)
-    scores[known] = model.anomaly_scores(rows[known] / pixel_scale)
+    scores[known] = model.anomaly_scores((rows[known] - low) / (high - low))
     threshold = model.calibration.threshold
     kept = ~(np.abs(scores - threshold) <= MARGIN * np.maximum(np.abs(threshold), 1.0))
     return {
@@ -100,6 +103,12 @@ def check_rows(model: Model) -> JsonObject:
         "anomaly_score": [_plain(score) for score in scores[kept].tolist()],
         "is_anomaly": model.calibration.flags(scores[kept]).tolist(),
     }
+
+
+def _units(model: Model) -> tuple[float, float]:
+    """Return the numbers in a graph's rows that are 0 and 1 in records."""
+    low, high = getattr(model.encoder, "pixel_range", (0.0, 1.0))
+    return float(low), float(high)
 
 
 def _plain(number: float) -> float | int | None:
@@ -115,10 +124,11 @@ def _groups(model: Model) -> Mapping[str, Array]:
     rng, encoder = np.random.RandomState(0), model.encoder
     n_features = encoder.outline.n_features
     n = int(np.clip(MAX_NUMBERS // (6 * n_features), MIN_REPEATS, MAX_REPEATS))
-    pixel_scale = getattr(encoder, "pixel_scale", 1.0)
-    normal = encoder.decode(model.network.sample(3 * n, rng, model.prior)) * pixel_scale
-    if pixel_scale > 1.0:  # of 8 bits
-        normal = np.round(normal).clip(0, pixel_scale)
+    low, high = _units(model)
+    normal = encoder.decode(model.network.sample(3 * n, rng, model.prior)) * (high - low) + low
+    if encoder.outline.grid is not None:
+        normal = np.clip(normal, low, high)
+        normal = np.round(normal) if high - low > WIDE_RANGE else normal
     codes = _Columns(model)
     dates = normal[:, codes.dates]
     normal[:, codes.dates] = UNIX_SECONDS - rng.uniform(0, 1e8, dates.shape).round()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._parameters import (
     Rule,
+    ascending_pair,
     flag,
     integer,
     number,
@@ -63,6 +64,7 @@ RULES = {
     "hidden_units": optional(units()),
     "smoothing": optional(number(0, np.inf, "[)")),
     "shift": optional(number(0, np.inf, "[)")),
+    "pixel_range": optional(ascending_pair()),
     "column_types": optional(texts_by_name()),
     "missing_values": texts(),
     "likelihood": one_of(LIKELIHOODS),

@@ -151,8 +151,10 @@ def evaluate_file(
     learned, other = None, None
     with ExitStack() as stack:
         if training is not None:
-            strict = {name: options[name] for name in ("strict",) if name in options}
-            learned = open_source(training, model.encoder, fitting=True, **strict)
+            reading = {
+                name: options[name] for name in ("strict", "follow_links") if name in options
+            }
+            learned = open_source(training, model.encoder, fitting=True, **reading)
             stack.enter_context(learned)
         source = open_source(path, model.encoder, labelled=True, **options)
         stack.enter_context(source)

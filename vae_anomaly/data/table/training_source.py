@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -44,6 +45,8 @@ class TrainingTable(TableSource):
         Types of columns that are chosen.
     missing : MissingValues
         Cells that the user says are missing.
+    id_column : str, optional
+        Column of the keys, for `remembered`.
     label_column : str, optional
         Column that says which rows are normal; only these are yielded.
     normal_label : sequence of str
@@ -57,6 +60,7 @@ class TrainingTable(TableSource):
         column_types: Mapping[str, str],
         missing: MissingValues,
         *,
+        id_column: str | None = None,
         label_column: str | None = None,
         normal_label: Sequence[str] = (),
     ) -> None:
@@ -78,6 +82,7 @@ class TrainingTable(TableSource):
             normal_label=normal_label,
         )
         self._labelled: LabelledRows | None = None
+        self._id_of_fit = id_column
         self._kept, self._formats, self._chosen = kept, formats, dict(column_types)
 
     def _opening_notes(self) -> list[str]:
@@ -194,6 +199,10 @@ class TrainingTable(TableSource):
         if not self._coding.texts:
             return super().training_data(records)
         return pd.DataFrame(self._coding.cells(records, self.columns.features))
+
+    def remembered(self, encoder: TableEncoder) -> TableEncoder:
+        """Return an encoder that knows the columns of this table that are no features."""
+        return replace(encoder, id_column=self._id_of_fit, ignored=self.columns.unused)
 
     def fit_notes(self, encoder: Encoder) -> Sequence[str]:
         """Return lines about columns that were left out, and about constant ones."""
