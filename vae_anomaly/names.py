@@ -7,6 +7,7 @@ reads its choices from here, because the registries import NumPy or TensorFlow.
 __all__ = [
     "ANOMALY_LABELS",
     "ARCHITECTURES",
+    "CHECK_ENGINES",
     "COLUMN_TYPES",
     "DUPLICATES",
     "ENGINES",
@@ -130,6 +131,9 @@ PRIORS = ("aggregated", "normal")
 
 ENGINES = ("auto", "numpy", "onnx", "tensorflow")
 """Libraries that run the networks."""
+
+CHECK_ENGINES = ("onnxruntime", "reference", "openvino", "tract", "onnx2torch")
+"""Libraries in which an exported graph can be checked; "reference" is that of the onnx package."""
 
 RESIZES = ("stretch", "letterbox")
 """Ways to bring a grid of pixels to the size of the model."""

@@ -161,14 +161,19 @@ def serve() -> None:
     """
 
 
-@command("Write a model as an ONNX graph.", "vae-anomaly export pump.vae -o pump.onnx")
+@command("Write a model as an ONNX graph.", "vae-anomaly export pump.vae -o pump.onnx --check")
 def export() -> None:
     """Write a MODEL as an ONNX graph, from rows in their own units to anomaly_score.
 
     Its input, rows, are float64 columns in the order of training, categories as
-    positions among the metadata's levels; of images the pixels, flattened. What
-    is beyond the metadata's threshold is flagged.
+    positions among the metadata's levels; of images the pixels, flattened. Its
+    second output, is_anomaly, is true above the threshold and for NaN.
     """
+
+
+@command("Check an ONNX graph in an engine.", "vae-anomaly check pump.onnx --engine tract")
+def check() -> None:
+    """Check that an engine computes from a GRAPH what the model computed at its export."""
 
 
 @command("Fit, score and report on a small sample.", "vae-anomaly demo -o reports/demo")

@@ -408,7 +408,14 @@ PARAMETERS: dict[str, list[click.Parameter]] = {
     ],
     "inspect": [MODEL],
     "serve": [MODEL, *SERVE],
-    "export": [MODEL, output("ONNX", "File to write.")],
+    "export": [
+        *(MODEL, output("ONNX", "File to write.")),
+        switch("--check", "Run the graph beside MODEL on rows that travel with it."),
+    ],
+    "check": [
+        click.Argument(["graph"], type=INPUT),
+        choice("--engine", "What runs the graph.", names.CHECK_ENGINES, default="onnxruntime"),
+    ],
     "demo": [
         output("DIR", "Directory to write to; created if need be.", default="reports/demo"),
         option("--max-steps", "Gradient steps.", COUNT, default=3000),
