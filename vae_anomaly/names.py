@@ -7,6 +7,7 @@ reads its choices from here, because the registries import NumPy or TensorFlow.
 __all__ = [
     "ANOMALY_LABELS",
     "ARCHITECTURES",
+    "CHECK_ENGINES",
     "COLUMN_TYPES",
     "DUPLICATES",
     "ENGINES",
@@ -131,6 +132,9 @@ PRIORS = ("aggregated", "normal")
 ENGINES = ("auto", "numpy", "onnx", "tensorflow")
 """Libraries that run the networks."""
 
+CHECK_ENGINES = ("onnxruntime", "reference", "openvino", "tract", "onnx2torch")
+"""Libraries in which an exported graph can be checked; "reference" is that of the onnx package."""
+
 RESIZES = ("stretch", "letterbox")
 """Ways to bring a grid of pixels to the size of the model."""
 
@@ -167,7 +171,7 @@ REPORT_FILES = (
     *("report.html", "scores.png", "roc.png", "precision_recall.png", "latent.png"),
     *("training.png", "latent_use.png", "most_anomalous.png", "normal.png", "latent_grid.png"),
     *("samples.png", "interpolation.png", "latent_compared.png", "latent_grid_compared.png"),
-    *("calibration.png", "p_values.png"),
+    *("calibration.png", "p_values.png", "elbo.png"),
 )
 """Files that a report may consist of, see `vae_anomaly.report.render`."""
 

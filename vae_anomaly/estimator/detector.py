@@ -15,12 +15,13 @@ from sklearn.utils.validation import check_is_fitted
 from vae_anomaly._parameters import check_parameters, check_unchanged
 from vae_anomaly._threads import only_fit_of
 from vae_anomaly._types import Architecture, Parameter
+from vae_anomaly.data.arrays import as_records
 from vae_anomaly.data.registry import modality_of_array
 from vae_anomaly.estimator.generation import GenerativeMethods
 from vae_anomaly.estimator.progress import FitProgress
 from vae_anomaly.estimator.scoring import ScoringMethods
 from vae_anomaly.estimator.summary import Facts, Summarised, facts_of_model
-from vae_anomaly.estimator.validation import checked_records, validated
+from vae_anomaly.estimator.validation import check_form, validated
 from vae_anomaly.model.fitting import TrainingRecords, fit_model
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.parameters import FALSE_ALARM_RATE, RULES, check_threshold_choice
@@ -366,8 +367,9 @@ class VAEDetector(
         return self
 
     def _fit(self, X: ArrayLike) -> None:
-        X = checked_records(X)
+        X = as_records(X)
         data = modality_of_array(X)
+        check_form(X, data.name)
         schema = data.schema(X, self)
         matrix = validated(self, X, schema, ensure_min_samples=2)
         names = getattr(self, "feature_names_in_", None)
@@ -442,5 +444,6 @@ class VAEDetector(
         """Validate data for the fitted model: (n_samples, n_features)."""
         check_is_fitted(self)
         check_unchanged(self, self.model_.parameters)
-        given = checked_records(X)
-        return validated(self, given, self.model_.encoder, reset=False)
+        encoder, given = self.model_.encoder, as_records(X)
+        check_form(given, encoder.modality)
+        return validated(self, given, encoder, reset=False)
