@@ -30,7 +30,7 @@ ROOMS = [
     {"series"},
     {"persistence", "samples"},
     {"pipeline"},
-    {"dask", "service"},
+    {"dask", "ray", "service", "spark"},
     {"displays"},
     {"report"},
     {"cli"},
@@ -99,6 +99,7 @@ ALLOWED_FILES = {
     "estimator/detector.py": "documentation of public parameters",
     "estimator/generation.py": "documentation of public methods, such as contribution_maps",
     "estimator/validation.py": "the message on an array of a wrong shape",
+    "ray.py": "batches of Ray are tables of Arrow",
     "samples.py": "the bundled sample is a table",
 }
 """Further files that name a modality, and why."""

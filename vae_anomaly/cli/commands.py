@@ -119,6 +119,8 @@ def evaluate() -> None:
 
     With labels, other thresholds can be asked for, by what mistakes cost or by
     recall, precision or both, and are shown beside that of MODEL.
+
+    Two models are compared on one page: evaluate A.vae B.vae DATA -o DIR.
     """
 
 

@@ -104,6 +104,7 @@ def output(metavar: str, explanation: str, default: str | None = None) -> click.
 
 
 MODEL = click.Argument(["model"], type=INPUT)
+MODELS = click.Argument(["models"], type=INPUT, nargs=-1, required=True, metavar="MODEL...")
 DATA = click.Argument(["data"], type=INPUT)
 
 ID_COLUMN = option("--id-column NAME", "Column that identifies a row; it is not scored.")
@@ -111,7 +112,10 @@ STRICT_IMAGES = switch("--strict", "Refuse images that cannot be read; else they
 FOLLOW_LINKS = option("--follow-links DIR", "Follow symbolic links that lead into DIR.")
 KEEP_LEARNED = switch("--keep-learned", "Keep rows that MODEL was fitted on; else left out.")
 
+SQL = option("--sql QUERY", "What to read of a database, duckdb:///FILE or sqlite:///FILE.")
+
 TABLE_FIT = [
+    SQL,
     several("--ignore NAMES", "Columns to leave out, between commas; repeatable."),
     option("--label-column NAME", "Column of labels: only normal rows are learned."),
     several("--normal-label VALUE", "See evaluate; may be repeated."),
@@ -247,7 +251,7 @@ FIT = [
 ]
 
 SCORE = [
-    ID_COLUMN,
+    *(ID_COLUMN, SQL),
     option(
         "--explain K",
         "Add the K columns that contribute most to each row's score, and what is normal of them.",
@@ -343,7 +347,7 @@ LABELLED = [
 
 EVALUATE = [
     option("--label-column NAME", "Column that tells normal rows from anomalies."),
-    ID_COLUMN,
+    *(ID_COLUMN, SQL),
     option(
         "--compare-beta BETA",
         "Compare the latent codes of images with those of a comparison model, fitted like MODEL "
@@ -371,7 +375,7 @@ RECALIBRATE = [
         "--false-alarm-rate", "Share of normal rows that may be flagged.  [default: MODEL's]", SHARE
     ),
     option("--threshold NATS", "Threshold to set, instead of DATA.", float),
-    KEEP_LEARNED,
+    *(SQL, KEEP_LEARNED),
     STRICT_IMAGES,
     FOLLOW_LINKS,
 ]
@@ -396,7 +400,7 @@ PARAMETERS: dict[str, list[click.Parameter]] = {
         output("OUT", "Table to write: .csv or .parquet, or - for CSV on standard output."),
         *SCORE,
     ],
-    "evaluate": [MODEL, DATA, output("DIR", "Directory to write the report to."), *EVALUATE],
+    "evaluate": [MODELS, DATA, output("DIR", "Directory to write the report to."), *EVALUATE],
     "recalibrate": [
         *(MODEL, click.Argument(["data"], type=INPUT, required=False)),
         output("NEW", "Model file to write."),

@@ -14,7 +14,7 @@ from vae_anomaly.pipeline import score as scoring
 from vae_anomaly.pipeline.models import ModelLike, loaded
 from vae_anomaly.pipeline.results import Layout, Outputs, Scored
 
-__all__ = ["named", "score_batch", "score_rows", "scored_batch"]
+__all__ = ["named", "score_batch", "score_kept", "score_rows", "scored_batch"]
 
 
 def score_batch(
@@ -63,7 +63,7 @@ def score_batch(
         A row for each one of `batch`, in its order: the columns of `keep`, then those that the
         command ``score`` writes, anomaly_score in nats first and status last. The status is
         "ok", or what is wrong with a row that has no score, such as an infinite number. A column
-        of `keep` that is called as a later one gets "id_" in front.
+        of `keep` that is called as a later one gets ``id_`` in front.
 
     Raises
     ------
@@ -90,14 +90,27 @@ def score_batch(
     >>> scored.column("is_anomaly").to_pylist()
     [False, True]
     """
+    outputs = Outputs(score, explain, p_values, tuple(also), None, threshold, repair)
+    return score_kept(loaded(model), batch, outputs, keep)
+
+
+def score_kept(
+    model: Model, batch: pa.RecordBatch, outputs: Outputs, keep: Sequence[str]
+) -> pa.RecordBatch:
+    """Score a batch of Arrow columns, and put some of these before the result.
+
+    Raises
+    ------
+    DataError
+        If one of them is missing.
+    """
     missing = [name for name in keep if name not in batch.schema.names]
     if missing:
         raise DataError(
             f"The batch lacks {listed(missing)}, which is to be kept. Its columns are "
             f"{listed(batch.schema.names)}."
         )
-    outputs = Outputs(score, explain, p_values, tuple(also), None, threshold, repair)
-    return score_rows(loaded(model), batch, outputs, {name: batch.column(name) for name in keep})
+    return score_rows(model, batch, outputs, {name: batch.column(name) for name in keep})
 
 
 def score_rows(

@@ -24,6 +24,9 @@ PARQUET = b"PAR1"
 START_BYTES = 64
 """Bytes that tell the format."""
 
+DATABASES = ("duckdb://", "sqlite://")
+"""Starts of URLs that need a query."""
+
 FOREIGN = {
     b"[{": "a JSON list. Write each of its objects on a line of its own: jq -c '.[]' FILE",
     b"\x1f\x8b": "a gzip archive. Unpack it first, or pipe it in: gzip -dc FILE | ...",
@@ -41,7 +44,9 @@ FOREIGN = {
 }
 
 
-def open_table(path: str | Path, *, stdin: BinaryIO | None = None) -> TableReader:
+def open_table(
+    path: str | Path, *, stdin: BinaryIO | None = None, sql: str | None = None
+) -> TableReader:
     r"""Open a CSV or Parquet table, or JSON Lines.
 
     Parameters
@@ -53,6 +58,8 @@ def open_table(path: str | Path, *, stdin: BinaryIO | None = None) -> TableReade
         `vae_anomaly.data.table.listing`.
     stdin : binary file, optional
         Replacement for standard input.
+    sql : str, optional
+        Query, where the path is the URL of a database; see `vae_anomaly.data.table.database`.
 
     Returns
     -------
@@ -74,15 +81,18 @@ def open_table(path: str | Path, *, stdin: BinaryIO | None = None) -> TableReade
     ...     print(table.columns, table.check(["pressure"]))
     ('flow', 'pressure') 2
     """
+    if sql is not None:
+        from vae_anomaly.data.table.database import open_query
+
+        return open_query(str(path), sql)
+    if str(path).startswith(DATABASES):
+        raise DataError(f"{path} is a database. Say with --sql what to read of it.")
     if str(path) == "-":
         copy = _spooled(stdin or sys.stdin.buffer, "standard input")
         return _reader(Path(copy.name), "standard input", copy)
     if has_parts(str(path)):
         return _open_parts(str(path))
     path = Path(path)
-    if path.is_dir():
-        name = display_name(path)
-        raise DataError(f"{name} is a folder of tables. Give one of them, or join them into one.")
     with path.open("rb") as file:
         if path.is_file():
             return _reader(path, display_name(path), None)
