@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-
 from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit
 from vae_anomaly.data.registry import check_options, open_source
-from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.file import restored
 from vae_anomaly.pipeline.conditions import Condition, check_conditions, failures
+from vae_anomaly.pipeline.lines import StreamSummary, score_standard_input
 from vae_anomaly.pipeline.messages import score_notes
-from vae_anomaly.pipeline.models import loaded
 from vae_anomaly.pipeline.options import Options, divide, flag, given_options, refuse_foreign
+from vae_anomaly.pipeline.partitions import PartitionsSummary
 from vae_anomaly.pipeline.paths import check_result
 from vae_anomaly.pipeline.results import OUTPUTS, Outputs
 from vae_anomaly.pipeline.score import score_file
@@ -38,12 +36,9 @@ def run(
 ) -> Exit:
     """Score DATA with MODEL, and write the result."""
     if scheduler is not None or stream:
-        where, refused = "--stream" if stream else "--scheduler", {"events": events, **given}
-        refuse_foreign(refused, (*OUTPUTS, "id_column"), f"does not go with {where}")
-        wanted, options = divide(given, OUTPUTS)
-        if stream:
-            return _score_stream(console, model, data, output, Outputs(**wanted), options)
-        return _score_on(scheduler or "", console, model, data, output, Outputs(**wanted), options)
+        given |= {"events": events, "fail_if": fail_if}
+        given["engine"] = None if engine == "auto" else engine
+        return _score_rows(console, model, data, output, scheduler, given)
     check_result(output, data, model)
     file = open_container(model)
     if is_series(file):
@@ -76,43 +71,24 @@ def run(
     return Exit.FAILED if failed else code
 
 
-def _score_on(
-    scheduler: str,
-    console: Console,
-    model: str,
-    data: str,
-    output: str,
-    outputs: Outputs,
-    options: Options,
+def _score_rows(
+    console: Console, model: str, data: str, output: str, scheduler: str | None, given: Options
 ) -> Exit:
-    """Score files on the workers of a cluster."""
-    from vae_anomaly.dask import connected
-    from vae_anomaly.pipeline.partitions import partition_notes, score_partitions
+    """Score files on the workers of a cluster, or without a scheduler lines as they come."""
+    where = "--stream" if scheduler is None else "--scheduler"
+    refuse_foreign(given, (*OUTPUTS, "id_column"), f"does not go with {where}")
+    wanted, options = divide(given, OUTPUTS)
+    outputs, key = Outputs(**wanted), options.get("id_column")
+    done: StreamSummary | PartitionsSummary
+    if scheduler is None:
+        done = score_standard_input(model, data, output, outputs, key=key, say=console.say)
+    else:
+        from vae_anomaly.dask import score_folder
 
-    with connected(scheduler) as cluster:
-        key, shown = options.get("id_column"), console.progress
-        summary = score_partitions(
-            model, data, output, outputs, key=key, executor=cluster, progress=shown
-        )
-    console.say(*partition_notes(summary, output))
-    return Exit.SKIPPED if summary.n_scored < summary.n_rows else Exit.DONE
-
-
-def _score_stream(
-    console: Console, model: str, data: str, output: str, outputs: Outputs, options: Options
-) -> Exit:
-    """Score lines as they come."""
-    from vae_anomaly.pipeline.lines import score_stream, stream_notes
-
-    if (data, output) != ("-", "-"):
-        raise ParameterError(
-            "--stream reads standard input and writes standard output: "
-            "tail -f FILE | vae-anomaly score MODEL - -o - --stream"
-        )
-    fitted, key = loaded(model), options.get("id_column")
-    summary = score_stream(fitted, sys.stdin.buffer, outputs, key=key, say=console.say)
-    console.say(*stream_notes(summary))
-    return Exit.SKIPPED if summary.n_scored < summary.n_rows else Exit.DONE
+        progress = console.progress
+        done = score_folder(scheduler, model, data, output, outputs, key=key, progress=progress)
+    console.say(*done.notes())
+    return Exit.DONE if done.is_complete else Exit.SKIPPED
 
 
 def _score_series(
