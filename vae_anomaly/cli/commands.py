@@ -43,10 +43,10 @@ def command(short_help: str, *examples: str) -> Callable[[Declared], click.Comma
     def add(declared: Declared) -> click.Command:
         name, explanation = declared.__name__, declared.__doc__
 
-        def run(quiet: bool, debug: bool, **given: Value) -> Value:
+        def run(**given: Value) -> Value:
             from vae_anomaly.cli.console import run_command
 
-            return run_command(name, quiet, debug, given)
+            return run_command(name, **given)
 
         parameters = [*PARAMETERS[name], *EVERYWHERE]
         given = {"params": parameters, "short_help": short_help, "epilog": "\n".join(words)}

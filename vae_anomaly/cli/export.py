@@ -19,3 +19,4 @@ def run(console: Console, model: str, output: str) -> None:
     threshold = fitted.calibration.threshold
     console.say(f"threshold: {exact(threshold)} nats, in the metadata of the graph")
     console.say(f"graph: {output}")
+    console.facts.update(graph=output, threshold=threshold)

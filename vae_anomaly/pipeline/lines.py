@@ -24,7 +24,7 @@ from vae_anomaly.pipeline.results import Outputs, array_of
 from vae_anomaly.pipeline.score import drift_of
 from vae_anomaly.pipeline.writers import result_writer
 
-__all__ = ["StreamSummary", "score_stream", "stream_notes"]
+__all__ = ["StreamSummary", "check_stream", "score_stream", "stream_notes"]
 
 WINDOW = 1_000
 """Rows in which drift is watched for."""
@@ -118,6 +118,20 @@ def score_stream(
                     sys.stdout.buffer.flush()
     rows.check_drift(1)
     return StreamSummary(rows.n_rows, rows.n_scored, rows.n_flagged)
+
+
+def check_stream(source: str, output: str) -> None:
+    """Raise if a stream is to be read from, or written to, something else than a pipe.
+
+    Raises
+    ------
+    ParameterError
+    """
+    if (source, output) != ("-", "-"):
+        raise ParameterError(
+            "--stream reads standard input and writes standard output: "
+            "tail -f FILE | vae-anomaly score MODEL - -o - --stream"
+        )
 
 
 def _records(stream: BinaryIO) -> Iterator[list[str]]:

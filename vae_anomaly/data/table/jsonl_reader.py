@@ -193,7 +193,7 @@ def _type_of(value: Json, place: str) -> str:
         found = "a list" if isinstance(value, list) else "an object"
         raise DataError(
             f"{place}: expected a number, a text, true, false or null, got {found}. Write its "
-            f"values as columns of their own."
+            f"values as further columns."
         )
     if "\0" in value or (not value.isprintable() and _has_surrogates(value)):
         raise DataError(f"{place}: expected text in UTF-8, got {shown(value)}. Correct the cell.")
