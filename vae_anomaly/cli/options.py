@@ -167,6 +167,7 @@ SERIES = [one.name or "" for one in SERIES_FIT]
 """Names of the options of `fit` for time series; with one of them DATA is one."""
 
 FIT = [
+    *(*TABLE_FIT, *IMAGE_FIT, *SERIES_FIT),
     option(
         "--holdout",
         "Share of the normal rows not to learn, for evaluate.  [default: 0.2 with --label-column]",
@@ -267,7 +268,9 @@ SCORE = [
         parsed(Condition.parse),
     ),
     option("--events FILE", "Table of the events of a time series to write."),
-    switch("--strict", "Refuse unknown columns, text among numbers, and images not readable."),
+    switch(
+        "--strict", "Refuse unknown columns, text and infinity among numbers, unreadable images."
+    ),
     FOLLOW_LINKS,
     switch("--p-values", "Add p_value: the share of the calibration rows that are as anomalous."),
     option(
@@ -393,17 +396,10 @@ EVERYWHERE: list[click.Parameter] = [
 """Options of every command."""
 
 PARAMETERS: dict[str, list[click.Parameter]] = {
-    "fit": [
-        DATA,
-        output("MODEL", "Model file to write."),
-        *TABLE_FIT,
-        *IMAGE_FIT,
-        *SERIES_FIT,
-        *FIT,
-    ],
+    "fit": [DATA, output("MODEL", "Model file to write."), *FIT],
     "score": [
         *(MODEL, DATA),
-        output("OUT", "Table to write: .csv or .parquet, or - for CSV on standard output."),
+        output("OUT", "Table to write: .csv, .jsonl or .parquet, or - for standard output."),
         *SCORE,
     ],
     "evaluate": [MODEL, DATA, output("DIR", "Directory to write the report to."), *EVALUATE],
