@@ -269,7 +269,7 @@ SCORE = [
     ),
     option("--events FILE", "Table of the events of a time series to write."),
     switch(
-        "--strict", "Refuse unknown columns, text and infinity among numbers, unreadable images."
+        "--strict", "Refuse unknown columns, text or infinity among numbers, unreadable images."
     ),
     FOLLOW_LINKS,
     switch("--p-values", "Add p_value: the share of the calibration rows that are as anomalous."),
