@@ -49,7 +49,7 @@ MAX_COMMAND_LINE_LINES = 1300
 MAX_ANY = 120
 
 HEAVY = {"PIL", "keras", "onnx", "onnxruntime", "matplotlib", "pandas", "pyarrow", "rich", "scipy"}
-HEAVY |= {"joblib", "sklearn", "tensorflow", "vl_convert", "openvino"}
+HEAVY |= {"joblib", "sklearn", "tensorflow", "tract", "vl_convert", "openvino"}
 HEAVY |= {
     "anyio",
     "dask",
@@ -99,7 +99,6 @@ ALLOWED_FILES = {
     "estimator/attributes.py": "public fitted attributes, such as image_shape_",
     "estimator/detector.py": "documentation of public parameters",
     "estimator/generation.py": "documentation of public methods, such as contribution_maps",
-    "estimator/validation.py": "the message on an array of a wrong shape",
     "ray.py": "batches of Ray are tables of Arrow",
     "samples.py": "the bundled sample is a table",
 }
