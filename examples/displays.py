@@ -18,6 +18,7 @@ from vae_anomaly import VAEDetector
 from vae_anomaly.displays import (
     CalibrationDisplay,
     ContributionDisplay,
+    ElboDisplay,
     ImageGridDisplay,
     LatentDisplay,
     LatentGridDisplay,
@@ -51,6 +52,11 @@ PValueDisplay.from_estimator(detector, test, malignant)
 # False alarms, nominal and observed:
 
 CalibrationDisplay.from_estimator(detector, test[~malignant])
+
+# %%
+# The two halves of the ELBO:
+
+ElboDisplay.from_estimator(detector, test, malignant)
 
 # %%
 # The model

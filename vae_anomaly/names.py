@@ -7,6 +7,7 @@ reads its choices from here, because the registries import NumPy or TensorFlow.
 __all__ = [
     "ANOMALY_LABELS",
     "ARCHITECTURES",
+    "CHECK_ENGINES",
     "COLUMN_TYPES",
     "DUPLICATES",
     "ENGINES",
@@ -26,6 +27,7 @@ __all__ = [
     "SPANS",
     "column_type_of",
     "false_alarms_of",
+    "height_and_width_of",
     "is_column_type",
     "pixel_range_of",
     "may_be_labels",
@@ -105,6 +107,16 @@ def false_alarms_of(text: str) -> tuple[float, str]:
     return episodes, per
 
 
+def height_and_width_of(text: str) -> tuple[int, int]:
+    """Return the height and width of "48x64", or of the square "64"."""
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isascii() and side.isdecimal() for side in sides):
+        raise ValueError(
+            f"expected a height and a width, such as 48x64, or one number, got {text!r}."
+        )
+    return int(sides[0]), int(sides[-1])
+
+
 def pixel_range_of(text: str) -> tuple[float, float]:
     """Return the numbers of black and white of "0:1023".
 
@@ -130,6 +142,9 @@ PRIORS = ("aggregated", "normal")
 
 ENGINES = ("auto", "numpy", "onnx", "tensorflow")
 """Libraries that run the networks."""
+
+CHECK_ENGINES = ("onnxruntime", "reference", "openvino", "tract", "onnx2torch")
+"""Libraries in which an exported graph can be checked; "reference" is that of the onnx package."""
 
 RESIZES = ("stretch", "letterbox")
 """Ways to bring a grid of pixels to the size of the model."""

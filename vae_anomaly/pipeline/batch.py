@@ -63,7 +63,7 @@ def score_batch(
         A row for each one of `batch`, in its order: the columns of `keep`, then those that the
         command ``score`` writes, anomaly_score in nats first and status last. The status is
         "ok", or what is wrong with a row that has no score, such as an infinite number. A column
-        of `keep` that is called as a later one gets "id_" in front.
+        of `keep` that is called as a later one gets ``id_`` in front.
 
     Raises
     ------

@@ -150,8 +150,8 @@ def _score(
     """Score records, compare them with the threshold, and watch for drift."""
     scores = model.evaluate(records).scores
     flagged = model.calibration.flags(scores)
-    drift = _drift(model, records, scores, labels)
-    return ScoredRecords(model, records, keys, scores, flagged, labels, _threshold(model), drift)
+    threshold, drift = Threshold.of(model.calibration), _drift(model, records, scores, labels)
+    return ScoredRecords(model, records, keys, scores, flagged, labels, threshold, drift)
 
 
 def _drift(model: Model, records: Records, scores: Array, labels: Flags | None) -> Drift | None:
@@ -161,14 +161,6 @@ def _drift(model: Model, records: Records, scores: Array, labels: Flags | None) 
     normal = slice(None) if labels is None or not (~labels).any() else ~labels
     sample = records[normal][:MAX_DRIFT_RECORDS]
     return DriftWatch(model).add_records(sample, scores[normal]).result()
-
-
-def _threshold(model: Model) -> Threshold:
-    calibration = model.calibration
-    value, method = calibration.threshold, calibration.method
-    if method == "threshold":
-        return Threshold(value, method, None)
-    return Threshold(value, method, calibration.value, len(calibration.scores))
 
 
 def _describe(

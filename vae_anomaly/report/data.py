@@ -23,6 +23,7 @@ from vae_anomaly.displays import (
 from vae_anomaly.metrics.confusion import Confusion, Group
 from vae_anomaly.metrics.curves import Curve
 from vae_anomaly.metrics.threshold_search import Choice, Discovery, Steps
+from vae_anomaly.model.calibration import Calibration
 from vae_anomaly.model.drift import Drift
 from vae_anomaly.model.model import Model
 
@@ -125,6 +126,14 @@ class Threshold:
     method: str
     requested: float | None
     n_calibration: int = 0
+
+    @classmethod
+    def of(cls, calibration: Calibration) -> Self:
+        """Return the threshold of a calibration."""
+        value, method = calibration.threshold, calibration.method
+        if method == "threshold":
+            return cls(value, method, None)
+        return cls(value, method, calibration.value, len(calibration.scores))
 
     @property
     def nominal_rate(self) -> float | None:

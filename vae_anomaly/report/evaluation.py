@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
 from vae_anomaly._text import counted
-from vae_anomaly._types import Parameter
+from vae_anomaly._types import JsonObject, Parameter
 from vae_anomaly.data.base import Source
 from vae_anomaly.data.registry import modality, open_source
 from vae_anomaly.exceptions import ParameterError
@@ -20,7 +21,8 @@ from vae_anomaly.pipeline.messages import skipped_records
 from vae_anomaly.pipeline.options import Options, flag
 from vae_anomaly.pipeline.progress import Progress, no_progress
 from vae_anomaly.report.build import build_report
-from vae_anomaly.report.data import ReportData
+from vae_anomaly.report.command import command_line
+from vae_anomaly.report.data import Provenance, ReportData
 from vae_anomaly.report.render import write_report
 from vae_anomaly.report.sections import context_for
 
@@ -66,6 +68,25 @@ class Evaluation(NamedTuple):
     notes: Sequence[str]
     n_skipped: int
 
+    def facts(self) -> JsonObject:
+        """Return what was found, in plain values; with labels also how well the model does.
+
+        An estimate is its value, and the ends of its 95 % interval.
+        """
+        report, facts = self.report, self.report.confusion
+        curves = {"auroc": report.roc, "average_precision": report.precision_recall}
+        areas = {name: curve.area for name, curve in curves.items() if curve is not None}
+        return {
+            "report": str(self.page),
+            "unit": report.unit,
+            "n_records": report.n_rows,
+            "n_flagged": report.n_flagged,
+            "n_skipped": self.n_skipped,
+            "threshold": report.threshold.value,
+            **({} if facts is None else asdict(facts)),
+            **{name: asdict(area) for name, area in areas.items()},
+        }
+
 
 def check_evaluation(model: Model, name: str, options: Options) -> None:
     """Raise if an option of the command `evaluate` needs another one.
@@ -104,6 +125,7 @@ def evaluate_file(
     folder: str,
     *,
     model_name: str | None = None,
+    model_digest: str | None = None,
     criteria: Criteria | None = None,
     training: str | None = None,
     compare_beta: float | None = None,
@@ -122,6 +144,8 @@ def evaluate_file(
     folder : str
         Directory of the page.
     model_name : str, optional
+    model_digest : str, optional
+        Checksum of its file.
     criteria : Criteria, optional
         Criteria for other thresholds; needs labels.
     training : str, optional
@@ -174,6 +198,9 @@ def evaluate_file(
         skipped=found.skipped,
         comparison_model=other,
     )
+    asked = {"title": title, "top": top, "keep_learned": keep_learned, "training": training}
+    asked |= {"compare_beta": compare_beta, **options, **(criteria or Criteria())._asdict()}
+    command = command_line("evaluate", [model_name or "model.vae", path], folder, asked)
     with work.progress("reporting", 2) as update:
         report = build_report(
             model,
@@ -186,6 +213,7 @@ def evaluate_file(
             top=top,
             criteria=criteria,
             context=context,
+            provenance=Provenance(model_digest, command),
         )
         update(1)
         page = write_report(report, Path(folder))

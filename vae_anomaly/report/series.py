@@ -13,6 +13,7 @@ from vae_anomaly._text import counted, listed
 from vae_anomaly._types import Parameter
 from vae_anomaly.data.series.times import time_text
 from vae_anomaly.pipeline.series_evaluation import SeriesEvaluation, evaluate_series_file
+from vae_anomaly.report.command import command_line
 from vae_anomaly.report.data import UNKNOWN, Provenance, Summary, Tile
 from vae_anomaly.report.formatting import number
 from vae_anomaly.report.render import rendered, write_page
@@ -132,7 +133,6 @@ def report_series_file(
     *,
     title: str = "Anomaly report",
     top: int = 10,
-    command: str | None = None,
     **labels: Parameter,
 ) -> list[str]:
     """Evaluate a model of time series on a file, and write the page.
@@ -147,8 +147,6 @@ def report_series_file(
     title : str
     top : int, default=10
         See `build_series_report`.
-    command : str, optional
-        Command line to show.
     **labels
         See `vae_anomaly.pipeline.series_evaluation.evaluate_series_file`.
 
@@ -165,6 +163,8 @@ def report_series_file(
         If the page cannot be written.
     """
     found = evaluate_series_file(file, path, **labels)
+    asked = {"title": title, "top": top, **labels}
+    command = command_line("evaluate", [file.name, path], output, asked)
     report = build_series_report(
         found,
         model_name=Path(file.name).name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -199,8 +200,13 @@ class ImageEncoder:
         return self.pixel_range.unscaled(records)
 
     def in_graph(self, rows: Symbol) -> EncodedSymbols:
-        """Add `encode` of flattened images to an ONNX graph."""
+        """Add `encode` of flattened images to an ONNX graph, and their form to its metadata."""
         low, high = self.pixel_range
+        names = {1: "grey", 2: "grey, alpha", 3: "RGB", 4: "RGBA"}
+        metadata = rows.graph.metadata
+        metadata["image_shape"] = json.dumps(self.shape)  # height, width, channels
+        metadata["channel_order"] = names.get(self.shape[2], "as in training")
+        metadata["pixel_range"] = json.dumps([low, high])
         rows = (rows - low) * (1.0 / (high - low))
         return self.scaler.in_graph(self._smoothed_symbol(rows), self.likelihood)
 

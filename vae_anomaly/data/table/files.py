@@ -21,11 +21,11 @@ __all__ = ["open_part", "open_table"]
 
 PARQUET = b"PAR1"
 
-DATABASES = ("duckdb://", "sqlite://")
-"""Starts of URLs that need a query."""
-
 START_BYTES = 64
 """Bytes that tell the format."""
+
+DATABASES = ("duckdb://", "sqlite://")
+"""Starts of URLs that need a query."""
 
 FOREIGN = {
     b"[{": "a JSON list. Write each of its objects on a line of its own: jq -c '.[]' FILE",
@@ -93,9 +93,6 @@ def open_table(
     if has_parts(str(path)):
         return _open_parts(str(path))
     path = Path(path)
-    if path.is_dir():
-        name = display_name(path)
-        raise DataError(f"{name} is a folder of tables. Give one of them, or join them into one.")
     with path.open("rb") as file:
         if path.is_file():
             return _reader(path, display_name(path), None)
