@@ -48,8 +48,17 @@ MAX_FUNCTION_LINES = 60
 MAX_COMMAND_LINE_LINES = 1300
 MAX_ANY = 120
 
-HEAVY = {"PIL", "keras", "onnx", "onnxruntime", "matplotlib", "pandas", "pyarrow", "rich", "scipy"}
-HEAVY |= {"joblib", "sklearn", "tensorflow", "tract", "vl_convert", "openvino"}
+HEAVY = {"PIL", "keras", "matplotlib", "onnx", "onnxruntime", "pandas", "pyarrow", "rich", "scipy"}
+HEAVY |= {
+    "joblib",
+    "onnx2torch",
+    "openvino",
+    "sklearn",
+    "tensorflow",
+    "torch",
+    "tract",
+    "vl_convert",
+}
 HEAVY |= {
     "anyio",
     "dask",
@@ -76,8 +85,8 @@ CHEAP_LATE = {
 MODALITY_WORD = re.compile(r"(?<![a-z])(tables?|images?|p(?:icture)s?)(?![a-z])", re.IGNORECASE)
 
 OTHER_MEANING = re.compile(
-    r"from PIL import Image|Image\.fromarray|data:image/|</?table|^table \{|card, table,|wide table \{"
-    r"|image-rendering"
+    r"from PIL import Image|Image\.fromarray|data:image/|</?table|^table \{|card, table,"
+    r"|wide table \{|image-rendering"
 )
 """Pillow, media types, HTML and CSS."""
 
