@@ -202,10 +202,12 @@ def test_a_folder_of_scores_appears_whole(
     out = tmp_path / "scores"
     summary = score_folder(client, model, parts, out)
     n_flagged = expected["is_anomaly"].true_count
-    assert summary == PartitionsSummary(7, 0, N, N, n_flagged)
+    assert summary == PartitionsSummary(7, 0, N, N, n_flagged, str(out))
     assert pq.read_table(out).combine_chunks().to_batches()[0].equals(expected)
     assert not (tmp_path / ".scores.partial").exists()
-    assert score_folder(client, model, parts, out) == PartitionsSummary(7, 7, N, N, n_flagged)
+    assert score_folder(client, model, parts, out) == PartitionsSummary(
+        *(7, 7, N, N, n_flagged), str(out)
+    )
 
 
 def test_rows_are_numbered_through_all_partitions(

@@ -59,6 +59,7 @@ def run(
         **options,
     )
     console.say(*found.notes)
+    console.facts.update(found.facts())
     return Exit.SKIPPED if found.n_skipped else Exit.DONE
 
 

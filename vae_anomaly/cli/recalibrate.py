@@ -11,6 +11,7 @@ from vae_anomaly.cli.errors import Exit
 from vae_anomaly.data.registry import check_options, open_source
 from vae_anomaly.model.file import load_model, save_model
 from vae_anomaly.model.recalibration import with_threshold
+from vae_anomaly.pipeline.facts import recalibration_facts, threshold_facts
 from vae_anomaly.pipeline.messages import threshold_note
 from vae_anomaly.pipeline.options import given_options
 from vae_anomaly.pipeline.paths import check_output
@@ -42,6 +43,7 @@ def run(
     if data is None:
         changed = with_threshold(fitted, threshold or 0.0)
         save_model(changed, output)
+        console.facts.update(threshold_facts(changed), model=output)
         console.say(threshold_note(changed), f"model: {output}")
         return Exit.DONE
     with open_source(data, fitted.encoder, fitting=True, **options) as source:
@@ -56,6 +58,7 @@ def run(
             progress=console.progress,
         )
     save_model(result.model, output)
+    console.facts.update(recalibration_facts(fitted, result), model=output)
     return console.finish(
         source,
         *result.repeats.notes(source.unit, "learned", keep=keep_learned),

@@ -81,7 +81,7 @@ def distinct(names: Iterable[object], max_length: int = MAX_TEXT_LENGTH) -> list
     """Return names as `legible` does, different ones always differently.
 
     Long names lose their middle where their beginnings are the same. What still looks the same,
-    such as letters with accents of their own, gets a number.
+    such as letters with accents apart, gets a number.
 
     Examples
     --------

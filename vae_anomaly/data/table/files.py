@@ -93,9 +93,6 @@ def open_table(
     if has_parts(str(path)):
         return _open_parts(str(path))
     path = Path(path)
-    if path.is_dir():
-        name = display_name(path)
-        raise DataError(f"{name} is a folder of tables. Give one of them, or join them into one.")
     with path.open("rb") as file:
         if path.is_file():
             return _reader(path, display_name(path), None)
