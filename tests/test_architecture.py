@@ -49,8 +49,9 @@ MAX_COMMAND_LINE_LINES = 1300
 MAX_ANY = 120
 
 HEAVY = {"PIL", "keras", "onnx", "onnxruntime", "matplotlib", "pandas", "pyarrow", "rich", "scipy"}
-HEAVY |= {"joblib", "sklearn", "tensorflow", "vl_convert"}
+HEAVY |= {"joblib", "sklearn", "tensorflow", "vl_convert", "openvino"}
 HEAVY |= {
+    "anyio",
     "dask",
     "distributed",
     "duckdb",
@@ -59,7 +60,6 @@ HEAVY |= {
     "ray",
     "starlette",
     "uvicorn",
-    "anyio",
 }
 """Packages that are imported where they are used, and so are modules that import them."""
 
@@ -76,7 +76,7 @@ CHEAP_LATE = {
 MODALITY_WORD = re.compile(r"(?<![a-z])(tables?|images?|p(?:icture)s?)(?![a-z])", re.IGNORECASE)
 
 OTHER_MEANING = re.compile(
-    r"from PIL import Image|Image\.fromarray|data:image/|</?table|^table \{|card, table,"
+    r"from PIL import Image|Image\.fromarray|data:image/|</?table|^table \{|card, table,|wide table \{"
     r"|image-rendering"
 )
 """Pillow, media types, HTML and CSS."""
