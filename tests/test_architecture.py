@@ -76,7 +76,7 @@ CHEAP_LATE = {
 MODALITY_WORD = re.compile(r"(?<![a-z])(tables?|images?|p(?:icture)s?)(?![a-z])", re.IGNORECASE)
 
 OTHER_MEANING = re.compile(
-    r"from PIL import Image|Image\.fromarray|data:image/|</?table|^table \{|card, table,|wide table \{"
+    r"from PIL import Image|Image\.fromarray|data:image/|</?table|^table \{|wide table \{"
     r"|image-rendering"
 )
 """Pillow, media types, HTML and CSS."""
