@@ -48,8 +48,17 @@ MAX_FUNCTION_LINES = 60
 MAX_COMMAND_LINE_LINES = 1300
 MAX_ANY = 120
 
-HEAVY = {"PIL", "keras", "onnx", "onnxruntime", "matplotlib", "pandas", "pyarrow", "rich", "scipy"}
-HEAVY |= {"joblib", "sklearn", "tensorflow", "vl_convert", "openvino"}
+HEAVY = {"PIL", "keras", "matplotlib", "onnx", "onnxruntime", "pandas", "pyarrow", "rich", "scipy"}
+HEAVY |= {
+    "joblib",
+    "onnx2torch",
+    "openvino",
+    "sklearn",
+    "tensorflow",
+    "torch",
+    "tract",
+    "vl_convert",
+}
 HEAVY |= {
     "anyio",
     "dask",
@@ -76,8 +85,8 @@ CHEAP_LATE = {
 MODALITY_WORD = re.compile(r"(?<![a-z])(tables?|images?|p(?:icture)s?)(?![a-z])", re.IGNORECASE)
 
 OTHER_MEANING = re.compile(
-    r"from PIL import Image|Image\.fromarray|data:image/|</?table|^table \{|wide table \{"
-    r"|image-rendering"
+    r"from PIL import Image|Image\.fromarray|data:image/|</?table|^table \{|card, table,"
+    r"|wide table \{|image-rendering"
 )
 """Pillow, media types, HTML and CSS."""
 
@@ -99,7 +108,6 @@ ALLOWED_FILES = {
     "estimator/attributes.py": "public fitted attributes, such as image_shape_",
     "estimator/detector.py": "documentation of public parameters",
     "estimator/generation.py": "documentation of public methods, such as contribution_maps",
-    "estimator/validation.py": "the message on an array of a wrong shape",
     "ray.py": "batches of Ray are tables of Arrow",
     "samples.py": "the bundled sample is a table",
 }
