@@ -15,6 +15,7 @@ __all__ = [
     "LIKELIHOODS",
     "NORMAL_FOLDERS",
     "NORMAL_LABELS",
+    "ONNX",
     "OPTIMIZERS",
     "PRIORS",
     "REPORT_FILES",
@@ -25,7 +26,9 @@ __all__ = [
     "SPANS",
     "column_type_of",
     "false_alarms_of",
+    "features_of",
     "is_column_type",
+    "is_features",
 ]
 
 SCORES = (
@@ -100,6 +103,30 @@ def false_alarms_of(text: str) -> tuple[float, str]:
             f"expected one of {', '.join(SPANS)} and a number, such as week=1, got {text!r}."
         )
     return episodes, per
+
+
+ONNX = "onnx:"
+"""Start of the address of an ONNX file, "onnx:path#node"."""
+
+
+def is_features(value: object) -> bool:
+    """Return whether a value may be the parameter `features`: an address, or a Keras model."""
+    if isinstance(value, str):
+        return value.startswith(ONNX) and len(value.partition("#")[0]) > len(ONNX)
+    return hasattr(value, "get_config") and hasattr(value, "input_shape")
+
+
+def features_of(text: str) -> str:
+    """Return the address of an ONNX file.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    if not is_features(text):
+        raise ValueError(f"expected onnx:PATH#NODE, the node of an ONNX file, got {text!r}.")
+    return text
 
 
 OPTIMIZERS = ("adam", "rmsprop")

@@ -52,6 +52,7 @@ def run(
     options = given_options(given, FIT_SOURCE)
     parameters = {name: given[name] for name in given if name not in FIT_SOURCE}
     parameters |= {"score_type": score, "n_members": members, "missing_values": given["missing"]}
+    parameters["features"] = given["features"]
     types = given["column_types"] or {}
     parameters["column_types"] = {n: t for n, t in types.items() if t != "ignore"} or None
     if false_alarm_rate is not None:

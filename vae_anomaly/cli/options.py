@@ -155,6 +155,12 @@ IMAGE_FIT = (
         NOT_NEGATIVE,
         metavar="PIXELS",
     ),
+    option(
+        "--features",
+        "Learn the features that this node of an ONNX file makes of patches, instead of pixels.",
+        parsed(names.features_of),
+        metavar="onnx:PATH#NODE",
+    ),
     STRICT_IMAGES,
 )
 
@@ -253,7 +259,7 @@ FIT = with_options(
 
 FIT_SOURCE = (
     *("ignore", "column_types", "missing", "id_column", "label_column", "normal_label"),
-    *("image_size", "resize", "strict"),
+    *("image_size", "resize", "features", "strict"),
 )
 """Options of `fit` that open a source."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -19,15 +20,17 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vae_anomaly._parameters import check_parameters, check_unchanged
 from vae_anomaly._threads import only_fit_of
-from vae_anomaly._types import Architecture, Parameter, Records
+from vae_anomaly._types import Architecture, KerasModel, Parameter, Records
 from vae_anomaly.data.arrays import as_records
 from vae_anomaly.data.base import Encoder, Schema
-from vae_anomaly.data.registry import modality_of_array
+from vae_anomaly.data.registry import modality, modality_of_array
 from vae_anomaly.estimator.generation import GenerativeMethods
 from vae_anomaly.estimator.scoring import ScoringMethods
 from vae_anomaly.model.fitting import TrainingRecords, fit_model
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.parameters import FALSE_ALARM_RATE, RULES, check_threshold_choice
+from vae_anomaly.model.patch_file import PATCHES
+from vae_anomaly.model.patch_fitting import fit_patches
 from vae_anomaly.stats.floats import default_floats
 from vae_anomaly.training.checkpoint import Checkpoint, checkpointer_for
 from vae_anomaly.training.collapse import warn_if_unused
@@ -74,6 +77,9 @@ class VAEDetector(
         Pixels by which copies of the training images are shifted up, down, left and
         right, to augment the data. None is 1/28 of the longer side for "dense", unless
         the images are very many, else 0.
+    features : str, keras.Model or None, default=None
+        Network whose features of patches of images are learned instead of pixels: "onnx:path#node",
+        a node of an ONNX file, or a Keras model. See `vae_anomaly.model.patches`.
     column_types : dict of str to str, optional
         Types of some columns of a data frame: "number", "category", "date", "date:FORMAT"
         with a format of `datetime.strptime`, or "ignore". Those of the others are found in
@@ -268,6 +274,7 @@ class VAEDetector(
         hidden_units: tuple[int, ...] | None = None,
         smoothing: float | None = None,
         shift: float | None = None,
+        features: str | KerasModel | None = None,
         column_types: Mapping[str, str] | None = None,
         missing_values: Sequence[str] = (),
         likelihood: str = "gaussian",
@@ -294,6 +301,7 @@ class VAEDetector(
         self.hidden_units = hidden_units
         self.smoothing = smoothing
         self.shift = shift
+        self.features = features
         self.column_types = column_types
         self.missing_values = missing_values
         self.likelihood = likelihood
@@ -360,7 +368,7 @@ class VAEDetector(
 
     def _fit(self, X: ArrayLike) -> None:
         X = as_records(X)
-        data = modality_of_array(X)
+        data = modality_of_array(X) if self.features is None else modality(PATCHES)
         schema = data.schema(X, self)
         matrix = self._validated(X, schema, ensure_min_samples=2)
         names = getattr(self, "feature_names_in_", None)
@@ -370,7 +378,8 @@ class VAEDetector(
         records = TrainingRecords(matrix, schema, names)
         # A copy, which a callback that sets parameters does not reach.
         given = type(self)(**self.get_params(deep=False))
-        self.model_ = fit_model(data, records, given, rng, checkpointer)
+        fit = partial(fit_model, data) if self.features is None else fit_patches
+        self.model_ = fit(records, given, rng, checkpointer)
         if checkpointer is not None:
             checkpointer.done()
 
@@ -436,5 +445,5 @@ class VAEDetector(
     def _validated(self, X: Records, reader: Schema | Encoder, **options: Parameter) -> Array:
         """Return the matrix of a schema or encoder, checked by scikit-learn."""
         finite = "allow-nan" if reader.may_miss else True
-        options |= {"dtype": np.float64, "order": "C", "ensure_all_finite": finite}
-        return validate_data(self, reader.matrix(X), **options)
+        options |= {"dtype": getattr(reader, "dtype", np.float64), "order": "C"}
+        return validate_data(self, reader.matrix(X), ensure_all_finite=finite, **options)

@@ -42,6 +42,7 @@ class Images(Modality):
         "resize": "--resize",
         "smoothing": "--smoothing",
         "shift": "--shift",
+        "features": "--features",
         "strict": "--strict",
         "compare_beta": "--compare-beta",
         "training": "--training",
@@ -82,8 +83,8 @@ class Images(Modality):
         labelled : bool, default=False
             Read labels, from subfolders or from beside an array.
         **options
-            Those of `vae_anomaly.data.image.source.open_source`: image_size, resize, strict,
-            normal_label.
+            Those of `vae_anomaly.data.image.source.open_source`: image_size, resize, features,
+            strict, normal_label.
         """
         # Pillow is imported only where there are images to read.
         from vae_anomaly.data.image.source import open_source
