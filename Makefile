@@ -1,18 +1,19 @@
 # Set-up and the main jobs. Needs Python 3.11 or newer, make and git.
 #
 #   make demo     set up, then fit, score and evaluate on bundled data; prints where the report is
-#   make test     set up, then lint, types and tests: what CI runs
+#   make test     set up, then lint, types, tests, documentation and wheel: what CI runs
+#   make docs     build the documentation and its examples, in build/docs/html
 #   make torture  the long run behind docs/reliability.md; make test-min: lowest versions
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint types tests format bench torture test-min clean
+.PHONY: demo test lint types tests docs wheel-test screenshot format bench torture test-min clean
 
 demo: .venv/installed
 	$(BIN)/vae-anomaly demo -o reports/demo
 
-test: lint types tests
+test: lint types tests docs wheel-test
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .
@@ -23,6 +24,26 @@ types: .venv/installed-test
 
 tests: .venv/installed-test
 	$(BIN)/pytest -n auto --dist loadfile
+
+# Warnings are errors. The gallery of examples runs if an example changed.
+docs: .venv/installed-docs
+	$(BIN)/sphinx-build -W --keep-going -q -d build/docs/cache docs build/docs/html
+	@echo "documentation: build/docs/html/index.html"
+
+# What would be published runs the demo in an environment of its own. Without --no-compile
+# installing takes twice as long.
+wheel-test: .venv/installed-release
+	rm -rf build/wheel
+	$(BIN)/python -m build --outdir build/wheel >build/build.log || (cat build/build.log; exit 1)
+	$(BIN)/twine check --strict build/wheel/*
+	$(BIN)/python tests/wheel_contents.py build/wheel
+	$(PYTHON) -m venv build/wheel/venv
+	build/wheel/venv/bin/pip install --quiet --no-compile build/wheel/*.whl
+	cd build/wheel && venv/bin/vae-anomaly demo -o demo --max-steps 300
+
+# The screenshot of the README, from a new report of the demo; needs chromium.
+screenshot: .venv/installed
+	$(BIN)/python docs/screenshot.py
 
 format: .venv/installed-test
 	$(BIN)/ruff check --fix .
@@ -56,6 +77,14 @@ test-min: .venv-min/installed
 
 .venv/installed-test: .venv/installed
 	$(BIN)/pip install --quiet -e ".[test]"
+	touch $@
+
+.venv/installed-docs: .venv/installed
+	$(BIN)/pip install --quiet -e ".[docs]"
+	touch $@
+
+.venv/installed-release: .venv/installed
+	$(BIN)/pip install --quiet -e ".[release]"
 	touch $@
 
 # PyOD wants torch, whose default build is gigabytes of CUDA: a CPU build serves.

@@ -112,7 +112,7 @@ def test_choices_are_those_of_the_library():
     from vae_anomaly.stats.scores import SCORES
     from vae_anomaly.training.optimizers import OPTIMIZERS
 
-    assert choices("fit", "score") == ("auto", *SCORES)
+    assert choices("fit", "score_type") == ("auto", *SCORES)
     assert choices("score", "score") == choices("score", "also") == tuple(SCORES)
     assert set(choices("fit", "likelihood")) == set(LIKELIHOODS) - {"categorical"}
     assert set(choices("fit", "optimizer")) == set(OPTIMIZERS)
@@ -500,6 +500,14 @@ def test_demo_shows_its_commands(vae, tmp_path, monkeypatch):
         " -o reports/demo/report --label-column diagnosis --id-column id",
     ]
     assert "AUROC" in err
+    labelled, scores = (pd.read_csv(f"reports/demo/{name}.csv") for name in ("labelled", "scores"))
+    flagged = labelled["diagnosis"][scores["is_anomaly"] == 1].value_counts()
+    assert err.splitlines()[-3:] == [
+        f"Having seen benign tumours alone, it flags {flagged['malignant']} of 212 malignant ones, "
+        f"and {flagged['benign']} of 90 benign ones that are new to it.",
+        "The report says why, row by row. Open it in a browser: reports/demo/report/report.html",
+        "Your own table: vae-anomaly fit TABLE.csv --label-column LABEL -o MODEL.vae",
+    ]
     for command in commands[:2]:  # what it shows does the same
         _, *words = command.split()[1:]
         before = Path(words[words.index("-o") + 1]).read_bytes()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import keras
 import numpy as np
 import pytest
@@ -76,23 +74,6 @@ def test_the_score_is_made_of_energies_and_a_divergence() -> None:
     np.testing.assert_allclose(EXEMPLARS.score(FRESH), expected, rtol=1e-5)
 
 
-def test_the_nearest_exemplars_have_the_least_energies() -> None:
-    scores, nearest = EXEMPLARS.nearest(FRESH, 40)
-    np.testing.assert_array_equal(scores, EXEMPLARS.score(FRESH))
-    order = energies(EXEMPLARS, FRESH).argsort(axis=0)[:40].T
-    assert (np.sort(nearest, axis=1) == np.sort(order, axis=1)).mean() > 0.99
-    # A row that is an exemplar is not its own neighbour, nor are those that are skipped.
-    assert not (EXEMPLARS.nearest(POINTS, 40)[1] == np.arange(len(POINTS))[:, None]).any()
-    skipping = replace(EXEMPLARS, n_skipped_neighbors=3)
-    np.testing.assert_array_equal(skipping.nearest(FRESH, 37)[1], nearest[:, 3:])
-
-
-def test_there_are_no_more_nearest_exemplars_than_others() -> None:
-    few = Exemplars.fit(POINTS[:5])
-    assert np.sort(few.nearest(POINTS[:1], 64)[1]).tolist() == [[1, 2, 3, 4]]
-    assert few.nearest(FRESH, 64)[1].shape == (len(FRESH), 4)
-
-
 def test_bandwidths_are_roots_of_mean_energies_of_neighbours() -> None:
     distances, _ = NearestNeighbors(n_neighbors=N_NEIGHBORS).fit(POINTS).kneighbors()
     spacing = 0.5 * (distances**2).mean(axis=1)
@@ -147,7 +128,6 @@ def test_exemplars_far_from_the_others_have_scores_that_are_no_less_than_zero(fa
         scores = exemplars.score(rows)
         assert np.isfinite(scores).all()
         assert (scores >= 0).all()
-        np.testing.assert_array_equal(exemplars.nearest(rows, 64)[0], scores)
 
 
 @pytest.mark.parametrize("variance", [1e-30, 1e-28, 1e-10])

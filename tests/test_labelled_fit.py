@@ -125,7 +125,7 @@ def test_held_out_rows_are_those_that_the_model_has_not_seen(place: Path, vae) -
             "normal. Say which does with --normal-label; if all rows are anomalies, label them 1.",
         ),
         ("--label-column state --normal-label good", 3, "no row has the normal label 'good'"),
-        ("--normal-label fine", 2, "error: --normal-label needs --label-column. Try"),
+        ("--normal-label fine", 2, "error: --normal-label needs --label-column."),
         ("--holdout 1", 2, "1.0 is not in the range 0<=x<1"),
         ("--label-column nosuch", 3, "nosuch"),
     ],

@@ -136,7 +136,7 @@ REFUSED = {
         "my a,b\n1,2\nx,2\n\n1,2\n1,y\n1,z\n1,2\n",
         "t.csv, line 3, column 'my a': expected a number, got 'x'. t.csv, line 6, column 'b': "
         "expected a number, got 'y'. Text is in 3 cells of 2 columns of numbers. Correct the "
-        "cells, or leave the columns out with --ignore 'my a' --ignore b, or make them some of "
+        "cells, or leave the columns out with --ignore 'my a,b', or make them some of "
         "levels with --type 'my a=category' --type b=category.",
     ),
     "infinite": (
@@ -506,7 +506,7 @@ def test_further_missing_values_of_files_and_frames(
     opened: Open, cells: list[str], expected: list[object]
 ) -> None:
     text = "a,b\n" + "".join(f"{i},{cell}\n" for i, cell in enumerate(cells))
-    assert learned(opened(text, missing=GIVEN))["b"] == expected
+    assert learned(opened(text, missing_values=GIVEN))["b"] == expected
 
     rows = pd.DataFrame({"a": RNG.normal(size=60), "b": [cells[i % 6] for i in range(60)]})
     chosen = {"b": "number" if "1" in cells else "category"}

@@ -171,7 +171,7 @@ def test_energies_are_those_of_the_nearest_windows(
     values[50, 0] = np.nan
     errors = step_errors(model.scaler, model.comparison, values, model.window, model.hop)
     steps = bridged((values[:, :2] - model.scaler.center[:2]) / model.scaler.scale[:2])
-    kept = model.comparison.exemplars.points.reshape(-1, PERIOD, 2)
+    kept = model.comparison.training.points.reshape(-1, PERIOD, 2)
     for k, start in enumerate(errors.starts):
         window, known = steps[start : start + PERIOD], np.isfinite(values[start : start + PERIOD])
         squares = (window - kept) ** 2
@@ -550,6 +550,28 @@ def test_columns_are_left_out_in_fit_and_score(
     assert isinstance(found, SeriesDetector)
     assert found.channels_ == ("sine", "cosine")
     assert vae("score", model, training, "-o", tmp_path / "s.csv")[0] == 0
+
+
+def test_only_normal_time_steps_are_learned(
+    tmp_path: Path, vae: Callable[..., tuple[int, str, str]]
+) -> None:
+    labelled = make_series(900, 0).assign(state="ok")
+    labelled.iloc[200:230, labelled.columns.get_indexer(["sine", "state"])] = [50.0, "broken"]
+    training, model = written(tmp_path, "training.csv", labelled), tmp_path / "m.vae"
+    words = ("--time-column", "time", "--window", PERIOD, "--max-steps", 10)
+    code, _, err = vae("fit", training, "-o", model, *words, "--label-column", "state")
+    assert code == 0, err
+    assert "labels: 'ok' normal, 870 rows; 'broken' anomalous, 30 rows" in err
+    assert "fitting on 870 time steps of 3 channels" in err
+    found = load(model)
+    assert isinstance(found, SeriesDetector)
+    assert found.model_.scaler.center[0] < 1.0  # 50 was not learned
+    # The labels need not be there when time goes on.
+    recent = written(tmp_path, "recent.csv", make_series(300, 1))
+    assert vae("score", model, recent, "-o", tmp_path / "s.csv")[0] == 0
+    code, _, err = vae("fit", training, "-o", model, *words, "--normal-label", "ok")
+    assert code == 2
+    assert "--normal-label needs --label-column." in err
 
 
 def test_other_commands_refuse_models_of_series(

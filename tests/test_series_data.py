@@ -1321,3 +1321,20 @@ def test_an_ecg_without_times() -> None:
     data = read_series(REAL / "ecg_mba805.csv.gz", ignore=["label"])
     check_rows(data)
     assert (data.n_rows, data.channels, data.step) == (230_400, ("value",), None)
+
+
+def test_grid_points_that_are_left_out_divide_a_series() -> None:
+    frame = pd.DataFrame({"flow": np.arange(8.0)})
+    frame.index = pd.date_range("2024-01-01", periods=8, freq="h", tz="UTC")
+    data = read_series(frame)
+    kept = np.array([True, True, False, False, True, True, True, False])
+    found = data.only([kept], "labelled")
+    (series,) = found.series
+    assert series.values.ravel().tolist() == [0.0, 1.0, 4.0, 5.0, 6.0]
+    assert series.rows.tolist() == [0, 1, 4, 5, 6]
+    assert series.segments() == (slice(0, 2), slice(2, 5))
+    assert [i for i, status in enumerate(found.status) if status == "labelled"] == [2, 3, 7]
+    by_row = found.by_row([series.values])
+    np.testing.assert_array_equal(by_row.ravel(), np.where(kept, np.arange(8.0), np.nan))
+    none = data.only([np.zeros(8, dtype=bool)], "labelled")
+    assert none.series[0].segments() == ()

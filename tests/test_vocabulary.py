@@ -73,6 +73,12 @@ FILES = sorted(
         *ROOT.glob("benchmarks/**/*.py"),
         *ROOT.glob("benchmarks/**/*.md"),
         *ROOT.glob("docs/*.md"),
+        *ROOT.glob("docs/*.py"),
+        *ROOT.glob("docs/_ext/*.py"),
+        *ROOT.glob("docs/guide/*.md"),
+        *ROOT.glob("docs/api/*.rst"),
+        *ROOT.glob("examples/*.py"),
+        *ROOT.glob("examples/*.rst"),
         *ROOT.glob("reports/*/README.md"),
         *(
             ROOT / name

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vae_anomaly.model.onnx_export import export_onnx
     from vae_anomaly.model.seen import SeenRowsWarning
     from vae_anomaly.persistence import inspect, load, recalibrate, save
+    from vae_anomaly.pipeline.batch import score_batch
     from vae_anomaly.series.detector import SeriesDetector
     from vae_anomaly.stats.thresholds import TooFewCalibrationRowsWarning
     from vae_anomaly.training.checkpoint import Checkpoint
@@ -56,6 +57,7 @@ _HOMES = {
     "load": "persistence",
     "recalibrate": "persistence",
     "save": "persistence",
+    "score_batch": "pipeline.batch",
 }
 
 __all__ = [
@@ -78,6 +80,7 @@ __all__ = [
     "load",
     "recalibrate",
     "save",
+    "score_batch",
 ]
 
 

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from threading import Lock, current_thread
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ __all__ = [
     "TENSORFLOW_THREADS",
     "ProcessWideSetting",
     "Swapped",
+    "on_one_thread",
     "only_fit_of",
     "parallel_map",
 ]
@@ -169,6 +171,18 @@ def only_fit_of(detector: object) -> Iterator[None]:
 WORKER = "vae-anomaly-worker"
 """Start of the names of threads that work for others."""
 
+_is_alone: ContextVar[bool] = ContextVar("is_alone", default=False)
+
+
+@contextmanager
+def on_one_thread() -> Iterator[None]:
+    """Work in the calling thread alone, where a scheduler has a worker for each core."""
+    token = _is_alone.set(True)
+    try:
+        yield
+    finally:
+        _is_alone.reset(token)
+
 
 def parallel_map(
     work: Callable[[Task], Result], tasks: Sequence[Task], threads: int
@@ -184,7 +198,8 @@ def parallel_map(
     >>> list(parallel_map(abs, [-1, 2, -3], threads=2))
     [1, 2, 3]
     """
-    if min(threads, len(tasks)) <= 1 or current_thread().name.startswith(WORKER):
+    is_worker = _is_alone.get() or current_thread().name.startswith(WORKER)
+    if min(threads, len(tasks)) <= 1 or is_worker:
         return map(work, tasks)
     with ThreadPoolExecutor(threads, thread_name_prefix=WORKER) as pool:
         try:

@@ -12,6 +12,7 @@ __all__ = [
     "ENGINES",
     "IGNORED_SETTINGS",
     "LABEL_COLUMNS",
+    "LABEL_ENDINGS",
     "LIKELIHOODS",
     "NORMAL_FOLDERS",
     "NORMAL_LABELS",
@@ -29,6 +30,7 @@ __all__ = [
     "features_of",
     "is_column_type",
     "is_features",
+    "may_be_labels",
 ]
 
 SCORES = (
@@ -155,6 +157,17 @@ LABEL_COLUMNS = (
     *("fault", "failure", "defect", "diagnosis", "ground_truth"),
 )
 """Names, in any case, of columns that are likely to hold labels."""
+
+LABEL_ENDINGS = ("label", "anomaly", "outlier", "fault", "failure", "defect", "diagnosis")
+"""Last words, in any case, of the names of such columns."""
+
+
+def may_be_labels(name: str) -> bool:
+    """Return whether a column is likely to hold labels, by its name: "Machine_failure"."""
+    plain = name.casefold()
+    words = plain.replace("_", " ").replace("-", " ").split()
+    return plain in LABEL_COLUMNS or words[-1:] in [[one] for one in LABEL_ENDINGS]
+
 
 NORMAL_FOLDERS = ("good", "normal", "ok")
 """Subfolders or labels of normal records, in any case; all others hold anomalies."""

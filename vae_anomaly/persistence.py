@@ -21,6 +21,7 @@ from vae_anomaly.series import is_series
 from vae_anomaly.series.detector import SeriesDetector
 from vae_anomaly.series.file import describe_series, load_series, save_series
 from vae_anomaly.storage.container import open_container
+from vae_anomaly.training.checkpoint import HOOKS
 
 __all__ = ["inspect", "load", "recalibrate", "save"]
 
@@ -210,7 +211,7 @@ def recalibrate(
     changed = {"contamination": None, "threshold": threshold, "false_alarm_rate": rate}
     other = VAEDetector(**{**detector.get_params(deep=False), **changed})
     check_parameters(other, RULES)
-    hooks = {"callback": other.callback, "checkpoint": other.checkpoint}
+    hooks = {name: getattr(other, name) for name in HOOKS}
     if X is not None and threshold is None:
         scores, model = -detector.score_samples(X), detector.model_
         digests = digests_of(model.encoder, model.records(X))

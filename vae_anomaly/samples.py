@@ -8,6 +8,7 @@ under CC BY 4.0.
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from vae_anomaly.storage.atomic import atomic_write
 
-__all__ = ["write_samples"]
+__all__ = ["sample_results", "write_samples"]
 
 SHUFFLE_SEED = 0
 
@@ -58,6 +59,36 @@ def write_samples(directory: str | Path) -> tuple[Path, Path]:
     rows = ([int(i) + 1, labels[table.target[i]], *map(float, table.data[i])] for i in testing)
     _write(labelled, ["id", "diagnosis", *names], rows)
     return normal, labelled
+
+
+def sample_results(labelled: str | Path, scores: str | Path, report: str | Path) -> list[str]:
+    """Return three lines on the flags of the labelled test table.
+
+    Parameters
+    ----------
+    labelled : str or Path
+        As `write_samples` writes it.
+    scores : str or Path
+        CSV with the same rows and a column ``is_anomaly``.
+    report : str or Path
+        Page of the report.
+
+    Returns
+    -------
+    list of str
+    """
+    counts: Counter[tuple[str, bool]] = Counter()
+    with Path(labelled).open(encoding="utf-8") as rows, Path(scores).open(encoding="utf-8") as out:
+        for row, scored in zip(csv.DictReader(rows), csv.DictReader(out), strict=True):
+            counts[row["diagnosis"], scored["is_anomaly"] == "1"] += 1
+    found, missed = counts["malignant", True], counts["malignant", False]
+    alarms, normal = counts["benign", True], counts["benign", False]
+    return [
+        f"Having seen benign tumours alone, it flags {found} of {found + missed} malignant ones, "
+        f"and {alarms} of {alarms + normal} benign ones that are new to it.",
+        f"The report says why, row by row. Open it in a browser: {report}",
+        "Your own table: vae-anomaly fit TABLE.csv --label-column LABEL -o MODEL.vae",
+    ]
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

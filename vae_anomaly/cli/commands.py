@@ -7,7 +7,7 @@ from collections.abc import Callable
 import click
 
 from vae_anomaly._version import __version__
-from vae_anomaly.cli.options import EVALUATE, FIT, INPUT, RECALIBRATE, SCORE, Value, output_option
+from vae_anomaly.cli.options import EVERYWHERE, PARAMETERS, Value
 
 __all__ = ["cli"]
 
@@ -30,25 +30,27 @@ cli = click.Group(
 click.version_option(__version__, message="%(prog)s %(version)s")(cli)
 
 
-def command(short_help: str, *examples: str) -> Callable[[Callable[[], None]], click.Command]:
+Declared = Callable[[], None]
+
+
+def command(short_help: str, *examples: str) -> Callable[[Declared], click.Command]:
     """Return a decorator that adds a command, whose function bears its name and its help.
 
     The function itself is never called: ``run`` in the module of that name is.
     """
     words = ["\b", f"Example{'s' * (len(examples) > 1)}:", *(f"  {line}" for line in examples)]
 
-    def add(declared: Callable[[], None]) -> click.Command:
+    def add(declared: Declared) -> click.Command:
+        name, explanation = declared.__name__, declared.__doc__
+
         def run(quiet: bool, debug: bool, **given: Value) -> Value:
             from vae_anomaly.cli.console import run_command
 
-            return run_command(declared.__name__, quiet, debug, given)
+            return run_command(name, quiet, debug, given)
 
-        run.__doc__ = declared.__doc__
-        click.option("--debug", is_flag=True, help="Show the traceback of an error.")(run)
-        click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")(run)
-        run.__click_params__ += getattr(declared, "__click_params__", [])  # type: ignore[attr-defined]
-        named = cli.command(declared.__name__, short_help=short_help, epilog="\n".join(words))
-        return named(run)
+        parameters = [*PARAMETERS[name], *EVERYWHERE]
+        given = {"params": parameters, "short_help": short_help, "epilog": "\n".join(words)}
+        return cli.command(name, help=explanation, **given)(run)
 
     return add
 
@@ -58,9 +60,6 @@ def command(short_help: str, *examples: str) -> Callable[[Callable[[], None]], c
     "vae-anomaly fit normal.csv -o pump.vae --ignore site",
     "vae-anomaly fit photos/good -o part.vae --image-size 48x64",
 )
-@click.argument("data", type=INPUT)
-@output_option("MODEL", "Model file to write.")
-@FIT
 def fit() -> None:
     """Learn from DATA what is normal, and write a MODEL.
 
@@ -77,10 +76,6 @@ def fit() -> None:
     "vae-anomaly score part.vae photos/today -o scores.csv",
     "zcat today.csv.gz | vae-anomaly score pump.vae - -o - | head",
 )
-@click.argument("model", type=INPUT)
-@click.argument("data", type=INPUT)
-@output_option("OUT", "Table to write: .csv or .parquet, or - for CSV on standard output.")
-@SCORE
 def score() -> None:
     """Score the rows or images of DATA with a fitted MODEL.
 
@@ -107,10 +102,6 @@ def score() -> None:
     "vae-anomaly evaluate pump.vae labelled.csv --label-column fault -o reports/pump",
     "vae-anomaly evaluate part.vae photos/test -o reports/part",
 )
-@click.argument("model", type=INPUT)
-@click.argument("data", type=INPUT)
-@output_option("DIR", "Directory to write the report to.")
-@EVALUATE
 def evaluate() -> None:
     """Report how a MODEL does on DATA: an HTML page with figures, in DIR.
 
@@ -133,10 +124,6 @@ def evaluate() -> None:
     "vae-anomaly recalibrate pump.vae normal-in-may.csv -o pump-may.vae",
     "vae-anomaly recalibrate pump.vae --threshold 12.5 -o pump-strict.vae",
 )
-@click.argument("model", type=INPUT)
-@click.argument("data", type=INPUT, required=False)
-@output_option("NEW", "Model file to write.")
-@RECALIBRATE
 def recalibrate() -> None:
     """Write a NEW model with the threshold and p-values that DATA asks for.
 
@@ -147,7 +134,6 @@ def recalibrate() -> None:
 
 
 @command("Describe a model file.", "vae-anomaly inspect pump.vae")
-@click.argument("model", type=INPUT)
 def inspect() -> None:
     """Describe a MODEL file: its settings, threshold, and columns or images.
 
@@ -156,8 +142,6 @@ def inspect() -> None:
 
 
 @command("Write a model as an ONNX graph.", "vae-anomaly export pump.vae -o pump.onnx")
-@click.argument("model", type=INPUT)
-@output_option("ONNX", "File to write.")
 def export() -> None:
     """Write a MODEL as an ONNX graph, from rows in their own units to anomaly_score.
 
@@ -168,10 +152,6 @@ def export() -> None:
 
 
 @command("Fit, score and report on a small sample.", "vae-anomaly demo -o reports/demo")
-@output_option("DIR", "Directory to write to; created if need be.", default="reports/demo")
-@click.option(
-    "--max-steps", type=click.IntRange(1), default=3000, show_default=True, help="Gradient steps."
-)
 def demo() -> None:
     """Fit, score and report on a small sample that comes with the program.
 

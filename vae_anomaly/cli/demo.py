@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vae_anomaly.cli.commands import cli
 from vae_anomaly.cli.console import Console
-from vae_anomaly.samples import write_samples
+from vae_anomaly.samples import sample_results, write_samples
 from vae_anomaly.storage.atomic import output_error
 from vae_anomaly.storage.paths import make_folder
 
@@ -15,7 +15,7 @@ __all__ = ["run"]
 
 
 def run(console: Console, output: str, *, max_steps: int) -> None:
-    """Write the samples, then run the three commands on them, and show each."""
+    """Write the samples, run the three commands on them, and say in three lines what came out."""
     folder = Path(output)
     try:
         make_folder(folder)
@@ -30,11 +30,11 @@ def run(console: Console, output: str, *, max_steps: int) -> None:
     _command(console, "fit", normal, "-o", model, "--false-alarm-rate", 0.05, *steps)
     _command(console, "score", model, labelled, "-o", scores, *names[2:], "--explain", 3)
     _command(console, "evaluate", model, labelled, "-o", report, *names)
+    console.say("", *sample_results(labelled, scores, report / "report.html"))
 
 
 def _command(console: Console, *words: object) -> None:
     """Show a command line, and run it."""
-    texts = [str(word) for word in words]
-    console.say(f"\n$ vae-anomaly {shlex.join(texts)}")
-    given = [*(["-q"] if console.quiet else []), *(["--debug"] if console.debug else [])]
-    cli.main([*texts, *given], prog_name="vae-anomaly", standalone_mode=False)
+    console.say(f"\n$ vae-anomaly {shlex.join(map(str, words))}")
+    texts = [*map(str, words), *["-q"] * console.quiet, *["--debug"] * console.debug]
+    cli.main(texts, prog_name="vae-anomaly", standalone_mode=False)

@@ -8,12 +8,11 @@ from vae_anomaly._text import counted, exact
 from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit
-from vae_anomaly.cli.options import given_options
 from vae_anomaly.data.registry import check_options, open_source
 from vae_anomaly.model.file import load_model, save_model
-from vae_anomaly.model.model import Model
 from vae_anomaly.model.recalibration import with_threshold
-from vae_anomaly.pipeline.messages import threshold_origin
+from vae_anomaly.pipeline.messages import threshold_note
+from vae_anomaly.pipeline.options import given_options
 from vae_anomaly.pipeline.paths import check_output
 from vae_anomaly.pipeline.recalibrate import recalibrate
 
@@ -43,7 +42,7 @@ def run(
     if data is None:
         changed = with_threshold(fitted, threshold or 0.0)
         save_model(changed, output)
-        console.say(_threshold(changed), f"model: {output}")
+        console.say(threshold_note(changed), f"model: {output}")
         return Exit.DONE
     with open_source(data, fitted.encoder, fitting=True, **options) as source:
         console.say(*source.notes)
@@ -62,10 +61,6 @@ def run(
         *result.repeats.notes(source.unit, "learned", keep=keep_learned),
         f"the old threshold, {exact(fitted.calibration.threshold)} nats, flags "
         f"{result.n_flagged_before:,} of {counted(result.n_records, source.unit)}",
-        _threshold(result.model),
+        threshold_note(result.model),
         f"model: {output}",
     )
-
-
-def _threshold(model: Model) -> str:
-    return f"threshold: {exact(model.calibration.threshold)} nats, {threshold_origin(model)}"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly.data.cells import NUMBER
 
-__all__ = ["BLANKS", "Parsed", "has_codes", "parse_numbers"]
+__all__ = ["BLANKS", "Parsed", "are_true", "has_codes", "parse_numbers"]
 
 BLANKS = " \t"
 """Characters around a cell that do not count."""
@@ -51,8 +51,8 @@ def parse_numbers(column: pa.Array, missing: Collection[str]) -> Parsed:
     text = pc.if_else(pc.is_in(text, value_set=pa.array(missing, pa.string())), None, text)
     is_number = pc.match_substring_regex(text, f"^({NUMBER.pattern})$")
     values = _floats(pc.cast(pc.if_else(is_number, text, None), pa.float64()))
-    names_infinity = _true(pc.match_substring_regex(text, INFINITY, ignore_case=True))
-    is_text = _true(pc.invert(is_number)) & ~names_infinity
+    names_infinity = are_true(pc.match_substring_regex(text, INFINITY, ignore_case=True))
+    is_text = are_true(pc.invert(is_number)) & ~names_infinity
     return Parsed(values, is_text, names_infinity | np.isinf(values))
 
 
@@ -67,7 +67,7 @@ def _floats(array: pa.Array) -> NDArray[np.float64]:
     return np.frombuffer(data.buffers()[1] or b"", np.float64)[data.offset :][: len(data)]
 
 
-def _true(array: pa.Array) -> NDArray[np.bool_]:
+def are_true(array: pa.Array) -> NDArray[np.bool_]:
     """Return where an array of booleans is true. `to_numpy` would import pandas."""
     data = pc.fill_null(array, False).cast(pa.uint8())
     return np.frombuffer(data.buffers()[1] or b"", np.uint8)[data.offset :][: len(data)] == 1

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vae_anomaly._text import display_name
 from vae_anomaly._types import Json
 from vae_anomaly.data.base import Encoder, Modality, Records, Source
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.storage.paths import check_path
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = [
     "DEFAULT",
@@ -19,6 +23,7 @@ __all__ = [
     "modality",
     "modality_of",
     "modality_of_array",
+    "open_batch",
     "open_source",
 ]
 
@@ -58,7 +63,7 @@ def modality_of(path: str) -> Modality:
         If no file can have such a path, or it cannot be read.
     """
     check_path(path)
-    if path == "-":
+    if not Path(path).is_file() and modality(DEFAULT).accepts(path):
         return modality(DEFAULT)
     return next((one for one in _others() if one.accepts(path)), modality(DEFAULT))
 
@@ -97,6 +102,29 @@ def open_source(path: str, encoder: Encoder | None = None, **options: Json) -> S
     except DataError:  # the content may be that of several modalities
         _check_modality(path, fitted)
         raise
+
+
+BATCHES = {"table": "vae_anomaly.data.table.batch"}
+"""Modality -> module whose `open_batch` opens columns of Arrow."""
+
+
+def open_batch(batch: pa.RecordBatch, encoder: Encoder) -> Source:
+    """Open columns of Arrow in memory, of which records that cannot be used are faults.
+
+    Raises
+    ------
+    ParameterError
+        If the modality has no columns.
+    DataError
+        If columns are missing, or have types that nothing can be made of.
+    """
+    if encoder.modality not in BATCHES:
+        raise ParameterError(
+            f"The model was fitted on {modality(encoder.modality).contents}, which no batch of "
+            f"columns holds. Score files with it, or arrays in Python."
+        )
+    found: Source = import_module(BATCHES[encoder.modality]).open_batch(batch, encoder)
+    return found
 
 
 def _check_modality(path: str, fitted: Modality) -> None:

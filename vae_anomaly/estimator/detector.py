@@ -9,23 +9,19 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    OutlierMixin,
-    TransformerMixin,
-)
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, OutlierMixin, TransformerMixin
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly._parameters import check_parameters, check_unchanged
 from vae_anomaly._threads import only_fit_of
-from vae_anomaly._types import Architecture, KerasModel, Parameter, Records
-from vae_anomaly.data.arrays import as_records
-from vae_anomaly.data.base import Encoder, Schema
+from vae_anomaly._types import Architecture, KerasModel, Parameter
 from vae_anomaly.data.registry import modality, modality_of_array
 from vae_anomaly.estimator.generation import GenerativeMethods
+from vae_anomaly.estimator.progress import FitProgress
 from vae_anomaly.estimator.scoring import ScoringMethods
+from vae_anomaly.estimator.summary import Facts, Summarised, facts_of_model
+from vae_anomaly.estimator.validation import checked_records, validated
 from vae_anomaly.model.fitting import TrainingRecords, fit_model
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.parameters import FALSE_ALARM_RATE, RULES, check_threshold_choice
@@ -47,7 +43,7 @@ class VAEDetector(
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
     OutlierMixin,
-    BaseEstimator,
+    Summarised,
 ):
     """Anomaly detection by the evidence lower bound of a variational autoencoder.
 
@@ -151,6 +147,9 @@ class VAEDetector(
         and parameters resumes, and gives the same scores to the last bit. Needs an int as
         `random_state`. `fit` removes the file at its end; for a `Checkpoint`, its owner
         does.
+    verbose : int, default=0
+        1 writes up to twenty lines of progress to standard output, 2 one for each
+        validation interval.
 
     Attributes
     ----------
@@ -295,6 +294,7 @@ class VAEDetector(
         random_state: int | np.random.RandomState | None = None,
         callback: Callable[[History], object] | None = None,
         checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+        verbose: int = 0,
     ) -> None:
         self.architecture = architecture
         self.latent_dim = latent_dim
@@ -322,6 +322,7 @@ class VAEDetector(
         self.random_state = random_state
         self.callback = callback
         self.checkpoint = checkpoint
+        self.verbose = verbose
 
     # ----------------------------------------------------------------------------- fitting
 
@@ -347,7 +348,8 @@ class VAEDetector(
             If a parameter is out of its range, two of them choose the threshold, or the detector
             is being fitted already.
         DataError
-            If no column varies, or there is but one row to learn from.
+            If the data are no rows or images of numbers, no column varies, or there is but one
+            row to learn from.
         DivergenceError
             If the loss leaves the finite numbers.
         CheckpointError
@@ -367,21 +369,25 @@ class VAEDetector(
         return self
 
     def _fit(self, X: ArrayLike) -> None:
-        X = as_records(X)
+        X = checked_records(X)
         data = modality_of_array(X) if self.features is None else modality(PATCHES)
         schema = data.schema(X, self)
-        matrix = self._validated(X, schema, ensure_min_samples=2)
+        matrix = validated(self, X, schema, ensure_min_samples=2)
         names = getattr(self, "feature_names_in_", None)
         shape = getattr(X, "shape", matrix.shape)
         checkpointer = checkpointer_for(self, matrix, shape)
         rng = check_random_state(self.random_state)
         records = TrainingRecords(matrix, schema, names)
+        progress = FitProgress(self.verbose, self.max_steps, data.unit)
+        progress.begin(*matrix.shape)
         # A copy, which a callback that sets parameters does not reach.
         given = type(self)(**self.get_params(deep=False))
+        given.callback = progress.around(self.callback)
         fit = partial(fit_model, data) if self.features is None else fit_patches
         self.model_ = fit(records, given, rng, checkpointer)
         if checkpointer is not None:
             checkpointer.done()
+        progress.end(self.model_)
 
     @classmethod
     def from_model(cls, model: Model, **parameters: Parameter) -> Self:
@@ -428,8 +434,8 @@ class VAEDetector(
         tags.input_tags.categorical = True
         return tags
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "model_")
+    def _facts(self) -> Facts:
+        return facts_of_model(self.model_)
 
     @property
     def _n_features_out(self) -> int:
@@ -440,10 +446,5 @@ class VAEDetector(
         """Validate data for the fitted model: (n_samples, n_features)."""
         check_is_fitted(self)
         check_unchanged(self, self.model_.parameters)
-        return self._validated(as_records(X), self.model_.encoder, reset=False)
-
-    def _validated(self, X: Records, reader: Schema | Encoder, **options: Parameter) -> Array:
-        """Return the matrix of a schema or encoder, checked by scikit-learn."""
-        finite = "allow-nan" if reader.may_miss else True
-        options |= {"dtype": getattr(reader, "dtype", np.float64), "order": "C"}
-        return validate_data(self, reader.matrix(X), ensure_all_finite=finite, **options)
+        given = checked_records(X)
+        return validated(self, given, self.model_.encoder, reset=False)

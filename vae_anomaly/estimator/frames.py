@@ -32,10 +32,15 @@ def as_given(encoder: Encoder, X: Records) -> pd.DataFrame:
 
 
 def in_form_of(encoder: Encoder, records: Records, given: pd.DataFrame) -> pd.DataFrame:
-    """Return records, as the encoder takes them, in the types and with the index of a frame."""
+    """Return records, as the encoder takes them, in the types and with the index of a frame.
+
+    Whole numbers become float64 where all columns are numbers: they are means.
+    """
     import pandas as pd
 
     made = encoder.rows(records, like=given)
     if isinstance(made, pd.DataFrame):
-        return made
-    return pd.DataFrame(made, index=given.index, columns=given.columns)
+        return made.set_axis(given.columns, axis=1)
+    dtypes = [one if pd.api.types.is_float_dtype(one) else "float64" for one in given.dtypes]
+    columns = [pd.Series(made[:, i], given.index, dtype) for i, dtype in enumerate(dtypes)]
+    return pd.concat(columns, axis=1, keys=range(len(columns))).set_axis(given.columns, axis=1)

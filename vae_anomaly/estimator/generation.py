@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
@@ -9,7 +11,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly._parameters import integer
 from vae_anomaly.estimator.attributes import FittedAttributes
+from vae_anomaly.estimator.frames import as_given, in_form_of
 from vae_anomaly.exceptions import DataError, ParameterError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["GenerativeMethods"]
 
@@ -23,7 +29,7 @@ class GenerativeMethods(FittedAttributes):
         """Validate data for the fitted model: (n_samples, n_features)."""
         raise NotImplementedError
 
-    def reconstruct(self, X: ArrayLike) -> Array:
+    def reconstruct(self, X: ArrayLike) -> Array | pd.DataFrame:
         """Reconstruct rows from their codes: the values that the model expects.
 
         Parameters
@@ -32,12 +38,28 @@ class GenerativeMethods(FittedAttributes):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features), or that of the images
+        ndarray or DataFrame of shape (n_samples, n_features), or that of the images
             Means of p(x|z) at the posterior means, averaged over members, in the units
-            of X.
+            of X. Of a frame a data frame of pandas with its index, columns and types, but for
+            whole numbers where all columns are numbers: their means are float64. Dates, and
+            columns that the model leaves out, are missing.
+
+        Examples
+        --------
+        >>> import numpy as np, pandas as pd
+        >>> from vae_anomaly import VAEDetector
+        >>> X = np.random.RandomState(0).normal(size=(50, 2))
+        >>> frame = pd.DataFrame(X, columns=["flow", "speed"]).set_axis(range(100, 150))
+        >>> detector = VAEDetector(contamination=0.1, max_steps=20, random_state=0).fit(frame)
+        >>> again = detector.reconstruct(frame)
+        >>> again.columns.tolist(), again.index.equals(frame.index)
+        (['flow', 'speed'], True)
         """
         records = self._records(X)
-        return self.model_.reconstruct(records, like=X)
+        model = self.model_
+        if not hasattr(X, "columns"):
+            return model.reconstruct(records, like=X)
+        return in_form_of(model.encoder, model.rebuilt(records), as_given(model.encoder, X))
 
     def sample(
         self,

@@ -42,7 +42,15 @@ from vae_anomaly.storage.container import (
 )
 from vae_anomaly.training.history import History
 
-__all__ = ["Contents", "contents_of", "describe", "load_model", "restored", "save_model"]
+__all__ = [
+    "Contents",
+    "contents_of",
+    "describe",
+    "load_model",
+    "model_of",
+    "restored",
+    "save_model",
+]
 
 
 class Contents(Protocol):
@@ -150,7 +158,17 @@ def load_model(
     OSError
         If the file is missing or cannot be read.
     """
-    file = open_container(path)
+    return model_of(open_container(path), networks)
+
+
+def model_of(file: UnopenedFile, networks: tuple[KerasModel, KerasModel] | None = None) -> Model:
+    """Check an unopened file, and build its model; see `load_model`.
+
+    Raises
+    ------
+    ParameterError, ModelFileError
+        As `load_model`.
+    """
     if isinstance(file.config, dict) and file.config.get("modality") == SERIES:
         raise ParameterError(
             f"{file.name} is a model of time series, for `score`, `evaluate`, `inspect` and, in "

@@ -33,7 +33,7 @@ from vae_anomaly.stats.exemplars import max_exemplars
 from vae_anomaly.stats.priors import MAX_COMPONENTS, as_components, subsample
 from vae_anomaly.stats.thresholds import choose_calibration_rows
 from vae_anomaly.training.batches import InMemoryData
-from vae_anomaly.training.checkpoint import Checkpointer
+from vae_anomaly.training.checkpoint import HOOKS, Checkpointer
 from vae_anomaly.training.history import History
 
 __all__ = ["FitParameters", "TrainingRecords", "fit_model", "settings_of"]
@@ -157,7 +157,7 @@ def settings_of(parameters: FitParameters) -> Mapping[str, Json]:
     return {
         name: copy(value) if isinstance(value, list | dict) else value
         for name, value in given.items()
-        if name not in ("callback", "checkpoint")
+        if name not in HOOKS
     }
 
 

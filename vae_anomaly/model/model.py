@@ -256,7 +256,12 @@ class Model:
 
         With `like` in its units and form.
         """
-        return self._rows(self.network.decode(self.codes(records)), like)
+        return self.encoder.rows(self.rebuilt(records), like)
+
+    @default_floats()
+    def rebuilt(self, records: Records) -> Array:
+        """Reconstruct records as the encoder takes them."""
+        return self.encoder.decode(self.network.decode(self.codes(records)))
 
     @default_floats()
     def expected(self, records: Records) -> Records:
@@ -280,9 +285,9 @@ class Model:
         count = min(count, similar.max_count)
         return Neighbors(*similar.nearest(encoded.targets, observed, count))
 
-    def _rows(self, targets: Array, like: Records = None) -> Records:
+    def _rows(self, targets: Array) -> Records:
         """Return the records that targets stand for, in the form of the training data."""
-        return self.encoder.rows(self.encoder.decode(targets), like)
+        return self.encoder.rows(self.encoder.decode(targets))
 
     @default_floats()
     def decode(self, z: Array, member: int | None = None) -> Records:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._parameters import (
     Rule,
+    flag,
     integer,
     number,
     one_of,
@@ -30,6 +31,7 @@ from vae_anomaly.stats.scores import SCORES
 __all__ = [
     "FALSE_ALARM_RATE",
     "RULES",
+    "VERBOSE",
     "NetworkParameters",
     "check_threshold_choice",
     "checked_threshold",
@@ -46,6 +48,11 @@ FALSE_ALARM_RATE = 0.01
 """Default of `false_alarm_rate`; where it has another value, it was chosen."""
 
 NAMED = one_of(("auto", *ARCHITECTURES))
+
+VERBOSE = Rule(
+    lambda v: flag().holds(v) or integer(0).holds(v),
+    "an int >= 0: 1 writes lines of progress, 2 more of them",
+)
 
 RULES = {
     "architecture": Rule(
@@ -75,6 +82,7 @@ RULES = {
     "contamination": optional(number(0, 0.5, "(]")),
     "threshold": optional(number(-np.inf, np.inf, "()")),
     "checkpoint": optional(Rule(lambda v: isinstance(v, str | os.PathLike), "a directory")),
+    "verbose": VERBOSE,
 }
 
 

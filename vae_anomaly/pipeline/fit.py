@@ -24,12 +24,22 @@ from vae_anomaly.model.model import Model
 from vae_anomaly.model.parameters import DENSE_MEMBERS
 from vae_anomaly.pipeline.interrupt import check_signals, stop_on_interrupt
 from vae_anomaly.pipeline.memory import USUAL_LATENT_DIM, rows_within
+from vae_anomaly.pipeline.messages import threshold_note
+from vae_anomaly.pipeline.options import Options, check_labels, divide, given_options
 from vae_anomaly.pipeline.progress import Progress, no_progress
 from vae_anomaly.pipeline.reading import read_sample
 from vae_anomaly.training.checkpoint import Checkpoint
 from vae_anomaly.training.history import History
 
-__all__ = ["FitResult", "TrainingData", "fit", "fit_file", "read_training_data"]
+__all__ = [
+    "FitOptions",
+    "FitResult",
+    "TrainingData",
+    "fit",
+    "fit_file",
+    "fit_options",
+    "read_training_data",
+]
 
 HOLDOUT = 0.2
 """Share of the normal records of a source with labels that is held out for an evaluation."""
@@ -39,7 +49,25 @@ MAX_FEATURE_BYTES = 2**28
 
 NOTICE = "ending after this validation interval; Ctrl-C again stops at once and leaves nothing"
 
+OF_BOTH = ("column_types", "features", "missing_values")
+"""Options that both the source and the detector take."""
+
 Say = Callable[[str], object]
+
+
+class FitOptions(NamedTuple):
+    """Options of the command that have a value.
+
+    Attributes
+    ----------
+    source : dict
+        Those that open a source, see `data.base.Modality.open`.
+    parameters : dict
+        Parameters of `VAEDetector`.
+    """
+
+    source: dict[str, Parameter]
+    parameters: dict[str, Parameter]
 
 
 class TrainingData(NamedTuple):
@@ -88,11 +116,56 @@ class FitResult(NamedTuple):
         Duration of training.
     interrupted : bool
         Whether training ended early on a signal.
+    checkpoint : Checkpoint or None
+        From where the fit can go on.
     """
 
     model: Model
     seconds: float
     interrupted: bool = False
+    checkpoint: Checkpoint | None = None
+
+    def notes(self, source: Source) -> Sequence[str]:
+        """Return lines to report after a fit to a source."""
+        history = self.model.history
+        return [
+            f"trained for {history.step[-1]:,} steps in {self.seconds:.1f} s, "
+            f"{history.describe(source.unit)}",
+            *source.fit_notes(self.model.encoder),
+            threshold_note(self.model),
+        ]
+
+    def interruption(self) -> Sequence[str]:
+        """Return lines to report if training ended early, else none."""
+        if not self.interrupted:
+            return ()
+        steps, max_steps = self.model.history.step[-1], self.model.parameters["max_steps"]
+        lines = [
+            f"interrupted after {steps:,} of {max_steps:,} steps: kept the best weights so far"
+        ]
+        if self.checkpoint is not None:
+            lines.append(f"the same command goes on from {self.checkpoint.path}")
+        return lines
+
+
+def fit_options(given: Options) -> FitOptions:
+    """Return the options of the command `fit` for the source, and for the detector.
+
+    Raises
+    ------
+    ParameterError
+        If two of them exclude each other, or one needs another one.
+    """
+    if None not in (given["contamination"], given["false_alarm_rate"]):
+        raise ParameterError(
+            "--contamination and --false-alarm-rate both choose the threshold. Give one of them."
+        )
+    check_labels(given["label_column"], given["normal_label"])
+    parameters, source = divide(given, VAEDetector().get_params())
+    source |= given_options(parameters, OF_BOTH)
+    types = parameters.pop("column_types", {})
+    parameters["column_types"] = {n: t for n, t in types.items() if t != "ignore"} or None
+    return FitOptions(source, parameters)
 
 
 def read_training_data(
@@ -267,7 +340,7 @@ def fit_file(
         result = fit(parameters, data, progress=progress, say=say, stop=interrupted)
         check_signals()  # a second one may have come where Python had to ignore it
         save_model(result.model, path)
-        result = result._replace(interrupted=interrupted())
+        result = result._replace(interrupted=interrupted(), checkpoint=checkpoint)
         if checkpoint is not None and not result.interrupted:
             checkpoint.remove()
     return result

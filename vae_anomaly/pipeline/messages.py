@@ -11,7 +11,7 @@ from vae_anomaly.model.model import Model
 from vae_anomaly.pipeline.score import ScoreSummary
 from vae_anomaly.stats.thresholds import false_alarm_interval
 
-__all__ = ["drift_warning", "score_verdict", "skipped_records", "threshold_origin"]
+__all__ = ["score_notes", "skipped_records", "threshold_note"]
 
 MAX_NAMED = 3
 """Features that a drift warning names."""
@@ -21,6 +21,11 @@ MAX_LISTED_SKIPPED = 10
 
 MIN_MOVEMENT = 0.25
 """Standard deviations from which on the movement of a feature is named."""
+
+
+def threshold_note(model: Model) -> str:
+    """Return the threshold of a model, and where it comes from."""
+    return f"threshold: {exact(model.calibration.threshold)} nats, {threshold_origin(model)}"
 
 
 def threshold_origin(model: Model) -> str:
@@ -39,6 +44,14 @@ def threshold_origin(model: Model) -> str:
         f"false-alarm rate {rate:.2g} (from {counted(count, f'calibration {model.unit}')}; so many "
         f"give {low:.2g} to {high:.2g} in 95 of 100 cases)"
     )
+
+
+def score_notes(summary: ScoreSummary, unit: str, fdr: float | None, path: str) -> list[str]:
+    """Return lines to report after scoring: how many were flagged, drift, and where scores are."""
+    lines = [score_verdict(summary, unit, fdr)]
+    if summary.drift is not None:
+        lines.append(f"warning: {drift_warning(summary.drift, unit)}")
+    return lines if path == "-" else [*lines, f"scores: {path}"]
 
 
 def score_verdict(summary: ScoreSummary, unit: str, fdr: float | None) -> str:

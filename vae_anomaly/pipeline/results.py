@@ -7,7 +7,7 @@ A column of the result is described by its role, never by its name: a feature ma
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vae_anomaly.data.base import Records, Source
     from vae_anomaly.model.model import Model
 
-__all__ = ["Evaluated", "Layout", "Outputs", "Scored", "array_of"]
+__all__ = ["OUTPUTS", "Evaluated", "Layout", "Outputs", "Scored", "array_of"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -114,6 +114,10 @@ class Outputs:
                 f"{spell('repair')} needs a threshold, and that of the model is one of another "
                 f"score. Leave {spell('score')} out, or give {spell('threshold')}."
             )
+
+
+OUTPUTS = tuple(field.name for field in fields(Outputs))
+"""Names of the attributes of `Outputs`."""
 
 
 class Scored(NamedTuple):

@@ -15,7 +15,9 @@ from vae_anomaly.data.series.forms import read_series
 from vae_anomaly.data.series.series import USABLE, Series, SeriesSet
 from vae_anomaly.data.series.times import time_text
 from vae_anomaly.exceptions import ParameterError
+from vae_anomaly.pipeline.options import Options, check_labels, flag, given_options
 from vae_anomaly.pipeline.results import READABLE
+from vae_anomaly.pipeline.series_labels import labels_of_column
 from vae_anomaly.pipeline.writers import result_writer
 from vae_anomaly.series.alarms import span
 from vae_anomaly.series.detector import SeriesDetector
@@ -28,12 +30,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "LABELS",
     "READING",
+    "SERIES_OUTPUTS",
     "SeriesSummary",
     "fit_series_file",
     "score_series_file",
+    "series_notes",
     "series_parameters",
-    "series_verdict",
 ]
 
 READING = (
@@ -42,8 +46,14 @@ READING = (
 )
 """Options of `read_series` that a model file keeps."""
 
-NOT_FOR_SERIES = ("contamination", "latent_dim", "checkpoint", "normal_label", "holdout")
+LABELS = ("label_column", "normal_label")
+"""Options of `fit_series_file` that say which time steps are normal."""
+
+NOT_FOR_SERIES = ("contamination", "latent_dim", "checkpoint", "holdout")
 """Options of `fit` that time series refuse, besides those that one modality alone has."""
+
+SERIES_OUTPUTS = ("explain", "events")
+"""Options of `score_series_file`."""
 
 TOO_SHORT = "no window without a break"
 """Status of rows without a score whose values are sound."""
@@ -76,6 +86,9 @@ def fit_series_file(
     parameters: Mapping[str, Parameter],
     reading: Mapping[str, Json],
     say: Say,
+    *,
+    label_column: str | None = None,
+    normal_label: Sequence[str] = (),
 ) -> SeriesDetector:
     """Fit a detector to the series in a file, and write the model file.
 
@@ -90,6 +103,10 @@ def fit_series_file(
         Options of `read_series`, kept for scoring.
     say : callable
         Receives lines to report.
+    label_column : str, optional
+        Column of labels, which is no channel: only normal time steps are learned.
+    normal_label : sequence of str
+        See `vae_anomaly.data.labels.anomalous`.
 
     Returns
     -------
@@ -98,17 +115,24 @@ def fit_series_file(
     Raises
     ------
     ParameterError, DataError
-        As `read_series` and `SeriesDetector.fit`.
+        As `read_series`, `labels_of_column` and `SeriesDetector.fit`.
     OutputError
         If the file cannot be written.
     """
+    check_labels(label_column, normal_label)
     reading = {name: reading[name] for name in READING if name in reading}
     if "ignore" in reading:
         several = ",".join(reading["ignore"])
         reading["ignore"] = [name.strip() for name in several.split(",")]
+    if label_column is not None:
+        reading["ignore"] = [*reading.get("ignore", ()), label_column]
     data = read_series(path, **reading)
     for note in data.notes:
         say(note)
+    if label_column is not None:
+        labels = labels_of_column(path, label_column, data, normal_label)
+        data = data.only([~flags for flags in labels.of_series], "labelled as an anomaly")
+        say(labels.note)
     n_steps = sum(len(one.values) for one in data.series)
     say(
         f"fitting on {n_steps:,} time steps of {counted(len(data.channels), 'channel')}: "
@@ -121,36 +145,26 @@ def fit_series_file(
     return detector
 
 
-def series_parameters(
-    series: Mapping[str, Parameter], given: Mapping[str, Parameter]
-) -> dict[str, Parameter]:
-    """Return the parameters of `SeriesDetector` for options of the command line.
-
-    Parameters
-    ----------
-    series : mapping
-        Options of time series that were given.
-    given : mapping
-        The other options of `fit`.
+def series_parameters(given: Options) -> dict[str, Parameter]:
+    """Return the parameters of `SeriesDetector` for options of the command `fit`.
 
     Raises
     ------
     ParameterError
         If an option is given that is not for time series.
     """
-    given = {name: value for name, value in given.items() if name not in READING}
-    asked = [name for name, value in given.items() if value not in (None, (), False)]
+    asked = [name for name in given_options(given) if name not in READING + LABELS]
     for owner in map(modality, MODALITIES):
         for name in filter(owner.options.__contains__, asked):
             raise ParameterError(f"{owner.options[name]} is for {owner.name}s, not for series.")
     for name in filter(NOT_FOR_SERIES.__contains__, asked):
-        raise ParameterError(f"--{name.replace('_', '-')} is not for time series. Leave it out.")
-    parameters = {name: series[name] for name in ("window", "causal") if name in series}
-    if "false_alarms_per" in series:
-        parameters["false_alarms"], parameters["per"] = series["false_alarms_per"]
+        raise ParameterError(f"{flag(name)} is not for time series. Leave it out.")
+    parameters = given_options(given, ("window", "causal", "max_steps", "random_state"))
+    if given["false_alarms_per"] is not None:
+        parameters["false_alarms"], parameters["per"] = given["false_alarms_per"]
     if given["architecture"] != "auto":
         parameters["architecture"] = given["architecture"]
-    return parameters | {name: given[name] for name in ("max_steps", "random_state")}
+    return parameters
 
 
 def score_series_file(
@@ -206,14 +220,16 @@ def score_series_file(
     )
 
 
-def series_verdict(summary: SeriesSummary) -> str:
-    """Return what was scored and flagged, in a sentence."""
-    n_rows, n_scored, n_flagged, n_events, _ = summary
+def series_notes(summary: SeriesSummary, output: str, events: str | None) -> list[str]:
+    """Return lines to report after scoring: what was scored and flagged, and where it is."""
+    n_rows, n_scored, n_flagged, n_events, notes = summary
     without = f", {n_rows - n_scored:,} have no score" if n_scored < n_rows else ""
-    return (
+    verdict = (
         f"{n_flagged:,} of {n_scored:,} time steps are flagged, in "
         f"{counted(n_events, 'event')}{without}"
     )
+    written = [("scores", output), ("events", events)]
+    return [*notes, verdict, *(f"{what}: {path}" for what, path in written if path and path != "-")]
 
 
 def _write(path: str, rows: pa.RecordBatch) -> None:

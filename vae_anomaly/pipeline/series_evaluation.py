@@ -20,6 +20,7 @@ from vae_anomaly.data.series.series import USABLE, Series, SeriesSet
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.metrics.events import EventMetrics, event_metrics, runs
 from vae_anomaly.metrics.vus import RangeArea, vus_pr
+from vae_anomaly.pipeline.options import check_labels
 from vae_anomaly.pipeline.series import TOO_SHORT
 from vae_anomaly.pipeline.series_labels import StepLabels, labels_of_column, labels_of_windows
 from vae_anomaly.series.detector import SeriesDetector
@@ -184,8 +185,7 @@ def evaluate_series_file(
     """
     if label_column is not None and labels is not None:
         raise ParameterError("--label-column and --labels are both labels. Give one of them.")
-    if normal_label and label_column is None:
-        raise ParameterError("--normal-label needs --label-column.")
+    check_labels(label_column, normal_label)
     detector, reading = load_series(file)
     data = read_series(path, channels=detector.channels_, step=detector.step_, **reading)
     found = None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 
+from vae_anomaly._stderr import muted_stderr
 from vae_anomaly.pipeline.limits import check_address_space
-from vae_anomaly.pipeline.streams import muted_stderr
 
 __all__ = ["has_started", "start_tensorflow"]
 
@@ -22,7 +22,7 @@ def start_tensorflow(*, muted: bool = False) -> None:
     Parameters
     ----------
     muted : bool, default=False
-        Discard the messages that its C++ part logs this early: they obey no setting.
+        Withhold the messages that its C++ part logs this early; see `muted_stderr`.
 
     Raises
     ------

@@ -1,13 +1,12 @@
-"""Standard streams of the process: missing, broken or muted."""
+"""Standard streams of the process: missing or broken."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
-__all__ = ["abandon_broken_stdout", "muted_stderr", "open_missing_streams"]
+__all__ = ["abandon_broken_stdout", "open_missing_streams"]
 
 
 def open_missing_streams() -> None:
@@ -35,18 +34,3 @@ def abandon_broken_stdout() -> None:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, sys.stdout.fileno())
             os.close(nowhere)
-
-
-@contextmanager
-def muted_stderr() -> Iterator[None]:
-    """Discard what the process writes to standard error, also below Python."""
-    sys.stderr.flush()
-    before = os.dup(2)
-    try:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        os.close(nowhere)
-        yield
-    finally:
-        os.dup2(before, 2)
-        os.close(before)

@@ -180,7 +180,7 @@ def model_facts(found: SeriesEvaluation) -> list[Fact]:
         ("score of a time step", "by the past alone" if model.causal else "by past and future"),
         ("networks", detector.architecture),
         ("weights", f"{network.network.weights.size:,}"),
-        ("training windows compared with", f"{len(model.comparison.exemplars.points):,}"),
+        ("training windows compared with", f"{len(model.comparison.training.points):,}"),
         ("gradient steps", f"{history.step[-1]:,}" if history.step else "none"),
         ("constant channels", f"{int((model.scaler.scale == 0).sum()):,}"),
     ]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from vae_anomaly._threads import SINGLE_THREAD, parallel_map
 from vae_anomaly.model.model import Model
+from vae_anomaly.series.training_windows import TrainingWindows
 from vae_anomaly.series.windows import windows_at
-from vae_anomaly.stats.exemplars import Exemplars
 
 __all__ = ["ComparedWindows", "WindowComparison"]
 
@@ -36,8 +36,8 @@ class ComparedWindows(NamedTuple):
 
     energy: Array  # half the mean squared difference to the nearest, (n_windows, channels)
     peak: Array  # the same, root mean square over the window instead of mean
-    residual: Array  # squared, of reconstructions as targets, (n_windows, window, channels)
-    expected: Array  # mean of the nearest, (n_windows, window, channels)
+    residual: Array  # of reconstructions as targets, not squared, (n_windows, window, channels)
+    expected: Weights  # mean of the nearest, (n_windows, window, channels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,18 +48,16 @@ class WindowComparison:
     ----------
     network : Model
         VAE of flat windows, (n, window * channels).
-    exemplars : Exemplars
-        Flat training windows.
+    training : TrainingWindows
     """
 
     network: Model
-    exemplars: Exemplars
+    training: TrainingWindows
 
     @classmethod
     def of(cls, network: Model, windows: Array) -> WindowComparison:
         """Compare with these training windows, (n, window * channels)."""
-        points = windows.astype(np.float32, order="C")
-        return cls(network, Exemplars(points, np.ones(len(points), dtype=np.float32)))
+        return cls(network, TrainingWindows(windows.astype(np.float32, order="C")))
 
     def over(
         self, steps: Array, observed: Flags, starts: Indices, window: int
@@ -86,18 +84,19 @@ class WindowComparison:
     def _compared(self, windows: Array, observed: Flags) -> ComparedWindows:
         """Compare windows, (n, window, channels)."""
         flat = windows.reshape(len(windows), -1)
-        residual = np.where(observed, self._residual(flat).reshape(windows.shape) ** 2, 0.0)
+        residual = self._residual(flat).reshape(windows.shape)
         points = flat.astype(np.float32)
 
-        def nearest(part: slice) -> tuple[Array, Array, Array]:
-            _, index = self.exemplars.nearest(points[part], N_NEIGHBORS)
-            similar = self.exemplars.points[index].reshape(len(index), -1, *windows.shape[1:])
-            squares = ((windows[part, None] - similar) ** 2).mean(axis=1)
+        def nearest(part: slice) -> tuple[Array, Array, Weights]:
+            index = self.training.nearest(points[part], N_NEIGHBORS)
+            similar = self.training.points[index]  # (n, neighbours, window * channels)
+            away = points[part, None] - similar
+            squares = np.einsum("nkd,nkd->nd", away, away).reshape(windows[part].shape)
             counts = np.maximum(observed[part].sum(axis=1), 1)
-            halves = 0.5 * np.where(observed[part], squares, 0.0)
+            halves = np.where(observed[part], 0.5 / index.shape[1] * squares, 0.0)
             energy = halves.sum(axis=1) / counts
             peak = np.sqrt((halves**2).sum(axis=1) / counts)
-            return energy, peak, similar.mean(axis=1, dtype=np.float64)
+            return energy, peak, similar.mean(axis=1).reshape(windows[part].shape)
 
         parts = [slice(i, i + CHUNK_WINDOWS) for i in range(0, len(flat), CHUNK_WINDOWS)]
         with SINGLE_THREAD:
@@ -112,7 +111,9 @@ class WindowComparison:
         """
         encoder, network = self.network.encoder, self.network.network
         encoded = encoder.encode(flat)
+        difference: Array = encoded.targets - network.decode(network.encode(encoded.inputs)[0])
+        if difference.shape == flat.shape:
+            return difference
         residual = np.zeros(flat.shape)
-        codes = network.encode(encoded.inputs)[0]
-        residual[:, encoder.explained] = encoded.targets - network.decode(codes)
+        residual[:, encoder.explained] = difference
         return residual

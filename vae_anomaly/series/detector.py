@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.base import OutlierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly._parameters import Rule, check_parameters, flag, integer, number, one_of, optional
+from vae_anomaly._text import listed
 from vae_anomaly._types import Parameter, Records
 from vae_anomaly.data.series.forms import read_series
 from vae_anomaly.data.series.series import SeriesSet
 from vae_anomaly.data.series.window import window_length
+from vae_anomaly.estimator.progress import write_line
+from vae_anomaly.estimator.summary import Facts, Summarised, facts_of_model
 from vae_anomaly.exceptions import ParameterError
+from vae_anomaly.model.parameters import VERBOSE
 from vae_anomaly.names import SERIES_ARCHITECTURES, SPANS
 from vae_anomaly.series.alarms import AlarmBudget, Promise
 from vae_anomaly.series.fitting import WindowSettings, fit_series
@@ -51,10 +55,11 @@ RULES = {
     "min_steps": integer(1),
     "cool_down": optional(integer(1)),
     "max_steps": integer(1),
+    "verbose": VERBOSE,
 }
 
 
-class SeriesDetector(OutlierMixin, BaseEstimator):
+class SeriesDetector(OutlierMixin, Summarised):
     """Anomaly detection in time series by windows and a variational autoencoder.
 
     Learns from a time that is (almost) all normal. Windows of all channels are compared with
@@ -85,6 +90,9 @@ class SeriesDetector(OutlierMixin, BaseEstimator):
         Maximum number of gradient steps.
     random_state : int, RandomState or None, default=None
         Source of all randomness.
+    verbose : int, default=0
+        1 writes up to twenty lines of progress to standard output, 2 one for each
+        validation interval.
 
     Attributes
     ----------
@@ -142,6 +150,7 @@ class SeriesDetector(OutlierMixin, BaseEstimator):
         cool_down: int | None = None,
         max_steps: int = 3000,
         random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
     ) -> None:
         self.window = window
         self.architecture = architecture
@@ -152,6 +161,7 @@ class SeriesDetector(OutlierMixin, BaseEstimator):
         self.cool_down = cool_down
         self.max_steps = max_steps
         self.random_state = random_state
+        self.verbose = verbose
 
     # ----------------------------------------------------------------------------- fitting
 
@@ -189,12 +199,14 @@ class SeriesDetector(OutlierMixin, BaseEstimator):
             WindowSettings(window, self.causal),
             budget,
             lambda windows, channels: fit_windows(
-                windows, channels, self.architecture, self.max_steps, rng
+                windows, channels, self.architecture, self.max_steps, rng, self.verbose
             ),
             rng,
             data.step,
         )
         self._keep(*fitted, data.step)
+        if self.verbose:
+            write_line(self.promise_.words(self.step_))
         return self
 
     @classmethod
@@ -368,5 +380,13 @@ class SeriesDetector(OutlierMixin, BaseEstimator):
         data = self.read(X)
         return row_values(data, score_parts(self.model_, data), part, *shape)
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "model_")
+    def _facts(self) -> Facts:
+        model = self.model_
+        facts = facts_of_model(model.comparison.network)
+        return {
+            "channels": f"{len(model.channels)}: {listed(model.channels)}",
+            "windows": f"{model.window:,} time steps, {'causal' if model.causal else 'centred'}",
+            "networks": facts["networks"],
+            "training": facts["training"],
+            "alarms": self.promise_.words(self.step_),
+        }

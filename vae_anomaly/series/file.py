@@ -25,7 +25,8 @@ from vae_anomaly.series.detector import RULES, SeriesDetector
 from vae_anomaly.series.fitting import WindowSettings
 from vae_anomaly.series.model import MIN_TYPICAL, SeriesModel, Thresholds
 from vae_anomaly.series.networks import networks_of
-from vae_anomaly.stats.exemplars import Exemplars, max_exemplars
+from vae_anomaly.series.training_windows import TrainingWindows
+from vae_anomaly.stats.exemplars import max_exemplars
 from vae_anomaly.storage.container import Layout, UnopenedFile, refuse, write_container
 
 __all__ = ["LoadedSeries", "describe_series", "load_series", "save_series"]
@@ -97,14 +98,14 @@ def save_series(
     """
     model, promise = detector.model_, detector.promise_
     network, weights = contents_of(_without_codes(model.comparison.network))
-    given = detector.get_params(deep=False)
+    given = {name: getattr(detector, name) for name in PARAMETER_TYPES}
     seed = given["random_state"]
     given["random_state"] = int(seed) if isinstance(seed, int | np.integer) else None
     config = {
         "channels": list(model.channels),
         "created_with": {"vae_anomaly": __version__},
         "modality": SERIES,
-        "n_exemplars": len(model.comparison.exemplars.points),
+        "n_exemplars": len(model.comparison.training.points),
         "n_varying": len(model.scaler.varying),
         "network": network,
         "parameters": given,
@@ -121,7 +122,7 @@ def save_series(
         "longest_runs": model.longest_runs,
         "typical_energy": model.typical_energy,
         "typical_residual": model.typical_residual,
-        "exemplars": model.comparison.exemplars.points,
+        "exemplars": model.comparison.training.points,
     }
     arrays = {name: (dtype, values[name]) for name, (dtype, _) in _layout(config).items()}
     return write_container(
@@ -151,7 +152,6 @@ def load_series(file: UnopenedFile) -> LoadedSeries:
         raise refuse(file.name, "its networks are not for windows of its channels")
     arrays = part.before
     _check_arrays(file.name, arrays, n_varying)
-    points = arrays["exemplars"]
     model = SeriesModel(
         channels=tuple(config["channels"]),
         window=window,
@@ -159,7 +159,7 @@ def load_series(file: UnopenedFile) -> LoadedSeries:
         causal=parameters["causal"],
         scaler=ChannelScaler(arrays["center"], arrays["scale"]),
         longest_runs=arrays["longest_runs"],
-        comparison=WindowComparison(network, Exemplars(points, np.ones(len(points), np.float32))),
+        comparison=WindowComparison(network, TrainingWindows(arrays["exemplars"])),
         typical_energy=arrays["typical_energy"],
         typical_residual=arrays["typical_residual"],
         thresholds=Thresholds(*(np.inf if one is None else one for one in config["thresholds"])),
@@ -292,7 +292,7 @@ def describe_series(file: UnopenedFile) -> JsonObject:
         "thresholds": model.thresholds._asdict(),
         "promise": detector.promise_.words(detector.step_),
         "reading": config["reading"],
-        "training_windows": len(model.comparison.exemplars.points),
+        "training_windows": len(model.comparison.training.points),
         "weights": int(network.network.weights.size),
         "steps": network.history.step[-1],
         "loss": network.history.describe("window"),

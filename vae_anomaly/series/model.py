@@ -213,5 +213,6 @@ def step_errors(
         energy[part], peak[part] = found.energy, found.peak
         here = slice(*np.searchsorted(seen_by, (part.start, part.stop)))
         place = seen_by[here] - part.start, inside[here]
-        residual[here], expected[here] = found.residual[place], found.expected[place]
+        residual[here] = np.where(observed[here], found.residual[place] ** 2, 0.0)
+        expected[here] = found.expected[place]
     return StepErrors(starts, energy, peak, residual, expected)

@@ -34,7 +34,12 @@ UNITS = 64
 
 
 def fit_windows(
-    windows: Array, channels: int, architecture: str, max_steps: int, rng: np.random.RandomState
+    windows: Array,
+    channels: int,
+    architecture: str,
+    max_steps: int,
+    rng: np.random.RandomState,
+    verbose: int = 0,
 ) -> Model:
     """Fit a VAE to flat windows, (n, window * channels)."""
     shape = windows.shape[1] // channels, channels
@@ -44,6 +49,7 @@ def fit_windows(
         threshold=0.0,  # thresholds of time steps are chosen elsewhere
         max_steps=max_steps,
         random_state=rng,
+        verbose=verbose,
     )
     with warnings.catch_warnings():
         # White noise needs no latent dimension; windows are compared with exemplars as well.

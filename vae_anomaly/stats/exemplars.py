@@ -150,20 +150,6 @@ class Exemplars:
         energy.partition(last - 1, axis=1)
         return _score_of(_nonnegative(np.sort(energy[:, :last], axis=1)[:, skipped:]))
 
-    def nearest(self, points: Weights, count: int) -> tuple[Array, Indices]:
-        """Compute scores, (n,), and find the nearest exemplars, at most `count`: (n, k).
-
-        Exemplars that `score` leaves out or skips are none of them.
-        """
-        energy, groups = self._candidates(points, n_left_out=1)
-        skipped, used = self.support
-        most = max(1, len(self.points) - 1 - skipped)
-        place = _places_of_least(energy, skipped + max(used, min(count, most)))[:, skipped:]
-        few = _nonnegative(np.take_along_axis(energy, place[:, :used], axis=1))
-        # Energies of points that are not finite are NaN, which sort behind the padding.
-        index = np.minimum(_exemplars_at(groups, place), len(self.points) - 1)
-        return _score_of(few), index[:, : min(count, most)]
-
     def _candidates(self, points: Weights, n_left_out: int) -> tuple[Weights, Indices]:
         """Return energies of groups of exemplars that hold the nearest ones, and the groups.
 

@@ -40,6 +40,8 @@ __all__ = [
     "Layout",
     "UnopenedFile",
     "open_container",
+    "packed",
+    "read_container",
     "write_container",
 ]
 
@@ -132,6 +134,32 @@ def write_container(
     OutputError
         If the file would be larger than the reader accepts, or cannot be written.
     """
+    content = packed(config, arrays, file_type, str(path))
+    with atomic_write(path) as file:
+        file.write(content.bytes)
+    return content.sha256
+
+
+class Packed(NamedTuple):
+    """Content of a container file, and the SHA-256 stored in it."""
+
+    bytes: bytes
+    sha256: str
+
+
+def packed(
+    config: Json,
+    arrays: dict[str, tuple[str, AnyArray]],
+    file_type: FileType = MODEL,
+    name: str = "the file",
+) -> Packed:
+    """Return the content of a container file; see `write_container`.
+
+    Raises
+    ------
+    OutputError
+        If it would be larger than the reader accepts.
+    """
     blobs = [
         np.ascontiguousarray(array, dtype=DTYPES[dtype]).tobytes()
         for dtype, array in arrays.values()
@@ -153,13 +181,12 @@ def write_container(
         or _has_too_many_parts(text)
     ):
         raise OutputError(
-            f"Cannot write {path}: the {file_type.label} has {len(body)} bytes of arrays and "
+            f"Cannot write {name}: the {file_type.label} has {len(body)} bytes of arrays and "
             f"{len(text)} of settings, more than can be loaded ({file_type.max_bytes} in total, "
             f"{MAX_HEADER_BYTES} of settings). Use fewer or smaller networks, or fewer columns."
         )
-    with atomic_write(path) as file:
-        file.write(len(text).to_bytes(8, "little") + text + body)
-    return metadata["sha256"]
+    content = len(text).to_bytes(8, "little") + text + body
+    return Packed(content, metadata["sha256"])
 
 
 class UnopenedFile(NamedTuple):
@@ -225,9 +252,22 @@ def open_container(path: str | Path, file_type: FileType = MODEL) -> UnopenedFil
     OSError
         If it is missing or cannot be read.
     """
-    name = str(path)
+    refused = partial(refuse, str(path), file_type=file_type)
+    return read_container(_read_regular(path, file_type.max_bytes, refused), str(path), file_type)
+
+
+def read_container(raw: bytes | memoryview, name: str, file_type: FileType = MODEL) -> UnopenedFile:
+    """Read the header and the settings of the bytes of a file, which has a name in messages.
+
+    Raises
+    ------
+    VAEAnomalyError
+        As `open_container`.
+    """
+    raw = memoryview(raw)
     refused = partial(refuse, name, file_type=file_type)
-    raw = _read_regular(path, file_type.max_bytes, refused)
+    if len(raw) > file_type.max_bytes:
+        raise refused(f"it has {len(raw)} bytes, more than the {file_type.max_bytes} allowed")
     for magic, what in FOREIGN.items():
         if raw[: len(magic)] == magic:
             raise refused(f"it is {what}. Only files written by `{file_type.writer}` are loaded")

@@ -65,8 +65,8 @@ LOSS_TOLERANCE = 1e-3
 
 LIBRARIES = ("keras", "numpy", "tensorflow")
 
-IGNORED_PARAMETERS = ("callback", "checkpoint")
-"""Parameters without effect on the fitted weights."""
+HOOKS = ("callback", "checkpoint", "verbose")
+"""Parameters without effect on the fitted model, which does not hold them."""
 
 MAX_SHOWN_LENGTH = 40
 
@@ -287,7 +287,7 @@ def checkpointer_for(
             "parameters": {
                 name: _plain(value)
                 for name, value in detector.get_params(deep=False).items()
-                if name not in IGNORED_PARAMETERS
+                if name not in HOOKS
             },
             "rows": digest.hexdigest(),
             "versions": {

@@ -138,9 +138,10 @@ def rows_of(columns: Columns, roles: Roles) -> Rows:
         If a metric column is given without a value column.
     """
     named = (roles.time_column, roles.series_column, roles.metric_column, roles.value_column)
-    absent = [name for name in (*named, *roles.ignore) if name and name not in columns.cells]
-    if roles.metric_column is not None:
-        absent = [name for name in absent if name not in roles.ignore]  # a metric
+    # What is ignored may be a metric, and need not be there where channels are known.
+    is_optional = roles.metric_column is not None or roles.channels is not None
+    needed = named if is_optional else (*named, *roles.ignore)
+    absent = [name for name in needed if name and name not in columns.cells]
     if absent:
         raise DataError(
             f"{columns.name} has no column {listed(absent)}. Its columns are "

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_anomaly._text import listed
+from vae_anomaly._text import counted, listed
 from vae_anomaly._types import Records
 from vae_anomaly.data.arrays import as_records
 from vae_anomaly.data.series.columns import Columns, Roles, free_name, rows_of
@@ -113,7 +113,8 @@ def _rows_of_arrays(parts: list[Array], names: list[str], roles: Roles) -> Rows:
     if roles.channels is not None:
         if len(roles.channels) != len(channels):
             raise DataError(
-                f"Expected {len(roles.channels)} channels, as in training, got {len(channels)}."
+                f"Expected {counted(len(roles.channels), 'channel')}, as in training, got "
+                f"{len(channels)}. Give those of training: {listed(roles.channels)}."
             )
         channels = tuple(roles.channels)
     sizes = [len(part) for part in parts]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -71,8 +72,7 @@ class Series:
 
     def segments(self) -> tuple[slice, ...]:
         """Return the parts between long gaps, which no window may cross."""
-        stops = (*self.starts[1:], len(self.values))
-        return tuple(slice(start, stop) for start, stop in zip(self.starts, stops, strict=True))
+        return tuple(slice(*bounds) for bounds in pairwise((*self.starts, len(self.values))))
 
     def bridged(self) -> Array:
         """Return the values with short gaps of each channel filled: (n, channels).
@@ -85,6 +85,23 @@ class Series:
             return self.values
         parts = [interpolated(self.values[part], self.max_gap) for part in self.segments()]
         return np.concatenate(parts)
+
+    def only(self, kept: NDArray[np.bool_]) -> Series:
+        """Return the series without other grid points, which divide it into segments."""
+        begins = np.zeros(len(kept), dtype=bool)
+        begins[list(self.starts)] = True
+        begins[1:] |= ~kept[:-1]
+        # A segment begins at its first point that is kept.
+        segment = np.cumsum(begins)[kept]
+        starts = np.flatnonzero(np.diff(segment, prepend=-1))
+        return replace(
+            self,
+            times=None if self.times is None else self.times[kept],
+            values=self.values[kept],
+            measured=self.measured[kept],
+            rows=self.rows[kept],
+            starts=tuple(starts.tolist()),
+        )
 
 
 class Gap(NamedTuple):
@@ -158,6 +175,28 @@ class SeriesSet:
         usable = self.points >= 0
         rows[usable] = flat[self.points[usable]]
         return rows
+
+    def only(self, kept: Sequence[NDArray[np.bool_]], reason: str) -> SeriesSet:
+        """Return the series without other grid points, whose rows have a reason as status.
+
+        Parameters
+        ----------
+        kept : sequence of ndarray of bool
+            Of each series the grid points that stay: (n,).
+        reason : str
+        """
+        flat = np.concatenate(kept)
+        points = np.where(
+            self.points >= 0, np.where(flat, np.cumsum(flat) - 1, -1)[self.points], -1
+        )
+        left_out = (self.points >= 0) & (points < 0)
+        pairs = zip(self.series, kept, strict=True)
+        return replace(
+            self,
+            series=tuple(one.only(flags) for one, flags in pairs),
+            status=tuple(np.where(left_out, reason, self.status).tolist()),
+            points=points,
+        )
 
 
 def interpolated(values: Array, max_gap: int) -> Array:

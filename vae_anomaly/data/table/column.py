@@ -227,6 +227,8 @@ def cells_like(cells: pd.Series, like: pd.Series) -> pd.Series:
     types = pd.api.types
     if types.is_bool_dtype(dtype) != types.is_bool_dtype(cells.dtype):  # "False" would be true
         return cells
+    if isinstance(dtype, pd.DatetimeTZDtype):
+        return cells.dt.tz_localize("UTC").astype(dtype)
     try:
         return (cells.round() if types.is_integer_dtype(dtype) else cells).astype(dtype)
     except (TypeError, ValueError):  # such as a missing cell among integers

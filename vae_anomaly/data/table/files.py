@@ -10,6 +10,8 @@ from typing import BinaryIO
 
 from vae_anomaly._text import display_name
 from vae_anomaly.data.table.csv_reader import CsvReader
+from vae_anomaly.data.table.listing import PartFile, has_parts, part_files
+from vae_anomaly.data.table.parts import PartsReader
 from vae_anomaly.data.table.reader import TableReader
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.storage.atomic import output_error
@@ -48,7 +50,9 @@ def open_table(path: str | Path, *, stdin: BinaryIO | None = None) -> TableReade
     ----------
     path : str or Path
         A file, or "-" for standard input. What is not a regular file, such as
-        a pipe, is copied to a temporary file, so that it can be read twice.
+        a pipe, is copied to a temporary file, so that it can be read twice. Or
+        several files with the same columns: a folder, a pattern, or a URL; see
+        `vae_anomaly.data.table.listing`.
     stdin : binary file, optional
         Replacement for standard input.
 
@@ -75,12 +79,36 @@ def open_table(path: str | Path, *, stdin: BinaryIO | None = None) -> TableReade
     if str(path) == "-":
         copy = _spooled(stdin or sys.stdin.buffer, "standard input")
         return _reader(Path(copy.name), "standard input", copy)
+    if has_parts(str(path)):
+        return _open_parts(str(path))
     path = Path(path)
     with path.open("rb") as file:
         if path.is_file():
             return _reader(path, display_name(path), None)
         copy = _spooled(file, str(path))
     return _reader(Path(copy.name), display_name(path), copy)
+
+
+def _open_parts(path: str) -> TableReader:
+    """Open a table in several files, or one that is not on this machine."""
+    parts = part_files(path)
+    if len(parts) == 1 and not parts[0].partitions:
+        return _open_part(parts[0])
+    return PartsReader(path, display_name(path), parts, _open_part)
+
+
+def _open_part(part: PartFile) -> TableReader:
+    """Open one of the files of a table; CSV in an object store is copied to a temporary file."""
+    if isinstance(part.file, Path):
+        return _reader(part.file, part.name, None)
+    with part.file.open() as file:
+        if file.read(len(PARQUET)) == PARQUET:
+            from vae_anomaly.data.table.parquet_reader import ParquetReader
+
+            return ParquetReader(Path(part.place), part.name, remote=part.file)
+        file.seek(0)
+        copy = _spooled(file, part.name)
+    return _reader(Path(copy.name), part.name, copy)
 
 
 def _spooled(stream: BinaryIO, name: str) -> tempfile._TemporaryFileWrapper[bytes]:

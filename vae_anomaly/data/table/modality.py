@@ -20,6 +20,7 @@ from vae_anomaly.data.base import (
 )
 from vae_anomaly.data.table.column import DATE, NUMBER
 from vae_anomaly.data.table.encoder import TableEncoder
+from vae_anomaly.data.table.listing import has_parts
 from vae_anomaly.data.table.missing import MissingValues
 from vae_anomaly.data.table.schema import TableSchema
 
@@ -33,7 +34,7 @@ SAMPLE_BYTES = 4096
 
 
 class Tables(Modality):
-    """Tables: CSV and Parquet files, matrices and data frames."""
+    """Tables: CSV and Parquet files, folders of them, matrices and data frames."""
 
     name = "table"
     unit = "row"
@@ -41,7 +42,7 @@ class Tables(Modality):
     options: Mapping[str, str] = {
         "ignore": "--ignore",
         "column_types": "--type",
-        "missing": "--missing",
+        "missing_values": "--missing",
         "id_column": "--id-column",
         "label_column": "--label-column",
         "explain": "--explain",
@@ -53,7 +54,7 @@ class Tables(Modality):
 
     def accepts(self, path: str) -> bool:
         """Return whether a path holds a table; see `Modality.accepts`."""
-        if path == "-":
+        if path == "-" or has_parts(path):
             return True
         if not Path(path).is_file():
             return False
@@ -83,7 +84,7 @@ class Tables(Modality):
             Ignored: labels are wanted if there is a `label_column`.
         **options
             Those of `vae_anomaly.data.table.opening.open_source`: ignore,
-            column_types, missing, id_column, label_column, normal_label, strict.
+            column_types, missing_values, id_column, label_column, normal_label, strict.
         """
         from vae_anomaly.data.table.files import open_table
         from vae_anomaly.data.table.opening import open_source

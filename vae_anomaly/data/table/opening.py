@@ -19,7 +19,7 @@ from vae_anomaly.data.table.reader import TableReader
 from vae_anomaly.data.table.source import TableSource
 from vae_anomaly.exceptions import DataError, ParameterError
 
-__all__ = ["open_source"]
+__all__ = ["matched", "open_source"]
 
 
 def open_source(
@@ -28,7 +28,7 @@ def open_source(
     *,
     ignore: Sequence[str] = (),
     column_types: Mapping[str, str] = MappingProxyType({}),
-    missing: Sequence[str] = (),
+    missing_values: Sequence[str] = (),
     id_column: str | None = None,
     label_column: str | None = None,
     normal_label: Sequence[str] = (),
@@ -45,7 +45,7 @@ def open_source(
         Columns to leave out, without an encoder.
     column_types : mapping of str to str
         Columns whose type is chosen, without an encoder.
-    missing : sequence of str
+    missing_values : sequence of str
         Cells that are missing beside those that always are, without an encoder.
     id_column, label_column : str, optional
         Columns of the keys and of the labels; without an encoder they are left out.
@@ -80,13 +80,13 @@ def open_source(
                 reader,
                 columns,
                 chosen,
-                MissingValues(tuple(missing)),
+                MissingValues(tuple(missing_values)),
                 label_column=label_column,
                 normal_label=normal_label,
             )
             stack.pop_all()
             return source
-        columns = _matched(reader, encoder, roles, strict=strict)
+        columns = matched(reader, encoder, roles, strict=strict)
         coding = Coding.of(columns.features, encoder.schema)
         stack.pop_all()
     return TableSource(
@@ -100,9 +100,10 @@ def open_source(
     )
 
 
-def _matched(
-    reader: TableReader, encoder: TableEncoder, roles: Sequence[str], *, strict: bool
+def matched(
+    reader: TableReader, encoder: TableEncoder, roles: Sequence[str] = (), *, strict: bool = False
 ) -> ColumnSelection:
+    """Match the columns of a table to an encoder; see `open_source`."""
     for name in roles:
         if name in (encoder.used_names or ()):
             raise ParameterError(

@@ -107,6 +107,8 @@ class TableReader(ABC):
         Columns that are no features unless they are chosen -> what they are.
     index : sequence of str
         Those of them that are the index of a pandas data frame.
+    is_whole : bool
+        Whether it is a table, not a few rows of one, whose shares of cells mean nothing.
     """
 
     columns: tuple[str, ...]
@@ -115,6 +117,7 @@ class TableReader(ABC):
     missing: Set[str] = MISSING | WEAKLY_MISSING
     left_out: Mapping[str, str] = MappingProxyType({})
     index: Sequence[str] = ()
+    is_whole: bool = True
 
     def __init__(self, path: Path, name: str, copy: IO[bytes] | None = None) -> None:
         self.path, self.name = path, name
@@ -123,7 +126,7 @@ class TableReader(ABC):
             self._temporary.enter_context(copy)
         self.close = self._temporary.close
         """Remove temporary copies of the file, if there are any."""
-        self._state = _state_of(path)
+        self._state = self._current_state()
         self.columns = self._read_columns()
         _check_header(name, self.columns)
 
@@ -193,6 +196,10 @@ class TableReader(ABC):
         """
         return sum(batch.num_rows for batch in self.batches(numbers, keep))
 
+    def _current_state(self) -> object:
+        """Return what differs once the file is another one."""
+        return _state_of(self.path)
+
     def check_unchanged(self) -> None:
         """Raise if the file changed since it was opened.
 
@@ -200,7 +207,7 @@ class TableReader(ABC):
         ------
         OSError
         """
-        if _state_of(self.path) != self._state:
+        if self._current_state() != self._state:
             words = "it changed while it was read. Make a copy that nobody writes to, and read that"
             raise OSError(errno.ESTALE, words, str(self.path))
 

@@ -130,7 +130,8 @@ class TableSource(Source):
                 labels += batch.column(self._label_column).to_pylist()
             yield self._batch(batch, start)
             start += batch.num_rows
-        self._strays.check(start)
+        if self._reader.is_whole:
+            self._strays.check(start)
         if self._label_column is not None:
             self._labels = anomalous(
                 labels, source=self.name, column=self._label_column, normal=self._normal_label

@@ -11,12 +11,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_anomaly._text import shown
+from vae_anomaly._text import MAX_LISTED, shown
+from vae_anomaly.data.parsing import parse_numbers
 from vae_anomaly.data.table.column import MAX_STRAY_SHARE
 from vae_anomaly.data.table.reader import CellError, TableReader
 from vae_anomaly.exceptions import DataError
 
-__all__ = ["StrayCells", "advice", "refuse_text"]
+__all__ = ["StrayCells", "advice", "refuse_cells", "wrong_cells"]
 
 
 @dataclass
@@ -67,14 +68,22 @@ class StrayCells:
         ------
         DataError
         """
+        facts = []
         for name, count in self._counts.items():
             if count > MAX_STRAY_SHARE * n_rows:
                 place, cell = self._first[name]
-                raise DataError(
+                facts.append(
                     f"{self.reader.name}, column {shown(name)}: expected {self._wanted(name)}s, "
                     f"as in training, got text in {count:,} of {n_rows:,} cells, the first "
-                    f"{shown(cell)} in {place}. Check that it is the column that was meant."
+                    f"{shown(cell)} in {place}."
                 )
+        if facts:
+            more = len(facts) - MAX_LISTED
+            rest = f" So are {more} further columns." if more > 0 else ""
+            one = (
+                "it is the column that was" if len(facts) == 1 else "they are the columns that were"
+            )
+            raise DataError(f"{' '.join(facts[:MAX_LISTED])}{rest} Check that {one} meant.")
 
     def notes(self) -> list[str]:
         """Return a line for each column with such cells."""
@@ -91,8 +100,36 @@ class StrayCells:
         return lines
 
 
-def refuse_text(found: Sequence[CellError], n_cells: int) -> None:
-    """Raise for text in columns of numbers that are to be learned.
+def wrong_cells(reader: TableReader, numbers: Sequence[str]) -> tuple[list[CellError], int]:
+    """Return the first cell of each column that is no finite number, and the count of them all.
+
+    Parameters
+    ----------
+    reader : TableReader
+    numbers : sequence of str
+        Columns of numbers. One that is text for the most part is none.
+    """
+    first: dict[str, CellError] = {}
+    text, infinite, start = Counter[str](), Counter[str](), 0
+    for batch in reader.batches((), texts=numbers, strict=False):
+        for name, column in zip(numbers, batch.columns, strict=True):
+            cells = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+            parsed = parse_numbers(cells, reader.missing)
+            text[name] += int(parsed.is_text.sum())
+            infinite[name] += int(parsed.is_infinite.sum())
+            wrong = parsed.is_text | parsed.is_infinite
+            if name not in first and wrong.any():
+                row = int(wrong.argmax())
+                place = f"{reader.name}, {reader.place_of(start + row)}"
+                first[name] = CellError(place, name, cells[row].as_py())
+        start += batch.num_rows
+    found = [name for name in first if infinite[name] or text[name] <= MAX_STRAY_SHARE * start]
+    n_cells = sum(text[name] + infinite[name] for name in found)
+    return [first[name] for name in numbers if name in found], n_cells
+
+
+def refuse_cells(found: Sequence[CellError], n_cells: int) -> None:
+    """Raise for text or infinite numbers in columns of numbers that are to be learned.
 
     Parameters
     ----------
@@ -109,15 +146,21 @@ def refuse_text(found: Sequence[CellError], n_cells: int) -> None:
     if not found:
         return
     columns = [error.column for error in found]
-    facts = " ".join(error.fact for error in found)
+    facts = " ".join(error.fact for error in found[:MAX_LISTED])
+    if len(found) > MAX_LISTED:
+        facts += f" So has each of {len(found) - MAX_LISTED} further columns."
     number = "a column" if len(columns) == 1 else f"{len(columns)} columns"
-    count = "" if n_cells == 1 else f" Text is in {n_cells:,} cells of {number} of numbers."
+    what = "Infinity" if all("a finite number" in one.fact for one in found) else "Text"
+    count = "" if n_cells == 1 else f" {what} is in {n_cells:,} cells of {number} of numbers."
     raise DataError(f"{facts}{count} {advice(columns, n_cells)}")
 
 
 def advice(columns: Sequence[str], n_cells: int = 1) -> str:
     """Return what to do about cells of columns that a fit refuses."""
-    ignore = " ".join(f"--ignore {shlex.quote(name)}" for name in columns)
+    plain = [name for name in columns if "," not in name and name == name.strip()]
+    groups = [",".join(plain)] if plain else []
+    groups += [name for name in columns if name not in plain]
+    ignore = " ".join(f"--ignore {shlex.quote(group)}" for group in groups)
     choose = " ".join(f"--type {shlex.quote(name + '=category')}" for name in columns)
     cells, out = "s" * (n_cells > 1), "the column" if len(columns) == 1 else "the columns"
     levels = "it one" if len(columns) == 1 else "them some"

@@ -21,9 +21,9 @@ from vae_anomaly.data.table.labelled_rows import LabelledRows
 from vae_anomaly.data.table.missing import MissingValues
 from vae_anomaly.data.table.reader import CellError, TableReader
 from vae_anomaly.data.table.source import TableSource
-from vae_anomaly.data.table.strays import advice, refuse_text
+from vae_anomaly.data.table.strays import advice, refuse_cells, wrong_cells
 from vae_anomaly.exceptions import DataError
-from vae_anomaly.names import LABEL_COLUMNS
+from vae_anomaly.names import may_be_labels
 
 __all__ = ["TrainingTable"]
 
@@ -111,6 +111,7 @@ class TrainingTable(TableSource):
             for batch in self._batches(as_text=self._reader.may_have_codes()):
                 yield batch if labelled is None else labelled.only_normal(batch)
         except CellError as error:
+            refuse_cells(*wrong_cells(self._reader, self._coding.numbers))
             raise DataError(f"{error.fact} {advice([error.column])}") from error
         self._refuse_text()
 
@@ -164,7 +165,7 @@ class TrainingTable(TableSource):
                 row, text = book.first_other
                 errors.append(CellError(f"{self.name}, {self._reader.place_of(row)}", name, text))
                 n_cells += book.n_others
-        refuse_text(errors, n_cells)
+        refuse_cells(errors, n_cells)
 
     def training_notes(self, records: Records) -> Sequence[str]:
         """Return lines about the labels, and about columns that may be labels."""
@@ -177,7 +178,7 @@ class TrainingTable(TableSource):
         if self._labelled is not None:
             warnings = self._labelled.warnings(self.columns.features)
             return [self._labelled.note, *warnings, *notes]
-        found = [name for name in self.columns.features if name.casefold() in LABEL_COLUMNS]
+        found = [name for name in self.columns.features if may_be_labels(name)]
         if found:
             notes.append(
                 f"warning: {listed(found)} may hold labels, but is learned like any other column. "

@@ -1,0 +1,140 @@
+"""Files of a table: a folder of parts, a pattern, or a URL of an object store.
+
+Names such as ``site=north/part-0.parquet`` (partitions of Hive) bring columns that are no
+features unless they are chosen.
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from vae_anomaly._text import display_name
+from vae_anomaly.exceptions import DataError
+from vae_anomaly.storage.remote import RemoteFile, is_url, remote_files
+
+__all__ = ["PartFile", "has_parts", "part_files"]
+
+SUFFIXES = (".parquet", ".pq")
+CSV_SUFFIXES = (".csv",)
+
+IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"))
+"""A folder with such files holds images, whatever else it holds."""
+
+LOCAL = "file://"
+
+NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+
+class PartFile(NamedTuple):
+    """A file of a table.
+
+    Attributes
+    ----------
+    file : Path or RemoteFile
+    place : str
+        Its path below the folder.
+    """
+
+    file: Path | RemoteFile
+    place: str
+
+    @property
+    def name(self) -> str:
+        """Name in messages."""
+        return display_name(self.file) if isinstance(self.file, Path) else self.file.url
+
+    @property
+    def partitions(self) -> dict[str, str | None]:
+        """Columns that the names of folders bring, and their values."""
+        pairs = (part.partition("=") for part in PurePosixPath(self.place).parts[:-1])
+        found = {name: unquote(value) for name, equals, value in pairs if name and equals}
+        return {name: None if value == NULL_PARTITION else value for name, value in found.items()}
+
+
+def has_parts(path: str) -> bool:
+    """Return whether a path is a URL, a pattern, or a folder of Parquet or CSV files."""
+    if is_url(path):
+        return True
+    place = Path(path)
+    if not place.is_dir():
+        return glob.has_magic(path) and not place.exists()
+    if place.suffix.lower() in SUFFIXES:
+        return True
+    suffixes = {Path(name).suffix.lower() for name in _names_within(place)}
+    return bool(suffixes.intersection(SUFFIXES + CSV_SUFFIXES))
+
+
+def _names_within(folder: Path) -> Iterator[str]:
+    """Yield the files of a folder of parts; none if there is an image among them."""
+    names: list[str] = []
+    for _, folders, files in os.walk(folder):
+        folders[:] = filter(_is_shown, folders)
+        if any(Path(name).suffix.lower() in IMAGE_SUFFIXES for name in files):
+            return
+        names += filter(_is_shown, files)
+    yield from names
+
+
+def _is_shown(name: str) -> bool:
+    """Return whether a name is no hidden one: Spark writes ``_SUCCESS``, others ``.crc``."""
+    return not name.startswith((".", "_"))
+
+
+def part_files(path: str) -> list[PartFile]:
+    """Return the files of a table for which `has_parts` is true, in the order of their names.
+
+    Raises
+    ------
+    DataError
+        If a folder holds no Parquet or CSV files.
+    OSError
+        If there is no file, or it cannot be read.
+    """
+    is_remote = is_url(path) and not path.startswith(LOCAL)
+    if is_remote:
+        base = _without_wildcards(path)
+        parts = [
+            PartFile(file, file.url.removeprefix(base).lstrip("/")) for file in remote_files(path)
+        ]
+        is_named = [part.place for part in parts] == [""]
+    else:
+        local = unquote(path.removeprefix(LOCAL)) if path.startswith(LOCAL) else path
+        is_named = Path(local).is_file()
+        parts = [PartFile(Path(local), "")] if is_named else _local_parts(local)
+    if is_named:
+        return parts
+    shown_parts = [part for part in parts if all(map(_is_shown, PurePosixPath(part.place).parts))]
+    for suffixes in (SUFFIXES, CSV_SUFFIXES):
+        chosen = [part for part in shown_parts if part.place.lower().endswith(suffixes)]
+        if chosen:
+            return chosen
+    if not shown_parts:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    raise DataError(
+        f"{path} holds {len(shown_parts)} files, and none whose name ends with .parquet or .csv. "
+        f"Rename them, or name one of them."
+    )
+
+
+def _local_parts(path: str) -> list[PartFile]:
+    """Return all files of a folder, or those that match a pattern."""
+    base = _without_wildcards(path)
+    pattern = "**/*" if Path(path).is_dir() else path.removeprefix(base).lstrip("/")
+    folder = Path(base or ("/" if path.startswith("/") else "."))
+    files = sorted(file for file in folder.glob(pattern) if file.is_file())
+    return [PartFile(file, file.relative_to(folder).as_posix()) for file in files]
+
+
+def _without_wildcards(path: str) -> str:
+    """Return the folder above the first wildcard, or the path if there is none."""
+    address = path.partition("?")[0] if is_url(path) else path
+    if not glob.has_magic(address) or Path(path).exists():
+        return address.rstrip("/")
+    first = min(address.find(sign) for sign in "*?[" if sign in address)
+    return address[: address.rfind("/", 0, first) + 1].rstrip("/")
