@@ -158,10 +158,14 @@ def load_model(
     OSError
         If the file is missing or cannot be read.
     """
-    return model_of(open_container(path), networks)
+    return model_of(open_container(path), networks, features)
 
 
-def model_of(file: UnopenedFile, networks: tuple[KerasModel, KerasModel] | None = None) -> Model:
+def model_of(
+    file: UnopenedFile,
+    networks: tuple[KerasModel, KerasModel] | None = None,
+    features: str | KerasModel | None = None,
+) -> Model:
     """Check an unopened file, and build its model; see `load_model`.
 
     Raises

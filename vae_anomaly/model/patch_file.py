@@ -159,8 +159,10 @@ def patch_model(
     given = own["features"] if features is None else features
     if not described:
         encoder = _with_network(name, encoder, given)
+    named = {key: arrays[key] for key in ("center", "projection", "place_unit", "points")}
     compared = PatchReference(
-        *(arrays[key] for key in ("center", "projection", "place_unit", "points", "bandwidth")),
+        **named,
+        bandwidth=arrays["bandwidth"],
         n_skipped_neighbors=config["n_skipped_neighbors"],
     )
     if len(compared.center) != patch.reference.points.shape[1]:

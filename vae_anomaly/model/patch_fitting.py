@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 from typing import NamedTuple, cast
@@ -59,7 +58,7 @@ class Sample(NamedTuple):
 
     def only(self, chosen: Flags) -> Sample:
         """Return some of the patches."""
-        return Sample(*(part[chosen] for part in self))
+        return Sample(self.features[chosen], self.image[chosen], self.place[chosen])
 
 
 def fit_patches(
@@ -170,7 +169,7 @@ def _fit_rows(
 
 
 def _calibrated(
-    model: PatchModel, images: AnyArray, calibrating: Sequence[int], parameters: PatchParameters
+    model: PatchModel, images: AnyArray, calibrating: NDArray[np.intp], parameters: PatchParameters
 ) -> Calibration:
     """Choose the threshold as the parameters say."""
     if parameters.threshold is not None:

@@ -190,7 +190,7 @@ class PlacedPatches(NamedTuple):
 
     def only(self, chosen: NDArray[np.bool_] | Indices) -> PlacedPatches:
         """Return some of the patches."""
-        return PlacedPatches(*(part[chosen] for part in self))
+        return PlacedPatches(self.coordinates[chosen], self.place[chosen], self.image[chosen])
 
 
 def fit_reference(

@@ -45,7 +45,7 @@ HOLDOUT = 0.2
 """Share of the normal records of a source with labels that is held out for an evaluation."""
 
 MAX_FEATURE_BYTES = 2**28
-"""Bytes of the images that a fit with features learns from: it draws patches of them anyway."""
+"""Bytes of the records that a fit with features learns from: it learns but parts of each."""
 
 NOTICE = "ending after this validation interval; Ctrl-C again stops at once and leaves nothing"
 

@@ -25,7 +25,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._types import JsonObject, KerasModel, OnnxModel, OnnxSession
+from vae_anomaly._types import AnyArray, JsonObject, KerasModel, OnnxModel, OnnxSession
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.names import ONNX
 
@@ -49,21 +49,19 @@ MAX_THREADS = 8
 
 
 class Features(Protocol):
-    """A network that makes features of images.
+    """A network that makes features of images."""
 
-    Attributes
-    ----------
-    source : str
-        What a model file names it: the address of an ONNX file, or "keras".
-    digest : str
-        SHA-256 of the file, or of the structure and weights of the model.
-    threads : int
-        Images that may pass through it at a time.
-    """
+    @property
+    def source(self) -> str:
+        """What a model file names it: the address of an ONNX file, or "keras"."""
 
-    source: str
-    digest: str
-    threads: int
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file, or of the structure and weights of the model."""
+
+    @property
+    def threads(self) -> int:
+        """Images that may pass through it at a time."""
 
     def grid(self, image: Bytes) -> Weights:
         """Return the features of an image (height, width, channels): (h, w, d).
@@ -213,7 +211,7 @@ class _OnnxNetwork:
 
     def grid(self, image: Bytes) -> Weights:
         pixels = resized(image, self.height, self.width, self.channels)
-        x = pixels
+        x: AnyArray = pixels
         if not self.is_bytes:
             own = slice(None) if self.channels == 3 else slice(1, 2)  # green is nearest to grey
             x = (pixels.astype(np.float32) / 255.0 - MEAN[own]) / DEVIATION[own]
