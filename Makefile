@@ -27,7 +27,7 @@ tests: .venv/installed-test
 
 # Warnings are errors. The gallery of examples runs if an example changed.
 docs: .venv/installed-docs
-	$(BIN)/sphinx-build -W --keep-going -q -d build/docs/cache docs build/docs/html
+	$(BIN)/python -m sphinx -W --keep-going -q -d build/docs/cache docs build/docs/html
 	@echo "documentation: build/docs/html/index.html"
 
 # What would be published runs the demo in an environment of its own. Without --no-compile
@@ -93,4 +93,4 @@ test-min: .venv-min/installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-min build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-min build dist docs/generated docs/examples docs/api/generated *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

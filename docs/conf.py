@@ -49,12 +49,12 @@ html_math_renderer = "mathml"
 
 autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc's sections say them
-autodoc_default_options = {"exclude-members": "get_metadata_routing"}
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
 html_theme = "furo"
 html_title = f"vae-anomaly {version}"
+templates_path = ["_templates"]
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False

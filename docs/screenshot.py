@@ -15,7 +15,6 @@ from PIL import Image
 
 TARGET = Path(__file__).parent / "report.png"
 SIZE = (1280, 900)
-N_COLORS = 128
 
 
 def main() -> str | None:
@@ -32,8 +31,7 @@ def main() -> str | None:
         image, page = folder / "report.png", folder / "report" / "report.html"
         command = [browser, *options, size, f"--screenshot={image}", page.as_uri()]
         subprocess.run(command, check=True, capture_output=True, timeout=120)
-        # A palette makes the file a third as large, and text stays sharp.
-        Image.open(image).convert("RGB").quantize(N_COLORS).save(TARGET, optimize=True)
+        Image.open(image).convert("RGB").save(TARGET, optimize=True)
     return None
 
 

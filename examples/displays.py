@@ -18,6 +18,7 @@ from vae_anomaly import VAEDetector
 from vae_anomaly.displays import (
     CalibrationDisplay,
     ContributionDisplay,
+    ElboDisplay,
     ImageGridDisplay,
     LatentDisplay,
     LatentGridDisplay,
@@ -38,22 +39,41 @@ detector = VAEDetector(false_alarm_rate=0.05, max_steps=300, random_state=0).fit
 # %%
 # Scores and thresholds
 # ---------------------
+# Scores of each group, with the threshold:
 
-fig, axes = plt.subplots(1, 3, figsize=(12, 3.5))
-ScoreDisplay.from_estimator(detector, test, malignant, ax=axes[0])
-PValueDisplay.from_estimator(detector, test, malignant, ax=axes[1])
-CalibrationDisplay.from_estimator(detector, test[~malignant], ax=axes[2])
-fig.tight_layout()
+ScoreDisplay.from_estimator(detector, test, malignant)
+
+# %%
+# P-values: uniform for normal rows.
+
+PValueDisplay.from_estimator(detector, test, malignant)
+
+# %%
+# False alarms, nominal and observed:
+
+CalibrationDisplay.from_estimator(detector, test[~malignant])
+
+# %%
+# The two halves of the ELBO:
+
+ElboDisplay.from_estimator(detector, test, malignant)
 
 # %%
 # The model
 # ---------
+# Losses of the fit:
 
-fig, axes = plt.subplots(1, 3, figsize=(12, 3.5))
-TrainingCurveDisplay.from_estimator(detector, ax=axes[0])
-LatentUseDisplay.from_estimator(detector, ax=axes[1])
-LatentDisplay.from_estimator(detector, test, malignant, ax=axes[2])
-fig.tight_layout()
+TrainingCurveDisplay.from_estimator(detector)
+
+# %%
+# How much each latent dimension is used:
+
+LatentUseDisplay.from_estimator(detector)
+
+# %%
+# Codes of rows:
+
+LatentDisplay.from_estimator(detector, test, malignant)
 
 # %%
 # One row
@@ -64,17 +84,27 @@ ContributionDisplay.from_estimator(detector, test[malignant], row=0)
 # %%
 # Images
 # ------
+# Handwritten digits; threes are normal. Images, reconstructions and contributions of pixels:
 
 images, digits = load_digits(return_X_y=True)
 images = images.reshape(-1, 8, 8) / 16
-of_digits = VAEDetector(false_alarm_rate=0.05, max_steps=300, random_state=0)
-of_digits.fit(images[digits == 3][:150])
+threes = VAEDetector(false_alarm_rate=0.05, max_steps=600, random_state=0)
+threes.fit(images[digits == 3][:150])
 
-fig, axes = plt.subplots(1, 3, figsize=(12, 4.5))
-ImageGridDisplay.from_estimator(of_digits, 25, columns=5, ax=axes[0])
-LatentGridDisplay.from_estimator(of_digits, n=7, ax=axes[1])
-ReconstructionDisplay.from_estimator(of_digits, images[:4], ax=axes[2])
-fig.tight_layout()
+_, ax = plt.subplots(figsize=(7, 6))
+ReconstructionDisplay.from_estimator(threes, images[:4], ax=ax)
+
+# %%
+# Images drawn from the model:
+
+_, ax = plt.subplots(figsize=(7, 3))
+ImageGridDisplay.from_estimator(threes, 20, ax=ax)
+
+# %%
+# The latent plane, decoded:
+
+_, ax = plt.subplots(figsize=(7, 6))
+LatentGridDisplay.from_estimator(threes, n=9, ax=ax)
 
 # %%
 # A report

@@ -19,15 +19,16 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from joblib import Parallel, delayed
-from vae_anomaly import VAEDetector, load, save
+from vae_anomaly import VAEDetector, load, save, score_batch
 from vae_anomaly.data.registry import open_source
 from vae_anomaly.pipeline.executors import Pool
 from vae_anomaly.pipeline.results import Outputs
 from vae_anomaly.pipeline.score import score_file
 
 rng = np.random.default_rng(0)
-rows = pd.DataFrame(rng.normal(size=(100_000, 8)), columns=[f"x{i}" for i in range(8)])
+rows = pd.DataFrame(rng.normal(size=(60_000, 8)), columns=[f"x{i}" for i in range(8)])
 rows["x7"] = rows["x0"] * rows["x1"] + 0.1 * rows["x7"]
 
 folder = Path(tempfile.mkdtemp())
@@ -75,6 +76,14 @@ def in_processes(function, items):
 
 
 digests.append(score_with(in_processes, "processes"))
+
+# %%
+# Systems with readers and schedulers of their own, such as Spark, Ray or DuckDB, hand over batches
+# of Arrow columns. ``score_batch`` is a pure function of such a batch and a model.
+
+scored = score_batch(folder / "model.vae", pa.RecordBatch.from_pandas(rows))
+values = scored.column("anomaly_score").to_numpy()
+digests.append(hashlib.sha256(values.tobytes()).hexdigest()[:16])
 
 # %%
 # The same scores everywhere

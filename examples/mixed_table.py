@@ -31,7 +31,7 @@ def make_orders(n: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "order": [f"A-{seed}{i:06}" for i in range(n)],
-            "date": rng.choice(days, size=n).astype(str),
+            "date": pd.DatetimeIndex(rng.choice(days, size=n)).strftime("%Y-%m-%d"),
             "service": service,
             "country": rng.choice(
                 ["DE", "FR", "PL", "IT"], size=n, p=[0.4, 0.3, 0.2, 0.1]
@@ -53,6 +53,7 @@ orders.head()
 
 detector = VAEDetector(max_steps=400, random_state=0).fit(orders)
 schema = detector.model_.encoder.schema
+pd.set_option("display.max_colwidth", 80)
 pd.DataFrame(
     {
         "type": [one.type for one in schema.columns],

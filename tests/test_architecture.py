@@ -17,7 +17,7 @@ PACKAGE = Path(vae_anomaly.__file__).parent
 
 ROOMS = [
     {"exceptions", "names", "_text", "_types", "_version"},
-    {"_matplotlib", "_parameters", "_stderr", "_threads"},
+    {"_extras", "_matplotlib", "_parameters", "_stderr", "_threads"},
     {"storage"},
     {"stats"},
     {"metrics"},
@@ -30,6 +30,7 @@ ROOMS = [
     {"series"},
     {"persistence", "samples"},
     {"pipeline"},
+    {"dask", "ray", "service", "spark"},
     {"displays"},
     {"report"},
     {"cli"},
@@ -49,7 +50,17 @@ MAX_ANY = 120
 
 HEAVY = {"PIL", "keras", "onnx", "onnxruntime", "matplotlib", "pandas", "pyarrow", "rich", "scipy"}
 HEAVY |= {"joblib", "sklearn", "tensorflow", "vl_convert"}
-HEAVY |= {"dask", "distributed", "duckdb", "fsspec", "pyspark", "ray", "starlette", "uvicorn"}
+HEAVY |= {
+    "dask",
+    "distributed",
+    "duckdb",
+    "fsspec",
+    "pyspark",
+    "ray",
+    "starlette",
+    "uvicorn",
+    "anyio",
+}
 """Packages that are imported where they are used, and so are modules that import them."""
 
 CHEAP_LATE = {
@@ -83,11 +94,13 @@ ALLOWED_FILES = {
     "data/registry.py": "the registry",
     "data/series/influx.py": "the name of a column in files of InfluxDB",
     "report/sections/__init__.py": "the registry of sections",
+    "report/svg.py": "names of elements of SVG",
     "displays/__init__.py": "public names of the displays",
     "estimator/attributes.py": "public fitted attributes, such as image_shape_",
     "estimator/detector.py": "documentation of public parameters",
     "estimator/generation.py": "documentation of public methods, such as contribution_maps",
     "estimator/validation.py": "the message on an array of a wrong shape",
+    "ray.py": "batches of Ray are tables of Arrow",
     "samples.py": "the bundled sample is a table",
 }
 """Further files that name a modality, and why."""

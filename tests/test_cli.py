@@ -316,7 +316,7 @@ def test_scores_are_those_of_the_library(vae, model, expected, tmp_path):
     code, stdout, err = vae("score", model, LABELLED, "-o", out)
     assert (code, stdout) == (0, "")
     table = read_exactly(out)
-    assert list(table.columns) == ["row", "anomaly_score", "is_anomaly"]
+    assert list(table.columns) == ["row", "anomaly_score", "is_anomaly", "status"]
     assert table["row"].tolist() == list(range(1, 303))
     np.testing.assert_array_equal(table["anomaly_score"], scores)
     np.testing.assert_array_equal(table["is_anomaly"], (scores > -detector.offset_).astype(int))
@@ -345,6 +345,7 @@ def test_parquet_and_csv_agree(vae, model, tmp_path):
             for k in (1, 2)
             for name in REASON
         },
+        "status": "string",
     }
     pd.testing.assert_frame_equal(
         read_exactly(tmp_path / "s.csv"),
@@ -360,7 +361,7 @@ def test_reasons_are_the_largest_contributions(vae, model, expected):
     code, out, _ = vae("score", model, LABELLED, "-o", "-", "--explain", 99)
     rows = rows_of(out)
     assert code == 0
-    assert len(rows[0]) == 3 + len(REASON) * len(names)
+    assert len(rows[0]) == 4 + len(REASON) * len(names)
     for i in (0, 100, 301):
         assert float(rows[i]["anomaly_score"]) == scores[i]
         pairs = [(rows[i][f"reason_{k}"], rows[i][f"contribution_{k}"]) for k in range(1, 31)]
@@ -406,7 +407,7 @@ def test_no_rows_no_scores(vae, model, tmp_path):
     (tmp_path / "empty.csv").write_text(NORMAL.read_text().splitlines()[0] + "\n")
     code, out, err = vae("score", model, tmp_path / "empty.csv", "-o", "-", "--explain", 1)
     names = [f"{name}_1" for name in REASON]
-    assert (code, out) == (0, f"row,anomaly_score,is_anomaly,{','.join(names)}\n")
+    assert (code, out) == (0, f"row,anomaly_score,is_anomaly,{','.join(names)},status\n")
     assert err.startswith("0 of 0 rows are flagged")
     out = tmp_path / "s.parquet"
     assert vae("score", model, tmp_path / "empty.csv", "-o", out)[0] == 0
@@ -417,7 +418,7 @@ def test_another_score_has_no_threshold(vae, model, expected):
     code, out, err = vae("score", model, LABELLED, "-o", "-", "--score", "kl")
     rows = rows_of(out)
     assert code == 0
-    assert list(rows[0]) == ["row", "anomaly_score"]
+    assert list(rows[0]) == ["row", "anomaly_score", "status"]
     detector = vae_anomaly.load(model)
     known = pd.read_csv(LABELLED)[detector.feature_names_in_]
     kl = detector.scores(known, ["kl"])["kl"]

@@ -103,11 +103,15 @@ def test_fit_says_what_it_learned(place, vae):
     assert lines[0] == "note: plate: a data set in parts: train is used"
     assert lines[1] == "fitting on 60 images of 6 x 8 pixels, grey, letterboxed"
     assert lines[-1] == "model: m.vae"
+    assert lines[-3] == "pixels: 0 to 255"
     assert "from 9 calibration images" in lines[-2]
     code, out, _ = vae("inspect m.vae")
     assert code == 0
     assert "architecture=dense" in out
-    assert out.splitlines()[-1] == "images     6 x 8 pixels, grey, letterboxed"
+    assert out.splitlines()[-2:] == [
+        "pixels       0 to 255",
+        "images       6 x 8 pixels, grey, letterboxed",
+    ]
 
 
 def test_score_has_a_line_for_each_image(place, vae):
@@ -184,7 +188,8 @@ def test_arrays_bring_their_labels(place, vae):
     np.savez(place / "a.npz", X=pixels, y=holes)
     code, _, lines = vae("evaluate plate.vae a.npz -o report")
     assert code == 0, lines
-    assert lines[0] == ("labels: y in a.npz: 'False' normal, 8 images; 'True' anomalous, 8 images")
+    assert lines[0] == "note: a.npz: the array 'X' is read, of 'X', 'y'"
+    assert lines[1] == ("labels: y in a.npz: 'False' normal, 8 images; 'True' anomalous, 8 images")
     text = "\n".join(lines)
     assert "Of 8 anomalies, " in text
     folders = vae("evaluate plate.vae plate -o other")[2]
@@ -196,7 +201,7 @@ def test_arrays_bring_their_labels(place, vae):
     np.savez(place / "a.npz", X=pixels, y=np.where(holes, 3, 5))
     code, _, lines = vae("evaluate plate.vae a.npz -o report")
     assert code == 0
-    assert lines[:2] == [
+    assert lines[1:3] == [
         "labels: y in a.npz, 2 categories",
         "note: no label is called good, normal or ok, so that nothing is known to be an anomaly. "
         "Name normal ones with --normal-label.",
@@ -221,7 +226,7 @@ def test_fit_warns_of_anomalies_among_what_it_learns(place, vae):
     np.savez(place / "mixed.npz", X=pixels, y=np.arange(20) < 3)
     code, _, lines = vae("fit mixed.npz -o mixed.vae --max-steps 5 --contamination 0.1")
     assert code == 0
-    assert lines[0] == (
+    assert lines[1] == (
         "warning: 3 of 20 images are labelled as anomalies, and are learned as if they were "
         "normal. Leave them out of the file."
     )
@@ -266,7 +271,7 @@ def test_a_model_made_in_python_takes_folders(place, vae):
     assert vae("score plate.vae plate/test -o a.csv")[0] == 0
     assert vae("score bare.vae plate/test -o b.csv")[0] == 0
     assert (place / "a.csv").read_bytes() == (place / "b.csv").read_bytes()
-    assert vae("inspect bare.vae")[1].splitlines()[-1] == "images     12 x 16 x 1"
+    assert vae("inspect bare.vae")[1].splitlines()[-1] == "images       12 x 16 x 1"
 
 
 def test_progress_tells_the_speed_and_the_time_left(capsys, monkeypatch):

@@ -421,7 +421,7 @@ def test_features_are_refused_where_there_are_none(tmp_path, network):
     ("change", "message"),
     [
         ({"threshold": None}, "threshold must be a finite number"),
-        ({"n_exemplars": 1}, "n_exemplars must be an int from 2 to 4,096"),
+        ({"n_exemplars": 1}, "n_exemplars must be an int from 2 to 6,144"),
         ({"n_coordinates": True}, "n_coordinates must be an int"),
         ({"extra": 1}, "its settings are not those of a model of features"),
         ({"encoder": {}}, "the settings of its encoder are not those of its modality"),
@@ -486,8 +486,8 @@ def test_the_command_line_learns_features(vae: Vae, folders, network):
     assert roc_auc_score(is_dark, table["anomaly_score"]) == 1.0
     code, out, _ = vae("inspect", model)
     assert code == 0
-    assert f"features   {features}" in out
-    assert "patches    8 x 8, of 6 features" in out
+    assert f"features     {features}" in out
+    assert "patches      8 x 8, of 6 features" in out
     code, _, err = vae("recalibrate", model, folders / "test/good", "-o", folders / "r.vae")
     assert code == 0, err
     code, _, err = vae("export", model, "-o", folders / "m.onnx")

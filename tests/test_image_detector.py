@@ -14,6 +14,7 @@ from sklearn.datasets import load_digits
 from vae_anomaly import DataError, ModelFileError, ParameterError, VAEDetector, load, save
 from vae_anomaly.data.image.encoder import MAX_SHIFTED_CELLS, shift_for, smoothing_for
 from vae_anomaly.data.image.pixels import as_images, as_rows, shift_augmented, smooth
+from vae_anomaly.data.image.units import PixelRange
 from vae_anomaly.networks.spec import ConvPlan
 from vae_anomaly.networks.vae import build_vae
 
@@ -124,8 +125,11 @@ def test_images_become_rows_and_come_back() -> None:
     colour = np.random.RandomState(0).randint(256, size=(3, 4, 5, 3)).astype(np.uint8)
     rows = as_rows(colour)
     assert rows.values.shape == (3, 60)
-    assert rows.values.max() <= 1.0
-    np.testing.assert_allclose(as_images(rows.values, rows.shape, rows.scale), colour)
+    np.testing.assert_array_equal(as_images(rows.values, rows.shape, PixelRange(0, 1)), colour)
+    pixel_range = PixelRange(-10.0, 300.0)
+    scaled = pixel_range.scaled(rows.values)
+    assert 0 < scaled.min() < scaled.max() < 1
+    np.testing.assert_allclose(as_images(scaled, rows.shape, pixel_range), colour, atol=1e-12)
     table = np.eye(3)
     assert as_rows(table).values is table
 
@@ -162,6 +166,7 @@ def test_a_noisy_image_comes_back_cleaner() -> None:
         random_state=0,
     ).fit(digits[:1200])
     noisy = clean + 0.4 * np.random.RandomState(0).normal(size=clean.shape)
+    noisy = noisy.clip(0, 1)
 
     def psnr(images: np.ndarray) -> float:
         return float(-10 * np.log10(np.mean((images - clean) ** 2)))

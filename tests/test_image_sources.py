@@ -21,7 +21,8 @@ from vae_anomaly.data.image.labels import anomalous_images
 from vae_anomaly.data.image.layout import Layout
 from vae_anomaly.data.image.modality import MODALITY
 from vae_anomaly.data.image.signatures import is_image
-from vae_anomaly.data.image.source import ImageSource, measured_layout
+from vae_anomaly.data.image.source import ImageSource, measured_layout, open_source
+from vae_anomaly.data.registry import modality_of
 
 ASCII_NAMES_ONLY = sys.platform in ("darwin", "win32")
 
@@ -38,28 +39,114 @@ def test_folders_are_searched_through_in_order(tmp_path):
 
 def test_system_files_are_skipped(tmp_path):
     save(tmp_path / "a.png", RAMP)
-    for name in (".a.png", "._a.png", ".git/b.png", "__MACOSX/c.png"):
-        save(tmp_path / name, RAMP)
+    for name in (".a.png", "._a.png", ".git/b.png", ".git/b.txt", "__MACOSX/c.png"):
+        save(tmp_path / name, RAMP, "PNG")
     for name in ("Thumbs.db", "desktop.ini", "labels.csv", "README"):
         (tmp_path / name).write_text("text")
     source = open_images(tmp_path)
     assert source.names == ["a.png"]
-    assert source.notes == ("2 other files passed over",)
+    assert source.notes == ("passed over 2 files of other types, 2 hidden images",)
 
 
-def test_links_out_of_the_folder_and_cycles_are_skipped(tmp_path):
+@pytest.fixture
+def linked(tmp_path):
+    """A folder of images and links, beside the folder that these lead to."""
     folder = tmp_path / "in"
     save(folder / "a.png", RAMP)
-    save(tmp_path / "out" / "b.png", RAMP)
-    (folder / "inside.png").symlink_to("a.png")
-    (folder / "outside.png").symlink_to("../out/b.png")
-    (folder / "dangling.png").symlink_to("nowhere.png")
-    (folder / "loop.png").symlink_to("loop.png")
-    (folder / "circle").symlink_to(folder)
-    (folder / "away").symlink_to(tmp_path / "out")
-    assert open_images(folder).names == ["a.png", "inside.png"]
-    (tmp_path / "link").symlink_to(folder)
-    assert open_images(tmp_path / "link").names == ["a.png", "inside.png"]
+    for name in ("b.png", "more/c.png", "more/d"):
+        save(tmp_path / "out" / name, RAMP, "PNG")
+    (tmp_path / "out/notes.txt").write_text("text")
+    for name, target in {
+        "inside.png": "a.png",
+        "outside.png": "../out/b.png",
+        "named": "../out/b.png",
+        "notes": "../out/notes.txt",
+        "dangling.png": "nowhere.png",
+        "dangling": "nowhere",
+        "loop.png": "loop.png",
+        "circle": "../in",
+        "above": "..",
+        "away": "../out/more",
+        "twice": "../out/more",
+        "device.png": "/dev/null",
+    }.items():
+        (folder / name).symlink_to(target)
+    return folder
+
+
+OUTSIDE = "a link that leads out of the folder, not followed without --follow-links"
+BROKEN = "a link that leads nowhere"
+
+
+def test_links_are_counted_by_reason(linked):
+    reader = open_images(linked)
+    assert reader.names == [
+        *("a.png", "away", "dangling.png", "inside.png", "loop.png", "named", "outside.png"),
+        "twice",
+    ]
+    assert set(reader.notes) == {
+        "passed over 1 pipe or device, 2 links to folders in it, 1 link out of it to no image, "
+        "1 broken link",
+        f"not read: 4 images, {OUTSIDE}",
+        f"not read: 2 images, {BROKEN}",
+    }
+    pixels, source = read(linked, GREY_8x16)
+    assert len(pixels) == 2
+    assert dict(source.skipped) == {
+        **dict.fromkeys(("away", "named", "outside.png", "twice"), OUTSIDE),
+        **dict.fromkeys(("dangling.png", "loop.png"), BROKEN),
+    }
+    with pytest.raises(DataError, match=r"in/away: a link that leads out of the folder, not"):
+        read(linked, strict=True)
+
+
+def test_links_are_followed_into_a_stated_folder(linked):
+    reader = open_images(linked, follow_links=str(linked.parent / "out"))
+    assert reader.names == [
+        *("a.png", "away/c.png", "away/d", "dangling.png", "inside.png", "loop.png", "named"),
+        "outside.png",
+    ]
+    more = open_images(linked, follow_links=str(linked.parent / "out/more"))
+    assert "not read: 2 images, " + OUTSIDE in more.notes
+    assert "away/c.png" in more.names
+    with pytest.raises(ParameterError, match=r"follow_links must be a directory\. Got 'missing'"):
+        open_images(linked, follow_links="missing")
+
+
+def test_layouts_of_data_versions_and_hubs_are_read_by_their_links(tmp_path):
+    for i in range(3):
+        save(tmp_path / f"cache/blobs/{i:040}", np.full((8, 16), i, np.uint8), "PNG")
+        link = tmp_path / f"cache/snapshots/main/train/{i}.png"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(f"../../../blobs/{i:040}")
+    path = tmp_path / "cache/snapshots/main"
+    with pytest.raises(DataError, match=r"none of 3 images .* without --follow-links"):
+        open_source(path)
+    pixels = next(open_source(path, follow_links=str(tmp_path / "cache")).batches()).records
+    assert pixels[:, 0, 0, 0].tolist() == [0, 1, 2]
+    (tmp_path / "whole").symlink_to(path)
+    assert open_images(tmp_path / "whole").names == ["train/0.png", "train/1.png", "train/2.png"]
+
+
+def test_images_of_other_formats_are_found_without_their_suffix(tmp_path):
+    save(tmp_path / "a.png", RAMP)
+    (tmp_path / "photo").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0")
+    (tmp_path / "video").write_bytes(b"\0\0\0\x18ftypmp42\0\0\0\0")
+    _, source = read(tmp_path)
+    assert source.skipped == [
+        ("photo", "a HEIC image, expected PNG, JPEG, BMP, TIFF, WebP or GIF"),
+    ]
+    assert source.reader.notes == ("passed over 1 file of another type",)
+
+
+def test_a_folder_of_tables_holds_no_images(tmp_path):
+    for name in ("part-0.parquet", "year=2025/part-1.parquet", "_SUCCESS", ".part-0.crc"):
+        (tmp_path / "t" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "t" / name).write_bytes(b"PAR1")
+    assert not MODALITY.accepts(tmp_path / "t")
+    assert modality_of(str(tmp_path / "t")).name == "table"
+    save(tmp_path / "t/year=2025/figure.png", RAMP)
+    assert MODALITY.accepts(tmp_path / "t")
 
 
 def test_pipes_are_not_read(tmp_path):
@@ -278,8 +365,9 @@ def test_idx_files(tmp_path):
         THREE[..., np.newaxis],
         THREE.astype(np.uint16) * 257,
         THREE.astype(np.int64),
-        THREE / 255,
+        THREE.astype(">i2") - 3,
         THREE.astype(np.float32),
+        THREE / 7,
     ],
     ids=lambda a: f"{a.dtype}-{a.ndim}",
 )
@@ -289,7 +377,7 @@ def test_numpy_files(tmp_path, array):
     np.savez_compressed(tmp_path / "X.npz", labels=np.zeros(3), X=array)
     for path in tmp_path.iterdir():
         assert MODALITY.accepts(path)
-        assert np.array_equal(read(path, GREY_8x16)[0][..., 0], THREE)
+        assert np.array_equal(read(path, GREY_8x16)[0], array.reshape(3, 8, 16, 1))
 
 
 def test_arrays_are_resized_and_coloured(tmp_path):
@@ -329,18 +417,30 @@ def test_refused_idx_files(tmp_path, case):
     ("array", "message"),
     [
         (np.zeros((3, 4)), r"an array of shape \(3, 4\)"),
-        (np.zeros((3, 3, 8, 8)), "with 1, 3 or 4 channels"),
+        (
+            np.zeros((2, 3, 8, 9)),
+            r"a\.npy holds an array of shape \(2, 3, 8, 9\), whose channels come first\. Move them "
+            r"to the end: numpy\.moveaxis\(X, 1, -1\)\.",
+        ),
+        (np.zeros((3, 5, 8, 9)), "with 1, 3 or 4 channels"),
         (np.array([Evil()], dtype=object), "holds '?object'?, expected numbers"),
         (np.zeros((3, 4, 5)).T, "Fortran"),
-        (np.full((3, 4, 5), np.nan), "values from nan to nan"),
-        (np.full((3, 4, 5), -1), "values from -1 to -1, expected 0 to 1, 255 or 65535"),
+        (np.full((3, 4, 5), np.nan), "image 1: it holds NaN or infinite numbers, expected finite"),
+        (np.full((3, 4, 5, 4), np.arange(4) / 3) * np.ones((3, 4, 5, 1)), None),
+        (np.random.RandomState(0).rand(3, 4, 5, 4), "transparent pixels in more than 8 bits"),
     ],
-    ids=["table", "channels first", "pickle", "fortran", "nan", "negative"],
+    ids=[
+        *("table", "channels first", "five channels", "pickle", "fortran", "nan", "opaque"),
+        "transparent",
+    ],
 )
 def test_refused_numpy_files(tmp_path, array, message):
     np.save(tmp_path / "a.npy", array, allow_pickle=True)
+    if message is None:
+        assert read(tmp_path / "a.npy", strict=True)[0].shape == (3, 8, 16, 3)
+        return
     with pytest.raises(DataError, match=message):
-        read(tmp_path / "a.npy")
+        read(tmp_path / "a.npy", strict=True)
 
 
 @pytest.mark.parametrize("version", [1, 2])

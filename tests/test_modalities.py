@@ -18,6 +18,7 @@ from vae_anomaly import DataError, ParameterError, VAEDetector
 from vae_anomaly.cli.commands import cli
 from vae_anomaly.data.base import Batch, Source
 from vae_anomaly.data.image.encoder import ImageEncoder
+from vae_anomaly.data.image.units import BYTES
 from vae_anomaly.data.registry import (
     MODALITIES,
     modality,
@@ -64,7 +65,7 @@ def npz(path):
 
 TABLE = TableEncoder(("a", "b", "c"), ColumnScaler.from_rows(np.eye(3)), "gaussian")
 PIXELS = ColumnScaler.from_channels(np.eye(128), 1)
-IMAGE = ImageEncoder((8, 16, 1), 255.0, 0.0, PIXELS, "gaussian")
+IMAGE = ImageEncoder((8, 16, 1), BYTES, 0.0, PIXELS, "gaussian")
 
 # Name -> function that writes the file, encoder, records, keys.
 CASES = {
@@ -203,7 +204,7 @@ def test_arrays_in_memory_have_a_modality():
         assert modality_of_array(table).name == "table"
     schema = modality("image").schema(IMAGES, VAEDetector())
     assert schema.matrix(IMAGES).shape == (7, 128)
-    assert (schema.shape, schema.scale, schema.may_miss) == ((8, 16, 1), 255.0, False)
+    assert (schema.shape, schema.pixel_range, schema.may_miss) == ((8, 16, 1), BYTES, False)
     assert modality("table").accepts_array(ROWS)
 
 
@@ -428,6 +429,7 @@ def test_labels_that_are_wanted_are_checked_at_once(plates, tmp_path):
     assert images(plates).notes == ()
     path = npz(tmp_path)
     assert images(path, labelled=True).notes == (
+        f"note: {path}: the array 'X' is read, of 'X', 'y'",
         f"labels: y in {path}: '0' normal, 4 images; '1' anomalous, 3 images",
     )
 
@@ -472,7 +474,7 @@ def test_the_layout_of_a_fit_is_that_of_later_sources(plates):
     source = images(plates, None, fitting=True, image_size=(4, 6), resize="letterbox")
     pixels = np.concatenate([batch.records for batch in source.batches()])
     scaler = ColumnScaler.from_channels(np.float64(pixels.reshape(3, -1)), 1)
-    encoder = ImageEncoder(source.layout.shape, 255.0, 0.0, scaler, "gaussian")
+    encoder = ImageEncoder(source.layout.shape, BYTES, 0.0, scaler, "gaussian")
     assert encoder.resize is None
     bound = found.bind(encoder, source)
     assert bound.resize == "letterbox"
@@ -483,7 +485,7 @@ def test_the_layout_of_a_fit_is_that_of_later_sources(plates):
 
 def test_models_of_other_channels_take_no_files(plates):
     scaler = ColumnScaler.from_channels(np.eye(8), 2)
-    encoder = ImageEncoder((2, 2, 2), 255.0, 0.0, scaler, "gaussian")
+    encoder = ImageEncoder((2, 2, 2), BYTES, 0.0, scaler, "gaussian")
     with pytest.raises(DataError, match=r"fitted on images of 2 channels\. Files give 1 or 3"):
         images(plates, encoder)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +15,13 @@ from network_parts import spec_of
 
 from vae_anomaly import VAEDetector
 from vae_anomaly.data.table.dates import PERIODS, Cycle, DateParts
-from vae_anomaly.exceptions import ParameterError
+from vae_anomaly.exceptions import ModelFileError, ParameterError
 from vae_anomaly.inference.base import Codes
 from vae_anomaly.inference.engines import open_engine
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.cells import Tails, interpolated_symbol, surprises
-from vae_anomaly.names import ENGINES
+from vae_anomaly.model.onnx_check import RUNNERS, check_graph
+from vae_anomaly.names import CHECK_ENGINES, ENGINES
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.networks.vae import build_vae
 from vae_anomaly.stats.densities import numpy_ops
@@ -44,8 +46,9 @@ def exported(detector: VAEDetector, path: Path) -> Any:
 
 def exported_scores(detector: VAEDetector, rows: np.ndarray, path: Path) -> np.ndarray:
     session = exported(detector, path)
-    assert session.get_modelmeta().custom_metadata_map == {"threshold": repr(-detector.offset_)}
-    (scores,) = session.run(["anomaly_score"], {"rows": rows})
+    assert session.get_modelmeta().custom_metadata_map["threshold"] == repr(-detector.offset_)
+    scores, flags = session.run(None, {"rows": rows})
+    np.testing.assert_array_equal(flags, scores > -detector.offset_)
     return scores
 
 
@@ -178,13 +181,15 @@ def test_the_graph_scores_categories_and_missing_cells(
     rows = with_odd_cells(mixed(300, 2))
     session = exported(detector, tmp_path / "m.onnx")
     codes = encoder.matrix(rows).to_numpy()
-    (theirs,) = session.run(None, {"rows": codes})
+    (theirs,) = session.run(["anomaly_score"], {"rows": codes})
     # Distances from exemplars are float32 in NumPy, and steep tails make more of their rounding.
     np.testing.assert_allclose(theirs, -detector.score_samples(rows), rtol=1e-5, atol=1e-4)
 
     # A row scores the same in any company, and no rows are no error.
-    np.testing.assert_allclose(session.run(None, {"rows": codes[7:8]})[0], theirs[7:8], rtol=1e-12)
-    assert session.run(None, {"rows": codes[:0]})[0].shape == (0,)
+    np.testing.assert_allclose(
+        session.run(["anomaly_score"], {"rows": codes[7:8]})[0], theirs[7:8], rtol=1e-12
+    )
+    assert session.run(["anomaly_score"], {"rows": codes[:0]})[0].shape == (0,)
 
 
 def test_levels_are_in_the_metadata_and_all_other_codes_are_unseen(tmp_path: Path) -> None:
@@ -209,17 +214,21 @@ def test_levels_are_in_the_metadata_and_all_other_codes_are_unseen(tmp_path: Pat
         elif name != "serial":
             codes[:, i] = rows[name]
     scores = -detector.score_samples(rows)
-    np.testing.assert_allclose(session.run(None, {"rows": codes})[0], scores, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(
+        session.run(["anomaly_score"], {"rows": codes})[0], scores, rtol=1e-5, atol=1e-4
+    )
 
     # Whatever stands in a column that is left out.
     codes[:, 2] = np.resize([np.nan, 1e300, -1.0], 50)
-    np.testing.assert_allclose(session.run(None, {"rows": codes})[0], scores, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(
+        session.run(["anomaly_score"], {"rows": codes})[0], scores, rtol=1e-5, atol=1e-4
+    )
 
     rows["site"] = "east"
     scores = -detector.score_samples(rows)
     for code in (-1.0, 3.0, 1.5, 1e300, -np.inf):
         codes[:, 0] = code
-        theirs = session.run(None, {"rows": codes})[0]
+        theirs = session.run(["anomaly_score"], {"rows": codes})[0]
         np.testing.assert_allclose(theirs, scores, rtol=1e-5, atol=1e-4)
 
 
@@ -373,7 +382,7 @@ def test_the_command_writes_the_graph_and_scores_with_it(tmp_path: Path) -> None
     assert run(["export", str(model), "-o", str(tmp_path / "m.onnx")]) == 0
     session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"))
     ours = -detector.score_samples(rows)
-    np.testing.assert_allclose(session.run(None, {"rows": rows})[0], ours, rtol=1e-5)
+    np.testing.assert_allclose(session.run(["anomaly_score"], {"rows": rows})[0], ours, rtol=1e-5)
     for engine in ENGINES:
         out = tmp_path / f"{engine}.csv"
         assert run(["score", str(model), str(data), "-o", str(out), "--engine", engine]) == 0
@@ -454,14 +463,16 @@ def test_the_graph_scores_dates(likelihood: str, tmp_path: Path) -> None:
     assert json.loads(metadata["dates"]) == {"ordered": "%d.%m.%Y %H:%M", "sent": "ISO8601"}
     codes = np.array(detector.model_.encoder.matrix(rows))
     scores = -detector.score_samples(rows)
-    (theirs,) = session.run(None, {"rows": codes})
+    (theirs,) = session.run(["anomaly_score"], {"rows": codes})
     np.testing.assert_allclose(theirs, scores, rtol=1e-5, atol=1e-4)
 
     # Seconds since 1970 from the texts themselves.
     texts = pd.to_datetime(rows["ordered"], format="%d.%m.%Y %H:%M", errors="coerce")
     known = texts.notna().to_numpy()
     codes[known, 0] = (texts[known] - pd.Timestamp(0)).dt.total_seconds()
-    np.testing.assert_allclose(session.run(None, {"rows": codes})[0], theirs, rtol=1e-12)
+    np.testing.assert_allclose(
+        session.run(["anomaly_score"], {"rows": codes})[0], theirs, rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize("form", ["array", "frame"])
@@ -478,5 +489,165 @@ def test_the_graph_knows_missing_values(form: str, tmp_path: Path) -> None:
     assert json.loads(metadata["missing_values"]) == ["-9", "unasked"]
     codes = np.array(rows if form == "array" else detector.model_.encoder.matrix(rows), float)
     codes[np.isnan(codes) & (np.arange(codes.shape[1]) < 4)] = -9.0
-    (theirs,) = session.run(None, {"rows": codes})
+    (theirs,) = session.run(["anomaly_score"], {"rows": codes})
     np.testing.assert_allclose(theirs, -detector.score_samples(rows), rtol=1e-5, atol=1e-4)
+
+
+# ------------------------------------------------------------------- right in every runtime
+
+
+def graph_of_file(path: Path) -> Any:
+    import onnx
+
+    return onnx.load(path)
+
+
+FOREIGN = {
+    *("IsNaN", "LessOrEqual", "GreaterOrEqual", "Sigmoid", "Round", "Softplus", "Erf"),
+    *("ReduceLogSumExp", "Clip", "Pow"),
+}
+"""Operators that some runtime lacks for float64, or has in float32 only."""
+
+GRAPHS: dict[str, tuple[dict[str, Any], Any]] = {
+    "numbers": ({}, table()),
+    "bernoulli": ({"likelihood": "bernoulli"}, table()),
+    "elbo": ({"score_type": "elbo", "likelihood": "discretized_logistic"}, table()),
+    "mixed": ({}, mixed(800, 1)),
+    "dates": ({}, orders(900, 1)),
+    "conv": (
+        {"architecture": "conv"},
+        np.random.RandomState(0).randint(256, size=(60, 9, 12)).astype(np.uint8),
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=GRAPHS)
+def graph_file(request: pytest.FixtureRequest, tmp_path_factory: Any) -> tuple[VAEDetector, Path]:
+    from vae_anomaly.model.onnx_export import export_onnx
+
+    parameters, data = GRAPHS[request.param]
+    detector = VAEDetector(**QUICK | parameters).fit(data)
+    path = tmp_path_factory.mktemp("graph") / "m.onnx"
+    export_onnx(detector, path)
+    return detector, path
+
+
+def test_graphs_have_low_versions_and_common_operators(
+    graph_file: tuple[VAEDetector, Path],
+) -> None:
+    model = graph_of_file(graph_file[1])
+    assert model.ir_version == 8
+    assert [one.version for one in model.opset_import] == [17]
+    assert not {node.op_type for node in model.graph.node} & FOREIGN
+    names = {a.name for node in model.graph.node for a in node.attribute}
+    assert "auto_pad" not in names
+    constants = [one.SerializeToString().partition(b"B")[2] for one in model.graph.initializer]
+    assert len(set(constants)) == len(constants)  # each is kept once
+
+
+def test_metadata_say_what_the_graph_takes_and_where_it_comes_from(
+    graph_file: tuple[VAEDetector, Path], tmp_path: Path
+) -> None:
+    from vae_anomaly import __version__, save
+
+    detector, path = graph_file
+    found = {one.key: one.value for one in graph_of_file(path).metadata_props}
+    assert found["score_type"] == detector.model_.score_type
+    assert found["version"] == __version__
+    assert found["model_sha256"] == save(detector, tmp_path / "m.vae")
+    if detector.image_shape_ is not None:
+        assert json.loads(found["image_shape"]) == [9, 12, 1]
+        assert found["channel_order"] == "grey"
+        assert json.loads(found["pixel_range"]) == [0, 255]
+        return
+    encoder = detector.model_.encoder
+    assert json.loads(found["columns"]) == list(encoder.features)
+    types = [one.type for one in encoder.schema.columns] or ["number"] * 6
+    assert json.loads(found["column_types"]) == types
+
+
+def test_metadata_say_what_the_threshold_comes_from(tmp_path: Path) -> None:
+    for parameter, value in (("false_alarm_rate", 0.05), ("contamination", 0.1)):
+        given = QUICK | {"threshold": None, parameter: value, "max_steps": 2}
+        session = exported(VAEDetector(**given).fit(table()), tmp_path / "m.onnx")
+        assert session.get_modelmeta().custom_metadata_map[parameter] == repr(value)
+
+
+def test_is_anomaly_is_true_above_the_threshold_and_for_nan(
+    graph_file: tuple[VAEDetector, Path],
+) -> None:
+    detector, path = graph_file
+    session = onnxruntime.InferenceSession(str(path))
+    vector = json.loads(session.get_modelmeta().custom_metadata_map["check"])
+    rows = np.array(vector["rows"], dtype=np.float64)
+    scores, flags = session.run(None, {"rows": rows})
+    assert flags.dtype == bool
+    np.testing.assert_array_equal(flags, ~(scores <= -detector.offset_))
+    np.testing.assert_array_equal(flags, vector["is_anomaly"])
+    assert {"normal", "shifted", "far", "seconds", "missing"} <= set(vector["group"])
+    if detector.image_shape_ is not None:  # a missing pixel has no score
+        holed = np.isnan(rows).any(axis=1)
+        assert holed.any()
+        assert flags[holed].all()
+    else:  # a missing cell is scored as by the detector
+        assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "reference"])
+def test_a_graph_is_checked_by_the_rows_in_it(
+    graph_file: tuple[VAEDetector, Path], engine: str
+) -> None:
+    groups = check_graph(graph_file[1], engine)
+    assert [one.describe() for one in groups if not one.agrees] == []
+    assert sum(one.n_rows for one in groups) >= 20
+
+
+def test_the_rows_are_none_of_training_and_bounded(graph_file: tuple[VAEDetector, Path]) -> None:
+    detector, path = graph_file
+    found = {one.key: one.value for one in graph_of_file(path).metadata_props}
+    assert len(found["check"]) < 400_000
+    if detector.model_.encoder.names is None and detector.image_shape_ is None:
+        rows = {tuple(row) for row in json.loads(found["check"])["rows"]}
+        assert not rows & {tuple(row) for row in table().tolist()}
+
+
+def test_a_graph_that_computes_something_else_is_found(
+    graph_file: tuple[VAEDetector, Path], tmp_path: Path
+) -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    model = graph_of_file(graph_file[1])
+    weights = max(model.graph.initializer, key=lambda one: len(one.raw_data))
+    changed = numpy_helper.to_array(weights) * np.float32(1.01)
+    weights.CopyFrom(numpy_helper.from_array(changed, weights.name))
+    onnx.save(model, tmp_path / "m.onnx")
+    assert not all(one.agrees for one in check_graph(tmp_path / "m.onnx"))
+
+
+def test_what_cannot_be_checked_is_refused(
+    graph_file: tuple[VAEDetector, Path], tmp_path: Path
+) -> None:
+    import onnx
+
+    with pytest.raises(ParameterError, match="engine must be one of 'onnxruntime', 'reference'"):
+        check_graph(graph_file[1], "abacus")
+    (tmp_path / "t.onnx").write_text("a,b")
+    with pytest.raises(ModelFileError, match=r"t\.onnx is not an ONNX graph: "):
+        check_graph(tmp_path / "t.onnx")
+    model = graph_of_file(graph_file[1])
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(ModelFileError, match=r"holds no rows to check it with\. Export it again"):
+        check_graph(tmp_path / "m.onnx")
+
+
+def test_an_engine_that_is_not_installed_is_named(graph_file: tuple[VAEDetector, Path]) -> None:
+    if importlib.util.find_spec("tract") is not None:
+        pytest.skip("tract is installed")
+    with pytest.raises(ParameterError, match="needs the package tract, which is not installed"):
+        check_graph(graph_file[1], "tract")
+
+
+def test_engines_of_the_check_have_names() -> None:
+    assert tuple(RUNNERS) == CHECK_ENGINES

@@ -139,7 +139,7 @@ def test_a_fault_names_its_part(model: Path, tmp_path: Path) -> None:
     folder = tmp_path / "parts"
     write_parts(folder, frame())
     frame().assign(t=np.inf).to_parquet(folder / "part-1.parquet", index=False)
-    source = open_source(str(folder), load(model).model_.encoder)
+    source = open_source(str(folder), load(model).model_.encoder, id_column="id", strict=True)
     with source, pytest.raises(DataError, match=r"part-1\.parquet, row 1, column 't'"):
         source.check()
 

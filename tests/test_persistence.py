@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import QUICK
-from safetensors.numpy import load_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 from sklearn.exceptions import NotFittedError
 
 import vae_anomaly
@@ -133,6 +134,17 @@ def test_the_safetensors_library_reads_the_file(fitted: VAEDetector, tmp_path: P
     arrays = load_file(tmp_path / "model.vae")
     np.testing.assert_array_equal(arrays["noise"], fitted.noise_)
     assert arrays["encoder_0.kernel"].shape == (2, 3, 128)
+
+
+def test_a_file_that_safetensors_wrote_again_is_refused_for_its_order(
+    fitted: VAEDetector, tmp_path: Path
+) -> None:
+    save(fitted, tmp_path / "m.vae")
+    with safe_open(tmp_path / "m.vae", "numpy") as file:
+        metadata = file.metadata()
+    save_file(load_file(tmp_path / "m.vae"), tmp_path / "again.vae", metadata=metadata)
+    with pytest.raises(ModelFileError, match=r"another order: another program wrote it again, suc"):
+        load(tmp_path / "again.vae")
 
 
 def test_inspect_describes_in_plain_values(fitted: VAEDetector, tmp_path: Path) -> None:

@@ -25,13 +25,14 @@ from vae_anomaly.metrics import intervals
 from vae_anomaly.metrics.curves import curves
 from vae_anomaly.metrics.intervals import areas, rate
 from vae_anomaly.report import Context, ReportData, build_report, render, write_report
-from vae_anomaly.report.data import Threshold
-from vae_anomaly.report.figures import FIGURES, draw_figures
-from vae_anomaly.report.formatting import nats, number, percent
+from vae_anomaly.report.data import Provenance, Threshold
+from vae_anomaly.report.figures import FIGURES, Drawing, draw_figures
+from vae_anomaly.report.formatting import multiple, nats, number, percent
 from vae_anomaly.report.render import render_page
 from vae_anomaly.report.sections.distribution import of_levels
 from vae_anomaly.report.sections.image import ImageContext
-from vae_anomaly.report.sections.table import MAX_DISTRIBUTIONS, Neighbor, Reason, TopRow
+from vae_anomaly.report.sections.table_columns import MAX_DISTRIBUTIONS
+from vae_anomaly.report.sections.table_reasons import Neighbor, Reason, TopRow
 from vae_anomaly.report.summary import summarize
 
 HOSTILE = [
@@ -68,7 +69,7 @@ def report(fitted: VAEDetector, mixed: tuple[pd.DataFrame, np.ndarray]) -> Repor
 
 
 @pytest.fixture(scope="module")
-def drawn(report: ReportData) -> dict[str, bytes]:
+def drawn(report: ReportData) -> dict[str, Drawing]:
     return draw_figures(report)
 
 
@@ -282,13 +283,21 @@ def test_a_modality_without_a_section_has_the_common_part(
 
 def test_summary_states_the_main_results(report: ReportData) -> None:
     c = report.confusion
-    first, threshold, batch, recall, precision, alarms, areas = report.summary
+    first, false, why, drift, threshold, batch, recall, precision, alarms, areas = report.summary
     assert first.startswith(f"{report.n_flagged} of 200 rows ({percent(report.n_flagged / 200)})")
     assert f"above the threshold of {nats(report.threshold.value)} nats" in first
-    assert "59 calibration rows: at most 5 % of fresh normal rows" in threshold
     share = 0.05 * 200 / report.n_flagged
-    some = f"At most {percent(share)} of the flagged rows are expected to be false alarms: this"
-    assert batch.startswith(some if share < 1 else "All flagged rows may be false alarms: as many")
+    some = f"At most 10 of them ({percent(share)}) are expected to be false alarms: as many would"
+    assert false.startswith(some if share < 1 else "All of them may be false alarms: as many")
+    row, (reason, *_) = top_rows(report)[0], top_rows(report)[0].reasons
+    times = multiple(row.score / report.threshold.value)
+    assert why.startswith(
+        f"The most anomalous row is {row.key}, {times} times the threshold (p = 0.017): "
+        f"{reason.column} {number(reason.value, 4)} (above {number(reason.low, 4)} to "
+    )
+    assert drift.startswith("As a whole, the scores of these 170 normal rows are ")
+    assert "59 calibration rows: at most 5 % of fresh normal rows" in threshold
+    assert batch.startswith("With a false discovery rate of 5 % (Benjamini-Hochberg), ")
     assert recall.startswith(f"Of 30 anomalies, {c.found} are found")
     assert f"a precision of {percent(c.precision.value)} (95 % interval" in precision
     assert re.match(
@@ -317,11 +326,11 @@ def test_without_labels_nothing_is_claimed(
 ) -> None:
     report = build_report(fitted, mixed[0])
     assert report.confusion is report.roc is report.precision_recall is None
-    assert "if all rows here were normal, that would be about 10." in report.summary[1]
+    assert "if all rows here were normal, that would be about 10." in report.parts.threshold[0]
     assert report.summary[-1].startswith("There are no labels")
     assert [group.name for group in report.groups] == ["all rows"]
     parsed = check_page(render_page(report))
-    assert len(parsed.values("img", "src")) == 6
+    assert len(parsed.labels) == 7
     for word in ("ROC", "recall", "Labels against flags"):
         assert word not in parsed.text
 
@@ -367,7 +376,7 @@ def test_more_false_alarms_than_nominal_are_reported(
 def test_the_origin_of_the_threshold_is_stated(
     report: ReportData, threshold: Threshold, sentence: str
 ) -> None:
-    assert sentence in summarize(replace(report, threshold=threshold))
+    assert sentence in summarize(replace(report, threshold=threshold)).threshold
 
 
 def test_settings_are_those_of_the_model(fitted: VAEDetector) -> None:
@@ -459,59 +468,75 @@ class Page(HTMLParser):
     def values(self, tag: str, name: str) -> list[str]:
         return [v for t, n, v in self.attributes if (t, n) == (tag, name)]
 
+    @property
+    def labels(self) -> list[str]:
+        """Descriptions of the figures."""
+        return self.values("svg", "aria-label")
+
 
 ELEMENTS = """html head meta title style body header main footer section article details
 summary h1 h2 h3 p b strong span ul li dl div dt dd figure figcaption img table caption thead
-tbody tr th td svg rect path script input button code"""
+tbody tr th td svg rect path script input button code nav a ol small label wbr g use defs
+clippath text tspan image"""
 ATTRIBUTES = """lang charset http-equiv content name class src alt width height scope aria-hidden
 focusable rx id data-steps data-show hidden type min max step value aria-label autocomplete
-colspan viewbox preserveaspectratio d"""
-SCRIPT = (Path(render.__file__).parent / "templates" / "threshold.js").read_text("utf-8")
+colspan viewbox preserveaspectratio d tabindex role href data-value x y transform clip-path fill
+fill-opacity stroke stroke-opacity stroke-width stroke-dasharray stroke-dashoffset stroke-linecap
+stroke-linejoin opacity text-anchor font-size"""
+TEMPLATES = Path(render.__file__).parent / "templates"
+SCRIPTS = [(TEMPLATES / name).read_text("utf-8") for name in render.SCRIPTS]
 
 
 def check_page(page: str) -> Page:
     parsed = Page(page)
     assert parsed.elements <= set(ELEMENTS.split())
     assert {name for _, name, _ in parsed.attributes} <= set(ATTRIBUTES.split())
-    for _, name, value in parsed.attributes:
-        assert not re.search("https?:|//|javascript:", value) or name == "src"
-    assert all(src.startswith("data:image/png;base64,") for src in parsed.values("img", "src"))
+    for tag, name, value in parsed.attributes:
+        is_data = tag in ("img", "image") and value.startswith("data:image/")
+        assert is_data or not re.search("https?:|//|javascript:", value)
+        assert name != "href" or is_data or value.startswith("#")
+    names = parsed.values("a", "href") + parsed.values("use", "href")
+    ids = [value for _, name, value in parsed.attributes if name == "id"]
+    assert {name.removeprefix("#") for name in names} <= set(ids)
+    assert len(ids) == len(set(ids))
     assert len(parsed.values("img", "alt")) == len(parsed.values("img", "src"))
     assert parsed.values("meta", "http-equiv") == ["Content-Security-Policy"]
     style = page.split("<style>")[1].split("</style>")[0]
     assert not re.search(r"url\(|@import|http", style)
     scripts = re.findall("<script[^>]*>(.*?)</script>", page, flags=re.DOTALL)
-    assert scripts == [SCRIPT]
+    assert scripts == SCRIPTS
     assert parsed.values("script", "src") == []
     digests = (
         base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        for text in (style, SCRIPT)
+        for text in (style, *SCRIPTS)
     )
     assert parsed.values("meta", "content")[0] == (
-        "default-src 'none'; img-src data:; style-src 'sha256-{}'; script-src 'sha256-{}'; "
-        "base-uri 'none'; form-action 'none'".format(*digests)
+        "default-src 'none'; img-src data:; style-src 'sha256-{}'; script-src 'sha256-{}' "
+        "'sha256-{}'; base-uri 'none'; form-action 'none'".format(*digests)
     )
     return parsed
 
 
-def test_the_page_is_self_contained(report: ReportData, drawn: dict[str, bytes]) -> None:
+def test_the_page_is_self_contained(report: ReportData, drawn: dict[str, Drawing]) -> None:
     page = render_page(report, drawn)
     assert page.startswith('<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n')
     parsed = check_page(page)
-    assert len(parsed.values("img", "src")) == len(FIGURES)
+    assert len(parsed.labels) == len(FIGURES)
     for word in ("m.vae", "d.csv", "AUROC", "latent code", report.summary[0]):
         assert word in parsed.text.replace("\u00a0", " ")
     assert "created" not in parsed.text
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda t: ascii(t[:20]))
-def test_hostile_text_stays_text(report: ReportData, drawn: dict[str, bytes], text: str) -> None:
+def test_hostile_text_stays_text(report: ReportData, drawn: dict[str, Drawing], text: str) -> None:
     row = replace(top_rows(report)[0], key=text, reasons=(Reason(text, 1.0, 2.0, 3.0),))
+    listed = replace(report.listed[0], key=text, category=text)
     names = {"title": text, "model_name": text, "data_name": text, "created": text}
-    page = render_page(replace(with_rows(report, row), **names), drawn)
+    shown = replace(with_rows(report, row), listed=(listed,), **names)
+    page = render_page(replace(shown, provenance=Provenance(text, text)), drawn)
     page.encode("utf-8")
     parsed = check_page(page)
-    assert len(page) - sum(map(len, parsed.values("img", "src"))) < 50_000
+    assert len(page) < 400_000
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", page)
     if text.isprintable() and len(text) <= 120:
         assert parsed.text.count(text) >= 6
@@ -526,7 +551,7 @@ def test_hostile_columns_pass_from_table_to_page() -> None:
 
 
 def test_write_report_writes_the_page_and_its_figures(
-    report: ReportData, drawn: dict[str, bytes], tmp_path: Path
+    report: ReportData, drawn: dict[str, Drawing], tmp_path: Path
 ) -> None:
     folder = tmp_path / "new" / "report"
     page = write_report(report, folder)
@@ -538,7 +563,7 @@ def test_write_report_writes_the_page_and_its_figures(
     for name in FIGURES:
         content = (folder / f"{name}.png").read_bytes()
         assert content.startswith(b"\x89PNG\r\n\x1a\n")
-        assert content == drawn[name]  # drawn twice, equal to the last bit
+        assert content == drawn[name].png  # drawn twice, equal to the last bit
     assert str(tmp_path) not in page.read_text("utf-8")
     assert page.stat().st_size < 2_000_000
 
@@ -580,7 +605,7 @@ def test_the_page_stays_small_for_many_rows(report: ReportData) -> None:
 
 
 def test_drawing_ignores_and_keeps_the_settings_of_the_caller(
-    report: ReportData, drawn: dict[str, bytes]
+    report: ReportData, drawn: dict[str, Drawing]
 ) -> None:
     import matplotlib as mpl
 
@@ -594,7 +619,7 @@ def test_columns_are_described_with_their_missing_cells(tmp_path: Path) -> None:
     table = pd.DataFrame(
         {
             "flow": np.tile([1.0, 2.0, 3.0, 2.0], 100),
-            "site": rng.choice(["a", "b", "c", "d", "e", "f", "<g>"], 400, p=[0.4, *[0.1] * 6]),
+            "site": rng.choice(["a", "b", "c", "d", "e", "f", "<q>"], 400, p=[0.4, *[0.1] * 6]),
             "serial": [f"n{i}" for i in range(400)],
             "always": 7.0,
         }
@@ -612,7 +637,7 @@ def test_columns_are_described_with_their_missing_cells(tmp_path: Path) -> None:
     assert serial.content == "identifier: 400 different texts in 400 cells"
     assert always.content == "always 7"
     page = render_page(build_report(detector, table))
-    assert "<g>" not in page
+    assert "<q>" not in page
     assert "missing in training" in page
 
 
@@ -637,7 +662,8 @@ def test_columns_show_how_their_cells_are_distributed(tmp_path: Path) -> None:
     expected[[0, 1, 16, 17]] = np.array([4, 8, 8, 10]) / 30
     np.testing.assert_allclose(flow.here, expected)
     assert flow.is_new == (True, *[False] * 16, True)
-    assert flow.training == ()
+    assert sum(flow.training) == pytest.approx(1)
+    assert flow.training[0] == flow.training[-1] == 0
     # The sixteen most frequent levels in training, and all others.
     np.testing.assert_allclose(site.here, [0.25, *[0.0] * 15, 0.75])
     np.testing.assert_allclose(site.training, [0.04] * 16 + [0.36])
@@ -651,8 +677,8 @@ def test_columns_show_how_their_cells_are_distributed(tmp_path: Path) -> None:
 
     page = render_page(report)
     # Below and above the range: bars of another color, as high as they are frequent.
-    assert 'class="new" d="M0 20v-8h4v8zM85 20v-20h4v20z"' in page
-    assert flow.known_path == "M5 20v-16h4v16zM80 20v-16h4v16z"
+    assert 'class="new" d="M1 20v-8h2v8zM86 20v-20h2v20z"' in page
+    assert flow.known_path == "M6 20v-16h2v16zM81 20v-16h2v16z"
 
 
 def test_a_new_level_is_drawn_as_new() -> None:

@@ -14,6 +14,7 @@ from vae_anomaly.exceptions import ParameterError
 
 __all__ = [
     "Rule",
+    "ascending_pair",
     "check_parameters",
     "check_unchanged",
     "flag",
@@ -78,6 +79,17 @@ def units() -> Rule:
     return Rule(
         lambda v: isinstance(v, (tuple, list)) and len(v) > 0 and all(size.holds(u) for u in v),
         "a non-empty tuple of ints >= 1",
+    )
+
+
+def ascending_pair() -> Rule:
+    """Pairs of finite numbers, the lower one first."""
+    end = number(-1e300, 1e300, "[]")
+    return Rule(
+        lambda v: (
+            isinstance(v, (tuple, list)) and len(v) == 2 and all(map(end.holds, v)) and v[0] < v[1]
+        ),
+        "a pair (low, high) of numbers, low below high",
     )
 
 

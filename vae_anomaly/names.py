@@ -7,6 +7,7 @@ reads its choices from here, because the registries import NumPy or TensorFlow.
 __all__ = [
     "ANOMALY_LABELS",
     "ARCHITECTURES",
+    "CHECK_ENGINES",
     "COLUMN_TYPES",
     "DUPLICATES",
     "ENGINES",
@@ -30,6 +31,7 @@ __all__ = [
     "features_of",
     "is_column_type",
     "is_features",
+    "pixel_range_of",
     "may_be_labels",
 ]
 
@@ -131,6 +133,23 @@ def features_of(text: str) -> str:
     return text
 
 
+def pixel_range_of(text: str) -> tuple[float, float]:
+    """Return the numbers of black and white of "0:1023".
+
+    Raises
+    ------
+    ValueError
+        If they are none, or black is not below white.
+    """
+    try:
+        low, high = map(float, text.split(":"))
+    except ValueError:
+        low = high = 0.0
+    if not -1e300 <= low < high <= 1e300:
+        raise ValueError(f"expected the numbers of black and white, such as 0:1023, got {text!r}.")
+    return low, high
+
+
 OPTIMIZERS = ("adam", "rmsprop")
 """Update rules, keys of `vae_anomaly.training.optimizers.OPTIMIZERS`."""
 
@@ -139,6 +158,9 @@ PRIORS = ("aggregated", "normal")
 
 ENGINES = ("auto", "numpy", "onnx", "tensorflow")
 """Libraries that run the networks."""
+
+CHECK_ENGINES = ("onnxruntime", "reference", "openvino", "tract", "onnx2torch")
+"""Libraries in which an exported graph can be checked; "reference" is that of the onnx package."""
 
 RESIZES = ("stretch", "letterbox")
 """Ways to bring a grid of pixels to the size of the model."""
@@ -176,7 +198,7 @@ REPORT_FILES = (
     *("report.html", "scores.png", "roc.png", "precision_recall.png", "latent.png"),
     *("training.png", "latent_use.png", "most_anomalous.png", "normal.png", "latent_grid.png"),
     *("samples.png", "interpolation.png", "latent_compared.png", "latent_grid_compared.png"),
-    *("calibration.png", "p_values.png"),
+    *("calibration.png", "p_values.png", "elbo.png"),
 )
 """Files that a report may consist of, see `vae_anomaly.report.render`."""
 

@@ -29,6 +29,7 @@ NAMES = {
     "iforest": "isolation forest",
     "isolation_forest": "isolation forest",
     "ocsvm": "OCSVM",
+    "one_class_svm": "OCSVM",
     "pca": "PCA",
 }
 """Names of detectors in the files -> those on the page."""

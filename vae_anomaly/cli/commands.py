@@ -24,7 +24,7 @@ cli = click.Group(
     """,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 2 wrong usage, 3 input data refused, 4 model or checkpoint "
-    "refused, 5 files or memory, 6 done but some images were skipped, 130 interrupted, 141 "
+    "refused, 5 files or memory, 6 done but some images or rows were skipped, 130 interrupted, 141 "
     "closed pipe, 143 terminated, 1 a bug.",
 )
 click.version_option(__version__, message="%(prog)s %(version)s")(cli)
@@ -75,19 +75,22 @@ def fit() -> None:
     "vae-anomaly score pump.vae today.csv -o scores.csv --explain 3",
     "vae-anomaly score part.vae photos/today -o scores.csv",
     "zcat today.csv.gz | vae-anomaly score pump.vae - -o - | head",
+    "tail -n +1 -f log.csv | vae-anomaly score pump.vae - -o - --stream",
+    "vae-anomaly score pump.vae 's3://pumps/*.parquet' -o scores --scheduler local:4",
 )
 def score() -> None:
     """Score the rows or images of DATA with a fitted MODEL.
 
     DATA is a CSV or Parquet table with the columns of training, in any order,
-    or - for CSV on standard input. OUT has for each row its id or number (as
-    id_NAME if a later column is called NAME), anomaly_score in nats (higher is
-    more anomalous) and is_anomaly (1 above the threshold of the model, or with
-    --fdr of this DATA). In CSV a ' stands before text that a spreadsheet would
-    run as a formula. With --explain also reason_1, the column that adds most,
-    contribution_1, value_1, expected_1 given the rest of the row, low_1 and
-    high_1, between which nine tenths of the training rows lie, direction_1
-    (within, below, above, unusual level, missing or unreadable), and so on.
+    or a folder, pattern or URL of such files, or - for CSV on standard input.
+    OUT has for each row its id or number (as id_NAME if a later column is
+    called NAME), anomaly_score in nats (higher is more anomalous) and
+    is_anomaly (1 above the threshold of the model, or with --fdr of this DATA).
+    In CSV a ' stands before text that a spreadsheet would run as a formula.
+    With --explain also reason_1, the column that adds most, contribution_1,
+    value_1, expected_1 given the rest of the row, low_1 and high_1, between
+    which nine tenths of the training rows lie, direction_1 (within, below,
+    above, unusual level, missing or unreadable), and so on.
     With --repair also repair, such as "normal if flow were 3.1 (it is 80)".
     A warning says if the rows differ as a whole.
 
@@ -116,6 +119,8 @@ def evaluate() -> None:
 
     With labels, other thresholds can be asked for, by what mistakes cost or by
     recall, precision or both, and are shown beside that of MODEL.
+
+    Two models are compared on one page: evaluate A.vae B.vae DATA -o DIR.
     """
 
 
@@ -141,14 +146,34 @@ def inspect() -> None:
     """
 
 
-@command("Write a model as an ONNX graph.", "vae-anomaly export pump.vae -o pump.onnx")
+@command(
+    "Score rows that other programs send over HTTP.",
+    "vae-anomaly serve pump.vae",
+    "curl -H 'content-type: application/json' -d '[{\"flow\": 1.5}]' localhost:8000/score",
+)
+def serve() -> None:
+    """Serve a MODEL over HTTP: rows of JSON or Arrow in, scores out.
+
+    POST /score takes a list of rows, or a stream of Arrow, and answers in the
+    same form; GET /model describes the model, GET /health answers. A MODEL that
+    is replaced is read again. There is no authentication: by default only
+    programs on this machine reach it. Needs pip install "vae-anomaly[serve]".
+    """
+
+
+@command("Write a model as an ONNX graph.", "vae-anomaly export pump.vae -o pump.onnx --check")
 def export() -> None:
     """Write a MODEL as an ONNX graph, from rows in their own units to anomaly_score.
 
     Its input, rows, are float64 columns in the order of training, categories as
-    positions among the metadata's levels; of images the pixels, flattened. What
-    is beyond the metadata's threshold is flagged.
+    positions among the metadata's levels; of images the pixels, flattened. Its
+    second output, is_anomaly, is true above the threshold and for NaN.
     """
+
+
+@command("Check an ONNX graph in an engine.", "vae-anomaly check pump.onnx --engine tract")
+def check() -> None:
+    """Check that an engine computes from a GRAPH what the model computed at its export."""
 
 
 @command("Fit, score and report on a small sample.", "vae-anomaly demo -o reports/demo")

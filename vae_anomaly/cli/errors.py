@@ -35,6 +35,7 @@ class Exit(IntEnum):
     MODEL = 4
     RESOURCES = 5
     SKIPPED = 6
+    FAILED = 7
     INTERRUPTED = 130
     CLOSED_PIPE = 141
     TERMINATED = 143

@@ -12,6 +12,7 @@ from vae_anomaly.metrics.threshold_search import Criteria
 from vae_anomaly.model.file import restored
 from vae_anomaly.pipeline.options import Options, divide, given_options, refuse_foreign
 from vae_anomaly.pipeline.paths import check_report_folder
+from vae_anomaly.report.comparison import compare_files
 from vae_anomaly.report.evaluation import Work, check_evaluation, evaluate_file
 from vae_anomaly.series import is_series
 from vae_anomaly.storage.container import UnopenedFile, open_container
@@ -21,7 +22,7 @@ __all__ = ["run"]
 
 def run(
     console: Console,
-    model: str,
+    models: tuple[str, ...],
     data: str,
     output: str,
     *,
@@ -29,11 +30,16 @@ def run(
     training: str | None,
     **given: Parameter,
 ) -> Exit:
-    """Report how MODEL does on DATA."""
-    asked = given | {"training": training}
+    """Report how MODEL does on DATA, or compare two models."""
+    asked, model = given | {"training": training, "labels": labels}, models[0]
+    work = Work(console.say, console.progress, console.start_tensorflow)
+    if len(models) > 1:
+        compared = compare_files(models, data, output, asked, work)
+        console.say(*compared.notes)
+        return Exit.SKIPPED if compared.n_skipped else Exit.DONE
     file = open_container(model)
     if is_series(file):
-        return _evaluate_series(console, file, data, output, asked | {"labels": labels})
+        return _evaluate_series(console, file, data, output, asked)
     refuse_foreign({"labels": labels}, (), f"is for time series; {model} was fitted on other data")
     fitted = restored(file)
     fitted_on = modality(fitted.encoder.modality)
@@ -46,9 +52,10 @@ def run(
         data,
         output,
         model_name=Path(model).name,
+        model_digest=file.sha256,
         criteria=Criteria(**criteria),
         training=training,
-        work=Work(console.say, console.progress, console.start_tensorflow),
+        work=work,
         **options,
     )
     console.say(*found.notes)

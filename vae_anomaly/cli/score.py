@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+
 from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit
 from vae_anomaly.data.registry import check_options, open_source
+from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.file import restored
+from vae_anomaly.pipeline.conditions import Condition, check_conditions, failures
 from vae_anomaly.pipeline.messages import score_notes
+from vae_anomaly.pipeline.models import loaded
 from vae_anomaly.pipeline.options import Options, divide, flag, given_options, refuse_foreign
 from vae_anomaly.pipeline.paths import check_result
 from vae_anomaly.pipeline.results import OUTPUTS, Outputs
@@ -26,13 +31,23 @@ def run(
     *,
     engine: str,
     events: str | None,
+    scheduler: str | None,
+    stream: bool,
+    fail_if: tuple[Condition, ...],
     **given: Parameter,
 ) -> Exit:
     """Score DATA with MODEL, and write the result."""
+    if scheduler is not None or stream:
+        where, refused = "--stream" if stream else "--scheduler", {"events": events, **given}
+        refuse_foreign(refused, (*OUTPUTS, "id_column"), f"does not go with {where}")
+        wanted, options = divide(given, OUTPUTS)
+        if stream:
+            return _score_stream(console, model, data, output, Outputs(**wanted), options)
+        return _score_on(scheduler or "", console, model, data, output, Outputs(**wanted), options)
     check_result(output, data, model)
     file = open_container(model)
     if is_series(file):
-        return _score_series(console, file, data, output, given | {"events": events})
+        return _score_series(console, file, data, output, given | {"events": events}, fail_if)
     refuse_foreign({"events": events}, (), f"is for time series; {model} was fitted on other data")
     fitted = restored(file)
     # --strict is for all of them.
@@ -43,25 +58,82 @@ def run(
     wanted, options = divide(given, OUTPUTS)
     outputs = Outputs(**wanted)
     outputs.check(fitted, flag)
+    check_conditions(
+        fail_if,
+        has_flags=outputs.has_threshold(fitted),
+        has_drift=outputs.watches_drift(fitted),
+        name=flag("fail_if"),
+    )
     with open_source(data, fitted.encoder, **options) as source:
         console.say(*source.notes)
         if fitted.network.needs_tensorflow and source.n_records != 0:
             console.start_tensorflow()
         summary = score_file(fitted, source, output, outputs, progress=console.progress)
-    return console.finish(source, *score_notes(summary, source.unit, outputs.fdr, output))
+    code = console.finish(source, *score_notes(summary, source.unit, outputs.fdr, output))
+    n_flagged, n_scored, drift = summary.n_flagged or 0, summary.n_scored, summary.drift is not None
+    failed = failures(fail_if, n_flagged, n_scored, source.unit, drift=drift)
+    console.say(*failed)
+    return Exit.FAILED if failed else code
+
+
+def _score_on(
+    scheduler: str,
+    console: Console,
+    model: str,
+    data: str,
+    output: str,
+    outputs: Outputs,
+    options: Options,
+) -> Exit:
+    """Score files on the workers of a cluster."""
+    from vae_anomaly.dask import connected
+    from vae_anomaly.pipeline.partitions import partition_notes, score_partitions
+
+    with connected(scheduler) as cluster:
+        key, shown = options.get("id_column"), console.progress
+        summary = score_partitions(
+            model, data, output, outputs, key=key, executor=cluster, progress=shown
+        )
+    console.say(*partition_notes(summary, output))
+    return Exit.SKIPPED if summary.n_scored < summary.n_rows else Exit.DONE
+
+
+def _score_stream(
+    console: Console, model: str, data: str, output: str, outputs: Outputs, options: Options
+) -> Exit:
+    """Score lines as they come."""
+    from vae_anomaly.pipeline.lines import score_stream, stream_notes
+
+    if (data, output) != ("-", "-"):
+        raise ParameterError(
+            "--stream reads standard input and writes standard output: "
+            "tail -f FILE | vae-anomaly score MODEL - -o - --stream"
+        )
+    fitted, key = loaded(model), options.get("id_column")
+    summary = score_stream(fitted, sys.stdin.buffer, outputs, key=key, say=console.say)
+    console.say(*stream_notes(summary))
+    return Exit.SKIPPED if summary.n_scored < summary.n_rows else Exit.DONE
 
 
 def _score_series(
-    console: Console, file: UnopenedFile, data: str, output: str, given: Options
+    console: Console,
+    file: UnopenedFile,
+    data: str,
+    output: str,
+    given: Options,
+    fail_if: tuple[Condition, ...],
 ) -> Exit:
     """Score time series."""
     from vae_anomaly.pipeline.series import SERIES_OUTPUTS, score_series_file, series_notes
 
     refuse_foreign(given, SERIES_OUTPUTS, f"is not for time series, as in {file.name}")
+    check_conditions(fail_if, has_flags=True, has_drift=False, name=flag("fail_if"))
     events = given["events"]
     if events is not None:
         check_result(events, data, file.name, output)
     console.start_tensorflow()
     summary = score_series_file(file, data, output, **given_options(given, SERIES_OUTPUTS))
     console.say(*series_notes(summary, output, events))
-    return Exit.DONE
+    failed = failures(fail_if, summary.n_flagged, summary.n_scored, "time step")
+    console.say(*failed)
+    return Exit.FAILED if failed else Exit.DONE

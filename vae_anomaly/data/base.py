@@ -49,7 +49,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 ArrayTypes = dict[str, tuple[str, tuple[int, ...]]]
-"""Name -> (dtype, shape) of arrays in a file; "F64" and "F32" are floats of 64 and 32 bits."""
+"""Name -> (dtype, shape) of arrays in a file; "F64" is float64."""
 
 
 class Encoded(NamedTuple):
@@ -75,28 +75,21 @@ class Batch(NamedTuple):
     records: Records  # the n <= m readable records
     positions: NDArray[np.int64] | None = None  # of the records among the keys; None where n == m
     faults: Mapping[int, str] = {}  # position among the keys -> why that record is not readable
+    kept: pa.RecordBatch | None = None  # columns of the result, see `Source.kept_types`
 
 
 class Masks(NamedTuple):
-    """Where the records of a source are anomalous.
+    """Where the records of a source are anomalous."""
 
-    Attributes
-    ----------
-    values : sequence of (ndarray of bool or None), or None
-        One for each readable record; None where nothing is known.
-    notes : sequence of str
-        Lines to report.
-    """
-
+    # For each readable record; None where nothing is known.
     values: Sequence[NDArray[np.bool_] | None] | None
-    notes: Sequence[str]
+    notes: Sequence[str]  # lines to report
 
 
 class Source(AbstractContextManager["Source"], Protocol):
     """Records on disk or in memory, readable as often as needed; a context manager.
 
-    A subclass needs a name and `batches`; the rest has defaults. Lines to report are whole
-    lines, such as "note: plate: 2 other files passed over".
+    Lines to report are whole lines, such as "note: plate: 2 other files passed over".
 
     Attributes
     ----------
@@ -110,10 +103,14 @@ class Source(AbstractContextManager["Source"], Protocol):
         Name of the column that holds the keys.
     may_skip : bool
         Whether records that are not readable are skipped: the result then has their status.
+    is_json : bool
+        Whether a result on standard output is JSON Lines, as the source is.
     notes : sequence of str
         Lines to report before reading.
     skipped : sequence of (str, str)
         Records that were not readable in the last reading, and the reasons.
+    kept_types : mapping of str to DataType
+        Columns of the source that the result has as they are.
     """
 
     name: str
@@ -121,8 +118,10 @@ class Source(AbstractContextManager["Source"], Protocol):
     n_records: int | None = None
     key_name: str = "row"
     may_skip: bool = False
+    is_json: bool = False
     notes: Sequence[str] = ()
     skipped: Sequence[tuple[str, str]] = ()
+    kept_types: Mapping[str, pa.DataType] = {}
 
     @property
     def key_type(self) -> pa.DataType:
@@ -184,6 +183,10 @@ class Source(AbstractContextManager["Source"], Protocol):
     def training_data(self, records: Records) -> Records:
         """Return records as `VAEDetector.fit` takes them: with the names of the features."""
         return records
+
+    def parameters(self, given: DataParameters) -> Mapping[str, Json]:
+        """Return parameters of a detector that the records decide, after a reading."""
+        return {}
 
     def fit_notes(self, encoder: Encoder) -> Sequence[str]:
         """Return lines to report about a fit to the records of this source."""
@@ -271,10 +274,7 @@ class Encoder(Protocol):
         """Return the records that targets stand for, as `encode` takes them."""
 
     def rows(self, records: Records, like: Records = None) -> Records:
-        """Return records, as `encode` takes them, in the form of the training data.
-
-        With `like`, data of a user, in the form and units of these.
-        """
+        """Return records in the form of the training data, or in form and units of `like`."""
 
     def in_graph(self, rows: Symbol) -> EncodedSymbols:
         """Add `encode` to an ONNX graph, for a symbolic matrix.
@@ -330,6 +330,7 @@ class DataParameters(Protocol):
     likelihood: str
     smoothing: float | None
     shift: float | None
+    pixel_range: tuple[float, float] | None
     column_types: Mapping[str, str] | None
     missing_values: Sequence[str]
 
@@ -355,8 +356,7 @@ class Modality(Protocol):
     contents : str
         What a path of this modality holds, in messages, with its article: "a log file".
     options : mapping of str to str
-        Command-line options of this modality that not every one takes: keyword -> flag. The
-        command line refuses those that are missing here and that another modality has.
+        Options of the command line that not every modality takes: keyword -> flag.
     defaults : Defaults
     encoder : type
         Class of its encoders.
@@ -394,8 +394,7 @@ class Modality(Protocol):
             Whether labels that the data bring are wanted: `labels` is None without. They are
             checked at once where that needs no reading of the records.
         **options
-            Those of the modality; also `strict`, and with `labelled` `normal_label`, where they
-            are given.
+            Those of the modality, `strict`, and with `labelled` `normal_label`.
 
         Raises
         ------

@@ -16,7 +16,15 @@ from vae_anomaly.data.cells import is_number
 if TYPE_CHECKING:
     from _csv import Reader
 
-__all__ = ["DECIMAL_COMMA", "DELIMITERS", "LONG_CELLS", "MAX_CELL_LENGTH", "SAMPLE_ROWS", "Dialect"]
+__all__ = [
+    "DECIMAL_COMMA",
+    "DELIMITERS",
+    "LONG_CELLS",
+    "MAX_CELL_LENGTH",
+    "SAMPLE_ROWS",
+    "Dialect",
+    "decimal_mark",
+]
 
 SAMPLE_ROWS = 100
 """Rows by which a dialect is found."""
@@ -81,7 +89,7 @@ class Dialect:
         cells = [cell for row in samples[found][1:] for cell in row]
         if found not in ";\t":
             return cls(found)
-        return cls(found, _decimal_mark(cells) or _first_mark(later, found) or ".")
+        return cls(found, decimal_mark(cells) or _first_mark(later, found) or ".")
 
     def records(self, lines: Iterable[str]) -> Reader:
         """Read records; blanks before a cell do not count, so that a quote may follow them."""
@@ -120,7 +128,7 @@ def _fit(sample: list[list[str]]) -> float:
     return sum(len(row) == len(header) for row in rows) / len(rows) if rows else 1.0
 
 
-def _decimal_mark(cells: Iterable[str]) -> str | None:
+def decimal_mark(cells: Iterable[str]) -> str | None:
     """Return the decimal mark of the numbers among cells, None where they do not tell."""
     cells = list(cells)
     has_points = any("." in cell and is_number(cell) for cell in cells)
@@ -140,7 +148,7 @@ def _first_mark(parts: Iterable[bytes], delimiter: str) -> str | None:
         if b"," not in part and b"." not in part:
             continue
         for found in cell.finditer(b"\n" + part):
-            mark = _decimal_mark([found[1].decode("ascii")])
+            mark = decimal_mark([found[1].decode("ascii")])
             if mark:
                 return mark
     return None

@@ -5,25 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import cast
 
 from vae_anomaly._text import display_name
 from vae_anomaly._types import Json
 from vae_anomaly.data.base import Encoder, Modality, Records, Source
+from vae_anomaly.data.columnar import Columnar
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.storage.paths import check_path
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 __all__ = [
     "DEFAULT",
     "MODALITIES",
     "check_options",
+    "columnar",
     "modality",
     "modality_of",
     "modality_of_array",
-    "open_batch",
     "open_source",
 ]
 
@@ -63,7 +61,7 @@ def modality_of(path: str) -> Modality:
         If no file can have such a path, or it cannot be read.
     """
     check_path(path)
-    if not Path(path).is_file() and modality(DEFAULT).accepts(path):
+    if not Path(path).exists() and modality(DEFAULT).accepts(path):
         return modality(DEFAULT)
     return next((one for one in _others() if one.accepts(path)), modality(DEFAULT))
 
@@ -104,27 +102,24 @@ def open_source(path: str, encoder: Encoder | None = None, **options: Json) -> S
         raise
 
 
-BATCHES = {"table": "vae_anomaly.data.table.batch"}
-"""Modality -> module whose `open_batch` opens columns of Arrow."""
+COLUMNS = {"table": "vae_anomaly.data.table.columnar"}
+"""Modality whose records are columns of Arrow -> module that fulfils `Columnar`."""
 
 
-def open_batch(batch: pa.RecordBatch, encoder: Encoder) -> Source:
-    """Open columns of Arrow in memory, of which records that cannot be used are faults.
+def columnar(encoder: Encoder) -> Columnar:
+    """Return what opens columns of Arrow in memory, and divides files of them for workers.
 
     Raises
     ------
     ParameterError
-        If the modality has no columns.
-    DataError
-        If columns are missing, or have types that nothing can be made of.
+        If the records of the modality are no columns.
     """
-    if encoder.modality not in BATCHES:
+    if encoder.modality not in COLUMNS:
         raise ParameterError(
-            f"The model was fitted on {modality(encoder.modality).contents}, which no batch of "
-            f"columns holds. Score files with it, or arrays in Python."
+            f"The model was fitted on {modality(encoder.modality).contents}, which are no columns "
+            f"of Arrow. Score files with it on one machine, or arrays in Python."
         )
-    found: Source = import_module(BATCHES[encoder.modality]).open_batch(batch, encoder)
-    return found
+    return cast("Columnar", import_module(COLUMNS[encoder.modality]))
 
 
 def _check_modality(path: str, fitted: Modality) -> None:

@@ -8,12 +8,14 @@ use scikit-learn's `RocCurveDisplay` and `PrecisionRecallDisplay`.
 
 from vae_anomaly.displays.calibration import CalibrationDisplay, PValueDisplay
 from vae_anomaly.displays.data import LatentDisplay, ScoreDisplay
+from vae_anomaly.displays.elbo import ElboDisplay
 from vae_anomaly.displays.images import ImageGridDisplay, LatentGridDisplay, ReconstructionDisplay
 from vae_anomaly.displays.model import ContributionDisplay, LatentUseDisplay, TrainingCurveDisplay
 
 __all__ = [
     "CalibrationDisplay",
     "ContributionDisplay",
+    "ElboDisplay",
     "LatentDisplay",
     "LatentGridDisplay",
     "LatentUseDisplay",

@@ -36,6 +36,9 @@ ANOMALIES = "anomalies"
 MAX_POINTS = 4000
 """Maximum number of points of one label in a scatter plot."""
 
+MAX_VECTOR_POINTS = 1_000
+"""Points from which on drawings in a vector format hold them as pixels, to stay small."""
+
 CODE_AXES = ("latent dimension 1", "latent dimension 2")
 """Axis names of a latent space with two dimensions."""
 
@@ -380,6 +383,7 @@ class LatentDisplay(Display):
                 color=group.color,
                 alpha=0.6,
                 linewidths=1 if group.marker == "x" else 0,
+                rasterized=len(self.points) > MAX_VECTOR_POINTS,
                 label=f"{number}",
             )
         circle = self._prior()

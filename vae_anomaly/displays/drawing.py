@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Display", "AsinhScale", "legend", "legible", "own_axes", "tidy"]
+__all__ = ["AsinhScale", "Display", "distinct", "escaped", "legend", "legible", "own_axes", "tidy"]
 
 Array = NDArray[np.float64]
 
@@ -61,9 +64,54 @@ def legible(text: object, max_length: int = MAX_TEXT_LENGTH) -> str:
     return shown if len(shown) <= max_length else shown[: max_length - 1] + "…"
 
 
+_undrawable: ContextVar[frozenset[str]] = ContextVar("undrawable", default=frozenset())
+
+
+@contextmanager
+def escaped(characters: frozenset[str]) -> Iterator[None]:
+    """Escape characters that no font has in what `legible` returns."""
+    token = _undrawable.set(characters)
+    try:
+        yield
+    finally:
+        _undrawable.reset(token)
+
+
+def distinct(names: Iterable[object], max_length: int = MAX_TEXT_LENGTH) -> list[str]:
+    """Return names as `legible` does, different ones always differently.
+
+    Long names lose their middle where their beginnings are the same. What still looks the same,
+    such as letters with accents of their own, gets a number.
+
+    Examples
+    --------
+    >>> distinct(["pump inlet pressure", "pump inlet flow", "pump"], max_length=10)
+    ['pump …sure', 'pump …flow', 'pump']
+    """
+    given = list(map(str, names))
+    shown = {name: legible(name, max_length) for name in given}
+    for name in _alike(shown):
+        whole = legible(name, len(name))
+        half = (max_length - 1) // 2
+        if len(whole) > max_length:
+            shown[name] = f"{whole[: max_length - 1 - half]}…{whole[-half:]}"
+    for i, name in enumerate(_alike(shown), 1):
+        number = f" ({i})"
+        shown[name] = f"{shown[name][: max(1, max_length - len(number))]}{number}"
+    return [shown[name] for name in given]
+
+
+def _alike(shown: Mapping[str, str]) -> list[str]:
+    """Return the names that are shown like others."""
+    looks = {name: unicodedata.normalize("NFKC", text) for name, text in shown.items()}
+    counts = Counter(looks.values())
+    return [name for name, look in looks.items() if counts[look] > 1]
+
+
 def _visible(character: str) -> str:
     hidden = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-    if not hidden or character in "\u200c\u200d":
+    escapes = character in _undrawable.get() or (hidden and character not in "\u200c\u200d")
+    if not escapes:
         return character
     code = ord(character)
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
@@ -158,7 +206,7 @@ def legend(ax: Axes, title: str | None = None, names: Sequence[str] = ()) -> Non
     `names` from data replace the labels: Matplotlib would hide a label that starts
     with an underscore and typeset formulas between dollar signs.
     """
-    shown = [legible(name, 24) for name in names]
+    shown = distinct(names, 24)
     longest = max(map(len, shown), default=0)
     ncols = 4 if len(shown) <= 3 else max(1, LEGEND_WIDTH // (longest + 5))
     drawn = ax.legend(

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
 from vae_anomaly._types import AnyArray
-from vae_anomaly.displays.drawing import GREY, INK, Display, legible, own_axes
+from vae_anomaly.displays.drawing import GREY, INK, Display, distinct, own_axes
 from vae_anomaly.displays.painting import (
     THUMBNAIL,
     as_rgb,
@@ -258,8 +258,7 @@ class ReconstructionDisplay(Display):
         ax.imshow(tiled)
         ax.set_xticks(x, list(columns))
         # Names such as "$\frac{$" are text, never formulas.
-        names = [legible(name, 28) for name in self.names[:MAX_ROWS]]
-        ax.set_yticks(y, names, parse_math=False)
+        ax.set_yticks(y, distinct(self.names[:MAX_ROWS], 28), parse_math=False)
         ax.tick_params(length=0, labelcolor=INK, top=True, labeltop=True, labelbottom=False)
         ax.spines[:].set_visible(False)
         self._draw_scale(ax)

@@ -15,8 +15,8 @@ from vae_anomaly.displays.drawing import (
     INK,
     ORANGE,
     Display,
+    distinct,
     legend,
-    legible,
     own_axes,
     tidy,
 )
@@ -213,7 +213,7 @@ class ContributionDisplay(Display):
         position = np.arange(len(bars))
         ax.barh(position, values, color=colors, height=0.7)
         # Names such as "$\frac{$" are text, never formulas.
-        ax.set_yticks(position, [legible(name, 40) for name, _ in bars], parse_math=False)
+        ax.set_yticks(position, distinct((name for name, _ in bars), 40), parse_math=False)
         ax.invert_yaxis()
         ax.axvline(0, color=GREY, linewidth=1)
         ax.set_xlabel("contribution to the anomaly score (nats)")

@@ -86,6 +86,6 @@ class FittedAttributes:
         return getattr(self.model_.encoder, "smoothing", 0.0)
 
     @property
-    def picture_scale_(self) -> float:
-        """Divisor of pixels: 255 if it was fitted on images of 8 bits, else 1."""
-        return getattr(self.model_.encoder, "pixel_scale", 1.0)
+    def pixel_range_(self) -> tuple[float, float] | None:
+        """Numbers of black and white in the training images, if it was fitted on images."""
+        return getattr(self.model_.encoder, "pixel_range", None)

@@ -193,7 +193,7 @@ class ScoringMethods(FittedAttributes):
             the rows that `fit` was given, from 0; `distance`, the root of the mean squared
             difference, in standard deviations; and a column for each column of the neighbour,
             as the model keeps it, in single precision. Dates are missing there. A column that is
-            called as one of the first four gets "feature_" before its name.
+            called as one of the first four gets ``feature_`` before its name.
 
         Raises
         ------

@@ -9,11 +9,11 @@ from sklearn.utils.validation import validate_data
 
 from vae_anomaly._text import MAX_LISTED, counted, shown
 from vae_anomaly._types import AnyArray, Parameter, Records
-from vae_anomaly.data.arrays import as_records
 from vae_anomaly.data.base import Encoder, Schema
+from vae_anomaly.data.registry import DEFAULT
 from vae_anomaly.exceptions import DataError
 
-__all__ = ["checked_records", "validated"]
+__all__ = ["check_form", "validated"]
 
 Array = NDArray[np.float64]
 
@@ -21,9 +21,7 @@ ROWS = "rows of shape (n_samples, n_features)"
 
 ADVICE = {
     "Complex data not supported": "Give real numbers, such as both parts as columns.",
-    "Found array with dim": (
-        "Give rows in two dimensions, or images of shape (n_samples, height, width, channels)."
-    ),
+    "Found array with dim": "Give an array of fewer dimensions.",
     "The feature names should match": (
         "Give the columns of training: X[list(detector.feature_names_in_)] selects them."
     ),
@@ -32,34 +30,34 @@ ADVICE = {
 """Part of a message of scikit-learn -> what to do."""
 
 
-def checked_records(X: Records) -> Records:
-    """Return array-like data as `as_records` does.
+def check_form(X: Records, modality: str) -> None:
+    """Raise if array-like data of the default modality are no rows.
 
     Raises
     ------
     DataError
-        If it is a path, a single row, or rows of different lengths.
+        If they are a path, a single row, or rows of different lengths.
     """
+    if modality != DEFAULT:
+        return
     if isinstance(X, str | bytes):
         raise DataError(
             f"Expected {ROWS}, got the text {shown(X)}. Read the file first, such as with "
             f"pandas.read_csv."
         )
-    given = as_records(X)
-    shape = getattr(given, "shape", None)
-    if isinstance(given, list | tuple):
+    shape = getattr(X, "shape", None)
+    if isinstance(X, list | tuple):
         try:
-            shape = np.shape(given)
+            shape = np.shape(X)
         except ValueError as cause:
             raise DataError(f"Expected {ROWS}, got rows of different lengths: {cause}") from None
-    if shape is None and not hasattr(given, "__len__") and not hasattr(given, "__array__"):
-        raise DataError(f"Expected {ROWS}, got {shown(given)}. Give an array or a data frame.")
+    if shape is None and not hasattr(X, "__len__") and not hasattr(X, "__array__"):
+        raise DataError(f"Expected {ROWS}, got {shown(X)}. Give an array or a data frame.")
     if shape is not None and len(shape) < 2:
         raise DataError(
             f"Expected {ROWS}, got {type(X).__name__} of shape {shape}. Reshape your data: "
             f"np.reshape(X, (1, -1)) is one row, np.reshape(X, (-1, 1)) one column."
         )
-    return given
 
 
 def validated(

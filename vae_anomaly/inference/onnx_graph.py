@@ -28,6 +28,12 @@ TYPES = {
     "float64": TensorProto.DOUBLE,
 }
 
+IR_VERSION = 8
+"""Low, as OPSET, so that old runtimes read the graphs: ONNX Runtime 1.21 reads up to 10."""
+
+LAST = 2**31 - 1
+"""End of a slice to the last index. Some runtimes overflow at the greatest int64."""
+
 BATCH_NORM_EPSILON = 1e-3
 """That of `networks.conv.MemberBatchNorm`."""
 
@@ -53,7 +59,8 @@ class Symbol:
         return self.apply("Mul", other)
 
     def __rsub__(self, other: Tensor) -> Symbol:
-        return self * -1.0 + other
+        name = self.graph.as_name(other, self.dtype)
+        return Symbol(self.graph, name, self.dtype).apply("Sub", self)
 
     def __neg__(self) -> Symbol:
         return self.apply("Neg")
@@ -76,7 +83,7 @@ class Symbol:
 
     def taken(self, start: int, end: int | None, axis: int = -1, step: int = 1) -> Symbol:
         """Slice an axis."""
-        last = np.iinfo(np.int64).max if end is None else end
+        last = LAST if end is None else end
         ends = [self.graph.as_name(np.array([i]), "int64") for i in (start, last, axis, step)]
         return Symbol(self.graph, self.graph.node("Slice", [self.name, *ends]), self.dtype)
 
@@ -90,6 +97,22 @@ class Symbol:
         """Add a test of each number, with a result of 0 or 1."""
         names = [self.name, *(self.graph.as_name(other, self.dtype) for other in others)]
         return Symbol(self.graph, self.graph.node(operator, names), "bool").cast(self.dtype)
+
+    def at_most(self, limit: float) -> Symbol:
+        """Return 1 where numbers are at most a limit, else 0; 1 for NaN.
+
+        Not every runtime has LessOrEqual.
+        """
+        return 1.0 - self.test("Greater", limit)
+
+    def is_number(self) -> Symbol:
+        """Return 0 for NaN, else 1; not every runtime has IsNaN of float64."""
+        tests = [self.test(operator, 0.0) for operator in ("Less", "Equal", "Greater")]
+        return tests[0].apply("Sum", *tests[1:])
+
+    def is_nan(self) -> Symbol:
+        """Return 1 for NaN, else 0."""
+        return 1.0 - self.is_number()
 
     def where(self, condition: Tensor, other: Tensor) -> Symbol:
         """Keep numbers where a condition is true, or not 0, and take others elsewhere."""
@@ -179,7 +202,7 @@ class Graph:
             graph,
             producer_name="vae-anomaly",
             opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=8,
+            ir_version=IR_VERSION,
         )
         helper.set_model_props(model, self.metadata)
         onnx.checker.check_model(model)
@@ -190,6 +213,12 @@ def _softplus(x: Symbol) -> Symbol:
     """Log of 1 + exp(x); the runtime's own works in float32."""
     tail = (-x.apply("Abs")).apply("Exp") + 1.0
     return x.apply("Max", 0.0) + tail.apply("Log")
+
+
+def _sigmoid(x: Symbol) -> Symbol:
+    """1 / (1 + exp(-x)) without overflow; not every runtime has one of float64."""
+    tail = (-x.apply("Abs")).apply("Exp")
+    return x.apply("Min", 0.0).apply("Exp") / (tail + 1.0)
 
 
 def _logaddexp(x: Tensor, y: Tensor) -> Tensor:
@@ -212,7 +241,7 @@ onnx_ops = SimpleNamespace(
     logsumexp=lambda x: x.apply("ReduceLogSumExp", axes=[-1], keepdims=1),
     logaddexp=_logaddexp,
     maximum=lambda x, y: x.apply("Max", y),
-    sigmoid=lambda x: x.apply("Sigmoid") if isinstance(x, Symbol) else numpy_ops.sigmoid(x),
+    sigmoid=lambda x: _sigmoid(x) if isinstance(x, Symbol) else numpy_ops.sigmoid(x),
     softmax=lambda x: x.apply("Softmax", axis=-1),
     square=lambda x: x * x,
     softplus=_softplus,
@@ -338,7 +367,8 @@ class Networks:
         x = x.reshape(-1, *plan.sizes[0]).apply("Transpose", perm=[0, 3, 1, 2])
         for i in range(len(plan.filters)):
             kernel, bias = self._filters(member, f"encoder_conv_{i}")
-            x = x.apply("Conv", kernel, bias, strides=[2, 2], auto_pad="SAME_UPPER").apply("Relu")
+            pads = _same_pads(plan.sizes[i][:2], kernel.shape[-1])
+            x = x.apply("Conv", kernel, bias, strides=[2, 2], pads=pads).apply("Relu")
         return x.apply("Transpose", perm=[0, 2, 3, 1]).reshape(-1, plan.flat)
 
     def _grown(self, member: int, z: Symbol) -> Symbol:
@@ -347,8 +377,20 @@ class Networks:
         x = x.apply("Transpose", perm=[0, 3, 1, 2])
         for i, (height, width, _) in enumerate(plan.sizes[-2::-1]):
             kernel, bias = self._filters(member, f"decoder_conv_{i}")
-            x = x.apply("ConvTranspose", kernel, bias, strides=[2, 2], pads=[0, 0, 1, 1])
+            x = x.apply("ConvTranspose", kernel, bias, strides=[2, 2])
             x = x.apply("Relu").taken(0, height, axis=2).taken(0, width, axis=3)
         kernel, bias = self._filters(member, "decoder_out")
         x = x.apply("ConvTranspose", kernel, bias, pads=[1, 1, 1, 1])
         return x.apply("Transpose", perm=[0, 2, 3, 1]).reshape(-1, self.spec.joint.n_outputs)
+
+
+def _same_pads(sides: tuple[int, ...], kernel: int) -> list[int]:
+    """Return the padding "SAME_UPPER" of a convolution with stride 2: all starts, then all ends.
+
+    Examples
+    --------
+    >>> _same_pads((28, 9), 3)
+    [0, 1, 1, 1]
+    """
+    pads = [max((-(-side // 2) - 1) * 2 + kernel - side, 0) for side in sides]
+    return [pad // 2 for pad in pads] + [pad - pad // 2 for pad in pads]

@@ -10,11 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 from vae_anomaly._parameters import number
 from vae_anomaly._types import Records
 from vae_anomaly.data.arrays import take
+from vae_anomaly.data.base import Encoder
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.model.model import Model
 from vae_anomaly.stats.floats import default_floats
 
-__all__ = ["Drift", "DriftWatch", "Movement", "sample_slice"]
+__all__ = ["Drift", "DriftWatch", "Moments", "Movement", "sample_slice"]
 
 Array = NDArray[np.float64]
 
@@ -93,6 +94,39 @@ class Drift(NamedTuple):
         return self.p_value <= self.rate
 
 
+class Moments:
+    """Means and deviations of the features of a batch, in standard deviations of training."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        width = encoder.outline.n_features
+        self._n, self._sum, self._squares = 0, np.zeros(width), np.zeros(width)
+
+    def add(self, records: Records) -> Self:
+        """Add records, as the encoder takes them; of a grid nothing is kept."""
+        features = self._encoder.standardized(records)
+        if features is not None:
+            self._n += len(features)
+            self._sum += features.sum(axis=0)
+            self._squares += (features**2).sum(axis=0)
+        return self
+
+    def movements(self) -> tuple[Movement, ...]:
+        """Return the movements of the features, the greatest first; of a grid none."""
+        if not self._n:
+            return ()
+        mean = self._sum / self._n
+        deviation = np.sqrt(np.maximum(self._squares / self._n - mean**2, 0.0))
+        # What is no number has a mean and a spread of 0 and has not moved.
+        varies = np.isin(np.arange(len(mean)), self._encoder.explained) & (self._squares > 0)
+        # Distance of two normal distributions in mean or in spread, whichever is greater.
+        moved = np.maximum(np.abs(mean), np.abs(deviation - varies))
+        return tuple(
+            Movement(self._encoder.features[i], float(mean[i]), float(deviation[i]))
+            for i in np.argsort(-moved, kind="stable")
+        )
+
+
 class DriftWatch:
     """Compare a batch, in one part or many, with the calibration rows of a detector.
 
@@ -141,8 +175,7 @@ class DriftWatch:
         self.rate = rate
         self._known = self._count(self._calibration)
         self._batch = np.zeros_like(self._known)
-        width = self._model.encoder.outline.n_features
-        self._n_sampled, self._sum, self._squares = 0, np.zeros(width), np.zeros(width)
+        self._moments = Moments(self._model.encoder)
 
     def add(self, X: ArrayLike, scores: ArrayLike | None = None) -> Self:
         """Add rows to the batch.
@@ -182,11 +215,7 @@ class DriftWatch:
         self
         """
         self._batch += self._count(scores)
-        features = self._model.encoder.standardized(sample)
-        if features is not None:
-            self._n_sampled += len(features)
-            self._sum += features.sum(axis=0)
-            self._squares += (features**2).sum(axis=0)
+        self._moments.add(sample)
         return self
 
     @default_floats()
@@ -203,7 +232,8 @@ class DriftWatch:
             If there were no rows.
         """
         distance, rows = self._distance()
-        return Drift(distance, self._p_value(distance, rows), self.rate, rows, self._movements())
+        p_value = self._p_value(distance, rows)
+        return Drift(distance, p_value, self.rate, rows, self._moments.movements())
 
     @default_floats()
     def may_differ(self) -> bool:
@@ -251,18 +281,3 @@ class DriftWatch:
         places = np.arange(2 * n + 1)
         pair = (np.repeat(places, counts) for counts in (self._batch, self._known))
         return float(ks_2samp(*pair).pvalue)
-
-    def _movements(self) -> tuple[Movement, ...]:
-        if not self._n_sampled:
-            return ()
-        mean = self._sum / self._n_sampled
-        deviation = np.sqrt(np.maximum(self._squares / self._n_sampled - mean**2, 0.0))
-        encoder = self._model.encoder
-        # What is no number has a mean and a spread of 0 and has not moved.
-        varies = np.isin(np.arange(len(mean)), encoder.explained) & (self._squares > 0)
-        # Distance of two normal distributions in mean or in spread, whichever is greater.
-        moved = np.maximum(np.abs(mean), np.abs(deviation - varies))
-        return tuple(
-            Movement(encoder.features[i], float(mean[i]), float(deviation[i]))
-            for i in np.argsort(-moved, kind="stable")
-        )

@@ -216,6 +216,8 @@ def _plain_parameters(given: Json) -> JsonObject:
             plain[name] = None
         elif name == "hidden_units":
             plain[name] = [int(units) for units in value]
+        elif name == "pixel_range":
+            plain[name] = [float(end) for end in value]
         elif name == "random_state":
             # A generator has moved on since; only a seed can be used again.
             plain[name] = int(value) if isinstance(value, int | np.integer) else None
@@ -274,8 +276,8 @@ def _restored_rows(file: Contents, networks: Json, *, described: bool) -> Model:
     if custom is not None:
         settings["architecture"] = "auto" if networks is None else networks
     settings["missing_values"] = tuple(settings["missing_values"])
-    if settings["hidden_units"] is not None:
-        settings["hidden_units"] = tuple(settings["hidden_units"])
+    for key in ("hidden_units", "pixel_range"):
+        settings[key] = None if settings[key] is None else tuple(settings[key])
     parameters: Json = SimpleNamespace(**settings)
     data = modality(config["modality"])
     try:

@@ -43,6 +43,7 @@ PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
     "n_members": (int, type(None)),
     "optimizer": (str,),
     "patience": (int,),
+    "pixel_range": (list, type(None)),
     "prior": (str,),
     "random_state": (int, type(None)),
     "score_type": (str,),
@@ -144,6 +145,9 @@ def _check_parameter_types(name: str, parameters: Json) -> None:
             isinstance(value, float) and not math.isfinite(value)
         ):
             raise refuse(name, f"the parameter {key!r} has a wrong type")
+    ends = parameters["pixel_range"]
+    if ends is not None and not all(type(end) is float for end in ends):
+        raise refuse(name, "the parameter 'pixel_range' has a wrong type")
     layers = parameters["hidden_units"]
     if layers is None:
         return

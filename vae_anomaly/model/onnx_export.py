@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Protocol
 
 import numpy as np
 
 from vae_anomaly._types import Symbol
+from vae_anomaly._version import __version__
 from vae_anomaly.data.graph import EncodedSymbols
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.cells import interpolated_symbol, surprises
+from vae_anomaly.model.file import contents_of
 from vae_anomaly.model.model import Model
+from vae_anomaly.model.onnx_check import CHECK_KEY, check_rows
 from vae_anomaly.stats.densities import gaussian_kl
 from vae_anomaly.stats.exemplars import N_NEIGHBORS, SELF_MATCH_TOLERANCE, Exemplars
 from vae_anomaly.stats.priors import mixture_coefficients
 from vae_anomaly.storage.atomic import atomic_write
+from vae_anomaly.storage.container import packed
 
 __all__ = ["export_onnx"]
 
@@ -28,14 +33,16 @@ class Fitted(Protocol):
     model_: Model
 
 
-def export_onnx(fitted: Fitted | Model, path: str | os.PathLike[str]) -> None:
+def export_onnx(
+    fitted: Fitted | Model, path: str | os.PathLike[str], *, sha256: str | None = None
+) -> None:
     """Write a model in the ONNX format, for any runtime.
 
     The graph has one input, ``rows``: float64, (n, n_features), the columns in the
     order of training and in their own units; flattened records of more
-    axes. It has one output, ``anomaly_score``: float64, (n,), in nats, minus
-    `score_samples` up to rounding. The metadata of the model hold the threshold, as
-    ``threshold``.
+    axes. Its outputs are ``anomaly_score``: float64, (n,), in nats, minus
+    `score_samples` up to rounding; and ``is_anomaly``: bool, (n,), true for a score that is
+    above the threshold or NaN.
 
     A missing cell is NaN. A category is the position of its level among the ``levels`` in the
     metadata, JSON of ``{column: [level, ...]}``; any other number is an unseen level. A date is
@@ -46,11 +53,18 @@ def export_onnx(fitted: Fitted | Model, path: str | os.PathLike[str]) -> None:
     a JSON list, count as NaN; texts among them have to become NaN before. Columns that are left
     out may hold anything. ``model.encoder.matrix(frame)`` returns such rows.
 
+    Further metadata are ``columns`` and ``column_types``, JSON lists in the order of the input, or
+    of other records what their encoder says; ``score_type``, ``threshold`` and what it comes from,
+    such as ``false_alarm_rate``; ``version`` and ``model_sha256``; and ``check``, rows with their
+    scores, see `vae_anomaly.model.onnx_check`.
+
     Parameters
     ----------
     fitted : VAEDetector or Model
         Without custom networks.
     path : str or path-like
+    sha256 : str, optional
+        Digest of the model file; by default that of the file that `save` would write.
 
     Raises
     ------
@@ -70,7 +84,7 @@ def export_onnx(fitted: Fitted | Model, path: str | os.PathLike[str]) -> None:
     except ImportError as cause:
         raise ParameterError(
             "Writing ONNX models needs the package onnx, which is not installed. Install it with "
-            "pip install onnx onnxruntime."
+            'pip install "vae-anomaly[onnx]".'
         ) from cause
     if model.score_type not in EXPORTED_SCORES:
         raise ParameterError(
@@ -81,10 +95,40 @@ def export_onnx(fitted: Fitted | Model, path: str | os.PathLike[str]) -> None:
     rows = graph.input("rows", "n", model.encoder.outline.n_features, dtype="float64")
     networks = Networks(graph, model.network.spec, model.network.weights)
     score = _score(model, networks, rows)
-    graph.metadata["threshold"] = repr(float(model.calibration.threshold))
-    built = graph.finished({"anomaly_score": score}, rank=1)
+    flag = _flag(model, rows, score)
+    graph.metadata |= _facts(model, sha256)
+    built = graph.finished({"anomaly_score": score, "is_anomaly": flag}, rank=1)
     with atomic_write(path) as file:
         file.write(built.SerializeToString())
+
+
+def _facts(model: Model, sha256: str | None) -> dict[str, str]:
+    """Return metadata of any model."""
+    calibration = model.calibration
+    facts = {
+        "threshold": repr(float(calibration.threshold)),
+        "score_type": model.score_type,
+        "version": __version__,
+        "model_sha256": sha256 or packed(*contents_of(model)).sha256,
+        CHECK_KEY: json.dumps(check_rows(model), separators=(",", ":")),
+    }
+    if calibration.method != "threshold":
+        facts[calibration.method] = repr(float(calibration.value))
+    return facts
+
+
+def _flag(model: Model, rows: Symbol, score: Symbol) -> Symbol:
+    """Add to the graph whether scores are above the threshold or NaN: (n,), bool.
+
+    Some runtimes take the larger of NaN and a number for the number: records that must not have
+    missing values are searched for NaN as well.
+    """
+    threshold = float(model.calibration.threshold)
+    within = score.test("Less", threshold) + score.test("Equal", threshold)
+    beyond = 1.0 - within
+    if not model.encoder.may_miss:
+        beyond = beyond + rows.is_nan().sum()
+    return beyond.cast("bool")
 
 
 def _score(model: Model, networks: Symbol, rows: Symbol) -> Symbol:
@@ -163,7 +207,7 @@ def _distance(exemplars: Exemplars, place: Symbol) -> Symbol:
     energy = energy.apply("Max", 0.0) / bandwidth
     skipped, used = exemplars.support
     few = energy.least(skipped + used + 1)
-    is_self = few.taken(0, 1).test("LessOrEqual", SELF_MATCH_TOLERANCE)
+    is_self = few.taken(0, 1).at_most(SELF_MATCH_TOLERANCE)
     few = few.taken(1, skipped + used + 1) * is_self + few.taken(0, -1) * (1.0 - is_self)
     few = few.taken(skipped, skipped + used)
     nearest = few.taken(0, 1)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._parameters import (
     Rule,
+    ascending_pair,
     flag,
     integer,
     number,
@@ -64,6 +65,7 @@ RULES = {
     "smoothing": optional(number(0, np.inf, "[)")),
     "shift": optional(number(0, np.inf, "[)")),
     "features": optional(Rule(is_features, "'onnx:path#node', or a Keras model")),
+    "pixel_range": optional(ascending_pair()),
     "column_types": optional(texts_by_name()),
     "missing_values": texts(),
     "likelihood": one_of(LIKELIHOODS),

@@ -17,10 +17,15 @@ from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.calibration import Calibration
 from vae_anomaly.model.file_schema import check_created_with, is_finite
 from vae_anomaly.model.model import Model
-from vae_anomaly.model.patches import MAX_COMPONENTS, PatchModel, PatchReference
+from vae_anomaly.model.patches import (
+    MAX_COMPONENTS,
+    MAX_EXEMPLARS,
+    PatchModel,
+    PatchReference,
+)
 from vae_anomaly.model.seen import MAX_DIGESTS, SeenRecords
 from vae_anomaly.names import ONNX, is_features
-from vae_anomaly.stats.exemplars import MAX_BANDWIDTH, MAX_EXEMPLARS, MIN_SQUARED_BANDWIDTH
+from vae_anomaly.stats.exemplars import MAX_BANDWIDTH, MIN_SQUARED_BANDWIDTH
 from vae_anomaly.storage.container import Layout, refuse
 
 __all__ = ["PATCHES", "patch_contents", "patch_model"]

@@ -36,8 +36,11 @@ Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
 Flags = NDArray[np.bool_]
 
+MAX_PATCHES = 32_768
+"""Patches that are drawn from all images together, and of which exemplars are chosen."""
+
 MAX_ROWS = 8192
-"""Patches of all images together that are learned from, drawn at random."""
+"""Patches of these that the networks learn."""
 
 MAX_IMAGES = 2048
 """Images that patches are drawn from; of more, a random sample."""
@@ -140,7 +143,7 @@ def _check(parameters: PatchParameters) -> None:
 def drawn_patches(encoder: PatchEncoder, images: AnyArray, rng: np.random.RandomState) -> Sample:
     """Draw patches from all images, or from `MAX_IMAGES`: the same number from each."""
     image, n_patches = subsample(np.arange(len(images)), MAX_IMAGES, rng), len(encoder.features)
-    count = min(n_patches, MAX_ROWS // len(image))
+    count = min(n_patches, MAX_PATCHES // len(image))
     chosen = [np.sort(rng.choice(n_patches, count, replace=False)) for _ in image]
 
     def work(i: int) -> Weights:
@@ -163,7 +166,8 @@ def _fit_rows(
     of_rows.column_types, of_rows.missing_values, of_rows.features = None, (), None
     if parameters.contamination is None:
         of_rows.threshold = 0.0  # images calibrate, not patches
-    rows = TrainingRecords(learned.features.astype(np.float64), TableSchema(), None)
+    some = subsample(learned.features, MAX_ROWS, rng).astype(np.float64)
+    rows = TrainingRecords(some, TableSchema(), None)
     patch = fit_model(modality(DEFAULT), rows, of_rows, rng, checkpointer)
     return replace(patch, reference=patch.reference.without_exemplars())
 

@@ -9,7 +9,7 @@ all others, and a full one, by which noise counts as much as structure.
 A patch is compared with patches of training images, see `vae_anomaly.stats.exemplars`. Where
 training images are aligned, so are similar patches: the place in the image is a coordinate,
 too. Its unit comes from the displacement between a training patch and the most similar one
-of the other training images: two standard deviations away costs as much as a typical distance
+of the other training images: three standard deviations away costs as much as a typical distance
 between such patches. In images that are not aligned similar patches lie anywhere, and the
 place costs next to nothing.
 
@@ -38,12 +38,12 @@ from vae_anomaly.data.image.patches import PatchEncoder
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.model import Evaluation, Model, Neighbors
 from vae_anomaly.model.reference import EncodedRows
-from vae_anomaly.stats.exemplars import Exemplars, max_exemplars
+from vae_anomaly.stats.exemplars import Exemplars
 from vae_anomaly.stats.floats import default_floats
 from vae_anomaly.stats.priors import subsample
 
 __all__ = ["PatchModel", "PatchReference", "PlacedPatches", "coordinates_of", "fit_reference"]
-__all__ += ["interpolated", "pooled"]
+__all__ += ["interpolated", "pooled", "spread_sample"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
@@ -55,13 +55,22 @@ TOP_SHARE = 0.03
 MAX_COMPONENTS = 128
 """Principal components of the coordinates of patches."""
 
+MAX_EXEMPLARS = 6144
+"""Patches of training and calibration images that others are compared with."""
+
+N_ROUNDS = 4
+"""Parts in which exemplars are drawn."""
+
+CHUNK = 1024
+"""Patches whose distances from others are computed at a time."""
+
 MIN_VARIANCE = 1e-3
 """Added to the variances of components, as a share of their mean."""
 
 MIN_DISPLACEMENT = 0.2
 """Least standard deviation of displacements, in patches: places are whole numbers."""
 
-TYPICAL_DEVIATIONS = 2.0
+TYPICAL_DEVIATIONS = 3.0
 """Standard deviations of displacement that cost as much as a typical distance."""
 
 N_QUERIES = 1024
@@ -97,9 +106,12 @@ def interpolated(grid: Array, height: int, width: int) -> Array:
 
 def coordinates_of(rows: Model, features: Weights) -> Weights:
     """Return the coordinates of patches to the networks of a model of rows: (n, k)."""
-    encoded = rows.encoder.encode(features.astype(np.float64))
-    found = EncodedRows.of(rows.network, encoded, rows.encoder.explained)
-    return rows.reference.locate(found.mean, found.residual)
+    parts = []
+    for start in range(0, len(features), CHUNK):
+        encoded = rows.encoder.encode(features[start : start + CHUNK].astype(np.float64))
+        found = EncodedRows.of(rows.network, encoded, rows.encoder.explained)
+        parts.append(rows.reference.locate(found.mean, found.residual))
+    return np.concatenate(parts)
 
 
 def pooled(scores: Array) -> Array:
@@ -208,13 +220,46 @@ def fit_reference(
     )
     place_unit = _place_unit(start, learned, rng)
     start = replace(start, place_unit=place_unit)
-    room = max_exemplars(projection.shape[1] + 2)
-    kept = subsample(np.arange(len(patches.image)), room, rng)
-    kept = np.concatenate([kept[is_learned[kept]], kept[~is_learned[kept]]])
+    n_learned = min(len(learned.image), round(MAX_EXEMPLARS * float(is_learned.mean())))
+    kept = spread_sample(start.locate(*learned[:2]), n_learned, rng)
+    kept = np.append(
+        np.flatnonzero(is_learned)[kept],
+        subsample(np.flatnonzero(~is_learned), MAX_EXEMPLARS - n_learned, rng),
+    )
     points = start.locate(*patches.only(kept)[:2])
-    n_learned = int(is_learned[kept].sum())
     found = Exemplars.fit(points[:n_learned], points[n_learned:])
     return replace(start, points=found.points, bandwidth=found.bandwidth, image=patches.image[kept])
+
+
+def spread_sample(points: Weights, count: int, rng: np.random.RandomState) -> Indices:
+    """Draw points, ascending, so that rare ones are among them as well as frequent ones.
+
+    A part of them is drawn at random, and then others with probabilities proportional to their
+    squared distances from those that were drawn before, as k-means++ does (D. Arthur and
+    S. Vassilvitskii, "k-means++: the advantages of careful seeding", SODA 2007).
+    """
+    n = len(points)
+    if n <= count:
+        return np.arange(n)
+    drawn, distance = np.zeros(n, dtype=bool), np.ones(n)
+    for part in np.array_split(np.arange(count), N_ROUNDS):
+        weight = np.where(drawn, 0.0, distance) + TINY * ~drawn
+        fresh = rng.choice(n, len(part), replace=False, p=weight / weight.sum())
+        nearest = _squared_distances(points, points[fresh])
+        distance = np.minimum(distance, nearest) if drawn.any() else nearest
+        drawn[fresh] = True
+    return np.flatnonzero(drawn)
+
+
+def _squared_distances(points: Weights, others: Weights) -> Array:
+    """Return the squared distance of each point from the nearest of others: (n,)."""
+    found = np.empty(len(points))
+    squares = (others**2).sum(axis=1)
+    for start in range(0, len(points), CHUNK):
+        part = points[start : start + CHUNK]
+        least = (squares - 2 * (part @ others.T)).min(axis=1)
+        found[start : start + CHUNK] = least + (part**2).sum(axis=1)
+    return np.maximum(found, 0.0)
 
 
 def _scaled_components(centered: Weights) -> Weights:

@@ -7,6 +7,7 @@ another: one convolution is enough work for all cores.
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 from vae_anomaly._types import Tensor
@@ -113,7 +114,10 @@ class MemberConv(keras.layers.Layer):
 
     def call(self, x: Tensor, training: bool = False) -> Tensor:
         """Map (members, n, height, width, inputs) to (members, n, height', width', filters)."""
-        convolve = ops.conv_transpose if self.transposed else ops.conv
+        # The grid is ours, not that of a user's keras.json.
+        convolve = partial(
+            ops.conv_transpose if self.transposed else ops.conv, data_format="channels_last"
+        )
         kernel, bias = ops.convert_to_tensor(self.kernel), ops.convert_to_tensor(self.bias)
         convolved = ops.stack(
             [

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
 from vae_anomaly._text import listed
-from vae_anomaly.data.registry import open_batch
+from vae_anomaly.data.registry import columnar
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.model.model import Model
 from vae_anomaly.pipeline import score as scoring
 from vae_anomaly.pipeline.models import ModelLike, loaded
 from vae_anomaly.pipeline.results import Layout, Outputs, Scored
 
-__all__ = ["score_batch", "score_rows", "scored_batch"]
+__all__ = ["named", "score_batch", "score_kept", "score_rows", "scored_batch"]
 
 
 def score_batch(
@@ -63,7 +63,7 @@ def score_batch(
         A row for each one of `batch`, in its order: the columns of `keep`, then those that the
         command ``score`` writes, anomaly_score in nats first and status last. The status is
         "ok", or what is wrong with a row that has no score, such as an infinite number. A column
-        of `keep` that is called as a later one gets "id_" in front.
+        of `keep` that is called as a later one gets ``id_`` in front.
 
     Raises
     ------
@@ -91,16 +91,47 @@ def score_batch(
     [False, True]
     """
     outputs = Outputs(score, explain, p_values, tuple(also), None, threshold, repair)
-    return score_rows(loaded(model), batch, outputs, keep)
+    return score_kept(loaded(model), batch, outputs, keep)
+
+
+def score_kept(
+    model: Model, batch: pa.RecordBatch, outputs: Outputs, keep: Sequence[str]
+) -> pa.RecordBatch:
+    """Score a batch of Arrow columns, and put some of these before the result.
+
+    Raises
+    ------
+    DataError
+        If one of them is missing.
+    """
+    missing = [name for name in keep if name not in batch.schema.names]
+    if missing:
+        raise DataError(
+            f"The batch lacks {listed(missing)}, which is to be kept. Its columns are "
+            f"{listed(batch.schema.names)}."
+        )
+    return score_rows(model, batch, outputs, {name: batch.column(name) for name in keep})
 
 
 def score_rows(
-    model: Model, batch: pa.RecordBatch, outputs: Outputs, keep: Sequence[str] = ()
+    model: Model, batch: pa.RecordBatch, outputs: Outputs, keys: Mapping[str, pa.Array]
 ) -> pa.RecordBatch:
-    """Score a batch of Arrow columns; see `score_batch`. A threshold for an FDR needs all rows."""
-    whole, _ = scored_batch(model, batch, outputs)
-    names = whole.schema.names[1:]
-    columns = _kept(batch, keep, names) | {name: whole.column(name) for name in names}
+    """Score a batch of Arrow columns, and put keys before the result; see `score_batch`.
+
+    A threshold for a false-discovery rate would need all rows.
+    """
+    found, _ = scored_batch(model, batch, outputs)
+    return named(found, keys)
+
+
+def named(found: pa.RecordBatch, keys: Mapping[str, pa.Array]) -> pa.RecordBatch:
+    """Return rows of the result with keys in place of their numbers.
+
+    A key that is called as a column of the result gets "id_" in front.
+    """
+    names = found.schema.names[1:]
+    columns = {f"id_{name}" if name in names else name: key for name, key in keys.items()}
+    columns |= {name: found.column(name) for name in names}
     return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
 
@@ -108,20 +139,9 @@ def scored_batch(
     model: Model, batch: pa.RecordBatch, outputs: Outputs
 ) -> tuple[pa.RecordBatch, list[Scored]]:
     """Score a batch of Arrow columns; return all rows, with their numbers, and the parts."""
-    with open_batch(batch, model.encoder) as source:
+    with columnar(model.encoder).open_batch(batch, model.encoder) as source:
         schema = Layout.of(model, source, outputs).schema
         parts = list(scoring.score(model, source, outputs, executor=map))
     if not parts:
         return pa.RecordBatch.from_pylist([], schema=schema), parts
     return pa.concat_batches([part.batch for part in parts]), parts
-
-
-def _kept(batch: pa.RecordBatch, keep: Sequence[str], taken: Sequence[str]) -> dict[str, pa.Array]:
-    """Return columns to keep, by the names that they have in the result."""
-    missing = [name for name in keep if name not in batch.schema.names]
-    if missing:
-        raise DataError(
-            f"The batch lacks {listed(missing)}, which is to be kept. Its columns are "
-            f"{listed(batch.schema.names)}."
-        )
-    return {f"id_{name}" if name in taken else name: batch.column(name) for name in keep}

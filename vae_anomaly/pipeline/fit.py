@@ -49,7 +49,7 @@ MAX_FEATURE_BYTES = 2**28
 
 NOTICE = "ending after this validation interval; Ctrl-C again stops at once and leaves nothing"
 
-OF_BOTH = ("column_types", "features", "missing_values")
+OF_BOTH = ("column_types", "features", "missing_values", "pixel_range")
 """Options that both the source and the detector take."""
 
 Say = Callable[[str], object]
@@ -283,7 +283,8 @@ def fit(
             ended = user_callback is not None and bool(user_callback(history))
             return ended or (stop is not None and stop())
 
-        fresh.set_params(callback=after_interval).fit(source.training_data(data.records))
+        fresh.set_params(callback=after_interval, **source.parameters(fresh))
+        fresh.fit(source.training_data(data.records))
     model = fresh.model_
     bound = modality(model.encoder.modality).bind(model.encoder, source)
     return FitResult(replace(model, encoder=bound), time.monotonic() - start)

@@ -11,7 +11,14 @@ from vae_anomaly.model.model import Model
 from vae_anomaly.pipeline.score import ScoreSummary
 from vae_anomaly.stats.thresholds import false_alarm_interval
 
-__all__ = ["score_notes", "skipped_records", "threshold_note"]
+__all__ = [
+    "MIN_MOVEMENT",
+    "drift_warning",
+    "p_value_words",
+    "score_notes",
+    "skipped_records",
+    "threshold_note",
+]
 
 MAX_NAMED = 3
 """Features that a drift warning names."""
@@ -70,29 +77,31 @@ def score_verdict(summary: ScoreSummary, unit: str, fdr: float | None) -> str:
     return f"{text}; at most {100 * fdr:g} % of them are expected to be false"
 
 
-def drift_warning(drift: Drift, unit: str) -> str:
-    """Return a warning for the drift of a source."""
+def drift_warning(drift: Drift, unit: str, *, are_normal: bool = False) -> str:
+    """Return a warning for the drift of a source, whose records may be known to be normal."""
+    rows = f"{drift.n_rows:,} normal {unit}s" if are_normal else f"{drift.n_rows:,} {unit}s"
+    others = f"calibration {unit}s" if are_normal else f"normal {unit}s"
     text = (
-        f"as a whole, the scores of these {drift.n_rows:,} {unit}s are not those of normal {unit}s "
-        f"(Kolmogorov-Smirnov, p {_p_value(drift.p_value)}; of normal {unit}s, one batch in "
+        f"as a whole, the scores of these {rows} are not those of {others} "
+        f"(Kolmogorov-Smirnov, p {p_value_words(drift.p_value)}; of normal {unit}s, one batch in "
         f"{1 / drift.rate:,.0f} would be said to differ)"
     )
     moved = [m for m in drift.movements if max(abs(m.shift), abs(m.spread - 1)) >= MIN_MOVEMENT]
     if moved:
         text += f". Moved most: {'; '.join(_movement(*m) for m in moved[:MAX_NAMED])}"
-    return (
-        f"{text}. Either anomalies are many, or normal has moved: then `vae-anomaly recalibrate` "
-        f"or fit anew."
-    )
+    moved_on = "Normal has moved:"
+    if not are_normal:
+        moved_on = "Either anomalies are many, or normal has moved: then"
+    return f"{text}. {moved_on} `vae-anomaly recalibrate` or fit anew."
 
 
 def skipped_records(source: Source, purpose: str = "") -> list[str]:
     """Return lines about records that were not readable in the last reading, or only in part."""
     lines, count = list(source.reading_notes()), len(source.skipped)
     if count:
-        lines.append(
-            f"skipped {count:,} of {counted(source.n_records or count, source.unit)}{purpose}:"
-        )
+        of_all = f"{count:,} of " if source.n_records else ""
+        rows = counted(source.n_records or count, source.unit)
+        lines.append(f"skipped {of_all}{rows}{purpose}:")
     for name, reason in source.skipped[:MAX_LISTED_SKIPPED]:
         lines.append(f"  {name if name.isprintable() else repr(name)}: {reason}")
     if count > MAX_LISTED_SKIPPED:
@@ -100,7 +109,8 @@ def skipped_records(source: Source, purpose: str = "") -> list[str]:
     return lines
 
 
-def _p_value(p_value: float) -> str:
+def p_value_words(p_value: float) -> str:
+    """Return how large a p-value is, as in "p = 0.02"."""
     return "< 1e-12" if p_value < 1e-12 else f"= {p_value:.2g}"
 
 

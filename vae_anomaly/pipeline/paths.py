@@ -10,10 +10,19 @@ from vae_anomaly.names import REPORT_FILES
 from vae_anomaly.storage.atomic import check_name, check_writable
 from vae_anomaly.storage.paths import check_path
 
-__all__ = ["PARQUET_SUFFIXES", "check_output", "check_report_folder", "check_result"]
+__all__ = [
+    "JSON_SUFFIXES",
+    "PARQUET_SUFFIXES",
+    "check_output",
+    "check_report_folder",
+    "check_result",
+]
 
 PARQUET_SUFFIXES = (".parquet", ".pq")
 """Ends of the names of results that are written as Parquet."""
+
+JSON_SUFFIXES = (".jsonl", ".ndjson")
+"""Ends of the names of results that are written as JSON Lines."""
 
 CSV_SUFFIXES = (".csv", "")
 
@@ -37,9 +46,9 @@ def check_output(output: str, *inputs: str) -> None:
 def check_result(output: str, *inputs: str) -> None:
     """Raise if the result of scoring cannot be written to an output; see `check_output`."""
     suffix = Path(output).suffix.lower()
-    if output != "-" and suffix not in PARQUET_SUFFIXES + CSV_SUFFIXES:
+    if output != "-" and suffix not in PARQUET_SUFFIXES + JSON_SUFFIXES + CSV_SUFFIXES:
         raise ParameterError(
-            f"Cannot write scores as {suffix!r}. Name a .csv or .parquet file, or - for "
+            f"Cannot write scores as {suffix!r}. Name a .csv, .jsonl or .parquet file, or - for "
             f"standard output."
         )
     check_output(output, *inputs)

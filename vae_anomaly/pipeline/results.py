@@ -22,18 +22,22 @@ from vae_anomaly.model.model import LATENT
 from vae_anomaly.model.parameters import checked_threshold
 from vae_anomaly.model.reasons import Reasons, largest
 from vae_anomaly.pipeline.reasons import reason_columns, reason_fields
+from vae_anomaly.stats.scores import SCORES
 
 if TYPE_CHECKING:
     from vae_anomaly.data.base import Records, Source
     from vae_anomaly.model.model import Model
 
-__all__ = ["OUTPUTS", "Evaluated", "Layout", "Outputs", "Scored", "array_of"]
+__all__ = ["OUTPUTS", "READABLE", "Evaluated", "Layout", "Outputs", "Scored", "array_of"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 READABLE = "ok"
 """Status of a record that was scored."""
+
+PARTS = {"reconstruction_error": "reconstruction", "kl_divergence": "kl"}
+"""The two halves of the ELBO: name of the column -> name of the score."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,12 @@ class Outputs:
     repair: bool, default=False
         Whether to return which few features of a flagged record have to change for it to be
         normal, and to what.
+    parts: bool, default=False
+        Whether to return reconstruction error and KL divergence, whatever the score.
+    only_flagged: bool, default=False
+        Leave out rows that are not flagged; reasons and repairs are not computed for these.
+    sort: bool, default=False
+        Write the most anomalous rows first, where a file is written; see `pipeline.sorting`.
     """
 
     score: str | None = None
@@ -67,10 +77,19 @@ class Outputs:
     fdr: float | None = None
     threshold: float | None = None
     repair: bool = False
+    parts: bool = False
+    only_flagged: bool = False
+    sort: bool = False
 
     def __post_init__(self) -> None:
         """Drop scores that are named twice."""
         object.__setattr__(self, "also", tuple(dict.fromkeys(self.also)))
+
+    @property
+    def further(self) -> Mapping[str, str]:
+        """Further scores: name of the column -> name of the score."""
+        also = {f"score_{name}": name for name in self.also}
+        return also | PARTS if self.parts else also
 
     def has_own_score(self, model: Model) -> bool:
         """Return whether the score that is asked for is the one that the model has calibrated."""
@@ -79,6 +98,10 @@ class Outputs:
     def has_threshold(self, model: Model) -> bool:
         """Return whether there is a threshold of the score that is asked for."""
         return self.threshold is not None or self.has_own_score(model)
+
+    def watches_drift(self, model: Model) -> bool:
+        """Return whether scores are compared with those of the calibration rows."""
+        return self.has_own_score(model) and len(model.calibration.scores) > 0
 
     def check(self, model: Model, spell: Callable[[str], str] = str) -> None:
         """Raise if a model cannot return what is asked for.
@@ -93,6 +116,11 @@ class Outputs:
         ------
         ParameterError
         """
+        for name in (*self.also, *([] if self.score is None else [self.score])):
+            if name not in SCORES:
+                raise ParameterError(
+                    f"There is no score {name!r}. Expected one of {', '.join(SCORES)}."
+                )
         if self.threshold is not None:
             checked_threshold(self.threshold)
         if self.fdr is not None and self.threshold is not None:
@@ -109,11 +137,12 @@ class Outputs:
                     f"calibration rows of that one. Leave {spell('score')} out."
                 )
             model.calibration.require(spell(name))
-        if self.repair and not self.has_threshold(model):
-            raise ParameterError(
-                f"{spell('repair')} needs a threshold, and that of the model is one of another "
-                f"score. Leave {spell('score')} out, or give {spell('threshold')}."
-            )
+        for name in ("repair", "only_flagged"):
+            if getattr(self, name) and not self.has_threshold(model):
+                raise ParameterError(
+                    f"{spell(name)} needs a threshold, and that of the model is one of another "
+                    f"score. Leave {spell('score')} out, or give {spell('threshold')}."
+                )
 
 
 OUTPUTS = tuple(field.name for field in fields(Outputs))
@@ -128,16 +157,19 @@ class Scored(NamedTuple):
     batch : RecordBatch
         The rows, with the columns of `Layout.schema`.
     scores : ndarray of shape (n,)
-        Anomaly scores of the rows that have one.
+        Anomaly scores of the rows that have one, also of those that are left out.
     n_flagged : int
     sample : records
         Some of the records that the scores are of, to watch for drift.
+    n_rows : int
+        Rows that were read for these.
     """
 
     batch: pa.RecordBatch
     scores: Array
     n_flagged: int
     sample: Records
+    n_rows: int
 
 
 class Evaluated(NamedTuple):
@@ -159,6 +191,8 @@ class Evaluated(NamedTuple):
         Position -> why there is no score.
     sample : records
         Some of the records that the scores are of.
+    kept : RecordBatch or None
+        Columns of the input that are returned as they are, of length m.
     """
 
     keys: pa.Array
@@ -170,6 +204,7 @@ class Evaluated(NamedTuple):
     positions: NDArray[np.int64] | None = None
     faults: Mapping[int, str] = {}
     sample: Records = None
+    kept: pa.RecordBatch | None = None
 
     def without_scores(self) -> Evaluated:
         """Return the rows that have no score."""
@@ -194,6 +229,8 @@ class Layout:
     ----------
     schema : Schema
     outputs : Outputs
+    n_keys : int
+        Columns before the score: the key, and those that are kept.
     flagged : bool
         Whether there is a column of flags.
     described : bool
@@ -205,6 +242,7 @@ class Layout:
 
     schema: pa.Schema
     outputs: Outputs
+    n_keys: int
     flagged: bool
     described: bool
     status: bool
@@ -213,8 +251,9 @@ class Layout:
     def of(cls, model: Model, source: Source, outputs: Outputs) -> Layout:
         """Build the layout for a source.
 
-        The first column holds the keys. If their name is that of a later column, it gets "id_"
-        in front: a column that scoring adds is called the same in every result.
+        The first column holds the keys; columns that are kept follow. If the name of one is that
+        of a later column, it gets "id_" in front: a column that scoring adds is called the same
+        in every result.
 
         Raises
         ------
@@ -235,7 +274,7 @@ class Layout:
             fields.append(("p_value", number))
         if flagged:
             fields.append(("is_anomaly", pa.bool_()))
-        fields += [(f"score_{name}", number) for name in outputs.also]
+        fields += [(name, number) for name in outputs.further]
         if outputs.explain and model.has_rest:
             fields.append((LATENT, number))
         count = min(outputs.explain, len(model.encoder.features))
@@ -245,14 +284,17 @@ class Layout:
         status = source.may_skip
         if status:
             fields.append(("status", pa.string()))
-        key, taken = source.key_name, [name for name, _ in fields]
-        fields = [(f"id_{key}" if key in taken else key, source.key_type), *fields]
-        return cls(pa.schema(fields), outputs, flagged, described, status)
+        given = [(source.key_name, source.key_type), *source.kept_types.items()]
+        for name, dtype in reversed(given):
+            taken = {other for other, _ in fields}
+            fields.insert(0, (f"id_{name}" if name in taken else name, dtype))
+        return cls(pa.schema(fields), outputs, len(given), flagged, described, status)
 
     def scored(self, model: Model, rows: Evaluated) -> Scored:
         """Lay rows out."""
         places = _Places.of(rows)
-        columns = [rows.keys, places.array(rows.scores)]
+        kept = () if rows.kept is None else rows.kept.columns
+        columns = [rows.keys, *kept, places.array(rows.scores)]
         flags = model.calibration.flags(rows.scores) if self.flagged else np.zeros(0, dtype=bool)
         if self.outputs.p_values:
             columns.append(places.array(model.calibration.p_values(rows.scores)))
@@ -267,10 +309,13 @@ class Layout:
             texts = pa.array(rows.repairs, pa.string())
             columns.append(texts.take(places.array(np.arange(len(texts)))))
         if self.status:
-            status = [rows.faults.get(i, READABLE) for i in range(len(rows.keys))]
-            columns.append(pa.array(status, pa.string()))
+            columns.append(_status(rows))
         batch = pa.RecordBatch.from_arrays(columns, schema=self.schema)
-        return Scored(batch, rows.scores, int(np.count_nonzero(flags)), rows.sample)
+        n_flagged = int(np.count_nonzero(flags))
+        if self.outputs.only_flagged:
+            flag = batch.column(self.n_keys + 1 + self.outputs.p_values)
+            batch = batch.filter(flag, null_selection_behavior="drop")
+        return Scored(batch, rows.scores, n_flagged, rows.sample, len(rows.keys))
 
     def _reasons(self, model: Model, contributions: Array, places: _Places) -> list[pa.Array]:
         """Return columns for the latent code, and for the features that contribute most."""
@@ -282,6 +327,16 @@ class Layout:
             columns.append(names.take(places.array(feature, no_reason)))
             columns.append(places.array(nats, no_reason))
         return columns
+
+
+def _status(rows: Evaluated) -> pa.Array:
+    """Return what is wrong with each row, or that it is readable."""
+    if not rows.faults:  # `pyarrow.array` and `pyarrow.repeat` would import pandas
+        n, text = len(rows.keys), READABLE.encode()
+        ends = np.arange(n + 1, dtype=np.int32) * len(text)
+        buffers = [None, pa.py_buffer(ends), pa.py_buffer(text * n)]
+        return pa.Array.from_buffers(pa.string(), n, buffers)
+    return pa.array([rows.faults.get(i, READABLE) for i in range(len(rows.keys))], pa.string())
 
 
 class _Places(NamedTuple):

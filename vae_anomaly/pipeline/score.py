@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vae_anomaly.data.base import Batch, Source
 from vae_anomaly.data.reducers import OneRowEach, Rows
@@ -18,9 +20,10 @@ from vae_anomaly.pipeline.executors import Executor, overlapped
 from vae_anomaly.pipeline.progress import Progress, no_progress
 from vae_anomaly.pipeline.reasons import repair_texts
 from vae_anomaly.pipeline.results import Evaluated, Layout, Outputs, Scored, array_of
+from vae_anomaly.pipeline.sorting import most_anomalous_first
 from vae_anomaly.pipeline.writers import result_writer
 
-__all__ = ["ScoreSummary", "evaluated", "score", "score_file"]
+__all__ = ["ScoreSummary", "drift_of", "evaluated", "score", "score_file"]
 
 
 class ScoreSummary(NamedTuple):
@@ -96,7 +99,8 @@ def score_file(
     model : Model
     source : Source
     path : str
-        ``.parquet`` or ``.pq`` for Parquet, else CSV; "-" for standard output.
+        ``.parquet`` or ``.pq`` for Parquet, ``.jsonl`` or ``.ndjson`` for JSON Lines, else CSV;
+        "-" for standard output, in JSON Lines if the source is.
     outputs : Outputs, optional
     executor : Executor, optional
         How batches are scored; by default on threads of this process.
@@ -116,21 +120,22 @@ def score_file(
         If the result cannot be written.
     """
     layout = Layout.of(model, source, outputs)
-    calibrated = outputs.has_own_score(model) and len(model.calibration.scores)
+    calibrated = outputs.watches_drift(model)
     # What is written to a pipe cannot be taken back: all of the source is checked before.
     total = source.check() if path == "-" else source.n_records
     model = applied(outputs, model, source, executor)
     watch = DriftWatch(model) if calibrated else None
     done = scored = flagged = 0
     with (
-        result_writer(path, layout.schema) as write,
+        result_writer(path, layout.schema, json=source.is_json) as put,
+        most_anomalous_first(put, layout) if outputs.sort else nullcontext(put) as write,
         progress("scoring", total, unit=f"{source.unit}s") as update,
     ):
         for rows in _scored(model, source, layout, executor):
             write(rows.batch)
             if watch is not None and len(rows.scores):
                 watch.add_records(rows.sample, rows.scores)
-            done += rows.batch.num_rows
+            done += rows.n_rows
             scored += len(rows.scores)
             flagged += rows.n_flagged
             update(done)
@@ -138,7 +143,7 @@ def score_file(
         scored,
         flagged if layout.flagged else None,
         model.calibration.threshold,
-        _drift(watch) if scored else None,
+        drift_of(watch) if scored else None,
         source.skipped,
     )
 
@@ -162,7 +167,7 @@ def applied(outputs: Outputs, model: Model, source: Source, executor: Executor) 
     return replace(model, calibration=calibration.with_fdr(counts, outputs.fdr))
 
 
-def _drift(watch: DriftWatch | None) -> Drift | None:
+def drift_of(watch: DriftWatch | None) -> Drift | None:
     """Return the drift that a watch found, if any."""
     if watch is None or not watch.may_differ():
         return None
@@ -187,7 +192,7 @@ class _Evaluate:
             records,
             contributions=outputs.explain > 0,
             expected=normal is not None,
-            also=outputs.also,
+            also=tuple(dict.fromkeys(outputs.further.values())),
         )
         described = None
         if normal is not None:
@@ -196,12 +201,13 @@ class _Evaluate:
             batch.keys,
             found.scores,
             found.contributions if outputs.explain else None,
-            [found.also[name] for name in outputs.also],
+            [found.also[name] for name in outputs.further.values()],
             described,
             repair_texts(model, records) if outputs.repair else None,
             batch.positions,
             batch.faults,
             records[sample_slice(len(records))],
+            batch.kept,
         )
 
 
@@ -213,7 +219,22 @@ class _Score:
     layout: Layout
 
     def __call__(self, batch: Batch) -> Scored:
-        return self.layout.scored(self.evaluate.model, self.evaluate(batch))
+        model, layout = self.evaluate.model, self.layout
+        if not layout.outputs.only_flagged:
+            return layout.scored(model, self.evaluate(batch))
+        # Of most rows only the score is needed.
+        of_all = _Evaluate(model, Outputs())(batch)
+        flags = model.calibration.flags(of_all.scores)
+        found = layout.scored(model, self.evaluate(_only(batch, flags)))
+        return found._replace(scores=of_all.scores, sample=of_all.sample, n_rows=len(batch.keys))
+
+
+def _only(batch: Batch, chosen: NDArray[np.bool_]) -> Batch:
+    """Return some of the readable records of a batch."""
+    places = np.arange(len(batch.keys)) if batch.positions is None else batch.positions
+    taken = array_of(places[chosen])
+    kept = None if batch.kept is None else batch.kept.take(taken)
+    return Batch(batch.start, batch.keys.take(taken), batch.records[chosen], kept=kept)
 
 
 def _scored(model: Model, source: Source, layout: Layout, executor: Executor) -> Iterator[Scored]:
@@ -237,7 +258,7 @@ def evaluated(
     if isinstance(reducer, OneRowEach):
         yield from scored
         return
-    further = [made_by.reducer(model.encoder) for _ in outputs.also]
+    further = [made_by.reducer(model.encoder) for _ in outputs.further]
     sample = None
     for rows in scored:
         keys = rows.keys if rows.positions is None else rows.keys.take(array_of(rows.positions))

@@ -1,4 +1,4 @@
-"""Writers of results: CSV or Parquet, whole or not at all, or to standard output."""
+"""Writers of results: CSV, JSON Lines or Parquet, whole or not at all, or to standard output."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from json import JSONEncoder
+from math import isfinite
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
+from vae_anomaly._types import Json
 from vae_anomaly.data.cells import is_number
-from vae_anomaly.pipeline.paths import PARQUET_SUFFIXES
+from vae_anomaly.pipeline.paths import JSON_SUFFIXES, PARQUET_SUFFIXES
 from vae_anomaly.pipeline.texts import texts_of
 from vae_anomaly.storage.atomic import atomic_write, output_error
 
@@ -26,6 +29,8 @@ STRUCTURAL = re.compile('[",\r\n]')
 """Characters of a cell that needs quotes."""
 
 WITHOUT_QUOTES = pa_csv.WriteOptions(include_header=False, quoting_style="none")
+
+encoded = JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 Write = Callable[[pa.RecordBatch], None]
 
@@ -41,15 +46,18 @@ class SpreadsheetWarning(UserWarning):
 
 
 @contextmanager
-def result_writer(path: str, schema: pa.Schema) -> Iterator[Write]:
+def result_writer(path: str, schema: pa.Schema, *, json: bool = False) -> Iterator[Write]:
     """Open a result for writing.
 
     Parameters
     ----------
     path : str
-        ``.parquet`` or ``.pq`` for Parquet, else CSV; "-" for standard output.
+        ``.parquet`` or ``.pq`` for Parquet, ``.jsonl`` or ``.ndjson`` for JSON Lines, else CSV;
+        "-" for standard output.
     schema : pyarrow.Schema
         Schema of the batches.
+    json : bool, default=False
+        Write JSON Lines instead of CSV to standard output.
 
     Yields
     ------
@@ -62,7 +70,7 @@ def result_writer(path: str, schema: pa.Schema) -> Iterator[Write]:
     """
     if path == "-":
         with _stdout() as write:
-            yield _csv(write, schema)
+            yield _json_lines(write, schema) if json else _csv(write, schema)
     elif Path(path).suffix.lower() in PARQUET_SUFFIXES:
         import pyarrow.parquet as pq
 
@@ -72,8 +80,9 @@ def result_writer(path: str, schema: pa.Schema) -> Iterator[Write]:
         ):
             yield writer.write_batch
     else:
+        is_json = Path(path).suffix.lower() in JSON_SUFFIXES
         with atomic_write(path) as file:
-            yield _csv(file.write, schema)
+            yield _json_lines(file.write, schema) if is_json else _csv(file.write, schema)
 
 
 @contextmanager
@@ -105,6 +114,29 @@ def _csv(put: Callable[[bytes], object], schema: pa.Schema) -> Write:
 
     put(_line([_without_formula(name) for name in schema.names]).encode())
     return write
+
+
+def _json_lines(put: Callable[[bytes], object], schema: pa.Schema) -> Write:
+    """Return a writer of batches: an object on each line, null where a value is missing."""
+
+    def write(batch: pa.RecordBatch) -> None:
+        columns = [_json_values(column) for column in batch.columns]
+        rows = (dict(zip(schema.names, row, strict=True)) for row in zip(*columns, strict=True))
+        put("".join(f"{encoded(row)}\n" for row in rows).encode())
+
+    return write
+
+
+def _json_values(column: pa.Array) -> list[Json]:
+    """Return the values of a column: numbers and flags as such, others as text."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    types = pa.types
+    if types.is_boolean(column.type) or types.is_integer(column.type):
+        return list(column.to_pylist())
+    if types.is_floating(column.type):
+        return [one if one is None or isfinite(one) else None for one in column.to_pylist()]
+    return list(texts_of([column])[0].to_pylist())
 
 
 def _lines(columns: Sequence[pa.Array], names: Sequence[str]) -> bytes:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from vae_anomaly._types import Records
 from vae_anomaly.displays import (
     CalibrationDisplay,
+    ElboDisplay,
     LatentUseDisplay,
     PValueDisplay,
     ScoreDisplay,
@@ -32,16 +33,20 @@ from vae_anomaly.metrics.threshold_search import (
     discovery,
     threshold_steps,
 )
+from vae_anomaly.model.drift import Drift, DriftWatch
 from vae_anomaly.model.model import Model
 from vae_anomaly.report.data import (
+    UNKNOWN,
     Context,
     Options,
+    Provenance,
     ReportData,
     ScoredRecords,
     Section,
     Threshold,
 )
 from vae_anomaly.report.latent import latent_codes
+from vae_anomaly.report.ranking import listed_records, n_listed, ranking
 from vae_anomaly.report.sections import section_for
 from vae_anomaly.report.subject import subject_of
 from vae_anomaly.report.summary import model_settings, summarize
@@ -51,6 +56,9 @@ __all__ = ["build_report"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+
+MAX_DRIFT_RECORDS = 20_000
+"""Records from which the movement of features is estimated: the first ones."""
 
 
 @default_floats()
@@ -68,6 +76,7 @@ def build_report(
     created: str | None = None,
     criteria: Criteria | None = None,
     context: Context | None = None,
+    provenance: Provenance | None = None,
 ) -> ReportData:
     """Evaluate a fitted model on records.
 
@@ -97,6 +106,8 @@ def build_report(
     context : Context, optional
         Further facts about the records, of the class that the section of the
         modality defines, or `Context`.
+    provenance : Provenance, optional
+        Checksum of the model file, and the command.
 
     Returns
     -------
@@ -119,32 +130,37 @@ def build_report(
     scored = _score(fitted, rows, keys, truth)
     section = None
     if section_type is not None:
-        section = section_type.collect(scored, Options(top, reasons), known)
+        options = Options(top, reasons, n_listed(scored))
+        section = section_type.collect(scored, options, known)
     report = replace(
         _describe(scored, section, known, criteria),
         title=title,
         model_name=model_name,
         data_name=data_name,
         created=created,
+        provenance=provenance or UNKNOWN,
     )
-    return replace(report, summary=summarize(report))
+    parts = summarize(report)
+    return replace(report, parts=parts, summary=parts.sentences)
 
 
 def _score(
     model: Model, records: Records, keys: Sequence[object], labels: Flags | None
 ) -> ScoredRecords:
-    """Score records and compare them with the threshold."""
+    """Score records, compare them with the threshold, and watch for drift."""
     scores = model.evaluate(records).scores
     flagged = model.calibration.flags(scores)
-    return ScoredRecords(model, records, keys, scores, flagged, labels, _threshold(model))
+    threshold, drift = Threshold.of(model.calibration), _drift(model, records, scores, labels)
+    return ScoredRecords(model, records, keys, scores, flagged, labels, threshold, drift)
 
 
-def _threshold(model: Model) -> Threshold:
-    calibration = model.calibration
-    value, method = calibration.threshold, calibration.method
-    if method == "threshold":
-        return Threshold(value, method, None)
-    return Threshold(value, method, calibration.value, len(calibration.scores))
+def _drift(model: Model, records: Records, scores: Array, labels: Flags | None) -> Drift | None:
+    """Compare the normal records, without labels all, with the calibration records."""
+    if not len(model.calibration.scores):
+        return None
+    normal = slice(None) if labels is None or not (~labels).any() else ~labels
+    sample = records[normal][:MAX_DRIFT_RECORDS]
+    return DriftWatch(model).add_records(sample, scores[normal]).result()
 
 
 def _describe(
@@ -168,7 +184,7 @@ def _describe(
         summary=(),
         unit=unit,
         n_rows=len(scores),
-        n_flagged=int(flagged.sum()),
+        n_flagged=scored.n_flagged,
         threshold=threshold,
         groups=score_groups(scores, flagged, by_label(len(scores), labels, unit)),
         confusion=_confusion(flagged, labels),
@@ -176,6 +192,12 @@ def _describe(
         precision_recall=None if drawn is None else drawn.precision_recall,
         scores=ScoreDisplay.measure(scores, labels, threshold=threshold.value, unit=unit),
         latent=latent_codes(model, scored, context.categories),
+        elbo=ElboDisplay.measure(model, scored.records, flagged, labels),
+        most_anomalous=scored.ranked(int(ranking(scores)[0])),
+        listed=listed_records(
+            scored, () if section is None else section.listed, context.categories
+        ),
+        drift=scored.drift,
         training=TrainingCurveDisplay(model.history, unit=unit),
         latent_use=LatentUseDisplay(model.latent_kl),
         model=settings,

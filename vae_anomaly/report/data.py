@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from vae_anomaly._types import Records
 from vae_anomaly.displays import (
     CalibrationDisplay,
+    ElboDisplay,
     LatentDisplay,
     LatentUseDisplay,
     PValueDisplay,
@@ -21,19 +23,25 @@ from vae_anomaly.displays import (
 from vae_anomaly.metrics.confusion import Confusion, Group
 from vae_anomaly.metrics.curves import Curve
 from vae_anomaly.metrics.threshold_search import Choice, Discovery, Steps
+from vae_anomaly.model.calibration import Calibration
+from vae_anomaly.model.drift import Drift
 from vae_anomaly.model.model import Model
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
+    "UNKNOWN",
     "Context",
     "Figure",
+    "ListedRecord",
     "Options",
+    "Provenance",
     "RankedRecord",
     "ReportData",
     "ScoredRecords",
     "Section",
+    "Summary",
     "Threshold",
     "Tile",
 ]
@@ -43,10 +51,11 @@ Flags = NDArray[np.bool_]
 
 
 class Figure(NamedTuple):
-    """A figure of the page: a function that draws it, and its size in inches."""
+    """A figure: a function that draws it, its size in inches, and whether the page shows it."""
 
     draw: Callable[[Axes], object]
     size: tuple[float, float]
+    is_inline: bool = True
 
 
 class Tile(NamedTuple):
@@ -55,6 +64,46 @@ class Tile(NamedTuple):
     value: str
     label: str
     note: str = ""
+
+
+class Summary(NamedTuple):
+    """Main results in sentences, by the part of the page that they open.
+
+    Attributes
+    ----------
+    verdict : tuple of str
+        How many records are flagged, how many of them to expect to be false, and why the most
+        anomalous one is.
+    drift, threshold, quality : tuple of str
+    """
+
+    verdict: tuple[str, ...] = ()
+    drift: tuple[str, ...] = ()
+    threshold: tuple[str, ...] = ()
+    quality: tuple[str, ...] = ()
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """All of them, in order."""
+        return tuple(sentence for part in self for sentence in part)
+
+
+class Provenance(NamedTuple):
+    """What a report was made with.
+
+    Attributes
+    ----------
+    model_digest : str or None
+        SHA-256 checksum of the contents of the model file, as `vae-anomaly inspect` prints it.
+    command : str or None
+        Command line, without folders.
+    """
+
+    model_digest: str | None = None
+    command: str | None = None
+
+
+NOTHING_SAID, UNKNOWN = Summary(), Provenance()
 
 
 @dataclass(frozen=True)
@@ -78,6 +127,14 @@ class Threshold:
     requested: float | None
     n_calibration: int = 0
 
+    @classmethod
+    def of(cls, calibration: Calibration) -> Self:
+        """Return the threshold of a calibration."""
+        value, method = calibration.threshold, calibration.method
+        if method == "threshold":
+            return cls(value, method, None)
+        return cls(value, method, calibration.value, len(calibration.scores))
+
     @property
     def nominal_rate(self) -> float | None:
         """Nominal false-alarm rate, limited by the number of calibration rows."""
@@ -88,12 +145,43 @@ class Threshold:
 
 @dataclass(frozen=True)
 class RankedRecord:
-    """A record that the page shows by itself."""
+    """A record that the page shows by itself.
+
+    Attributes
+    ----------
+    key : str
+    score : float
+        In nats.
+    multiple : float or None
+        The score as a multiple of the threshold; None where that is not positive.
+    p_value : float or None
+        Share of calibration records that are at least as anomalous; None without them.
+    is_flagged : bool
+    is_anomaly : bool or None
+        None without labels.
+    """
 
     key: str
     score: float
+    multiple: float | None
+    p_value: float | None
     is_flagged: bool
     is_anomaly: bool | None
+
+
+@dataclass(frozen=True)
+class ListedRecord(RankedRecord):
+    """A flagged record in the list of all.
+
+    Attributes
+    ----------
+    category : str or None
+    reasons : tuple of str
+        In words, the main one first.
+    """
+
+    category: str | None
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +201,8 @@ class ScoredRecords:
     labels : ndarray of bool of shape (n,) or None
         True for anomalies.
     threshold : Threshold
+    drift : Drift or None
+        Of the normal records, without labels of all; None without calibration records.
     """
 
     model: Model
@@ -122,12 +212,22 @@ class ScoredRecords:
     flagged: Flags
     labels: Flags | None
     threshold: Threshold
+    drift: Drift | None = None
+
+    @property
+    def n_flagged(self) -> int:
+        """Number of flagged records."""
+        return int(self.flagged.sum())
 
     def ranked(self, row: int) -> RankedRecord:
         """Return the key, score, flag and label of a record."""
+        score, known = float(self.scores[row]), self.model.calibration
+        multiple = score / self.threshold.value if self.threshold.value > 0 else None
         return RankedRecord(
             key=str(self.keys[row]),
-            score=float(self.scores[row]),
+            score=score,
+            multiple=multiple if multiple is not None and isfinite(multiple) else None,
+            p_value=float(known.p_values(self.scores[[row]])[0]) if len(known.scores) else None,
             is_flagged=bool(self.flagged[row]),
             is_anomaly=None if self.labels is None else bool(self.labels[row]),
         )
@@ -155,10 +255,13 @@ class Options(NamedTuple):
         Number of most anomalous records to show.
     reasons : int
         Number of contributions to show for each.
+    listed : int
+        Number of flagged records to give reasons for in words.
     """
 
     top: int
     reasons: int
+    listed: int = 0
 
 
 class Section(Protocol):
@@ -169,7 +272,8 @@ class Section(Protocol):
     context : type of Context
         Class of the context that `collect` takes.
     template : str
-        Jinja template with some of the macros ``groups``, ``records`` and
+        Jinja template with some of the macros ``definitions`` (at the top), ``first`` (why the
+        most anomalous record is), ``records``, ``columns``, ``groups``, ``model`` and
         ``appendix``; the page calls each with the section and the embedded figures.
     figure_names : tuple of str
         Names of all figures that a section may have.
@@ -178,6 +282,10 @@ class Section(Protocol):
     context: ClassVar[type[Context]]
     template: ClassVar[str]
     figure_names: ClassVar[tuple[str, ...]]
+
+    @property
+    def listed(self) -> tuple[tuple[str, ...], ...]:
+        """Reasons in words for the first flagged records, most anomalous first; or ()."""
 
     @classmethod
     def collect(cls, scored: ScoredRecords, options: Options, context: Context) -> Self:
@@ -198,8 +306,11 @@ class Section(Protocol):
     def figures(self) -> Mapping[str, Figure]:
         """Return the figures by name."""
 
+    def why(self) -> str:
+        """Return why the most anomalous record is, or an empty string."""
+
     def sentences(self) -> list[str]:
-        """Return sentences for the summary."""
+        """Return sentences on quality for the summary."""
 
     def tiles(self) -> list[Tile]:
         """Return numbers for the top of the page."""
@@ -216,7 +327,7 @@ class ReportData:
     created : str or None
         Time of creation; None leaves it out, so that equal inputs give equal pages.
     summary : tuple of str
-        Main results, one or two sentences each.
+        Main results, one or two sentences each: `parts` in order.
     unit : str
         Name of a record, such as "row".
     n_rows, n_flagged : int
@@ -227,7 +338,7 @@ class ReportData:
         None without labels.
     roc, precision_recall : Curve or None
         None without labels of both classes.
-    scores, latent, training, latent_use : displays
+    scores, latent, training, latent_use, elbo : displays
         Figures of the common part.
     model : tuple of (str, str)
         Settings of the model.
@@ -243,6 +354,14 @@ class ReportData:
         Of the normal records, without labels of all; None without calibration rows.
     p_values : PValueDisplay or None
         None without calibration rows.
+    most_anomalous : RankedRecord
+    listed : tuple of ListedRecord
+        The flagged records, most anomalous first, at most `ranking.MAX_LISTED`.
+    drift : Drift or None
+        See `ScoredRecords`.
+    parts : Summary
+        The summary by parts of the page.
+    provenance : Provenance
     """
 
     title: str
@@ -262,6 +381,8 @@ class ReportData:
     latent: LatentDisplay
     training: TrainingCurveDisplay
     latent_use: LatentUseDisplay
+    elbo: ElboDisplay
+    most_anomalous: RankedRecord
     model: tuple[tuple[str, str], ...]
     steps: Steps
     sections: tuple[Section, ...] = ()
@@ -269,3 +390,7 @@ class ReportData:
     discovery: Discovery | None = None
     calibration: CalibrationDisplay | None = None
     p_values: PValueDisplay | None = None
+    listed: tuple[ListedRecord, ...] = ()
+    drift: Drift | None = None
+    parts: Summary = NOTHING_SAID
+    provenance: Provenance = UNKNOWN

@@ -20,7 +20,8 @@ from vae_anomaly.pipeline.messages import skipped_records
 from vae_anomaly.pipeline.options import Options, flag
 from vae_anomaly.pipeline.progress import Progress, no_progress
 from vae_anomaly.report.build import build_report
-from vae_anomaly.report.data import ReportData
+from vae_anomaly.report.command import command_line
+from vae_anomaly.report.data import Provenance, ReportData
 from vae_anomaly.report.render import write_report
 from vae_anomaly.report.sections import context_for
 
@@ -104,6 +105,7 @@ def evaluate_file(
     folder: str,
     *,
     model_name: str | None = None,
+    model_digest: str | None = None,
     criteria: Criteria | None = None,
     training: str | None = None,
     compare_beta: float | None = None,
@@ -122,6 +124,8 @@ def evaluate_file(
     folder : str
         Directory of the page.
     model_name : str, optional
+    model_digest : str, optional
+        Checksum of its file.
     criteria : Criteria, optional
         Criteria for other thresholds; needs labels.
     training : str, optional
@@ -151,8 +155,10 @@ def evaluate_file(
     learned, other = None, None
     with ExitStack() as stack:
         if training is not None:
-            strict = {name: options[name] for name in ("strict",) if name in options}
-            learned = open_source(training, model.encoder, fitting=True, **strict)
+            reading = {
+                name: options[name] for name in ("strict", "follow_links") if name in options
+            }
+            learned = open_source(training, model.encoder, fitting=True, **reading)
             stack.enter_context(learned)
         source = open_source(path, model.encoder, labelled=True, **options)
         stack.enter_context(source)
@@ -172,6 +178,9 @@ def evaluate_file(
         skipped=found.skipped,
         comparison_model=other,
     )
+    asked = {"title": title, "top": top, "keep_learned": keep_learned, "training": training}
+    asked |= {"compare_beta": compare_beta, **options, **(criteria or Criteria())._asdict()}
+    command = command_line("evaluate", [model_name or "model.vae", path], folder, asked)
     with work.progress("reporting", 2) as update:
         report = build_report(
             model,
@@ -184,6 +193,7 @@ def evaluate_file(
             top=top,
             criteria=criteria,
             context=context,
+            provenance=Provenance(model_digest, command),
         )
         update(1)
         page = write_report(report, Path(folder))

@@ -1,40 +1,42 @@
-"""Figures of a report: drawn as PNG, embedded as data."""
+"""Figures of a report: drawn as PNG for files, as SVG for the page."""
 
 from __future__ import annotations
 
-import base64
 import io
 import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from vae_anomaly._matplotlib import import_matplotlib
 from vae_anomaly.displays import LatentDisplay
-from vae_anomaly.displays.drawing import BLUE, GREY, INK, tidy
+from vae_anomaly.displays.drawing import BLUE, GREY, INK, escaped, tidy
+from vae_anomaly.displays.fonts import BASE_FONT, further_fonts, missing_characters
 from vae_anomaly.metrics.curves import Curve
 from vae_anomaly.report.data import Figure, ReportData
+from vae_anomaly.report.svg import QUALITY, data_url, inline_svg, is_broad
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 __all__ = [
     "FIGURES",
     "PLANE",
     "SQUARE",
     "WIDE",
-    "EmbeddedFigure",
+    "Drawing",
     "draw_figures",
-    "embedded",
+    "drawn",
     "embedded_thumbnail",
-    "png",
 ]
 
 FIGURES = (
     *("scores", "roc", "precision_recall", "latent", "training", "latent_use"),
-    *("calibration", "p_values"),
+    *("calibration", "p_values", "elbo"),
 )
 """Names of the figures of the common part, without ``.png``."""
 
@@ -45,46 +47,54 @@ DPI = 160
 WIDE, SQUARE, PLANE = (9.8, 4.0), (4.6, 3.9), (5.2, 5.2)  # inches
 
 
-class EmbeddedFigure(NamedTuple):
-    """A figure as data, and its size in CSS pixels."""
+class Drawing(NamedTuple):
+    """A figure, drawn.
 
-    src: str
-    width: int
-    height: int
+    Attributes
+    ----------
+    png : bytes
+        For a file; empty if there is none.
+    svg : bytes
+        For the page, as Matplotlib writes it; empty if the page does not show it.
+    """
 
+    png: bytes
+    svg: bytes = b""
 
-def embedded(png: bytes) -> EmbeddedFigure:
-    """Embed a PNG; its size comes from its header."""
-    width, height = (int.from_bytes(png[i : i + 4], "big") for i in (16, 20))
-    return EmbeddedFigure(_data_url("png", png), width * 96 // DPI, height * 96 // DPI)
+    @property
+    def is_broad(self) -> bool:
+        """Whether the figure is as wide as the page."""
+        return is_broad(self.svg)
+
+    def element(self, label: str) -> Markup:
+        """Return the element of the page that shows it, with a description."""
+        return Markup(inline_svg(self.svg, label))  # noqa: S704 - serialised from a tree
 
 
 def embedded_thumbnail(rgb: NDArray[np.uint8]) -> str:
     """Embed a thumbnail: without loss if it is tiny, else as a JPEG, so that a page stays small."""
     from PIL import Image
 
-    format_name, options = ("png", {}) if max(rgb.shape) <= MAX_EXACT else ("jpeg", {"quality": 85})
+    is_tiny = max(rgb.shape) <= MAX_EXACT
+    format_name, options = ("png", {}) if is_tiny else ("jpeg", {"quality": QUALITY})
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, format=format_name, **options)
-    return _data_url(format_name, buffer.getvalue())
+    return data_url(format_name, buffer.getvalue())
 
 
-def _data_url(format_name: str, content: bytes) -> str:
-    return f"data:image/{format_name};base64,{base64.b64encode(content).decode('ascii')}"
-
-
-def draw_figures(report: ReportData) -> dict[str, bytes]:
-    """Draw the figures of a report as PNG; equal reports give equal bytes."""
+def draw_figures(report: ReportData) -> dict[str, Drawing]:
+    """Draw the figures of a report; equal reports give equal bytes."""
     figures = _common_figures(report)
     for section in report.sections:
         figures |= section.figures()
-    return {name: png(figure) for name, figure in figures.items()}
+    return {name: drawn(figure, name) for name, figure in figures.items()}
 
 
 def _common_figures(report: ReportData) -> dict[str, Figure]:
     figures = {
         "scores": Figure(report.scores.plot, WIDE),
         "latent": Figure(report.latent.plot, _scatter_size(report.latent)),
+        "elbo": Figure(report.elbo.plot, SQUARE),
         "training": Figure(report.training.plot, WIDE),
         "latent_use": Figure(report.latent_use.plot, SQUARE),
     }
@@ -105,44 +115,59 @@ def _scatter_size(shown: LatentDisplay) -> tuple[float, float]:
     return SQUARE if shown.categories is None else PLANE
 
 
-def png(figure: Figure, colors: int | None = None) -> bytes:
+def drawn(figure: Figure, name: str, *, as_file: bool = True) -> Drawing:
     """Draw a figure, independent of the settings and figures of the caller.
 
     Parameters
     ----------
     figure : Figure
-    colors : int, optional
-        Number of colours that are enough for it: the file is then about half as large.
+    name : str
+        Different names keep the references inside of figures of one page apart.
+    as_file : bool, default=True
+        Whether to draw it as PNG as well.
 
     Returns
     -------
-    bytes
+    Drawing
     """
     import_matplotlib()
     import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as Canvas
     from PIL import Image
 
     with mpl.rc_context(), warnings.catch_warnings():
-        # Names may be in a script that the font lacks: boxes are shown instead.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         mpl.rcdefaults()
-        # The font comes with Matplotlib: the same bytes everywhere.
-        mpl.rc("font", family=["DejaVu Sans"], size=10)
+        mpl.rc("font", family=[BASE_FONT], size=10)
         mpl.rc("text", color=INK, usetex=False)
-        mpl.rc("axes", labelcolor=INK, unicode_minus=True)
-        drawn = Canvas(figsize=figure.size, dpi=DPI, layout="constrained", facecolor="white")
-        canvas: Any = FigureCanvasAgg(drawn)  # its methods have no types
-        figure.draw(drawn.subplots())
-        canvas.draw()
-        # Figures are opaque: without the fourth channel and well packed they are a tenth smaller.
-        drawing = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
-        if colors is not None:
-            drawing = drawing.quantize(colors)
-        buffer = io.BytesIO()
-        drawing.save(buffer, format="png", optimize=True, dpi=(DPI, DPI))
-        return buffer.getvalue()
+        mpl.rc("axes", labelcolor=INK, unicode_minus=True, facecolor="none")
+        mpl.rc("svg", fonttype="none", hashsalt=name)
+        page, pixels = _painted(figure)
+        if missing := missing_characters(page):
+            families, undrawable = further_fonts(missing)
+            mpl.rc("font", family=[BASE_FONT, *families])
+            with escaped(undrawable):
+                page, pixels = _painted(figure)
+        png, svg = io.BytesIO(), io.BytesIO()
+        if as_file:
+            Image.fromarray(pixels).save(png, format="png", optimize=True, dpi=(DPI, DPI))
+        if figure.is_inline:
+            page.savefig(svg, format="svg", facecolor="none", metadata={"Date": None})
+        return Drawing(png.getvalue(), svg.getvalue())
+
+
+def _painted(figure: Figure) -> tuple[Canvas, NDArray[np.uint8]]:
+    """Return a figure on a page of its own, and its pixels, (height, width, 3).
+
+    Without the fourth channel files are smaller: figures are opaque.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Canvas
+
+    page = Canvas(figure.size, dpi=DPI, layout="constrained", facecolor="white")
+    canvas: Any = FigureCanvasAgg(page)  # its methods have no types
+    figure.draw(page.subplots())
+    canvas.draw()
+    return page, np.asarray(canvas.buffer_rgba())[..., :3]
 
 
 def _draw_roc(curve: Curve, unit: str, ax: Axes) -> None:

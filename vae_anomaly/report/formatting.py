@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from vae_anomaly.displays.drawing import legible
 from vae_anomaly.metrics.intervals import Estimate
 
-__all__ = ["area", "breakable", "legible", "nats", "number", "percent", "span", "within"]
+__all__ = [
+    "area",
+    "breakable",
+    "legible",
+    "multiple",
+    "nats",
+    "number",
+    "percent",
+    "prose",
+    "span",
+    "within",
+]
 
 
 def percent(share: float) -> str:
@@ -36,6 +48,17 @@ def nats(value: float) -> str:
     ('-12.3', '1,234.5', '2.5e+09')
     """
     return rounded(value, 1) if abs(value) < 1e6 else f"{value:.3g}"
+
+
+def multiple(ratio: float) -> str:
+    """Return a score as a multiple of the threshold.
+
+    Examples
+    --------
+    >>> multiple(1.004), multiple(15.71), multiple(2.5e9)
+    ('1.00', '15.7', '2.5e+09')
+    """
+    return rounded(ratio, 2) if abs(ratio) < 10 else nats(ratio)
 
 
 def rounded(value: float, digits: int) -> str:
@@ -84,11 +107,24 @@ def area(estimate: Estimate) -> str:
 
 
 def breakable(name: str) -> Markup:
-    """Return a name, escaped, that lines may break after its underscores.
+    """Return a name, escaped, that lines may break between its words.
 
     Examples
     --------
     >>> breakable("mean_area<1")
     Markup('mean_<wbr>area&lt;1')
     """
-    return Markup("_<wbr>").join(name.split("_"))
+    parts = re.split(r"(?<=[_./:\-])(?=\w)|(?<=[a-z])(?=[A-Z])", name)
+    return Markup("<wbr>").join(parts)
+
+
+def prose(sentence: str) -> Markup:
+    r"""Return a sentence, escaped: percentages stay on one line, commands are code.
+
+    Examples
+    --------
+    >>> prose("5 % < 6: run `vae-anomaly fit`")
+    Markup('5\xa0% &lt; 6: run <code>vae-anomaly fit</code>')
+    """
+    escaped = str(escape(sentence.replace(" %", "\u00a0%")))
+    return Markup(re.sub(r"`([^`]*)`", r"<code>\1</code>", escaped))  # noqa: S704 - escaped above

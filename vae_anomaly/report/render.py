@@ -1,9 +1,9 @@
 """Rendering of a report as a self-contained page with figures beside it.
 
-Style and script are inline, figures are embedded as data. The one script moves the
-threshold. A content security policy names style and script by their hashes and
-refuses everything else. Text from outside goes through `legible`, and all text
-through Jinja's escaping.
+Style, scripts and figures are inline. One script moves the threshold, the other sorts,
+filters and saves the flagged records. A content security policy names style and scripts by
+their hashes and refuses everything else. Text from outside goes through `legible`, and all
+text through Jinja's escaping.
 """
 
 from __future__ import annotations
@@ -12,17 +12,28 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from vae_anomaly._version import __version__
 from vae_anomaly.metrics.threshold_search import Steps
 from vae_anomaly.report.data import ReportData
-from vae_anomaly.report.figures import FIGURES, draw_figures, embedded
-from vae_anomaly.report.formatting import breakable, legible, nats, number, percent, span
+from vae_anomaly.report.figures import FIGURES, Drawing, draw_figures
+from vae_anomaly.report.formatting import (
+    breakable,
+    legible,
+    multiple,
+    nats,
+    number,
+    percent,
+    prose,
+    span,
+)
 from vae_anomaly.report.sections import section_types
 from vae_anomaly.report.summary import latent_sentence, tiles
 from vae_anomaly.stats.floats import default_floats
@@ -32,7 +43,7 @@ from vae_anomaly.storage.paths import make_folder
 __all__ = ["figure_names", "render_page", "rendered", "write_page", "write_report"]
 
 TEMPLATES = Path(__file__).with_name("templates")
-INLINE = ("style.css", "threshold.js")
+SCRIPTS = ("threshold.js", "listing.js")
 
 
 def figure_names() -> tuple[str, ...]:
@@ -67,15 +78,17 @@ def write_report(report: ReportData, directory: str | os.PathLike[str]) -> Path:
     return write_page(render_page(report, figures), figures, directory)
 
 
-def write_page(page: str, figures: Mapping[str, bytes], directory: str | os.PathLike[str]) -> Path:
+def write_page(
+    page: str, figures: Mapping[str, Drawing], directory: str | os.PathLike[str]
+) -> Path:
     """Write a page and its figures as `write_report` does.
 
     Parameters
     ----------
     page : str
         HTML.
-    figures : mapping of str to bytes
-        PNG by name.
+    figures : mapping of str to Drawing
+        By name.
     directory : str or path-like
 
     Returns
@@ -97,48 +110,57 @@ def write_page(page: str, figures: Mapping[str, bytes], directory: str | os.Path
                     (folder / f"{name}.png").unlink(missing_ok=True)
     except OSError as cause:
         raise output_error(folder, cause) from cause
-    for name, content in figures.items():
+    for name, drawing in figures.items():
         with atomic_write(folder / f"{name}.png") as file:
-            file.write(content)
+            file.write(drawing.png)
     target = folder / "report.html"
     with atomic_write(target) as file:
         file.write(page.encode("utf-8"))
     return target
 
 
-def render_page(report: ReportData, figures: dict[str, bytes] | None = None) -> str:
+def render_page(report: ReportData, figures: Mapping[str, Drawing] | None = None) -> str:
     """Render the page as one string of HTML.
 
     Parameters
     ----------
     report : ReportData
-    figures : dict of str to bytes, optional
-        PNG by name, as from `draw_figures`; drawn if not given.
+    figures : mapping of str to Drawing, optional
+        By name, as from `draw_figures`; drawn if not given.
 
     Returns
     -------
     str
     """
-    figures = draw_figures(report) if figures is None else figures
     return rendered(
         "report.html.j2",
+        SCRIPTS,
         report=report,
         tiles=tiles(report),
         latent_sentence=latent_sentence(report),
-        figures={name: embedded(content) for name, content in figures.items()},
+        figures=draw_figures(report) if figures is None else figures,
         steps=_as_json(report.steps),
     )
 
 
-def rendered(template: str, **values: object) -> str:
+class Inline(NamedTuple):
+    """A file that is part of the page, and its hash in the form of content security policies."""
+
+    text: Markup
+    hash: str
+
+
+def rendered(template: str, scripts: Sequence[str] = (), **values: object) -> str:
     """Render a template as one string of HTML.
 
     Parameters
     ----------
     template : str
         Name of a file in `TEMPLATES`.
+    scripts : sequence of str
+        Names of files there.
     **values
-        Its variables, besides the inline files and their hashes.
+        Its variables, besides `scripts`, `style` and `version`.
 
     Returns
     -------
@@ -152,13 +174,16 @@ def rendered(template: str, **values: object) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update(text=legible, nats=nats, number=number, percent=percent, span=span)
-    environment.filters.update(breakable=breakable)
-    inline = {name: (TEMPLATES / name).read_text(encoding="utf-8") for name in INLINE}
+    environment.filters.update(breakable=breakable, multiple=multiple, prose=prose)
+    environment.globals["version"] = __version__
     return environment.get_template(template).render(
-        inline={name: Markup(text) for name, text in inline.items()},  # noqa: S704 - our own files
-        hashes={name: _hash(text) for name, text in inline.items()},
-        **values,
+        style=_inline("style.css"), scripts=[_inline(name) for name in scripts], **values
     )
+
+
+def _inline(name: str) -> Inline:
+    text = (TEMPLATES / name).read_text(encoding="utf-8")
+    return Inline(Markup(text), _hash(text))  # noqa: S704 - our own files
 
 
 def _hash(text: str) -> str:

@@ -13,7 +13,8 @@ from vae_anomaly._text import counted, listed
 from vae_anomaly._types import Parameter
 from vae_anomaly.data.series.times import time_text
 from vae_anomaly.pipeline.series_evaluation import SeriesEvaluation, evaluate_series_file
-from vae_anomaly.report.data import Tile
+from vae_anomaly.report.command import command_line
+from vae_anomaly.report.data import UNKNOWN, Provenance, Summary, Tile
 from vae_anomaly.report.formatting import number
 from vae_anomaly.report.render import rendered, write_page
 from vae_anomaly.report.series_figures import Plot, plots
@@ -86,16 +87,16 @@ class SeriesReport:
     ----------
     title, model_name, data_name, size : str
     tiles : list of Tile
-    summary : list of str
-        Sentences, the verdict first.
+    parts : Summary
+        Sentences, by part of the page.
     overviews, details : list of Plot
         Figures of whole series and of events.
     events, labelled, gaps : list
         Rows, at most `MAX_ROWS`; their captions say so.
     metrics, unscored, calibration, model : list of pairs of str
-    promise : str
     has_names : bool
         Whether the series have names.
+    provenance : Provenance
     """
 
     title: str
@@ -103,7 +104,7 @@ class SeriesReport:
     data_name: str
     size: str
     tiles: list[Tile]
-    summary: list[str]
+    parts: Summary
     overviews: list[Plot]
     details: list[Plot]
     events: list[EventRow]
@@ -116,8 +117,13 @@ class SeriesReport:
     unscored: list[Fact]
     calibration: list[Fact]
     model: list[Fact]
-    promise: str
     has_names: bool
+    provenance: Provenance = UNKNOWN
+
+    @property
+    def summary(self) -> tuple[str, ...]:
+        """Sentences, the verdict first."""
+        return self.parts.sentences
 
 
 def report_series_file(
@@ -157,8 +163,15 @@ def report_series_file(
         If the page cannot be written.
     """
     found = evaluate_series_file(file, path, **labels)
+    asked = {"title": title, "top": top, **labels}
+    command = command_line("evaluate", [file.name, path], output, asked)
     report = build_series_report(
-        found, model_name=Path(file.name).name, data_name=Path(path).name, title=title, top=top
+        found,
+        model_name=Path(file.name).name,
+        data_name=Path(path).name,
+        title=title,
+        top=top,
+        provenance=Provenance(file.sha256, command),
     )
     page = write_series_report(report, output)
     return [*found.notes, *report.summary, f"report: {page}"]
@@ -172,6 +185,7 @@ def build_series_report(
     data_name: str,
     title: str = "Anomaly report",
     top: int = 10,
+    provenance: Provenance | None = None,
 ) -> SeriesReport:
     """Collect what a page on time series shows.
 
@@ -183,12 +197,13 @@ def build_series_report(
     top : int, default=10
         Events with the highest scores that have a figure too, if the page stays
         small.
+    provenance : Provenance, optional
 
     Returns
     -------
     SeriesReport
     """
-    data, detector = found.data, found.detector
+    data = found.data
     overviews, details = plots(found, top)
     n_steps = sum(len(one.values) for one in data.series)
     names = listed([one.name for one in data.series if one.name])
@@ -199,7 +214,7 @@ def build_series_report(
         data_name=data_name,
         size=f"{size}, series {names}" if names else size,
         tiles=series_tiles(found),
-        summary=series_summary(found),
+        parts=series_summary(found),
         overviews=overviews,
         details=details,
         events=[_event_row(found, i) for i in range(min(len(found.events), MAX_ROWS))],
@@ -215,8 +230,8 @@ def build_series_report(
         unscored=[(reason, f"{n:,}") for reason, n in found.unscored.items()],
         calibration=calibration_facts(found),
         model=model_facts(found),
-        promise=f"Promised: {detector.promise_.words(data.step)}",
         has_names=bool(names),
+        provenance=provenance or UNKNOWN,
     )
 
 
@@ -239,7 +254,8 @@ def write_series_report(report: SeriesReport, directory: str | os.PathLike[str])
     OutputError
         If the page cannot be written.
     """
-    return write_page(rendered("series.html.j2", report=report), {}, directory)
+    page = rendered("series.html.j2", ("listing.js",), report=report, tiles=report.tiles)
+    return write_page(page, {}, directory)
 
 
 def _caption(what: str, count: int) -> str:

@@ -13,7 +13,7 @@ from vae_anomaly.displays.series import SeriesPlot
 from vae_anomaly.metrics.events import runs
 from vae_anomaly.pipeline.series_evaluation import FoundEvent, SeriesEvaluation
 from vae_anomaly.report.data import Figure
-from vae_anomaly.report.figures import EmbeddedFigure, embedded, png
+from vae_anomaly.report.figures import Drawing, drawn
 from vae_anomaly.report.series_words import step_time
 
 __all__ = ["Plot", "plots"]
@@ -26,10 +26,9 @@ DAY = 86_400e9
 MAX_CHANNELS = 8
 MAX_SERIES = 3
 
-MAX_FIGURES_SIZE = 650_000
-"""Bytes of PNG: a third more as text of the page, which stays below a megabyte."""
+MAX_FIGURES_SIZE = 850_000
+"""Bytes of all figures, so that the page stays below a megabyte."""
 
-COLORS = 64
 WIDTH = 9.8  # inches
 MIN_CONTEXT = 1.0
 """Windows before and after an event in its figure."""
@@ -38,7 +37,7 @@ MIN_CONTEXT = 1.0
 class Plot(NamedTuple):
     """A figure with its words."""
 
-    figure: EmbeddedFigure
+    figure: Drawing
     name: str
     caption: str
     alt: str
@@ -54,22 +53,22 @@ def plots(found: SeriesEvaluation, top: int) -> tuple[list[Plot], list[Plot]]:
     overviews: list[Plot] = []
     details: list[Plot] = []
     for i in order:
-        content = _drawn(_series_plot(found, i))
-        room -= len(content)
+        content = _drawn(_series_plot(found, i), f"series {i}")
+        room -= len(content.svg)
         if room < 0 and overviews:
             break
         overviews.append(_overview(found, i, content, len(order)))
     numbered = sorted(enumerate(found.events, start=1), key=lambda pair: -pair[1].event.score)
     for event_id, one in numbered[:top]:
-        content = _drawn(_event_plot(found, one))
-        room -= len(content)
+        content = _drawn(_event_plot(found, one), f"event {event_id}")
+        room -= len(content.svg)
         if room < 0:
             break
         details.append(_detail(found, event_id, one, content))
     return overviews, details
 
 
-def _overview(found: SeriesEvaluation, series: int, content: bytes, shown: int) -> Plot:
+def _overview(found: SeriesEvaluation, series: int, content: Drawing, shown: int) -> Plot:
     total, channels = len(found.data.series), len(found.data.channels)
     caption = "Channels, and below them the anomaly score. Events are orange, gaps grey."
     if found.labels is not None:
@@ -79,19 +78,19 @@ def _overview(found: SeriesEvaluation, series: int, content: bytes, shown: int) 
     if total > shown:
         caption += f" The {shown} most anomalous of {total:,} series are shown."
     name = found.data.series[series].name
-    return Plot(embedded(content), name, caption, "Channels of the series, score and events.")
+    return Plot(content, name, caption, "Channels of the series, score and events.")
 
 
-def _detail(found: SeriesEvaluation, event_id: int, one: FoundEvent, content: bytes) -> Plot:
+def _detail(found: SeriesEvaluation, event_id: int, one: FoundEvent, content: Drawing) -> Plot:
     event, name = one.event, found.data.series[one.series].name
     start, end = (step_time(found, one.series, at) for at in (event.start, event.stop - 1))
     where = f" in {name}" if name else ""
     caption = f"{start} to {end}, score {event.score:,.2f}. The dashed line is what was expected."
-    return Plot(embedded(content), f"Event {event_id}{where}", caption, f"Event {event_id}.")
+    return Plot(content, f"Event {event_id}{where}", caption, f"Event {event_id}.")
 
 
-def _drawn(plot: SeriesPlot) -> bytes:
-    return png(Figure(plot.draw, (WIDTH, plot.height)), COLORS)
+def _drawn(plot: SeriesPlot, name: str) -> Drawing:
+    return drawn(Figure(plot.draw, (WIDTH, plot.height)), name, as_file=False)
 
 
 def _series_plot(found: SeriesEvaluation, series: int) -> SeriesPlot:

@@ -8,14 +8,15 @@ from vae_anomaly._text import are, counted
 from vae_anomaly.data.series.times import time_text
 from vae_anomaly.names import SPANS
 from vae_anomaly.pipeline.series_evaluation import SeriesEvaluation, SeriesMetrics
-from vae_anomaly.report.data import Tile
-from vae_anomaly.report.formatting import number, percent, within
+from vae_anomaly.report.data import Summary, Tile
+from vae_anomaly.report.formatting import legible, multiple, number, percent, within
 from vae_anomaly.report.formatting import span as interval
 from vae_anomaly.series.alarms import span
 
 __all__ = [
     "Fact",
     "calibration_facts",
+    "first_event",
     "metric_facts",
     "model_facts",
     "series_summary",
@@ -26,29 +27,82 @@ __all__ = [
 Fact = tuple[str, str]
 """A name and a value."""
 
+CAUSES = {
+    "window": "a stretch unlike all training windows",
+    "point": "single steps that are unusual",
+    "run": "a value that is repeated for too long",
+}
+"""Cause of an event -> the same in words."""
+
 WEEK = SPANS["week"] * 10**9
 """Nanoseconds."""
 
 
-def series_summary(found: SeriesEvaluation) -> list[str]:
+def series_summary(found: SeriesEvaluation) -> Summary:
     """Return what was found, in sentences."""
     flagged, scored, n_events = found.n_flagged, found.n_scored, len(found.events)
     share = f" ({percent(flagged / scored)})" if scored else ""
-    sentences = [
+    verdict = [
         f"{flagged:,} of {counted(scored, 'time step')} {are(flagged)} flagged{share}, in "
         f"{counted(n_events, 'event')}."
     ]
+    if n_events:
+        false = _expected_false(found)
+        verdict.append(
+            f"At most {false} of these events {'is' if false == 'one' else 'are'} expected to be "
+            f"false."
+            if false != f"{n_events:,}"
+            else "All of these events may be false: as many are accepted in so much time."
+        )
+        verdict.append(_about_first(found))
+    threshold = [f"Promised: {found.detector.promise_.words(found.data.step)}"]
     without = sum(found.unscored.values())
     if without:
         reasons = ", ".join(f"{n:,} ({reason})" for reason, n in found.unscored.items())
         rows = counted(found.data.n_rows, "row")
-        sentences.append(
+        threshold.append(
             f"{without:,} of {rows} {'has' if without == 1 else 'have'} no score: {reasons}."
         )
-    sentences.append(f"Promised: {found.detector.promise_.words(found.data.step)}")
     if found.metrics is None:
-        return [*sentences, "Without labels, recall, precision and VUS-PR are not known."]
-    return sentences + _label_sentences(found, found.metrics)
+        quality = ["Without labels, recall, precision and VUS-PR are not known."]
+    else:
+        quality = _label_sentences(found, found.metrics)
+    return Summary(tuple(verdict), (), tuple(threshold), tuple(quality))
+
+
+def first_event(found: SeriesEvaluation) -> int:
+    """Return the position of the event with the highest score."""
+    return max(range(len(found.events)), key=lambda i: found.events[i].event.score)
+
+
+def _expected_false(found: SeriesEvaluation) -> str:
+    """Return how many of the events are expected to be false, at most."""
+    accepted = found.detector.promise_.budget.rate(found.n_scored)
+    count = min(round(accepted), len(found.events))
+    return f"{count:,}" if count > 1 else "one"
+
+
+def _about_first(found: SeriesEvaluation) -> str:
+    """Return which event is the most anomalous, and why."""
+    at = first_event(found)
+    one = found.events[at]
+    event, name = one.event, found.data.series[one.series].name
+    times = [step_time(found, one.series, step) for step in (event.start, event.stop - 1)]
+    when = f"from {times[0]} to {times[1]}" if times[0] != times[1] else f"at {times[0]}"
+    where = f" in {legible(name, 40)}" if name else ""
+    text = (
+        f"The most anomalous is event {at + 1}{where}, {when}, {multiple(event.score)} times the "
+        f"threshold: {CAUSES.get(event.cause, event.cause)}"
+    )
+    if not event.channels:
+        return f"{text}."
+    channel = legible(event.channels[0], 40)
+    if np.isnan(one.value):
+        return f"{text}, above all in {channel}, which is missing at the peak."
+    return (
+        f"{text}, above all in {channel}, {number(one.value, 4)} at the peak where "
+        f"{number(one.expected, 4)} was expected."
+    )
 
 
 def _label_sentences(found: SeriesEvaluation, metrics: SeriesMetrics) -> list[str]:
@@ -102,9 +156,12 @@ def series_tiles(found: SeriesEvaluation) -> list[Tile]:
     share = percent(found.n_flagged / found.n_scored) if found.n_scored else "none"
     highest = max((one.event.score for one in found.events), default=None)
     tiles = [
-        Tile(share, "flagged", f"of {counted(found.n_scored, 'time step')}"),
         Tile(f"{len(found.events):,}", "events"),
+        Tile(share, "flagged", f"of {counted(found.n_scored, 'time step')}"),
     ]
+    if found.events:
+        note = f"of {counted(len(found.events), 'event')}"
+        tiles.insert(1, Tile(_expected_false(found), "false at most, expected", note))
     if found.metrics is None:
         if highest is not None:
             tiles.append(Tile(number(highest, 3), "highest score", "times the threshold"))

@@ -33,5 +33,6 @@ def subject_of(model: Model | VAEDetector, X: Records) -> Subject:
         given = as_records(X)
         return Subject(fitted, fitted.records(X) if hasattr(given, "iloc") else np.asarray(given))
     rows = model._records(X)
+    grid = fitted.encoder.outline.grid
     # Data on a grid are shown in their own units.
-    return Subject(fitted, rows if fitted.encoder.outline.grid is None else np.asarray(X))
+    return Subject(fitted, rows if grid is None else np.asarray(X).reshape(len(rows), *grid))

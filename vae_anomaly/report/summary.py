@@ -7,35 +7,99 @@ from math import inf
 from vae_anomaly._text import are, counted
 from vae_anomaly.metrics.confusion import Confusion
 from vae_anomaly.metrics.intervals import Estimate
-from vae_anomaly.metrics.threshold_search import Choice, Discovery
+from vae_anomaly.metrics.threshold_search import Choice
 from vae_anomaly.model.model import Model
-from vae_anomaly.report.data import ReportData, Tile
-from vae_anomaly.report.formatting import area, nats, percent, within
+from vae_anomaly.pipeline.messages import drift_warning, p_value_words
+from vae_anomaly.report.data import RankedRecord, ReportData, Summary, Tile
+from vae_anomaly.report.formatting import area, legible, multiple, nats, number, percent, within
 
-__all__ = ["latent_sentence", "model_settings", "summarize", "tiles"]
+__all__ = ["latent_sentence", "model_settings", "multiple_words", "summarize", "tiles"]
 
 
-def summarize(report: ReportData) -> tuple[str, ...]:
+def summarize(report: ReportData) -> Summary:
     """Return the main results, one or two sentences each."""
     further = (line for section in report.sections for line in section.sentences())
-    return (*_about_scores(report), *further)
+    return Summary(
+        verdict=tuple(filter(None, (_about_flagged(report), expected_false(report), _why(report)))),
+        drift=tuple(_about_drift(report)),
+        threshold=(_about_threshold(report), *_about_batch(report)),
+        quality=(*_about_quality(report), *further),
+    )
 
 
-def _about_scores(report: ReportData) -> list[str]:
+def _about_flagged(report: ReportData) -> str:
     n, flagged = report.n_rows, report.n_flagged
-    sentences = [
+    return (
         f"{flagged:,} of {counted(n, report.unit)} ({percent(flagged / n)}) {are(flagged)} "
-        f"flagged: an anomaly score above the threshold of {nats(report.threshold.value)} nats.",
-        _about_threshold(report),
-        *_about_discovery(report),
+        f"flagged: an anomaly score above the threshold of {nats(report.threshold.value)} nats."
+    )
+
+
+def expected_false(report: ReportData) -> str:
+    """Return how many of the flagged records to expect to be false, which needs no labels."""
+    nominal, n, unit = report.threshold.nominal_rate, report.n_flagged, report.unit
+    if not n:
+        return ""
+    if nominal is None:
+        return (
+            f"How many of them are false cannot be said without calibration {unit}s, which a "
+            f"threshold by false-alarm rate has."
+        )
+    share = nominal * report.n_rows / n
+    would = f"would be flagged if all {counted(report.n_rows, unit)} were normal"
+    if share >= 1:
+        return f"All of them may be false alarms: as many {would}."
+    return (
+        f"At most {n_false(report)} of them ({percent(share)}) are expected to be false "
+        f"alarms: as many {would}."
+    )
+
+
+def n_false(report: ReportData) -> str:
+    """Return how many of the flagged records are expected to be false, at most."""
+    count = min((report.threshold.nominal_rate or 0.0) * report.n_rows, report.n_flagged)
+    return f"{round(count):,}" if count >= 1 else "one"
+
+
+def _why(report: ReportData) -> str:
+    """Return which record is the most anomalous, and why."""
+    first = report.most_anomalous
+    how = multiple_words(first)
+    why = "; ".join(filter(None, (section.why() for section in report.sections)))
+    text = f"The most anomalous {report.unit} is {legible(first.key, 60)}, {how}"
+    return f"{text}: {why}." if why else f"{text}."
+
+
+def multiple_words(record: RankedRecord) -> str:
+    """Return the score of a record as a multiple of the threshold, with its p-value."""
+    if record.multiple is None:
+        text = f"{nats(record.score)} nats"
+    else:
+        text = f"{multiple(record.multiple)} times the threshold"
+    return text if record.p_value is None else f"{text} (p = {number(record.p_value, 2)})"
+
+
+def _about_drift(report: ReportData) -> list[str]:
+    drift, are_normal = report.drift, report.groups[0].name.startswith("normal")
+    if drift is None:
+        return []
+    if drift.is_drift:
+        text = drift_warning(drift, report.unit, are_normal=are_normal)
+        return [f"{text[0].upper()}{text[1:]}"]
+    rows = f"{drift.n_rows:,} {'normal ' if are_normal else ''}{report.unit}s"
+    return [
+        f"As a whole, the scores of these {rows} are consistent with those of the calibration "
+        f"{report.unit}s (Kolmogorov-Smirnov, p {p_value_words(drift.p_value)}): no drift."
     ]
+
+
+def _about_quality(report: ReportData) -> list[str]:
     if report.confusion is None:
-        sentences.append(
+        return [
             f"There are no labels, so the share of flagged {report.unit}s that are real anomalies "
             f"is unknown."
-        )
-        return sentences
-    sentences += _about_flags(report.confusion, report.unit)
+        ]
+    sentences = _about_flags(report.confusion, report.unit)
     if report.confusion.false_alarm_rate is not None:
         sentences.append(_about_false_alarms(report, report.confusion.false_alarm_rate))
     sentences.append(_about_curves(report))
@@ -62,31 +126,15 @@ def _about_threshold(report: ReportData) -> str:
     return f"{text}."
 
 
-def _about_discovery(report: ReportData) -> list[str]:
-    """Return the expected share of false flags, which needs no labels."""
-    batch, nominal, unit = report.discovery, report.threshold.nominal_rate, report.unit
-    sentences = []
-    if nominal is not None and report.n_flagged:
-        share = nominal * report.n_rows / report.n_flagged
-        rows = f"all {counted(report.n_rows, unit)}"
-        sentences.append(
-            f"At most {percent(share)} of the flagged {unit}s are expected to be false alarms: "
-            f"this number would be flagged if {rows} were normal."
-            if share < 1
-            else f"All flagged {unit}s may be false alarms: as many would be flagged if {rows} "
-            f"were normal."
-        )
-    if batch is not None:
-        sentences.append(_about_batch(batch, unit))
-    return [" ".join(sentences)] if sentences else []
-
-
-def _about_batch(batch: Discovery, unit: str) -> str:
+def _about_batch(report: ReportData) -> list[str]:
+    batch, unit = report.discovery, report.unit
+    if batch is None:
+        return []
     control = f"With a false discovery rate of {percent(batch.fdr)} (Benjamini-Hochberg)"
     if not batch.n_flagged:
-        return f"{control}, nothing would be flagged."
+        return [f"{control}, nothing would be flagged."]
     above = "" if batch.threshold == -inf else f" above {nats(batch.threshold)} nats"
-    return f"{control}, {counted(batch.n_flagged, unit)}{above} would be flagged."
+    return [f"{control}, {counted(batch.n_flagged, unit)}{above} would be flagged."]
 
 
 def _about_choice(choice: Choice) -> str:
@@ -177,33 +225,29 @@ def latent_sentence(report: ReportData) -> str:
 
 def tiles(report: ReportData) -> list[Tile]:
     """Return the numbers for the top of the page."""
-    shown = [
-        Tile(f"{report.n_flagged:,}", "flagged", f"of {counted(report.n_rows, report.unit)}"),
-        Tile(nats(report.threshold.value), "threshold", "nats"),
-    ]
-    if report.confusion is None:
-        highest = max(group.highest for group in report.groups)
-        typical = report.groups[0].median
-        return [
-            *shown,
-            Tile(nats(typical), "median score", "nats"),
-            Tile(nats(highest), "highest score", "nats"),
-        ]
+    found = [Tile(f"{report.n_flagged:,}", "flagged", f"of {counted(report.n_rows, report.unit)}")]
+    if report.n_flagged and report.threshold.nominal_rate is not None:
+        note = f"of {report.n_flagged:,}"
+        found.append(Tile(n_false(report), "false at most, expected", note))
     confusion = report.confusion
-    if report.roc is not None and report.precision_recall is not None:
-        shown += [_area_tile("AUROC", report.roc.area)]
-        shown += [_area_tile("average precision", report.precision_recall.area)]
-    further = [tile for section in report.sections for tile in section.tiles()]
-    if further:
-        # They replace the average precision: six tiles make one line.
-        shown[3:] = further
-    if confusion.recall is not None:
+    if confusion is not None and report.n_flagged:
+        false = f"of {report.n_flagged:,}"
+        found.append(Tile(f"{confusion.false_alarms:,}", "false by the labels", false))
+    if confusion is not None and confusion.recall is not None:
         note = f"{confusion.found:,} of {confusion.n_anomalies:,}"
-        shown.append(Tile(percent(confusion.recall.value), "anomalies found", note))
-    if confusion.false_alarm_rate is not None:
-        note = f"{confusion.false_alarms:,} of {confusion.n_normal:,}"
-        shown.append(Tile(percent(confusion.false_alarm_rate.value), "false alarms", note))
-    return shown
+        found.append(Tile(percent(confusion.recall.value), "anomalies found", note))
+    if report.roc is not None:
+        found.append(_area_tile("AUROC", report.roc.area))
+    found += [tile for section in report.sections for tile in section.tiles()]
+    if confusion is None:
+        found.append(_highest_tile(report.most_anomalous))
+    return found
+
+
+def _highest_tile(record: RankedRecord) -> Tile:
+    if record.multiple is None:
+        return Tile(nats(record.score), "highest score", "nats")
+    return Tile(multiple(record.multiple), "highest score", "times the threshold")
 
 
 def _area_tile(label: str, estimate: Estimate) -> Tile:

@@ -226,6 +226,11 @@ class UnopenedFile(NamedTuple):
         entries = {key: value for key, value in self.header.items() if key != "__metadata__"}
         # Compared as text: True == 1 == 1.0 in Python, but not in a file.
         if len(entries) != len(layout) or canonical(entries) != canonical(_entries(layout)):
+            if _without_offsets(entries) == _without_offsets(_entries(layout)):
+                raise self.refused(
+                    f"its arrays are in another order: another program wrote it again, such as the "
+                    f"safetensors package. Use the file that `{self.file_type.writer}` wrote"
+                )
             raise self.refused("its arrays are not those that its settings ask for")
         if self.sha256 != _digest(self.header, self.body):
             raise self.refused("its checksum does not match: it was damaged or edited")
@@ -373,6 +378,17 @@ def _entries(layout: Layout) -> JsonObject:
         entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, end]}
         start = end
     return entries
+
+
+def _without_offsets(entries: JsonObject) -> str:
+    """Return the types and shapes of arrays as text; other entries as they are."""
+    kept = {
+        name: {key: value for key, value in one.items() if key != "data_offsets"}
+        if isinstance(one, dict)
+        else one
+        for name, one in entries.items()
+    }
+    return canonical(kept)
 
 
 def _digest(header: JsonObject, body: bytes | memoryview) -> str:

@@ -51,7 +51,7 @@ class RemoteFile:
         with _named(self.url):
             return self.system.open_input_file(self.path)
 
-    def state(self) -> object:
+    def state(self) -> tuple[int, int]:
         """Return the size and the time of the last change of the file."""
         with _named(self.url):
             info = self.system.get_file_info(self.path)

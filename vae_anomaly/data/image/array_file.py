@@ -19,7 +19,9 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from vae_anomaly._text import shown
+from vae_anomaly.data.image.array_members import Members, chosen_members
 from vae_anomaly.data.image.layout import MAX_PIXELS
+from vae_anomaly.data.image.pixels import check_channels
 from vae_anomaly.exceptions import DataError
 
 __all__ = [
@@ -81,8 +83,8 @@ class ArrayFile:
     path : Path
     name : str
         Name of the file in messages.
-    member : str or None
-        Name of the array in an npz archive.
+    members : Members or None
+        Arrays of an npz archive, of which this is one.
     dtype : numpy.dtype
     shape : tuple of int
         (n, height, width) or (n, height, width, channels).
@@ -90,13 +92,18 @@ class ArrayFile:
 
     path: Path
     name: str
-    member: str | None
+    members: Members | None
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
 
+    @property
+    def member(self) -> str | None:
+        """Name of the array in an npz archive."""
+        return None if self.members is None else self.members.images
+
     @classmethod
-    def open(cls, path: Path, name: str) -> ArrayFile:
-        """Read the header of a file.
+    def open(cls, path: Path, name: str, *, fitting: bool = False) -> ArrayFile:
+        """Read the header of a file; of an archive that of the array to learn, or to score.
 
         Raises
         ------
@@ -104,7 +111,8 @@ class ArrayFile:
             If it holds no images, or fewer bytes than its header says.
         """
         try:
-            member = _member(path, name)
+            members = _members(path, name, fitting)
+            member = None if members is None else members.images
             with unpacked(path, member) as file:
                 dtype, shape = read_header(file, name)
                 _check_shape(name, shape)
@@ -113,7 +121,7 @@ class ArrayFile:
             raise
         except DAMAGE as cause:
             raise damaged(name, cause) from cause
-        return cls(path, name, member, dtype, shape)
+        return cls(path, name, members, dtype, shape)
 
     def chunks(self, max_images: int) -> Iterator[NDArray[np.generic]]:
         """Yield the images as they are stored, at most `max_images` at a time.
@@ -142,13 +150,6 @@ class ArrayFile:
         except DAMAGE as cause:
             raise damaged(self.name, cause) from cause
 
-    def limits(self) -> tuple[float, float]:
-        """Return the smallest and the largest value; NaN if there is a NaN."""
-        if self.dtype == np.uint8:
-            return 0.0, 255.0
-        ends = [(chunk.min(), chunk.max()) for chunk in self.chunks(2**20)]
-        return float(np.min([low for low, _ in ends])), float(np.max([high for _, high in ends]))
-
 
 def damaged(name: str, cause: Exception) -> Exception:
     """Return the error for one of `DAMAGE`: itself if the disk failed."""
@@ -159,8 +160,8 @@ def damaged(name: str, cause: Exception) -> Exception:
     return DataError(f"{name} is damaged: {words or type(cause).__name__}. Copy it again.")
 
 
-def _member(path: Path, name: str) -> str | None:
-    """Return the array of an npz archive to read: X, or else the first; None for other files."""
+def _members(path: Path, name: str, fitting: bool) -> Members | None:
+    """Choose the arrays of an npz archive; None for other files."""
     with path.open("rb") as file:
         if not file.read(4).startswith(ZIP):
             return None
@@ -168,7 +169,17 @@ def _member(path: Path, name: str) -> str | None:
         members = [member for member in archive.namelist() if member.endswith(".npy")]
     if not members:
         raise DataError(f"{name} holds no array.")
-    return "X.npy" if "X.npy" in members else members[0]
+
+    def has_images(member: str) -> bool:
+        try:
+            with unpacked(path, member) as file:
+                shape = read_header(file, name)[1]
+            _check_shape(name, shape)
+        except (DataError, *DAMAGE):
+            return False
+        return True
+
+    return chosen_members(members, fitting=fitting, has_images=has_images)
 
 
 @contextmanager
@@ -225,6 +236,7 @@ def read_header(
 
 def _check_shape(name: str, shape: tuple[int, ...]) -> None:
     """Raise if the shape is not that of images."""
+    check_channels(shape, f"{name} holds")
     images = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3, 4))
     if not images:
         raise DataError(

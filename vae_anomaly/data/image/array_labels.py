@@ -1,13 +1,12 @@
 """Labels of an array of images: another array of its archive, or a file beside it.
 
-An npz archive may hold ``y``, ``label`` or ``labels``; the idx file
+For those of an npz archive see `array_members.chosen_members`; the idx file
 ``t10k-images-idx3-ubyte`` has its labels in ``t10k-labels-idx1-ubyte``.
 """
 
 from __future__ import annotations
 
 import re
-import zipfile
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -27,8 +26,6 @@ from vae_anomaly.data.image.array_file import (
 from vae_anomaly.exceptions import DataError
 
 __all__ = ["ArrayLabels", "read_labels"]
-
-MEMBERS = ("y.npy", "label.npy", "labels.npy")
 
 IDX_NAME = re.compile(r"(.*)images([-.])idx3-ubyte(\.gz)?", re.IGNORECASE | re.DOTALL)
 
@@ -77,10 +74,8 @@ def read_labels(array: ArrayFile) -> ArrayLabels | None:
     DataError
         If they are not one for each image, not numbers or text, or damaged.
     """
-    if array.member is not None:
-        with zipfile.ZipFile(array.path) as archive:
-            there = set(archive.namelist()) - {array.member}
-        member = next((name for name in MEMBERS if name in there), None)
+    if array.members is not None:
+        member = array.members.labels
         if member is None:
             return None
         origin = f"{member.removesuffix('.npy')} in {array.name}"

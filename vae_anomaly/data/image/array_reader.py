@@ -7,15 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import overload
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vae_anomaly.data.image.array_file import ArrayFile
 from vae_anomaly.data.image.array_labels import ArrayLabels, read_labels
-from vae_anomaly.data.image.decoder import Decoded, resized, scale_to_bytes
+from vae_anomaly.data.image.decoder import decode_numbers
+from vae_anomaly.data.image.deep import Numbers
+from vae_anomaly.data.image.errors import ImageError
 from vae_anomaly.data.image.layout import Layout
 from vae_anomaly.data.image.reader import MAX_BATCH_IMAGES, ImageReader, ReadResult
-from vae_anomaly.exceptions import DataError
 
 __all__ = ["ArrayReader"]
 
@@ -27,11 +25,15 @@ class ArrayReader(ImageReader):
     ----------
     path : Path
     name : str
+    fitting : bool, default=False
+        Whether an archive with parts is read for a fit.
     """
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, *, fitting: bool = False) -> None:
         self.name = name
-        self._array = ArrayFile.open(path, name)
+        self._array = ArrayFile.open(path, name, fitting=fitting)
+        members = self._array.members
+        self.notes = () if members is None else (members.note,)
         self.names = _Numbers(self._array.shape[0])
 
     @property
@@ -44,35 +46,26 @@ class ArrayReader(ImageReader):
         """Labels of the images; scoring never reads them."""
         return read_labels(self._array)
 
-    @cached_property
-    def _limits(self) -> tuple[float, float]:
-        return self._array.limits()
-
     def read(self, positions: Sequence[int], layout: Layout) -> Generator[ReadResult]:
         """Yield images; see `ImageReader.read`."""
-        low, high = self._limits
         wanted, start = iter(positions), 0
         position = next(wanted, None)
         for chunk in self._array.chunks(MAX_BATCH_IMAGES):
-            try:
-                pixels = scale_to_bytes(chunk, low, high)
-            except ValueError as cause:
-                raise DataError(f"{self.name} holds {cause}. Scale its pixels.") from cause
-            size = (pixels.shape[1], pixels.shape[2])
             while position is not None and position < start + len(chunk):
-                yield Decoded(_laid_out(pixels[position - start], layout), size)
+                yield self._decode(chunk[position - start], position, layout)
                 position = next(wanted, None)
             start += len(chunk)
             if position is None:
                 return
 
+    def _decode(self, image: Numbers, position: int, layout: Layout) -> ReadResult:
+        try:
+            return decode_numbers(image, f"{self.name}, image {position + 1}", layout)
+        except ImageError as error:
+            return error
+
     def _sample_positions(self, count: int) -> Sequence[int]:
         return range(count)  # from the start: the file is read in order
-
-
-def _laid_out(pixels: NDArray[np.uint8], layout: Layout) -> NDArray[np.uint8]:
-    full = pixels if pixels.ndim == 3 else pixels[:, :, np.newaxis]
-    return full if full.shape == layout.shape else resized(pixels, layout)
 
 
 class _Numbers(Sequence[str]):

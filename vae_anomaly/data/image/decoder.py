@@ -1,16 +1,16 @@
-"""Decoding of one image file: upright, 8 bits a channel, grey or colour, in a layout.
+"""Decoding of one image file: upright, grey or colour, in a layout.
 
-Transparent pixels are composited on mid grey. Palettes and CMYK are converted to
-colours. 16 bits are scaled to 8; 32-bit numbers are taken as 0 to 1, 0 to 255 or 0 to
-65,535, the smallest range that holds all of them. EXIF rotation is applied. Of an
-animation the first frame is read.
+Numbers stay what they are: of 8 bits as uint8, all others as float64. Whole numbers from 0
+to 255 are 8 bits, whatever type they are stored in. Transparent pixels are composited on mid
+grey. Palettes and CMYK are converted to colours. EXIF rotation is applied. Of an animation
+the first frame is read.
 """
 
 from __future__ import annotations
 
 import threading
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -18,9 +18,25 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from vae_anomaly.data.image.layout import MAX_PIXELS, Layout
-from vae_anomaly.data.image.signatures import FORMAT_NAMES, FORMATS, SIGNATURE_BYTES, is_image
-from vae_anomaly.exceptions import DataError
+from vae_anomaly.data.image.deep import (
+    DEEP,
+    Numbers,
+    check_numbers,
+    deep_numbers,
+    lay_out,
+    orientation_of,
+)
+from vae_anomaly.data.image.errors import ImageError
+from vae_anomaly.data.image.layout import MAX_PIXELS, Layout, box_of
+from vae_anomaly.data.image.signatures import (
+    FORMAT_NAMES,
+    FORMATS,
+    SIGNATURE_BYTES,
+    foreign_format,
+    is_image,
+)
+from vae_anomaly.data.image.tiff import check_order, read_tiff
+from vae_anomaly.data.image.units import PixelValues
 
 __all__ = [
     "GREY",
@@ -28,17 +44,19 @@ __all__ = [
     "ImageError",
     "decode",
     "decode_mask",
+    "decode_numbers",
     "resized",
-    "scale_to_bytes",
+    "with_surroundings",
 ]
 
 LARGE_PIXELS = 4_000_000
 """Larger images are decoded one at a time, so that threads do not multiply the memory."""
 
+Pixels = NDArray[np.uint8] | NDArray[np.float64]
+
 GREY = 128
 """Background of transparent pixels and of letterboxed images."""
 
-ORIENTATION = 0x0112
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -49,23 +67,6 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 SIDEWAYS = (5, 6, 7, 8)
-
-DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
-
-FOREIGN = {
-    b"%PDF": "a PDF document",
-    b"%!PS": "an EPS drawing",
-    b"\xc5\xd0\xd3\xc6": "an EPS drawing",
-    b"<svg": "an SVG drawing",
-    b"<?xml": "an SVG drawing or other XML",
-    b"8BPS": "a Photoshop file",
-    b"\x1a\x45\xdf\xa3": "a video",
-    b"RIFF": "a video or a sound",
-    b"PK\x03\x04": "a zip archive",
-    b"\xff\x0a": "a JPEG XL image",
-    b"\0\0\0\x0cjP": "a JPEG 2000 image",
-    b"\0\0\x01\0": "an icon",
-}
 
 MAX_REASON_LENGTH = 80
 
@@ -78,30 +79,20 @@ class Decoded:
 
     Attributes
     ----------
-    pixels : ndarray of uint8, shape (height, width, channels)
+    pixels : ndarray of uint8 or float64, shape (height, width, channels)
+        NaN around a letterboxed image whose type has more than 8 bits.
     size : tuple of int
         Height and width of the original, upright.
     animated : bool
         Whether more frames follow.
+    values : PixelValues or None
+        Numbers of the original; None where its type has 8 bits.
     """
 
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     size: tuple[int, int]
     animated: bool = False
-
-
-class ImageError(DataError):
-    """An image that is not readable.
-
-    Attributes
-    ----------
-    reason : str
-        Cause, without the name of the image.
-    """
-
-    def __init__(self, name: str, reason: str) -> None:
-        self.reason = reason
-        super().__init__(f"{name}: {reason}. Replace the image or remove it.")
+    values: PixelValues | None = None
 
 
 def decode(path: Path, name: str, layout: Layout) -> Decoded:
@@ -157,49 +148,70 @@ def decode_mask(path: Path, name: str, layout: Layout) -> NDArray[np.bool_]:
 
 def resized(pixels: NDArray[np.uint8], layout: Layout) -> NDArray[np.uint8]:
     """Return the pixels of an image, (h, w) or (h, w, 1, 3 or 4), in a layout."""
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        pixels = pixels[:, :, 0]
-    return _pixels(_flat(Image.fromarray(pixels)), layout)
+    full = pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels
+    if full.shape == layout.shape:
+        return full
+    grey = full.shape[2] == 1
+    return _pixels(_flat(Image.fromarray(full[:, :, 0] if grey else full)), layout)
 
 
-def scale_to_bytes(values: NDArray[np.generic], low: float, high: float) -> NDArray[np.uint8]:
-    """Return numbers between `low` and `high`, scaled to 8 bits.
-
-    Their range is 0 to 1, 0 to 255 or 0 to 65,535, the smallest that holds all of them;
-    for integers never 0 to 1, and for those of 16 bits always the last.
+def decode_numbers(numbers: Numbers, name: str, layout: Layout) -> Decoded:
+    """Bring the numbers of an image, (h, w) or (h, w, 1, 3 or 4), to a layout.
 
     Raises
     ------
-    ValueError
-        If they are in none of these ranges.
+    ImageError
+        If they are not finite, or transparent in more than 8 bits.
     """
-    if not (low >= 0 and high <= 65_535):  # NaN too
-        raise ValueError(f"values from {low:.6g} to {high:.6g}, expected 0 to 1, 255 or 65535")
-    if values.dtype == np.uint8:
-        return np.asarray(values, dtype=np.uint8)
-    whole, top = np.issubdtype(values.dtype, np.integer), 65_535.0
-    if values.dtype == np.bool_ or (not whole and high <= 1):
-        top = 1.0
-    elif values.dtype.newbyteorder("=") != np.uint16 and high <= 255:
-        top = 255.0
-    return np.rint(values.astype(np.float32) * np.float32(255 / top)).astype(np.uint8)
+    numbers = check_numbers(numbers, name)
+    height, width = numbers.shape[:2]
+    values = PixelValues.of(numbers)
+    if not values.fit_bytes:
+        return Decoded(lay_out(numbers, layout), (height, width), values=values)
+    pixels: Pixels = resized(numbers.astype(np.uint8), layout)
+    if layout.resize != "stretch":
+        pixels = with_surroundings(pixels, (height, width), layout, np.nan)
+    return Decoded(pixels, (height, width), values=values)
+
+
+def with_surroundings(
+    pixels: Pixels, size: tuple[int, int], layout: Layout, number: float
+) -> NDArray[np.float64]:
+    """Return a letterboxed image, which had a size, with another number around it."""
+    box = box_of(*size, layout)
+    inside = (slice(box.top, box.top + box.height), slice(box.left, box.left + box.width))
+    out = np.full(layout.shape, number)
+    out[inside] = pixels[inside]
+    return out
 
 
 # ------------------------------------------------------------------------- decoding
 
 
 def _decoded(file: IO[bytes], name: str, layout: Layout) -> Decoded:
-    with Image.open(file, formats=FORMATS) as image:
+    check_order(file, name)
+    try:
+        opened = Image.open(file, formats=FORMATS)
+    except UnidentifiedImageError:
+        numbers = read_tiff(file, name)
+        if numbers is None:
+            raise
+        return decode_numbers(numbers, name, layout)
+    with opened as image:
         _check_size(image, name)
         width, height = image.size
-        animated = bool(getattr(image, "is_animated", False))
+        # Further images of an MPO are other views, and previews.
+        animated = image.format != "MPO" and bool(getattr(image, "is_animated", False))
         # A JPEG is decoded at an eighth of its size in a quarter of the time.
         drafted = image.draft(None, (2 * max(layout.height, layout.width),) * 2)
         with _one_large if image.width * image.height > LARGE_PIXELS else nullcontext():
+            numbers = deep_numbers(image, file, name)
+            if numbers is not None:
+                return replace(decode_numbers(numbers, name, layout), animated=animated)
             image.load()  # which rotates a TIFF, and drops its orientation
             if drafted is None:
                 width, height = image.size
-            turn = _orientation(image)
+            turn = orientation_of(image)
             flat = _flat(image)
             if turn in TURNS:
                 flat = flat.transpose(TURNS[turn])
@@ -220,24 +232,8 @@ def _too_large(size: str) -> str:
     return f"too large, {size}: at most {MAX_PIXELS // 1_000_000} million are read"
 
 
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation: 1 is upright."""
-    try:
-        return int(image.getexif().get(ORIENTATION, 1))
-    except MemoryError:
-        raise
-    except Exception:  # pixels are sound although the EXIF block is damaged
-        return 1
-
-
 def _flat(image: Image.Image) -> Image.Image:
     """Convert an image of any mode to grey ("L") or colour ("RGB")."""
-    if image.mode in DEEP:
-        values = np.asarray(image)
-        low, high = float(values.min()), float(values.max())
-        if image.mode == "I":  # most often it holds 16 bits
-            values = values.astype(np.uint16 if 0 <= low <= high <= 65_535 else values.dtype)
-        return Image.fromarray(scale_to_bytes(values, low, high))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         ground = Image.new("RGBA", image.size, (GREY, GREY, GREY, 255))
@@ -261,12 +257,10 @@ def _laid_out(
     height, width = layout.height, layout.width
     if layout.resize == "stretch":
         return image.resize((width, height), filtering)
-    scale = min(width / image.width, height / image.height)
-    inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    box = box_of(image.height, image.width, layout)
     colour = fill if image.mode == "L" else (fill, fill, fill)
     ground = Image.new(image.mode, (width, height), colour)
-    place = ((width - inner[0]) // 2, (height - inner[1]) // 2)
-    ground.paste(image.resize(inner, filtering), place)
+    ground.paste(image.resize((box.width, box.height), filtering), (box.left, box.top))
     return ground
 
 
@@ -289,16 +283,8 @@ def _explained(cause: Exception, path: Path, name: str) -> ImageError:
     if not start:
         return ImageError(name, "it is empty")
     if not is_image(start):
-        return ImageError(name, f"{_foreign(start)}, expected {FORMAT_NAMES}")
+        return ImageError(name, f"{foreign_format(start)}, expected {FORMAT_NAMES}")
     if isinstance(cause, UnidentifiedImageError):
         return ImageError(name, "damaged, its header cannot be understood")
     words = " ".join("".join(c if c.isprintable() else " " for c in str(cause)).split())
     return ImageError(name, f"damaged ({words[:MAX_REASON_LENGTH].rstrip('.') or 'undecodable'})")
-
-
-def _foreign(start: bytes) -> str:
-    if start[4:8] == b"ftyp":
-        return "a HEIC or AVIF image, or a video"
-    text = start.lstrip(b"\xef\xbb\xbf \t\r\n")
-    found = (words for magic, words in FOREIGN.items() if text.startswith(magic))
-    return next(found, "not an image that we know")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,14 +25,17 @@ from vae_anomaly.data.image.pixels import (
     ImageSchema,
     ImageShape,
     as_images,
+    as_numbers,
     as_rows,
     check_shape,
     shift_augmented,
     smooth,
 )
+from vae_anomaly.data.image.units import PixelRange, warn_beyond
 from vae_anomaly.data.scaling import ColumnScaler, checked_outline
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.names import RESIZES
+from vae_anomaly.stats.soft_clip import MAX_MAGNITUDE
 
 __all__ = ["ImageEncoder", "shift_for", "smoothing_for"]
 
@@ -91,8 +95,8 @@ class ImageEncoder:
     Attributes
     ----------
     shape : tuple of (height, width, channels)
-    pixel_scale : float
-        255 if the training images had 8 bits, else 1.
+    pixel_range : PixelRange
+        Numbers of black and white: the unit of all images, whatever their type.
     smoothing : float
         Standard deviation, in pixels, of the Gaussian that smooths images.
     scaler : ColumnScaler
@@ -108,7 +112,7 @@ class ImageEncoder:
     names: ClassVar[None] = None
 
     shape: ImageShape
-    pixel_scale: float
+    pixel_range: PixelRange
     smoothing: float
     scaler: ColumnScaler
     likelihood: str
@@ -125,14 +129,14 @@ class ImageEncoder:
         DataError
             If convolutions meet a constant channel.
         """
-        shape, scale = schema.shape, schema.scale
+        shape = schema.shape
         smoothing, channels = smoothing_for(parameters, shape), shape[2]
         scaler = ColumnScaler.from_channels(smooth(records, shape, smoothing), channels)
         architecture = parameters.architecture
         _check_channels(
             architecture if isinstance(architecture, str) else None, scaler.varies[:channels]
         )
-        return cls(shape, scale, smoothing, scaler, parameters.likelihood)
+        return cls(shape, schema.pixel_range, smoothing, scaler, parameters.likelihood)
 
     @cached_property
     def features(self) -> tuple[str, ...]:
@@ -150,13 +154,24 @@ class ImageEncoder:
         return np.flatnonzero(self.scaler.varies)
 
     def matrix(self, X: Records) -> Records:
-        """Return images as rows of numbers; flattened ones as they are."""
+        """Return images, or flattened ones, as rows of numbers, black at 0 and white at 1.
+
+        Warns
+        -----
+        PixelRangeWarning
+            If images leave the range of the training images.
+        """
         given = as_rows(X)
         check_shape(given.shape, self.shape)
-        return given.values
+        try:
+            numbers = as_numbers(np.asarray(given.values))
+        except ValueError:
+            return given.values  # which are refused
+        warn_beyond(self.pixel_range, numbers, stacklevel=6)
+        return self.pixel_range.scaled(numbers)
 
     def encode(self, records: Records) -> Encoded:
-        """Encode images, (n, height, width[, channels]), or flattened ones, already scaled."""
+        """Encode images, (n, height, width[, channels]), or rows from `matrix`."""
         return self.scaler.encode(self._smoothed(records), self.likelihood)
 
     def encode_shifted(self, records: Records, pixels: float) -> Iterator[Encoded]:
@@ -179,15 +194,20 @@ class ImageEncoder:
         return self.scaler.decode(targets, self.likelihood)
 
     def rows(self, records: Array, like: Records = None) -> Records:
-        """Return flattened images as images; as they are if `like` are flattened images."""
-        if like is None:
-            return as_images(records, self.shape, self.pixel_scale)
-        given = as_rows(like)
-        return records if given.shape is None else as_images(records, given.shape, given.scale)
+        """Return rows as images; as flattened ones if `like` are flattened."""
+        if like is None or as_rows(like).shape is not None:
+            return as_images(records, self.shape, self.pixel_range)
+        return self.pixel_range.unscaled(records)
 
     def in_graph(self, rows: Symbol) -> EncodedSymbols:
-        """Add `encode` of flattened images to an ONNX graph."""
-        rows = rows * (1.0 / self.pixel_scale)
+        """Add `encode` of flattened images to an ONNX graph, and their form to its metadata."""
+        low, high = self.pixel_range
+        names = {1: "grey", 2: "grey, alpha", 3: "RGB", 4: "RGBA"}
+        metadata = rows.graph.metadata
+        metadata["image_shape"] = json.dumps(self.shape)  # height, width, channels
+        metadata["channel_order"] = names.get(self.shape[2], "as in training")
+        metadata["pixel_range"] = json.dumps([low, high])
+        rows = (rows - low) * (1.0 / (high - low))
         return self.scaler.in_graph(self._smoothed_symbol(rows), self.likelihood)
 
     def _smoothed_symbol(self, rows: Symbol) -> Symbol:
@@ -209,12 +229,18 @@ class ImageEncoder:
 
     def _smoothed(self, records: Records) -> Array:
         """Flatten, scale and smooth: (n, n_features)."""
-        rows = np.asarray(as_rows(records).values, dtype=np.float64)
-        return smooth(rows, self.shape, self.smoothing)
+        rows, shape = as_rows(records)
+        if shape is not None:
+            rows = self.pixel_range.scaled(rows)
+        return smooth(np.asarray(rows, dtype=np.float64), self.shape, self.smoothing)
 
     def describe(self) -> JsonObject:
-        """Return the shape of the images and how files are brought to it."""
-        return {"image_shape": list(self.shape), "resize": self.resize}
+        """Return the shape and range of the images, and how files are brought to it."""
+        return {
+            "image_shape": list(self.shape),
+            "pixel_range": list(self.pixel_range),
+            "resize": self.resize,
+        }
 
     def to_state(self) -> EncoderState:
         """Return the settings and arrays for a model file."""
@@ -222,7 +248,7 @@ class ImageEncoder:
             "likelihood": self.likelihood,
             "n_features": self.outline.n_features,
             "n_inputs": self.outline.n_inputs,
-            "pixel_scale": self.pixel_scale,
+            "pixel_range": list(self.pixel_range),
             "resize": self.resize,
             "shape": list(self.shape),
             "smoothing": self.smoothing,
@@ -232,8 +258,8 @@ class ImageEncoder:
     @classmethod
     def outline_of(cls, settings: Mapping[str, Json]) -> Outline:
         """Check settings from a file, and return their outline; see `Encoder`."""
-        outline = checked_outline(settings, {"pixel_scale", "resize", "shape", "smoothing"})
-        shape, smoothing = settings["shape"], settings["smoothing"]
+        outline = checked_outline(settings, {"pixel_range", "resize", "shape", "smoothing"})
+        shape, smoothing, ends = (settings[key] for key in ("shape", "smoothing", "pixel_range"))
         if (
             not isinstance(shape, list)
             or len(shape) != 3
@@ -242,10 +268,12 @@ class ImageEncoder:
         ):
             raise ValueError("shape must be three ints that make up n_features")
         if (
-            settings["pixel_scale"] not in (1.0, 255.0)
-            or type(settings["pixel_scale"]) is not float
+            not isinstance(ends, list)
+            or len(ends) != 2
+            or not all(type(end) is float and abs(end) <= MAX_MAGNITUDE for end in ends)
+            or not ends[0] < ends[1]
         ):
-            raise ValueError("pixel_scale must be 1.0 or 255.0")
+            raise ValueError("pixel_range must be two floats, black below white")
         if type(smoothing) is not float or not 0 <= smoothing <= max(shape[:2]):
             raise ValueError("smoothing must be a number of pixels within the images")
         if settings["resize"] not in (None, *RESIZES):
@@ -262,7 +290,7 @@ class ImageEncoder:
         height, width, channels = settings["shape"]
         return cls(
             (height, width, channels),
-            settings["pixel_scale"],
+            PixelRange(*settings["pixel_range"]),
             settings["smoothing"],
             ColumnScaler.from_arrays(state.arrays, settings["n_inputs"]),
             settings["likelihood"],

@@ -11,17 +11,19 @@ from vae_anomaly.data.image.folder_reader import FolderReader
 from vae_anomaly.data.image.listing import Listing, list_images
 from vae_anomaly.data.image.reader import ImageReader
 from vae_anomaly.data.image.signatures import FORMAT_NAMES, SIGNATURE_BYTES, is_image
-from vae_anomaly.exceptions import DataError
+from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.names import NORMAL_FOLDERS
 
 __all__ = ["open_images"]
 
 
-def open_images(path: str | Path, *, fitting: bool = False) -> ImageReader:
+def open_images(
+    path: str | Path, *, fitting: bool = False, follow_links: str | None = None
+) -> ImageReader:
     """Open a folder of images, an image, or an array of images.
 
-    Subfolders of a folder are read too. Hidden files, files that operating systems
-    create, files of other types, and links that lead out of the folder are skipped. Of
+    Subfolders of a folder are read too. Hidden files and files of other types are passed over,
+    and counted in `notes`; links to images out of the folder are images that are not readable. Of
     a data set in the MVTec layout, a folder with ``train`` and ``test``, the former is
     read for fitting and the latter otherwise.
 
@@ -29,10 +31,11 @@ def open_images(path: str | Path, *, fitting: bool = False) -> ImageReader:
     ----------
     path : str or Path
         A folder; a PNG, JPEG, BMP, TIFF, WebP or GIF file; an idx file, which
-        may be gzipped; an npy or npz file, of which X or else the first array
-        is read.
+        may be gzipped; an npy or npz file, see `array_members.chosen_members`.
     fitting : bool, default=False
         Where subfolders say which images are normal, read only these.
+    follow_links : str, optional
+        Directory; symbolic links that lead into it are followed.
 
     Returns
     -------
@@ -42,22 +45,28 @@ def open_images(path: str | Path, *, fitting: bool = False) -> ImageReader:
     ------
     DataError
         If there are no images.
+    ParameterError
+        If links are to be followed into what is no directory.
     OSError
         If the path cannot be read.
     """
     path = Path(path)
     name = display_name(path)
     if path.is_dir():
-        listing = list_images(path, "train" if fitting else "test")
+        follow = None if follow_links is None else Path(follow_links)
+        if follow is not None and not follow.is_dir():
+            raise ParameterError(f"follow_links must be a directory. Got {follow_links!r}.")
+        listing = list_images(path, "train" if fitting else "test", follow)
         if fitting:
             listing = listing.only(NORMAL_FOLDERS)
         if not listing.files:
             raise DataError(
                 f"{name} holds no images: no {FORMAT_NAMES} files, in it or in its subfolders."
+                + "".join(f" Of what is there: {note}." for note in listing.notes)
             )
         return FolderReader(name, path, listing)
     with path.open("rb") as file:
         start = file.read(SIGNATURE_BYTES)
     if is_image(start) or not holds_array(path):
         return FolderReader(name, path.parent, Listing([path.name]))
-    return ArrayReader(path, name)
+    return ArrayReader(path, name, fitting=fitting)

@@ -80,11 +80,21 @@ class FolderReader(ImageReader):
                     future.cancel()
 
     def _decode(self, position: int, layout: Layout) -> ReadResult:
-        path = self.folder / self._files[position]
+        file = self._files[position]
+        path, fault = self.folder / file, self._listing.faults.get(file)
+        if fault is not None:
+            return ImageError(display_name(path), fault)
         try:
             return decode(path, display_name(path), layout)
         except ImageError as error:
             return error
+
+    def _sample_positions(self, count: int) -> Sequence[int]:
+        faults = self._listing.faults
+        sound = [i for i, file in enumerate(self._files) if file not in faults]
+        if not sound:
+            return super()._sample_positions(count)
+        return [sound[int(i)] for i in np.linspace(0, len(sound) - 1, min(count, len(sound)))]
 
     @property
     def has_masks(self) -> bool:

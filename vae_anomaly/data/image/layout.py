@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vae_anomaly.data.image.pixels import ImageShape
 from vae_anomaly.exceptions import ParameterError
 
-__all__ = ["MAX_FEATURE_SIDE", "MAX_LONGER_SIDE", "MAX_PIXELS", "MAX_SIDE", "Layout"]
-__all__ += ["chosen_layout"]
+__all__ = ["MAX_FEATURE_SIDE", "MAX_LONGER_SIDE", "MAX_PIXELS", "MAX_SIDE", "Box", "Layout"]
+__all__ += ["box_of", "chosen_layout", "turned"]
 
 
 MAX_PIXELS = 25_000_000
@@ -57,6 +61,36 @@ class Layout:
         colours = "grey" if self.channels == 1 else "colour"
         resized = "stretched" if self.resize == "stretch" else "letterboxed"
         return f"{self.height} x {self.width} pixels, {colours}, {resized}"
+
+
+class Box(NamedTuple):
+    """Place of an image in a layout, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def box_of(height: int, width: int, layout: Layout) -> Box:
+    """Return where an image lies in a layout; letterboxing keeps its proportions."""
+    if layout.resize == "stretch":
+        return Box(0, 0, layout.height, layout.width)
+    scale = min(layout.width / width, layout.height / height)
+    inner_height, inner_width = max(1, round(height * scale)), max(1, round(width * scale))
+    top, left = (layout.height - inner_height) // 2, (layout.width - inner_width) // 2
+    return Box(top, left, inner_height, inner_width)
+
+
+def turned(numbers: NDArray[np.generic], orientation: int) -> NDArray[np.generic]:
+    """Return the numbers of an image, (h, w[, c]), upright, by an EXIF orientation."""
+    if orientation in (5, 7):
+        orientation, numbers = {5: 6, 7: 8}[orientation], numbers[::-1]
+    if orientation == 2:
+        return numbers[:, ::-1]
+    if orientation == 4:
+        return numbers[::-1]
+    return np.rot90(numbers, {3: 2, 6: -1, 8: 1}.get(orientation, 0))
 
 
 def chosen_layout(

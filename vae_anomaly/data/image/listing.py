@@ -1,34 +1,51 @@
-"""Listing of the images in a folder, and of their subfolders."""
+"""Listing of the images in a folder, and of what in it is no image, or not read."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vae_anomaly._text import listed
-from vae_anomaly.data.image.signatures import SIGNATURE_BYTES, is_image
+from vae_anomaly._text import counted, listed
+from vae_anomaly.data.image.signatures import SIGNATURE_BYTES, foreign_image, is_image
 
-__all__ = ["Listing", "list_images"]
+__all__ = ["Listing", "is_folder_of_tables", "list_images"]
 
 IMAGES = (
-    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib"),
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".bmp", ".dib"),
     *(".tif", ".tiff", ".webp", ".gif"),
 )
 """Suffixes of images that are read: a file that is none is reported as unreadable."""
 
 UNREAD = (
     *(".svg", ".eps", ".ps", ".pdf", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".psd", ".ico"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".raw", ".dng", ".cr2", ".nef"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".raw", ".dng", ".cr2", ".nef", ".arw"),
+    *(".exr", ".hdr", ".dcm", ".fits", ".jxr"),
     *(".mp4", ".avi", ".mov", ".mkv", ".webm"),
 )
 """Suffixes of images that are not read: they are reported too, since they are not scored."""
 
+TABLES = (".csv", ".tsv", ".parquet", ".pq", ".csv.gz")
+"""Suffixes of tables."""
+
 SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
 
 MASKS = "ground_truth"
+
+OUTSIDE = "a link that leads out of the folder, not followed without --follow-links"
+BROKEN = "a link that leads nowhere"
+
+PASSED_OVER = {
+    "other": ("file of another type", "files of other types"),
+    "hidden": ("hidden image", "hidden images"),
+    "special": ("pipe or device", "pipes or devices"),
+    "within": ("link to a folder in it", "links to folders in it"),
+    "outside": ("link out of it to no image", "links out of it to no images"),
+    "broken": ("broken link", "broken links"),
+}
+"""Reason -> what was passed over, in the singular and in the plural."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +62,15 @@ class Listing:
         Folder with images that mark defects.
     notes : tuple of str
         Facts about what was left out.
+    faults : mapping of str to str
+        Some of the files -> why they are not to be read.
     """
 
     files: list[str]
     part: str = ""
     masks: Path | None = None
     notes: tuple[str, ...] = field(default=())
+    faults: Mapping[str, str] = field(default_factory=dict)
 
     def within_part(self, file: str) -> str:
         """Return the path of an image without its part."""
@@ -72,7 +92,7 @@ class Listing:
         return replace(self, files=files, notes=(*self.notes, note))
 
 
-def list_images(folder: Path, part: str = "") -> Listing:
+def list_images(folder: Path, part: str = "", follow: Path | None = None) -> Listing:
     """List the images of a folder and its subfolders.
 
     Parameters
@@ -80,6 +100,8 @@ def list_images(folder: Path, part: str = "") -> Listing:
     folder : Path
     part : {"", "train", "test"}
         Part to list of a data set that has parts.
+    follow : Path, optional
+        Folder; links that lead into it are followed. Links to images in `folder` always are.
 
     Returns
     -------
@@ -89,57 +111,134 @@ def list_images(folder: Path, part: str = "") -> Listing:
     in_parts = (folder / "train").is_dir() and (folder / "test").is_dir()
     part = part if in_parts else ""
     masks = (root if in_parts else root.parent) / MASKS
-    files, others = [], 0
-    for file, is_image_file in _walk(folder / part, root, f"{part}/" if part else ""):
-        if is_image_file:
-            files.append(file)
-        else:
-            others += 1
+    walk = _Walk(root, None if follow is None else follow.resolve())
+    files, faults, passed_over = [], {}, Counter[str]()
+    for file, verdict in walk.verdicts(folder / part, f"{part}/" if part else ""):
+        if verdict in PASSED_OVER:
+            passed_over[verdict] += 1
+            continue
+        files.append(file)
+        if verdict:
+            faults[file] = verdict
     notes = [f"a data set in parts: {part} is used"] if part else []
-    if others:
-        notes.append(f"{others:,} other file{'s' * (others > 1)} passed over")
-    return Listing(files, part, masks if masks.is_dir() else None, tuple(notes))
+    if passed_over:
+        counts = [counted(passed_over[why], *PASSED_OVER[why]) for why in PASSED_OVER]
+        some = [words for words in counts if not words.startswith("0 ")]
+        notes.append(f"passed over {', '.join(some)}")
+    for reason, count in Counter(faults.values()).items():
+        notes.append(f"not read: {counted(count, 'image')}, {reason}")
+    return Listing(files, part, masks if masks.is_dir() else None, tuple(notes), faults)
 
 
-def _walk(folder: Path, root: Path, prefix: str) -> Iterator[tuple[str, bool]]:
-    """Yield the visible files below a folder, in order, and whether each is to be read."""
-    pending = _entries(folder, prefix)
-    while pending:
-        path, entry = pending.pop()
-        if not entry.is_dir(follow_symlinks=False):
-            yield path, _is_regular(entry, root) and _should_be_image(Path(entry.path))
-        elif path != MASKS:
-            pending += _entries(Path(entry.path), f"{path}/")
+def is_folder_of_tables(folder: Path) -> bool:
+    """Return whether a folder holds tables and no images, or has the name of a table."""
+    tables = folder.name.lower().endswith(TABLES)
+    for file, verdict in _Walk(folder.resolve(), None).verdicts(folder, ""):
+        if verdict not in PASSED_OVER:
+            return False
+        tables = tables or (verdict == "other" and file.lower().endswith(TABLES))
+    return tables
+
+
+class _Walk:
+    """Walk through a folder, without endless circles of links.
+
+    Parameters
+    ----------
+    root : Path
+        The folder, resolved.
+    follow : Path or None
+        Folder, resolved, into which links are followed.
+    """
+
+    def __init__(self, root: Path, follow: Path | None) -> None:
+        self.root, self.follow = root, follow
+        self._followed: set[Path] = set()
+
+    def verdicts(self, folder: Path, prefix: str) -> Iterator[tuple[str, str]]:
+        """Yield the files below a folder, in order, with a verdict.
+
+        It is "" for an image to read, a name in `PASSED_OVER`, or else the reason why an image is
+        not read.
+        """
+        pending = _entries(folder, prefix)
+        while pending:
+            path, entry = pending.pop()
+            if entry.name.startswith("."):
+                yield from ((path, "hidden") for _ in range(_count_images(entry)))
+            elif entry.is_symlink():
+                target = _target(entry)
+                if target is not None and target.is_dir() and self._may_follow(target):
+                    self._followed.add(target)
+                    pending += _entries(target, f"{path}/")
+                else:
+                    yield path, self._verdict_of_link(entry, target)
+            elif not entry.is_dir(follow_symlinks=False):
+                yield path, _verdict(Path(entry.path))
+            elif path != MASKS:
+                pending += _entries(Path(entry.path), f"{path}/")
+
+    def _may_follow(self, target: Path) -> bool:
+        """Return whether a link to a folder is followed: not into what is walked through anyway."""
+        allowed = self.follow is not None and target.is_relative_to(self.follow)
+        known = any(target.is_relative_to(other) for other in (self.root, *self._followed))
+        return allowed and not known and not self.root.is_relative_to(target)
+
+    def _verdict_of_link(self, entry: os.DirEntry[str], target: Path | None) -> str:
+        """Return the verdict of a link that is not followed, or leads to a file."""
+        expected = Path(entry.name).suffix.lower() in IMAGES + UNREAD
+        if target is None:
+            return BROKEN if expected else "broken"
+        within = target.is_relative_to(self.root)
+        if target.is_dir():
+            known = within or any(target.is_relative_to(other) for other in self._followed)
+            return "within" if known or self.root.is_relative_to(target) else OUTSIDE
+        allowed = within or (self.follow is not None and target.is_relative_to(self.follow))
+        if allowed or not target.is_file():
+            return _verdict(Path(entry.path))
+        return OUTSIDE if expected or target.suffix.lower() in IMAGES + UNREAD else "outside"
 
 
 def _entries(folder: Path, prefix: str) -> list[tuple[str, os.DirEntry[str]]]:
-    """Return the visible entries of a folder, the last one first, with their paths."""
+    """Return the entries of a folder, the last one first, with their paths."""
     with os.scandir(folder) as entries:
         found = sorted(entries, key=lambda entry: entry.name, reverse=True)
     return [
         (f"{prefix}{entry.name}", entry)
         for entry in found
-        if not entry.name.startswith(".") and entry.name.casefold() not in SYSTEM_FILES
+        if entry.name.casefold() not in SYSTEM_FILES
     ]
 
 
-def _is_regular(entry: os.DirEntry[str], root: Path) -> bool:
-    """Return whether an entry is a file: no pipe or device, no link that leads out of `root`."""
-    if not entry.is_symlink():
-        return entry.is_file(follow_symlinks=False)
+def _count_images(entry: os.DirEntry[str]) -> int:
+    """Return the number of images in a hidden file or folder, by their suffixes."""
+    if not entry.is_dir(follow_symlinks=False):
+        return int(_is_named_as_image(entry.name))
+    return sum(_is_named_as_image(name) for _, _, names in os.walk(entry.path) for name in names)
+
+
+def _is_named_as_image(name: str) -> bool:
+    # "._a.png" holds what macOS knows about a.png.
+    return name.lower().endswith(IMAGES) and not name.startswith("._")
+
+
+def _target(entry: os.DirEntry[str]) -> Path | None:
+    """Return where a link leads; None for one that leads nowhere, or in a circle."""
     try:
-        target = Path(entry.path).resolve(strict=True)
-    except (OSError, RuntimeError):  # a dangling link, or a cycle of links
-        return False
-    return target.is_file() and target.is_relative_to(root)
+        return Path(entry.path).resolve(strict=True)
+    except (OSError, RuntimeError):
+        return None
 
 
-def _should_be_image(path: Path) -> bool:
-    """Return whether the suffix is that of an image, or else the content is one."""
+def _verdict(path: Path) -> str:
+    """Return the verdict of a file: its suffix is that of an image, or else its content is one."""
+    if not path.is_file():
+        return "special"
     if path.suffix.lower() in IMAGES + UNREAD:
-        return True
+        return ""
     try:
         with path.open("rb") as file:
-            return is_image(file.read(SIGNATURE_BYTES))
+            start = file.read(SIGNATURE_BYTES)
     except OSError:
-        return False
+        return "other"
+    return "" if is_image(start) or foreign_image(start) else "other"

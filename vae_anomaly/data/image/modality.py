@@ -22,8 +22,10 @@ from vae_anomaly.data.base import (
 from vae_anomaly.data.image.array_file import holds_array
 from vae_anomaly.data.image.encoder import ImageEncoder, shift_for
 from vae_anomaly.data.image.layout import Layout
+from vae_anomaly.data.image.listing import is_folder_of_tables
 from vae_anomaly.data.image.pixels import ImageSchema
 from vae_anomaly.data.image.signatures import SIGNATURE_BYTES, is_image
+from vae_anomaly.data.image.units import PixelRange
 
 if TYPE_CHECKING:
     from vae_anomaly.data.image.source import ImageSource
@@ -40,6 +42,8 @@ class Images(Modality):
     options: Mapping[str, str] = {
         "image_size": "--image-size",
         "resize": "--resize",
+        "pixel_range": "--pixel-range",
+        "follow_links": "--follow-links",
         "smoothing": "--smoothing",
         "shift": "--shift",
         "features": "--features",
@@ -51,10 +55,10 @@ class Images(Modality):
     encoder: type[Encoder] = ImageEncoder
 
     def accepts(self, path: str) -> bool:
-        """Return whether a path is a folder, an image or an array of images."""
+        """Return whether a path is a folder, not of tables, an image or an array of images."""
         place = Path(path)
         if place.is_dir():
-            return True
+            return not is_folder_of_tables(place)
         if not place.is_file():
             return False
         with place.open("rb") as file:
@@ -84,7 +88,7 @@ class Images(Modality):
             Read labels, from subfolders or from beside an array.
         **options
             Those of `vae_anomaly.data.image.source.open_source`: image_size, resize, features,
-            strict, normal_label.
+            pixel_range, follow_links, strict, normal_label.
         """
         # Pillow is imported only where there are images to read.
         from vae_anomaly.data.image.source import open_source
@@ -97,8 +101,8 @@ class Images(Modality):
         return len(getattr(X, "shape", ())) in (3, 4)
 
     def schema(self, X: Records, parameters: DataParameters) -> Schema:
-        """Return shape and type of the images."""
-        return ImageSchema.of(X)
+        """Return shape and range of the images."""
+        return ImageSchema.of(X, parameters.pixel_range)
 
     def fit(
         self,
@@ -124,11 +128,12 @@ class Images(Modality):
         return replace(cast("ImageEncoder", encoder), resize=resize)
 
     def describe(self, facts: Mapping[str, Json]) -> Sequence[str]:
-        """Return the shape of the images, and how files are brought to it."""
+        """Return range and shape of the images, and how files are brought to it."""
         height, width, channels = facts["image_shape"]
+        pixels = f"pixels       {PixelRange(*facts['pixel_range'])}"
         if facts["resize"] is None:
-            return (f"images     {height} x {width} x {channels}",)
-        return (f"images     {Layout(height, width, channels, facts['resize'])}",)
+            return (pixels, f"images       {height} x {width} x {channels}")
+        return (pixels, f"images       {Layout(height, width, channels, facts['resize'])}")
 
 
 MODALITY: Modality = Images()

@@ -40,6 +40,8 @@ class PatchImages(Images):
         "image_size": "--image-size",
         "resize": "--resize",
         "strict": "--strict",
+        "pixel_range": "--pixel-range",
+        "follow_links": "--follow-links",
         "features": "--features",
     }
     defaults = Defaults(latent_dim=32, score_type="exemplar")
@@ -56,7 +58,7 @@ class PatchImages(Images):
                 f"features are for images, an array (n, height, width[, channels]), got "
                 f"{getattr(X, 'shape', type(X).__name__)}. Leave features out, or give images."
             )
-        return PatchSchema.of(X)
+        return PatchSchema.of(X, parameters.pixel_range)
 
     def fit(
         self,
@@ -84,8 +86,8 @@ class PatchImages(Images):
         height, width = facts["grid"]
         return (
             *super().describe(facts),
-            f"features   {facts['features']}",
-            f"patches    {height} x {width}, of {facts['depth']:,} features",
+            f"features     {facts['features']}",
+            f"patches      {height} x {width}, of {facts['depth']:,} features",
         )
 
 

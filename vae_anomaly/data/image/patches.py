@@ -19,9 +19,11 @@ from vae_anomaly._types import Json, JsonObject, Records, Symbol
 from vae_anomaly.data.base import Encoded, EncoderState, Outline
 from vae_anomaly.data.graph import EncodedSymbols
 from vae_anomaly.data.image.features import Features
-from vae_anomaly.data.image.pixels import ImageSchema, ImageShape, check_shape
+from vae_anomaly.data.image.pixels import ImageSchema, ImageShape, as_rows, check_shape
+from vae_anomaly.data.image.units import BYTES, PixelRange
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.names import RESIZES
+from vae_anomaly.stats.soft_clip import MAX_MAGNITUDE
 
 __all__ = ["PatchEncoder", "PatchSchema"]
 
@@ -35,28 +37,28 @@ MAX_PATCHES = 2**16
 MAX_DEPTH = 2**16
 """Features of a patch."""
 
-SETTINGS = {"depth", "digest", "grid", "pixel_scale", "resize", "shape", "source"}
+SETTINGS = {"depth", "digest", "grid", "pixel_range", "resize", "shape", "source"}
 
 
 class PatchSchema(NamedTuple):
-    """Shape and type of images, whose numbers stay as they are; see `data.base.Schema`."""
+    """Shape and range of images, whose numbers stay as they are; see `data.base.Schema`."""
 
     shape: ImageShape
-    scale: float  # divisor of the pixel values
+    pixel_range: PixelRange
     may_miss: bool = False
     dtype: None = None
 
     @classmethod
-    def of(cls, X: Records) -> PatchSchema:
-        """Return the schema of an array of images.
+    def of(cls, X: Records, given: tuple[float, float] | None = None) -> PatchSchema:
+        """Return the schema of an array of images, whose range may be given.
 
         Raises
         ------
         DataError
             If the array has not three or four axes.
         """
-        schema = ImageSchema.of(X)
-        return cls(schema.shape, schema.scale)
+        schema = ImageSchema.of(X, given)
+        return cls(schema.shape, schema.pixel_range)
 
     def matrix(self, X: Records) -> Records:
         """Return images as rows of numbers."""
@@ -71,12 +73,9 @@ def flattened(X: Records, shape: ImageShape) -> Records:
     DataError
         If images have another shape.
     """
-    given = np.shape(X)
-    if len(given) not in (3, 4):
-        return X
-    height, width, channels = (*given[1:], 1)[:3]
-    check_shape((height, width, channels), shape)
-    return np.asarray(X).reshape(given[0], prod(shape))
+    given = as_rows(X)
+    check_shape(given.shape, shape)
+    return given.values
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +86,8 @@ class PatchEncoder:
     ----------
     shape : tuple of (height, width, channels)
         Of images.
-    pixel_scale : float
-        255 if the training images had 8 bits, else 1.
+    pixel_range : PixelRange
+        Numbers of black and white.
     grid : tuple of (h, w)
         Patches of an image.
     depth : int
@@ -107,7 +106,7 @@ class PatchEncoder:
     dtype: ClassVar[None] = None
 
     shape: ImageShape
-    pixel_scale: float
+    pixel_range: PixelRange
     grid: tuple[int, int]
     depth: int
     source: str
@@ -124,7 +123,8 @@ class PatchEncoder:
         DataError
             If the network makes no features of it, or too many.
         """
-        start = cls(schema.shape, schema.scale, (1, 1), 1, network.source, network.digest, network)
+        source, digest = network.source, network.digest
+        start = cls(schema.shape, schema.pixel_range, (1, 1), 1, source, digest, network)
         height, width, depth = network.grid(start.as_bytes(image)).shape
         if height * width > MAX_PATCHES or depth > MAX_DEPTH:
             raise DataError(
@@ -151,10 +151,9 @@ class PatchEncoder:
     def as_bytes(self, record: Records) -> Bytes:
         """Return an image with values from 0 to 255: (height, width, channels)."""
         values = np.asarray(record).reshape(self.shape)
-        if values.dtype == np.uint8:
+        if values.dtype == np.uint8 and self.pixel_range == BYTES:
             return values
-        scaled = values.astype(np.float64) * (255.0 / self.pixel_scale)
-        return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+        return np.clip(np.rint(255.0 * self.pixel_range.scaled(values)), 0, 255).astype(np.uint8)
 
     def patches(self, record: Records) -> Weights:
         """Return the features of the patches of an image, row by row: (n_patches, depth).
@@ -244,6 +243,7 @@ class PatchEncoder:
         """Return the shape of the images, how files are brought to it, and the network."""
         return {
             "image_shape": list(self.shape),
+            "pixel_range": list(self.pixel_range),
             "resize": self.resize,
             "features": self.source,
             "features_sha256": self.digest,
@@ -257,7 +257,7 @@ class PatchEncoder:
             "depth": self.depth,
             "digest": self.digest,
             "grid": list(self.grid),
-            "pixel_scale": self.pixel_scale,
+            "pixel_range": list(self.pixel_range),
             "resize": self.resize,
             "shape": list(self.shape),
             "source": self.source,
@@ -279,9 +279,11 @@ class PatchEncoder:
             raise ValueError(f"depth must be an int from 1 to {MAX_DEPTH:,}")
         if prod(settings["grid"]) > MAX_PATCHES:
             raise ValueError(f"an image must have at most {MAX_PATCHES:,} patches")
-        scale = settings["pixel_scale"]
-        if type(scale) is not float or scale not in (1.0, 255.0):
-            raise ValueError("pixel_scale must be 1.0 or 255.0")
+        ends = settings["pixel_range"]
+        if not isinstance(ends, list) or [type(end) for end in ends] != [float, float]:
+            raise ValueError("pixel_range must be two floats, black below white")
+        if not -MAX_MAGNITUDE <= ends[0] < ends[1] <= MAX_MAGNITUDE:
+            raise ValueError("pixel_range must be two floats, black below white")
         if settings["resize"] not in (None, *RESIZES):
             raise ValueError(f"resize must be one of {', '.join(RESIZES)}, or null")
         if settings["shape"][2] not in (1, 3):
@@ -297,7 +299,7 @@ class PatchEncoder:
         settings = state.settings
         return cls(
             shape=tuple(settings["shape"]),
-            pixel_scale=settings["pixel_scale"],
+            pixel_range=PixelRange(*settings["pixel_range"]),
             grid=tuple(settings["grid"]),
             depth=settings["depth"],
             source=settings["source"],

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly.data.base import Records
+from vae_anomaly.data.image.units import PixelRange, PixelValues, chosen_range, warn_beyond
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.stats.soft_clip import MAX_MAGNITUDE
 
@@ -17,7 +18,9 @@ __all__ = [
     "ImageShape",
     "Rows",
     "as_images",
+    "as_numbers",
     "as_rows",
+    "check_channels",
     "check_shape",
     "shift_augmented",
     "smooth",
@@ -32,68 +35,119 @@ class Rows(NamedTuple):
 
     values: Records  # (n, columns); unchanged if it was not images
     shape: ImageShape | None  # None if it was not images
-    scale: float  # divisor of the pixel values
 
 
 def as_rows(X: Records) -> Rows:
-    """Flatten images; return everything else unchanged.
+    """Flatten images, and keep their numbers; return everything else unchanged.
 
     Parameters
     ----------
     X : array-like
         Images are arrays (n, height, width) or (n, height, width, channels).
-        Values of 8 bits are divided by 255.
 
     Returns
     -------
     Rows
 
+    Raises
+    ------
+    DataError
+        If images have their channels first, or hold no numbers.
+
     Examples
     --------
     >>> rows = as_rows(np.full((5, 28, 28), 255, dtype=np.uint8))
-    >>> rows.values.shape, rows.shape, rows.scale, float(rows.values.max())
-    ((5, 784), (28, 28, 1), 255.0, 1.0)
+    >>> rows.values.shape, rows.shape
+    ((5, 784), (28, 28, 1))
     """
     if len(getattr(X, "shape", ())) not in (3, 4):
-        return Rows(X, None, 1.0)
+        return Rows(X, None)
     images = np.asarray(X)
+    check_channels(images.shape, "Expected images, (n, height, width[, channels]), got")
+    try:
+        images = as_numbers(images)
+    except ValueError as cause:
+        raise DataError(f"Expected images of numbers, got {images.dtype}: {cause}.") from cause
     height, width, channels = (*images.shape[1:], 1)[:3]
-    scale = 255.0 if images.dtype == np.uint8 else 1.0
-    values = images.reshape(len(images), height * width * channels)
-    return Rows(values / scale if scale != 1 else values, (height, width, channels), scale)
+    return Rows(images.reshape(len(images), height * width * channels), (height, width, channels))
+
+
+def as_numbers(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return an array as one of numbers.
+
+    Raises
+    ------
+    ValueError
+        If it holds others than real numbers.
+    """
+    if array.dtype.kind in "biuf":
+        return array
+    if array.dtype.kind == "c":
+        raise ValueError("complex numbers have no order")
+    try:
+        return array.astype(np.float64)
+    except TypeError as cause:
+        raise ValueError(str(cause)) from cause
+
+
+def check_channels(shape: tuple[int, ...], sentence: str) -> None:
+    """Raise if the shape of images has the channels before height and width.
+
+    `sentence` begins the message.
+
+    Raises
+    ------
+    DataError
+    """
+    if len(shape) != 4 or shape[1] not in (1, 3, 4) or shape[3] <= 4:
+        return
+    if shape[1] < min(shape[2:]):
+        raise DataError(
+            f"{sentence} an array of shape {shape}, whose channels come first. Move them to the "
+            f"end: numpy.moveaxis(X, 1, -1)."
+        )
 
 
 class ImageSchema(NamedTuple):
-    """Shape and type of images; see `data.base.Schema`."""
+    """Shape and range of images; see `data.base.Schema`."""
 
     shape: ImageShape
-    scale: float  # divisor of the pixel values
+    pixel_range: PixelRange
     may_miss: bool = False
 
     @classmethod
-    def of(cls, X: Records) -> ImageSchema:
-        """Return the schema of an array of images.
+    def of(cls, X: Records, given: tuple[float, float] | None = None) -> ImageSchema:
+        """Return the schema of an array of images, whose range may be given.
 
         Raises
         ------
         DataError
             If the array has not three or four axes.
+
+        Warns
+        -----
+        PixelRangeWarning
+            If images leave the range that is given.
         """
-        given = as_rows(X[:1])
-        if given.shape is None:
+        rows = as_rows(X)
+        if rows.shape is None:
             raise DataError(f"Expected images, (n, height, width[, channels]), got {X.shape}.")
-        return cls(given.shape, given.scale)
+        if given is None:
+            return cls(rows.shape, chosen_range(PixelValues.of(rows.values)))
+        pixel_range = PixelRange(float(given[0]), float(given[1]))
+        warn_beyond(pixel_range, rows.values, stacklevel=5)
+        return cls(rows.shape, pixel_range)
 
     def matrix(self, X: Records) -> Records:
-        """Return images as rows of numbers, those of 8 bits divided by 255."""
-        return as_rows(X).values
+        """Return images as rows of numbers, black at 0 and white at 1."""
+        return self.pixel_range.scaled(as_rows(X).values)
 
 
-def as_images(rows: NDArray[np.float64], shape: ImageShape, scale: float = 1.0) -> Records:
+def as_images(rows: NDArray[np.float64], shape: ImageShape, pixel_range: PixelRange) -> Records:
     """Return rows as images: (n, height, width), or (n, height, width, channels) for colour."""
     height, width, channels = shape
     full = (len(rows), height, width) + ((channels,) if channels > 1 else ())
-    return rows.reshape(full) * scale
+    return pixel_range.unscaled(rows.reshape(full))
 
 
 def smooth(rows: NDArray[np.float64], shape: ImageShape, deviation: float) -> NDArray[np.float64]:

@@ -5,16 +5,18 @@ An image that is not readable is skipped, and reported with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_anomaly.data.base import Batch, Masks, Records, Source
-from vae_anomaly.data.image.decoder import Decoded, ImageError
+from vae_anomaly._types import Json
+from vae_anomaly.data.base import Batch, DataParameters, Encoder, Masks, Records, Source
+from vae_anomaly.data.image.decoder import ImageError
 from vae_anomaly.data.image.encoder import ImageEncoder
 from vae_anomaly.data.image.files import open_images
 from vae_anomaly.data.image.folder_reader import FolderReader
@@ -26,6 +28,8 @@ from vae_anomaly.data.image.layout import (
     chosen_layout,
 )
 from vae_anomaly.data.image.reader import ImageReader, ReadResult, images_per_batch
+from vae_anomaly.data.image.source_units import SourceUnits
+from vae_anomaly.data.image.units import PixelRange
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.names import RESIZES
 
@@ -43,6 +47,10 @@ class ImageSource(Source):
         Raise for the first image that is not readable.
     flags : ndarray of bool, optional
         True for anomalies, one for each image, readable or not.
+    pixel_range : PixelRange, optional
+        Numbers of black and white, where they are known before reading.
+    check_range : bool, default=False
+        Report images whose numbers leave the range.
     notes : sequence of str
         Lines to report before reading, after those of the reader.
 
@@ -65,6 +73,8 @@ class ImageSource(Source):
         *,
         strict: bool = False,
         flags: NDArray[np.bool_] | None = None,
+        pixel_range: PixelRange | None = None,
+        check_range: bool = False,
         notes: Sequence[str] = (),
     ) -> None:
         self.reader, self.layout = reader, layout
@@ -73,6 +83,7 @@ class ImageSource(Source):
         self.skipped: list[tuple[str, str]] = []
         self.animated: list[str] = []
         self._strict, self._flags = strict, flags
+        self._units = SourceUnits(self.name, pixel_range, check=check_range)
         self._positions: NDArray[np.int64] | None = None
 
     @property
@@ -106,7 +117,7 @@ class ImageSource(Source):
         return [categories[i] for i in self._positions]
 
     def batches(self) -> Iterator[Batch]:
-        """Yield the images as uint8, (n, height, width, channels).
+        """Yield the images, (n, height, width, channels), as uint8 where 8 bits hold them.
 
         Yields
         ------
@@ -119,6 +130,7 @@ class ImageSource(Source):
             image that is not readable.
         """
         self.skipped, self.animated, self._positions = [], [], None
+        self._units = self._units.unread()
         readable: list[NDArray[np.int64]] = [np.empty(0, np.int64)]
         size, start = images_per_batch(self.layout), 0
         with closing(self.reader.read(range(len(self.reader.names)), self.layout)) as results:
@@ -132,16 +144,17 @@ class ImageSource(Source):
     def _batch(self, start: int, results: list[ReadResult]) -> tuple[Batch, NDArray[np.int64]]:
         """Return a batch, and the positions of its records among its keys."""
         names = self.reader.names[start : start + len(results)]
-        faults = {}
+        faults, pixels = {}, []
         for i, result in enumerate(results):
             if isinstance(result, ImageError):
                 if self._strict:
                     raise result
                 faults[i] = result.reason
                 self.skipped.append((names[i], result.reason))
-            elif result.animated:
+                continue
+            if result.animated:
                 self.animated.append(names[i])
-        pixels = [result.pixels for result in results if isinstance(result, Decoded)]
+            pixels.append(self._units.add(result, names[i], self.layout))
         positions = np.array([i for i in range(len(results)) if i not in faults], dtype=np.int64)
         records = np.stack(pixels) if pixels else np.empty((0, *self.layout.shape), np.uint8)
         keys = pa.array(names, type=pa.string())
@@ -164,11 +177,32 @@ class ImageSource(Source):
         )
 
     def reading_notes(self) -> Sequence[str]:
-        """Return a line about images of which only the first frame was read."""
-        if not self.animated:
-            return ()
-        count, first = len(self.animated), _printable(self.animated[0])
-        return (f"note: of {count:,} animated, the first frame was taken: {first} ...",)
+        """Return lines about images that leave the range, and of which one frame was read."""
+        lines = [f"warning: {note}" for note in self._units.check_notes()]
+        if self.animated:
+            count, first = len(self.animated), _printable(self.animated[0])
+            lines.append(f"note: of {count:,} animated, the first frame was taken: {first} ...")
+        return tuple(lines)
+
+    def parameters(self, given: DataParameters) -> Mapping[str, Json]:
+        """Return the range of the pixels, where the records alone do not say it.
+
+        Raises
+        ------
+        DataError
+            If some images have 8 bits, and others do not mean the same by their numbers.
+        """
+        if given.pixel_range is not None:
+            self._units.given = PixelRange(*given.pixel_range)
+        return {"pixel_range": tuple(self._units.given or self._units.measured())}
+
+    def training_data(self, records: Records) -> Records:
+        """Return images as `VAEDetector.fit` takes them: in mid grey if letterboxed."""
+        return self._units.filled(records)
+
+    def fit_notes(self, encoder: Encoder) -> Sequence[str]:
+        """Return a line about the range of the pixels."""
+        return (f"pixels: {cast('ImageEncoder', encoder).pixel_range}",)
 
     def training_notes(self, records: Records) -> Sequence[str]:
         """Return a warning if labels of an array say that some images are anomalies."""
@@ -264,6 +298,8 @@ def open_source(
     image_size: int | tuple[int, int] | None = None,
     resize: str | None = None,
     features: str | None = None,
+    pixel_range: tuple[float, float] | None = None,
+    follow_links: str | None = None,
     strict: bool = False,
     normal_label: Sequence[str] = (),
 ) -> ImageSource:
@@ -282,6 +318,10 @@ def open_source(
         Way of resizing without an encoder; by default "stretch".
     features : str, optional
         Network of features that the images are for: they are then shrunk less by default.
+    pixel_range : (low, high), optional
+        Numbers of black and white without an encoder; by default they are measured.
+    follow_links : str, optional
+        Directory; symbolic links that lead into it are followed.
     strict : bool, default=False
         Raise for the first image that is not readable.
     normal_label : sequence of str
@@ -305,13 +345,25 @@ def open_source(
             f"The model was fitted on images of {encoder.shape[2]} channels. Files give 1 or 3: "
             f"score arrays in Python."
         )
-    reader = open_images(path, fitting=fitting)
+    reader = open_images(path, fitting=fitting, follow_links=follow_links)
     flags = anomalous_images(reader, normal=normal_label) if labelled else None
     notes = label_notes(reader, flags) if labelled else []
     if encoder is None:
         max_side = MAX_LONGER_SIDE if features is None else MAX_FEATURE_SIDE
         layout = measured_layout(reader, image_size, resize or "stretch", max_side)
         notes += size_notes(reader, layout) if image_size is None else []
+        unit = None if pixel_range is None else PixelRange(*pixel_range)
     else:
-        layout = Layout(*encoder.shape, resize=encoder.resize or "stretch")
-    return ImageSource(reader, layout, strict=strict, flags=flags, notes=notes)
+        layout, unit = (
+            Layout(*encoder.shape, resize=encoder.resize or "stretch"),
+            encoder.pixel_range,
+        )
+    return ImageSource(
+        reader,
+        layout,
+        strict=strict,
+        flags=flags,
+        pixel_range=unit,
+        check_range=encoder is not None,
+        notes=notes,
+    )

@@ -79,7 +79,7 @@ class ArrowReader(TableReader):
         for batch in self._record_batches(wanted):
             for name in wanted:
                 self._check_text(batch.column(name), name, rows)
-            arrays = [self._numbers(batch.column(name), name, rows) for name in numbers]
+            arrays = [self.numbers_of(batch.column(name), name, rows) for name in numbers]
             arrays += [batch.column(name) for name in wanted[len(numbers) :]]
             rows += batch.num_rows
             yield pa.RecordBatch.from_arrays(arrays, names=wanted)
@@ -98,13 +98,14 @@ class ArrowReader(TableReader):
                 f"bytes. Write the column as UTF-8, or as binary."
             ) from cause
 
-    def _numbers(self, array: pa.Array, name: str, rows_before: int) -> pa.Array:
+    def numbers_of(self, column: pa.Array, name: str, rows_before: int) -> pa.Array:
         """Return a column as float64, or as text."""
-        if pa.types.is_dictionary(array.type):
-            array = array.dictionary_decode()
+        array = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
         if not _is_numeric(array.type):
             return array.cast(pa.string())
         floats = array.cast(pa.float64(), safe=False)
+        if self.allows_infinite:
+            return floats
         bad = pc.fill_null(pc.is_inf(floats), False)
         if pc.any(bad, min_count=0).as_py():
             i = int(np.argmax(bad.to_numpy(zero_copy_only=False)))

@@ -14,7 +14,17 @@ from typing import NamedTuple
 from vae_anomaly._text import listed, shown
 from vae_anomaly.exceptions import DataError
 
-__all__ = ["ColumnSelection", "require_columns", "select_for_fitting", "select_for_scoring"]
+__all__ = [
+    "ColumnSelection",
+    "columns_to_keep",
+    "require_columns",
+    "select_for_fitting",
+    "select_for_scoring",
+]
+
+
+EVERY = "all"
+"""Name for all columns, unless one is called so."""
 
 
 class ColumnSelection(NamedTuple):
@@ -74,6 +84,30 @@ def select_for_fitting(
 def _names(text: str, header: Sequence[str]) -> list[str]:
     """Return the names that a text holds, between commas, unless it is itself a name."""
     return [text] if text in header else [name.strip() for name in text.split(",")]
+
+
+def columns_to_keep(
+    table: str, header: Sequence[str], keep: Iterable[str], roles: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """Return the columns that a result has as they are, but for those with a role.
+
+    Raises
+    ------
+    DataError
+        If a column is not there.
+
+    Examples
+    --------
+    >>> columns_to_keep("new.csv", ["pump", "flow", "site"], ["site,flow"])
+    ('site', 'flow')
+    >>> columns_to_keep("new.csv", ["pump", "flow", "site"], ["all"], roles=["pump"])
+    ('flow', 'site')
+    """
+    named = [one for text in keep for one in _names(text, header)]
+    if EVERY in named and EVERY not in header:
+        named = list(header)
+    require_columns(table, header, named)
+    return tuple(name for name in dict.fromkeys(named) if name not in set(roles))
 
 
 def select_for_scoring(

@@ -174,7 +174,7 @@ class CsvReader(TableReader):
             )
             for chunk in reader:
                 for name in numbers:
-                    if not pc.all(pc.is_finite(chunk.column(name)), min_count=0).as_py():
+                    if not _are_sound(chunk.column(name), infinite=self.allows_infinite):
                         words = f"column {shown(name)} holds a number that is not finite"
                         self._refuse(numbers, words, strict=strict)
                 yield chunk
@@ -326,14 +326,18 @@ class CsvReader(TableReader):
     def place_of(self, row: int) -> str:
         """Return the line that a row is on; see `TableReader.place_of`."""
         record = next(islice(self._records(), row + 1, None))
-        return f"line {record.line}"
+        return f"line {self._line_of(row, record)}"
+
+    def _line_of(self, row: int, record: Record) -> int:
+        """Return the line that a row is on."""
+        return record.line
 
     def _find_fault(self, numbers: Sequence[str] = (), *, strict: bool = True) -> bool:
         """Raise for the first ragged row or bad cell; else return whether there are rows."""
         places = [(self.columns.index(name), name) for name in numbers]
         width, any_rows = len(self.columns), False
-        for line, _, fields in islice(self._records(), 1, None):
-            any_rows = True
+        for row, record in enumerate(islice(self._records(), 1, None)):
+            any_rows, fields, line = True, record.fields, self._line_of(row, record)
             if len(fields) != width:
                 raise DataError(
                     f"{self.name}, line {line}: expected {_fields(width)}, as in the header, "
@@ -343,7 +347,7 @@ class CsvReader(TableReader):
                 text = self._dialect.number(fields[i])
                 if is_number(text) or text.strip(BLANKS) in self.missing:
                     continue
-                if strict or is_infinite(text):
+                if strict or (is_infinite(text) and not self.allows_infinite):
                     raise CellError(f"{self.name}, line {line}", name, fields[i])
         return any_rows
 
@@ -358,6 +362,12 @@ class CsvReader(TableReader):
     @cached_property
     def _content(self) -> ContentScan:
         return ContentScan(self.path, self.name, self._dialect.delimiter)
+
+
+def _are_sound(numbers: pa.Array, *, infinite: bool) -> bool:
+    """Return whether no number is NaN, nor infinite unless that is allowed."""
+    sound = pc.invert(pc.is_nan(numbers)) if infinite else pc.is_finite(numbers)
+    return bool(pc.all(sound, min_count=0).as_py())
 
 
 def _with_point(column: pa.Array) -> pa.Array:

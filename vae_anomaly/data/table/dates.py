@@ -288,7 +288,7 @@ class DateParts:
                 angle = (_position_in_graph(column, cycle.name) - cycle.center) * (2 * np.pi)
                 # ONNX Runtime has no cosine in float64.
                 points = (angle.apply("Sin"), (angle + np.pi / 2).apply("Sin"))
-                parts += [(one * 10.0**DECIMALS).apply("Round") / 10.0**DECIMALS for one in points]
+                parts += [_rounded(one) for one in points]
             if i > 0:
                 parts.append(column - days.taken(0, 1))
         return parts[0].apply("Concat", *parts[1:], axis=1)
@@ -320,12 +320,17 @@ def _calendar(day: Symbol) -> dict[str, tuple[Symbol, Symbol]]:
     passed = era - (year * 365.0 + _whole(year, 4) - _whole(year, 100))
     month = _whole(passed * 5.0 + 2.0, 153)  # 0 is March
     begin, end = (_whole((month + i) * 153.0 + 2.0, 5) for i in (0.0, 1.0))
-    is_next = month.test("GreaterOrEqual", 10.0)
+    is_next = month.test("Greater", 9.5)
     leap = _is_leap(year + is_next)
     in_february = month.test("Equal", 11.0)
     length = end - begin - in_february * (2.0 - leap)
     of_year = passed + 59.0 + leap - is_next * (leap + 365.0)
     return {"month": (passed - begin, length), "year": (of_year, leap + 365.0)}
+
+
+def _rounded(x: Symbol) -> Symbol:
+    """Round to `DECIMALS`; not every runtime has Round of float64."""
+    return (x * 10.0**DECIMALS + 0.5).apply("Floor") / 10.0**DECIMALS
 
 
 def _whole(x: Symbol, divisor: int) -> Symbol:

@@ -66,6 +66,10 @@ class TableEncoder:
         Training rows in which the cell of a column is missing; () without a schema.
     n_rows : int
         Number of training rows.
+    id_column : str or None
+        Column of the keys in the file that was learned.
+    ignored : tuple of str
+        Columns of that file that were left out.
     """
 
     modality: ClassVar[str] = "table"
@@ -78,6 +82,8 @@ class TableEncoder:
     levels: LevelIndicators = field(default_factory=LevelIndicators)
     n_missing: Array = field(default_factory=lambda: np.empty(0))
     n_rows: int = 0
+    id_column: str | None = None
+    ignored: tuple[str, ...] = ()
 
     @classmethod
     def fit(
@@ -337,6 +343,8 @@ class TableEncoder:
             "names": None if self.names is None else list(self.names),
             "n_rows": self.n_rows,
             "missing": list(self.schema.missing.texts),
+            "id_column": self.id_column,
+            "ignored": list(self.ignored),
             "mixed": None,
         }
         arrays = self.scaler.arrays()
@@ -361,16 +369,18 @@ class TableEncoder:
         names = None if settings["names"] is None else tuple(settings["names"])
         likelihood, n_rows = settings["likelihood"], settings["n_rows"]
         mixed, missing = settings["mixed"], MissingValues(tuple(settings["missing"]))
+        others = {"id_column": settings["id_column"], "ignored": tuple(settings["ignored"])}
         if mixed is None:
             scaler = ColumnScaler.from_arrays(arrays, settings["n_inputs"])
-            return cls(names, scaler, likelihood, TableSchema(missing=missing), n_rows=n_rows)
+            schema = TableSchema(missing=missing)
+            return cls(names, scaler, likelihood, schema, n_rows=n_rows, **others)
         counts, n_missing = arrays.pop("level_counts"), arrays.pop("n_missing")
         n_varying = mixed["n_varying"] + sum(mixed["date_widths"])
         scaler = ColumnScaler.from_arrays(arrays, n_varying)
         schema = replace(schema_of(mixed["columns"], names), missing=missing)
         sizes = [len(schema.columns[i].levels) + 1 for i in schema.categories.tolist()]
         levels = LevelIndicators(tuple(np.split(counts, np.cumsum(sizes)[:-1]) if sizes else ()))
-        encoder = cls(names, scaler, likelihood, schema, levels, n_missing, n_rows)
+        encoder = cls(names, scaler, likelihood, schema, levels, n_missing, n_rows, **others)
         for array in (counts, n_missing):
             if ((array < 0) | (array > n_rows) | (array != np.floor(array))).any():
                 raise ValueError("its columns count rows that there are not")

@@ -10,24 +10,25 @@ from typing import BinaryIO
 
 from vae_anomaly._text import display_name
 from vae_anomaly.data.table.csv_reader import CsvReader
+from vae_anomaly.data.table.jsonl_reader import JsonLinesReader, is_json_lines
 from vae_anomaly.data.table.listing import PartFile, has_parts, part_files
 from vae_anomaly.data.table.parts import PartsReader
 from vae_anomaly.data.table.reader import TableReader
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.storage.atomic import output_error
 
-__all__ = ["open_table"]
+__all__ = ["open_part", "open_table"]
 
 PARQUET = b"PAR1"
 
-JSON = (
-    "JSON or JSON Lines. Save it as CSV or Parquet, for JSON Lines with pandas: "
-    "read_json(FILE, lines=True).to_csv(...)."
-)
+START_BYTES = 64
+"""Bytes that tell the format."""
+
+DATABASES = ("duckdb://", "sqlite://")
+"""Starts of URLs that need a query."""
 
 FOREIGN = {
-    b'{"': JSON,
-    b"[{": JSON,
+    b"[{": "a JSON list. Write each of its objects on a line of its own: jq -c '.[]' FILE",
     b"\x1f\x8b": "a gzip archive. Unpack it first, or pipe it in: gzip -dc FILE | ...",
     b"BZh": "a bzip2 archive. Unpack it first, or pipe it in: bzip2 -dc FILE | ...",
     b"\xfd7zXZ": "an xz archive. Unpack it first, or pipe it in: xz -dc FILE | ...",
@@ -43,8 +44,10 @@ FOREIGN = {
 }
 
 
-def open_table(path: str | Path, *, stdin: BinaryIO | None = None) -> TableReader:
-    r"""Open a CSV or Parquet table.
+def open_table(
+    path: str | Path, *, stdin: BinaryIO | None = None, sql: str | None = None
+) -> TableReader:
+    r"""Open a CSV or Parquet table, or JSON Lines.
 
     Parameters
     ----------
@@ -55,6 +58,8 @@ def open_table(path: str | Path, *, stdin: BinaryIO | None = None) -> TableReade
         `vae_anomaly.data.table.listing`.
     stdin : binary file, optional
         Replacement for standard input.
+    sql : str, optional
+        Query, where the path is the URL of a database; see `vae_anomaly.data.table.database`.
 
     Returns
     -------
@@ -76,6 +81,12 @@ def open_table(path: str | Path, *, stdin: BinaryIO | None = None) -> TableReade
     ...     print(table.columns, table.check(["pressure"]))
     ('flow', 'pressure') 2
     """
+    if sql is not None:
+        from vae_anomaly.data.table.database import open_query
+
+        return open_query(str(path), sql)
+    if str(path).startswith(DATABASES):
+        raise DataError(f"{path} is a database. Say with --sql what to read of it.")
     if str(path) == "-":
         copy = _spooled(stdin or sys.stdin.buffer, "standard input")
         return _reader(Path(copy.name), "standard input", copy)
@@ -93,11 +104,11 @@ def _open_parts(path: str) -> TableReader:
     """Open a table in several files, or one that is not on this machine."""
     parts = part_files(path)
     if len(parts) == 1 and not parts[0].partitions:
-        return _open_part(parts[0])
-    return PartsReader(path, display_name(path), parts, _open_part)
+        return open_part(parts[0])
+    return PartsReader(path, display_name(path), parts, open_part)
 
 
-def _open_part(part: PartFile) -> TableReader:
+def open_part(part: PartFile) -> TableReader:
     """Open one of the files of a table; CSV in an object store is copied to a temporary file."""
     if isinstance(part.file, Path):
         return _reader(part.file, part.name, None)
@@ -127,7 +138,7 @@ def _reader(
 ) -> TableReader:
     try:
         with path.open("rb") as file:
-            start = file.read(8)
+            start = file.read(START_BYTES)
         for magic, words in FOREIGN.items():
             if start.startswith(magic):
                 raise DataError(f"{name} looks like {words}")
@@ -137,6 +148,8 @@ def _reader(
             return ParquetReader(path, name, copy)
         if path.suffix.lower() in (".parquet", ".pq"):
             raise DataError(f"{name} is not a Parquet file, in spite of its name.")
+        if is_json_lines(path, start):
+            return JsonLinesReader(path, name, copy)
         return CsvReader(path, name, copy)
     except BaseException:
         if copy is not None:

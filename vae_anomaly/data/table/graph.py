@@ -12,6 +12,7 @@ from vae_anomaly._types import Symbol
 from vae_anomaly.data.cells import STRAY
 from vae_anomaly.data.graph import EncodedSymbols
 from vae_anomaly.data.scaling import ColumnScaler
+from vae_anomaly.data.table.column import NUMBER
 from vae_anomaly.data.table.levels import LevelIndicators
 from vae_anomaly.data.table.schema import TableSchema
 
@@ -80,7 +81,7 @@ def encoded_in_graph(table: FittedTable, rows: Symbol) -> EncodedSymbols:
     # Numbers and dates.
     valued, n_numbers = np.concatenate([schema.numbers, schema.dates]), len(schema.numbers)
     cells = rows.columns(valued)
-    missing = cells.test("IsNaN")
+    missing = cells.is_nan()
     for number in schema.missing.numbers:
         missing = missing + cells.test("Equal", number) * (np.arange(len(valued)) < n_numbers)
     stray = cells.test("Equal", STRAY) * (not table.is_plain)
@@ -89,34 +90,40 @@ def encoded_in_graph(table: FittedTable, rows: Symbol) -> EncodedSymbols:
     if len(schema.dates):
         parts = schema.date_parts.in_graph(values.taken(n_numbers, None))
         values = _joined(values.taken(0, n_numbers), parts)
-    absent = values.test("IsNaN")
+    absent = values.is_nan()
     # The center costs nothing.
     scaled = table.scaler.in_graph(
         values.where(1.0 - absent, table.scaler.center), table.likelihood
     )
 
-    codes = rows.columns(schema.categories)
-    missing_codes = codes.test("IsNaN")
-    indicators, unseen = table.levels.in_graph(codes)
-    known_codes = 1.0 - missing_codes - unseen.test("Greater", 0.0)
-
-    unexpected = _joined(missing * never[valued] + stray, missing_codes * never[schema.categories])
     varies = table.scaler.varies
     of_values = scaled.penalty * ~varies if table.has_masks else scaled.penalty
-    penalty = _joined(unexpected * np.log(table.n_rows + 1.0), of_values, unseen)
     widths = np.array(() if table.is_plain else table.date_widths)
     vary = np.concatenate([varies[:n_numbers], widths > 0])
-    observed = _joined(
-        known.columns(np.flatnonzero(vary)),
-        known_codes.columns(np.flatnonzero(table.levels.widths)),
-    )
-    inputs = _joined(scaled.inputs, indicators, *([observed] if table.has_masks else []))
-    return EncodedSymbols(inputs, _joined(scaled.targets, indicators), penalty, observed)
+    cost = np.log(table.n_rows + 1.0)
+    penalties = [(missing * never[valued] + stray) * cost, of_values]
+    targets, inputs = [scaled.targets], [scaled.inputs]
+    observed = [known.columns(np.flatnonzero(vary))]
+    if len(schema.categories):
+        codes = rows.columns(schema.categories)
+        missing_codes = codes.is_nan()
+        indicators, unseen = table.levels.in_graph(codes)
+        known_codes = 1.0 - missing_codes - unseen.test("Greater", 0.0)
+        penalties += [missing_codes * (never[schema.categories] * cost), unseen]
+        observed.append(known_codes.columns(np.flatnonzero(table.levels.widths)))
+        targets.append(indicators)
+        inputs.append(indicators)
+    masks = _joined(*observed)
+    inputs += [masks] if table.has_masks else []
+    return EncodedSymbols(_joined(*inputs), _joined(*targets), _joined(*penalties), masks)
 
 
 def _describe(table: FittedTable, rows: Symbol) -> None:
-    """Write levels, formats of dates and further missing values to the metadata."""
+    """Write columns, levels, formats of dates and further missing values to the metadata."""
     columns, metadata = table.schema.columns, rows.graph.metadata
+    types = [one.type for one in columns] or [NUMBER] * len(table.features)
+    metadata["columns"] = json.dumps(table.features)
+    metadata["column_types"] = json.dumps(types)
     if len(table.schema.categories):
         levels = {table.features[i]: columns[i].levels for i in table.schema.categories}
         metadata["levels"] = json.dumps(levels)
@@ -129,4 +136,4 @@ def _describe(table: FittedTable, rows: Symbol) -> None:
 
 def _joined(*parts: Symbol) -> Symbol:
     """Join columns."""
-    return parts[0].apply("Concat", *parts[1:], axis=1)
+    return parts[0].apply("Concat", *parts[1:], axis=1) if len(parts) > 1 else parts[0]

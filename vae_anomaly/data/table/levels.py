@@ -89,7 +89,7 @@ class LevelIndicators:
         n = len(seen)
         owner = np.repeat(np.arange(n), [len(one) for one in seen])
         hits = codes.columns(owner).test("Equal", np.concatenate([*seen, np.empty(0)]))
-        others = 1.0 - codes.test("IsNaN") - hits.apply("MatMul", np.eye(n)[owner])
+        others = codes.is_number() - hits.apply("MatMul", np.eye(n)[owner])
         known = np.array([counts[-1] > 0 for counts in self.counts], dtype=bool)
         cost = np.array([-np.log(unseen_probability(counts)) for counts in self.counts])
 

@@ -44,6 +44,24 @@ class PartFile(NamedTuple):
     file: Path | RemoteFile
     place: str
 
+    @classmethod
+    def of(cls, path: str, place: str = "") -> PartFile:
+        """Return the file of a path or URL, which is one file."""
+        return cls(remote_files(path)[0] if is_url(path) else Path(path), place)
+
+    @property
+    def path(self) -> str:
+        """Path or URL that other processes open as well."""
+        return str(self.file.resolve()) if isinstance(self.file, Path) else self.file.url
+
+    @property
+    def state(self) -> str:
+        """Description that differs once the file is another one."""
+        if isinstance(self.file, Path):
+            status = self.file.stat()
+            return f"{status.st_size} {status.st_mtime_ns}"
+        return " ".join(map(str, self.file.state()))
+
     @property
     def name(self) -> str:
         """Name in messages."""

@@ -44,7 +44,9 @@ class Tables(Modality):
         "column_types": "--type",
         "missing_values": "--missing",
         "id_column": "--id-column",
+        "sql": "--sql",
         "label_column": "--label-column",
+        "keep": "--keep",
         "explain": "--explain",
         "repair": "--repair",
         "memory_limit": "--memory-limit",
@@ -84,12 +86,14 @@ class Tables(Modality):
             Ignored: labels are wanted if there is a `label_column`.
         **options
             Those of `vae_anomaly.data.table.opening.open_source`: ignore,
-            column_types, missing_values, id_column, label_column, normal_label, strict.
+            column_types, missing_values, id_column, label_column, normal_label, keep, strict; and
+            sql, a query where the path is the URL of a database.
         """
         from vae_anomaly.data.table.files import open_table
         from vae_anomaly.data.table.opening import open_source
 
-        return open_source(open_table(path), cast("TableEncoder | None", encoder), **options)
+        reader = open_table(path, sql=options.pop("sql", None))
+        return open_source(reader, cast("TableEncoder | None", encoder), **options)
 
     def accepts_array(self, X: Records) -> bool:
         """Return whether an array-like has rows and columns."""
@@ -109,6 +113,14 @@ class Tables(Modality):
     ) -> Encoder:
         """Measure the columns of training rows."""
         return TableEncoder.fit(records, cast("TableSchema", schema), names, parameters)
+
+    def bind(self, encoder: Encoder, source: Source) -> Encoder:
+        """Return the encoder with the columns of the source that are no features."""
+        from vae_anomaly.data.table.training_source import TrainingTable
+
+        if isinstance(source, TrainingTable):
+            return source.remembered(cast("TableEncoder", encoder))
+        return encoder
 
     def describe(self, facts: Mapping[str, Json]) -> Sequence[str]:
         """Return the names and ranges of the columns, aligned."""

@@ -10,6 +10,7 @@ from vae_anomaly._text import listed, shown
 from vae_anomaly.data.table.coding import Coding
 from vae_anomaly.data.table.columns import (
     ColumnSelection,
+    columns_to_keep,
     select_for_fitting,
     select_for_scoring,
 )
@@ -32,6 +33,7 @@ def open_source(
     id_column: str | None = None,
     label_column: str | None = None,
     normal_label: Sequence[str] = (),
+    keep: Sequence[str] = (),
     strict: bool = False,
 ) -> TableSource:
     """Match the columns of a table to an encoder, or select those to fit one to.
@@ -48,11 +50,16 @@ def open_source(
     missing_values : sequence of str
         Cells that are missing beside those that always are, without an encoder.
     id_column, label_column : str, optional
-        Columns of the keys and of the labels; without an encoder they are left out.
+        Columns of the keys and of the labels; without an encoder they are left out. With one
+        that knows the column of the keys, it is used where the table has it.
     normal_label : sequence of str
         Labels of normal rows.
+    keep : sequence of str
+        Columns that the result has as they are, also several in a text, between commas; "all"
+        for all but that of the keys. With an encoder.
     strict : bool, default=False
-        Refuse columns that the encoder does not know, and text in columns of numbers.
+        Refuse columns that the encoder does not know, text in columns of numbers, and infinite
+        numbers, which otherwise are faults of their rows.
 
     Returns
     -------
@@ -65,6 +72,8 @@ def open_source(
     ParameterError
         If the encoder knows a column that is to be the identifier or the label.
     """
+    if encoder is not None and id_column is None and encoder.id_column in reader.columns:
+        id_column = encoder.id_column if encoder.id_column != label_column else None
     roles = [name for name in (label_column, id_column) if name is not None]
     with ExitStack() as stack:
         stack.callback(reader.close)
@@ -81,12 +90,14 @@ def open_source(
                 columns,
                 chosen,
                 MissingValues(tuple(missing_values)),
+                id_column=id_column,
                 label_column=label_column,
                 normal_label=normal_label,
             )
             stack.pop_all()
             return source
-        columns = matched(reader, encoder, roles, strict=strict)
+        kept = columns_to_keep(reader.name, reader.columns, keep, roles)
+        columns = matched(reader, encoder, roles, kept, strict=strict)
         coding = Coding.of(columns.features, encoder.schema)
         stack.pop_all()
     return TableSource(
@@ -96,12 +107,19 @@ def open_source(
         id_column=id_column,
         label_column=label_column,
         normal_label=normal_label,
+        keep=kept,
         strict=strict,
+        may_skip=not strict,
     )
 
 
 def matched(
-    reader: TableReader, encoder: TableEncoder, roles: Sequence[str] = (), *, strict: bool = False
+    reader: TableReader,
+    encoder: TableEncoder,
+    roles: Sequence[str] = (),
+    kept: Sequence[str] = (),
+    *,
+    strict: bool = False,
 ) -> ColumnSelection:
     """Match the columns of a table to an encoder; see `open_source`."""
     for name in roles:
@@ -116,7 +134,10 @@ def matched(
         names=encoder.used_names,
         n_features=len(encoder.features),
         roles=roles,
-        known=(*(encoder.names or ()), *reader.index),
+        known=(
+            *(*reader.index, *encoder.ignored, *(encoder.names or ())),
+            *(kept if encoder.names else ()),
+        ),
     )
     if columns.unused and strict:
         raise DataError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -33,7 +33,14 @@ class ParquetReader(ArrowReader):
         Temporary file to close together with the reader.
     remote : RemoteFile, optional
         The file, where it is not on this machine.
+
+    Attributes
+    ----------
+    row_groups : sequence of int or None
+        Row groups to read; None for all.
     """
+
+    row_groups: Sequence[int] | None = None
 
     def __init__(
         self,
@@ -62,6 +69,12 @@ class ParquetReader(ArrowReader):
                 f"Rename it."
             ) from cause
 
+    def group_rows(self) -> list[int]:
+        """Return the number of rows in each row group."""
+        with self._file() as file:
+            metadata = file.metadata
+        return [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+
     def _file(self) -> pq.ParquetFile:
         try:
             # By default pyarrow keeps what it has read of a file in memory, and reads whole row
@@ -87,7 +100,9 @@ class ParquetReader(ArrowReader):
     def _record_batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """Yield some columns."""
         with self._file() as file:
-            parts = file.iter_batches(batch_size=rows_of_batch(len(columns)), columns=columns)
+            parts = file.iter_batches(
+                rows_of_batch(len(columns)), row_groups=self.row_groups, columns=columns
+            )
             while (batch := self._next(parts)) is not None:
                 yield batch
 

@@ -117,6 +117,10 @@ class PartsReader(TableReader):
         reader = self._readers[index]
         return f"{reader.name}, {reader.place_of(row - self._starts[index])}"
 
+    def numbers_of(self, column: pa.Array, name: str, rows_before: int) -> pa.Array:
+        """Return a column of numbers as float64, or as text."""
+        return self._readers[0].numbers_of(column, name, rows_before)
+
     def type_of(self, column: str) -> pa.DataType:
         """Return a type that holds a column of all parts."""
         if column in self._partitions:
@@ -141,7 +145,7 @@ class PartsReader(TableReader):
         wanted = [*numbers, *texts, *keep]
         row, self._starts = 0, []
         for index, reader in enumerate(self._readers):
-            reader.missing = self.missing
+            reader.missing, reader.allows_infinite = self.missing, self.allows_infinite
             self._starts.append(row)
             of_files = [
                 [name for name in names if name not in self._partitions]

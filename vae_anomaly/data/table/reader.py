@@ -109,6 +109,10 @@ class TableReader(ABC):
         Those of them that are the index of a pandas data frame.
     is_whole : bool
         Whether it is a table, not a few rows of one, whose shares of cells mean nothing.
+    allows_infinite : bool
+        Whether infinite numbers are read as such instead of refused.
+    is_json : bool
+        Whether the file holds JSON Lines.
     """
 
     columns: tuple[str, ...]
@@ -118,6 +122,8 @@ class TableReader(ABC):
     left_out: Mapping[str, str] = MappingProxyType({})
     index: Sequence[str] = ()
     is_whole: bool = True
+    allows_infinite: bool = False
+    is_json: bool = False
 
     def __init__(self, path: Path, name: str, copy: IO[bytes] | None = None) -> None:
         self.path, self.name = path, name
@@ -181,6 +187,14 @@ class TableReader(ABC):
     @abstractmethod
     def place_of(self, row: int) -> str:
         """Return where a row is, the first of which is 0: "line 7"."""
+
+    def numbers_of(self, column: pa.Array, name: str, rows_before: int) -> pa.Array:
+        """Return a column of numbers that was read as it is: as float64, or as text."""
+        return column
+
+    def kept(self, column: pa.Array, name: str) -> pa.Array:
+        """Return a column of `keep` or `texts` in the type of `type_of`."""
+        return column
 
     @abstractmethod
     def type_of(self, column: str) -> pa.DataType:

@@ -23,7 +23,7 @@ from vae_anomaly.stats.likelihoods import Block
 
 __all__ = ["MixedSizes", "mixed_outline", "outline_of_table", "schema_of", "sizes_of"]
 
-KEYS = {"names", "n_rows", "missing", "mixed"}
+KEYS = {"names", "n_rows", "missing", "id_column", "ignored", "mixed"}
 COLUMN_KEYS = {"type", "reason", "levels", "dtype", "format", "cycles"}
 MAX_TEXT_LENGTH = 100_000
 MAX_ROWS = 10**12
@@ -67,9 +67,11 @@ def outline_of_table(settings: Mapping[str, Json]) -> Outline:
     n_rows, mixed = settings["n_rows"], settings["mixed"]
     if type(n_rows) is not int or not 0 <= n_rows <= MAX_ROWS:
         raise ValueError("n_rows must be a number of rows")
-    missing = settings["missing"]
-    if not isinstance(missing, list) or not all(_is_text(text) for text in missing):
-        raise ValueError("missing must be a list of texts")
+    for key in ("missing", "ignored"):
+        if not isinstance(settings[key], list) or not all(map(_is_text, settings[key])):
+            raise ValueError(f"{key} must be a list of texts")
+    if settings["id_column"] is not None and not _is_text(settings["id_column"]):
+        raise ValueError("id_column must be a text")
     if plain is not None:
         return plain
     if not isinstance(mixed, dict) or set(mixed) != MIXED_KEYS:

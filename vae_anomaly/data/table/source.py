@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vae_anomaly._text import listed, shown
-from vae_anomaly.data.base import Batch, Masks, Records, Source
+from vae_anomaly.data.base import Array, Batch, Masks, Records, Source
 from vae_anomaly.data.cells import STRAY
 from vae_anomaly.data.labels import anomalous, label_summary
 from vae_anomaly.data.parsing import parse_numbers
@@ -38,8 +38,12 @@ class TableSource(Source):
         Column of the labels.
     normal_label : sequence of str
         Labels of normal rows; see `vae_anomaly.data.labels.anomalous`.
+    keep : sequence of str
+        Columns that batches bring as they are.
     strict : bool, default=False
         Whether other text in columns of numbers and dates is refused.
+    may_skip : bool, default=False
+        Whether rows with an infinite number are skipped instead of refused.
     """
 
     unit = "row"
@@ -53,8 +57,11 @@ class TableSource(Source):
         id_column: str | None = None,
         label_column: str | None = None,
         normal_label: Sequence[str] = (),
+        keep: Sequence[str] = (),
         strict: bool = False,
+        may_skip: bool = False,
     ) -> None:
+        reader.allows_infinite = self.may_skip = may_skip
         reader.missing |= frozenset(coding.missing.texts)
         self.name, self.n_records = reader.name, reader.rows
         self.columns = columns
@@ -63,9 +70,12 @@ class TableSource(Source):
         self._normal_label = normal_label
         roles = (name for name in (label_column, id_column) if name is not None)
         self._roles = tuple(dict.fromkeys(roles))
+        self.kept_types = {name: reader.type_of(name) for name in keep}
         self._labels: NDArray[np.bool_] | None = None
         self._label_note: str | None = None
         self._strays = StrayCells(reader)
+        self._names = {place: name for name, place in coding.places.items()}
+        self.is_json = reader.is_json
         self.key_name = "row" if id_column is None else id_column
         self.notes: Sequence[str] = tuple(self._opening_notes())
 
@@ -114,22 +124,27 @@ class TableSource(Source):
         Raises
         ------
         CellError
-            For the first number that is infinite, and if `strict` for the first cell of a number
-            or a date that is other text.
+            For the first number that is infinite, unless such rows are skipped, and if `strict`
+            for the first cell of a number or a date that is other text.
         DataError
             If the file is not a sound table, more than half of the cells of a number
             or a date are other text, or labels are missing or ambiguous.
         """
         self._labels, labels, start = None, [], 0
-        coding = self._coding
+        self.skipped = skipped = list[tuple[str, str]]()
+        coding, kept = self._coding, self.kept_types
         self._strays = StrayCells(self._reader, coding.dates, strict=self._strict)
-        for batch in self._reader.batches(
-            coding.numbers, self._roles, texts=coding.texts, strict=self._strict
-        ):
+        numbers = [name for name in coding.numbers if name not in kept]
+        texts = (*coding.texts, *(name for name in coding.numbers if name in kept))
+        others = [name for name in dict.fromkeys((*self._roles, *kept)) if name not in texts]
+        for rows in self._reader.batches(numbers, others, texts=texts, strict=self._strict):
+            batch = self._batch(rows, start)
+            skipped += [(self._name_of(batch.keys[i]), why) for i, why in batch.faults.items()]
             if self._label_column is not None:
-                labels += batch.column(self._label_column).to_pylist()
-            yield self._batch(batch, start)
-            start += batch.num_rows
+                given = rows.column(self._label_column).to_pylist()
+                labels += [one for i, one in enumerate(given) if i not in batch.faults]
+            yield batch
+            start += rows.num_rows
         if self._reader.is_whole:
             self._strays.check(start)
         if self._label_column is not None:
@@ -143,28 +158,56 @@ class TableSource(Source):
         """Return rows as a batch, the first of which is the row `start`."""
         keys, parsed = self._keys(batch, start), batch
         for name in self._coding.numbers:
-            if pa.types.is_string(batch.column(name).type):
-                numbers = self._numbers(name, batch.column(name), start)
-                parsed = parsed.set_column(batch.schema.get_field_index(name), name, numbers)
+            given = column = batch.column(name)
+            if name in self.kept_types:
+                column = self._reader.numbers_of(given, name, start)
+            if pa.types.is_string(column.type):
+                column = self._numbers(name, column, start)
+            if column is not given:
+                parsed = parsed.set_column(batch.schema.get_field_index(name), name, column)
         matrix = self._coding.matrix(parsed, start)
         for name in self._coding.dates:
             is_text = matrix[:, self._coding.places[name]] == STRAY
             self._strays.add(name, batch.column(name), is_text, start)
-        return Batch(start, keys, matrix)
+        kept = self._columns_kept(batch) if self.kept_types else None
+        faults = self._faults(batch, matrix) if self.may_skip else {}
+        if not faults:
+            return Batch(start, keys, matrix, kept=kept)
+        sound = np.setdiff1d(np.arange(len(matrix)), list(faults))
+        return Batch(start, keys, matrix[sound], sound, faults, kept)
+
+    def _columns_kept(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the columns to keep as they are in the file."""
+        columns = [self._reader.kept(batch.column(name), name) for name in self.kept_types]
+        return pa.RecordBatch.from_arrays(columns, names=list(self.kept_types))
+
+    def _faults(self, batch: pa.RecordBatch, matrix: Array) -> dict[int, str]:
+        """Return the rows with infinite numbers: position -> what is wrong."""
+        faults: dict[int, str] = {}
+        for row, place in np.argwhere(np.isinf(matrix)).tolist():
+            name = self._names[place]
+            cell = shown(batch.column(name)[row].as_py())
+            faults.setdefault(row, f"column {shown(name)}: expected a finite number, got {cell}")
+        return faults
+
+    def _name_of(self, key: pa.Scalar) -> str:
+        """Return the name of a row in messages."""
+        return f"row {key}" if self._id_column is None else str(key)
 
     def _numbers(self, name: str, column: pa.Array, start: int) -> pa.Array:
         """Return a column of text as numbers, with the code of stray cells."""
         parsed = parse_numbers(column, self._reader.missing)
-        if parsed.is_infinite.any():
+        if parsed.is_infinite.any() and not self.may_skip:
             row = int(parsed.is_infinite.argmax())
             place = self._reader.place_of(start + row)
             raise CellError(f"{self.name}, {place}", name, column[row].as_py())
         self._strays.add(name, column, parsed.is_text, start)
-        return array_of_floats(np.where(parsed.is_text, self._coding.stray, parsed.values))
+        values = np.where(parsed.is_infinite, np.inf, parsed.values)
+        return array_of_floats(np.where(parsed.is_text, self._coding.stray, values))
 
     def _keys(self, batch: pa.RecordBatch, start: int) -> pa.Array:
         if self._id_column is not None:
-            return batch.column(self._id_column)
+            return self._reader.kept(batch.column(self._id_column), self._id_column)
         numbers = np.arange(start + 1, start + batch.num_rows + 1, dtype=np.int64)
         # As `pyarrow.array` does, which imports pandas.
         return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])

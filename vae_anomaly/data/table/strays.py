@@ -17,7 +17,7 @@ from vae_anomaly.data.table.column import MAX_STRAY_SHARE
 from vae_anomaly.data.table.reader import CellError, TableReader
 from vae_anomaly.exceptions import DataError
 
-__all__ = ["StrayCells", "advice", "refuse_cells", "wrong_cells"]
+__all__ = ["StrayCells", "advice", "infinite_cells", "refuse_cells"]
 
 
 @dataclass
@@ -100,35 +100,24 @@ class StrayCells:
         return lines
 
 
-def wrong_cells(reader: TableReader, numbers: Sequence[str]) -> tuple[list[CellError], int]:
-    """Return the first cell of each column that is no finite number, and the count of them all.
-
-    Parameters
-    ----------
-    reader : TableReader
-    numbers : sequence of str
-        Columns of numbers. One that is text for the most part is none.
-    """
+def infinite_cells(reader: TableReader, numbers: Sequence[str]) -> tuple[list[CellError], int]:
+    """Return the first infinite cell of each column of numbers, and the count of them all."""
     first: dict[str, CellError] = {}
-    text, infinite, start = Counter[str](), Counter[str](), 0
+    n_cells = start = 0
     for batch in reader.batches((), texts=numbers, strict=False):
         for name, column in zip(numbers, batch.columns, strict=True):
             cells = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-            parsed = parse_numbers(cells, reader.missing)
-            text[name] += int(parsed.is_text.sum())
-            infinite[name] += int(parsed.is_infinite.sum())
-            wrong = parsed.is_text | parsed.is_infinite
-            if name not in first and wrong.any():
-                row = int(wrong.argmax())
+            infinite = parse_numbers(cells, reader.missing).is_infinite
+            n_cells += int(infinite.sum())
+            if name not in first and infinite.any():
+                row = int(infinite.argmax())
                 place = f"{reader.name}, {reader.place_of(start + row)}"
                 first[name] = CellError(place, name, cells[row].as_py())
         start += batch.num_rows
-    found = [name for name in first if infinite[name] or text[name] <= MAX_STRAY_SHARE * start]
-    n_cells = sum(text[name] + infinite[name] for name in found)
-    return [first[name] for name in numbers if name in found], n_cells
+    return [first[name] for name in numbers if name in first], n_cells
 
 
-def refuse_cells(found: Sequence[CellError], n_cells: int) -> None:
+def refuse_cells(found: Sequence[CellError], n_cells: int, *, what: str = "Text") -> None:
     """Raise for text or infinite numbers in columns of numbers that are to be learned.
 
     Parameters
@@ -137,6 +126,8 @@ def refuse_cells(found: Sequence[CellError], n_cells: int) -> None:
         The first cell of each column.
     n_cells : int
         Cells of all of them.
+    what : str, default="Text"
+        What they hold.
 
     Raises
     ------
@@ -150,7 +141,6 @@ def refuse_cells(found: Sequence[CellError], n_cells: int) -> None:
     if len(found) > MAX_LISTED:
         facts += f" So has each of {len(found) - MAX_LISTED} further columns."
     number = "a column" if len(columns) == 1 else f"{len(columns)} columns"
-    what = "Infinity" if all("a finite number" in one.fact for one in found) else "Text"
     count = "" if n_cells == 1 else f" {what} is in {n_cells:,} cells of {number} of numbers."
     raise DataError(f"{facts}{count} {advice(columns, n_cells)}")
 

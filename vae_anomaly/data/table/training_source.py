@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,7 @@ from vae_anomaly.data.table.labelled_rows import LabelledRows
 from vae_anomaly.data.table.missing import MissingValues
 from vae_anomaly.data.table.reader import CellError, TableReader
 from vae_anomaly.data.table.source import TableSource
-from vae_anomaly.data.table.strays import advice, refuse_cells, wrong_cells
+from vae_anomaly.data.table.strays import advice, infinite_cells, refuse_cells
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.names import may_be_labels
 
@@ -44,6 +45,8 @@ class TrainingTable(TableSource):
         Types of columns that are chosen.
     missing : MissingValues
         Cells that the user says are missing.
+    id_column : str, optional
+        Column of the keys, for `remembered`.
     label_column : str, optional
         Column that says which rows are normal; only these are yielded.
     normal_label : sequence of str
@@ -57,6 +60,7 @@ class TrainingTable(TableSource):
         column_types: Mapping[str, str],
         missing: MissingValues,
         *,
+        id_column: str | None = None,
         label_column: str | None = None,
         normal_label: Sequence[str] = (),
     ) -> None:
@@ -78,6 +82,7 @@ class TrainingTable(TableSource):
             normal_label=normal_label,
         )
         self._labelled: LabelledRows | None = None
+        self._id_of_fit = id_column
         self._kept, self._formats, self._chosen = kept, formats, dict(column_types)
 
     def _opening_notes(self) -> list[str]:
@@ -111,7 +116,8 @@ class TrainingTable(TableSource):
             for batch in self._batches(as_text=self._reader.may_have_codes()):
                 yield batch if labelled is None else labelled.only_normal(batch)
         except CellError as error:
-            refuse_cells(*wrong_cells(self._reader, self._coding.numbers))
+            found = infinite_cells(self._reader, self._coding.numbers)
+            refuse_cells(*found, what="Infinity")
             raise DataError(f"{error.fact} {advice([error.column])}") from error
         self._refuse_text()
 
@@ -193,6 +199,10 @@ class TrainingTable(TableSource):
         if not self._coding.texts:
             return super().training_data(records)
         return pd.DataFrame(self._coding.cells(records, self.columns.features))
+
+    def remembered(self, encoder: TableEncoder) -> TableEncoder:
+        """Return an encoder that knows the columns of this table that are no features."""
+        return replace(encoder, id_column=self._id_of_fit, ignored=self.columns.unused)
 
     def fit_notes(self, encoder: Encoder) -> Sequence[str]:
         """Return lines about columns that were left out, and about constant ones."""

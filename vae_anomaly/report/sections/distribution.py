@@ -68,8 +68,18 @@ class Distribution:
         return "".join(bars)
 
 
-def of_numbers(values: Array, low: float, high: float) -> Distribution:
+def of_numbers(
+    values: Array, low: float, high: float, training: Array | None = None
+) -> Distribution:
     """Count values in bins between two numbers, and those below and above.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,)
+        Of the cells of the report; NaN where one is missing.
+    low, high : float
+    training : ndarray of shape (m,), optional
+        The same of training.
 
     Examples
     --------
@@ -77,14 +87,20 @@ def of_numbers(values: Array, low: float, high: float) -> Distribution:
     >>> found.here[:2], found.here[-2:]
     ((0.25, 0.5), (0.25, 0.0))
     """
+    here = _shares(values, low, high)
+    before = () if training is None else _shares(training, low, high)
+    return Distribution(here, before, (True, *[False] * N_BINS, True))
+
+
+def _shares(values: Array, low: float, high: float) -> tuple[float, ...]:
+    """Return the shares of values below a range, in its bins, and above it."""
     known = values[~np.isnan(values)]
     inside = known[(known >= low) & (known <= high)]
     # Halves, as the distance of finite numbers may be infinite.
     place = (inside / 2 - low / 2) / max(high / 2 - low / 2, np.finfo(float).tiny)
     bins = np.bincount((place * N_BINS).astype(int).clip(0, N_BINS - 1), minlength=N_BINS)
     counts = [(known < low).sum(), *bins, (known > high).sum()]
-    shares = np.array(counts) / max(len(known), 1)
-    return Distribution(tuple(shares.tolist()), (), (True, *[False] * N_BINS, True))
+    return tuple((np.array(counts) / max(len(known), 1)).tolist())
 
 
 def of_levels(codes: Array, rows: Sequence[int], n_others: int) -> Distribution:

@@ -99,6 +99,7 @@ class ImageSection:
 
     context: ClassVar[type[Context]] = ImageContext
     template: ClassVar[str] = "_image.html.j2"
+    listed: ClassVar[tuple[tuple[str, ...], ...]] = ()
     figure_names: ClassVar[tuple[str, ...]] = (
         *("most_anomalous", "normal", "latent_grid", "samples", "interpolation"),
         *("latent_compared", "latent_grid_compared"),
@@ -188,7 +189,8 @@ class ImageSection:
             ("normal", self.most_normal),
         ):
             if gallery is not None:
-                drawn[name] = Figure(gallery.display.plot, gallery.figure_size())
+                size = gallery.figure_size()
+                drawn[name] = Figure(gallery.display.plot, size, is_inline=False)
         if self.interpolation is not None:
             size = _grid_size(self.interpolation)
             drawn["interpolation"] = Figure(self.interpolation.plot, size)
@@ -196,6 +198,10 @@ class ImageSection:
             drawn["latent_compared"] = Figure(self.comparison.latent.plot, PLANE)
             drawn["latent_grid_compared"] = Figure(self.comparison.latent_grid.plot, PLANE)
         return drawn
+
+    def why(self) -> str:
+        """Return what the score of the most anomalous image is made of, and where."""
+        return "" if self.most_anomalous is None else self.most_anomalous.why()
 
     def sentences(self) -> list[str]:
         """Return the hardest category, the pixel AUROC, the comparison and skipped files."""

@@ -17,6 +17,7 @@ from vae_anomaly.displays.painting import heat, value_range
 from vae_anomaly.model.model import Model
 from vae_anomaly.report.data import RankedRecord, ScoredRecords
 from vae_anomaly.report.figures import embedded_thumbnail
+from vae_anomaly.report.formatting import percent
 from vae_anomaly.report.ranking import most_anomalous
 
 __all__ = [
@@ -24,7 +25,6 @@ __all__ = [
     "Maps",
     "TopImage",
     "as_images",
-    "decoded_range",
     "encoder_of",
     "galleries",
     "maps_of",
@@ -67,13 +67,24 @@ class Gallery:
     images: tuple[TopImage, ...]
     display: ReconstructionDisplay
 
-    def thumbnails(self) -> list[list[Thumbnail]]:
-        """Return what stands side by side in the card of each image."""
-        columns = self.display.columns()
+    def thumbnails(self, i: int) -> list[Thumbnail]:
+        """Return what stands side by side in the card of an image."""
         return [
-            [Thumbnail(name, embedded_thumbnail(column[i])) for name, column in columns.items()]
-            for i in range(len(self.images))
+            Thumbnail(name, embedded_thumbnail(column[i]))
+            for name, column in self.display.columns().items()
         ]
+
+    def why(self) -> str:
+        """Return what the score of the first image is made of, and where most of it lies."""
+        first, nats = self.images[0], np.maximum(self.display.maps[0], 0.0)
+        if first.score <= 0 or not nats.any():
+            return ""
+        pixels = percent(round(min(max(first.reconstruction / first.score, 0.0), 1.0), 2))
+        part, share = main_part(nats)
+        return (
+            f"{pixels} of its score belongs to pixels, and of that {percent(round(share, 2))} lies "
+            f"in {part}"
+        )
 
     def scale(self) -> str:
         """Return the colour scale of the contribution maps, as data."""
@@ -86,6 +97,32 @@ class Gallery:
         n, height, width = min(len(images), MAX_ROWS), *images.shape[1:3]
         across = 1.5 * len(self.display.columns())
         return across + 2.8, max(2.5, 0.6 + n * 1.5 * height / width)
+
+
+def main_part(nats: Array) -> tuple[str, float]:
+    """Return which ninth of an image has most of its contributions, and its share of them.
+
+    Parameters
+    ----------
+    nats : ndarray of shape (height, width)
+        Not negative.
+
+    Examples
+    --------
+    >>> corner = np.zeros((6, 6))
+    >>> corner[5, 0] = 2.0
+    >>> main_part(corner)
+    ('the lower left', 1.0)
+    """
+    rows, columns = (np.arange(n) * 3 // n for n in nats.shape)
+    parts = np.zeros((3, 3))
+    np.add.at(parts, (rows[:, None], columns[None]), nats)
+    row, column = np.unravel_index(int(parts.argmax()), parts.shape)
+    words = (("upper", "middle", "lower")[row], ("left", "", "right")[column])
+    name = {"middle ": "centre", "middle left": "left", "middle right": "right"}
+    text = " ".join(words)
+    share = float(parts[row, column] / parts.sum())
+    return f"the {name.get(text, text if words[1] else f'{words[0]} middle')}", share
 
 
 def encoder_of(model: Model) -> ImageEncoder:
@@ -110,14 +147,6 @@ def maps_of(model: Model, images: Records) -> Maps:
 def as_images(model: Model, records: Records) -> Records:
     """Return records as images: (n, height, width[, channels])."""
     return records if records.ndim > 2 else records.reshape(-1, *encoder_of(model).shape)
-
-
-def decoded_range(model: Model, records: Records) -> tuple[float, float]:
-    """Return the values of black and white in images that the model decodes."""
-    scale = encoder_of(model).pixel_scale
-    if scale != 1:
-        return 0.0, scale
-    return (0.0, 1.0) if records.dtype == np.uint8 else value_range(records)
 
 
 def galleries(

@@ -17,7 +17,7 @@ from vae_anomaly.metrics.prior_fit import MAX_CODES, PriorFit, prior_fit
 from vae_anomaly.model.model import Model
 from vae_anomaly.report.data import ScoredRecords
 from vae_anomaly.report.latent import latent_codes
-from vae_anomaly.report.sections.image_gallery import as_images, decoded_range
+from vae_anomaly.report.sections.image_gallery import as_images
 from vae_anomaly.report.subject import fitted_model
 from vae_anomaly.stats.priors import draw_codes
 
@@ -42,7 +42,7 @@ class LatentComparison:
 def latent_grid(model: Model, records: Records) -> LatentGridDisplay:
     """Decode the latent plane of the first member."""
     decode = partial(model.decode, member=0)
-    values = decoded_range(model, records)
+    values = value_range(records)
     return LatentGridDisplay.measure(decode, model.latent_kl[0], values=values)
 
 
@@ -53,7 +53,7 @@ def sample(model: Model, records: Records) -> ImageGridDisplay:
         codes = rng.standard_normal((N_SAMPLES, model.network.spec.latent))
     else:
         codes = draw_codes(components, N_SAMPLES, rng)[:, 0]
-    values = decoded_range(model, records)
+    values = value_range(records)
     return ImageGridDisplay.measure(model.decode(codes, member=0), values=values)
 
 
@@ -71,7 +71,7 @@ def interpolate(scored: ScoredRecords) -> ImageGridDisplay | None:
     ends = records[typical[[0, int(np.argmax(distance))]]]
     decoded = model.interpolate(ends, N_STEPS)
     first, last = as_rgb(as_images(model, ends), *value_range(records))
-    between = as_rgb(decoded, *decoded_range(model, records))
+    between = as_rgb(decoded, *value_range(records))
     shown = shrink(np.concatenate([first[None], between, last[None]]))
     return ImageGridDisplay(shown, columns=N_STEPS + 2)
 

@@ -40,6 +40,7 @@
     const values = {
       threshold: nats(steps.thresholds[i]),
       flagged: count(flagged),
+      unflagged: count(total - flagged),
       share: percent(flagged, total),
       found: count(found),
       alarms: count(alarms),

@@ -1,0 +1,408 @@
+"""Dask: scores of data frames, fits to them, and clusters as executors.
+
+The extra ``dask`` installs what is needed: ``pip install "vae-anomaly[dask]"``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from vae_anomaly._extras import of_extra
+from vae_anomaly._parameters import integer, number, optional
+from vae_anomaly._threads import on_one_thread
+from vae_anomaly.data.registry import columnar
+from vae_anomaly.estimator import VAEDetector
+from vae_anomaly.exceptions import DataError, ParameterError, ResourceError
+from vae_anomaly.model.model import Model
+from vae_anomaly.model.recalibration import recalibrated
+from vae_anomaly.model.seen import digests_of
+from vae_anomaly.pipeline.batch import score_rows
+from vae_anomaly.pipeline.executors import Pool
+from vae_anomaly.pipeline.models import ModelBytes, ModelLike, loaded, portable
+from vae_anomaly.pipeline.results import Outputs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Cluster", "connected", "fit", "recalibrate", "score"]
+
+DaskFrame: TypeAlias = Any
+"""Data frame of Dask."""
+
+Client: TypeAlias = Any
+"""Client of a scheduler of Dask."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+CONNECT_TIMEOUT = "10s"
+
+PENDING_OF_WORKER = 3
+"""Items for each worker thread that are submitted and not yet yielded."""
+
+PURPOSE = "Work on Dask"
+
+RATE = number(0, 1, "()")
+MAX_ROWS = optional(integer(2))
+
+
+def score(
+    frame: DaskFrame,
+    model: ModelLike,
+    *,
+    keep: Sequence[str] = (),
+    score: str | None = None,
+    explain: int = 0,
+    p_values: bool = False,
+    also: Sequence[str] = (),
+    threshold: float | None = None,
+    repair: bool = False,
+) -> DaskFrame:
+    """Score a data frame of Dask, partition by partition.
+
+    Parameters
+    ----------
+    frame : dask.dataframe.DataFrame
+        Columns of training, in any order; others are ignored.
+    model : VAEDetector, str, Path or bytes
+        Fitted detector or model file, which travels to the workers.
+    keep : sequence of str, optional
+        Columns to return as they are.
+    score, explain, p_values, also, threshold, repair
+        As of `vae_anomaly.score_batch`.
+
+    Returns
+    -------
+    dask.dataframe.DataFrame
+        With the index and the partitions of `frame`: the columns of `keep`, then those of
+        `vae_anomaly.score_batch`. Nothing is computed yet, and the model is never called with
+        made-up rows: the types of the result are known.
+
+    Raises
+    ------
+    ParameterError
+        If the model cannot return what is asked for, or Dask is not installed.
+    DataError
+        If columns are missing.
+
+    Examples
+    --------
+    Score a folder of Parquet files on two processes, and write the result::
+
+        import dask.dataframe as dd
+        from dask.distributed import Client
+        import vae_anomaly.dask
+
+        with Client(n_workers=2, threads_per_worker=1):
+            rows = dd.read_parquet("pumps/")
+            vae_anomaly.dask.score(rows, "pump.vae", keep=["id"]).to_parquet("scores/")
+    """
+    dask = of_extra("dask", "dask", PURPOSE)
+    content = portable(model)
+    outputs = Outputs(score, explain, p_values, tuple(also), None, threshold, repair)
+    missing = [name for name in keep if name not in frame.columns]
+    if missing:
+        raise DataError(
+            f"The frame lacks {missing[0]!r}, which is to be kept. Its columns are "
+            f"{', '.join(map(repr, frame.columns))}."
+        )
+    meta = _scored_frame(frame._meta, content, outputs, list(keep))
+    shared = dask.delayed(content, pure=True)  # once in the graph
+    return frame.map_partitions(
+        _scored_frame, shared, outputs, list(keep), meta=meta, enforce_metadata=False
+    )
+
+
+def _scored_frame(
+    frame: pd.DataFrame, content: ModelBytes, outputs: Outputs, keep: list[str]
+) -> pd.DataFrame:
+    """Score a partition."""
+    import pandas as pd
+
+    model = loaded(content)
+    with on_one_thread():
+        found = score_rows(model, _batch(frame, model), outputs, {})
+    # Flags of rows without a score are missing, which NumPy's booleans cannot be.
+    scores = found.to_pandas(types_mapper={pa.bool_(): pd.BooleanDtype()}.get)
+    scores.index = frame.index
+    names = {name: f"id_{name}" for name in keep if name in scores.columns}
+    return pd.concat([frame[keep].rename(columns=names), scores], axis=1)
+
+
+def _batch(frame: pd.DataFrame, model: Model) -> pa.RecordBatch:
+    """Return the columns of a frame that a model takes."""
+    names = model.encoder.names
+    used = frame if names is None else frame[[name for name in names if name in frame.columns]]
+    return pa.RecordBatch.from_pandas(used, preserve_index=False)
+
+
+# ------------------------------------------------------------------------- fits
+
+
+class _RowDraws(NamedTuple):
+    """Rows of a frame, and the numbers that they drew."""
+
+    draws: NDArray[np.float64]
+    rows: pd.DataFrame
+    n_seen: int
+
+
+def fit(frame: DaskFrame, detector: VAEDetector, *, max_rows: int | None = None) -> VAEDetector:
+    """Fit a detector to a data frame of Dask, or to a uniform sample of its rows.
+
+    The rows are counted, and then read once by the workers, which check them and draw the sample.
+    Training is that of `VAEDetector.fit`, in this process: the result is the same as from a
+    frame in memory, whatever the partitions are. A sample is the one that the command ``fit``
+    draws from a file with the same rows and seed.
+
+    Parameters
+    ----------
+    frame : dask.dataframe.DataFrame
+        Rows that are (almost) all normal.
+    detector : VAEDetector
+        It is not changed.
+    max_rows : int, optional
+        Rows to learn from, at most; by default all.
+
+    Returns
+    -------
+    VAEDetector
+        Fitted.
+
+    Raises
+    ------
+    DataError
+        If a number is infinite, or as of `VAEDetector.fit`.
+    ParameterError
+        If `max_rows` is not a positive whole number, or as of `VAEDetector.fit`.
+    """
+    from sklearn.base import clone
+
+    dask = of_extra("dask", "dask", PURPOSE)
+    if not MAX_ROWS.holds(max_rows):
+        raise ParameterError(f"max_rows must be {MAX_ROWS.words}. Got {max_rows!r} instead.")
+    counts = frame.map_partitions(len).compute()
+    starts = np.cumsum([0, *counts])[:-1].tolist()
+    seed = detector.random_state if isinstance(detector.random_state, int) else 0
+    drawn = [
+        dask.delayed(_draw)(part, start, max_rows, seed)
+        for part, start in zip(frame.to_delayed(), starts, strict=True)
+    ]
+    while len(drawn) > 1:  # pairs, so that no worker holds more than two samples
+        drawn = [dask.delayed(_merged)(drawn[i : i + 2], max_rows) for i in range(0, len(drawn), 2)]
+    [sample] = dask.compute(*drawn)
+    return clone(detector).fit(sample.rows)
+
+
+def _draw(rows: pd.DataFrame, start: int, max_rows: int | None, seed: int) -> _RowDraws:
+    """Check the rows of a partition, of which `start` come before, and draw a sample of them.
+
+    Row i of all draws number i of one generator, as in `data.sampling.RowSample`.
+    """
+    for name in rows.select_dtypes("number").columns:
+        if np.isinf(rows[name].to_numpy(dtype=np.float64, na_value=np.nan)).any():
+            place = int(np.isinf(rows[name].to_numpy(np.float64, na_value=np.nan)).argmax())
+            raise DataError(
+                f"The frame, row {start + place + 1}, column {name!r}: expected a finite number, "
+                f"got {rows[name].iloc[place]}. Correct the cell or remove the row."
+            )
+    generator = np.random.Generator(np.random.PCG64(seed).advance(start))
+    draws = generator.random(len(rows))
+    return _smallest(_RowDraws(draws, rows, len(rows)), max_rows)
+
+
+def _merged(samples: Sequence[_RowDraws], max_rows: int | None) -> _RowDraws:
+    """Return the sample of all rows that some samples are of."""
+    import pandas as pd
+
+    draws, rows, seen = zip(*samples, strict=True)
+    return _smallest(_RowDraws(np.concatenate(draws), pd.concat(rows), sum(seen)), max_rows)
+
+
+def _smallest(sample: _RowDraws, max_rows: int | None) -> _RowDraws:
+    """Keep the rows that drew the smallest numbers, in their order."""
+    if max_rows is None or len(sample.draws) <= max_rows:
+        return sample
+    kept = np.sort(np.argpartition(sample.draws, max_rows - 1)[:max_rows])
+    return _RowDraws(sample.draws[kept], sample.rows.iloc[kept], sample.n_seen)
+
+
+def recalibrate(
+    frame: DaskFrame,
+    detector: VAEDetector,
+    *,
+    false_alarm_rate: float | None = None,
+    keep_learned: bool = False,
+) -> VAEDetector:
+    """Take the threshold and p-values of a detector from recent normal rows.
+
+    Workers score the rows; the result is that of `vae_anomaly.recalibrate` with all of them.
+
+    Parameters
+    ----------
+    frame : dask.dataframe.DataFrame
+        Recent normal rows that the detector was not trained on.
+    detector : VAEDetector
+        Fitted; it is not changed.
+    false_alarm_rate : float in (0, 1), optional
+        By default that of `detector`.
+    keep_learned : bool, default=False
+        Calibrate by rows that were learned as well: the threshold is then too low.
+
+    Returns
+    -------
+    VAEDetector
+
+    Raises
+    ------
+    DataError
+        If a row cannot be used, or those that were not learned are too few for the rate.
+    ParameterError
+        If the rate is out of its range.
+
+    Warns
+    -----
+    TooFewCalibrationRowsWarning
+        If the rows are too few for the rate.
+    """
+    dask = of_extra("dask", "dask", PURPOSE)
+    content = portable(detector)
+    model = loaded(content)
+    given = model.parameters["false_alarm_rate"] if false_alarm_rate is None else false_alarm_rate
+    if not RATE.holds(given):
+        raise ParameterError(f"false_alarm_rate must be {RATE.words}. Got {given!r} instead.")
+    shared = dask.delayed(content, pure=True)
+    parts = [dask.delayed(_scores_and_digests)(part, shared) for part in frame.to_delayed()]
+    scores, digests = zip(*dask.compute(*parts), strict=True)
+    result = recalibrated(
+        model, np.concatenate(scores), np.concatenate(digests), given, keep_learned=keep_learned
+    )
+    return VAEDetector.from_model(result.model)
+
+
+def _scores_and_digests(
+    frame: pd.DataFrame, content: ModelBytes
+) -> tuple[NDArray[np.float64], NDArray[np.uint64]]:
+    """Score a partition, and return digests of its rows."""
+    model = loaded(content)
+    scores, digests = [np.empty(0)], [np.empty(0, np.uint64)]
+    with on_one_thread():
+        for batch in (
+            columnar(model.encoder).open_batch(_batch(frame, model), model.encoder).batches()
+        ):
+            if batch.faults:
+                place, fault = next(iter(batch.faults.items()))
+                raise DataError(f"The frame, row {frame.index[batch.start + place]}, {fault}.")
+            scores.append(model.anomaly_scores(batch.records))
+            digests.append(digests_of(model.encoder, batch.records))
+    return np.concatenate(scores), np.concatenate(digests)
+
+
+# -------------------------------------------------------------------- executors
+
+
+class Cluster:
+    """Executor on the workers of a cluster, in bounded memory; see `pipeline.executors`.
+
+    A call whose worker is lost is repeated elsewhere.
+
+    Parameters
+    ----------
+    client : dask.distributed.Client
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def __call__(
+        self, function: Callable[[Item], Result], items: Iterable[Item], /
+    ) -> Iterator[Result]:
+        """Yield the results, in the order of the items.
+
+        Raises
+        ------
+        ResourceError
+            If the scheduler is gone, or several workers in turn were lost with the same item.
+        """
+        errors = of_extra("distributed", "dask", PURPOSE)
+        n_threads = max(1, sum(self._client.nthreads().values()))
+        # A task holds the function, so that workers that join later get it as well.
+        shared = self._client.submit(_same, function, pure=False)
+        pool = Pool(_Submitter(self._client, shared), PENDING_OF_WORKER * n_threads)
+        try:
+            yield from pool(function, items)
+        except errors.KilledWorker as cause:
+            raise ResourceError(
+                f"Several workers were lost with the same part of the work ({cause.task}), most "
+                f"likely for lack of memory. Give each worker more memory, or fewer threads."
+            ) from cause
+        except (errors.client.FutureCancelledError, errors.comm.CommClosedError) as cause:
+            raise ResourceError(
+                "The scheduler is gone, or has cancelled the work. Start it, and run the same "
+                "again: partitions that are done stay done."
+            ) from cause
+
+
+class _Submitter(NamedTuple):
+    """Submits calls of a function that the workers hold."""
+
+    client: Client
+    shared: Any
+
+    def submit(self, function: Callable[[Item], Result], item: Item, /) -> Any:
+        """Start a call."""
+        return self.client.submit(_call, self.shared, item, pure=False)
+
+
+def _same(value: Item) -> Item:
+    return value
+
+
+def _call(function: Callable[[Item], Result], item: Item) -> Result:
+    return function(item)
+
+
+@contextmanager
+def connected(scheduler: str) -> Iterator[Cluster]:
+    """Connect to a scheduler, or start one with workers on this machine.
+
+    Parameters
+    ----------
+    scheduler : str
+        Address, such as ``tcp://10.0.0.7:8786``, or ``local:4`` for four processes.
+
+    Yields
+    ------
+    Cluster
+
+    Raises
+    ------
+    ParameterError
+        If Dask is not installed, or there is no scheduler at the address.
+    """
+    distributed = of_extra("distributed", "dask", "--scheduler")
+    place, _, count = scheduler.partition(":")
+    if place != "local":
+        try:
+            client = distributed.Client(scheduler, timeout=CONNECT_TIMEOUT)
+        except (OSError, ValueError, TimeoutError) as cause:
+            raise ParameterError(
+                f"There is no scheduler of Dask at {scheduler!r}. Expected an address such as "
+                f"tcp://10.0.0.7:8786, or local:4 for four processes on this machine."
+            ) from cause
+        with client:
+            yield Cluster(client)
+        return
+    if not count.isdecimal() or int(count) == 0:
+        raise ParameterError(f"Expected a number of processes, such as local:4, got {scheduler!r}.")
+    cluster = distributed.LocalCluster(
+        n_workers=int(count), threads_per_worker=1, dashboard_address=None
+    )
+    with cluster, distributed.Client(cluster) as client:
+        yield Cluster(client)

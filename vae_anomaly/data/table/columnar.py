@@ -1,0 +1,9 @@
+"""Tables as columns of Arrow; see `data.columnar.Columnar`, which this module fulfils."""
+
+from __future__ import annotations
+
+from vae_anomaly.data.table.batch import open_batch
+from vae_anomaly.data.table.partitions import partitions_of as partitions
+from vae_anomaly.data.table.partitions import read_partition as read
+
+__all__ = ["open_batch", "partitions", "read"]

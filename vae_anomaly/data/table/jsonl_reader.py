@@ -1,0 +1,211 @@
+"""Reader of JSON Lines: an object for each row, without nested values.
+
+The rows are written once as CSV to a temporary file, numbers as they are spelled, so that all
+that holds for the cells of CSV holds for them.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import tempfile
+from bisect import bisect_right
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vae_anomaly._text import shown
+from vae_anomaly._types import Json, JsonObject
+from vae_anomaly.data.dialect import Dialect
+from vae_anomaly.data.table.csv_reader import CsvReader, Record
+from vae_anomaly.exceptions import DataError
+from vae_anomaly.storage.atomic import output_error
+
+__all__ = ["JsonLinesReader", "is_json_lines"]
+
+START = re.compile(rb'(\xef\xbb\xbf)?\s*\{\s*["}]')
+
+SUFFIXES = (".jsonl", ".ndjson")
+
+MAX_INTEGER_LENGTH = 18
+"""Characters of whole numbers that are in the range of int64 for certain."""
+
+ARROW_TYPES = {
+    frozenset(["integer"]): pa.int64(),
+    frozenset(["number"]): pa.float64(),
+    frozenset(["integer", "number"]): pa.float64(),
+    frozenset(["boolean"]): pa.bool_(),
+}
+"""Types of the values of a column -> type in which it is kept; else it is text."""
+
+
+class Number(str):
+    """A number as it is spelled."""
+
+    __slots__ = ()
+
+
+class Row(NamedTuple):
+    """A line of the file; `cells` is None where it is blank."""
+
+    line: int
+    cells: JsonObject | None
+
+
+def is_json_lines(path: Path, start: bytes) -> bool:
+    """Return whether a file holds JSON Lines, by its first bytes or its name.
+
+    Examples
+    --------
+    >>> is_json_lines(Path("t.txt"), b'{"flow": 1}'), is_json_lines(Path("t.csv"), b"a,b")
+    (True, False)
+    """
+    return START.match(start) is not None or path.suffix.lower() in SUFFIXES
+
+
+class JsonLinesReader(CsvReader):
+    """A file in UTF-8 with a JSON object on each line.
+
+    The columns are all keys, in the order in which they first appear. A key that an object
+    lacks, and null, is a missing cell. Blank lines are passed over.
+    """
+
+    is_json = True
+
+    def __init__(self, path: Path, name: str, copy: IO[bytes] | None = None) -> None:
+        self._types: dict[str, set[str]] = {}
+        self._blanks: list[int] = []  # rows before each blank line
+        n_rows = self._scan(path, name)
+        converted = self._converted(path, name)
+        if copy is not None:
+            copy.close()
+        super().__init__(Path(converted.name), name, converted)
+        self.rows = n_rows
+
+    def _scan(self, path: Path, name: str) -> int:
+        """Check all lines, find the columns and their types, and count the rows."""
+        n_rows = 0
+        for line, cells in _rows(path, name):
+            if cells is None:
+                self._blanks.append(n_rows)
+                continue
+            n_rows += 1
+            for key, value in cells.items():
+                types = self._types.setdefault(key, set())
+                if value is not None:
+                    types.add(_type_of(value, f"{name}, line {line}, column {shown(key)}"))
+        if not self._types:
+            raise DataError(f"{name} is empty. Expected a JSON object on each line.")
+        return n_rows
+
+    def _converted(self, path: Path, name: str) -> IO[bytes]:
+        """Write the rows as CSV to a temporary file."""
+        copy = tempfile.NamedTemporaryFile(prefix="vae-anomaly-")  # noqa: SIM115 - `close` closes it
+        try:
+            with open(copy.name, "w", encoding="utf-8", newline="") as file:  # noqa: PTH123
+                writer = csv.writer(file)
+                writer.writerow(self._types)
+                for _, cells in _rows(path, name):
+                    if cells is not None:
+                        writer.writerow([_cell(cells.get(key)) for key in self._types])
+        except BaseException as cause:
+            copy.close()
+            if isinstance(cause, OSError):
+                place = tempfile.gettempdir()
+                raise output_error(f"a copy of {name} in {place}", cause) from cause
+            raise
+        return copy
+
+    def _header(self) -> Record:
+        """Read the header, whose syntax is known."""
+        self._dialect = Dialect()
+        return next(self._records())
+
+    def _line_of(self, row: int, record: Record | None = None) -> int:
+        """Return the line that a row is on, the first of which is 0."""
+        return row + 1 + bisect_right(self._blanks, row)
+
+    def type_of(self, column: str) -> pa.DataType:
+        """Return the type in which a column is kept."""
+        return ARROW_TYPES.get(frozenset(self._types[column]), pa.string())
+
+    def kept(self, column: pa.Array, name: str) -> pa.Array:
+        """Return a column in its type, null where a cell is missing."""
+        present = pc.if_else(pc.equal(column, ""), None, column)
+        return present.cast(self.type_of(name))
+
+
+def _rows(path: Path, name: str) -> Iterator[Row]:
+    """Yield the lines of a file.
+
+    Raises
+    ------
+    DataError
+        If one is no JSON object.
+    """
+    with path.open("rb") as file:
+        for number, content in enumerate(file, 1):
+            line = content.removeprefix(b"\xef\xbb\xbf") if number == 1 else content
+            if not line.strip():
+                yield Row(number, None)
+                continue
+            try:
+                cells = DECODER.decode(line.decode())
+            except UnicodeDecodeError as cause:
+                raise DataError(
+                    f"{name}, line {number}: the byte {line[cause.start]:#04x} is not UTF-8 text. "
+                    f"Save the file as UTF-8."
+                ) from cause
+            except (ValueError, RecursionError) as cause:
+                raise DataError(f"{name}, line {number}: {EXPECTED} Got {_start(line)}.") from cause
+            if not isinstance(cells, dict):
+                raise DataError(f"{name}, line {number}: {EXPECTED} Got {_start(line)}.")
+            yield Row(number, cells)
+
+
+EXPECTED = 'Expected a JSON object, such as {"flow": 1.5, "site": "a"}, on each line.'
+
+DECODER = json.JSONDecoder(parse_float=Number, parse_int=Number, parse_constant=Number)
+
+
+def _start(line: bytes) -> str:
+    return shown(line.decode(errors="replace").strip())
+
+
+def _type_of(value: Json, place: str) -> str:
+    """Return the type of a value.
+
+    Raises
+    ------
+    DataError
+        If it is nested, or a text that no file of text can hold.
+    """
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, Number):
+        is_whole = value.lstrip("-").isdecimal() and len(value) <= MAX_INTEGER_LENGTH
+        return "integer" if is_whole else "number"
+    if not isinstance(value, str):
+        found = "a list" if isinstance(value, list) else "an object"
+        raise DataError(
+            f"{place}: expected a number, a text, true, false or null, got {found}. Write its "
+            f"values as columns of their own."
+        )
+    if "\0" in value or (not value.isprintable() and _has_surrogates(value)):
+        raise DataError(f"{place}: expected text in UTF-8, got {shown(value)}. Correct the cell.")
+    return "text"
+
+
+def _has_surrogates(text: str) -> bool:
+    return any("\ud800" <= sign <= "\udfff" for sign in text)
+
+
+def _cell(value: Json) -> str:
+    """Return a value as a cell of CSV."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else value

@@ -1,0 +1,128 @@
+"""Conditions under which a command fails although all is done: "flagged>5%" and "drift"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from fractions import Fraction
+
+from vae_anomaly._text import counted
+from vae_anomaly.exceptions import ParameterError
+
+__all__ = ["Condition", "check_conditions", "failures"]
+
+FLAGGED = re.compile(r"\s*flagged\s*(>=|>)\s*(\d+(?:\.\d*)?|\.\d+)\s*(%?)\s*")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Condition on the result of scoring.
+
+    Attributes
+    ----------
+    text : str
+        As it was given.
+    limit : Fraction or None
+        Bound of the flagged records; None for drift.
+    is_share : bool
+        Whether it is one of their percentage, not of their number.
+    is_met_at_limit : bool
+    """
+
+    text: str
+    limit: Fraction | None = None
+    is_share: bool = False
+    is_met_at_limit: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Condition:
+        """Return the condition that a text states.
+
+        Raises
+        ------
+        ValueError
+
+        Examples
+        --------
+        >>> Condition.parse("flagged>5%").limit, Condition.parse("drift").limit
+        (Fraction(5, 1), None)
+        """
+        if text.strip() == "drift":
+            return cls("drift")
+        found = FLAGGED.fullmatch(text)
+        if found is None:
+            raise ValueError(
+                f"expected flagged>5%, flagged>10, the same with >=, or drift, got {text!r}."
+            )
+        return cls(text, Fraction(found[2]), found[3] == "%", found[1] == ">=")
+
+    @property
+    def is_drift(self) -> bool:
+        """Whether the condition is one on drift."""
+        return self.limit is None
+
+    def is_met(self, n_flagged: int, n_scored: int, *, drift: bool = False) -> bool:
+        """Return whether a result meets the condition.
+
+        Examples
+        --------
+        >>> condition = Condition.parse("flagged>=50%")
+        >>> condition.is_met(1, 2), condition.is_met(1, 3)
+        (True, False)
+        """
+        if self.limit is None:
+            return drift
+        if not n_scored:
+            return False
+        bound = self.limit * n_scored / 100 if self.is_share else self.limit
+        return n_flagged > bound or (self.is_met_at_limit and n_flagged == bound)
+
+
+def check_conditions(
+    conditions: Collection[Condition], *, has_flags: bool, has_drift: bool, name: str
+) -> None:
+    """Raise if a result cannot tell whether it meets a condition.
+
+    Parameters
+    ----------
+    conditions : collection of Condition
+    has_flags, has_drift : bool
+        Whether rows are flagged, and whether they are compared with calibration rows.
+    name : str
+        Name of the option.
+
+    Raises
+    ------
+    ParameterError
+    """
+    for one in conditions:
+        if one.is_drift and not has_drift:
+            raise ParameterError(
+                f"{name} drift needs calibration rows of the score, which are not there. Leave "
+                f"{name} drift out, or fit or recalibrate a model with some."
+            )
+        if not one.is_drift and not has_flags:
+            raise ParameterError(
+                f"{name} {one.text} needs a threshold, and that of the model is one of another "
+                f"score. Give --threshold."
+            )
+
+
+def failures(
+    conditions: Collection[Condition],
+    n_flagged: int,
+    n_scored: int,
+    unit: str,
+    *,
+    drift: bool = False,
+) -> list[str]:
+    """Return a line for each condition that a result meets."""
+    of_all = f"{n_flagged:,} of {counted(n_scored, unit)}"
+    share = f", {100 * n_flagged / n_scored:.3g} %," if n_scored else ""
+    return [
+        f"failed: {one.text}: "
+        + ("as a whole, they are not normal" if one.is_drift else f"{of_all}{share} are flagged")
+        for one in conditions
+        if one.is_met(n_flagged, n_scored, drift=drift)
+    ]

@@ -1,0 +1,63 @@
+"""Export of a model file as an ONNX graph, and checks of exported graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vae_anomaly._text import exact
+from vae_anomaly.exceptions import ModelFileError
+from vae_anomaly.model.file import load_model
+from vae_anomaly.model.onnx_check import check_graph
+from vae_anomaly.model.onnx_export import export_onnx
+from vae_anomaly.pipeline.paths import check_output
+from vae_anomaly.storage.container import open_container
+
+__all__ = ["checked_lines", "export_file"]
+
+
+def export_file(model: str, output: str, *, check: bool = False) -> Iterator[str]:
+    """Write a model file as an ONNX graph, and yield lines about it.
+
+    Parameters
+    ----------
+    model, output : str
+    check : bool, default=False
+        Run the graph beside the model; see `checked_lines`.
+
+    Raises
+    ------
+    ParameterError
+        If there is no graph for the model, or a package is missing.
+    ModelFileError
+        If the file is not a sound model, or the graph computes something else.
+    OutputError
+        If the graph cannot be written.
+    """
+    check_output(output, model)
+    fitted = load_model(model)
+    export_onnx(fitted, output, sha256=open_container(model).sha256)
+    yield f"threshold: {exact(fitted.calibration.threshold)} nats, above which is_anomaly is true"
+    if check:
+        yield from checked_lines(output)
+    yield f"graph: {output}"
+
+
+def checked_lines(graph: str, engine: str = "onnxruntime") -> Iterator[str]:
+    """Run the rows that travel with a graph in an engine, and yield a line for each group of them.
+
+    Raises
+    ------
+    ParameterError
+        If the engine is not installed.
+    ModelFileError
+        If it computes other scores than the model that was exported, or cannot run the graph.
+    """
+    groups = check_graph(graph, engine)
+    yield from (group.describe() for group in groups)
+    wrong = [group.group for group in groups if not group.agrees]
+    if wrong:
+        raise ModelFileError(
+            f"{graph}: {engine} computes other scores than the exported model for rows of the "
+            f"groups {', '.join(wrong)}. Run the graph in another engine, such as onnxruntime."
+        )
+    yield f"{engine} computes what was exported"

@@ -1,0 +1,275 @@
+"""Scoring of lines of CSV as they come: a result for each line, and drift in windows."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from vae_anomaly._text import counted, listed
+from vae_anomaly.data.dialect import Dialect, decimal_mark
+from vae_anomaly.exceptions import DataError, ParameterError
+from vae_anomaly.model.drift import DriftWatch
+from vae_anomaly.model.model import Model
+from vae_anomaly.pipeline.batch import named, scored_batch
+from vae_anomaly.pipeline.messages import drift_warning
+from vae_anomaly.pipeline.results import Outputs, array_of
+from vae_anomaly.pipeline.score import drift_of
+from vae_anomaly.pipeline.writers import result_writer
+
+__all__ = ["StreamSummary", "score_stream", "stream_notes"]
+
+WINDOW = 1_000
+"""Rows in which drift is watched for."""
+
+READ_BYTES = 2**16
+MAX_ROWS = 4_096
+"""Rows that are scored at once, at most."""
+
+MAX_RECORD_BYTES = 2**24
+"""Bytes of a row, at most: a quote that is never closed would take all that comes."""
+
+
+class StreamSummary(NamedTuple):
+    """Facts about a stream that has ended.
+
+    Attributes
+    ----------
+    n_rows, n_scored : int
+    n_flagged : int
+    """
+
+    n_rows: int
+    n_scored: int
+    n_flagged: int
+
+
+def score_stream(
+    model: Model,
+    stream: BinaryIO,
+    outputs: Outputs = Outputs(),  # noqa: B008 - frozen
+    *,
+    key: str | None = None,
+    window: int = WINDOW,
+    say: Callable[[str], object] | None = None,
+) -> StreamSummary:
+    """Score lines of CSV as they come, and write each result to standard output at once.
+
+    A line that cannot be used does not end the stream: the last column, status, says what is wrong
+    with it. A signal ends the work between lines, so that what was written are whole lines.
+
+    Parameters
+    ----------
+    model : Model
+    stream : binary file
+        CSV in UTF-8 with a line of column names.
+    outputs : Outputs, optional
+    key : str, optional
+        Column of the keys; by default rows are numbered from 1.
+    window : int, default=1000
+        Rows in which drift is watched for.
+    say : callable, optional
+        Receives a line about each window that has drifted.
+
+    Returns
+    -------
+    StreamSummary
+
+    Raises
+    ------
+    ParameterError
+        If the model cannot return what is asked for, or that needs all rows.
+    DataError
+        If columns are missing, or a row does not end.
+    OutputError
+        If standard output cannot be written.
+    """
+    outputs.check(model)
+    if outputs.fdr is not None:
+        raise ParameterError(
+            "fdr needs the scores of all rows before it flags one, which a stream does not have. "
+            "Ask for p_values, and choose the rows from these."
+        )
+    rows = _Rows(model, outputs, key, window, say)
+    records = _records(stream)
+    first = next(records, None)
+    if first is None:
+        raise DataError("standard input is empty. Expected a line of column names, then rows.")
+    reader = _Reader(first)
+    if key is not None and key not in reader.names:
+        raise DataError(
+            f"standard input lacks the column {key!r} of the keys. Its columns are "
+            f"{listed(reader.names)}."
+        )
+    with result_writer("-", rows.score(reader, []).schema) as write:
+        sys.stdout.buffer.flush()
+        for lines in chain([first[1:]], records):
+            for start in range(0, len(lines), MAX_ROWS):
+                found = rows.score(reader, lines[start : start + MAX_ROWS])
+                with _signals_held():
+                    write(found)
+                    sys.stdout.buffer.flush()
+    rows.check_drift(1)
+    return StreamSummary(rows.n_rows, rows.n_scored, rows.n_flagged)
+
+
+def _records(stream: BinaryIO) -> Iterator[list[str]]:
+    """Yield the records of CSV that have come so far, as text; quoted ones may have several lines.
+
+    Raises
+    ------
+    DataError
+        If a record does not end.
+    """
+    rest = b""
+    while chunk := _read(stream):
+        lines = (rest + chunk).split(b"\n")
+        rest, found, open_lines = lines.pop(), [], b""
+        for line in lines:
+            open_lines += line + b"\n"
+            if open_lines.count(b'"') % 2 == 0:
+                found.append(_text(open_lines))
+                open_lines = b""
+        rest = open_lines + rest
+        if len(rest) > MAX_RECORD_BYTES:
+            raise DataError(
+                f"standard input: a row has more than {MAX_RECORD_BYTES:,} bytes, perhaps an "
+                f"unclosed quote. Close it."
+            )
+        if found := [record for record in found if record]:
+            yield found
+    if last := _text(rest):
+        yield [last]
+
+
+def _read(stream: BinaryIO) -> bytes:
+    """Return what has come, and wait only if there is nothing."""
+    read = getattr(stream, "read1", stream.read)
+    return bytes(read(READ_BYTES))
+
+
+def _text(record: bytes) -> str:
+    return record.decode("utf-8", errors="replace").strip("\r\n").removeprefix("\ufeff")
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Hold signals back while lines are written."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+
+class _Reader:
+    """Reader of records: text to cells.
+
+    Parameters
+    ----------
+    first : list of str
+        The header, and the first records, which show the decimal mark.
+    """
+
+    def __init__(self, first: Sequence[str]) -> None:
+        self.dialect = Dialect.of("\n".join(first))
+        self._knows_decimals = self.dialect != Dialect(";") and self.dialect != Dialect("\t")
+        self.names = next(self.dialect.records(first[0].splitlines(keepends=True)))
+
+    def cells(self, record: str) -> list[str] | str:
+        """Return the cells of a record, or what is wrong with it."""
+        try:
+            cells = next(self.dialect.records(record.splitlines(keepends=True)))
+        except (csv.Error, StopIteration):
+            return "not sound CSV"
+        if len(cells) != len(self.names):
+            return f"expected {len(self.names)} fields, as in the header, got {len(cells)}"
+        if not self._knows_decimals and (mark := decimal_mark(cells)):
+            self.dialect, self._knows_decimals = Dialect(self.dialect.delimiter, mark), True
+        return [self.dialect.number(cell) for cell in cells]
+
+
+class _Rows:
+    """Scores of a stream, counts, and the drift of windows."""
+
+    def __init__(
+        self,
+        model: Model,
+        outputs: Outputs,
+        key: str | None,
+        window: int,
+        say: Callable[[str], object] | None,
+    ) -> None:
+        self._model, self._outputs, self._key = model, outputs, key
+        self._window, self._say = window, say
+        self._watches = outputs.has_own_score(model) and len(model.calibration.scores) > 0
+        self._watch, self._first = DriftWatch(model) if self._watches else None, 1
+        self.n_rows = self.n_scored = self.n_flagged = 0
+
+    def score(self, reader: _Reader, records: Sequence[str]) -> pa.RecordBatch:
+        """Score records, in their order."""
+        read = [reader.cells(record) for record in records]
+        sound = [i for i, cells in enumerate(read) if not isinstance(cells, str)]
+        columns = zip(*(read[i] for i in sound), strict=True) if sound else [()] * len(reader.names)
+        batch = pa.RecordBatch.from_arrays(
+            [pa.array(cells, pa.string()) for cells in columns], names=reader.names
+        )
+        found, parts = scored_batch(self._model, batch, self._outputs)
+        if self._key is None:
+            keys = array_of(np.array(sound, dtype=np.int64) + self.n_rows + 1)
+        else:
+            keys = batch.column(self._key)
+        result = named(found, {self._key or "row": keys})
+        if len(sound) < len(read):
+            result = self._with_faults(result, read, sound)
+        self.n_rows += len(read)
+        self.n_scored += sum(len(part.scores) for part in parts)
+        self.n_flagged += sum(part.n_flagged for part in parts)
+        if self._watch is not None:
+            for part in parts:
+                if len(part.scores):
+                    self._watch.add_records(part.sample, part.scores)
+            self.check_drift(self._window)
+        return result
+
+    def _with_faults(
+        self, result: pa.RecordBatch, read: Sequence[list[str] | str], sound: Sequence[int]
+    ) -> pa.RecordBatch:
+        """Add the rows that have no cells, in their places."""
+        bad = [i for i in range(len(read)) if isinstance(read[i], str)]
+        key, *_, status = result.schema.names
+        numbers = [None if self._key else self.n_rows + i + 1 for i in bad]
+        rows = [{key: n, status: read[i]} for n, i in zip(numbers, bad, strict=True)]
+        whole = pa.concat_batches([result, pa.RecordBatch.from_pylist(rows, schema=result.schema)])
+        return whole.take(array_of(np.argsort([*sound, *bad])))
+
+    def check_drift(self, min_rows: int) -> None:
+        """Report the drift of a window that has so many rows, and begin the next one."""
+        if self._watch is None or self.n_rows - self._first + 1 < min_rows:
+            return
+        drift = drift_of(self._watch)
+        if drift is not None and self._say is not None:
+            rows = f"rows {self._first:,} to {self.n_rows:,}"
+            self._say(f"warning: {rows}: {drift_warning(drift, self._model.unit)}")
+        self._watch, self._first = DriftWatch(self._model), self.n_rows + 1
+
+
+def stream_notes(summary: StreamSummary) -> list[str]:
+    """Return the lines to report after a stream."""
+    lines = [f"scored {counted(summary.n_scored, 'row')}, flagged {summary.n_flagged:,}"]
+    if summary.n_scored < summary.n_rows:
+        lines.append(
+            f"note: {counted(summary.n_rows - summary.n_scored, 'row')} could not be used; see the "
+            f"column status"
+        )
+    return lines

@@ -1,0 +1,318 @@
+"""Scoring of partitions by workers, into a folder that appears whole.
+
+The folder is written beside its place, under a hidden name: a Parquet file and a receipt for each
+partition. What a worker does depends on nothing but its partition, so it may do it twice; a
+command that was killed goes on with the partitions that have no receipt. Once all have one, the
+folder is renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from vae_anomaly._text import are, counted
+from vae_anomaly._threads import on_one_thread
+from vae_anomaly._version import __version__
+from vae_anomaly.data.columnar import Partition
+from vae_anomaly.data.registry import columnar
+from vae_anomaly.exceptions import OutputError, ParameterError
+from vae_anomaly.model.model import Model
+from vae_anomaly.pipeline.batch import score_rows
+from vae_anomaly.pipeline.executors import Executor
+from vae_anomaly.pipeline.models import ModelBytes, ModelLike, loaded, portable
+from vae_anomaly.pipeline.progress import Progress, no_progress
+from vae_anomaly.pipeline.results import READABLE, Outputs, array_of
+from vae_anomaly.storage.atomic import atomic_write, check_writable, output_error
+from vae_anomaly.storage.paths import make_folder
+
+__all__ = [
+    "PartitionsSummary",
+    "Receipt",
+    "partition_notes",
+    "score_partition",
+    "score_partitions",
+]
+
+PLAN, RECEIPTS = "_plan.json", "_receipts"
+"""Names in the folder. Readers of Parquet folders skip what begins with an underscore."""
+
+
+class Receipt(NamedTuple):
+    """What was done with a partition.
+
+    Attributes
+    ----------
+    n_rows, n_scored, n_flagged : int
+    sha256 : str
+        Of the file that was written.
+    """
+
+    n_rows: int
+    n_scored: int
+    n_flagged: int
+    sha256: str
+
+
+class PartitionsSummary(NamedTuple):
+    """Facts about a folder of scores.
+
+    Attributes
+    ----------
+    n_partitions, n_resumed : int
+        The second ones had been done by an earlier run.
+    n_rows, n_scored, n_flagged : int
+    """
+
+    n_partitions: int
+    n_resumed: int
+    n_rows: int
+    n_scored: int
+    n_flagged: int
+
+
+def partition_notes(summary: PartitionsSummary, folder: str) -> list[str]:
+    """Return lines to report after the partitions were scored."""
+    resumed = f", {summary.n_resumed:,} of them by an earlier run" if summary.n_resumed else ""
+    lines = [
+        f"scored {counted(summary.n_scored, 'row')} in {counted(summary.n_partitions, 'partition')}"
+        f"{resumed}; {summary.n_flagged:,} {are(summary.n_flagged)} flagged"
+    ]
+    if summary.n_scored < summary.n_rows:
+        lines.append(
+            f"note: {counted(summary.n_rows - summary.n_scored, 'row')} could not be used; see the "
+            f"column status"
+        )
+    return [*lines, f"scores: {folder}"]
+
+
+class _Done(NamedTuple):
+    """Scores of a partition: a Parquet file, and what is in it."""
+
+    place: int
+    content: bytes
+    receipt: Receipt
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Function of a partition that an executor runs."""
+
+    model: ModelBytes
+    outputs: Outputs
+    key: str | None
+
+    def __call__(self, item: tuple[int, Partition]) -> _Done:
+        index, partition = item
+        content, counts = score_partition(loaded(self.model), partition, self.outputs, self.key)
+        digest = hashlib.sha256(content).hexdigest()
+        return _Done(index, content, Receipt(*counts, digest))
+
+
+def score_partition(
+    model: Model, partition: Partition, outputs: Outputs, key: str | None
+) -> tuple[bytes, tuple[int, int, int]]:
+    """Score a partition on one thread.
+
+    Returns
+    -------
+    bytes
+        A Parquet file.
+    tuple of int
+        Numbers of rows, of scores, and of flagged rows.
+    """
+    columns = columnar(model.encoder)
+    n_rows = n_scored = n_flagged = 0
+    sink, writer = pa.BufferOutputStream(), None
+    with on_one_thread():
+        for batch in columns.read(partition, model.encoder, key):
+            keys = _numbers(partition.first + n_rows, batch) if key is None else batch.column(key)
+            found = score_rows(model, batch, outputs, {key or "row": keys})
+            if writer is None:
+                writer = pq.ParquetWriter(sink, found.schema, write_page_checksum=True)
+            writer.write_batch(found)
+            n_rows += found.num_rows
+            n_scored += pc.equal(found.column("status"), READABLE).true_count
+            if "is_anomaly" in found.schema.names:
+                n_flagged += found.column("is_anomaly").true_count
+    if writer is not None:
+        writer.close()
+    return sink.getvalue().to_pybytes(), (n_rows, n_scored, n_flagged)
+
+
+def _numbers(before: int, batch: pa.RecordBatch) -> pa.Array:
+    """Return the numbers of rows, of which some come before."""
+    return array_of(np.arange(before + 1, before + batch.num_rows + 1, dtype=np.int64))
+
+
+def score_partitions(
+    model: ModelLike,
+    data: str,
+    folder: str,
+    outputs: Outputs = Outputs(),  # noqa: B008 - frozen
+    *,
+    key: str | None = None,
+    executor: Executor,
+    progress: Progress = no_progress,
+) -> PartitionsSummary:
+    """Score files in partitions, and write a folder of Parquet files.
+
+    Parameters
+    ----------
+    model : VAEDetector, str, Path or bytes
+        See `score_batch`.
+    data : str
+        File, folder, pattern or URL. Workers read it by themselves.
+    folder : str
+        Folder to write; there must be none of this name.
+    outputs : Outputs, optional
+    key : str, optional
+        Column of the keys; by default rows are numbered from 1.
+    executor : Executor
+        How partitions are scored, such as `vae_anomaly.dask.Cluster`.
+    progress : Progress, optional
+
+    Returns
+    -------
+    PartitionsSummary
+
+    Raises
+    ------
+    ParameterError
+        If the model cannot return what is asked for, or that needs all rows at once.
+    DataError
+        If the files cannot be used.
+    OutputError
+        If the folder is there already, or cannot be written.
+    """
+    content = portable(model)
+    fitted = loaded(content)
+    outputs.check(fitted)
+    if outputs.fdr is not None:
+        raise ParameterError(
+            "fdr needs the scores of all rows before it flags one, which partitions do not have. "
+            "Ask for p_values, and choose the rows from these."
+        )
+    partitions = columnar(fitted.encoder).partitions(data, fitted.encoder, key)
+    job = _Job(Path(folder), _plan(content, partitions, outputs, key))
+    receipts = job.begin()
+    n_resumed = len(receipts)
+    left = [item for item in enumerate(partitions) if item[0] not in receipts]
+    done = sum(receipt.n_rows for receipt in receipts.values())
+    counts = [partition.n_records for partition in partitions]
+    total = None if None in counts else sum(count or 0 for count in counts)
+    with progress("scoring", total, unit="rows") as update:
+        for result in executor(_Work(content, outputs, key), left) if left else ():
+            job.add(result)
+            receipts[result.place] = result.receipt
+            done += result.receipt.n_rows
+            update(done)
+    job.finish()
+    sums = [sum(counts) for counts in zip(*(one[:3] for one in receipts.values()), strict=True)]
+    return PartitionsSummary(len(partitions), n_resumed, *(sums or [0, 0, 0]))
+
+
+def _plan(
+    model: ModelBytes, partitions: Sequence[Partition], outputs: Outputs, key: str | None
+) -> str:
+    """Return everything that the result depends on, as text."""
+    plan = {
+        "version": __version__,
+        "model": model.digest,
+        "outputs": asdict(outputs),
+        "key": key,
+        "partitions": partitions,
+    }
+    return json.dumps(plan, indent=1)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Folder that is being written.
+
+    Attributes
+    ----------
+    folder : Path
+        Its place once it is whole.
+    plan : str
+        Everything that the result depends on.
+    """
+
+    folder: Path
+    plan: str
+
+    @property
+    def partial(self) -> Path:
+        """Its place until then."""
+        return self.folder.with_name(f".{self.folder.name}.partial")
+
+    def begin(self) -> dict[int, Receipt]:
+        """Return the receipts of an earlier run of the same, and remove what is of another one.
+
+        Raises
+        ------
+        OutputError
+            If the folder is there already, of another run, or cannot be written.
+        """
+        if _text(self.folder / PLAN) == self.plan:
+            return self._receipts(self.folder)
+        if self.folder.exists():
+            raise OutputError(
+                f"Cannot write {self.folder}: it is there already. Remove it, or choose another "
+                f"output."
+            )
+        check_writable(self.folder)
+        if _text(self.partial / PLAN) == self.plan:
+            return self._receipts(self.partial)
+        shutil.rmtree(self.partial, ignore_errors=True)
+        make_folder(self.partial / RECEIPTS)
+        with atomic_write(self.partial / PLAN, "w", encoding="utf-8") as file:
+            file.write(self.plan)
+        return {}
+
+    def _receipts(self, folder: Path) -> dict[int, Receipt]:
+        """Return the receipts whose files are whole."""
+        found = {}
+        for path in sorted((folder / RECEIPTS).glob("*.json")):
+            index, receipt = int(path.stem), Receipt(*json.loads(path.read_text("utf-8")))
+            file = folder / _name(index)
+            content = file.read_bytes() if file.is_file() else b""
+            if hashlib.sha256(content).hexdigest() == receipt.sha256:
+                found[index] = receipt
+        return found
+
+    def add(self, done: _Done) -> None:
+        """Write the scores of a partition, if it has rows, and then its receipt."""
+        if done.content:
+            with atomic_write(self.partial / _name(done.place)) as file:
+                file.write(done.content)
+        path = self.partial / RECEIPTS / f"{done.place:05}.json"
+        with atomic_write(path, "w", encoding="utf-8") as file:
+            json.dump(done.receipt, file)
+
+    def finish(self) -> None:
+        """Rename the folder, which is whole, unless an earlier run did."""
+        if self.folder.exists():
+            return
+        try:
+            self.partial.rename(self.folder)
+        except OSError as cause:
+            raise output_error(self.folder, cause) from cause
+
+
+def _name(index: int) -> str:
+    return f"part-{index:05}.parquet"
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text("utf-8") if path.is_file() else None
