@@ -92,6 +92,7 @@ OTHER_MEANING = re.compile(
 
 OWN_FILES = (
     *("data/table/", "data/image/", "displays/images.py", "displays/painting.py"),
+    "model/patch",
     *("report/sections/table", "report/sections/image"),
     *("report/templates/_table", "report/templates/_image"),
 )

@@ -141,6 +141,11 @@ IMAGE_FIT = [
         NOT_NEGATIVE,
     ),
     option(
+        "--features onnx:PATH#NODE",
+        "Learn the features that this node of an ONNX file makes of patches, instead of pixels.",
+        parsed(names.features_of),
+    ),
+    option(
         "--pixel-range LOW:HIGH",
         "Numbers of black and white, such as 0:1023.  [default: measured in DATA]",
         parsed(names.pixel_range_of),
