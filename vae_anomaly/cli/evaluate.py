@@ -10,6 +10,7 @@ from vae_anomaly.cli.errors import Exit
 from vae_anomaly.data.registry import check_options, modality
 from vae_anomaly.metrics.threshold_search import Criteria
 from vae_anomaly.model.file import restored
+from vae_anomaly.names import REPORT_FILES
 from vae_anomaly.pipeline.options import Options, divide, given_options, refuse_foreign
 from vae_anomaly.pipeline.paths import check_report_folder
 from vae_anomaly.report.comparison import compare_files
@@ -36,6 +37,7 @@ def run(
     if len(models) > 1:
         compared = compare_files(models, data, output, asked, work)
         console.say(*compared.notes)
+        console.facts.update(report=compared.page, n_skipped=compared.n_skipped)
         return Exit.SKIPPED if compared.n_skipped else Exit.DONE
     file = open_container(model)
     if is_series(file):
@@ -73,4 +75,5 @@ def _evaluate_series(
     check_report_folder(output, "row", file.name, data, given["labels"])
     console.start_tensorflow()
     console.say(*report_series_file(file, data, output, **given_options(given)))
+    console.facts["report"] = Path(output) / REPORT_FILES[0]
     return Exit.DONE
