@@ -76,7 +76,6 @@ CHEAP_LATE = {
     ("cli.commands", "cli.console"): "nothing but click is imported before a command runs",
     ("cli.errors", "traceback"): "nothing but click is imported before a command runs",
     ("cli.options", "pipeline.config"): "nothing but click is imported before a command runs",
-    ("cli.options", "training.checkpoint"): "nothing but click is imported before a command runs",
     ("pipeline.interrupt", "select"): "nothing but click is imported before a command runs",
     ("pipeline.interrupt", "socket"): "nothing but click is imported before a command runs",
 }
