@@ -382,6 +382,8 @@ def _entries(layout: Layout) -> JsonObject:
 
 def _are_reordered(entries: JsonObject, layout: Layout) -> bool:
     """Return whether the arrays are those of a layout, one after the other in another order."""
+    if len(entries) != len(layout):
+        return False
     try:
         order = sorted(layout, key=lambda name: entries[name]["data_offsets"])
     except (KeyError, TypeError):  # what is there need not be an entry
