@@ -20,10 +20,12 @@ from conftest import QUICK, make_rows
 from vae_anomaly import DataError, OutputError, ParameterError, VAEDetector, save, score_batch
 from vae_anomaly import recalibrate as recalibrate_here
 from vae_anomaly.cli import run
+from vae_anomaly.data.registry import open_source
 from vae_anomaly.data.sampling import RowSample
 from vae_anomaly.data.table import partitions
 from vae_anomaly.pipeline.partitions import PartitionsSummary, score_partitions
 from vae_anomaly.pipeline.results import Outputs
+from vae_anomaly.pipeline.score import score_file
 
 dask = pytest.importorskip("dask", reason="the extra [dask] is not installed")
 distributed = pytest.importorskip("distributed", reason="the extra [dask] is not installed")
@@ -307,6 +309,20 @@ def test_a_killed_command_goes_on(model: Path, tmp_path: Path) -> None:
     subprocess.run(words, check=True)
     scores = pq.read_table(out, columns=["id", "anomaly_score"])
     assert scores["id"].to_pylist() == [1000 + i for i in range(2000)] * 6
+
+
+def test_functions_of_the_pipeline_run_on_a_cluster(
+    client: distributed.Client,
+    detector: VAEDetector,
+    parts: Path,
+    tmp_path: Path,
+    expected: pa.RecordBatch,
+) -> None:
+    cluster = on_dask.Cluster(client)
+    with open_source(str(parts), detector.model_.encoder, id_column="id") as source:
+        score_file(detector.model_, source, str(tmp_path / "s.parquet"), executor=cluster)
+    found = pq.read_table(tmp_path / "s.parquet")
+    assert found["anomaly_score"].to_pylist() == expected["anomaly_score"].to_pylist()
 
 
 def test_addresses_are_checked() -> None:

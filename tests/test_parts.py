@@ -35,6 +35,8 @@ def write_parts(folder: Path, rows: pd.DataFrame, suffix: str = "parquet") -> No
         chosen, path = rows.iloc[part], folder / f"part-{i}.{suffix}"
         if suffix == "csv":
             chosen.to_csv(path, index=False)
+        elif suffix == "jsonl":
+            chosen.to_json(path, orient="records", lines=True, double_precision=15)
         else:
             chosen.to_parquet(path, index=False)
     (folder / "_SUCCESS").write_text("")
@@ -66,6 +68,15 @@ def test_parts_score_as_one_file(
     expected = scores(model, whole, tmp_path / "a.parquet")
     found = scores(model, pattern.format(folder, suffix), tmp_path / "b.parquet")
     pd.testing.assert_frame_equal(found, expected)
+
+
+def test_parts_may_be_json_lines(model: Path, tmp_path: Path) -> None:
+    write_parts(tmp_path / "parts", frame(), "jsonl")
+    frame().to_parquet(tmp_path / "whole.parquet")
+    expected = scores(model, tmp_path / "whole.parquet", tmp_path / "a.parquet")
+    found = scores(model, tmp_path / "parts", tmp_path / "b.parquet")
+    assert found["id"].astype("int64").tolist() == expected["id"].tolist()
+    np.testing.assert_allclose(found["anomaly_score"], expected["anomaly_score"], rtol=1e-5)
 
 
 def test_a_folder_is_a_table_by_its_files_or_its_name(tmp_path: Path) -> None:
@@ -158,7 +169,9 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
         open_table(tmp_path / "*.parquet")
     (tmp_path / "t.parquet").mkdir()
     (tmp_path / "t.parquet" / "rows.txt").write_text("")
-    with pytest.raises(DataError, match=r"1 files, and none whose name ends with .parquet"):
+    with pytest.raises(
+        DataError, match=r"1 files, and none whose name ends with .parquet,"
+    ):
         open_table(tmp_path / "t.parquet")
     with pytest.raises(DataError, match=r"nowhere://a/b cannot be opened: .* Install fsspec and"):
         open_table("nowhere://a/b")
