@@ -110,7 +110,7 @@ def test_partitions_are_columns_that_are_chosen(tmp_path: Path) -> None:
         assert table.left_out["site"] == "a partition: the name of a folder"
         assert table.type_of("line") == pa.int64()
         [*batches] = table.batches(["t", "line"], ["site"])
-    assert pa.concat_batches(batches)["site"].to_pylist() == ["north"] * 60 + ["south"] * 30
+    assert pa.Table.from_batches(batches)["site"].to_pylist() == ["north"] * 60 + ["south"] * 30
     assert batches[0]["line"].to_pylist() == [7.0] * 60
     with open_source(str(tmp_path / "pumps")) as source:
         assert source.record_shape == (5,)
@@ -141,7 +141,7 @@ def test_types_may_differ_among_parts(tmp_path: Path) -> None:
     with open_table(folder) as table:
         assert table.rows == 3
         assert table.type_of("id") == pa.int64()
-        rows = pa.concat_batches(table.batches(["x"], ["id"], texts=["mixed"]))
+        rows = pa.Table.from_batches(table.batches(["x"], ["id"], texts=["mixed"]))
     assert rows["id"].to_pylist() == [1, 2, 3]
     assert rows["mixed"].to_pylist() == ["1", "2", "a"]
 
@@ -169,9 +169,7 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
         open_table(tmp_path / "*.parquet")
     (tmp_path / "t.parquet").mkdir()
     (tmp_path / "t.parquet" / "rows.txt").write_text("")
-    with pytest.raises(
-        DataError, match=r"1 files, and none whose name ends with .parquet,"
-    ):
+    with pytest.raises(DataError, match=r"1 files, and none whose name ends with .parquet,"):
         open_table(tmp_path / "t.parquet")
     with pytest.raises(DataError, match=r"nowhere://a/b cannot be opened: .* Install fsspec and"):
         open_table("nowhere://a/b")
