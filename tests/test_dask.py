@@ -220,6 +220,23 @@ def test_rows_are_numbered_through_all_partitions(
     assert pq.read_table(out)["row"].to_pylist() == list(range(1, N + 1))
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_folders_may_bring_columns(
+    model: Path, tmp_path: Path, expected: pa.RecordBatch, suffix: str
+) -> None:
+    for site, part in frame().groupby("site"):
+        path = tmp_path / "pumps" / f"site={site}" / f"part.{suffix}"
+        path.parent.mkdir(parents=True)
+        rows = part.drop(columns="site")
+        rows.to_csv(path, index=False) if suffix == "csv" else rows.to_parquet(path, index=False)
+    out = tmp_path / "scores"
+    score_partitions(model, str(tmp_path / "pumps"), str(out), key="id", executor=map)
+    found = {int(row["id"]): row["anomaly_score"] for row in pq.read_table(out).to_pylist()}
+    assert found == dict(
+        zip(expected["id"].to_pylist(), expected["anomaly_score"].to_pylist(), strict=True)
+    )
+
+
 def test_another_folder_is_not_replaced(model: Path, parts: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores"
     score_partitions(model, str(parts), str(out), executor=map)
