@@ -12,7 +12,7 @@ from vae_anomaly.exceptions import DataError
 from vae_anomaly.model.model import Model
 from vae_anomaly.pipeline import score as scoring
 from vae_anomaly.pipeline.models import ModelLike, loaded
-from vae_anomaly.pipeline.results import Layout, Outputs, Scored
+from vae_anomaly.pipeline.results import Layout, Outputs, Scored, concatenated
 
 __all__ = ["named", "score_batch", "score_kept", "score_rows", "scored_batch"]
 
@@ -144,4 +144,4 @@ def scored_batch(
         parts = list(scoring.score(model, source, outputs, executor=map))
     if not parts:
         return pa.RecordBatch.from_pylist([], schema=schema), parts
-    return pa.concat_batches([part.batch for part in parts]), parts
+    return concatenated([part.batch for part in parts]), parts
