@@ -269,9 +269,12 @@ def test_colours_of_16_bits_keep_their_numbers(tmp_path, colour, channels) -> No
     pixels, _ = read(tmp_path / "a.png", Layout(8, 16, 3), strict=True)
     expected = numbers[..., :3] if channels > 2 else np.repeat(numbers[..., :1], 3, axis=2)
     np.testing.assert_array_equal(pixels[0], expected)
+    if channels == 3:
+        return
     numbers[0, 0, -1] = 9
-    if channels != 3:
-        (tmp_path / "a.png").write_bytes(png16(numbers, colour))
+    hidden = numbers * np.array([1] * (channels - 1) + [0])
+    for transparent in (numbers, hidden):
+        (tmp_path / "a.png").write_bytes(png16(transparent, colour))
         with pytest.raises(DataError, match="transparent pixels in more than 8 bits, which are no"):
             read(tmp_path / "a.png", strict=True)
 
