@@ -76,7 +76,6 @@ CHEAP_LATE = {
     ("cli.commands", "cli.console"): "nothing but click is imported before a command runs",
     ("cli.errors", "traceback"): "nothing but click is imported before a command runs",
     ("cli.options", "pipeline.config"): "nothing but click is imported before a command runs",
-    ("cli.options", "training.checkpoint"): "nothing but click is imported before a command runs",
     ("pipeline.interrupt", "select"): "nothing but click is imported before a command runs",
     ("pipeline.interrupt", "socket"): "nothing but click is imported before a command runs",
 }
@@ -92,6 +91,7 @@ OTHER_MEANING = re.compile(
 
 OWN_FILES = (
     *("data/table/", "data/image/", "displays/images.py", "displays/painting.py"),
+    "model/patch",
     *("report/sections/table", "report/sections/image"),
     *("report/templates/_table", "report/templates/_image"),
 )

@@ -332,3 +332,12 @@ def test_the_command_line_scores_on_processes(
     assert "There is no scheduler of Dask at 'tcp://127.0.0.1:1'" in capsys.readouterr().err
     assert run([*words, "--scheduler", "local:1", "--strict"]) == 2
     assert capsys.readouterr().err == "error: --strict does not go with --scheduler.\n"
+
+
+def test_parallel_post_fit(detector: VAEDetector) -> None:
+    wrappers = pytest.importorskip("dask_ml.wrappers", reason="dask-ml is not installed")
+    rows = frame().drop(columns="id")
+    many = dd.from_pandas(rows, npartitions=3)
+    wrapped = wrappers.ParallelPostFit(detector, predict_meta=pd.Series(dtype="int64"))
+    found = wrapped.predict(many).compute(scheduler="synchronous")
+    np.testing.assert_array_equal(found, detector.predict(rows))

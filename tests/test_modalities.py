@@ -223,6 +223,7 @@ def test_modalities_know_their_names_and_defaults(name):
     assert (found.defaults.latent_dim, found.defaults.score_type) == {
         "table": (32, "exemplar"),
         "image": (8, "elbo"),
+        "patches": (32, "exemplar"),
     }[name]
     parameters = [one for command in cli.commands.values() for one in command.params]
     declared = {(one.name, one.opts[0]) for one in parameters}

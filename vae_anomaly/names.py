@@ -17,6 +17,7 @@ __all__ = [
     "LIKELIHOODS",
     "NORMAL_FOLDERS",
     "NORMAL_LABELS",
+    "ONNX",
     "OPTIMIZERS",
     "PRIORS",
     "REPORT_FILES",
@@ -27,8 +28,10 @@ __all__ = [
     "SPANS",
     "column_type_of",
     "false_alarms_of",
+    "features_of",
     "height_and_width_of",
     "is_column_type",
+    "is_features",
     "pixel_range_of",
     "may_be_labels",
 ]
@@ -115,6 +118,30 @@ def height_and_width_of(text: str) -> tuple[int, int]:
             f"expected a height and a width, such as 48x64, or one number, got {text!r}."
         )
     return int(sides[0]), int(sides[-1])
+
+
+ONNX = "onnx:"
+"""Start of the address of an ONNX file, "onnx:path#node"."""
+
+
+def is_features(value: object) -> bool:
+    """Return whether a value may be the parameter `features`: an address, or a Keras model."""
+    if isinstance(value, str):
+        return value.startswith(ONNX) and len(value.partition("#")[0]) > len(ONNX)
+    return hasattr(value, "get_config") and hasattr(value, "input_shape")
+
+
+def features_of(text: str) -> str:
+    """Return the address of an ONNX file.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    if not is_features(text):
+        raise ValueError(f"expected onnx:PATH#NODE, the node of an ONNX file, got {text!r}.")
+    return text
 
 
 def pixel_range_of(text: str) -> tuple[float, float]:

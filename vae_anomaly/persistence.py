@@ -65,7 +65,10 @@ def save(detector: VAEDetector | SeriesDetector, path: str | Path) -> str:
 
 
 def load(
-    path: str | Path, *, networks: tuple[KerasModel, KerasModel] | None = None
+    path: str | Path,
+    *,
+    networks: tuple[KerasModel, KerasModel] | None = None,
+    features: str | KerasModel | None = None,
 ) -> VAEDetector | SeriesDetector:
     """Read a detector that `save` wrote. Nothing in the file is executed.
 
@@ -75,6 +78,9 @@ def load(
     networks : pair of keras.Model, optional
         Encoder and decoder, for a detector with custom networks. Only their structure is
         used: the weights come from the file.
+    features : str or keras.Model, optional
+        Network of a detector that was fitted with `features`: a Keras model, or an ONNX file
+        that is now elsewhere. It must be the one of the fit, to the last bit.
 
     Returns
     -------
@@ -84,7 +90,7 @@ def load(
     Raises
     ------
     ParameterError
-        If `networks` are missing, needless, or not those of the file.
+        If `networks` or `features` are missing, needless, or not those of the file.
     ModelFileError
         If the file is not a sound model.
     OSError
@@ -111,7 +117,7 @@ def load(
     file = open_container(path)
     if is_series(file):
         return load_series(file).detector
-    return VAEDetector.from_model(restored(file, networks))
+    return VAEDetector.from_model(restored(file, networks, features))
 
 
 def inspect(path: str | Path) -> JsonObject:

@@ -7,16 +7,13 @@ refuses those that another modality has.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import click
 
 from vae_anomaly import names
 from vae_anomaly.pipeline.conditions import Condition
 from vae_anomaly.pipeline.sizes import bytes_of
-
-if TYPE_CHECKING:
-    from vae_anomaly.training.checkpoint import Checkpoint
 
 __all__ = ["EVERYWHERE", "PARAMETERS", "SERIES", "Value"]
 
@@ -44,15 +41,6 @@ def parsed(parse: Callable[[str], Value]) -> Callable[[str], Value]:
             raise click.BadParameter(str(error)) from None
 
     return convert
-
-
-def checkpoint_in(folder: str) -> Checkpoint:
-    """Return the checkpoint in a directory, if it can be written to."""
-    from vae_anomaly.training.checkpoint import Checkpoint
-
-    checkpoint = Checkpoint(folder)
-    checkpoint.check()
-    return checkpoint
 
 
 def option(words: str, explanation: str, type: Value = None, **given: Value) -> click.Option:  # noqa: A002
@@ -139,6 +127,11 @@ IMAGE_FIT = [
         "--shift PIXELS",
         "Learn from images shifted by so much as well.  [default: as --smoothing]",
         NOT_NEGATIVE,
+    ),
+    option(
+        "--features onnx:PATH#NODE",
+        "Learn the features that this node of an ONNX file makes of patches, instead of pixels.",
+        parsed(names.features_of),
     ),
     option(
         "--pixel-range LOW:HIGH",
@@ -235,7 +228,6 @@ FIT = [
     option(
         "--checkpoint DIR",
         "Keep the state of training in DIR; after a crash the same command resumes from there.",
-        checkpoint_in,
     ),
 ]
 

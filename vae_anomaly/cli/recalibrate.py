@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from vae_anomaly._text import counted, exact
 from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit
@@ -12,7 +11,7 @@ from vae_anomaly.data.registry import check_options, open_source
 from vae_anomaly.model.file import load_model, save_model
 from vae_anomaly.model.recalibration import with_threshold
 from vae_anomaly.pipeline.facts import recalibration_facts, threshold_facts
-from vae_anomaly.pipeline.messages import threshold_note
+from vae_anomaly.pipeline.messages import recalibration_notes, threshold_note
 from vae_anomaly.pipeline.options import given_options
 from vae_anomaly.pipeline.paths import check_output
 from vae_anomaly.pipeline.recalibrate import recalibrate
@@ -59,11 +58,5 @@ def run(
         )
     save_model(result.model, output)
     console.facts.update(recalibration_facts(fitted, result), model=output)
-    return console.finish(
-        source,
-        *result.repeats.notes(source.unit, "learned", keep=keep_learned),
-        f"the old threshold, {exact(fitted.calibration.threshold)} nats, flags "
-        f"{result.n_flagged_before:,} of {counted(result.n_records, source.unit)}",
-        threshold_note(result.model),
-        f"model: {output}",
-    )
+    notes = recalibration_notes(fitted, result, keep_learned=keep_learned)
+    return console.finish(source, *notes, f"model: {output}")

@@ -28,6 +28,7 @@ __all__ = [
 MODALITIES = {
     "table": "vae_anomaly.data.table.modality",
     "image": "vae_anomaly.data.image.modality",
+    "patches": "vae_anomaly.data.image.patch_modality",
 }
 """Name -> module with `MODALITY`. Names are stored in model files."""
 

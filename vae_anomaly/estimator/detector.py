@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -14,9 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly._parameters import check_parameters, check_unchanged
 from vae_anomaly._threads import only_fit_of
-from vae_anomaly._types import Architecture, Parameter
+from vae_anomaly._types import Architecture, KerasModel, Parameter
 from vae_anomaly.data.arrays import as_records
-from vae_anomaly.data.registry import modality_of_array
+from vae_anomaly.data.registry import modality, modality_of_array
 from vae_anomaly.estimator.generation import GenerativeMethods
 from vae_anomaly.estimator.progress import FitProgress
 from vae_anomaly.estimator.scoring import ScoringMethods
@@ -25,6 +26,8 @@ from vae_anomaly.estimator.validation import check_form, validated
 from vae_anomaly.model.fitting import TrainingRecords, fit_model
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.parameters import FALSE_ALARM_RATE, RULES, check_threshold_choice
+from vae_anomaly.model.patch_file import PATCHES
+from vae_anomaly.model.patch_fitting import fit_patches
 from vae_anomaly.stats.floats import default_floats
 from vae_anomaly.training.checkpoint import Checkpoint, checkpointer_for
 from vae_anomaly.training.collapse import warn_if_unused
@@ -71,6 +74,9 @@ class VAEDetector(
         Pixels by which copies of the training images are shifted up, down, left and
         right, to augment the data. None is 1/28 of the longer side for "dense", unless
         the images are very many, else 0.
+    features : str, keras.Model or None, default=None
+        Network whose features of patches of images are learned instead of pixels: a node of an
+        ONNX file, "onnx:path#node", or a Keras model. See `vae_anomaly.model.patches`.
     pixel_range : tuple of (low, high) or None, default=None
         Numbers of black and white in images. None takes them from the training images; see
         `vae_anomaly.data.image.units.chosen_range`.
@@ -189,50 +195,46 @@ class VAEDetector(
     See Also
     --------
     sklearn.ensemble.IsolationForest : Random splits, with hardly any training.
-    sklearn.neighbors.LocalOutlierFactor : Densities of neighbourhoods.
 
     Notes
     -----
-    With n calibration rows, exchangeable with a fresh normal row, that row is flagged
-    with probability ``floor((n + 1) false_alarm_rate) / (n + 1)``, and n is chosen so
-    that this is the rate itself; below ``1 / false_alarm_rate - 1`` rows it is
-    ``1 / (n + 1)``, and `fit` warns. The probability is over the draw of calibration
-    rows as well: `vae_anomaly.stats.thresholds.false_alarm_interval` is the interval for
-    one draw [3]_. Where there is room, calibration rows are also exemplars of the score,
-    each for all others: the probability is then slightly lower.
+    With n calibration rows, exchangeable with a fresh normal row, that row is flagged with
+    probability ``floor((n + 1) false_alarm_rate) / (n + 1)``, and n is chosen so that this is the
+    rate itself; below ``1 / false_alarm_rate - 1`` rows it is ``1 / (n + 1)``, and `fit` warns. The
+    probability is over the draw of calibration rows as well:
+    `vae_anomaly.stats.thresholds.false_alarm_interval` is the interval for one draw [3]_. Where
+    there is room, calibration rows are also exemplars of the score, each for all others: the
+    probability is then slightly lower.
 
-    A data frame may have text, booleans and dates, and cells may be missing. The type of a
-    column is found in all of its cells; identifiers, counters, free text and empty columns
-    are left out (``model_.encoder.schema``). Of dates the time of day, weekday, day of the
-    month and of the year are used, where training rows cover two periods of them, and the
-    days since the first date of the row; `reconstruct` and `sample` give none. Networks of
-    such tables learn with cells hidden at random, and score as `Reference.masked_score` in
-    `vae_anomaly.model.reference` says. A missing cell counts for nothing, unless none of its
-    column was missing in training: then it costs log(n + 1) nats. A level that no training
-    row has costs minus the log of the probability of an unseen one.
+    A data frame may have text, booleans and dates, and cells may be missing. The type of a column
+    is found in all of its cells; identifiers, counters, free text and empty columns are left out
+    (``model_.encoder.schema``). Of dates the time of day, weekday, day of the month and of the year
+    are used, where training rows cover two periods of them, and the days since the first date of
+    the row; `reconstruct` and `sample` give none. Networks of such tables learn with cells hidden
+    at random, and score as `Reference.masked_score` in `vae_anomaly.model.reference` says. A
+    missing cell counts for nothing, unless none of its column was missing in training: then it
+    costs log(n + 1) nats. A level that no training row has costs minus the log of the probability
+    of an unseen one.
 
-    Custom networks, ``architecture=(encoder, decoder)``, are functional or Sequential
-    Keras models with one input. The encoder takes rows, (n, columns), or any shape of as
-    many numbers, or images as they are; standardised, with 0 for a column that was
-    constant in training. Its outputs are means and log-variances of the code: two of
-    shape (n, latent), further ones are ignored, or one of (n, 2 latent). The decoder
-    takes (n, latent) and returns the shape that the encoder takes, flattened or not:
-    means, or logits of the Bernoulli; "heteroscedastic" needs two outputs a column and
-    is not supported.
+    Custom networks, ``architecture=(encoder, decoder)``, are functional or Sequential Keras models
+    with one input. The encoder takes rows, (n, columns), or any shape of as many numbers, or images
+    as they are; standardised, with 0 for a column that was constant in training. Its outputs are
+    means and log-variances of the code: two of shape (n, latent), further ones are ignored, or one
+    of (n, 2 latent). The decoder takes (n, latent) and returns the shape that the encoder takes,
+    flattened or not: means, or logits of the Bernoulli; "heteroscedastic" needs two outputs a
+    column and is not supported.
 
-    Every member starts from the weights that the models have when `fit` is called;
-    layers with ``trainable=False`` stay as they are. The models themselves are never
-    changed; the learned weights are in `weights_`. Dropout and batch normalisation work
-    as in Keras; random layers need a ``keras.random.SeedGenerator``, as those of Keras
-    have, and losses that layers add, such as weight decay, are ignored. Clones and
-    pickles need layers that Keras can copy: decorate your own with
-    ``keras.saving.register_keras_serializable()``. A file holds the weights, not the
-    models: ``load(path, networks=(encoder, decoder))`` needs them again.
+    Every member starts from the weights that the models have when `fit` is called; layers with
+    ``trainable=False`` stay as they are. The models themselves are never changed; the learned
+    weights are in `weights_`. Dropout and batch normalisation work as in Keras; random layers need
+    a ``keras.random.SeedGenerator``, as those of Keras have, and losses that layers add, such as
+    weight decay, are ignored. Clones and pickles need layers that Keras can copy: decorate your own
+    with ``keras.saving.register_keras_serializable()``. A file holds the weights, not the models:
+    ``load(path, networks=(encoder, decoder))`` needs them again.
 
     References
     ----------
-    .. [1] D. P. Kingma and M. Welling, "Auto-encoding variational Bayes", ICLR
-           2014. :arxiv:`1312.6114`
+    .. [1] D. P. Kingma, M. Welling, "Auto-encoding variational Bayes", 2014. :arxiv:`1312.6114`
     .. [2] J. An and S. Cho, "Variational autoencoder based anomaly detection
            using reconstruction probability", SNU Data Mining Center, 2015.
     .. [3] V. Vovk, "Conditional validity of inductive conformal predictors", ACML
@@ -251,13 +253,9 @@ class VAEDetector(
 
     With custom networks:
 
-    >>> import keras
-    >>> encoder = keras.Sequential(
-    ...     [keras.Input((3,)), keras.layers.Dense(32, "relu"), keras.layers.Dense(2 * 2)]
-    ... )
-    >>> decoder = keras.Sequential(
-    ...     [keras.Input((2,)), keras.layers.Dense(32, "relu"), keras.layers.Dense(3)]
-    ... )
+    >>> from keras import Input, Sequential, layers
+    >>> encoder = Sequential([Input((3,)), layers.Dense(32, "relu"), layers.Dense(2 * 2)])
+    >>> decoder = Sequential([Input((2,)), layers.Dense(32, "relu"), layers.Dense(3)])
     >>> custom = VAEDetector(architecture=(encoder, decoder), max_steps=100, random_state=0).fit(X)
     >>> custom.transform(X).shape  # two latent dimensions
     (500, 2)
@@ -271,6 +269,7 @@ class VAEDetector(
         hidden_units: tuple[int, ...] | None = None,
         smoothing: float | None = None,
         shift: float | None = None,
+        features: str | KerasModel | None = None,
         pixel_range: tuple[float, float] | None = None,
         column_types: Mapping[str, str] | None = None,
         missing_values: Sequence[str] = (),
@@ -299,6 +298,7 @@ class VAEDetector(
         self.hidden_units = hidden_units
         self.smoothing = smoothing
         self.shift = shift
+        self.features = features
         self.pixel_range = pixel_range
         self.column_types = column_types
         self.missing_values = missing_values
@@ -368,8 +368,8 @@ class VAEDetector(
 
     def _fit(self, X: ArrayLike) -> None:
         X = as_records(X)
-        data = modality_of_array(X)
-        check_form(X, data.name)
+        check_form(X, modality_of_array(X).name)
+        data = modality_of_array(X) if self.features is None else modality(PATCHES)
         schema = data.schema(X, self)
         matrix = validated(self, X, schema, ensure_min_samples=2)
         names = getattr(self, "feature_names_in_", None)
@@ -382,7 +382,8 @@ class VAEDetector(
         # A copy, which a callback that sets parameters does not reach.
         given = type(self)(**self.get_params(deep=False))
         given.callback = progress.around(self.callback)
-        self.model_ = fit_model(data, records, given, rng, checkpointer)
+        fit = partial(fit_model, data) if self.features is None else fit_patches
+        self.model_ = fit(records, given, rng, checkpointer)
         if checkpointer is not None:
             checkpointer.done()
         progress.end(self.model_)

@@ -162,9 +162,11 @@ class GenerativeMethods(FittedAttributes):
         Returns
         -------
         maps : ndarray of shape (n_samples, height, width)
-            Contributions in nats, channels summed.
+            Contributions in nats, channels summed. With `features` the scores of patches, in
+            nats, interpolated between their centres.
         kl : ndarray of shape (n_samples,)
-            Contribution of the latent code; with the sum of the map it is the score.
+            Contribution of the latent code; with the sum of the map it is the score. With
+            `features` zero: the score is the mean of the most anomalous patches.
 
         Raises
         ------
@@ -174,6 +176,4 @@ class GenerativeMethods(FittedAttributes):
         records = self._records(X)
         if self.model_.encoder.outline.grid is None:
             raise DataError("contribution_maps is for images. Use explain.")
-        parts = self.model_.contributions(records)
-        maps = parts[:, :-1].reshape(-1, *self.model_.encoder.outline.grid).sum(axis=-1)
-        return maps, parts[:, -1]
+        return self.model_.contribution_maps(records)

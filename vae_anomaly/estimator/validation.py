@@ -71,7 +71,8 @@ def validated(
         If it has another shape or other names than in training, or cells that are no numbers.
     """
     finite = "allow-nan" if reader.may_miss else True
-    options |= {"dtype": np.float64, "order": "C", "ensure_all_finite": finite}
+    options |= {"dtype": getattr(reader, "dtype", np.float64), "order": "C"}
+    options["ensure_all_finite"] = finite
     matrix = reader.matrix(X)
     try:
         with np.errstate(invalid="ignore"):  # inf - inf, in a sum that looks for them

@@ -26,6 +26,8 @@ from vae_anomaly.model.cells import N_RANKS
 from vae_anomaly.model.file_schema import CUSTOM, PARAMETER_TYPES, check_arrays, check_config
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.parameters import RULES, network_spec
+from vae_anomaly.model.patch_file import PATCHES, patch_contents, patch_model
+from vae_anomaly.model.patches import PatchModel
 from vae_anomaly.model.reference import HIDDEN_SHARES, N_STATISTICS, EncodedRows, Reference
 from vae_anomaly.model.seen import SeenRecords
 from vae_anomaly.names import SERIES
@@ -94,6 +96,8 @@ def contents_of(model: Model) -> tuple[JsonObject, dict[str, tuple[str, AnyArray
     DataError
         If two columns share a name.
     """
+    if isinstance(model, PatchModel):
+        return patch_contents(model, contents_of)
     spec, reference, names = model.network.spec, model.reference, model.encoder.names
     if names is not None and len(set(names)) != len(names):
         raise DataError("Two columns share a name. Rename one of them and fit again.")
@@ -129,7 +133,12 @@ def contents_of(model: Model) -> tuple[JsonObject, dict[str, tuple[str, AnyArray
     return config, {name: (dtype, values[name]) for name, (dtype, _) in layout.items()}
 
 
-def load_model(path: str | Path, *, networks: tuple[KerasModel, KerasModel] | None = None) -> Model:
+def load_model(
+    path: str | Path,
+    *,
+    networks: tuple[KerasModel, KerasModel] | None = None,
+    features: str | KerasModel | None = None,
+) -> Model:
     """Read a model that `save_model` wrote. Nothing in the file is executed.
 
     Parameters
@@ -137,20 +146,26 @@ def load_model(path: str | Path, *, networks: tuple[KerasModel, KerasModel] | No
     path : str or Path
     networks : pair of keras.Model, optional
         Encoder and decoder of a model with custom networks. Only their structure is used.
+    features : str or keras.Model, optional
+        Network of a model that was fitted with features.
 
     Raises
     ------
     ParameterError
-        If `networks` are missing, needless, or not those of the file.
+        If `networks` or `features` are missing, needless, or not those of the file.
     ModelFileError
         If the file is not a sound model.
     OSError
         If the file is missing or cannot be read.
     """
-    return model_of(open_container(path), networks)
+    return model_of(open_container(path), networks, features)
 
 
-def model_of(file: UnopenedFile, networks: tuple[KerasModel, KerasModel] | None = None) -> Model:
+def model_of(
+    file: UnopenedFile,
+    networks: tuple[KerasModel, KerasModel] | None = None,
+    features: str | KerasModel | None = None,
+) -> Model:
     """Check an unopened file, and build its model; see `load_model`.
 
     Raises
@@ -163,7 +178,7 @@ def model_of(file: UnopenedFile, networks: tuple[KerasModel, KerasModel] | None 
             f"{file.name} is a model of time series, for `score`, `evaluate`, `inspect` and, in "
             f"Python, `load`."
         )
-    return restored(file, networks)
+    return restored(file, networks, features)
 
 
 def describe(file: UnopenedFile) -> JsonObject:
@@ -175,14 +190,15 @@ def describe(file: UnopenedFile) -> JsonObject:
         If the file is not a sound model.
     """
     model, config = restored(file, described=True), file.config
+    inner = config["patch"] if isinstance(model, PatchModel) else config
     return {
         "sha256": file.sha256,
         "created_with": config["created_with"],
-        "parameters": config["parameters"],
+        "parameters": inner["parameters"] | config["parameters"],
         "threshold": model.calibration.threshold,
         "calibration_rows": len(model.calibration.scores),
         "weights": int(model.network.weights.size),
-        "networks": config["networks"],
+        "networks": inner["networks"],
         "modality": config["modality"],
         "steps": model.history.step[-1],
         "loss": model.history.describe(model.unit),
@@ -235,8 +251,24 @@ def _custom_networks(
         raise refuse(name, str(error).rstrip(".")) from None
 
 
-def restored(file: Contents, networks: Json = None, *, described: bool = False) -> Model:
+def restored(
+    file: Contents, networks: Json = None, features: Json = None, *, described: bool = False
+) -> Model:
     """Check a file and build its model; one that is only `described` may lack networks."""
+    config = file.config
+    is_of_patches = isinstance(config, dict) and config.get("modality") == PATCHES
+    if is_of_patches and networks is None:
+        return patch_model(file, restored, features, described=described)
+    if is_of_patches or features is not None:
+        raise ParameterError(
+            f"{file.name} was fitted {'with' if is_of_patches else 'without'} features, and needs "
+            f"no {'networks' if is_of_patches else 'features'}. Load it without them."
+        )
+    return _restored_rows(file, networks, described=described)
+
+
+def _restored_rows(file: Contents, networks: Json, *, described: bool) -> Model:
+    """Build a model whose encoder makes a row of each record."""
     config = file.config
     check_config(file.name, config)
     custom = _custom_networks(file.name, config, networks, described=described)

@@ -23,7 +23,8 @@ from vae_anomaly.stats.priors import MAX_COMPONENTS
 from vae_anomaly.storage.container import refuse
 from vae_anomaly.training.history import History
 
-__all__ = ["CUSTOM", "PARAMETER_TYPES", "check_arrays", "check_config"]
+__all__ = ["CUSTOM", "PARAMETER_TYPES", "check_arrays", "check_config", "check_created_with"]
+__all__ += ["is_finite"]
 
 PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
     "architecture": (str,),
@@ -112,7 +113,7 @@ def check_config(name: str, config: Json) -> None:
             raise refuse(name, f"{key} must be an int >= {low}")
         if high is not None and config[key] > high:
             raise refuse(name, f"{key} must be {high} at most")
-    if not _is_finite(config["threshold"]):
+    if not is_finite(config["threshold"]):
         raise refuse(name, "threshold must be a finite number")
     if not isinstance(config["modality"], str) or config["modality"] not in MODALITIES:
         raise refuse(name, f"modality must be one of {', '.join(MODALITIES)}")
@@ -124,7 +125,11 @@ def check_config(name: str, config: Json) -> None:
     aggregated = parameters["prior"] == "aggregated" and parameters["beta"] > 0
     if aggregated != bool(config["n_components"]):
         raise refuse(name, "the components of its prior do not go with its parameters")
-    made = config["created_with"]
+    check_created_with(name, config["created_with"])
+
+
+def check_created_with(name: str, made: Json) -> None:
+    """Check the versions that a model was made with."""
     if not isinstance(made, dict) or not all(
         isinstance(text, str) and text.isprintable() for pair in made.items() for text in pair
     ):
@@ -162,7 +167,7 @@ def _check_history(name: str, history: Json) -> None:
         lengths = (0, intervals) if key == "held_out" else (intervals,)
         if not isinstance(values, list) or len(values) not in lengths:
             raise refuse(name, "its history has gaps")
-        if not all(type(v) is int if key == "step" else _is_finite(v) for v in values):
+        if not all(type(v) is int if key == "step" else is_finite(v) for v in values):
             raise refuse(name, "its history holds something else than numbers")
 
 
@@ -207,5 +212,6 @@ def check_arrays(name: str, arrays: dict[str, AnyArray], config: JsonObject) -> 
         raise refuse(name, "its calibration scores are not sorted")
 
 
-def _is_finite(value: Json) -> bool:
+def is_finite(value: Json) -> bool:
+    """Return whether a setting is a finite number."""
     return type(value) is float and math.isfinite(value)

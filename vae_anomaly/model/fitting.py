@@ -36,7 +36,7 @@ from vae_anomaly.training.batches import InMemoryData
 from vae_anomaly.training.checkpoint import HOOKS, Checkpointer
 from vae_anomaly.training.history import History
 
-__all__ = ["FitParameters", "TrainingRecords", "fit_model"]
+__all__ = ["FitParameters", "TrainingRecords", "fit_model", "settings_of"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
@@ -133,7 +133,7 @@ def fit_model(
     model = Model(
         encoder=encoder,
         network=network,
-        parameters=_settings(parameters),
+        parameters=settings_of(parameters),
         score_type=resolved_score(parameters.score_type, encoder),
         beta=parameters.beta,
         noise=noise,
@@ -148,7 +148,7 @@ def fit_model(
     return replace(model, calibration=calibrated, seen=seen)
 
 
-def _settings(parameters: FitParameters) -> Mapping[str, Json]:
+def settings_of(parameters: FitParameters) -> Mapping[str, Json]:
     """Return the parameters without the hooks, which hold no state of the fit.
 
     Lists and dictionaries are copied: those of the user may change.

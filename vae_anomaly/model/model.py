@@ -17,7 +17,7 @@ from vae_anomaly._types import Json
 from vae_anomaly.data.arrays import as_records
 from vae_anomaly.data.base import Encoder, Records
 from vae_anomaly.data.registry import modality
-from vae_anomaly.exceptions import DataError, DivergenceError
+from vae_anomaly.exceptions import DataError, DivergenceError, ParameterError
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.calibration import Calibration
 from vae_anomaly.model.reference import Reference
@@ -230,6 +230,13 @@ class Model:
     def contributions(self, records: Records) -> Array:
         """Split scores by feature: (n, n_parts)."""
         return self.evaluate(records, contributions=True).contributions
+
+    def contribution_maps(self, records: Records) -> tuple[Array, Array]:
+        """Split scores on a grid: by place, channels summed, (n, h, w), and the rest, (n,)."""
+        parts, grid = self.contributions(records), self.encoder.outline.grid
+        if grid is None:
+            raise ParameterError("Features do not form a grid: there are no maps. Use explain.")
+        return parts[:, :-1].reshape(-1, *grid).sum(axis=-1), parts[:, -1]
 
     @default_floats()
     def mean_elbo(self, records: Records) -> float:

@@ -301,7 +301,7 @@ def read_vector(path: str) -> JsonObject:
     except ImportError as cause:
         raise ParameterError(
             "Reading ONNX graphs needs the package onnx, which is not installed. Install it with "
-            'pip install "vae-anomaly[onnx]".'
+            "pip install onnx onnxruntime."
         ) from cause
     try:
         metadata = {one.key: one.value for one in onnx.load(path).metadata_props}

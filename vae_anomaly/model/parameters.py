@@ -24,7 +24,7 @@ from vae_anomaly._parameters import (
 from vae_anomaly._types import Architecture
 from vae_anomaly.data.base import Outline
 from vae_anomaly.exceptions import ParameterError
-from vae_anomaly.names import ARCHITECTURES, LIKELIHOODS, OPTIMIZERS, PRIORS
+from vae_anomaly.names import ARCHITECTURES, LIKELIHOODS, OPTIMIZERS, PRIORS, is_features
 from vae_anomaly.networks.custom import CustomNetworks, is_pair
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.stats.scores import SCORES
@@ -64,6 +64,7 @@ RULES = {
     "hidden_units": optional(units()),
     "smoothing": optional(number(0, np.inf, "[)")),
     "shift": optional(number(0, np.inf, "[)")),
+    "features": optional(Rule(is_features, "'onnx:path#node', or a Keras model")),
     "pixel_range": optional(ascending_pair()),
     "column_types": optional(texts_by_name()),
     "missing_values": texts(),

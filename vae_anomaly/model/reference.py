@@ -203,6 +203,11 @@ class Reference:
         none, nothing = np.empty(0, dtype=np.float32), np.empty(0)
         return cls(none, none, none, none, none, nothing, nothing, nothing, nothing)
 
+    def without_exemplars(self) -> Reference:
+        """Return the reference with as few exemplars as a model file may hold."""
+        names = ("points", "bandwidth", "targets", "position")
+        return replace(self, **{name: getattr(self, name)[:2] for name in names})
+
     def __getstate__(self) -> JsonObject:
         """Leave out of pickles what can be computed again."""
         return {field.name: getattr(self, field.name) for field in fields(self)}

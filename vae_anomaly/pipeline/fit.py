@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -43,9 +44,12 @@ __all__ = [
 HOLDOUT = 0.2
 """Share of the normal records of a source with labels that is held out for an evaluation."""
 
+MAX_FEATURE_BYTES = 2**28
+"""Bytes of the records that a fit with features learns from: it learns but parts of each."""
+
 NOTICE = "ending after this validation interval; Ctrl-C again stops at once and leaves nothing"
 
-OF_BOTH = ("column_types", "missing_values", "pixel_range")
+OF_BOTH = ("column_types", "features", "missing_values", "pixel_range")
 """Options that both the source and the detector take."""
 
 Say = Callable[[str], object]
@@ -151,6 +155,8 @@ def fit_options(given: Options) -> FitOptions:
     ------
     ParameterError
         If two of them exclude each other, or one needs another one.
+    OutputError
+        If checkpoints cannot be written.
     """
     if None not in (given["contamination"], given["false_alarm_rate"]):
         raise ParameterError(
@@ -158,6 +164,8 @@ def fit_options(given: Options) -> FitOptions:
         )
     check_labels(given["label_column"], given["normal_label"])
     parameters, source = divide(given, VAEDetector().get_params())
+    if "checkpoint" in parameters:
+        Checkpoint(parameters["checkpoint"]).check()
     source |= given_options(parameters, OF_BOTH)
     types = parameters.pop("column_types", {})
     parameters["column_types"] = {n: t for n, t in types.items() if t != "ignore"} or None
@@ -202,6 +210,8 @@ def read_training_data(
     latent = parameters.get("latent_dim") or USUAL_LATENT_DIM
 
     def max_records() -> int | None:
+        if parameters.get("features") is not None:
+            return max(2, MAX_FEATURE_BYTES // math.prod(source.record_shape))
         if memory_limit is None:
             return None
         return rows_within(memory_limit, source.max_numbers, members, latent)

@@ -50,9 +50,6 @@ MAX_CHANNELS = 10_000
 MAX_WINDOW = 1_000_000
 MAX_COORDINATE = 1e9  # float32 holds the squares of sums
 
-OF_EXEMPLARS = ("points", "bandwidth", "targets", "position")
-"""Arrays of a `Reference` with a row for each exemplar."""
-
 WEIGHT = "network."
 """Start of the names of arrays of the VAE."""
 
@@ -175,9 +172,7 @@ def load_series(file: UnopenedFile) -> LoadedSeries:
 
 def _without_codes(network: Model) -> Model:
     """Return the VAE with the least number of exemplars of its own, which nothing here needs."""
-    reference = network.reference
-    few = {name: getattr(reference, name)[:2] for name in OF_EXEMPLARS}
-    return replace(network, reference=replace(reference, **few))
+    return replace(network, reference=network.reference.without_exemplars())
 
 
 def _layout(config: JsonObject) -> Layout:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from vae_anomaly.data.image.pixels import ImageShape
 from vae_anomaly.exceptions import ParameterError
 
-__all__ = ["MAX_LONGER_SIDE", "MAX_PIXELS", "MAX_SIDE", "Box", "Layout", "box_of"]
-__all__ += ["chosen_layout", "turned"]
+__all__ = ["MAX_FEATURE_SIDE", "MAX_LONGER_SIDE", "MAX_PIXELS", "MAX_SIDE", "Box", "Layout"]
+__all__ += ["box_of", "chosen_layout", "turned"]
 
 
 MAX_PIXELS = 25_000_000
@@ -23,6 +23,9 @@ MAX_SIDE = 2048
 
 MAX_LONGER_SIDE = 32
 """Pixels of the longer side of a layout for which no size was given."""
+
+MAX_FEATURE_SIDE = 512
+"""The same for a network of features, which sees more in a larger image."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ def chosen_layout(
     grey: bool,
     image_size: int | tuple[int, int] | None = None,
     resize: str = "stretch",
+    max_side: int = MAX_LONGER_SIDE,
 ) -> Layout:
     """Choose the layout of images.
 
@@ -107,8 +111,10 @@ def chosen_layout(
         Whether all of them are grey.
     image_size : int, (height, width) or None, default=None
         An int makes a square. None is the median size, scaled down where the longer side
-        is above `MAX_LONGER_SIDE`.
+        is above `max_side`.
     resize : {"stretch", "letterbox"}, default="stretch"
+    max_side : int, default=32
+        Pixels.
 
     Returns
     -------
@@ -120,7 +126,7 @@ def chosen_layout(
         If the size is out of range.
     """
     if image_size is None:
-        scale = min(1.0, MAX_LONGER_SIDE / max(median_size))
+        scale = min(1.0, max_side / max(median_size))
         height, width = (max(1, round(scale * side)) for side in median_size)
     elif isinstance(image_size, int):
         height, width = image_size, image_size

@@ -46,6 +46,7 @@ class Images(Modality):
         "follow_links": "--follow-links",
         "smoothing": "--smoothing",
         "shift": "--shift",
+        "features": "--features",
         "strict": "--strict",
         "compare_beta": "--compare-beta",
         "training": "--training",
@@ -86,7 +87,7 @@ class Images(Modality):
         labelled : bool, default=False
             Read labels, from subfolders or from beside an array.
         **options
-            Those of `vae_anomaly.data.image.source.open_source`: image_size, resize,
+            Those of `vae_anomaly.data.image.source.open_source`: image_size, resize, features,
             pixel_range, follow_links, strict, normal_label.
         """
         # Pillow is imported only where there are images to read.

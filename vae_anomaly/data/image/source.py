@@ -21,7 +21,12 @@ from vae_anomaly.data.image.encoder import ImageEncoder
 from vae_anomaly.data.image.files import open_images
 from vae_anomaly.data.image.folder_reader import FolderReader
 from vae_anomaly.data.image.labels import anomalous_images, label_notes
-from vae_anomaly.data.image.layout import Layout, chosen_layout
+from vae_anomaly.data.image.layout import (
+    MAX_FEATURE_SIDE,
+    MAX_LONGER_SIDE,
+    Layout,
+    chosen_layout,
+)
 from vae_anomaly.data.image.reader import ImageReader, ReadResult, images_per_batch
 from vae_anomaly.data.image.source_units import SourceUnits
 from vae_anomaly.data.image.units import PixelRange
@@ -252,6 +257,7 @@ def measured_layout(
     reader: ImageReader,
     image_size: int | tuple[int, int] | None = None,
     resize: str = "stretch",
+    max_side: int = MAX_LONGER_SIDE,
 ) -> Layout:
     """Choose a layout by a sample of images; see `chosen_layout`.
 
@@ -267,7 +273,9 @@ def measured_layout(
     if resize not in RESIZES:
         raise ParameterError(f"resize must be one of {', '.join(RESIZES)}. Got {resize!r}.")
     median_size, grey = reader.survey()
-    return chosen_layout(median_size, grey=grey, image_size=image_size, resize=resize)
+    return chosen_layout(
+        median_size, grey=grey, image_size=image_size, resize=resize, max_side=max_side
+    )
 
 
 def size_notes(reader: ImageReader, layout: Layout) -> list[str]:
@@ -289,6 +297,7 @@ def open_source(
     labelled: bool = False,
     image_size: int | tuple[int, int] | None = None,
     resize: str | None = None,
+    features: str | None = None,
     pixel_range: tuple[float, float] | None = None,
     follow_links: str | None = None,
     strict: bool = False,
@@ -307,6 +316,8 @@ def open_source(
         Size of the images without an encoder; by default measured, see `chosen_layout`.
     resize : {"stretch", "letterbox"}, optional
         Way of resizing without an encoder; by default "stretch".
+    features : str, optional
+        Network of features that the images are for: they are then shrunk less by default.
     pixel_range : (low, high), optional
         Numbers of black and white without an encoder; by default they are measured.
     follow_links : str, optional
@@ -338,7 +349,8 @@ def open_source(
     flags = anomalous_images(reader, normal=normal_label) if labelled else None
     notes = label_notes(reader, flags) if labelled else []
     if encoder is None:
-        layout = measured_layout(reader, image_size, resize or "stretch")
+        max_side = MAX_LONGER_SIDE if features is None else MAX_FEATURE_SIDE
+        layout = measured_layout(reader, image_size, resize or "stretch", max_side)
         notes += size_notes(reader, layout) if image_size is None else []
         unit = None if pixel_range is None else PixelRange(*pixel_range)
     else:
