@@ -24,7 +24,7 @@ S. Damm et al., "AnomalyDINO", WACV 2025 (:arxiv:`2405.14529`), average the most
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple, cast
@@ -353,10 +353,15 @@ class PatchModel(Model):
                 for name in rest:
                     found[names.index(name), i] = also[name]
 
-        with self.network.engine.setting:
-            threads = encoder.network.threads if encoder.network is not None else 1
-            deque(parallel_map(work, range(len(records)), threads), maxlen=0)
+        self._for_each(work, len(records))
         return found
+
+    def _for_each(self, work: Callable[[int], None], count: int) -> None:
+        """Run `work` for each of so many images, on several threads."""
+        network = self._images.network
+        with self.network.engine.setting:
+            threads = 1 if network is None else network.threads
+            deque(parallel_map(work, range(count), threads), maxlen=0)
 
     def evaluate(
         self,
@@ -391,12 +396,15 @@ class PatchModel(Model):
     @default_floats()
     def codes(self, records: Records) -> Array:
         """Encode images: means of q(z|x), averaged over patches, (n, members, latent)."""
-        found = [
-            self.patch.codes(self._images.patches(one).astype(np.float64)).mean(axis=0)
-            for one in records
-        ]
         spec = self.network.spec
-        return np.array(found).reshape(-1, spec.members, spec.latent)
+        found = np.empty((len(records), spec.members, spec.latent))
+
+        def work(i: int) -> None:
+            features = self._images.patches(records[i]).astype(np.float64)
+            found[i] = self.patch.codes(features).mean(axis=0)
+
+        self._for_each(work, len(records))
+        return found
 
     def reconstruct(self, records: Records, like: Records = None) -> Records:
         """Raise a ParameterError: features do not lead back to pixels."""
