@@ -382,8 +382,14 @@ class PatchModel(Model):
         return Evaluation(scores[names[0]], parts, np.empty((n, 0)), {k: scores[k] for k in also})
 
     def contribution_maps(self, records: Records) -> tuple[Array, Array]:
-        """Score each pixel as the patches around it, (n, height, width); no rest, zeros, (n,)."""
-        grids = self.patch_scores(records)[0].reshape(-1, *self._images.grid)
+        """Score each pixel as the patches around it, (n, height, width); no rest, zeros, (n,).
+
+        With "exemplar" the mean of this score and of minus the ELBO: how far a patch is from
+        those of training, and how unlikely it is. Each sees anomalies that the other misses.
+        """
+        names = ["exemplar", "elbo"] if self.score_type == "exemplar" else []
+        scores = self.patch_scores(records, names).mean(axis=0)
+        grids = scores.reshape(-1, *self._images.grid)
         height, width, _ = self._images.shape
         maps = np.array([interpolated(grid, height, width) for grid in grids])
         return maps.reshape(-1, height, width), np.zeros(len(maps))
