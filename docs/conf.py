@@ -37,6 +37,7 @@ nitpicky = False
 
 # What stands between single backticks is a name of ours, or code.
 default_role = "py:obj"
+highlight_language = "none"  # Python says so
 extlinks = {
     "doi": ("https://doi.org/%s", "doi:%s"),
     "arxiv": ("https://arxiv.org/abs/%s", "arXiv:%s"),

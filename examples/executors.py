@@ -78,7 +78,7 @@ def in_processes(function, items):
 digests.append(score_with(in_processes, "processes"))
 
 # %%
-# Systems with readers and schedulers of their own, such as Spark, Ray or DuckDB, hand over batches
+# Systems that read and schedule by themselves, such as Spark, Ray or DuckDB, hand over batches
 # of Arrow columns. ``score_batch`` is a pure function of such a batch and a model.
 
 scored = score_batch(folder / "model.vae", pa.RecordBatch.from_pandas(rows))

@@ -7,8 +7,10 @@ No port is opened, and a page from a file asks the network for nothing.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -87,22 +89,39 @@ class Browser:
         self._until(lambda: self.value("document.readyState") == "complete" and self._is_at(page))
 
     def value(self, expression: str) -> Any:
-        """Ask the page for the value of an expression."""
-        answer = self._call("Runtime.evaluate", expression=expression, returnByValue=True)
+        """Ask the page for the value of an expression, or of what it promises."""
+        answer = self._call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         if "exceptionDetails" in answer:
             raise AssertionError(answer["exceptionDetails"])
         return answer["result"].get("value")
+
+    def show(self, width: int, scheme: str = "light") -> None:
+        """Set the width of the page, and whether the user prefers "light" or "dark"."""
+        size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
+        self._call("Emulation.setDeviceMetricsOverride", **size)
+        preferred = {"name": "prefers-color-scheme", "value": scheme}
+        self._call("Emulation.setEmulatedMedia", features=[preferred])
+
+    def pages_in_print(self) -> int:
+        """Return how many sheets of A4 the page takes."""
+        size = {"paperWidth": 8.27, "paperHeight": 11.69, "printBackground": True}
+        printed = base64.b64decode(self._call("Page.printToPDF", **size)["data"])
+        return len(re.findall(rb"/Type\s*/Page\b", printed))
 
     def press(self, key: str, times: int = 1) -> None:
         """Press and release a key."""
         for _ in range(times):
             for event in ("rawKeyDown", "keyUp"):
+                text = {"text": "\r"} if (key, event) == ("Enter", "rawKeyDown") else {}
                 self._call(
                     "Input.dispatchKeyEvent",
-                    type=event,
+                    type="keyDown" if text else event,
                     key=key,
                     code=key,
                     windowsVirtualKeyCode=KEYS[key],
+                    **text,
                 )
 
     def click(self, selector: str) -> None:
@@ -167,4 +186,12 @@ class Browser:
             self.complaints.append(json.dumps(parameters))
 
 
-KEYS = {"Home": 36, "End": 35, "ArrowLeft": 37, "ArrowRight": 39, "PageUp": 33, "PageDown": 34}
+KEYS = {
+    "Enter": 13,
+    "Home": 36,
+    "End": 35,
+    "ArrowLeft": 37,
+    "ArrowRight": 39,
+    "PageUp": 33,
+    "PageDown": 34,
+}

@@ -110,7 +110,7 @@ ANY_TABLE = {
     "json of lists": (
         b'{"flow": 1, "pressure": 2}\n\n{"flow": 1, "pressure": [2]}\n',
         "{t}, line 3, column 'pressure': expected a number, a text, true, false or null, got a "
-        "list. Write its values as columns of their own.",
+        "list. Write its values as further columns.",
     ),
     "json of objects": (
         b'{"flow": {"mean": 1}, "pressure": 2}\n',

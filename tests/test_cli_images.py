@@ -341,6 +341,44 @@ def test_a_broken_mask_is_noted(place, vae):
     assert "masks: 7 for 8 anomalies" in lines
 
 
+def test_links_are_not_read_unless_they_may_be_followed(place, vae):
+    (place / "linked/good").mkdir(parents=True)
+    for path in sorted((place / "plate/test/good").iterdir()):
+        (place / "linked/good" / path.name).symlink_to(path)
+    draw(place / "linked/good/own.png", 300)
+    (place / "linked/.thumbnails").mkdir()
+    draw(place / "linked/.thumbnails/a.png", 0)
+    (place / "linked/notes.txt").write_text("text")
+    commands = (
+        "score plate.vae linked -o s.csv",
+        "evaluate plate.vae linked -o report",
+        "recalibrate plate.vae linked -o new.vae --false-alarm-rate 0.5",
+        "fit linked -o other.vae --max-steps 2 --contamination 0.1",
+    )
+    link = "a link that leads out of the folder, not followed without --follow-links"
+    passed_over = "note: linked: passed over 1 file of another type, 1 hidden image"
+    for line in commands:
+        if line.startswith("fit"):
+            draw(place / "linked/good/second.png", 301)
+        code, _, lines = vae(line)
+        assert code == 6, lines
+        assert lines[:2] == [passed_over, f"note: linked: not read: 8 images, {link}"]
+        code, _, lines = vae(f"{line} --follow-links plate/test")
+        assert code == 0, lines
+        assert lines[0] == passed_over
+        assert not any("not read" in text for text in lines)
+    assert vae(f"{commands[0]} --follow-links plate/train")[0] == 6
+    assert vae(f"{commands[0]} --follow-links nowhere")[::2] == (
+        2,
+        ["error: follow_links must be a directory. Got 'nowhere'."],
+    )
+    code, _, lines = vae("score plate.vae linked -o s.csv --strict")
+    assert (code, lines[-1]) == (
+        3,
+        f"error: linked/good/0.png: {link}. Replace the image or remove it.",
+    )
+
+
 # --------------------------------------------------------------------------- refused
 
 TOGETHER = (
@@ -384,6 +422,7 @@ REFUSED = [
         "--label-column is for tables; plate.vae was",
     ),
     ("fit t.csv -o out --image-size 9", 2, "--image-size is for images; t.csv holds a table."),
+    ("score t.vae t.csv -o out --follow-links .", 2, "--follow-links is for images; t.vae was fit"),
     ("fit t.csv -o out --resize stretch", 2, "--resize is for images; t.csv holds a table."),
     ("evaluate t.vae t.csv -o out --strict", 2, "--strict is for images; t.vae was fitted on a t"),
     ("fit plate -o out --image-size 9x", 2, "expected a height and a width, such as 48x64, or one"),

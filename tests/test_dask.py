@@ -202,10 +202,12 @@ def test_a_folder_of_scores_appears_whole(
     out = tmp_path / "scores"
     summary = score_folder(client, model, parts, out)
     n_flagged = expected["is_anomaly"].true_count
-    assert summary == PartitionsSummary(7, 0, N, N, n_flagged)
+    assert summary == PartitionsSummary(7, 0, N, N, n_flagged, str(out))
     assert pq.read_table(out).combine_chunks().to_batches()[0].equals(expected)
     assert not (tmp_path / ".scores.partial").exists()
-    assert score_folder(client, model, parts, out) == PartitionsSummary(7, 7, N, N, n_flagged)
+    assert score_folder(client, model, parts, out) == PartitionsSummary(
+        *(7, 7, N, N, n_flagged), str(out)
+    )
 
 
 def test_rows_are_numbered_through_all_partitions(
@@ -330,3 +332,12 @@ def test_the_command_line_scores_on_processes(
     assert "There is no scheduler of Dask at 'tcp://127.0.0.1:1'" in capsys.readouterr().err
     assert run([*words, "--scheduler", "local:1", "--strict"]) == 2
     assert capsys.readouterr().err == "error: --strict does not go with --scheduler.\n"
+
+
+def test_parallel_post_fit(detector: VAEDetector) -> None:
+    wrappers = pytest.importorskip("dask_ml.wrappers", reason="dask-ml is not installed")
+    rows = frame().drop(columns="id")
+    many = dd.from_pandas(rows, npartitions=3)
+    wrapped = wrappers.ParallelPostFit(detector, predict_meta=pd.Series(dtype="int64"))
+    found = wrapped.predict(many).compute(scheduler="synchronous")
+    np.testing.assert_array_equal(found, detector.predict(rows))

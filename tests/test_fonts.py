@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 from vae_anomaly.displays.drawing import distinct, escaped, legible
 from vae_anomaly.displays.fonts import BASE_FONT, FurtherFonts, further_fonts
 from vae_anomaly.displays.model import ContributionDisplay
+from vae_anomaly.report import figures
 from vae_anomaly.report.data import Figure
-from vae_anomaly.report.figures import png
 
 ONE, TWO, YI = "\u4e00", "\u4e8c", "\ua000"
 """Two Chinese characters, and one of the Yi script: DejaVu has none of them."""
@@ -63,14 +63,14 @@ def drawn(name: str) -> bytes:
     def draw(ax: Axes) -> None:
         ax.set_yticks([0], distinct([name]), parse_math=False)
 
-    return png(Figure(draw, (2.0, 1.0)))
+    return figures.drawn(Figure(draw, (2.0, 1.0)), "name").png
 
 
 def test_names_are_drawn_in_a_font_that_has_their_characters(han: str) -> None:
     assert further_fonts(ONE + TWO + YI) == FurtherFonts([han], frozenset(YI))
-    figures = [drawn(name) for name in (ONE, TWO, "\\u4e00", ONE + "a", "a")]
-    assert len(set(figures)) == len(figures)
-    assert drawn(ONE) == figures[0]
+    shown = [drawn(name) for name in (ONE, TWO, "\\u4e00", ONE + "a", "a")]
+    assert len(set(shown)) == len(shown)
+    assert drawn(ONE) == shown[0]
 
 
 def test_characters_without_a_font_are_escaped() -> None:
@@ -102,6 +102,14 @@ def test_different_names_are_shown_differently(names: list[str]) -> None:
     looks = {unicodedata.normalize("NFKC", text) for text in shown}
     assert len(looks) == len(set(names))
     assert all(len(text) <= 10 for text in shown)
+
+
+def test_the_ends_of_escaped_names_are_shown() -> None:
+    names = [f"{YI * 30}/{i:02}.png" for i in range(12)]
+    with escaped(frozenset(YI)):
+        shown = distinct(names, 28)
+    assert [text[-7:] for text in shown] == [name[-7:] for name in names]
+    assert all(text.startswith("\\ua000\\ua000") and len(text) == 28 for text in shown)
 
 
 def test_bars_of_long_names_differ() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -619,7 +620,7 @@ def test_a_graph_that_computes_something_else_is_found(
 
     model = graph_of_file(graph_file[1])
     weights = max(model.graph.initializer, key=lambda one: len(one.raw_data))
-    changed = numpy_helper.to_array(weights) * np.float32(1.01)
+    changed = numpy_helper.to_array(weights) * np.float32(3.0)
     weights.CopyFrom(numpy_helper.from_array(changed, weights.name))
     onnx.save(model, tmp_path / "m.onnx")
     assert not all(one.agrees for one in check_graph(tmp_path / "m.onnx"))
@@ -651,3 +652,49 @@ def test_an_engine_that_is_not_installed_is_named(graph_file: tuple[VAEDetector,
 
 def test_engines_of_the_check_have_names() -> None:
     assert tuple(RUNNERS) == CHECK_ENGINES
+
+
+def test_the_lines_of_the_documentation_check_a_graph(
+    graph_file: tuple[VAEDetector, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "deployment.md").read_text()
+    code = page.partition("```python\n")[2].partition("```")[0]
+    monkeypatch.chdir(graph_file[1].parent)
+    (graph_file[1].parent / "model.onnx").write_bytes(graph_file[1].read_bytes())
+    exec(code, {})
+
+
+def test_the_commands_export_with_a_check_and_check_a_graph(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from vae_anomaly.cli import run
+    from vae_anomaly.persistence import save
+
+    model, graph = str(tmp_path / "m.vae"), str(tmp_path / "m.onnx")
+    digest = save(VAEDetector(**QUICK).fit(table()), model)
+    assert run(["export", model, "-o", graph, "--check"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "threshold: 10.0 nats, above which is_anomaly is true"
+    assert re.fullmatch(r"normal +8 rows, greatest relative error \S+, flags equal", said[1])
+    assert said[-2:] == ["onnxruntime computes what was exported", f"graph: {graph}"]
+    found = {one.key: one.value for one in graph_of_file(Path(graph)).metadata_props}
+    assert found["model_sha256"] == digest
+    assert run(["check", graph, "--engine", "reference"]) == 0
+    assert capsys.readouterr().err.endswith("reference computes what was exported\n")
+
+    import onnx
+
+    wrong = graph_of_file(Path(graph))
+    changed = json.loads(found["check"])
+    changed["anomaly_score"][0] += 1.0
+    changed["is_anomaly"][-1] = not changed["is_anomaly"][-1]
+    next(p for p in wrong.metadata_props if p.key == "check").value = json.dumps(changed)
+    onnx.save(wrong, graph)
+    assert run(["check", graph]) == 4
+    said = capsys.readouterr().err
+    assert "missing  4 rows, greatest relative error" in said
+    assert ", 1 flag differs" in said
+    assert (
+        "onnxruntime computes other scores than the exported model for rows of the groups normal, "
+        "missing. Run the graph in another engine"
+    ) in said

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from accessibility import check_page as check_accessible
+from accessibility import needs_axe
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy.stats import energy_distance
@@ -296,7 +298,7 @@ def test_a_comparison_model_of_another_shape_is_refused(
 def test_flattened_images_are_shown_as_images(
     detector: VAEDetector, labelled: dict[str, object], report: ReportData
 ) -> None:
-    flat = labelled["images"].reshape(-1, 64) / 255
+    flat = labelled["images"].reshape(-1, 64)
     same = build_report(detector.model_, flat, labelled["labels"], keys=labelled["keys"])
     assert same.roc.area == report.roc.area
     shown, expected = (
@@ -339,6 +341,11 @@ def test_the_page_shows_it_all(report: ReportData, drawn: dict[str, Drawing]) ->
     ):
         assert word in text
     assert not re.search(r"\brows?\b", text)
+
+
+@needs_axe
+def test_the_page_is_accessible(report: ReportData, tmp_path: Path) -> None:
+    check_accessible(write_report(report, tmp_path / "out"), tmp_path / "profile")
 
 
 def test_without_labels_categories_have_no_areas(

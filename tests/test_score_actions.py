@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -298,3 +301,102 @@ def test_another_identifier_can_be_named(fitted: Path, tmp_path: Path, vae: Vae)
     rows.to_csv(tmp_path / "rows.csv", index=False)
     found = read(vae(f"score {fitted} {tmp_path}/rows.csv -o - --id-column other")[1])
     assert list(found["other"]) == ["c", "d"]
+
+
+# ------------------------------------------------------------------- JSON, files of options
+
+
+def test_every_command_has_its_result_as_json(place: Path, vae: Vae) -> None:
+    table = pd.read_csv("rows.csv").assign(fault=[1, 0, 0] * (N // 3))
+    table.to_csv("rows.csv", index=False)
+    table[table["fault"] == 0][COLUMNS].to_csv("normal.csv", index=False)
+    results = {}
+    for line in (
+        "fit normal.csv -o f.vae --max-steps 20 --members 1 --contamination 0.1 -q",
+        "score m.vae rows.csv -o s.csv --fail-if flagged>1 -q",
+        "evaluate m.vae rows.csv -o report --label-column fault -q",
+        "recalibrate m.vae normal.csv -o n.vae --false-alarm-rate 0.2 -q",
+        "inspect m.vae",
+        "export m.vae -o m.onnx -q",
+    ):
+        code, out, err = vae(f"{line} --json")
+        command = line.split()[0]
+        results[command] = facts = json.loads(out)
+        assert (facts["command"], facts["exit_code"], err) == (command, code, "")
+    fit, score_, evaluated = results["fit"], results["score"], results["evaluate"]
+    assert (fit["model"], fit["n_records"], fit["n_steps"]) == ("f.vae", 2 * N // 3, 20)
+    assert fit["threshold_from"] == "contamination"
+    scored = pd.read_csv("s.csv")
+    assert score_["n_flagged"] == scored["is_anomaly"].sum()
+    assert score_["exit_code"] == 7
+    assert score_["failed"][0].startswith("failed: flagged>1: ")
+    assert score_["drift"]["p_value"] < 0.001
+    assert evaluated["found"] + evaluated["missed"] == N // 3
+    assert evaluated["auroc"]["low"] <= evaluated["auroc"]["value"] <= evaluated["auroc"]["high"]
+    assert results["recalibrate"]["threshold"] == results["recalibrate"]["threshold"]
+    assert results["inspect"]["threshold"] == results["export"]["threshold"]
+
+
+def test_json_is_on_standard_error_where_scores_are_on_standard_output(
+    place: Path, vae: Vae
+) -> None:
+    code, out, err = vae("score m.vae rows.csv -o - --json -q")
+    assert code == 0
+    assert out.startswith("row,anomaly_score,")
+    assert json.loads(err)["scores"] == "-"
+
+
+def test_options_come_from_a_file(place: Path, vae: Vae) -> None:
+    Path("c.toml").write_text(
+        'explain = 2\nid-column = "pump"\nonly-flagged = true\n'
+        '[score]\nkeep = ["site", "t"]\nfail_if = "flagged>1"\n[fit]\nmax-steps = 7\n'
+    )
+    _, expected, _ = vae(
+        "score m.vae rows.csv -o - --explain 1 --id-column pump --only-flagged --keep site,t"
+    )
+    code, out, _ = vae("score m.vae rows.csv -o - --config c.toml --explain 1")
+    assert code == 7
+    assert out == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "message"),
+    [
+        ("treshold = 1", 2, "c.toml: score has no option 'treshold'. Did you mean 'threshold'?"),
+        ("[score]\nmodel = 'x'", 2, "c.toml: score has no option 'model'."),
+        ("config = 'd.toml'", 2, "c.toml: score has no option 'config'."),
+        ("explain = {k = 1}", 2, "c.toml, explain: expected a number, a text, true or false, or"),
+        ("explain = 0", 2, "Invalid value for '--explain': 0 is not in the range x>=1"),
+        ("explain", 2, "c.toml is not sound TOML: "),
+        ("score = 3", 2, "c.toml: score must be a section of options, [score]."),
+        (None, 5, "Cannot read c.toml: there is no such file."),
+    ],
+)
+def test_files_of_options_that_are_refused(
+    place: Path, vae: Vae, content: str | None, code: int, message: str
+) -> None:
+    if content is not None:
+        Path("c.toml").write_text(content)
+    found, _, err = vae("score m.vae rows.csv -o s.csv --config c.toml")
+    assert found == code
+    assert message in err
+    assert not Path("s.csv").exists()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_without_slow_libraries(shell: str) -> None:
+    """The completions of ``vae-anomaly score --only``, in the form of each shell."""
+    words = {"COMP_WORDS": "vae-anomaly score --only", "COMP_CWORD": "2"}
+    if shell == "fish":
+        words["COMP_CWORD"] = "--only"
+    code = (
+        "import sys; from vae_anomaly.cli import main\n"
+        "try:\n    main()\n"
+        "finally:\n    assert not {'numpy', 'tensorflow', 'pyarrow'} & set(sys.modules)\n"
+    )
+    environment = os.environ | words | {"_VAE_ANOMALY_COMPLETE": f"{shell}_complete"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--only-flagged" in done.stdout

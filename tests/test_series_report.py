@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from accessibility import check_page, needs_axe
 from sklearn.metrics import average_precision_score
 
 from vae_anomaly import DataError, ParameterError, SeriesDetector, save
@@ -360,9 +361,15 @@ def test_the_page_is_self_contained(report: SeriesReport, tmp_path: Path) -> Non
     links = [value for _, name, value in parsed.attributes if name in ("href", "src")]
     assert links
     assert all(value.startswith(("#", "data:image/")) for value in links)
-    assert len(re.findall('<svg [^>]*class="plot" role="img" aria-label="', page)) == len(
+    assert len(re.findall('<svg [^>]*class="plot broad" role="img" aria-label="', page)) == len(
         report.overviews + report.details
     )
+
+
+@needs_axe
+def test_the_page_is_accessible(report: SeriesReport, tmp_path: Path) -> None:
+    page_of(report, tmp_path / "out")
+    check_page(tmp_path / "out" / "report.html", tmp_path / "profile")
 
 
 def test_the_page_shows_what_was_found(

@@ -25,12 +25,14 @@ from vae_anomaly.model.seen import digests_of
 from vae_anomaly.pipeline.batch import score_rows
 from vae_anomaly.pipeline.executors import Pool
 from vae_anomaly.pipeline.models import ModelBytes, ModelLike, loaded, portable
+from vae_anomaly.pipeline.partitions import PartitionsSummary, score_partitions
+from vae_anomaly.pipeline.progress import Progress, no_progress
 from vae_anomaly.pipeline.results import Outputs
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Cluster", "connected", "fit", "recalibrate", "score"]
+__all__ = ["Cluster", "connected", "fit", "recalibrate", "score", "score_folder"]
 
 DaskFrame: TypeAlias = Any
 """Data frame of Dask."""
@@ -406,3 +408,40 @@ def connected(scheduler: str) -> Iterator[Cluster]:
     )
     with cluster, distributed.Client(cluster) as client:
         yield Cluster(client)
+
+
+def score_folder(
+    scheduler: str,
+    model: ModelLike,
+    data: str,
+    folder: str,
+    outputs: Outputs = Outputs(),  # noqa: B008 - frozen
+    *,
+    key: str | None = None,
+    progress: Progress = no_progress,
+) -> PartitionsSummary:
+    """Score files on the workers of a scheduler, and write a folder of Parquet files.
+
+    Parameters
+    ----------
+    scheduler : str
+        See `connected`.
+    model, data, folder, outputs, key, progress
+        As of `vae_anomaly.pipeline.partitions.score_partitions`.
+
+    Returns
+    -------
+    PartitionsSummary
+
+    Raises
+    ------
+    ParameterError
+        If Dask is not installed, there is no scheduler, or the model cannot return what is asked
+        for.
+    DataError, OutputError, ResourceError
+        As `score_partitions` and `Cluster`.
+    """
+    with connected(scheduler) as cluster:
+        return score_partitions(
+            model, data, folder, outputs, key=key, executor=cluster, progress=progress
+        )

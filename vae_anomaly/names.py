@@ -29,6 +29,7 @@ __all__ = [
     "column_type_of",
     "false_alarms_of",
     "features_of",
+    "height_and_width_of",
     "is_column_type",
     "is_features",
     "pixel_range_of",
@@ -107,6 +108,16 @@ def false_alarms_of(text: str) -> tuple[float, str]:
             f"expected one of {', '.join(SPANS)} and a number, such as week=1, got {text!r}."
         )
     return episodes, per
+
+
+def height_and_width_of(text: str) -> tuple[int, int]:
+    """Return the height and width of "48x64", or of the square "64"."""
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isascii() and side.isdecimal() for side in sides):
+        raise ValueError(
+            f"expected a height and a width, such as 48x64, or one number, got {text!r}."
+        )
+    return int(sides[0]), int(sides[-1])
 
 
 ONNX = "onnx:"

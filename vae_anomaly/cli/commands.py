@@ -16,16 +16,17 @@ cli = click.Group(
     help="""Find anomalies in tables and images with a variational autoencoder.
 
     Fit it on rows or images that are (almost) all normal, then score new
-    ones. Tables are CSV files with a line of column names, or Parquet;
-    images are files in a folder. To see it work:
+    ones. Tables are CSV files with a line of column names, JSON Lines or
+    Parquet; images are files in a folder. To see it work:
 
     \b
       vae-anomaly demo
     """,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 2 wrong usage, 3 input data refused, 4 model or checkpoint "
-    "refused, 5 files or memory, 6 done but some images or rows were skipped, 130 interrupted, 141 "
-    "closed pipe, 143 terminated, 1 a bug.",
+    "refused, 5 files or memory, 6 done but some images or rows were skipped, 7 done but a "
+    "condition of --fail-if is met, 130 interrupted, 141 closed pipe, 143 terminated, 1 a bug. "
+    'Completion, for bash (or zsh, fish): eval "$(_VAE_ANOMALY_COMPLETE=bash_source vae-anomaly)"',
 )
 click.version_option(__version__, message="%(prog)s %(version)s")(cli)
 
@@ -43,10 +44,10 @@ def command(short_help: str, *examples: str) -> Callable[[Declared], click.Comma
     def add(declared: Declared) -> click.Command:
         name, explanation = declared.__name__, declared.__doc__
 
-        def run(quiet: bool, debug: bool, **given: Value) -> Value:
+        def run(**given: Value) -> Value:
             from vae_anomaly.cli.console import run_command
 
-            return run_command(name, quiet, debug, given)
+            return run_command(name, **given)
 
         parameters = [*PARAMETERS[name], *EVERYWHERE]
         given = {"params": parameters, "short_help": short_help, "epilog": "\n".join(words)}
@@ -63,8 +64,8 @@ def command(short_help: str, *examples: str) -> Callable[[Declared], click.Comma
 def fit() -> None:
     """Learn from DATA what is normal, and write a MODEL.
 
-    DATA is a CSV or Parquet table, or - for CSV on standard input, or a
-    folder of images. A few anomalies in it do little harm. Columns of a table
+    DATA is a table in CSV, JSON Lines or Parquet, or - for one on standard input,
+    or a folder of images. A few anomalies in it do little harm. Columns of a table
     are numbers, categories or dates; identifiers and free text are left out.
     Of a folder with a subfolder called good, normal or ok, only that is used.
     """
@@ -74,18 +75,19 @@ def fit() -> None:
     "Score the rows of a table, or images.",
     "vae-anomaly score pump.vae today.csv -o scores.csv --explain 3",
     "vae-anomaly score part.vae photos/today -o scores.csv",
-    "zcat today.csv.gz | vae-anomaly score pump.vae - -o - | head",
+    "zcat today.csv.gz | vae-anomaly score pump.vae - -o - --only-flagged --sort | head",
     "tail -n +1 -f log.csv | vae-anomaly score pump.vae - -o - --stream",
     "vae-anomaly score pump.vae 's3://pumps/*.parquet' -o scores --scheduler local:4",
 )
 def score() -> None:
     """Score the rows or images of DATA with a fitted MODEL.
 
-    DATA is a CSV or Parquet table with the columns of training, in any order,
-    or a folder, pattern or URL of such files, or - for CSV on standard input.
+    DATA is a table in CSV, JSON Lines or Parquet with the columns of training, in
+    any order, or a folder, pattern or URL of such files, or - for standard input.
     OUT has for each row its id or number (as id_NAME if a later column is
-    called NAME), anomaly_score in nats (higher is more anomalous) and
-    is_anomaly (1 above the threshold of the model, or with --fdr of this DATA).
+    called NAME), anomaly_score in nats (higher is more anomalous), is_anomaly
+    (1 above the threshold of the model, or with --fdr of this DATA), and status,
+    which is ok or says why there is no score, such as an infinite number.
     In CSV a ' stands before text that a spreadsheet would run as a formula.
     With --explain also reason_1, the column that adds most, contribution_1,
     value_1, expected_1 given the rest of the row, low_1 and high_1, between
@@ -95,8 +97,7 @@ def score() -> None:
     A warning says if the rows differ as a whole.
 
     Or DATA is a folder of images. OUT then has a row for each: file,
-    anomaly_score, is_anomaly, and status, which is ok or says why the image
-    could not be read.
+    anomaly_score, is_anomaly, and status.
     """
 
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vae_anomaly import names
 from vae_anomaly.cli.errors import Exit, say
 from vae_anomaly.pipeline.limits import check_limits
 from vae_anomaly.pipeline.progress import Progress, no_progress, progress_bar, progress_lines
-from vae_anomaly.pipeline.startup import has_started, start_tensorflow
+from vae_anomaly.pipeline.startup import has_started, set_environment, start_tensorflow
 
 if TYPE_CHECKING:
     from vae_anomaly.data.base import Source
@@ -34,10 +31,14 @@ class Console:
     quiet : bool
     debug : bool
         Show the messages of TensorFlow as well.
+    json : bool
+        Print facts about the result as a JSON object.
     """
 
     quiet: bool = False
     debug: bool = False
+    json: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def say(self, *lines: str) -> None:
         """Write lines for people."""
@@ -79,19 +80,18 @@ class Console:
         return progress_bar if sys.stderr.isatty() else partial(progress_lines, say)
 
 
-def run_command(name: str, quiet: bool, debug: bool, given: dict[str, Any]) -> Any:
-    """Load the module of a command, and run it."""
-    # TensorFlow reads these when it is imported, which is later than this.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # others use the GPU as well
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    for setting in names.IGNORED_SETTINGS:
-        os.environ.pop(setting, None)
-    if not debug:  # a missing folder for its cache concerns no user
-        logging.getLogger("matplotlib").setLevel(logging.ERROR)
+def run_command(name: str, *, quiet: bool, debug: bool, json: bool, **given: Any) -> Exit:
+    """Load the module of a command, run it, and print its facts if they are wanted."""
+    set_environment(muted=not debug)
     check_limits(name)
-    console = Console(quiet=quiet, debug=debug)
+    console = Console(quiet=quiet, debug=debug, json=json)
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         warnings.showwarning = console.warn
-        return import_module(f"vae_anomaly.cli.{name}").run(console, **given)
+        code = import_module(f"vae_anomaly.cli.{name}").run(console, **given) or Exit.DONE
+    if json:
+        from vae_anomaly.pipeline.facts import json_text
+
+        facts = {"command": name, **console.facts, "exit_code": code.value}
+        click.echo(json_text(facts), err=given.get("output") == "-")
+    return Exit(code)

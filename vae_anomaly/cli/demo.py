@@ -30,6 +30,7 @@ def run(console: Console, output: str, *, max_steps: int) -> None:
     _command(console, "fit", normal, "-o", model, "--false-alarm-rate", 0.05, *steps)
     _command(console, "score", model, labelled, "-o", scores, *names[2:], "--explain", 3)
     _command(console, "evaluate", model, labelled, "-o", report, *names)
+    console.facts.update(model=model, scores=scores, report=report)
     console.say("", *sample_results(labelled, scores, report / "report.html"))
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import errno
-import os
 from contextlib import suppress
 from enum import IntEnum
 
 import click
 
-from vae_anomaly._text import display_name
 from vae_anomaly.exceptions import (
     CheckpointError,
     DataError,
@@ -19,6 +17,7 @@ from vae_anomaly.exceptions import (
     ParameterError,
     ResourceError,
 )
+from vae_anomaly.pipeline.failures import OUT_OF_MEMORY, lacks_memory, system_sentence
 from vae_anomaly.pipeline.interrupt import Terminated
 from vae_anomaly.pipeline.streams import abandon_broken_stdout
 
@@ -50,15 +49,6 @@ CODES: dict[Exit, tuple[type[BaseException], ...]] = {
     Exit.TERMINATED: (Terminated,),
 }
 
-CANNOT_READ = {
-    errno.ENOENT: "there is no such file. Check the path.",
-    errno.ENOTDIR: "there is no such file. Check the path.",
-    errno.EACCES: "no permission to read it.",
-    errno.EISDIR: "it is a directory. Name a file.",
-    errno.ELOOP: "its symbolic links go round in circles.",
-    errno.ENAMETOOLONG: "its name is too long.",
-}
-
 
 def code_after(error: BaseException) -> Exit:
     """Return the exit code for the error that ended a command.
@@ -70,24 +60,9 @@ def code_after(error: BaseException) -> Exit:
     """
     if isinstance(error, OSError) and error.errno == errno.EPIPE:
         return Exit.CLOSED_PIPE
-    if type(error).__name__ == "ResourceExhaustedError":  # TensorFlow's MemoryError
-        return Exit.RESOURCES
-    if _lacks_memory(error):
+    if lacks_memory(error):
         return Exit.RESOURCES
     return next((code for code, types in CODES.items() if isinstance(error, types)), Exit.BUG)
-
-
-LACKS_MEMORY = (
-    *("failed to map segment", "cannot allocate memory", "bad_alloc"),
-    *("can't start new thread", "resource temporarily unavailable"),
-)
-"""Words of the loader, of Python and of C++ libraries where they get no memory, or no thread."""
-
-
-def _lacks_memory(error: BaseException) -> bool:
-    """Return whether a library had too little memory, by its words."""
-    by_others = isinstance(error, ImportError | RuntimeError | SystemError)
-    return by_others and any(words in str(error).lower() for words in LACKS_MEMORY)
 
 
 def report(error: BaseException, *, debug: bool) -> None:
@@ -123,11 +98,7 @@ def _sentence(error: BaseException, code: Exit) -> str:
             f"Please report it with what the same command prints with --debug."
         )
     if isinstance(error, OSError) and not isinstance(error, OutputError):
-        words = error.strerror or str(error)
-        if not isinstance(error.filename, str | bytes):  # none, or a descriptor
-            return f"The system refused to go on: {words}."
-        reason = CANNOT_READ.get(error.errno or 0, f"{words}.")
-        return f"Cannot read {display_name(os.fsdecode(error.filename))}: {reason}"
+        return system_sentence(error)
     if code is Exit.RESOURCES and not isinstance(error, OutputError | ResourceError):
-        return "Out of memory. Fit on fewer rows or columns, or close other programs."
+        return OUT_OF_MEMORY
     return str(error)

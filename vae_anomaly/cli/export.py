@@ -10,5 +10,6 @@ __all__ = ["run"]
 
 def run(console: Console, model: str, output: str, check: bool = False) -> None:
     """Write MODEL as an ONNX graph."""
-    for line in export_file(model, output, check=check):
-        console.say(line)
+    done = export_file(model, output, check=check)
+    console.say(*done.notes)
+    console.facts.update(graph=done.graph, threshold=done.threshold)

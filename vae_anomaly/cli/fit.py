@@ -8,6 +8,7 @@ from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit, say
 from vae_anomaly.cli.options import SERIES
 from vae_anomaly.data.registry import check_options, modality_of
+from vae_anomaly.pipeline.facts import fit_facts
 from vae_anomaly.pipeline.fit import NOTICE, fit_file, fit_options, read_training_data
 from vae_anomaly.pipeline.limits import check_address_space
 from vae_anomaly.pipeline.options import Options, given_options
@@ -60,6 +61,7 @@ def run(
     )
     for line in fitted.interruption():  # also to those who asked for silence
         say(line)
+    console.facts.update(fit_facts(fitted, training), model=output)
     code = console.finish(source, *fitted.notes(source), f"model: {output}")
     return Exit.INTERRUPTED if fitted.interrupted else code
 
@@ -72,4 +74,5 @@ def _fit_series(console: Console, data: str, output: str, given: Options) -> Exi
     reading, labels = given_options(given, READING), given_options(given, LABELS)
     fit_series_file(data, output, series_parameters(given), reading, console.say, **labels)
     console.say(f"model: {output}")
+    console.facts["model"] = output
     return Exit.DONE

@@ -5,11 +5,14 @@ from __future__ import annotations
 import click
 
 from vae_anomaly.cli.console import Console
-from vae_anomaly.pipeline.description import describe_model
+from vae_anomaly.pipeline.description import describe_model, model_facts
 
 __all__ = ["run"]
 
 
 def run(console: Console, model: str) -> None:
     """Describe MODEL."""
-    click.echo(describe_model(model))
+    if console.json:
+        console.facts.update(model_facts(model), file=model)
+    else:
+        click.echo(describe_model(model))

@@ -7,16 +7,13 @@ refuses those that another modality has.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import click
 
 from vae_anomaly import names
 from vae_anomaly.pipeline.conditions import Condition
 from vae_anomaly.pipeline.sizes import bytes_of
-
-if TYPE_CHECKING:
-    from vae_anomaly.training.checkpoint import Checkpoint
 
 __all__ = ["EVERYWHERE", "PARAMETERS", "SERIES", "Value"]
 
@@ -28,7 +25,6 @@ INPUT = type("Input", (click.Path,), {"convert": lambda self, value, param, ctx:
 """A path that click does not check: what cannot be read is exit 5 with a sentence of ours."""
 
 SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
-SHARE_OR_0 = click.FloatRange(0, 1, max_open=True)
 SHARE_OR_1 = click.FloatRange(0, 1, min_open=True)
 POSITIVE = click.FloatRange(0, min_open=True)
 NOT_NEGATIVE = click.FloatRange(0)
@@ -45,25 +41,6 @@ def parsed(parse: Callable[[str], Value]) -> Callable[[str], Value]:
             raise click.BadParameter(str(error)) from None
 
     return convert
-
-
-def image_size_of(text: str) -> tuple[int, int]:
-    """Return the height and width of "48x64", or of the square "64"."""
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isascii() and side.isdecimal() for side in sides):
-        raise ValueError(
-            f"expected a height and a width, such as 48x64, or one number, got {text!r}."
-        )
-    return int(sides[0]), int(sides[-1])
-
-
-def checkpoint_in(folder: str) -> Checkpoint:
-    """Return the checkpoint in a directory, if it can be written to."""
-    from vae_anomaly.training.checkpoint import Checkpoint
-
-    checkpoint = Checkpoint(folder)
-    checkpoint.check()
-    return checkpoint
 
 
 def option(words: str, explanation: str, type: Value = None, **given: Value) -> click.Option:  # noqa: A002
@@ -97,10 +74,9 @@ def choice(words: str, explanation: str, choices: Sequence[str], **given: Value)
 
 def output(metavar: str, explanation: str, default: str | None = None) -> click.Option:
     """Return the option -o, which is required unless it has a default."""
-    given: dict[str, Value] = {"required": True}
-    if default is not None:
-        given = {"default": default, "show_default": True}
-    return click.Option(["-o", "--output"], metavar=metavar, help=explanation, **given)
+    given: dict[str, Value] = {"metavar": metavar, "help": explanation, "type": INPUT}
+    given |= {"required": True} if default is None else {"default": default, "show_default": True}
+    return click.Option(["-o", "--output"], **given)
 
 
 MODEL = click.Argument(["model"], type=INPUT)
@@ -139,7 +115,7 @@ IMAGE_FIT = [
     option(
         "--image-size HxW|N",
         "Pixels that images are brought to.  [default: their median size, within 32]",
-        parsed(image_size_of),
+        parsed(names.height_and_width_of),
     ),
     choice("--resize", "How; letterbox keeps the proportions.  [default: stretch]", names.RESIZES),
     option(
@@ -188,10 +164,11 @@ SERIES = [one.name or "" for one in SERIES_FIT]
 """Names of the options of `fit` for time series; with one of them DATA is one."""
 
 FIT = [
+    *(*TABLE_FIT, *IMAGE_FIT, *SERIES_FIT),
     option(
         "--holdout",
         "Share of the normal rows not to learn, for evaluate.  [default: 0.2 with --label-column]",
-        SHARE_OR_0,
+        click.FloatRange(0, 1, max_open=True),
     ),
     option(
         "--false-alarm-rate", "Share of normal rows that may be flagged.  [default: 0.01]", SHARE
@@ -251,7 +228,6 @@ FIT = [
     option(
         "--checkpoint DIR",
         "Keep the state of training in DIR; after a crash the same command resumes from there.",
-        checkpoint_in,
     ),
 ]
 
@@ -289,7 +265,9 @@ SCORE = [
         parsed(Condition.parse),
     ),
     option("--events FILE", "Table of the events of a time series to write."),
-    switch("--strict", "Refuse unknown columns, text among numbers, and images not readable."),
+    switch(
+        "--strict", "Refuse unknown columns, text or infinity among numbers, unreadable images."
+    ),
     FOLLOW_LINKS,
     switch("--p-values", "Add p_value: the share of the calibration rows that are as anomalous."),
     option(
@@ -386,24 +364,39 @@ RECALIBRATE = [
     FOLLOW_LINKS,
 ]
 
+
+def configure(context: click.Context, parameter: click.Parameter, path: str | None) -> None:
+    """Take the options in a file as defaults."""
+    if path is not None:
+        from vae_anomaly.pipeline.config import read_config
+
+        name, given = context.command.name or "", context.command.params
+        known = {one.opts[-1][2:]: one.name or "" for one in given if one.opts[-1][:2] == "--"}
+        known.pop("config")
+        several_of = [one.name or "" for one in given if getattr(one, "multiple", False)]
+        context.default_map = read_config(path, name, known, PARAMETERS, several_of)
+
+
 EVERYWHERE: list[click.Parameter] = [
+    option(
+        "--config FILE",
+        "TOML file of options, such as explain = 3; those of the command line win.",
+        INPUT,
+        is_eager=True,
+        expose_value=False,
+        callback=configure,
+    ),
+    switch("--json", "Print the result as a JSON object; where OUT is -, on standard error."),
     switch("-q --quiet", "Say nothing but errors."),
     switch("--debug", "Show the traceback of an error."),
 ]
 """Options of every command."""
 
 PARAMETERS: dict[str, list[click.Parameter]] = {
-    "fit": [
-        DATA,
-        output("MODEL", "Model file to write."),
-        *TABLE_FIT,
-        *IMAGE_FIT,
-        *SERIES_FIT,
-        *FIT,
-    ],
+    "fit": [DATA, output("MODEL", "Model file to write."), *FIT],
     "score": [
         *(MODEL, DATA),
-        output("OUT", "Table to write: .csv or .parquet, or - for CSV on standard output."),
+        output("OUT", "Table to write: .csv, .jsonl or .parquet, or - for standard output."),
         *SCORE,
     ],
     "evaluate": [MODELS, DATA, output("DIR", "Directory to write the report to."), *EVALUATE],

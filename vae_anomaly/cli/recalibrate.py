@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from vae_anomaly._text import counted, exact
 from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit
 from vae_anomaly.data.registry import check_options, open_source
 from vae_anomaly.model.file import load_model, save_model
 from vae_anomaly.model.recalibration import with_threshold
-from vae_anomaly.pipeline.messages import threshold_note
+from vae_anomaly.pipeline.facts import recalibration_facts, threshold_facts
+from vae_anomaly.pipeline.messages import recalibration_notes, threshold_note
 from vae_anomaly.pipeline.options import given_options
 from vae_anomaly.pipeline.paths import check_output
 from vae_anomaly.pipeline.recalibrate import recalibrate
@@ -42,6 +42,7 @@ def run(
     if data is None:
         changed = with_threshold(fitted, threshold or 0.0)
         save_model(changed, output)
+        console.facts.update(threshold_facts(changed), model=output)
         console.say(threshold_note(changed), f"model: {output}")
         return Exit.DONE
     with open_source(data, fitted.encoder, fitting=True, **options) as source:
@@ -56,11 +57,6 @@ def run(
             progress=console.progress,
         )
     save_model(result.model, output)
-    return console.finish(
-        source,
-        *result.repeats.notes(source.unit, "learned", keep=keep_learned),
-        f"the old threshold, {exact(fitted.calibration.threshold)} nats, flags "
-        f"{result.n_flagged_before:,} of {counted(result.n_records, source.unit)}",
-        threshold_note(result.model),
-        f"model: {output}",
-    )
+    console.facts.update(recalibration_facts(fitted, result), model=output)
+    notes = recalibration_notes(fitted, result, keep_learned=keep_learned)
+    return console.finish(source, *notes, f"model: {output}")

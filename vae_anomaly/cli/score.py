@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-
 from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit
 from vae_anomaly.data.registry import check_options, open_source
-from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.file import restored
 from vae_anomaly.pipeline.conditions import Condition, check_conditions, failures
+from vae_anomaly.pipeline.facts import score_facts
+from vae_anomaly.pipeline.lines import StreamSummary, score_standard_input
 from vae_anomaly.pipeline.maps import write_maps
 from vae_anomaly.pipeline.messages import score_notes
-from vae_anomaly.pipeline.models import loaded
 from vae_anomaly.pipeline.options import Options, divide, flag, given_options, refuse_foreign
+from vae_anomaly.pipeline.partitions import PartitionsSummary
 from vae_anomaly.pipeline.paths import check_result
-from vae_anomaly.pipeline.results import OUTPUTS, Outputs
+from vae_anomaly.pipeline.results import OUTPUTS, OUTPUTS_OF_ROWS, Outputs
 from vae_anomaly.pipeline.score import score_file
 from vae_anomaly.series import is_series
 from vae_anomaly.storage.container import UnopenedFile, open_container
@@ -40,13 +39,9 @@ def run(
 ) -> Exit:
     """Score DATA with MODEL, and write the result."""
     if scheduler is not None or stream:
-        where, refused = "--stream" if stream else "--scheduler", {"events": events, "maps": maps}
-        refused |= given
-        refuse_foreign(refused, (*OUTPUTS, "id_column"), f"does not go with {where}")
-        wanted, options = divide(given, OUTPUTS)
-        if stream:
-            return _score_stream(console, model, data, output, Outputs(**wanted), options)
-        return _score_on(scheduler or "", console, model, data, output, Outputs(**wanted), options)
+        given |= {"events": events, "fail_if": fail_if, "maps": maps}
+        given["engine"] = None if engine == "auto" else engine
+        return _score_rows(console, model, data, output, scheduler, given)
     check_result(output, data, model)
     file = open_container(model)
     if is_series(file):
@@ -63,12 +58,8 @@ def run(
     wanted, options = divide(given, OUTPUTS)
     outputs = Outputs(**wanted)
     outputs.check(fitted, flag)
-    check_conditions(
-        fail_if,
-        has_flags=outputs.has_threshold(fitted),
-        has_drift=outputs.watches_drift(fitted),
-        name=flag("fail_if"),
-    )
+    has_flags, has_drift = outputs.has_threshold(fitted), outputs.watches_drift(fitted)
+    check_conditions(fail_if, has_flags=has_flags, has_drift=has_drift)
     with open_source(data, fitted.encoder, **options) as source:
         console.say(*source.notes)
         if fitted.network.needs_tensorflow and source.n_records != 0:
@@ -80,46 +71,28 @@ def run(
     n_flagged, n_scored, drift = summary.n_flagged or 0, summary.n_scored, summary.drift is not None
     failed = failures(fail_if, n_flagged, n_scored, source.unit, drift=drift)
     console.say(*failed)
+    console.facts.update(score_facts(summary), scores=output, failed=failed)
     return Exit.FAILED if failed else code
 
 
-def _score_on(
-    scheduler: str,
-    console: Console,
-    model: str,
-    data: str,
-    output: str,
-    outputs: Outputs,
-    options: Options,
+def _score_rows(
+    console: Console, model: str, data: str, output: str, scheduler: str | None, given: Options
 ) -> Exit:
-    """Score files on the workers of a cluster."""
-    from vae_anomaly.dask import connected
-    from vae_anomaly.pipeline.partitions import partition_notes, score_partitions
+    """Score files on the workers of a cluster, or without a scheduler lines as they come."""
+    where = "--stream" if scheduler is None else "--scheduler"
+    refuse_foreign(given, (*OUTPUTS_OF_ROWS, "id_column", "fdr"), f"does not go with {where}")
+    outputs, key = Outputs(**given_options(given, OUTPUTS)), given["id_column"]
+    done: StreamSummary | PartitionsSummary
+    if scheduler is None:
+        done = score_standard_input(model, data, output, outputs, key=key, say=console.say)
+    else:
+        from vae_anomaly.dask import score_folder
 
-    with connected(scheduler) as cluster:
-        key, shown = options.get("id_column"), console.progress
-        summary = score_partitions(
-            model, data, output, outputs, key=key, executor=cluster, progress=shown
-        )
-    console.say(*partition_notes(summary, output))
-    return Exit.SKIPPED if summary.n_scored < summary.n_rows else Exit.DONE
-
-
-def _score_stream(
-    console: Console, model: str, data: str, output: str, outputs: Outputs, options: Options
-) -> Exit:
-    """Score lines as they come."""
-    from vae_anomaly.pipeline.lines import score_stream, stream_notes
-
-    if (data, output) != ("-", "-"):
-        raise ParameterError(
-            "--stream reads standard input and writes standard output: "
-            "tail -f FILE | vae-anomaly score MODEL - -o - --stream"
-        )
-    fitted, key = loaded(model), options.get("id_column")
-    summary = score_stream(fitted, sys.stdin.buffer, outputs, key=key, say=console.say)
-    console.say(*stream_notes(summary))
-    return Exit.SKIPPED if summary.n_scored < summary.n_rows else Exit.DONE
+        progress = console.progress
+        done = score_folder(scheduler, model, data, output, outputs, key=key, progress=progress)
+    console.say(*done.notes())
+    console.facts.update(done._asdict(), scores=output)
+    return Exit.DONE if done.is_complete else Exit.SKIPPED
 
 
 def _score_series(
@@ -134,7 +107,7 @@ def _score_series(
     from vae_anomaly.pipeline.series import SERIES_OUTPUTS, score_series_file, series_notes
 
     refuse_foreign(given, SERIES_OUTPUTS, f"is not for time series, as in {file.name}")
-    check_conditions(fail_if, has_flags=True, has_drift=False, name=flag("fail_if"))
+    check_conditions(fail_if, has_flags=True, has_drift=False)
     events = given["events"]
     if events is not None:
         check_result(events, data, file.name, output)
@@ -143,4 +116,5 @@ def _score_series(
     console.say(*series_notes(summary, output, events))
     failed = failures(fail_if, summary.n_flagged, summary.n_scored, "time step")
     console.say(*failed)
+    console.facts.update(summary._asdict(), scores=output, failed=failed)
     return Exit.FAILED if failed else Exit.DONE

@@ -34,6 +34,9 @@ CATEGORY_COLORS = (
 
 MAX_TEXT_LENGTH = 120
 
+MAX_ESCAPE = 8
+"""Characters of the longest escape, that of a smiley."""
+
 LEGEND_WIDTH = 56
 """Characters that fit in one line above the narrowest axes of a report."""
 
@@ -81,7 +84,7 @@ def distinct(names: Iterable[object], max_length: int = MAX_TEXT_LENGTH) -> list
     """Return names as `legible` does, different ones always differently.
 
     Long names lose their middle where their beginnings are the same. What still looks the same,
-    such as letters with accents of their own, gets a number.
+    such as letters with accents apart, gets a number.
 
     Examples
     --------
@@ -91,7 +94,7 @@ def distinct(names: Iterable[object], max_length: int = MAX_TEXT_LENGTH) -> list
     given = list(map(str, names))
     shown = {name: legible(name, max_length) for name in given}
     for name in _alike(shown):
-        whole = legible(name, len(name))
+        whole = legible(name, MAX_ESCAPE * len(name))
         half = (max_length - 1) // 2
         if len(whole) > max_length:
             shown[name] = f"{whole[: max_length - 1 - half]}…{whole[-half:]}"

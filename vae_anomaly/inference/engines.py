@@ -55,7 +55,7 @@ def open_engine(spec: NetworkSpec, weights: Weights, name: str = "auto") -> Engi
         except ImportError as cause:
             raise ParameterError(
                 "The engine onnx needs the packages onnx and onnxruntime, which are not "
-                'installed. Install them with pip install "vae-anomaly[onnx]", or choose another.'
+                "installed. Install them with pip install onnx onnxruntime, or choose another."
             ) from cause
 
         return OnnxEngine(spec, weights)

@@ -216,7 +216,7 @@ def _softplus(x: Symbol) -> Symbol:
 
 
 def _sigmoid(x: Symbol) -> Symbol:
-    """1 / (1 + exp(-x)) without overflow; not every runtime has one of float64."""
+    """Return 1 / (1 + exp(-x)) without overflow; not every runtime has one of float64."""
     tail = (-x.apply("Abs")).apply("Exp")
     return x.apply("Min", 0.0).apply("Exp") / (tail + 1.0)
 

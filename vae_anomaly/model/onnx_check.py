@@ -20,7 +20,16 @@ from vae_anomaly.exceptions import ModelFileError, ParameterError
 from vae_anomaly.model.model import Model
 from vae_anomaly.names import CHECK_ENGINES
 
-__all__ = ["CHECK_KEY", "RUNNERS", "TOLERANCE", "GroupCheck", "check_graph", "check_rows"]
+__all__ = [
+    "CHECK_KEY",
+    "RUNNERS",
+    "TOLERANCE",
+    "GroupCheck",
+    "check_graph",
+    "check_rows",
+    "compared",
+    "read_vector",
+]
 
 Array = NDArray[np.float64]
 Runner: TypeAlias = Callable[[Array], Sequence[AnyArray]]
@@ -253,7 +262,7 @@ def check_graph(
             f"engine must be one of {', '.join(map(repr, RUNNERS))}. Got {engine!r} instead."
         )
     name = os.fspath(path)
-    vector = _read_vector(name)
+    vector = read_vector(name)
     try:
         run = RUNNERS[engine](name)
     except ImportError as cause:
@@ -269,12 +278,10 @@ def check_graph(
         scores, flags = (np.asarray(one).reshape(-1) for one in run(rows))
     except Exception as cause:
         raise ModelFileError(f"{name}: {engine} cannot run the graph: {_short(cause)}") from cause
-    return _compared(vector, scores.astype(np.float64), flags.astype(bool))
+    return compared(vector, scores.astype(np.float64), flags.astype(bool))
 
 
-def _compared(
-    vector: JsonObject, scores: Array, flags: NDArray[np.bool_]
-) -> tuple[GroupCheck, ...]:
+def compared(vector: JsonObject, scores: Array, flags: NDArray[np.bool_]) -> tuple[GroupCheck, ...]:
     """Compare scores and flags of the rows, group by group."""
     wanted = np.array(vector["anomaly_score"], dtype=np.float64)
     group, flips = np.array(vector["group"]), flags != np.array(vector["is_anomaly"])
@@ -287,14 +294,14 @@ def _compared(
     )
 
 
-def _read_vector(path: str) -> JsonObject:
+def read_vector(path: str) -> JsonObject:
     """Read the rows from the metadata of a graph."""
     try:
         import onnx
     except ImportError as cause:
         raise ParameterError(
             "Reading ONNX graphs needs the package onnx, which is not installed. Install it with "
-            'pip install "vae-anomaly[onnx]".'
+            "pip install onnx onnxruntime."
         ) from cause
     try:
         metadata = {one.key: one.value for one in onnx.load(path).metadata_props}

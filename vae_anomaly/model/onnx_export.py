@@ -84,7 +84,7 @@ def export_onnx(
     except ImportError as cause:
         raise ParameterError(
             "Writing ONNX models needs the package onnx, which is not installed. Install it with "
-            'pip install "vae-anomaly[onnx]".'
+            "pip install onnx onnxruntime."
         ) from cause
     if model.score_type not in EXPORTED_SCORES:
         raise ParameterError(

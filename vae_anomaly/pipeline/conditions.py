@@ -80,7 +80,7 @@ class Condition:
 
 
 def check_conditions(
-    conditions: Collection[Condition], *, has_flags: bool, has_drift: bool, name: str
+    conditions: Collection[Condition], *, has_flags: bool, has_drift: bool
 ) -> None:
     """Raise if a result cannot tell whether it meets a condition.
 
@@ -89,8 +89,6 @@ def check_conditions(
     conditions : collection of Condition
     has_flags, has_drift : bool
         Whether rows are flagged, and whether they are compared with calibration rows.
-    name : str
-        Name of the option.
 
     Raises
     ------
@@ -99,12 +97,12 @@ def check_conditions(
     for one in conditions:
         if one.is_drift and not has_drift:
             raise ParameterError(
-                f"{name} drift needs calibration rows of the score, which are not there. Leave "
-                f"{name} drift out, or fit or recalibrate a model with some."
+                "--fail-if drift needs calibration rows of the score, which are not there. Leave "
+                "--fail-if drift out, or fit or recalibrate a model with some."
             )
         if not one.is_drift and not has_flags:
             raise ParameterError(
-                f"{name} {one.text} needs a threshold, and that of the model is one of another "
+                f"--fail-if {one.text} needs a threshold, and that of the model is one of another "
                 f"score. Give --threshold."
             )
 

@@ -13,7 +13,7 @@ from vae_anomaly.names import SERIES
 from vae_anomaly.series import is_series
 from vae_anomaly.storage.container import open_container
 
-__all__ = ["describe_model"]
+__all__ = ["describe_model", "model_facts"]
 
 
 def describe_model(path: str) -> str:
@@ -26,13 +26,7 @@ def describe_model(path: str) -> str:
     OSError
         If it is missing or cannot be read.
     """
-    file = open_container(path)
-    if is_series(file):
-        from vae_anomaly.series.file import describe_series
-
-        facts = describe_series(file)
-    else:
-        facts = describe(file)
+    facts = model_facts(path)
     settings = ", ".join(f"{name}={value}" for name, value in sorted(facts["parameters"].items()))
     made_by = ", ".join(f"{name} {version}" for name, version in facts["created_with"].items())
     lines = _series_lines if facts["modality"] == SERIES else _record_lines
@@ -46,6 +40,16 @@ def describe_model(path: str) -> str:
             *lines(facts),
         ]
     )
+
+
+def model_facts(path: str) -> JsonObject:
+    """Return the description of a model file, in plain values; see `describe_model`."""
+    file = open_container(path)
+    if is_series(file):
+        from vae_anomaly.series.file import describe_series
+
+        return describe_series(file)
+    return describe(file)
 
 
 def _record_lines(facts: JsonObject) -> Sequence[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from vae_anomaly._text import exact
 from vae_anomaly.exceptions import ModelFileError
@@ -12,17 +13,38 @@ from vae_anomaly.model.onnx_export import export_onnx
 from vae_anomaly.pipeline.paths import check_output
 from vae_anomaly.storage.container import open_container
 
-__all__ = ["checked_lines", "export_file"]
+__all__ = ["ExportResult", "checked_lines", "export_file"]
 
 
-def export_file(model: str, output: str, *, check: bool = False) -> Iterator[str]:
-    """Write a model file as an ONNX graph, and yield lines about it.
+class ExportResult(NamedTuple):
+    """Facts about a graph that was written.
+
+    Attributes
+    ----------
+    graph : str
+        Path of the graph.
+    threshold : float
+    notes : sequence of str
+        Lines to report.
+    """
+
+    graph: str
+    threshold: float
+    notes: Sequence[str]
+
+
+def export_file(model: str, output: str, *, check: bool = False) -> ExportResult:
+    """Write a model file as an ONNX graph.
 
     Parameters
     ----------
     model, output : str
     check : bool, default=False
         Run the graph beside the model; see `checked_lines`.
+
+    Returns
+    -------
+    ExportResult
 
     Raises
     ------
@@ -36,10 +58,10 @@ def export_file(model: str, output: str, *, check: bool = False) -> Iterator[str
     check_output(output, model)
     fitted = load_model(model)
     export_onnx(fitted, output, sha256=open_container(model).sha256)
-    yield f"threshold: {exact(fitted.calibration.threshold)} nats, above which is_anomaly is true"
-    if check:
-        yield from checked_lines(output)
-    yield f"graph: {output}"
+    threshold = fitted.calibration.threshold
+    notes = [f"threshold: {exact(threshold)} nats, above which is_anomaly is true"]
+    notes += checked_lines(output) if check else []
+    return ExportResult(output, threshold, [*notes, f"graph: {output}"])
 
 
 def checked_lines(graph: str, engine: str = "onnxruntime") -> Iterator[str]:

@@ -155,6 +155,8 @@ def fit_options(given: Options) -> FitOptions:
     ------
     ParameterError
         If two of them exclude each other, or one needs another one.
+    OutputError
+        If checkpoints cannot be written.
     """
     if None not in (given["contamination"], given["false_alarm_rate"]):
         raise ParameterError(
@@ -162,6 +164,8 @@ def fit_options(given: Options) -> FitOptions:
         )
     check_labels(given["label_column"], given["normal_label"])
     parameters, source = divide(given, VAEDetector().get_params())
+    if "checkpoint" in parameters:
+        Checkpoint(parameters["checkpoint"]).check()
     source |= given_options(parameters, OF_BOTH)
     types = parameters.pop("column_types", {})
     parameters["column_types"] = {n: t for n, t in types.items() if t != "ignore"} or None

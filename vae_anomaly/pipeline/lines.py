@@ -20,11 +20,12 @@ from vae_anomaly.model.drift import DriftWatch
 from vae_anomaly.model.model import Model
 from vae_anomaly.pipeline.batch import named, scored_batch
 from vae_anomaly.pipeline.messages import drift_warning
+from vae_anomaly.pipeline.models import ModelLike, loaded
 from vae_anomaly.pipeline.results import Outputs, array_of
 from vae_anomaly.pipeline.score import drift_of
 from vae_anomaly.pipeline.writers import result_writer
 
-__all__ = ["StreamSummary", "score_stream", "stream_notes"]
+__all__ = ["StreamSummary", "score_standard_input", "score_stream", "unusable_notes"]
 
 WINDOW = 1_000
 """Rows in which drift is watched for."""
@@ -49,6 +50,48 @@ class StreamSummary(NamedTuple):
     n_rows: int
     n_scored: int
     n_flagged: int
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every row has a score."""
+        return self.n_scored == self.n_rows
+
+    def notes(self) -> list[str]:
+        """Return lines to report after the stream."""
+        verdict = f"scored {counted(self.n_scored, 'row')}, flagged {self.n_flagged:,}"
+        return [verdict, *unusable_notes(self.n_rows - self.n_scored)]
+
+
+def unusable_notes(count: int) -> list[str]:
+    """Return a line about rows that have no score, if there are any."""
+    note = f"note: {counted(count, 'row')} could not be used; see the column status"
+    return [note] if count else []
+
+
+def score_standard_input(
+    model: ModelLike,
+    data: str,
+    output: str,
+    outputs: Outputs,
+    *,
+    key: str | None = None,
+    say: Callable[[str], object] | None = None,
+) -> StreamSummary:
+    """Score lines of standard input as they come; see `score_stream`.
+
+    Raises
+    ------
+    ParameterError
+        If data or output are not "-", or as `score_stream`.
+    ModelFileError, DataError, OutputError, OSError
+        As `loaded` and `score_stream`.
+    """
+    if (data, output) != ("-", "-"):
+        raise ParameterError(
+            "--stream reads standard input and writes standard output: "
+            "tail -f FILE | vae-anomaly score MODEL - -o - --stream"
+        )
+    return score_stream(loaded(model), sys.stdin.buffer, outputs, key=key, say=say)
 
 
 def score_stream(
@@ -262,14 +305,3 @@ class _Rows:
             rows = f"rows {self._first:,} to {self.n_rows:,}"
             self._say(f"warning: {rows}: {drift_warning(drift, self._model.unit)}")
         self._watch, self._first = DriftWatch(self._model), self.n_rows + 1
-
-
-def stream_notes(summary: StreamSummary) -> list[str]:
-    """Return the lines to report after a stream."""
-    lines = [f"scored {counted(summary.n_scored, 'row')}, flagged {summary.n_flagged:,}"]
-    if summary.n_scored < summary.n_rows:
-        lines.append(
-            f"note: {counted(summary.n_rows - summary.n_scored, 'row')} could not be used; see the "
-            f"column status"
-        )
-    return lines

@@ -8,6 +8,7 @@ from vae_anomaly._text import are, counted, exact, shown
 from vae_anomaly.data.base import Source
 from vae_anomaly.model.drift import Drift
 from vae_anomaly.model.model import Model
+from vae_anomaly.pipeline.recalibrate import RecalibrationResult
 from vae_anomaly.pipeline.score import ScoreSummary
 from vae_anomaly.stats.thresholds import false_alarm_interval
 
@@ -15,6 +16,7 @@ __all__ = [
     "MIN_MOVEMENT",
     "drift_warning",
     "p_value_words",
+    "recalibration_notes",
     "score_notes",
     "skipped_records",
     "threshold_note",
@@ -33,6 +35,18 @@ MIN_MOVEMENT = 0.25
 def threshold_note(model: Model) -> str:
     """Return the threshold of a model, and where it comes from."""
     return f"threshold: {exact(model.calibration.threshold)} nats, {threshold_origin(model)}"
+
+
+def recalibration_notes(
+    old: Model, result: RecalibrationResult, *, keep_learned: bool = False
+) -> list[str]:
+    """Return lines to report after a recalibration."""
+    return [
+        *result.repeats.notes(old.unit, "learned", keep=keep_learned),
+        f"the old threshold, {exact(old.calibration.threshold)} nats, flags "
+        f"{result.n_flagged_before:,} of {counted(result.n_records, old.unit)}",
+        threshold_note(result.model),
+    ]
 
 
 def threshold_origin(model: Model) -> str:

@@ -30,6 +30,7 @@ from vae_anomaly.exceptions import OutputError, ParameterError
 from vae_anomaly.model.model import Model
 from vae_anomaly.pipeline.batch import score_rows
 from vae_anomaly.pipeline.executors import Executor
+from vae_anomaly.pipeline.lines import unusable_notes
 from vae_anomaly.pipeline.models import ModelBytes, ModelLike, loaded, portable
 from vae_anomaly.pipeline.progress import Progress, no_progress
 from vae_anomaly.pipeline.results import READABLE, Outputs, array_of
@@ -39,7 +40,6 @@ from vae_anomaly.storage.paths import make_folder
 __all__ = [
     "PartitionsSummary",
     "Receipt",
-    "partition_notes",
     "score_partition",
     "score_partitions",
 ]
@@ -72,6 +72,7 @@ class PartitionsSummary(NamedTuple):
     n_partitions, n_resumed : int
         The second ones had been done by an earlier run.
     n_rows, n_scored, n_flagged : int
+    folder : str
     """
 
     n_partitions: int
@@ -79,21 +80,26 @@ class PartitionsSummary(NamedTuple):
     n_rows: int
     n_scored: int
     n_flagged: int
+    folder: str
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether every row has a score."""
+        return self.n_scored == self.n_rows
 
-def partition_notes(summary: PartitionsSummary, folder: str) -> list[str]:
-    """Return lines to report after the partitions were scored."""
-    resumed = f", {summary.n_resumed:,} of them by an earlier run" if summary.n_resumed else ""
-    lines = [
-        f"scored {counted(summary.n_scored, 'row')} in {counted(summary.n_partitions, 'partition')}"
-        f"{resumed}; {summary.n_flagged:,} {are(summary.n_flagged)} flagged"
-    ]
-    if summary.n_scored < summary.n_rows:
-        lines.append(
-            f"note: {counted(summary.n_rows - summary.n_scored, 'row')} could not be used; see the "
-            f"column status"
+    def notes(self) -> list[str]:
+        """Return lines to report after the partitions were scored."""
+        resumed = f", {self.n_resumed:,} of them by an earlier run" if self.n_resumed else ""
+        verdict = (
+            f"scored {counted(self.n_scored, 'row')} in "
+            f"{counted(self.n_partitions, 'partition')}{resumed}; {self.n_flagged:,} "
+            f"{are(self.n_flagged)} flagged"
         )
-    return [*lines, f"scores: {folder}"]
+        return [
+            verdict,
+            *unusable_notes(self.n_rows - self.n_scored),
+            f"scores: {self.folder}",
+        ]
 
 
 class _Done(NamedTuple):
@@ -218,8 +224,15 @@ def score_partitions(
             done += result.receipt.n_rows
             update(done)
     job.finish()
-    sums = [sum(counts) for counts in zip(*(one[:3] for one in receipts.values()), strict=True)]
-    return PartitionsSummary(len(partitions), n_resumed, *(sums or [0, 0, 0]))
+    found = list(receipts.values())
+    return PartitionsSummary(
+        len(partitions),
+        n_resumed,
+        sum(receipt.n_rows for receipt in found),
+        sum(receipt.n_scored for receipt in found),
+        sum(receipt.n_flagged for receipt in found),
+        folder,
+    )
 
 
 def _plan(

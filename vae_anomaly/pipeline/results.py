@@ -28,7 +28,16 @@ if TYPE_CHECKING:
     from vae_anomaly.data.base import Records, Source
     from vae_anomaly.model.model import Model
 
-__all__ = ["OUTPUTS", "READABLE", "Evaluated", "Layout", "Outputs", "Scored", "array_of"]
+__all__ = [
+    "OUTPUTS",
+    "OUTPUTS_OF_ROWS",
+    "READABLE",
+    "Evaluated",
+    "Layout",
+    "Outputs",
+    "Scored",
+    "array_of",
+]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -147,6 +156,9 @@ class Outputs:
 
 OUTPUTS = tuple(field.name for field in fields(Outputs))
 """Names of the attributes of `Outputs`."""
+
+OUTPUTS_OF_ROWS = tuple(name for name in OUTPUTS if name not in ("only_flagged", "sort", "fdr"))
+"""Those of them that ask for columns: the rows are those of the source."""
 
 
 class Scored(NamedTuple):

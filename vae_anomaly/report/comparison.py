@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from vae_anomaly._types import Parameter
+from vae_anomaly._types import JsonObject, Parameter
 from vae_anomaly.data.base import Records
 from vae_anomaly.data.registry import check_options
 from vae_anomaly.displays.data import by_label
@@ -59,6 +60,31 @@ class Comparison(NamedTuple):
     page: Path
     notes: Sequence[str]
     n_skipped: int
+
+    def facts(self) -> JsonObject:
+        """Return what was found, in plain values."""
+        report, every = self.report, self.report.agreements[0]
+        models = [
+            {
+                "model": one.file,
+                "threshold": one.threshold.value,
+                "n_flagged": one.n_flagged,
+                **({} if one.confusion is None else asdict(one.confusion)),
+                **({} if one.curves is None else {"auroc": asdict(one.curves.roc.area)}),
+            }
+            for one in report.models
+        ]
+        difference = report.difference
+        return {
+            "report": str(self.page),
+            "unit": report.unit,
+            "n_records": report.n_rows,
+            "n_skipped": self.n_skipped,
+            "models": models,
+            "n_flagged_by_both": every.both,
+            "auroc_difference": None if difference is None else asdict(difference),
+            "rank_correlation": report.correlation,
+        }
 
 
 def compare_files(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
 from vae_anomaly._text import counted
-from vae_anomaly._types import Parameter
+from vae_anomaly._types import JsonObject, Parameter
 from vae_anomaly.data.base import Source
 from vae_anomaly.data.registry import modality, open_source
 from vae_anomaly.exceptions import ParameterError
@@ -66,6 +67,25 @@ class Evaluation(NamedTuple):
     page: Path
     notes: Sequence[str]
     n_skipped: int
+
+    def facts(self) -> JsonObject:
+        """Return what was found, in plain values; with labels also how well the model does.
+
+        An estimate is its value, and the ends of its 95 % interval.
+        """
+        report, facts = self.report, self.report.confusion
+        curves = {"auroc": report.roc, "average_precision": report.precision_recall}
+        areas = {name: curve.area for name, curve in curves.items() if curve is not None}
+        return {
+            "report": str(self.page),
+            "unit": report.unit,
+            "n_records": report.n_rows,
+            "n_flagged": report.n_flagged,
+            "n_skipped": self.n_skipped,
+            "threshold": report.threshold.value,
+            **({} if facts is None else asdict(facts)),
+            **{name: asdict(area) for name, area in areas.items()},
+        }
 
 
 def check_evaluation(model: Model, name: str, options: Options) -> None:

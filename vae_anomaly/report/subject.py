@@ -29,10 +29,15 @@ def fitted_model(model: Model | VAEDetector) -> Model:
 def subject_of(model: Model | VAEDetector, X: Records) -> Subject:
     """Return the model and its records; those of a detector are validated."""
     fitted = fitted_model(model)
-    if not isinstance(model, VAEDetector):
-        given = as_records(X)
-        return Subject(fitted, fitted.records(X) if hasattr(given, "iloc") else np.asarray(given))
-    rows = model._records(X)
-    grid = fitted.encoder.outline.grid
+    grid, given = fitted.encoder.outline.grid, as_records(X)
+    if isinstance(model, VAEDetector):
+        rows = model._records(X)
+    elif hasattr(given, "iloc"):
+        rows = fitted.records(X)
+    else:
+        rows = np.asarray(given)
+    if grid is None:
+        return Subject(fitted, rows)
     # Data on a grid are shown in their own units.
-    return Subject(fitted, rows if grid is None else np.asarray(X).reshape(len(rows), *grid))
+    shown = np.asarray(given)
+    return Subject(fitted, shown.reshape(-1, *grid) if shown.ndim == 2 else shown)

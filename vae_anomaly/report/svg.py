@@ -47,6 +47,9 @@ COLORS = {
 }
 """Colour of a figure -> colour of the page. The first category has the orange of anomalies."""
 
+N_COLORS = 64
+"""Colours, with their opacities, of points that are stored as pixels."""
+
 QUALITY = 85
 """Quality of JPEG."""
 
@@ -134,7 +137,10 @@ def _pixels(png: bytes) -> dict[str, str]:
 
     image = Image.open(io.BytesIO(png))
     if image.mode == "RGBA" and image.getchannel("A").getextrema() != (255, 255):
-        return {"class": "points", "href": data_url("png", png)}
+        points = io.BytesIO()
+        few = image.quantize(N_COLORS, method=Image.Quantize.FASTOCTREE)
+        few.save(points, format="png", optimize=True)
+        return {"class": "points", "href": data_url("png", points.getvalue())}
     jpeg = io.BytesIO()
     image.convert("RGB").save(jpeg, format="jpeg", quality=QUALITY)
     if jpeg.tell() < len(png):

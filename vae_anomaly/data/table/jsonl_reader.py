@@ -29,6 +29,9 @@ __all__ = ["JsonLinesReader", "is_json_lines"]
 
 START = re.compile(rb'(\xef\xbb\xbf)?\s*\{\s*["}]')
 
+NOT_TEXT = re.compile("[\0\ud800-\udfff]")
+"""NUL, and halves of characters, which only escapes bring."""
+
 SUFFIXES = (".jsonl", ".ndjson")
 
 MAX_INTEGER_LENGTH = 18
@@ -79,46 +82,60 @@ class JsonLinesReader(CsvReader):
     def __init__(self, path: Path, name: str, copy: IO[bytes] | None = None) -> None:
         self._types: dict[str, set[str]] = {}
         self._blanks: list[int] = []  # rows before each blank line
-        n_rows = self._scan(path, name)
+        self._n_rows = 0
         converted = self._converted(path, name)
         if copy is not None:
             copy.close()
         super().__init__(Path(converted.name), name, converted)
-        self.rows = n_rows
-
-    def _scan(self, path: Path, name: str) -> int:
-        """Check all lines, find the columns and their types, and count the rows."""
-        n_rows = 0
-        for line, cells in _rows(path, name):
-            if cells is None:
-                self._blanks.append(n_rows)
-                continue
-            n_rows += 1
-            for key, value in cells.items():
-                types = self._types.setdefault(key, set())
-                if value is not None:
-                    types.add(_type_of(value, f"{name}, line {line}, column {shown(key)}"))
-        if not self._types:
-            raise DataError(f"{name} is empty. Expected a JSON object on each line.")
-        return n_rows
+        self.rows = self._n_rows
 
     def _converted(self, path: Path, name: str) -> IO[bytes]:
         """Write the rows as CSV to a temporary file."""
         copy = tempfile.NamedTemporaryFile(prefix="vae-anomaly-")  # noqa: SIM115 - `close` closes it
         try:
-            with open(copy.name, "w", encoding="utf-8", newline="") as file:  # noqa: PTH123
-                writer = csv.writer(file)
-                writer.writerow(self._types)
-                for _, cells in _rows(path, name):
-                    if cells is not None:
-                        writer.writerow([_cell(cells.get(key)) for key in self._types])
+            # Most rows have the keys of the first one; else all keys are known the second time.
+            if not self._write(path, name, copy.name):
+                self._write(path, name, copy.name)
+            if not self._types:
+                raise DataError(f"{name} is empty. Expected a JSON object on each line.")
         except BaseException as cause:
             copy.close()
-            if isinstance(cause, OSError):
+            if isinstance(cause, OSError) and cause.filename is None:
                 place = tempfile.gettempdir()
                 raise output_error(f"a copy of {name} in {place}", cause) from cause
             raise
         return copy
+
+    def _write(self, path: Path, name: str, copy: str) -> bool:
+        """Check all lines and write them; return whether all rows have keys of the header."""
+        self._n_rows, self._blanks, header = 0, [], tuple(self._types)
+        with open(copy, "w", encoding="utf-8", newline="") as file:  # noqa: PTH123
+            writer = csv.writer(file)
+            for line, cells in _rows(path, name):
+                if cells is None:
+                    self._blanks.append(self._n_rows)
+                    continue
+                self._add_types(cells, f"{name}, line {line}")
+                if self._n_rows == 0:
+                    header = header or tuple(cells)
+                    writer.writerow(header)
+                self._n_rows += 1
+                writer.writerow([_cell(cells.get(key)) for key in header])
+        return len(header) == len(self._types)
+
+    def _add_types(self, cells: JsonObject, place: str) -> None:
+        """Add the types of the values of a row to those of the columns."""
+        for key, value in cells.items():
+            types = self._types.setdefault(key, set())
+            if value is not None:
+                found = "text" if type(value) is str else _type_of(value)
+                if not found:
+                    got = "a list" if isinstance(value, list) else "an object"
+                    raise DataError(
+                        f"{place}, column {shown(key)}: expected a number, a text, true, false or "
+                        f"null, got {got}. Write its values as further columns."
+                    )
+                types.add(found)
 
     def _header(self) -> Record:
         """Read the header, whose syntax is known."""
@@ -164,6 +181,8 @@ def _rows(path: Path, name: str) -> Iterator[Row]:
                 raise DataError(f"{name}, line {number}: {EXPECTED} Got {_start(line)}.") from cause
             if not isinstance(cells, dict):
                 raise DataError(f"{name}, line {number}: {EXPECTED} Got {_start(line)}.")
+            if b"\\u" in line:
+                _check_texts(cells, f"{name}, line {number}")
             yield Row(number, cells)
 
 
@@ -176,32 +195,30 @@ def _start(line: bytes) -> str:
     return shown(line.decode(errors="replace").strip())
 
 
-def _type_of(value: Json, place: str) -> str:
-    """Return the type of a value.
+def _type_of(value: Json) -> str:
+    """Return the type of a value, empty if it is nested."""
+    if isinstance(value, bool):
+        return "boolean"
+    if not isinstance(value, Number):
+        return ""
+    is_whole = value.lstrip("-").isdecimal() and len(value) <= MAX_INTEGER_LENGTH
+    return "integer" if is_whole else "number"
+
+
+def _check_texts(cells: JsonObject, place: str) -> None:
+    """Raise if a text cannot be in a file of text.
 
     Raises
     ------
     DataError
-        If it is nested, or a text that no file of text can hold.
     """
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, Number):
-        is_whole = value.lstrip("-").isdecimal() and len(value) <= MAX_INTEGER_LENGTH
-        return "integer" if is_whole else "number"
-    if not isinstance(value, str):
-        found = "a list" if isinstance(value, list) else "an object"
-        raise DataError(
-            f"{place}: expected a number, a text, true, false or null, got {found}. Write its "
-            f"values as columns of their own."
-        )
-    if "\0" in value or (not value.isprintable() and _has_surrogates(value)):
-        raise DataError(f"{place}: expected text in UTF-8, got {shown(value)}. Correct the cell.")
-    return "text"
-
-
-def _has_surrogates(text: str) -> bool:
-    return any("\ud800" <= sign <= "\udfff" for sign in text)
+    for key, value in cells.items():
+        for text in (key, value):
+            if isinstance(text, str) and NOT_TEXT.search(text):
+                raise DataError(
+                    f"{place}, column {shown(key)}: expected text in UTF-8, got {shown(text)}. "
+                    f"Correct the cell."
+                )
 
 
 def _cell(value: Json) -> str:

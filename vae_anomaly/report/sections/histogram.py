@@ -80,8 +80,8 @@ class TrainingHistogram:
 
     @classmethod
     def _of_levels(cls, shares: Array) -> Self:
-        order = np.argsort(-shares, kind="stable")[:MAX_LEVELS]
-        counts = np.append(shares[order], max(0.0, 1.0 - float(shares[order].sum())))
+        order, others = np.split(np.argsort(-shares, kind="stable"), [MAX_LEVELS])
+        counts = np.append(shares[order], shares[others].sum())
         width = (WIDTH - 2 * MARGIN) / len(counts)
         return cls(_bars(counts, width), levels=tuple(order.tolist()))
 

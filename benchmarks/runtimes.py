@@ -1,0 +1,201 @@
+"""What exported graphs compute in other runtimes: the table of docs/deployment.md.
+
+    python benchmarks/runtimes.py [--node FOLDER] [--python NAME=PATH ...] [--write]
+
+Detectors of every exported score, every likelihood and every modality are fitted briefly,
+exported, and checked as `vae-anomaly check` does, in every engine that is installed. `--node` is
+a folder in which ``npm install --ignore-scripts onnxruntime-node onnxruntime-web`` has run;
+`--python` names further interpreters whose onnxruntime is tried, such as an old one. `--write`
+puts the table into docs/deployment.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vae_anomaly import VAEDetector
+from vae_anomaly.exceptions import VAEAnomalyError
+from vae_anomaly.model.onnx_check import (
+    RUNNERS,
+    TOLERANCE,
+    GroupCheck,
+    check_graph,
+    compared,
+    read_vector,
+)
+from vae_anomaly.model.onnx_export import EXPORTED_SCORES, export_onnx
+from vae_anomaly.names import LIKELIHOODS
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "deployment.md"
+START, END = "<!-- runtimes -->", "<!-- end of runtimes -->"
+
+BRIEF: dict[str, Any] = {"max_steps": 60, "contamination": 0.05, "random_state": 0}
+BRIEF |= {"n_members": 2, "latent_dim": 3, "hidden_units": (16, 8)}
+
+ORDINARY = {"normal", "shifted", "seconds", "unseen"}
+"""Groups of rows that a runtime must score right to be of use; others are at the ends."""
+
+PACKAGES = {"reference": "onnx"}
+"""Packages of engines that have another name."""
+
+OLD = """
+import json, sys, numpy as np, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+rows = np.array(json.load(open(sys.argv[2])), dtype=float)
+scores, flags = session.run(["anomaly_score", "is_anomaly"], {"rows": rows})
+scores = [float(x) if np.isfinite(x) else None for x in scores]
+print(json.dumps([scores, flags.tolist(), onnxruntime.__version__]))
+"""
+
+
+def numbers(n: int = 600) -> np.ndarray:
+    rng = np.random.RandomState(0)
+    rows = rng.normal(size=(n, 3)) @ rng.normal(size=(3, 6)) + 5.0
+    rows[:, 2] = 7.0
+    rows[:, 5] = 1.75e9 + 30.0 * rng.normal(size=n)  # Unix seconds
+    return rows
+
+
+def mixed(n: int = 900) -> pd.DataFrame:
+    rng = np.random.RandomState(1)
+    frame = pd.DataFrame(numbers(n)[:, :4], columns=list("abcd"))
+    frame["site"] = rng.choice(["north", "south", "west"], n)
+    frame["running"] = rng.uniform(size=n) < 0.8
+    return frame.mask(rng.uniform(size=frame.shape) < 0.05)
+
+
+def dates(n: int = 900) -> pd.DataFrame:
+    rng = np.random.RandomState(2)
+    first = pd.Timestamp("2021-03-01") + pd.to_timedelta(rng.randint(0, 800 * 24, n), unit="h")
+    sent = first + pd.to_timedelta(rng.uniform(1, 3, n), unit="D")
+    return pd.DataFrame({"ordered": first, "sent": sent, "amount": rng.normal(size=n)})
+
+
+def images(*shape: int) -> np.ndarray:
+    return np.random.RandomState(3).randint(256, size=(80, *shape)).astype(np.uint8)
+
+
+def detectors() -> Iterator[tuple[str, str, VAEDetector]]:
+    """Yield column of the table, name and fitted detector."""
+    for score in EXPORTED_SCORES:
+        yield "scores", score, VAEDetector(**BRIEF, score_type=score).fit(numbers())
+    for name in LIKELIHOODS[1:]:
+        for score in ("exemplar", "elbo"):
+            detector = VAEDetector(**BRIEF, score_type=score, likelihood=name)
+            yield "likelihoods", f"{name}, {score}", detector.fit(numbers())
+    for score in EXPORTED_SCORES:
+        yield "mixed tables", score, VAEDetector(**BRIEF, score_type=score).fit(mixed())
+    yield "dates", "dates", VAEDetector(**BRIEF).fit(dates())
+    for architecture in ("dense", "conv", "conv_bn"):
+        for shape in ((9, 12), (16, 11, 3)):
+            for score in ("elbo", "exemplar"):
+                given = BRIEF | {"hidden_units": None, "score_type": score}
+                detector = VAEDetector(**given, architecture=architecture)
+                column = "dense images" if architecture == "dense" else "conv images"
+                yield column, f"{architecture}, {shape}, {score}", detector.fit(images(*shape))
+
+
+Check = Callable[[Path], tuple[GroupCheck, ...]]
+
+
+def in_process(words: list[str], path: Path) -> tuple[GroupCheck, ...]:
+    """Check a graph by another program, which gets its path and a file of rows."""
+    vector = read_vector(str(path))
+    rows = path.with_suffix(".json")
+    rows.write_text(json.dumps(vector["rows"]))
+    done = subprocess.run([*words, str(path), str(rows)], capture_output=True, text=True)
+    if done.returncode:
+        raise VAEAnomalyError((done.stderr.strip().splitlines() or ["failed"])[-1])
+    scores, flags, *_ = json.loads(done.stdout.splitlines()[-1])
+    return compared(vector, np.array(scores, dtype=float), np.array(flags))
+
+
+def runtimes(node: str | None, pythons: list[str]) -> Iterator[tuple[str, Check]]:
+    """Yield the name and version of each runtime that is installed, and its check."""
+    for engine in RUNNERS:
+        try:
+            version = importlib.metadata.version(PACKAGES.get(engine, engine))
+        except importlib.metadata.PackageNotFoundError:
+            print(f"{engine} is not installed", file=sys.stderr)
+            continue
+        name = {"reference": "onnx, reference evaluator", "openvino": "openvino, f32"}
+        yield f"{name.get(engine, engine)} {version}", lambda p, e=engine: check_graph(p, e)
+    for python in pythons:
+        name, _, path = python.partition("=")
+        yield name, lambda p, path=path: in_process([path, "-c", OLD], p)
+    for package in ("onnxruntime-node", "onnxruntime-web") if node else ():
+        facts = json.loads((Path(node) / "node_modules" / package / "package.json").read_text())
+        words = ["node", str(HERE / "runtimes.mjs"), package, str(node)]
+        yield f"{package} {facts['version']}", lambda p, words=words: in_process(words, p)
+
+
+def verdict(groups: tuple[GroupCheck, ...]) -> str:
+    """Return how a runtime does on a graph."""
+    if all(group.agrees for group in groups):
+        return "equal"
+    if all(group.agrees for group in groups if group.group in ORDINARY):
+        return "equal with limits"
+    return "not equal"
+
+
+ORDER = ("equal", "equal with limits", "not equal", "does not run")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--node")
+    parser.add_argument("--python", action="append", default=[])
+    parser.add_argument("--write", action="store_true")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as folder:
+        graphs: dict[str, list[tuple[str, Path]]] = {}
+        for i, (column, name, detector) in enumerate(detectors()):
+            path = Path(folder) / f"{i}.onnx"
+            export_onnx(detector, path)
+            graphs.setdefault(column, []).append((name, path))
+        lines = [f"| runtime | {' | '.join(graphs)} |", "|---|" + "---|" * len(graphs)]
+        for runtime, check in runtimes(arguments.node, arguments.python):
+            cells = []
+            for paths in graphs.values():
+                worst, error = ORDER[0], 0.0
+                for name, path in paths:
+                    try:
+                        groups = check(path)
+                        found = verdict(groups)
+                        ordinary = [g.max_error for g in groups if g.group in ORDINARY]
+                        error = max(error, *ordinary)
+                    except VAEAnomalyError as failure:
+                        found = "does not run"
+                        print(f"{runtime}, {name}: {failure}", file=sys.stderr)
+                    worst = max(worst, found, key=ORDER.index)
+                    if found in ORDER[1:3]:
+                        facts = "; ".join(g.describe() for g in groups if not g.agrees)
+                        print(f"{runtime}, {name}: {facts}", file=sys.stderr)
+                cells.append(worst if worst == "does not run" else f"{worst}, {error:.0e}")
+            lines.append(f"| {runtime} | {' | '.join(cells)} |")
+            print(lines[-1], file=sys.stderr)
+    table = "\n".join(lines)
+    print(table)
+    print(f"Equal: every score to {TOLERANCE:g}, every flag.")
+    if arguments.write:
+        text = PAGE.read_text()
+        before, after = text.split(START)[0], text.split(END)[1]
+        PAGE.write_text(f"{before}{START}\n{table}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()
