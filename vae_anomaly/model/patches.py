@@ -58,7 +58,7 @@ MAX_COMPONENTS = 128
 MAX_EXEMPLARS = 6144
 """Patches of training and calibration images that others are compared with."""
 
-N_ROUNDS = 4
+N_STAGES = 4
 """Parts in which exemplars are drawn."""
 
 CHUNK = 1024
@@ -242,7 +242,7 @@ def spread_sample(points: Weights, count: int, rng: np.random.RandomState) -> In
     if n <= count:
         return np.arange(n)
     drawn, distance = np.zeros(n, dtype=bool), np.ones(n)
-    for part in np.array_split(np.arange(count), N_ROUNDS):
+    for part in np.array_split(np.arange(count), N_STAGES):
         weight = np.where(drawn, 0.0, distance) + TINY * ~drawn
         fresh = rng.choice(n, len(part), replace=False, p=weight / weight.sum())
         nearest = _squared_distances(points, points[fresh])
