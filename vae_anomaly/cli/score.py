@@ -58,8 +58,7 @@ def run(
     wanted, options = divide(given, OUTPUTS)
     outputs = Outputs(**wanted)
     outputs.check(fitted, flag)
-    has_flags, has_drift = outputs.has_threshold(fitted), outputs.watches_drift(fitted)
-    check_conditions(fail_if, has_flags=has_flags, has_drift=has_drift)
+    check_conditions(fail_if, (outputs, fitted))
     with open_source(data, fitted.encoder, **options) as source:
         console.say(*source.notes)
         if fitted.network.needs_tensorflow and source.n_records != 0:
@@ -107,7 +106,7 @@ def _score_series(
     from vae_anomaly.pipeline.series import SERIES_OUTPUTS, score_series_file, series_notes
 
     refuse_foreign(given, SERIES_OUTPUTS, f"is not for time series, as in {file.name}")
-    check_conditions(fail_if, has_flags=True, has_drift=False)
+    check_conditions(fail_if)
     events = given["events"]
     if events is not None:
         check_result(events, data, file.name, output)

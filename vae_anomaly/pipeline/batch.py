@@ -28,6 +28,7 @@ def score_batch(
     also: Sequence[str] = (),
     threshold: float | None = None,
     repair: bool = False,
+    parts: bool = False,
 ) -> pa.RecordBatch:
     """Score a batch of Arrow columns.
 
@@ -56,6 +57,8 @@ def score_batch(
         In nats, instead of the threshold of the model.
     repair : bool, default=False
         Whether to say what would make a flagged row normal.
+    parts : bool, default=False
+        Whether to return reconstruction error and KL divergence, whatever the score.
 
     Returns
     -------
@@ -90,7 +93,7 @@ def score_batch(
     >>> scored.column("is_anomaly").to_pylist()
     [False, True]
     """
-    outputs = Outputs(score, explain, p_values, tuple(also), None, threshold, repair)
+    outputs = Outputs(score, explain, p_values, tuple(also), None, threshold, repair, parts)
     return score_kept(loaded(model), batch, outputs, keep)
 
 
