@@ -117,6 +117,17 @@ def test_the_graph_scores_images_as_the_detector_does(
     np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("ends", [(0, 1), (0, 4000), (285.5, 301.25), (-1000, 3000)])
+def test_the_graph_takes_pixels_in_their_own_numbers(
+    ends: tuple[float, float], tmp_path: Path
+) -> None:
+    images = np.random.RandomState(0).uniform(*ends, size=(60, 5, 6))
+    detector = VAEDetector(**QUICK).fit(images)
+    ours = -detector.score_samples(images)
+    theirs = exported_scores(detector, images.reshape(60, -1), tmp_path / "m.onnx")
+    np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5)
+
+
 # ------------------------------------------------------------- categories and missing cells
 
 

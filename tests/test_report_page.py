@@ -7,6 +7,7 @@ import io
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -27,6 +28,7 @@ from vae_anomaly.report.figures import SQUARE, WIDE, draw_figures, drawn
 from vae_anomaly.report.formatting import multiple, number
 from vae_anomaly.report.render import render_page
 from vae_anomaly.report.sections.histogram import HEIGHT, MARGIN, N_BINS, WIDTH, TrainingHistogram
+from vae_anomaly.report.sections.table_reasons import Reason
 from vae_anomaly.report.svg import ELEMENTS, GEOMETRY, PRESENTATION, inline_svg
 
 chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, as Debian packages it")
@@ -60,6 +62,25 @@ def browser(tmp_path_factory: pytest.TempPathFactory):
 
 
 # -------------------------------------------------------------------------- flagged rows
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            {"value": 18.654, "low": 1.0, "high": 3.5, "direction": "above"},
+            "x 18.65 (above 1 to 3.5)",
+        ),
+        ({"value": 2.0, "low": 1.0, "high": 3.5, "direction": "within"}, "x 2 (within 1 to 3.5)"),
+        ({"value": "M", "expected": "F", "direction": "within"}, "x M (expected F)"),
+        ({"value": "F", "expected": "F", "direction": "within"}, "x F"),
+        ({"value": "odd", "expected": "F", "direction": "unusual level"}, "x odd (unusual level)"),
+        ({"direction": "missing"}, "x is missing"),
+        ({"value": "2020-01-01"}, "x 2020-01-01"),
+    ],
+)
+def test_reasons_in_words(given: dict[str, Any], words: str) -> None:
+    assert Reason("x", 1.0, **given).words == words
 
 
 def test_all_flagged_rows_are_listed_the_most_anomalous_first(

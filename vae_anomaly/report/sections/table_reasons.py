@@ -67,7 +67,11 @@ class Reason:
         text = f"{name} {_text(self.value)}"
         if self.low is not None and self.high is not None:
             return f"{text} ({self.direction} {number(self.low, 4)} to {number(self.high, 4)})"
-        return text if self.direction in (None, "within") else f"{text} ({self.direction})"
+        if self.direction not in (None, "within"):
+            return f"{text} ({self.direction})"
+        if self.expected is None or self.expected == self.value:
+            return text
+        return f"{text} (expected {_text(self.expected)})"
 
 
 @dataclass(frozen=True)
