@@ -1,10 +1,13 @@
 """Detection on folders of photographs, by the command line and by kNN and PCA.
 
     python benchmarks/image_folders.py --data ../shared/data/images
+    python benchmarks/image_folders.py --data ../shared/data/images --features onnx:PATH#NODE
 
 Unzips images of solar cells (ELPV), battery welds and toy aliens, sorts them into
 folders, and runs `vae-anomaly fit`, `score` and `evaluate` on these. kNN and PCA use
-the pixels at the image size of the model. Labels are used to evaluate, not to choose
+the pixels at the image size of the model; with `--features`, which `fit` gets as all further
+options, the same features of patches: an image then has the mean distance of the 3 in 100 of
+its patches that are farthest from those of training. Labels are used to evaluate, not to choose
 anything.
 
 - solar cells: half of the intact ones for training; the others and the defective for testing
@@ -27,10 +30,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from fashion_mnist import knn, pca
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
 from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import NearestNeighbors
 
-from vae_anomaly.data.image.modality import MODALITY
+from vae_anomaly.data.image.patches import PatchEncoder
+from vae_anomaly.data.registry import modality
 from vae_anomaly.model.file import load_model
+from vae_anomaly.model.patches import pooled
+
+Array = NDArray[np.float64]
+
+MAX_PATCHES = 20_000
+"""Patches of training images that kNN and PCA use, drawn at random."""
 
 
 def halve(images: list[Path], out: Path, seed: int) -> None:
@@ -92,6 +105,26 @@ def command(*arguments: object) -> float:
     return time.perf_counter() - start
 
 
+def patch_knn(trained: Array, tested: Array) -> Array:
+    """Score images, (n, patches, d), by the distance of patches from the nearest of training."""
+    rows = trained.reshape(-1, trained.shape[2])
+    rows = rows[np.random.RandomState(0).permutation(len(rows))[:MAX_PATCHES]]
+    nearest = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(rows)
+    return pooled(np.stack([nearest.kneighbors(image)[0][:, 0] for image in tested]))
+
+
+def patch_pca(trained: Array, tested: Array) -> Array:
+    """Score images by the error of patches in the components with 99 % of the variance."""
+    rows = trained.reshape(-1, trained.shape[2])
+    rows = rows[np.random.RandomState(0).permutation(len(rows))[:MAX_PATCHES]]
+    fitted = PCA(0.99, svd_solver="full").fit(rows)
+    errors = [
+        ((image - fitted.inverse_transform(fitted.transform(image))) ** 2).sum(axis=1)
+        for image in tested
+    ]
+    return pooled(np.stack(errors))
+
+
 def measure(folder: Path, seed: int, options: list[str]) -> dict[str, float]:
     """Compute AUROC of our scores, of kNN and of PCA on the images of a folder."""
     model, scores = folder / "model.vae", folder / "scores.csv"
@@ -103,12 +136,17 @@ def measure(folder: Path, seed: int, options: list[str]) -> dict[str, float]:
     labels = ~table["file"].str.startswith("good")
 
     encoder = load_model(model).encoder
-    sources = [MODALITY.open(str(path), encoder) for path in (train, test)]
+    sources = [modality(encoder.modality).open(str(path), encoder) for path in (train, test)]
     trained, tested = (np.concatenate([b.records for b in s.batches()]) for s in sources)
+    baselines = (knn, pca)
+    if isinstance(encoder, PatchEncoder):
+        trained, tested = (np.stack([encoder.patches(x) for x in xs]) for xs in (trained, tested))
+        baselines = (patch_knn, patch_pca)
+    others = [roc_auc_score(labels, baseline(trained, tested)) for baseline in baselines]
     return {
         "ours": roc_auc_score(labels, table["anomaly_score"]),
-        "knn": roc_auc_score(labels, knn(trained, tested)),
-        "pca": roc_auc_score(labels, pca(trained, tested)),
+        "knn": others[0],
+        "pca": others[1],
         "train": len(trained),
         "test": len(tested),
         "fit_seconds": fit,

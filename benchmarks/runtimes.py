@@ -1,12 +1,13 @@
 """What exported graphs compute in other runtimes: the table of docs/deployment.md.
 
-    python benchmarks/runtimes.py [--node FOLDER] [--python NAME=PATH ...] [--write]
+    python benchmarks/runtimes.py [--node FOLDER] [--python NAME=PATH] [--only NAME] [--write]
 
 Detectors of every exported score, every likelihood and every modality are fitted briefly,
 exported, and checked as `vae-anomaly check` does, in every engine that is installed. `--node` is
 a folder in which ``npm install --ignore-scripts onnxruntime-node onnxruntime-web`` has run;
-`--python` names further interpreters whose onnxruntime is tried, such as an old one. `--write`
-puts the table into docs/deployment.md.
+`--python` names further interpreters whose onnxruntime is tried, such as an old one. `--only`
+chooses runtimes by the start of their names. `--write` puts the table into docs/deployment.md.
+Each engine has a separate process: their libraries clash in one.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +136,11 @@ def runtimes(node: str | None, pythons: list[str]) -> Iterator[tuple[str, Check]
             print(f"{engine} is not installed", file=sys.stderr)
             continue
         name = {"reference": "onnx, reference evaluator", "openvino": "openvino, f32"}
-        yield f"{name.get(engine, engine)} {version}", lambda p, e=engine: check_graph(p, e)
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            yield (
+                f"{name.get(engine, engine)} {version}",
+                lambda p, e=engine, process=process: process.submit(check_graph, p, e).result(),
+            )
     for python in pythons:
         name, _, path = python.partition("=")
         yield name, lambda p, path=path: in_process([path, "-c", OLD], p)
@@ -158,6 +166,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--node")
     parser.add_argument("--python", action="append", default=[])
+    parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -169,6 +178,8 @@ def main() -> None:
             graphs.setdefault(column, []).append((name, path))
         lines = [f"| runtime | {' | '.join(graphs)} |", "|---|" + "---|" * len(graphs)]
         for runtime, check in runtimes(arguments.node, arguments.python):
+            if arguments.only and not runtime.startswith(tuple(arguments.only)):
+                continue
             cells = []
             for paths in graphs.values():
                 worst, error = ORDER[0], 0.0
@@ -178,7 +189,7 @@ def main() -> None:
                         found = verdict(groups)
                         ordinary = [g.max_error for g in groups if g.group in ORDINARY]
                         error = max(error, *ordinary)
-                    except VAEAnomalyError as failure:
+                    except (VAEAnomalyError, BrokenProcessPool) as failure:
                         found = "does not run"
                         print(f"{runtime}, {name}: {failure}", file=sys.stderr)
                     worst = max(worst, found, key=ORDER.index)

@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 TARGET = Path(__file__).parent / "report.png"
-SIZE = (1280, 900)
+SIZE = (1280, 616)
 
 
 def main() -> str | None:

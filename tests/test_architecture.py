@@ -91,7 +91,7 @@ OTHER_MEANING = re.compile(
 
 OWN_FILES = (
     *("data/table/", "data/image/", "displays/images.py", "displays/painting.py"),
-    "model/patch",
+    *("model/patch", "pipeline/maps.py"),
     *("report/sections/table", "report/sections/image"),
     *("report/templates/_table", "report/templates/_image"),
 )

@@ -20,10 +20,12 @@ from conftest import QUICK, make_rows
 from vae_anomaly import DataError, OutputError, ParameterError, VAEDetector, save, score_batch
 from vae_anomaly import recalibrate as recalibrate_here
 from vae_anomaly.cli import run
+from vae_anomaly.data.registry import open_source
 from vae_anomaly.data.sampling import RowSample
 from vae_anomaly.data.table import partitions
 from vae_anomaly.pipeline.partitions import PartitionsSummary, score_partitions
 from vae_anomaly.pipeline.results import Outputs
+from vae_anomaly.pipeline.score import score_file
 
 dask = pytest.importorskip("dask", reason="the extra [dask] is not installed")
 distributed = pytest.importorskip("distributed", reason="the extra [dask] is not installed")
@@ -218,6 +220,23 @@ def test_rows_are_numbered_through_all_partitions(
     assert pq.read_table(out)["row"].to_pylist() == list(range(1, N + 1))
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_folders_may_bring_columns(
+    model: Path, tmp_path: Path, expected: pa.RecordBatch, suffix: str
+) -> None:
+    for site, part in frame().groupby("site"):
+        path = tmp_path / "pumps" / f"site={site}" / f"part.{suffix}"
+        path.parent.mkdir(parents=True)
+        rows = part.drop(columns="site")
+        rows.to_csv(path, index=False) if suffix == "csv" else rows.to_parquet(path, index=False)
+    out = tmp_path / "scores"
+    score_partitions(model, str(tmp_path / "pumps"), str(out), key="id", executor=map)
+    found = {int(row["id"]): row["anomaly_score"] for row in pq.read_table(out).to_pylist()}
+    assert found == dict(
+        zip(expected["id"].to_pylist(), expected["anomaly_score"].to_pylist(), strict=True)
+    )
+
+
 def test_another_folder_is_not_replaced(model: Path, parts: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores"
     score_partitions(model, str(parts), str(out), executor=map)
@@ -307,6 +326,20 @@ def test_a_killed_command_goes_on(model: Path, tmp_path: Path) -> None:
     subprocess.run(words, check=True)
     scores = pq.read_table(out, columns=["id", "anomaly_score"])
     assert scores["id"].to_pylist() == [1000 + i for i in range(2000)] * 6
+
+
+def test_functions_of_the_pipeline_run_on_a_cluster(
+    client: distributed.Client,
+    detector: VAEDetector,
+    parts: Path,
+    tmp_path: Path,
+    expected: pa.RecordBatch,
+) -> None:
+    cluster = on_dask.Cluster(client)
+    with open_source(str(parts), detector.model_.encoder, id_column="id") as source:
+        score_file(detector.model_, source, str(tmp_path / "s.parquet"), executor=cluster)
+    found = pq.read_table(tmp_path / "s.parquet")
+    assert found["anomaly_score"].to_pylist() == expected["anomaly_score"].to_pylist()
 
 
 def test_addresses_are_checked() -> None:

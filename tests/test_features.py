@@ -22,7 +22,9 @@ from sklearn.metrics import roc_auc_score
 from vae_anomaly import DataError, ModelFileError, ParameterError, VAEDetector, inspect, load, save
 from vae_anomaly.cli import run
 from vae_anomaly.data.image.features import as_grid, open_features
+from vae_anomaly.data.image.layout import Layout
 from vae_anomaly.model.patches import PlacedPatches, fit_reference, interpolated, pooled
+from vae_anomaly.pipeline.maps import map_at_size
 from vae_anomaly.storage.container import open_container, write_container
 
 Vae = Callable[..., tuple[int, str, str]]
@@ -493,6 +495,39 @@ def test_the_command_line_learns_features(vae: Vae, folders, network):
     code, _, err = vae("export", model, "-o", folders / "m.onnx")
     assert code == 2
     assert "A model of features has no export" in err
+
+
+def test_maps_have_the_size_of_their_images(vae: Vae, folders, network):
+    """Of an image twice as large as the others, and of letterboxed ones."""
+    model, scores = folders / "m.vae", folders / "s.csv"
+    images, masks = defective_images(2, 5)
+    for i, image in enumerate(images):
+        double = Image.fromarray(image).resize((96, 96), Image.Resampling.NEAREST)
+        double.save(folders / f"test/dark/large{i}.png")
+    command = ("fit", folders / "train", "-o", model, "--features", f"onnx:{network}#patches")
+    code, _, err = vae(*command, "--max-steps", 50, "--contamination", 0.1)
+    assert code == 0, err
+    code, _, err = vae("score", model, folders / "test", "-o", scores, "--maps", folders / "maps")
+    assert code == 0, err
+    assert f"maps: 14 images in {folders / 'maps'}" in err
+    found = np.asarray(Image.open(folders / "maps/dark/large1.png.tiff"))
+    assert (found.shape, found.dtype) == ((96, 96), np.float32)
+    assert roc_auc_score(masks[1].repeat(2, 0).repeat(2, 1).ravel(), found.ravel()) > 0.95
+    small = np.asarray(Image.open(folders / "maps/dark/0.png.tiff"))
+    maps, _ = load(model).contribution_maps(defective_images(6, 2)[0])
+    np.testing.assert_allclose(small, maps[0], rtol=1e-5)
+    code, _, err = vae("evaluate", model, folders / "test", "-o", folders / "report")
+    assert code == 0, err
+    page = (folders / "report/report.html").read_text(encoding="utf-8")
+    assert "8 × 8 patches, interpolated" in page
+
+
+def test_letterboxed_maps_are_cut_to_their_images():
+    layout = Layout(10, 20, 1, "letterbox")
+    values = np.zeros((10, 20))
+    values[:, 5:15] = 3.0  # where a square image lies
+    assert np.array_equal(map_at_size(values, layout, (40, 40)), np.full((40, 40), 3.0))
+    assert map_at_size(values, Layout(10, 20, 1), (40, 40)).shape == (40, 40)
 
 
 def test_the_command_line_refuses_what_is_no_address(vae: Vae, folders, tmp_path):

@@ -282,6 +282,16 @@ def test_masks_are_found_by_name_and_resized(mvtec, part):
     assert (letterboxed.sum(), letterboxed[4:12, :8].all()) == (64, True)
 
 
+def test_masks_that_are_links_are_followed_where_images_are(mvtec):
+    path = mvtec / "ground_truth/hole/0_mask.png"
+    (mvtec.parent / "blobs").mkdir()
+    path.rename(mvtec.parent / "blobs/mask.png")
+    path.symlink_to(mvtec.parent / "blobs/mask.png")
+    assert open_images(mvtec).mask(2, GREY_8x16) is None
+    followed = open_images(mvtec, follow_links=str(mvtec.parent / "blobs"))
+    assert followed.mask(2, GREY_8x16).sum() == 64
+
+
 def test_masks_of_every_mode(mvtec):
     marked = RAMP > 127
     palette = Image.fromarray(marked.astype(np.uint8)).convert("P")

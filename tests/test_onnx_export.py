@@ -117,6 +117,17 @@ def test_the_graph_scores_images_as_the_detector_does(
     np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("ends", [(0, 1), (0, 4000), (285.5, 301.25), (-1000, 3000)])
+def test_the_graph_takes_pixels_in_their_own_numbers(
+    ends: tuple[float, float], tmp_path: Path
+) -> None:
+    images = np.random.RandomState(0).uniform(*ends, size=(60, 5, 6))
+    detector = VAEDetector(**QUICK).fit(images)
+    ours = -detector.score_samples(images)
+    theirs = exported_scores(detector, images.reshape(60, -1), tmp_path / "m.onnx")
+    np.testing.assert_allclose(theirs, ours, rtol=1e-5, atol=1e-5)
+
+
 # ------------------------------------------------------------- categories and missing cells
 
 
@@ -251,7 +262,7 @@ def test_the_graph_takes_missing_cells_of_any_table(
     assert detector.model_.encoder.has_masks == (training in ("missing", "categories alone"))
     holes.iloc[0] = None
     codes = np.asarray(detector.model_.encoder.matrix(holes), dtype=np.float64)
-    (theirs,) = exported(detector, tmp_path / "m.onnx").run(None, {"rows": codes})
+    (theirs,) = exported(detector, tmp_path / "m.onnx").run(["anomaly_score"], {"rows": codes})
     assert np.isfinite(theirs).all()
     np.testing.assert_allclose(theirs, -detector.score_samples(holes), rtol=1e-5, atol=1e-4)
 
@@ -592,6 +603,7 @@ def test_is_anomaly_is_true_above_the_threshold_and_for_nan(
         assert flags[holed].all()
     else:  # a missing cell is scored as by the detector
         assert np.isfinite(scores).all()
+        assert flags[np.isnan(rows).all(axis=1)].all() or not detector.model_.encoder.is_plain
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "reference"])

@@ -35,6 +35,8 @@ def write_parts(folder: Path, rows: pd.DataFrame, suffix: str = "parquet") -> No
         chosen, path = rows.iloc[part], folder / f"part-{i}.{suffix}"
         if suffix == "csv":
             chosen.to_csv(path, index=False)
+        elif suffix == "jsonl":
+            chosen.to_json(path, orient="records", lines=True, double_precision=15)
         else:
             chosen.to_parquet(path, index=False)
     (folder / "_SUCCESS").write_text("")
@@ -68,6 +70,15 @@ def test_parts_score_as_one_file(
     pd.testing.assert_frame_equal(found, expected)
 
 
+def test_parts_may_be_json_lines(model: Path, tmp_path: Path) -> None:
+    write_parts(tmp_path / "parts", frame(), "jsonl")
+    frame().to_parquet(tmp_path / "whole.parquet")
+    expected = scores(model, tmp_path / "whole.parquet", tmp_path / "a.parquet")
+    found = scores(model, tmp_path / "parts", tmp_path / "b.parquet")
+    assert found["id"].astype("int64").tolist() == expected["id"].tolist()
+    np.testing.assert_allclose(found["anomaly_score"], expected["anomaly_score"], rtol=1e-5)
+
+
 def test_a_folder_is_a_table_by_its_files_or_its_name(tmp_path: Path) -> None:
     write_parts(tmp_path / "day", frame())
     assert modality_of(str(tmp_path / "day")).name == "table"
@@ -99,7 +110,7 @@ def test_partitions_are_columns_that_are_chosen(tmp_path: Path) -> None:
         assert table.left_out["site"] == "a partition: the name of a folder"
         assert table.type_of("line") == pa.int64()
         [*batches] = table.batches(["t", "line"], ["site"])
-    assert pa.concat_batches(batches)["site"].to_pylist() == ["north"] * 60 + ["south"] * 30
+    assert pa.Table.from_batches(batches)["site"].to_pylist() == ["north"] * 60 + ["south"] * 30
     assert batches[0]["line"].to_pylist() == [7.0] * 60
     with open_source(str(tmp_path / "pumps")) as source:
         assert source.record_shape == (5,)
@@ -130,7 +141,7 @@ def test_types_may_differ_among_parts(tmp_path: Path) -> None:
     with open_table(folder) as table:
         assert table.rows == 3
         assert table.type_of("id") == pa.int64()
-        rows = pa.concat_batches(table.batches(["x"], ["id"], texts=["mixed"]))
+        rows = pa.Table.from_batches(table.batches(["x"], ["id"], texts=["mixed"]))
     assert rows["id"].to_pylist() == [1, 2, 3]
     assert rows["mixed"].to_pylist() == ["1", "2", "a"]
 
@@ -158,7 +169,7 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
         open_table(tmp_path / "*.parquet")
     (tmp_path / "t.parquet").mkdir()
     (tmp_path / "t.parquet" / "rows.txt").write_text("")
-    with pytest.raises(DataError, match=r"1 files, and none whose name ends with .parquet"):
+    with pytest.raises(DataError, match=r"1 files, and none whose name ends with .parquet,"):
         open_table(tmp_path / "t.parquet")
     with pytest.raises(DataError, match=r"nowhere://a/b cannot be opened: .* Install fsspec and"):
         open_table("nowhere://a/b")

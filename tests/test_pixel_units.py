@@ -200,6 +200,19 @@ def test_the_same_numbers_are_fitted_alike(bytes_detector, dtype) -> None:
     assert fitted.offset_ == bytes_detector.offset_
 
 
+def test_files_and_arrays_of_the_same_numbers_are_fitted_alike(tmp_path, bytes_detector) -> None:
+    images = ramps(60, 0)
+    folder(tmp_path / "png8", images)
+    folder(tmp_path / "png16", images.astype(np.uint16))
+    folder(tmp_path / "float", images.astype(np.float32), "tif")
+    np.save(tmp_path / "a.npy", images.astype(np.int64))
+    for name in ("png8", "png16", "float", "a.npy"):
+        model = fit(QUICK, open_source(str(tmp_path / name), fitting=True)).model
+        np.testing.assert_array_equal(model.network.weights, bytes_detector.weights_, err_msg=name)
+        assert model.calibration.threshold == -bytes_detector.offset_
+        assert model.encoder.pixel_range == (0.0, 255.0)
+
+
 def test_files_and_arrays_of_the_same_numbers_have_the_same_scores(tmp_path, command) -> None:
     images = ramps(12, 1)
     folder(tmp_path / "train", ramps(40, 0))
@@ -269,9 +282,12 @@ def test_colours_of_16_bits_keep_their_numbers(tmp_path, colour, channels) -> No
     pixels, _ = read(tmp_path / "a.png", Layout(8, 16, 3), strict=True)
     expected = numbers[..., :3] if channels > 2 else np.repeat(numbers[..., :1], 3, axis=2)
     np.testing.assert_array_equal(pixels[0], expected)
+    if channels == 3:
+        return
     numbers[0, 0, -1] = 9
-    if channels != 3:
-        (tmp_path / "a.png").write_bytes(png16(numbers, colour))
+    hidden = numbers * np.array([1] * (channels - 1) + [0])
+    for transparent in (numbers, hidden):
+        (tmp_path / "a.png").write_bytes(png16(transparent, colour))
         with pytest.raises(DataError, match="transparent pixels in more than 8 bits, which are no"):
             read(tmp_path / "a.png", strict=True)
 

@@ -400,3 +400,11 @@ def test_shells_complete_without_slow_libraries(shell: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "--only-flagged" in done.stdout
+
+
+def test_inspect_names_what_is_remembered(fitted: Path, vae: Vae) -> None:
+    code, out, _ = vae(f"inspect {fitted}")
+    assert code == 0
+    assert "columns      3\nidentifier   'pump'\nleft out     'note', 'fault'\n" in out
+    facts = json.loads(vae(f"inspect {fitted} --json")[1])
+    assert (facts["id_column"], facts["ignored"]) == ("pump", ["note", "fault", "pump"])

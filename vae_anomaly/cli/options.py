@@ -233,6 +233,7 @@ FIT = [
 
 SCORE = [
     *(ID_COLUMN, SQL),
+    option("--maps DIR", "Also write a TIFF for each image: the nats of every pixel."),
     option(
         "--explain K",
         "Add the K columns that contribute most to each row's score, and what is normal of them.",

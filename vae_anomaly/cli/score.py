@@ -10,6 +10,7 @@ from vae_anomaly.model.file import restored
 from vae_anomaly.pipeline.conditions import Condition, check_conditions, failures
 from vae_anomaly.pipeline.facts import score_facts
 from vae_anomaly.pipeline.lines import StreamSummary, score_standard_input
+from vae_anomaly.pipeline.maps import write_maps
 from vae_anomaly.pipeline.messages import score_notes
 from vae_anomaly.pipeline.options import Options, divide, flag, given_options, refuse_foreign
 from vae_anomaly.pipeline.partitions import PartitionsSummary
@@ -30,6 +31,7 @@ def run(
     *,
     engine: str,
     events: str | None,
+    maps: str | None,
     scheduler: str | None,
     stream: bool,
     fail_if: tuple[Condition, ...],
@@ -37,30 +39,33 @@ def run(
 ) -> Exit:
     """Score DATA with MODEL, and write the result."""
     if scheduler is not None or stream:
-        given |= {"events": events, "fail_if": fail_if}
+        given |= {"events": events, "fail_if": fail_if, "maps": maps}
         given["engine"] = None if engine == "auto" else engine
         return _score_rows(console, model, data, output, scheduler, given)
     check_result(output, data, model)
     file = open_container(model)
     if is_series(file):
-        return _score_series(console, file, data, output, given | {"events": events}, fail_if)
+        return _score_series(
+            console, file, data, output, given | {"events": events, "maps": maps}, fail_if
+        )
     refuse_foreign({"events": events}, (), f"is for time series; {model} was fitted on other data")
     fitted = restored(file)
     # --strict is for all of them.
-    asked = given_options(given | {"strict": False})
+    asked = given_options(given | {"strict": False, "maps": maps})
     check_options(asked, fitted.encoder.modality, f"{model} was fitted on")
     if engine != "auto":
         fitted = fitted.with_engine(engine)
     wanted, options = divide(given, OUTPUTS)
     outputs = Outputs(**wanted)
     outputs.check(fitted, flag)
-    has_flags, has_drift = outputs.has_threshold(fitted), outputs.watches_drift(fitted)
-    check_conditions(fail_if, has_flags=has_flags, has_drift=has_drift)
+    check_conditions(fail_if, (outputs, fitted))
     with open_source(data, fitted.encoder, **options) as source:
         console.say(*source.notes)
         if fitted.network.needs_tensorflow and source.n_records != 0:
             console.start_tensorflow()
         summary = score_file(fitted, source, output, outputs, progress=console.progress)
+        if maps is not None:
+            console.say(*write_maps(fitted, source, maps, progress=console.progress))
     code = console.finish(source, *score_notes(summary, source.unit, outputs.fdr, output))
     n_flagged, n_scored, drift = summary.n_flagged or 0, summary.n_scored, summary.drift is not None
     failed = failures(fail_if, n_flagged, n_scored, source.unit, drift=drift)
@@ -101,7 +106,7 @@ def _score_series(
     from vae_anomaly.pipeline.series import SERIES_OUTPUTS, score_series_file, series_notes
 
     refuse_foreign(given, SERIES_OUTPUTS, f"is not for time series, as in {file.name}")
-    check_conditions(fail_if, has_flags=True, has_drift=False)
+    check_conditions(fail_if)
     events = given["events"]
     if events is not None:
         check_result(events, data, file.name, output)

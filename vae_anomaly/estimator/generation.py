@@ -162,8 +162,8 @@ class GenerativeMethods(FittedAttributes):
         Returns
         -------
         maps : ndarray of shape (n_samples, height, width)
-            Contributions in nats, channels summed. With `features` the scores of patches, in
-            nats, interpolated between their centres.
+            Contributions in nats, channels summed. With `features` scores of patches, in nats,
+            interpolated between their centres: the mean of "exemplar" and "elbo".
         kl : ndarray of shape (n_samples,)
             Contribution of the latent code; with the sum of the map it is the score. With
             `features` zero: the score is the mean of the most anomalous patches.

@@ -14,6 +14,8 @@ from sklearn.metrics import roc_auc_score
 
 __all__ = ["MAX_PIXELS", "PixelArea", "RegionOverlap", "pixel_area", "region_overlap"]
 
+Floats = NDArray[np.floating]
+
 MAX_PIXELS = 2_000_000
 
 MAX_FALSE_RATE = 0.3
@@ -43,9 +45,7 @@ class PixelArea:
     n_maps: int
 
 
-def pixel_area(
-    maps: Iterable[NDArray[np.float64]], masks: Sequence[NDArray[np.bool_]]
-) -> PixelArea | None:
+def pixel_area(maps: Iterable[Floats], masks: Sequence[NDArray[np.bool_]]) -> PixelArea | None:
     """Compute the pixel AUROC of maps.
 
     If all maps together have more than two million pixels, the same number of
@@ -108,7 +108,7 @@ class RegionOverlap:
 
 
 def region_overlap(
-    maps: Iterable[NDArray[np.float64]],
+    maps: Iterable[Floats],
     masks: Sequence[NDArray[np.bool_]],
     max_rate: float = MAX_FALSE_RATE,
 ) -> RegionOverlap | None:
@@ -164,7 +164,7 @@ def region_overlap(
 
 
 def _overlap(
-    regions: Sequence[NDArray[np.float64]], level: float, side: Literal["left", "right"] = "right"
+    regions: Sequence[Floats], level: float, side: Literal["left", "right"] = "right"
 ) -> float:
     """Return the mean share of pixels above a level, with `side` "left" also of those at it."""
     shares = [1 - np.searchsorted(one, level, side) / len(one) for one in regions]

@@ -24,7 +24,7 @@ S. Damm et al., "AnomalyDINO", WACV 2025 (:arxiv:`2405.14529`), average the most
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple, cast
@@ -353,10 +353,15 @@ class PatchModel(Model):
                 for name in rest:
                     found[names.index(name), i] = also[name]
 
-        with self.network.engine.setting:
-            threads = encoder.network.threads if encoder.network is not None else 1
-            deque(parallel_map(work, range(len(records)), threads), maxlen=0)
+        self._for_each(work, len(records))
         return found
+
+    def _for_each(self, work: Callable[[int], None], count: int) -> None:
+        """Run `work` for each of so many images, on several threads."""
+        network = self._images.network
+        with self.network.engine.setting:
+            threads = 1 if network is None else network.threads
+            deque(parallel_map(work, range(count), threads), maxlen=0)
 
     def evaluate(
         self,
@@ -377,8 +382,14 @@ class PatchModel(Model):
         return Evaluation(scores[names[0]], parts, np.empty((n, 0)), {k: scores[k] for k in also})
 
     def contribution_maps(self, records: Records) -> tuple[Array, Array]:
-        """Score each pixel as the patches around it, (n, height, width); no rest, zeros, (n,)."""
-        grids = self.patch_scores(records)[0].reshape(-1, *self._images.grid)
+        """Score each pixel as the patches around it, (n, height, width); no rest, zeros, (n,).
+
+        With "exemplar" the mean of this score and of minus the ELBO: how far a patch is from
+        those of training, and how unlikely it is. Each sees anomalies that the other misses.
+        """
+        names = ["exemplar", "elbo"] if self.score_type == "exemplar" else []
+        scores = self.patch_scores(records, names).mean(axis=0)
+        grids = scores.reshape(-1, *self._images.grid)
         height, width, _ = self._images.shape
         maps = np.array([interpolated(grid, height, width) for grid in grids])
         return maps.reshape(-1, height, width), np.zeros(len(maps))
@@ -391,12 +402,15 @@ class PatchModel(Model):
     @default_floats()
     def codes(self, records: Records) -> Array:
         """Encode images: means of q(z|x), averaged over patches, (n, members, latent)."""
-        found = [
-            self.patch.codes(self._images.patches(one).astype(np.float64)).mean(axis=0)
-            for one in records
-        ]
         spec = self.network.spec
-        return np.array(found).reshape(-1, spec.members, spec.latent)
+        found = np.empty((len(records), spec.members, spec.latent))
+
+        def work(i: int) -> None:
+            features = self._images.patches(records[i]).astype(np.float64)
+            found[i] = self.patch.codes(features).mean(axis=0)
+
+        self._for_each(work, len(records))
+        return found
 
     def reconstruct(self, records: Records, like: Records = None) -> Records:
         """Raise a ParameterError: features do not lead back to pixels."""

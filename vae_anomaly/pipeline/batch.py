@@ -12,7 +12,7 @@ from vae_anomaly.exceptions import DataError
 from vae_anomaly.model.model import Model
 from vae_anomaly.pipeline import score as scoring
 from vae_anomaly.pipeline.models import ModelLike, loaded
-from vae_anomaly.pipeline.results import Layout, Outputs, Scored
+from vae_anomaly.pipeline.results import Layout, Outputs, Scored, concatenated
 
 __all__ = ["named", "score_batch", "score_kept", "score_rows", "scored_batch"]
 
@@ -28,6 +28,7 @@ def score_batch(
     also: Sequence[str] = (),
     threshold: float | None = None,
     repair: bool = False,
+    parts: bool = False,
 ) -> pa.RecordBatch:
     """Score a batch of Arrow columns.
 
@@ -56,6 +57,8 @@ def score_batch(
         In nats, instead of the threshold of the model.
     repair : bool, default=False
         Whether to say what would make a flagged row normal.
+    parts : bool, default=False
+        Whether to return reconstruction error and KL divergence, whatever the score.
 
     Returns
     -------
@@ -90,7 +93,7 @@ def score_batch(
     >>> scored.column("is_anomaly").to_pylist()
     [False, True]
     """
-    outputs = Outputs(score, explain, p_values, tuple(also), None, threshold, repair)
+    outputs = Outputs(score, explain, p_values, tuple(also), None, threshold, repair, parts)
     return score_kept(loaded(model), batch, outputs, keep)
 
 
@@ -144,4 +147,4 @@ def scored_batch(
         parts = list(scoring.score(model, source, outputs, executor=map))
     if not parts:
         return pa.RecordBatch.from_pylist([], schema=schema), parts
-    return pa.concat_batches([part.batch for part in parts]), parts
+    return concatenated([part.batch for part in parts]), parts

@@ -6,9 +6,14 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
-from vae_anomaly._text import counted
+from vae_anomaly._text import are, counted
 from vae_anomaly.exceptions import ParameterError
+
+if TYPE_CHECKING:
+    from vae_anomaly.model.model import Model
+    from vae_anomaly.pipeline.results import Outputs
 
 __all__ = ["Condition", "check_conditions", "failures"]
 
@@ -80,27 +85,31 @@ class Condition:
 
 
 def check_conditions(
-    conditions: Collection[Condition], *, has_flags: bool, has_drift: bool
+    conditions: Collection[Condition], asked: tuple[Outputs, Model] | None = None
 ) -> None:
     """Raise if a result cannot tell whether it meets a condition.
 
     Parameters
     ----------
     conditions : collection of Condition
-    has_flags, has_drift : bool
-        Whether rows are flagged, and whether they are compared with calibration rows.
+    asked : pair of Outputs and Model, optional
+        What is asked of which model. Without, as of time series, there are flags and no drift.
 
     Raises
     ------
     ParameterError
     """
     for one in conditions:
-        if one.is_drift and not has_drift:
+        if one.is_drift:
+            is_known = asked is not None and asked[0].watches_drift(asked[1])
+        else:
+            is_known = asked is None or asked[0].has_threshold(asked[1])
+        if not is_known and one.is_drift:
             raise ParameterError(
                 "--fail-if drift needs calibration rows of the score, which are not there. Leave "
-                "--fail-if drift out, or fit or recalibrate a model with some."
+                "it out, or fit or recalibrate a model with some."
             )
-        if not one.is_drift and not has_flags:
+        if not is_known:
             raise ParameterError(
                 f"--fail-if {one.text} needs a threshold, and that of the model is one of another "
                 f"score. Give --threshold."
@@ -116,11 +125,13 @@ def failures(
     drift: bool = False,
 ) -> list[str]:
     """Return a line for each condition that a result meets."""
-    of_all = f"{n_flagged:,} of {counted(n_scored, unit)}"
-    share = f", {100 * n_flagged / n_scored:.3g} %," if n_scored else ""
-    return [
-        f"failed: {one.text}: "
-        + ("as a whole, they are not normal" if one.is_drift else f"{of_all}{share} are flagged")
-        for one in conditions
-        if one.is_met(n_flagged, n_scored, drift=drift)
-    ]
+    lines = []
+    for one in conditions:
+        if one.is_met(n_flagged, n_scored, drift=drift):
+            share = f"{100 * n_flagged / max(1, n_scored):.3g} %"
+            flagged = (
+                f"{n_flagged:,} of {counted(n_scored, unit)}, {share}, {are(n_flagged)} flagged"
+            )
+            reason = "as a whole, they are not normal" if one.is_drift else flagged
+            lines.append(f"failed: {one.text}: {reason}")
+    return lines

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vae_anomaly._types import Json, JsonObject
 from vae_anomaly.model.model import Model
-from vae_anomaly.pipeline.fit import FitResult, TrainingData
-from vae_anomaly.pipeline.recalibrate import RecalibrationResult
 from vae_anomaly.pipeline.score import ScoreSummary
+
+if TYPE_CHECKING:  # scoring needs no module that fits
+    from vae_anomaly.pipeline.fit import FitResult, TrainingData
+    from vae_anomaly.pipeline.recalibrate import RecalibrationResult
 
 __all__ = ["fit_facts", "json_text", "recalibration_facts", "score_facts", "threshold_facts"]
 

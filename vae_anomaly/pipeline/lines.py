@@ -21,7 +21,7 @@ from vae_anomaly.model.model import Model
 from vae_anomaly.pipeline.batch import named, scored_batch
 from vae_anomaly.pipeline.messages import drift_warning
 from vae_anomaly.pipeline.models import ModelLike, loaded
-from vae_anomaly.pipeline.results import Outputs, array_of
+from vae_anomaly.pipeline.results import Outputs, array_of, concatenated
 from vae_anomaly.pipeline.score import drift_of
 from vae_anomaly.pipeline.writers import result_writer
 
@@ -293,7 +293,7 @@ class _Rows:
         key, *_, status = result.schema.names
         numbers = [None if self._key else self.n_rows + i + 1 for i in bad]
         rows = [{key: n, status: read[i]} for n, i in zip(numbers, bad, strict=True)]
-        whole = pa.concat_batches([result, pa.RecordBatch.from_pylist(rows, schema=result.schema)])
+        whole = concatenated([result, pa.RecordBatch.from_pylist(rows, schema=result.schema)])
         return whole.take(array_of(np.argsort([*sound, *bad])))
 
     def check_drift(self, min_rows: int) -> None:

@@ -37,6 +37,7 @@ __all__ = [
     "Outputs",
     "Scored",
     "array_of",
+    "concatenated",
 ]
 
 Array = NDArray[np.float64]
@@ -383,6 +384,16 @@ class _Places(NamedTuple):
             absent[~missing] = hidden
             missing = absent
         return array_of(whole, missing)
+
+
+def concatenated(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    """Return the rows of batches, of which there is one at least, as one batch.
+
+    `pyarrow.concat_batches` does the same, since version 19.
+    """
+    columns = zip(*(batch.columns for batch in batches), strict=True)
+    arrays = [pa.concat_arrays(parts) for parts in columns]
+    return pa.RecordBatch.from_arrays(arrays, schema=batches[0].schema)
 
 
 def array_of(values: AnyArray, missing: Flags | None = None) -> pa.Array:

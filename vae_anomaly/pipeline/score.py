@@ -188,11 +188,12 @@ class _Evaluate:
 
     def __call__(self, batch: Batch) -> Evaluated:
         model, records, outputs, normal = self.model, batch.records, self.outputs, self.normal
+        further = outputs.further.values()
         found = model.evaluate(
             records,
             contributions=outputs.explain > 0,
             expected=normal is not None,
-            also=tuple(dict.fromkeys(outputs.further.values())),
+            also=tuple(dict.fromkeys(further)),
         )
         described = None
         if normal is not None:
@@ -201,7 +202,7 @@ class _Evaluate:
             batch.keys,
             found.scores,
             found.contributions if outputs.explain else None,
-            [found.also[name] for name in outputs.further.values()],
+            [found.also[name] for name in further],
             described,
             repair_texts(model, records) if outputs.repair else None,
             batch.positions,

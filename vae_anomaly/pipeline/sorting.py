@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_anomaly.pipeline.results import Layout, array_of
+from vae_anomaly.pipeline.results import Layout, array_of, concatenated
 from vae_anomaly.pipeline.writers import Write
 from vae_anomaly.storage.atomic import output_error
 
@@ -82,7 +82,7 @@ def _taken(
     for i in np.unique(owner):
         here = places[owner == i] - starts[i]
         parts.append(rows.get_batch(int(i)).take(array_of(here)))
-    return pa.concat_batches(parts).take(array_of(np.argsort(by_batch, kind="stable")))
+    return concatenated(parts).take(array_of(np.argsort(by_batch, kind="stable")))
 
 
 def _plain(dtype: pa.DataType) -> pa.DataType:

@@ -226,7 +226,7 @@ class UnopenedFile(NamedTuple):
         entries = {key: value for key, value in self.header.items() if key != "__metadata__"}
         # Compared as text: True == 1 == 1.0 in Python, but not in a file.
         if len(entries) != len(layout) or canonical(entries) != canonical(_entries(layout)):
-            if _without_offsets(entries) == _without_offsets(_entries(layout)):
+            if _are_reordered(entries, layout):
                 raise self.refused(
                     f"its arrays are in another order: another program wrote it again, such as the "
                     f"safetensors package. Use the file that `{self.file_type.writer}` wrote"
@@ -380,15 +380,15 @@ def _entries(layout: Layout) -> JsonObject:
     return entries
 
 
-def _without_offsets(entries: JsonObject) -> str:
-    """Return the types and shapes of arrays as text; other entries as they are."""
-    kept = {
-        name: {key: value for key, value in one.items() if key != "data_offsets"}
-        if isinstance(one, dict)
-        else one
-        for name, one in entries.items()
-    }
-    return canonical(kept)
+def _are_reordered(entries: JsonObject, layout: Layout) -> bool:
+    """Return whether the arrays are those of a layout, one after the other in another order."""
+    if len(entries) != len(layout):
+        return False
+    try:
+        order = sorted(layout, key=lambda name: entries[name]["data_offsets"])
+    except (KeyError, TypeError):  # what is there need not be an entry
+        return False
+    return canonical(entries) == canonical(_entries({name: layout[name] for name in order}))
 
 
 def _digest(header: JsonObject, body: bytes | memoryview) -> str:

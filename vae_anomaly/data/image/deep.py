@@ -106,7 +106,7 @@ def _decoded_as(file: IO[bytes], raw_mode: str) -> NDArray[np.uint8]:
 
 
 def check_numbers(numbers: Numbers, name: str) -> Numbers:
-    """Return the numbers of an image without an alpha channel that hides nothing.
+    """Return the numbers of an image, without an alpha channel that hides nothing.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def check_numbers(numbers: Numbers, name: str) -> Numbers:
     if numbers.ndim == 2 or numbers.shape[2] in (1, RGB) or PixelValues.of(numbers).fit_bytes:
         return numbers
     alpha = numbers[:, :, -1]
-    if alpha.min() < alpha.max():
+    if alpha.min() < alpha.max() or not alpha.any():
         raise ImageError(name, "transparent pixels in more than 8 bits, which are not read")
     return numbers[:, :, :-1]
 

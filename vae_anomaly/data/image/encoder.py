@@ -207,7 +207,7 @@ class ImageEncoder:
         metadata["image_shape"] = json.dumps(self.shape)  # height, width, channels
         metadata["channel_order"] = names.get(self.shape[2], "as in training")
         metadata["pixel_range"] = json.dumps([low, high])
-        rows = (rows - low) * (1.0 / (high - low))
+        rows = (rows - low if low else rows) * (1.0 / (high - low))
         return self.scaler.in_graph(self._smoothed_symbol(rows), self.likelihood)
 
     def _smoothed_symbol(self, rows: Symbol) -> Symbol:

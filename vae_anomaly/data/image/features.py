@@ -20,6 +20,7 @@ from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
+from threading import Lock
 from typing import Protocol
 
 import numpy as np
@@ -43,6 +44,8 @@ MAX_EXTRA_TOKENS = 8
 MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 DEVIATION = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 """Of the channels of ImageNet, as torchvision and timm use them."""
+
+OPENING = Lock()
 
 MAX_THREADS = 8
 """Images that pass through a network at a time: each needs memory."""
@@ -189,7 +192,8 @@ class OnnxFeatures:
 
     @property
     def _network(self) -> _OnnxNetwork:
-        return _onnx_network(self.digest, self.path, self.node)
+        with OPENING:  # threads that all open it would each hold its weights
+            return _onnx_network(self.digest, self.path, self.node)
 
     def grid(self, image: Bytes) -> Weights:
         """Return the features of an image: (h, w, d)."""
@@ -245,9 +249,9 @@ def _onnx_network(digest: str, path: str, node: str) -> _OnnxNetwork:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    content = model.SerializeToString()
+    del model  # the weights are in memory once less while the session reads them
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     inputs = session.get_inputs()
     if len(inputs) != 1:
         raise DataError(f"Expected a network with one input, got {len(inputs)} in {path}.")

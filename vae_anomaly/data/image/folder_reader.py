@@ -107,7 +107,8 @@ class FolderReader(ImageReader):
         folder = self._listing.masks
         if folder is None:
             return {}
-        files = list_images(folder).files
+        found = list_images(folder, follow=self._listing.follow)
+        files = [file for file in found.files if file not in found.faults]
         return {_without_suffix(file).removesuffix("_mask"): folder / file for file in files}
 
     def mask(self, position: int, layout: Layout) -> NDArray[np.bool_] | None:

@@ -64,6 +64,8 @@ class Listing:
         Facts about what was left out.
     faults : mapping of str to str
         Some of the files -> why they are not to be read.
+    follow : Path or None
+        Folder; links that lead into it were followed.
     """
 
     files: list[str]
@@ -71,6 +73,7 @@ class Listing:
     masks: Path | None = None
     notes: tuple[str, ...] = field(default=())
     faults: Mapping[str, str] = field(default_factory=dict)
+    follow: Path | None = None
 
     def within_part(self, file: str) -> str:
         """Return the path of an image without its part."""
@@ -127,7 +130,8 @@ def list_images(folder: Path, part: str = "", follow: Path | None = None) -> Lis
         notes.append(f"passed over {', '.join(some)}")
     for reason, count in Counter(faults.values()).items():
         notes.append(f"not read: {counted(count, 'image')}, {reason}")
-    return Listing(files, part, masks if masks.is_dir() else None, tuple(notes), faults)
+    found = masks if masks.is_dir() else None
+    return Listing(files, part, found, tuple(notes), faults, follow)
 
 
 def is_folder_of_tables(folder: Path) -> bool:

@@ -47,6 +47,7 @@ class Images(Modality):
         "smoothing": "--smoothing",
         "shift": "--shift",
         "features": "--features",
+        "maps": "--maps",
         "strict": "--strict",
         "compare_beta": "--compare-beta",
         "training": "--training",

@@ -43,6 +43,7 @@ class PatchImages(Images):
         "pixel_range": "--pixel-range",
         "follow_links": "--follow-links",
         "features": "--features",
+        "maps": "--maps",
     }
     defaults = Defaults(latent_dim=32, score_type="exemplar")
     encoder: type[Encoder] = PatchEncoder

@@ -60,6 +60,8 @@ class ImageSource(Source):
     layout : Layout
     animated : list of str
         Names of images of which only the first frame was read in the last reading.
+    sizes : list of (height, width)
+        Of the readable images of the last batch, before they were resized.
     """
 
     unit = "image"
@@ -82,6 +84,7 @@ class ImageSource(Source):
         self.notes = (*(f"note: {self.name}: {note}" for note in reader.notes), *notes)
         self.skipped: list[tuple[str, str]] = []
         self.animated: list[str] = []
+        self.sizes: list[tuple[int, int]] = []
         self._strict, self._flags = strict, flags
         self._units = SourceUnits(self.name, pixel_range, check=check_range)
         self._positions: NDArray[np.int64] | None = None
@@ -144,7 +147,7 @@ class ImageSource(Source):
     def _batch(self, start: int, results: list[ReadResult]) -> tuple[Batch, NDArray[np.int64]]:
         """Return a batch, and the positions of its records among its keys."""
         names = self.reader.names[start : start + len(results)]
-        faults, pixels = {}, []
+        faults, pixels, sizes = {}, [], []
         for i, result in enumerate(results):
             if isinstance(result, ImageError):
                 if self._strict:
@@ -154,10 +157,12 @@ class ImageSource(Source):
                 continue
             if result.animated:
                 self.animated.append(names[i])
+            sizes.append(result.size)
             pixels.append(self._units.add(result, names[i], self.layout))
         positions = np.array([i for i in range(len(results)) if i not in faults], dtype=np.int64)
         records = np.stack(pixels) if pixels else np.empty((0, *self.layout.shape), np.uint8)
         keys = pa.array(names, type=pa.string())
+        self.sizes = sizes
         return Batch(start, keys, records, positions if faults else None, faults), positions
 
     def check(self) -> int:

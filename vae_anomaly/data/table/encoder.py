@@ -281,9 +281,10 @@ class TableEncoder:
         return z
 
     def describe(self) -> JsonObject:
-        """Return the names, types and ranges of the columns."""
+        """Return the names, types and ranges of the columns, and those that are no features."""
+        others: JsonObject = {"id_column": self.id_column, "ignored": list(self.ignored)}
         if self.is_plain:
-            return {"columns": self.scaler.describe(self.features)}
+            return {"columns": self.scaler.describe(self.features)} | others
         of_numbers = [self.features[i] for i in self.schema.numbers]
         known = {one["name"]: one for one in self.scaler.describe(of_numbers)}
         described = []
@@ -296,7 +297,7 @@ class TableEncoder:
             if column.is_used:
                 facts["missing_rows"] = int(self.n_missing[i])
             described.append(known.get(name, {}) | facts)
-        return {"columns": described}
+        return {"columns": described} | others
 
     def notes(self) -> list[str]:
         """Return lines about columns that are no plain numbers, or constant."""

@@ -21,7 +21,7 @@ from vae_anomaly.storage.remote import RemoteFile, is_url, remote_files
 __all__ = ["PartFile", "has_parts", "part_files"]
 
 SUFFIXES = (".parquet", ".pq")
-CSV_SUFFIXES = (".csv",)
+TEXT_SUFFIXES = (".csv", ".jsonl", ".ndjson")
 
 IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"))
 """A folder with such files holds images, whatever else it holds."""
@@ -76,7 +76,7 @@ class PartFile(NamedTuple):
 
 
 def has_parts(path: str) -> bool:
-    """Return whether a path is a URL, a pattern, or a folder of Parquet or CSV files."""
+    """Return whether a path is a URL, a pattern, or a folder of Parquet or text files."""
     if is_url(path):
         return True
     place = Path(path)
@@ -85,7 +85,7 @@ def has_parts(path: str) -> bool:
     if place.suffix.lower() in SUFFIXES:
         return True
     suffixes = {Path(name).suffix.lower() for name in _names_within(place)}
-    return bool(suffixes.intersection(SUFFIXES + CSV_SUFFIXES))
+    return bool(suffixes.intersection(SUFFIXES + TEXT_SUFFIXES))
 
 
 def _names_within(folder: Path) -> Iterator[str]:
@@ -110,7 +110,7 @@ def part_files(path: str) -> list[PartFile]:
     Raises
     ------
     DataError
-        If a folder holds no Parquet or CSV files.
+        If a folder holds no Parquet, CSV or JSON Lines files.
     OSError
         If there is no file, or it cannot be read.
     """
@@ -128,15 +128,15 @@ def part_files(path: str) -> list[PartFile]:
     if is_named:
         return parts
     shown_parts = [part for part in parts if all(map(_is_shown, PurePosixPath(part.place).parts))]
-    for suffixes in (SUFFIXES, CSV_SUFFIXES):
+    for suffixes in (SUFFIXES, TEXT_SUFFIXES):
         chosen = [part for part in shown_parts if part.place.lower().endswith(suffixes)]
         if chosen:
             return chosen
     if not shown_parts:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     raise DataError(
-        f"{path} holds {len(shown_parts)} files, and none whose name ends with .parquet or .csv. "
-        f"Rename them, or name one of them."
+        f"{path} holds {len(shown_parts)} files, and none whose name ends with .parquet, .csv or "
+        f".jsonl. Rename them, or name one of them."
     )
 
 

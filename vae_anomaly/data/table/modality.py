@@ -133,7 +133,13 @@ class Tables(Modality):
             numbers = (f"{column[key]:.6g}" if key in column else "" for key in NUMBERS)
             cells.append((name, *numbers, _remarks(column)))
         width, *widths = [max(map(len, values)) for values in zip(*cells, strict=True)]
-        lines = [f"columns      {len(columns)}", ""]
+        lines = [f"columns      {len(columns)}"]
+        if facts["id_column"] is not None:
+            lines.append(f"identifier   {shown(facts['id_column'])}")
+        others = [name for name in facts["ignored"] if name != facts["id_column"]]
+        if others:
+            lines.append(f"left out     {listed(others)}")
+        lines.append("")
         for first, *rest, remarks in cells:
             text = "  ".join(cell.rjust(n) for cell, n in zip(rest, widths, strict=False))
             lines.append(f"{first.ljust(width)}  {text}  {remarks}".rstrip())

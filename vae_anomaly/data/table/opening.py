@@ -96,7 +96,7 @@ def open_source(
             )
             stack.pop_all()
             return source
-        kept = columns_to_keep(reader.name, reader.columns, keep, roles)
+        kept = columns_to_keep(reader.name, reader.columns, keep, roles) if keep else ()
         columns = matched(reader, encoder, roles, kept, strict=strict)
         coding = Coding.of(columns.features, encoder.schema)
         stack.pop_all()

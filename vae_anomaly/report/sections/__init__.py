@@ -13,6 +13,7 @@ __all__ = ["SECTIONS", "context_for", "section_for", "section_types"]
 SECTIONS = {
     "table": "vae_anomaly.report.sections.table",
     "image": "vae_anomaly.report.sections.image",
+    "patches": "vae_anomaly.report.sections.image_patches",
 }
 """Modality -> module whose `SECTION` is the class of its section."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,12 +17,12 @@ from vae_anomaly.displays.data import by_category
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.metrics.confusion import Category, category_metrics
-from vae_anomaly.metrics.pixels import PixelArea, pixel_area
+from vae_anomaly.metrics.pixels import PixelArea, RegionOverlap, pixel_area, region_overlap
 from vae_anomaly.model.model import Model
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.report.data import Context, Figure, Options, ScoredRecords, Tile
 from vae_anomaly.report.figures import PLANE, WIDE
-from vae_anomaly.report.formatting import area, legible, number
+from vae_anomaly.report.formatting import area, legible, number, percent
 from vae_anomaly.report.sections.image_gallery import Gallery, encoder_of, galleries, maps_of
 from vae_anomaly.report.sections.image_generation import (
     LatentComparison,
@@ -32,7 +32,9 @@ from vae_anomaly.report.sections.image_generation import (
     sample,
 )
 
-__all__ = ["SECTION", "ImageContext", "ImageSection", "image_size", "mask_area"]
+__all__ = ["MAX_CATEGORIES", "MAX_SKIPPED", "NO_MASKS", "SECTION", "ImageContext", "ImageSection"]
+__all__ += ["MaskMetrics", "about_pixels", "by_names", "checked_masks", "image_size"]
+__all__ += ["mask_metrics", "mask_tiles"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -89,6 +91,7 @@ class ImageSection:
     n_categories : int
         Number of all categories; `categories` may hold the first of them.
     pixels : PixelArea or None
+    regions : RegionOverlap or None
         None without masks.
     skipped : tuple of (str, str)
         Files that were left out, and the reasons.
@@ -117,6 +120,7 @@ class ImageSection:
     categories: tuple[Category, ...]
     n_categories: int
     pixels: PixelArea | None
+    regions: RegionOverlap | None
     skipped: tuple[tuple[str, str], ...]
     n_skipped: int
     comparison: LatentComparison | None
@@ -133,14 +137,15 @@ class ImageSection:
         """
         if not isinstance(context, ImageContext):
             context = ImageContext(context.categories)
-        model, masks = scored.model, _checked_masks(context.masks, scored)
+        model, masks = scored.model, checked_masks(context.masks, scored)
         encoder, spec = encoder_of(model), model.network.spec
         anomalous, normal = galleries(scored, context.categories, masks, options.top)
         skipped = iter(context.skipped)
         first = tuple((str(name), str(why)) for name, why in islice(skipped, MAX_SKIPPED))
-        categories = _by_category(context.categories)
+        categories = by_names(context.categories)
         shown = dict(islice(categories.items(), MAX_CATEGORIES))
         other = context.comparison_model
+        located = NO_MASKS if masks is None else mask_metrics(scored, masks)
         return cls(
             shape=encoder.shape,
             network=_network(spec),
@@ -153,7 +158,8 @@ class ImageSection:
             interpolation=interpolate(scored),
             categories=category_metrics(scored.scores, scored.flagged, scored.labels, shown),
             n_categories=len(categories),
-            pixels=None if masks is None else mask_area(scored, masks),
+            pixels=located.pixels,
+            regions=located.regions,
             skipped=first,
             n_skipped=len(first) + sum(1 for _ in skipped),
             comparison=None if other is None else compare(scored, other, context.categories),
@@ -214,7 +220,7 @@ class ImageSection:
                 f"{area(compared[0].auroc)}."
             )
         if self.pixels is not None:
-            sentences.append(_about_pixels(self.pixels))
+            sentences.append(about_pixels(self.pixels, self.regions))
         if self.comparison is not None:
             sentences.append(_about_prior(self.comparison))
         if self.n_skipped:
@@ -225,10 +231,8 @@ class ImageSection:
         return sentences
 
     def tiles(self) -> list[Tile]:
-        """Return the pixel AUROC."""
-        if self.pixels is None:
-            return []
-        return [Tile(f"{self.pixels.value:.3f}", "pixel AUROC", "against masks")]
+        """Return the pixel AUROC and the overlap of regions."""
+        return mask_tiles(self.pixels, self.regions)
 
 
 SECTION = ImageSection
@@ -262,13 +266,33 @@ def _grid_size(shown: ImageGridDisplay) -> tuple[float, float]:
     return WIDE[0], max(0.5, -(-n // columns) * height * WIDE[0] / (columns * width))
 
 
-def _about_pixels(pixels: PixelArea) -> str:
+def mask_tiles(pixels: PixelArea | None, regions: RegionOverlap | None) -> list[Tile]:
+    """Return what maps have in common with masks."""
+    tiles = []
+    if pixels is not None:
+        tiles.append(Tile(f"{pixels.value:.3f}", "pixel AUROC", "against masks"))
+    if regions is not None:
+        tiles.append(Tile(f"{regions.value:.3f}", "PRO", f"to {percent(regions.max_rate)} false"))
+    return tiles
+
+
+def about_pixels(pixels: PixelArea, regions: RegionOverlap | None) -> str:
+    """Return a sentence on pixel AUROC and overlap of regions."""
     used, total = pixels.n_used, pixels.n_pixels
     of = f"{used:,} pixels" if used == total else f"{used:,} of {total:,} pixels, drawn evenly"
     return (
         f"The chance that a masked pixel adds more to its score than an unmasked one is "
         f"{pixels.value:.3f}: the pixel AUROC, of {of} from {counted(pixels.n_maps, 'image')}. "
-        f"Pixels of an image depend on each other, so no interval is given."
+        f"Pixels of an image depend on each other, so no interval is given.{_about(regions)}"
+    )
+
+
+def _about(regions: RegionOverlap | None) -> str:
+    if regions is None:
+        return ""
+    return (
+        f" The overlap with the {counted(regions.n_regions, 'region')} of the masks, PRO, is "
+        f"{regions.value:.3f} up to a share of {percent(regions.max_rate)} false pixels."
     )
 
 
@@ -282,11 +306,12 @@ def _about_prior(compared: LatentComparison) -> str:
     )
 
 
-def _by_category(categories: Sequence[str] | None) -> dict[str, Flags]:
+def by_names(categories: Sequence[str] | None) -> dict[str, Flags]:
+    """Return which images are of each category, the most frequent first."""
     return {} if categories is None else by_category([str(name) for name in categories])
 
 
-def _checked_masks(masks: Masks | None, scored: ScoredRecords) -> list[Flags | None] | None:
+def checked_masks(masks: Masks | None, scored: ScoredRecords) -> list[Flags | None] | None:
     """Return masks as arrays of the size of the images."""
     if masks is None:
         return None
@@ -308,18 +333,30 @@ def _checked_mask(mask: ArrayLike, size: tuple[int, int]) -> Flags:
     return array
 
 
-def mask_area(scored: ScoredRecords, masks: Sequence[Flags | None]) -> PixelArea | None:
-    """Compute the pixel AUROC of the contributions against the masks that are known."""
+class MaskMetrics(NamedTuple):
+    """What contribution maps have in common with masks."""
+
+    pixels: PixelArea | None
+    regions: RegionOverlap | None
+
+
+NO_MASKS = MaskMetrics(None, None)
+
+
+def mask_metrics(scored: ScoredRecords, masks: Sequence[Flags | None]) -> MaskMetrics:
+    """Compare the contributions with the masks that are known."""
     n, labels = len(scored.scores), scored.labels
     normal = np.zeros(n, dtype=bool) if labels is None else ~labels
     rows = np.array([i for i in range(n) if masks[i] is not None or normal[i]], dtype=int)
     blank = np.zeros(encoder_of(scored.model).shape[:2], dtype=bool)
     known = [blank if (mask := masks[row]) is None else mask for row in rows]
-    return pixel_area(_maps(scored, rows), known)
+    maps = list(_maps(scored, rows))
+    return MaskMetrics(pixel_area(maps, known), region_overlap(maps, known))
 
 
-def _maps(scored: ScoredRecords, rows: NDArray[np.int_]) -> Iterator[Array]:
-    """Yield the contribution maps of some images, in bounded memory."""
+def _maps(scored: ScoredRecords, rows: NDArray[np.int_]) -> Iterator[NDArray[np.float32]]:
+    """Yield the contribution maps of some images."""
     chunk = max(1, CHUNK_CELLS // scored.model.encoder.outline.n_features)
     for start in range(0, len(rows), chunk):
-        yield from maps_of(scored.model, scored.records[rows[start : start + chunk]]).pixels
+        maps = maps_of(scored.model, scored.records[rows[start : start + chunk]]).pixels
+        yield from maps.astype(np.float32)

@@ -28,6 +28,8 @@ __all__ = [
     "as_images",
     "encoder_of",
     "galleries",
+    "known_masks",
+    "main_part",
     "maps_of",
 ]
 
@@ -142,9 +144,7 @@ class Maps(NamedTuple):
 
 def maps_of(model: Model, images: Records) -> Maps:
     """Return the contribution of each pixel and of the latent code of images."""
-    contributions = model.contributions(images)
-    pixels = contributions[:, :-1].reshape(-1, *encoder_of(model).shape).sum(axis=-1)
-    return Maps(pixels, contributions[:, -1])
+    return Maps(*model.contribution_maps(images))
 
 
 def as_images(model: Model, records: Records) -> Records:
@@ -162,7 +162,7 @@ def galleries(
     anomalous = most_anomalous(scored.scores, top)
     if not len(anomalous):
         return None, None
-    first = _gallery(scored, anomalous, categories, masks=_known_masks(masks, anomalous))
+    first = _gallery(scored, anomalous, categories, masks=known_masks(masks, anomalous))
     normal = np.argsort(scored.scores, kind="stable")[: min(MAX_NORMAL, len(anomalous))]
     return first, _gallery(scored, normal, categories, scale=first.display.top)
 
@@ -199,7 +199,7 @@ def _gallery(
     return Gallery(images, display)
 
 
-def _known_masks(masks: Sequence[Flags | None] | None, rows: NDArray[np.intp]) -> Flags | None:
+def known_masks(masks: Sequence[Flags | None] | None, rows: NDArray[np.intp]) -> Flags | None:
     """Return the masks of some images, empty where unknown; None if all are unknown."""
     shown = [] if masks is None else [masks[row] for row in rows]
     known = [mask for mask in shown if mask is not None]
