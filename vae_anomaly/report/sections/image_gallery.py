@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -69,11 +70,13 @@ class Gallery:
     images: tuple[TopImage, ...]
     display: ReconstructionDisplay
 
-    def thumbnails(self, i: int) -> list[Thumbnail]:
-        """Return what stands side by side in the card of an image."""
+    @cached_property
+    def thumbnails(self) -> list[list[Thumbnail]]:
+        """What stands side by side in the card of each image."""
+        columns = self.display.columns()
         return [
-            Thumbnail(name, embedded_thumbnail(column[i]))
-            for name, column in self.display.columns().items()
+            [Thumbnail(name, embedded_thumbnail(column[i])) for name, column in columns.items()]
+            for i in range(len(self.images))
         ]
 
     def why(self) -> str:
