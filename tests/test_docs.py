@@ -10,6 +10,7 @@ import pytest
 
 import vae_anomaly
 from vae_anomaly import displays
+from vae_anomaly.cli.commands import cli
 from vae_anomaly.names import LIKELIHOODS, SCORES
 
 ROOT = Path(__file__).parent.parent
@@ -42,6 +43,11 @@ def test_examples_use_public_functions(path: Path) -> None:
 def test_the_guide_explains_all_scores_and_likelihoods() -> None:
     guide = (GUIDE / "score.md").read_text(encoding="utf-8")
     assert [name for name in (*SCORES, *LIKELIHOODS) if f"`{name}`" not in guide] == []
+
+
+def test_the_guide_lists_all_commands() -> None:
+    guide = (GUIDE / "commands.md").read_text(encoding="utf-8")
+    assert [name for name in cli.commands if f"\n| `{name}" not in guide] == []
 
 
 def test_tables_of_benchmarks_are_made_from_the_results(tmp_path: Path) -> None:
