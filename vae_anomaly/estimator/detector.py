@@ -22,7 +22,7 @@ from vae_anomaly.estimator.generation import GenerativeMethods
 from vae_anomaly.estimator.progress import FitProgress
 from vae_anomaly.estimator.scoring import ScoringMethods
 from vae_anomaly.estimator.summary import Facts, Summarised, facts_of_model
-from vae_anomaly.estimator.validation import check_form, validated
+from vae_anomaly.estimator.validation import check_form, checked_records, validated
 from vae_anomaly.model.fitting import TrainingRecords, fit_model
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.parameters import FALSE_ALARM_RATE, RULES, check_threshold_choice
@@ -368,8 +368,9 @@ class VAEDetector(
 
     def _fit(self, X: ArrayLike) -> None:
         X = as_records(X)
-        check_form(X, modality_of_array(X).name)
-        data = modality_of_array(X) if self.features is None else modality(PATCHES)
+        data = modality_of_array(X)
+        check_form(X, data.name)
+        data = data if self.features is None else modality(PATCHES)
         schema = data.schema(X, self)
         matrix = validated(self, X, schema, ensure_min_samples=2)
         names = getattr(self, "feature_names_in_", None)
@@ -443,8 +444,6 @@ class VAEDetector(
     @default_floats()
     def _records(self, X: ArrayLike) -> Array:
         """Validate data for the fitted model: (n_samples, n_features)."""
-        check_is_fitted(self)
+        check_is_fitted(self, "model_")
         check_unchanged(self, self.model_.parameters)
-        encoder, given = self.model_.encoder, as_records(X)
-        check_form(given, encoder.modality)
-        return validated(self, given, encoder, reset=False)
+        return checked_records(self, X, self.model_.encoder)

@@ -9,11 +9,12 @@ from sklearn.utils.validation import validate_data
 
 from vae_anomaly._text import MAX_LISTED, counted, shown
 from vae_anomaly._types import AnyArray, Parameter, Records
+from vae_anomaly.data.arrays import as_records
 from vae_anomaly.data.base import Encoder, Schema
 from vae_anomaly.data.registry import DEFAULT
 from vae_anomaly.exceptions import DataError
 
-__all__ = ["check_form", "validated"]
+__all__ = ["check_form", "checked_records", "validated"]
 
 Array = NDArray[np.float64]
 
@@ -58,6 +59,19 @@ def check_form(X: Records, modality: str) -> None:
             f"Expected {ROWS}, got {type(X).__name__} of shape {shape}. Reshape your data: "
             f"np.reshape(X, (1, -1)) is one row, np.reshape(X, (-1, 1)) one column."
         )
+
+
+def checked_records(detector: BaseEstimator, X: Records, encoder: Encoder) -> Array:
+    """Return array-like data for a fitted model: (n_samples, n_features).
+
+    Raises
+    ------
+    DataError
+        As `check_form` and `validated`.
+    """
+    given = as_records(X)
+    check_form(given, encoder.modality)
+    return validated(detector, given, encoder, reset=False)
 
 
 def validated(
