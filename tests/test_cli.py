@@ -167,7 +167,7 @@ def test_fit_says_what_it_learned(vae, tmp_path):
     lines = err.splitlines()
     assert lines[0] == "fitting on 267 rows of 4 columns"
     assert re.fullmatch(
-        r"trained for 100 steps in [\d.]+ s, best loss on held-out rows [-\d.]+ nats a row, "
+        r"trained for 100 steps in [\d.]+ s, best loss on held-out rows [-\d.]+ nats per row, "
         r"after 100 steps",
         lines[1],
     )

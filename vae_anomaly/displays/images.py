@@ -274,7 +274,7 @@ class ReconstructionDisplay(Display):
         colors = ListedColormap(heat(np.linspace(0, 1, 256)).tolist())
         mappable = ScalarMappable(Normalize(0, self.top), colors)
         bar = figure.colorbar(mappable, ax=ax, shrink=0.6, aspect=30, pad=0.03, extend="max")
-        bar.set_label("contribution to the anomaly score (nats a pixel)", color=INK)
+        bar.set_label("contribution to the anomaly score (nats per pixel)", color=INK)
         bar.outline.set_visible(False)
         bar.ax.tick_params(color=GREY, labelcolor=INK)
 

@@ -89,7 +89,7 @@ class TrainingCurveDisplay(Display):
                     marker=marker,
                 )
         ax.set_xlabel("gradient steps")
-        ax.set_ylabel(f"mean loss (nats a {self.unit})")
+        ax.set_ylabel(f"mean loss (nats per {self.unit})")
         tidy(ax)
         if ax.lines:
             legend(ax)

@@ -104,7 +104,7 @@ class ScoringMethods(FittedAttributes):
         Returns
         -------
         float
-            In nats a row.
+            In nats per row.
         """
         records = self._records(X)
         return self.model_.mean_elbo(records)

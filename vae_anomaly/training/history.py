@@ -43,12 +43,12 @@ class History:
         Examples
         --------
         >>> History([100, 200], [9.0, 7.0], [8.0, 6.0], [1.0, 1.0], [9.5, 9.8]).describe()
-        'best loss on held-out rows 9.5 nats a row, after 100 steps'
+        'best loss on held-out rows 9.5 nats per row, after 100 steps'
         """
         if not self.held_out:
-            return f"loss {self.loss[-1]:.4g} nats a {unit}"
+            return f"loss {self.loss[-1]:.4g} nats per {unit}"
         best = self.held_out.index(min(self.held_out))
         return (
-            f"best loss on held-out {unit}s {self.held_out[best]:.4g} nats a {unit}, "
+            f"best loss on held-out {unit}s {self.held_out[best]:.4g} nats per {unit}, "
             f"after {self.step[best]:,} steps"
         )
