@@ -111,7 +111,8 @@ def kill_report_writers(folder: Path, kills: int, rng: random.Random) -> int:
     writing.
     """
     from vae_anomaly.cli import run
-    from vae_anomaly.report import render
+    from vae_anomaly.report.figures import Drawing
+    from vae_anomaly.report.render import write_page
 
     target = folder / "out" / "report"
     contents: list[dict[str, bytes]] = []
@@ -122,10 +123,12 @@ def kill_report_writers(folder: Path, kills: int, rng: random.Random) -> int:
     assert contents[0]["report.html"] != contents[1]["report.html"]
 
     def write(version: dict[str, bytes]) -> None:
-        figures = {Path(name).stem: version[name] for name in version if name.endswith(".png")}
-        render.draw_figures = lambda report: figures
-        render.render_page = lambda report, figures: version["report.html"].decode()
-        render.write_report(None, target)
+        figures = {
+            Path(name).stem: Drawing(version[name], b"")
+            for name in version
+            if name.endswith(".png")
+        }
+        write_page(version["report.html"].decode(), figures, target)
 
     left = 0
     for _ in range(kills):
