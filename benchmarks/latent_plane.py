@@ -22,7 +22,7 @@ from fashion_mnist import read
 
 from vae_anomaly import VAEDetector
 from vae_anomaly.report import build_report, write_report
-from vae_anomaly.report.sections.image import ImageContext
+from vae_anomaly.report.sections.image_results import ImageContext
 from vae_anomaly.training.history import History
 
 CLASSES = (

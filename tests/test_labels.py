@@ -101,7 +101,7 @@ def test_two_classes_of_an_idx_file_are_classes(tmp_path):
 
 
 def test_other_names_are_no_labels(tmp_path):
-    assert open_images(npz(tmp_path, kind=np.arange(4))).categories is None
+    assert open_images(npz(tmp_path, group=np.arange(4))).categories is None
     idx(tmp_path / "labels-idx1-ubyte", [0, 1, 1, 0])
     assert open_images(idx(tmp_path / "images", IMAGES)).categories is None
     np.savez(tmp_path / "y.npz", y=IMAGES)  # the images themselves are called so

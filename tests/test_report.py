@@ -30,7 +30,7 @@ from vae_anomaly.report.figures import FIGURES, Drawing, draw_figures
 from vae_anomaly.report.formatting import multiple, nats, number, percent
 from vae_anomaly.report.render import render_page
 from vae_anomaly.report.sections.distribution import of_levels
-from vae_anomaly.report.sections.image import ImageContext
+from vae_anomaly.report.sections.image_results import ImageContext
 from vae_anomaly.report.sections.table_columns import MAX_DISTRIBUTIONS
 from vae_anomaly.report.sections.table_reasons import Neighbor, Reason, TopRow
 from vae_anomaly.report.summary import summarize

@@ -29,7 +29,8 @@ from vae_anomaly.metrics.prior_fit import MAX_CODES, prior_fit
 from vae_anomaly.report import ReportData, build_report, write_report
 from vae_anomaly.report.figures import FIGURES, Drawing, draw_figures
 from vae_anomaly.report.render import render_page
-from vae_anomaly.report.sections.image import ImageContext, ImageSection
+from vae_anomaly.report.sections.image import ImageSection
+from vae_anomaly.report.sections.image_results import ImageContext
 
 QUICK = {"max_steps": 100, "latent_dim": 2, "false_alarm_rate": 0.05, "random_state": 0}
 
@@ -183,7 +184,7 @@ def test_maps_are_computed_in_chunks_without_a_change(
     report: ReportData,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("vae_anomaly.report.sections.image.CHUNK_CELLS", 200)  # three images
+    monkeypatch.setattr("vae_anomaly.report.sections.image_results.CHUNK_CELLS", 200)  # three images
     X, context = labelled["images"], ImageContext(masks=labelled["masks"])
     chunked = build_report(detector, X, labelled["labels"], context=context, top=1)
     assert image_section(chunked).pixels == image_section(report).pixels

@@ -4,35 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._text import are, counted
 from vae_anomaly.data.image.patches import PatchEncoder
-from vae_anomaly.data.image.pixels import ImageShape
 from vae_anomaly.displays import ReconstructionDisplay
 from vae_anomaly.displays.images import Rgb
 from vae_anomaly.displays.painting import as_rgb, shrink, value_range
-from vae_anomaly.metrics.confusion import Category, category_metrics
-from vae_anomaly.metrics.pixels import PixelArea, RegionOverlap
-from vae_anomaly.report.data import Context, Figure, Options, ScoredRecords, Tile
-from vae_anomaly.report.formatting import area, legible
+from vae_anomaly.report.data import Context, Figure, Options, ScoredRecords
+from vae_anomaly.report.formatting import legible
 from vae_anomaly.report.ranking import most_anomalous
-from vae_anomaly.report.sections.image import (
-    MAX_CATEGORIES,
-    MAX_SKIPPED,
-    NO_MASKS,
-    ImageContext,
-    about_pixels,
-    by_names,
-    checked_masks,
-    image_size,
-    mask_metrics,
-    mask_tiles,
-)
 from vae_anomaly.report.sections.image_gallery import (
     MAX_NORMAL,
     Gallery,
@@ -42,6 +25,7 @@ from vae_anomaly.report.sections.image_gallery import (
     main_part,
     maps_of,
 )
+from vae_anomaly.report.sections.image_results import ImageContext, ImageResults, checked_masks
 
 __all__ = ["SECTION", "MapDisplay", "PatchGallery", "PatchSection"]
 
@@ -72,13 +56,11 @@ class PatchGallery(Gallery):
 
 
 @dataclass(frozen=True, eq=False)
-class PatchSection:
+class PatchSection(ImageResults):
     """Part of a report on images scored by patches; see `report.data.Section`.
 
     Attributes
     ----------
-    shape : tuple of int
-        Height, width and channels.
     source : str
         Network of features.
     grid : tuple of int
@@ -87,35 +69,16 @@ class PatchSection:
         Median score of a patch of the most normal images, in nats: maps begin there.
     most_anomalous, most_normal : PatchGallery or None
         None if no image is to be shown.
-    categories : tuple of Category
-    n_categories : int
-        Number of all categories; `categories` may hold the first of them.
-    pixels : PixelArea or None
-    regions : RegionOverlap or None
-        None without masks.
-    skipped : tuple of (str, str)
-        Files that were left out, and the reasons.
-    n_skipped : int
-        Number of all files that were left out; `skipped` may hold the first of them.
     """
 
-    context: ClassVar[type[Context]] = ImageContext
     template: ClassVar[str] = "_image_patches.html.j2"
-    listed: ClassVar[tuple[tuple[str, ...], ...]] = ()
     figure_names: ClassVar[tuple[str, ...]] = ("most_anomalous", "normal")
 
-    shape: ImageShape
     source: str
     grid: tuple[int, int]
     usual: float
     most_anomalous: PatchGallery | None
     most_normal: PatchGallery | None
-    categories: tuple[Category, ...]
-    n_categories: int
-    pixels: PixelArea | None
-    regions: RegionOverlap | None
-    skipped: tuple[tuple[str, str], ...]
-    n_skipped: int
 
     @classmethod
     def collect(cls, scored: ScoredRecords, options: Options, context: Context) -> Self:
@@ -130,36 +93,15 @@ class PatchSection:
             context = ImageContext(context.categories)
         encoder = cast("PatchEncoder", scored.model.encoder)
         masks = checked_masks(context.masks, scored)
-        skipped = iter(context.skipped)
-        first = tuple((str(name), str(why)) for name, why in islice(skipped, MAX_SKIPPED))
-        categories = by_names(context.categories)
-        shown = dict(islice(categories.items(), MAX_CATEGORIES))
-        located = NO_MASKS if masks is None else mask_metrics(scored, masks)
         usual, anomalous, normal = _galleries(scored, context.categories, masks, options.top)
         return cls(
-            shape=encoder.shape,
+            **vars(ImageResults.of(scored, context, masks)),
             source=encoder.source,
             grid=encoder.grid,
             usual=usual,
             most_anomalous=anomalous,
             most_normal=normal,
-            categories=category_metrics(scored.scores, scored.flagged, scored.labels, shown),
-            n_categories=len(categories),
-            pixels=located.pixels,
-            regions=located.regions,
-            skipped=first,
-            n_skipped=len(first) + sum(1 for _ in skipped),
         )
-
-    @property
-    def size(self) -> str:
-        """Size of an image."""
-        return image_size(self.shape)
-
-    @property
-    def content(self) -> str:
-        """Name of the data that the page shows."""
-        return "images"
 
     @property
     def settings(self) -> tuple[tuple[str, str], ...]:
@@ -183,29 +125,6 @@ class PatchSection:
     def why(self) -> str:
         """Return where the most anomalous image is anomalous."""
         return "" if self.most_anomalous is None else self.most_anomalous.why()
-
-    def sentences(self) -> list[str]:
-        """Return the hardest category, what maps have in common with masks, and skipped files."""
-        sentences = []
-        compared = [category for category in self.categories if category.auroc is not None]
-        if len(compared) > 1 and compared[0].auroc is not None:
-            sentences.append(
-                f"Of {len(compared):,} categories of anomalies, “{legible(compared[0].name, 40)}” "
-                f"is the hardest to separate from normal images: an AUROC of "
-                f"{area(compared[0].auroc)}."
-            )
-        if self.pixels is not None:
-            sentences.append(about_pixels(self.pixels, self.regions))
-        if self.n_skipped:
-            sentences.append(
-                f"{counted(self.n_skipped, 'file')} could not be used and {are(self.n_skipped)} "
-                f"listed at the end."
-            )
-        return sentences
-
-    def tiles(self) -> list[Tile]:
-        """Return the pixel AUROC and the overlap of regions."""
-        return mask_tiles(self.pixels, self.regions)
 
 
 SECTION = PatchSection
