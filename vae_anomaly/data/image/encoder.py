@@ -167,7 +167,7 @@ class ImageEncoder:
             numbers = as_numbers(np.asarray(given.values))
         except ValueError:
             return given.values  # which are refused
-        warn_beyond(self.pixel_range, numbers, stacklevel=6)
+        warn_beyond(self.pixel_range, numbers, stacklevel=7)
         return self.pixel_range.scaled(numbers)
 
     def encode(self, records: Records) -> Encoded:
