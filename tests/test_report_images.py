@@ -184,7 +184,8 @@ def test_maps_are_computed_in_chunks_without_a_change(
     report: ReportData,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("vae_anomaly.report.sections.image_results.CHUNK_CELLS", 200)  # three images
+    path = "vae_anomaly.report.sections.image_results.CHUNK_CELLS"
+    monkeypatch.setattr(path, 200)  # three images
     X, context = labelled["images"], ImageContext(masks=labelled["masks"])
     chunked = build_report(detector, X, labelled["labels"], context=context, top=1)
     assert image_section(chunked).pixels == image_section(report).pixels
