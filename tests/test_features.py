@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
+from accessibility import check_page, needs_axe
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
@@ -520,6 +521,17 @@ def test_maps_have_the_size_of_their_images(vae: Vae, folders, network):
     assert code == 0, err
     page = (folders / "report/report.html").read_text(encoding="utf-8")
     assert "8 × 8 patches, interpolated" in page
+
+
+@needs_axe
+def test_the_page_of_patches_is_accessible(vae: Vae, folders, network):
+    model = folders / "m.vae"
+    command = ("fit", folders / "train", "-o", model, "--features", f"onnx:{network}#patches")
+    code, _, err = vae(*command, "--max-steps", 50, "--contamination", 0.1)
+    assert code == 0, err
+    code, _, err = vae("evaluate", model, folders / "test", "-o", folders / "report")
+    assert code == 0, err
+    check_page(folders / "report/report.html", folders / "profile")
 
 
 def test_letterboxed_maps_are_cut_to_their_images():
