@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
+from importlib.metadata import requires
 from types import ModuleType
 
 from vae_anomaly.exceptions import ParameterError
 
-__all__ = ["of_extra"]
+__all__ = ["of_extra", "packages_of"]
 
 
 def of_extra(module: str, extra: str, purpose: str) -> ModuleType:
@@ -28,10 +30,10 @@ def of_extra(module: str, extra: str, purpose: str) -> ModuleType:
 
     Examples
     --------
-    >>> of_extra("no_such_module", "dask", "Scoring on a cluster")
+    >>> of_extra("no_such_module", "sql", "A query")
     Traceback (most recent call last):
         ...
-    vae_anomaly.exceptions.ParameterError: Scoring on a cluster needs no_such_module, which is ...
+    vae_anomaly.exceptions.ParameterError: A query needs no_such_module, which is not installed. ...
     """
     try:
         return import_module(module)
@@ -40,6 +42,21 @@ def of_extra(module: str, extra: str, purpose: str) -> ModuleType:
             raise  # the package is there, and lacks one itself
         name = module.split(".")[0]
         raise ParameterError(
-            f"{purpose} needs {name}, which is not installed. Install it with "
-            f'pip install "vae-anomaly[{extra}]".'
+            f"{purpose} needs {name}, which is not installed. Install it with pip install "
+            f"{packages_of(extra)}."
         ) from cause
+
+
+def packages_of(extra: str) -> str:
+    """Return the packages of an extra, as pip takes them: this one is on no index.
+
+    Examples
+    --------
+    >>> packages_of("sql")
+    "'duckdb>=2'"
+    """
+    wanted = re.compile(rf"extra == ['\"]{extra}['\"]")
+    found = (
+        one.partition(";")[0].strip() for one in requires("vae-anomaly") or () if wanted.search(one)
+    )
+    return " ".join(f"'{one}'" for one in found)

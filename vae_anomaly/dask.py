@@ -1,6 +1,6 @@
 """Dask: scores of data frames, fits to them, and clusters as executors.
 
-The extra ``dask`` installs what is needed: ``pip install "vae-anomaly[dask]"``.
+The extra ``dask`` installs what is needed: ``pip install ".[dask]"`` in a checkout.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Ray Data: a class that scores batches of a dataset.
 
-The extra ``ray`` installs what is needed: ``pip install "vae-anomaly[ray]"``.
+The extra ``ray`` installs what is needed: ``pip install ".[ray]"`` in a checkout.
 """
 
 from __future__ import annotations

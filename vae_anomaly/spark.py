@@ -1,7 +1,7 @@
 """Spark: scores of data frames, batch by batch of Arrow.
 
-The extra ``spark`` installs what is needed: ``pip install "vae-anomaly[spark]"``. Spark also needs
-a Java runtime.
+The extra ``spark`` installs what is needed: ``pip install ".[spark]"`` in a checkout. Spark also
+needs a Java runtime.
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ def serve() -> None:
     POST /score takes a list of rows, or a stream of Arrow, and answers in the
     same form; GET /model describes the model, GET /health answers. A MODEL that
     is replaced is read again. There is no authentication: by default only
-    programs on this machine reach it. Needs pip install "vae-anomaly[serve]".
+    programs on this machine reach it. Needs pip install starlette uvicorn.
     """
 
 

@@ -1,6 +1,6 @@
 """HTTP service that scores rows: JSON or Arrow in, the same out.
 
-The extra ``serve`` installs what is needed: ``pip install "vae-anomaly[serve]"``.
+The extra ``serve`` installs what is needed: ``pip install ".[serve]"`` in a checkout.
 
 ====================  ======================================================================
 ``GET /health``       ``{"status": "ok"}``

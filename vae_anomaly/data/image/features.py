@@ -235,7 +235,7 @@ def _onnx_network(digest: str, path: str, node: str) -> _OnnxNetwork:
     except ImportError as error:
         raise ParameterError(
             "Features of an ONNX file need onnx and onnxruntime, which are not installed. "
-            'Install them: pip install "vae-anomaly[onnx]".'
+            "Install them with pip install onnx onnxruntime."
         ) from error
     try:
         model = onnx.load(path)
