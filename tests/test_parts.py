@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +69,30 @@ def test_parts_score_as_one_file(
     expected = scores(model, whole, tmp_path / "a.parquet")
     found = scores(model, pattern.format(folder, suffix), tmp_path / "b.parquet")
     pd.testing.assert_frame_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "text"),
+    [
+        ("csv", "a,b\n1,2\n3,4\n"),
+        ("tsv", "a\tb\n1\t2\n3\t4\n"),
+        ("ndjson", '{"a": 1, "b": 2}\n{"a": 3, "b": 4}\n'),
+    ],
+)
+def test_a_folder_of_tables_is_known_without_a_model(
+    tmp_path: Path, suffix: str, text: str
+) -> None:
+    (tmp_path / f"part.{suffix}").write_text(text)
+    assert modality_of(str(tmp_path)).name == "table"
+    with open_table(tmp_path) as table:
+        assert table.check(["a", "b"]) == 2
+
+
+def test_packed_parts_are_named(tmp_path: Path) -> None:
+    (tmp_path / "part.csv.gz").write_bytes(gzip.compress(b"a,b\n1,2\n"))
+    assert modality_of(str(tmp_path)).name == "table"
+    with pytest.raises(DataError, match=r"part\.csv\.gz looks like a gzip archive\. Unpack it"):
+        open_table(tmp_path)
 
 
 def test_parts_may_be_json_lines(model: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ __all__ = [
     "DUPLICATES",
     "ENGINES",
     "IGNORED_SETTINGS",
+    "JSON_SUFFIXES",
     "LABEL_COLUMNS",
     "LABEL_ENDINGS",
     "LIKELIHOODS",
@@ -19,6 +20,7 @@ __all__ = [
     "NORMAL_LABELS",
     "ONNX",
     "OPTIMIZERS",
+    "PARQUET_SUFFIXES",
     "PRIORS",
     "REPORT_FILES",
     "RESIZES",
@@ -26,14 +28,16 @@ __all__ = [
     "SERIES",
     "SERIES_ARCHITECTURES",
     "SPANS",
+    "ROW_SUFFIXES",
+    "TEXT_SUFFIXES",
     "column_type_of",
     "false_alarms_of",
     "features_of",
     "height_and_width_of",
     "is_column_type",
     "is_features",
-    "pixel_range_of",
     "may_be_labels",
+    "pixel_range_of",
 ]
 
 SCORES = (
@@ -204,6 +208,16 @@ def may_be_labels(name: str) -> bool:
 
 NORMAL_FOLDERS = ("good", "normal", "ok")
 """Subfolders or labels of normal records, in any case; all others hold anomalies."""
+
+PARQUET_SUFFIXES = (".parquet", ".pq")
+
+JSON_SUFFIXES = (".jsonl", ".ndjson")
+"""Ends of names of JSON Lines."""
+
+TEXT_SUFFIXES = (".csv", ".csv.gz", ".tsv", *JSON_SUFFIXES)
+
+ROW_SUFFIXES = PARQUET_SUFFIXES + TEXT_SUFFIXES
+"""Ends of names of files of rows, by which those in a folder are known."""
 
 REPORT_FILES = (
     *("report.html", "scores.png", "roc.png", "precision_recall.png", "latent.png"),

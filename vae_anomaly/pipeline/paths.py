@@ -6,23 +6,11 @@ from itertools import product
 from pathlib import Path
 
 from vae_anomaly.exceptions import ParameterError
-from vae_anomaly.names import REPORT_FILES
+from vae_anomaly.names import JSON_SUFFIXES, PARQUET_SUFFIXES, REPORT_FILES
 from vae_anomaly.storage.atomic import check_name, check_writable
 from vae_anomaly.storage.paths import check_path
 
-__all__ = [
-    "JSON_SUFFIXES",
-    "PARQUET_SUFFIXES",
-    "check_output",
-    "check_report_folder",
-    "check_result",
-]
-
-PARQUET_SUFFIXES = (".parquet", ".pq")
-"""Ends of the names of results that are written as Parquet."""
-
-JSON_SUFFIXES = (".jsonl", ".ndjson")
-"""Ends of the names of results that are written as JSON Lines."""
+__all__ = ["check_output", "check_report_folder", "check_result"]
 
 CSV_SUFFIXES = (".csv", "")
 

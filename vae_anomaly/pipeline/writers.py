@@ -16,7 +16,7 @@ import pyarrow.csv as pa_csv
 
 from vae_anomaly._types import Json
 from vae_anomaly.data.cells import is_number
-from vae_anomaly.pipeline.paths import JSON_SUFFIXES, PARQUET_SUFFIXES
+from vae_anomaly.names import JSON_SUFFIXES, PARQUET_SUFFIXES
 from vae_anomaly.pipeline.texts import texts_of
 from vae_anomaly.storage.atomic import atomic_write, output_error
 

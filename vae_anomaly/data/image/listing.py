@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vae_anomaly._text import counted, listed
 from vae_anomaly.data.image.signatures import SIGNATURE_BYTES, foreign_image, is_image
+from vae_anomaly.names import ROW_SUFFIXES
 
 __all__ = ["Listing", "is_folder_of_tables", "list_images"]
 
@@ -26,9 +27,6 @@ UNREAD = (
     *(".mp4", ".avi", ".mov", ".mkv", ".webm"),
 )
 """Suffixes of images that are not read: they are reported too, since they are not scored."""
-
-TABLES = (".csv", ".tsv", ".parquet", ".pq", ".csv.gz")
-"""Suffixes of tables."""
 
 SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
 
@@ -136,11 +134,11 @@ def list_images(folder: Path, part: str = "", follow: Path | None = None) -> Lis
 
 def is_folder_of_tables(folder: Path) -> bool:
     """Return whether a folder holds tables and no images, or has the name of a table."""
-    tables = folder.name.lower().endswith(TABLES)
+    tables = folder.name.lower().endswith(ROW_SUFFIXES)
     for file, verdict in _Walk(folder.resolve(), None).verdicts(folder, ""):
         if verdict not in PASSED_OVER:
             return False
-        tables = tables or (verdict == "other" and file.lower().endswith(TABLES))
+        tables = tables or (verdict == "other" and file.lower().endswith(ROW_SUFFIXES))
     return tables
 
 

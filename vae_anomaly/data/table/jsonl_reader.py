@@ -23,6 +23,7 @@ from vae_anomaly._types import Json, JsonObject
 from vae_anomaly.data.dialect import Dialect
 from vae_anomaly.data.table.csv_reader import CsvReader, Record
 from vae_anomaly.exceptions import DataError
+from vae_anomaly.names import JSON_SUFFIXES
 from vae_anomaly.storage.atomic import output_error
 
 __all__ = ["JsonLinesReader", "is_json_lines"]
@@ -31,8 +32,6 @@ START = re.compile(rb'(\xef\xbb\xbf)?\s*\{\s*["}]')
 
 NOT_TEXT = re.compile("[\0\ud800-\udfff]")
 """NUL, and halves of characters, which only escapes bring."""
-
-SUFFIXES = (".jsonl", ".ndjson")
 
 MAX_INTEGER_LENGTH = 18
 """Characters of whole numbers that are in the range of int64 for certain."""
@@ -67,7 +66,7 @@ def is_json_lines(path: Path, start: bytes) -> bool:
     >>> is_json_lines(Path("t.txt"), b'{"flow": 1}'), is_json_lines(Path("t.csv"), b"a,b")
     (True, False)
     """
-    return START.match(start) is not None or path.suffix.lower() in SUFFIXES
+    return START.match(start) is not None or path.suffix.lower() in JSON_SUFFIXES
 
 
 class JsonLinesReader(CsvReader):

@@ -16,12 +16,10 @@ from urllib.parse import unquote
 
 from vae_anomaly._text import display_name
 from vae_anomaly.exceptions import DataError
+from vae_anomaly.names import PARQUET_SUFFIXES, ROW_SUFFIXES, TEXT_SUFFIXES
 from vae_anomaly.storage.remote import RemoteFile, is_url, remote_files
 
 __all__ = ["PartFile", "has_parts", "part_files"]
-
-SUFFIXES = (".parquet", ".pq")
-TEXT_SUFFIXES = (".csv", ".jsonl", ".ndjson")
 
 IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"))
 """A folder with such files holds images, whatever else it holds."""
@@ -82,10 +80,8 @@ def has_parts(path: str) -> bool:
     place = Path(path)
     if not place.is_dir():
         return glob.has_magic(path) and not place.exists()
-    if place.suffix.lower() in SUFFIXES:
-        return True
-    suffixes = {Path(name).suffix.lower() for name in _names_within(place)}
-    return bool(suffixes.intersection(SUFFIXES + TEXT_SUFFIXES))
+    names = (place.name, *_names_within(place))
+    return any(name.lower().endswith(ROW_SUFFIXES) for name in names)
 
 
 def _names_within(folder: Path) -> Iterator[str]:
@@ -128,7 +124,7 @@ def part_files(path: str) -> list[PartFile]:
     if is_named:
         return parts
     shown_parts = [part for part in parts if all(map(_is_shown, PurePosixPath(part.place).parts))]
-    for suffixes in (SUFFIXES, TEXT_SUFFIXES):
+    for suffixes in (PARQUET_SUFFIXES, TEXT_SUFFIXES):
         chosen = [part for part in shown_parts if part.place.lower().endswith(suffixes)]
         if chosen:
             return chosen
