@@ -89,10 +89,13 @@ def test_hostile_models_of_mixed_tables_are_refused(tmp_path: Path, case: str) -
 def test_refusing_takes_little_time_and_memory(model: Path, raw: bytes, case: str) -> None:
     content = HOSTILE[case][0](raw)
     model.write_bytes(content)
-    start = time.process_time()
-    with pytest.raises(ModelFileError):
-        load(model)
-    assert time.process_time() - start < MAX_SECONDS
+    seconds = []
+    for _ in range(3):  # the least: a collection of garbage may fall into one of them
+        start = time.process_time()
+        with pytest.raises(ModelFileError):
+            load(model)
+        seconds.append(time.process_time() - start)
+    assert min(seconds) < MAX_SECONDS
     tracemalloc.start()
     try:
         with pytest.raises(ModelFileError):
