@@ -62,6 +62,7 @@ HEAVY |= {
     "vl_convert",
 }
 HEAVY |= {
+    "adbc_driver_postgresql",
     "anyio",
     "dask",
     "distributed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -23,9 +24,11 @@ from vae_anomaly.cli import run
 from vae_anomaly.data.registry import open_source
 from vae_anomaly.data.sampling import RowSample
 from vae_anomaly.data.table import partitions
+from vae_anomaly.model.file import restored
 from vae_anomaly.pipeline.partitions import PartitionsSummary, score_partitions
 from vae_anomaly.pipeline.results import Outputs
 from vae_anomaly.pipeline.score import score_file
+from vae_anomaly.storage.container import open_container
 
 dask = pytest.importorskip("dask", reason="the extra [dask] is not installed")
 distributed = pytest.importorskip("distributed", reason="the extra [dask] is not installed")
@@ -250,6 +253,32 @@ def test_folders_may_bring_columns(
     )
 
 
+def test_drift_is_watched_over_all_partitions(model: Path, parts: Path, tmp_path: Path) -> None:
+    for path in parts.iterdir():
+        rows = pd.read_parquet(path)
+        rows.assign(square=rows["square"] + 3).to_parquet(path, index=False)
+    with open_source(str(parts), restored(open_container(model)).encoder) as source:
+        alone = score_file(restored(open_container(model)), source, str(tmp_path / "s.csv")).drift
+    assert alone is not None
+    found = []
+    for out, executor in (("a", map), ("b", backwards)):
+        summary = score_partitions(model, str(parts), str(tmp_path / out), executor=executor)
+        found.append(summary.drift)
+    # From receipts alone.
+    found.append(score_partitions(model, str(parts), str(tmp_path / "b"), executor=map).drift)
+    assert found[0] == found[1] == found[2]
+    assert found[0][:4] == alone[:4]
+    assert found[0].movements[0].column == "square"
+    assert found[0].movements[0].shift == pytest.approx(alone.movements[0].shift, rel=0.01)
+    assert summary.notes()[-2].startswith("warning: as a whole, the scores of these 300 rows are n")
+    assert summary.facts()["drift"]["p_value"] == alone.p_value
+
+
+def backwards(function, items):
+    """Executor whose last worker is done first."""
+    yield from reversed([function(item) for item in items])
+
+
 def test_another_folder_is_not_replaced(model: Path, parts: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores"
     score_partitions(model, str(parts), str(out), executor=map)
@@ -373,6 +402,11 @@ def test_the_command_line_scores_on_processes(
         f"scores: {tmp_path / 'scores'}",
     ]
     assert pq.read_table(tmp_path / "scores").combine_chunks().to_batches()[0].equals(expected)
+    words[4] = str(tmp_path / "failed")
+    assert run([*words, "--scheduler", "local:1", "--fail-if", "flagged>0", "--json"]) == 7
+    captured = capsys.readouterr()
+    assert captured.err.splitlines()[-1].startswith("failed: flagged>0: ")
+    assert json.loads(captured.out)["drift"] is None
     monkeypatch.setattr(on_dask, "CONNECT_TIMEOUT", "1s")
     assert run([*words, "--scheduler", "tcp://127.0.0.1:1"]) == 2
     assert "There is no scheduler of Dask at 'tcp://127.0.0.1:1'" in capsys.readouterr().err

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from vae_anomaly._text import counted, listed
+from vae_anomaly._types import JsonObject
 from vae_anomaly.data.dialect import Dialect, decimal_mark
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.model.drift import DriftWatch
@@ -55,6 +56,10 @@ class StreamSummary(NamedTuple):
     def is_complete(self) -> bool:
         """Whether every row has a score."""
         return self.n_scored == self.n_rows
+
+    def facts(self) -> JsonObject:
+        """Return plain values for JSON."""
+        return dict(self._asdict())
 
     def notes(self) -> list[str]:
         """Return lines to report after the stream."""
