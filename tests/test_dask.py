@@ -140,6 +140,19 @@ def test_rows_with_infinite_numbers_ride_along(detector: VAEDetector) -> None:
     assert scores["is_anomaly"].isna().sum() == 1
 
 
+def test_frames_return_what_is_asked_for(detector: VAEDetector) -> None:
+    wanted = {"explain": 1, "also": ["kl"], "parts": True}
+    rows = frame()
+    found = on_dask.score(dd.from_pandas(rows, npartitions=2), detector, **wanted)
+    scores = found.compute(scheduler="synchronous")
+    batch = pa.RecordBatch.from_pandas(rows, preserve_index=False)
+    expected = score_batch(detector, batch, **wanted)
+    assert list(scores.columns) == expected.schema.names
+    np.testing.assert_array_equal(scores["kl_divergence"], expected["kl_divergence"].to_numpy())
+    with pytest.raises(ParameterError, match=r"There is no argument 'fdr'. Expected one of score,"):
+        on_dask.score(dd.from_pandas(rows, npartitions=2), detector, fdr=0.1)
+
+
 def test_columns_to_keep_must_be_there(detector: VAEDetector) -> None:
     with pytest.raises(DataError, match=r"The frame lacks 'key', which is to be kept. Its columns"):
         on_dask.score(dd.from_pandas(frame(), npartitions=1), detector, keep=["key"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar, Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,7 @@ from vae_anomaly.exceptions import DataError, ParameterError, ResourceError
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.recalibration import recalibrated
 from vae_anomaly.model.seen import digests_of
-from vae_anomaly.pipeline.batch import score_rows
+from vae_anomaly.pipeline.batch import RowOutputs, outputs_of_rows, score_rows
 from vae_anomaly.pipeline.executors import Pool
 from vae_anomaly.pipeline.models import ModelBytes, ModelLike, loaded, portable
 from vae_anomaly.pipeline.partitions import PartitionsSummary, score_partitions
@@ -59,12 +59,7 @@ def score(
     model: ModelLike,
     *,
     keep: Sequence[str] = (),
-    score: str | None = None,
-    explain: int = 0,
-    p_values: bool = False,
-    also: Sequence[str] = (),
-    threshold: float | None = None,
-    repair: bool = False,
+    **wanted: Unpack[RowOutputs],
 ) -> DaskFrame:
     """Score a data frame of Dask, partition by partition.
 
@@ -76,8 +71,9 @@ def score(
         Fitted detector or model file, which travels to the workers.
     keep : sequence of str, optional
         Columns to return as they are.
-    score, explain, p_values, also, threshold, repair
-        As of `vae_anomaly.score_batch`.
+    **wanted
+        What to return: score, explain, p_values, also, threshold, repair and parts of
+        `vae_anomaly.score_batch`.
 
     Returns
     -------
@@ -107,7 +103,7 @@ def score(
     """
     dask = of_extra("dask", "dask", PURPOSE)
     content = portable(model)
-    outputs = Outputs(score, explain, p_values, tuple(also), None, threshold, repair)
+    outputs = outputs_of_rows(wanted)
     missing = [name for name in keep if name not in frame.columns]
     if missing:
         raise DataError(
