@@ -188,8 +188,9 @@ def test_a_sample_that_lacks_something_is_warned_of() -> None:
         r"The sample of 100 of 300 rows does not tell all: 'valve' is constant in it, but not in "
         r"all rows; 'site' has 2 of 3 levels\. What it lacks will count as anomalous"
     )
+    brief = VAEDetector(max_steps=20, n_members=1, contamination=0.1, random_state=1)
     with pytest.warns(SampleWarning, match=words):
-        on_dask.fit(many, VAEDetector(max_steps=20, n_members=1, random_state=1), max_rows=100)
+        on_dask.fit(many, brief, max_rows=100)
 
 
 def test_a_fit_checks_all_rows() -> None:
