@@ -434,6 +434,29 @@ def test_networks_of_the_same_weights_and_other_outputs_are_refused(
         )
 
 
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+def test_networks_of_images_are_compared_with_those_of_the_fit(
+    likelihood: str, tmp_path: Path
+) -> None:
+    """Smooth images, too, whose targets are not pixels of a file."""
+
+    def pair(activation: str) -> tuple[keras.Model, keras.Model]:
+        sizes = [layers.Flatten(), layers.Dense(8, activation=activation), layers.Dense(4)]
+        decoder = keras.Sequential([keras.Input((2,)), layers.Dense(64), layers.Reshape((8, 8, 1))])
+        return keras.Sequential([keras.Input((8, 8, 1)), *sizes]), decoder
+
+    digits = load_digits().images[:60] / 16.0
+    detector = VAEDetector(
+        architecture=pair("relu"), likelihood=likelihood, smoothing=1.0, **QUICK
+    ).fit(digits)
+    save(detector, tmp_path / "m.vae")
+    again = load(tmp_path / "m.vae", networks=pair("relu"))
+    np.testing.assert_array_equal(again.score_samples(digits), detector.score_samples(digits))
+    for other in ("tanh", "elu", "gelu"):
+        with pytest.raises(ParameterError, match="an activation, or another setting without"):
+            load(tmp_path / "m.vae", networks=pair(other))
+
+
 def test_networks_are_needless_for_other_architectures(fitted, pair, tmp_path: Path) -> None:
     save(fitted, tmp_path / "m.vae")
     with pytest.raises(ParameterError, match="architecture='auto', which needs no networks"):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize
 
+from vae_anomaly import DataError, PrecisionWarning, VAEDetector
 from vae_anomaly.data.scaling import ColumnScaler
 from vae_anomaly.stats.soft_clip import (
     CLIP_THRESHOLD,
@@ -134,3 +138,50 @@ def test_numbers_of_which_a_half_underflows_count_as_zeros() -> None:
     assert columns.varies.tolist() == [False, False, True]
     assert (columns.low[:2] == 0).all()
     assert np.isfinite(inputs_of(columns, rows)).all()
+
+
+CLOSE = {
+    "unsigned whole numbers": (np.uint64(2**63) + np.arange(60, dtype=np.uint64), 2048),
+    "whole numbers": (np.int64(2**62) + np.arange(60), 1024),
+    "negative ones": (np.int64(-(2**62)) - np.arange(60), 1024),
+    "a few steps apart": (np.int64(2**60) + 300 * (np.arange(60) % 3), 256),
+    "floats": (1e18 + 16.0 * np.arange(60), 128),
+}
+
+
+@pytest.mark.parametrize("case", CLOSE)
+@pytest.mark.parametrize("container", ["array", "frame", "mixed frame"])
+def test_numbers_closer_than_float64_can_tell_are_said(case: str, container: str) -> None:
+    numbers, step = CLOSE[case]
+    frame = pd.DataFrame({"id": numbers, "flow": np.random.RandomState(0).normal(size=60)})
+    name = "id"
+    if container == "array":
+        frame, name = frame.to_numpy(), "x0"  # floats
+    if container == "mixed frame":
+        frame["site"] = ["north", "south", "west"] * 20
+    with pytest.warns(PrecisionWarning) as caught:
+        VAEDetector(max_steps=5, threshold=1.0, random_state=0).fit(frame)
+    (warning,) = (one for one in caught if one.category is PrecisionWarning)
+    assert str(warning.message) == (
+        f"The numbers of {name!r} are so large that float64 tells them apart in steps of {step} "
+        f"only: smaller differences are lost. Subtract an offset from the column before, or "
+        f"leave it out."
+    )
+
+
+def test_numbers_that_float64_tells_apart_are_not_warned_of() -> None:
+    rng = np.random.RandomState(0)
+    times = 1_780_000_000_000_000_000 + 3_600_000_000_000 * rng.randint(10_000, size=60)
+    frame = pd.DataFrame({"nanoseconds": times, "constant": 7.0, "large": 1e300 * rng.rand(60)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PrecisionWarning)
+        VAEDetector(max_steps=5, threshold=1.0, random_state=0).fit(frame)
+
+
+def test_many_columns_are_counted_and_nothing_to_learn_is_refused_after_the_warning() -> None:
+    rows = np.uint64(2**63) + np.arange(720, dtype=np.uint64).reshape(60, 12) // 12
+    with (
+        pytest.warns(PrecisionWarning, match="'x9' and 2 more are so large"),
+        pytest.raises(DataError, match="All 12 columns are constant"),
+    ):
+        VAEDetector(max_steps=5, threshold=1.0, random_state=0).fit(rows)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from vae_anomaly._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from vae_anomaly.data.scaling import PrecisionWarning
     from vae_anomaly.estimator import VAEDetector
     from vae_anomaly.exceptions import (
         CheckpointError,
@@ -46,6 +47,7 @@ _HOMES = {
     "ModelFileError": "exceptions",
     "OutputError": "exceptions",
     "ParameterError": "exceptions",
+    "PrecisionWarning": "data.scaling",
     "SeenRowsWarning": "model.seen",
     "SeriesDetector": "series.detector",
     "TooFewCalibrationRowsWarning": "stats.thresholds",
@@ -69,6 +71,7 @@ __all__ = [
     "ModelFileError",
     "OutputError",
     "ParameterError",
+    "PrecisionWarning",
     "SeenRowsWarning",
     "SeriesDetector",
     "TooFewCalibrationRowsWarning",

@@ -51,12 +51,12 @@ def run(
         )
     refuse_foreign({"events": events}, (), f"is for time series; {model} was fitted on other data")
     fitted = restored(file)
-    # --strict is for all of them.
-    asked = given_options(given | {"strict": False, "maps": maps})
+    wanted, options = divide(given | {"maps": maps}, OUTPUTS)
+    asked = {*wanted, *options} - {"strict"}  # which is for all of them
     check_options(asked, fitted.encoder.modality, f"{model} was fitted on")
+    options.pop("maps", None)
     if engine != "auto":
         fitted = fitted.with_engine(engine)
-    wanted, options = divide(given, OUTPUTS)
     outputs = Outputs(**wanted)
     outputs.check(fitted, flag)
     check_conditions(fail_if, (outputs, fitted))

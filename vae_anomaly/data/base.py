@@ -273,6 +273,10 @@ class Encoder(Protocol):
     def decode(self, targets: Array) -> Records:
         """Return the records that targets stand for, as `encode` takes them."""
 
+    def encode_targets(self, targets: Array) -> Encoded:
+        """Encode the records that targets stand for; the targets are the same again."""
+        return self.encode(self.decode(targets))
+
     def rows(self, records: Records, like: Records = None) -> Records:
         """Return records in the form of the training data, or in form and units of `like`."""
 

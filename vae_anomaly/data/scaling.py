@@ -7,6 +7,7 @@ such columns, from a model file.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -14,6 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._text import shown
 from vae_anomaly._types import Json, JsonObject, Symbol
 from vae_anomaly.data.base import ArrayTypes, Encoded, Outline
 from vae_anomaly.data.graph import EncodedSymbols
@@ -27,10 +29,23 @@ from vae_anomaly.stats.soft_clip import (
     soft_clip_with_jacobian,
 )
 
-__all__ = ["ColumnScaler", "check_keys", "check_likelihood", "check_names", "checked_outline"]
+__all__ = [
+    "ColumnScaler",
+    "PrecisionWarning",
+    "check_keys",
+    "check_likelihood",
+    "check_names",
+    "checked_outline",
+]
 
 Array = NDArray[np.float64]
 
+
+MIN_STEPS = 10
+"""Steps of float64 in a standard deviation below which numbers of a column are rounded."""
+
+MAX_LISTED = 10
+"""Columns that a message lists."""
 
 OUTLYING = 10.0
 """Robust standard deviations to which training values are clipped before a column is scaled."""
@@ -38,6 +53,10 @@ OUTLYING = 10.0
 
 MIN_MAGNITUDE = 1e-300
 """Smaller magnitudes count as zero in training: fractions of them would underflow."""
+
+
+class PrecisionWarning(UserWarning):
+    """Numbers differ by less than float64 can tell."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +122,33 @@ class ColumnScaler:
             low=low,
             high=high,
         )
+
+    def warn_of_lost_digits(self, names: Sequence[str], stacklevel: int = 2) -> None:
+        """Warn of columns that float64 cannot tell the whole numbers of apart.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Of the first columns; the others are not read.
+        stacklevel : int, default=2
+
+        Warns
+        -----
+        PrecisionWarning
+        """
+        step = np.spacing(np.maximum(np.abs(self.low), np.abs(self.high)))
+        coarse = (step > 1) & (~self.varies | (self.scale < MIN_STEPS * step))
+        lost = [(name, step[i]) for i, name in enumerate(names) if coarse[i]]
+        if lost:
+            shown_names = ", ".join(shown(name) for name, _ in lost[:MAX_LISTED])
+            more = f" and {len(lost) - MAX_LISTED} more" if len(lost) > MAX_LISTED else ""
+            warnings.warn(
+                f"The numbers of {shown_names}{more} are so large that float64 tells them apart "
+                f"in steps of {lost[0][1]:.4g} only: smaller differences are lost. "
+                f"Subtract an offset from the column before, or leave it out.",
+                PrecisionWarning,
+                stacklevel=stacklevel + 1,
+            )
 
     @classmethod
     def from_columns(cls, columns: Sequence[Array]) -> ColumnScaler:

@@ -270,7 +270,7 @@ def score_partitions(
             done += result.receipt.n_rows
             update(done)
     job.finish()
-    # In the order of the partitions: sums are then the same, whichever came first.
+    # In the order of the partitions, so that sums do not depend on which was first.
     found = [receipts[place] for place in sorted(receipts)]
     return PartitionsSummary(
         len(partitions),

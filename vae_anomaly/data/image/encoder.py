@@ -193,6 +193,10 @@ class ImageEncoder:
         """Return the flattened images that targets stand for."""
         return self.scaler.decode(targets, self.likelihood)
 
+    def encode_targets(self, targets: Array) -> Encoded:
+        """Encode the images that targets stand for, which are smooth already."""
+        return self.scaler.encode(self.decode(targets), self.likelihood)
+
     def rows(self, records: Array, like: Records = None) -> Records:
         """Return rows as images; as flattened ones if `like` are flattened."""
         if like is None or as_rows(like).shape is not None:

@@ -225,6 +225,10 @@ class PatchEncoder:
             "fit without features."
         )
 
+    def encode_targets(self, targets: Array) -> NoReturn:
+        """Raise the ParameterError of `decode`."""
+        self.decode(targets)
+
     def rows(self, records: Records, like: Records = None) -> NoReturn:
         """Raise a ParameterError: features do not lead back to pixels."""
         self.decode(records)

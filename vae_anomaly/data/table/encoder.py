@@ -263,6 +263,10 @@ class TableEncoder:
         codes[:, self.schema.categories] = self.levels.decode(targets[:, k:])
         return codes
 
+    def encode_targets(self, targets: Array) -> Encoded:
+        """Encode the rows that targets stand for."""
+        return self.encode(self.decode(targets))
+
     def in_graph(self, rows: Symbol) -> EncodedSymbols:
         """Add `encode` to an ONNX graph; see `data.table.graph`."""
         return encoded_in_graph(self, rows)
