@@ -635,7 +635,7 @@ def test_recalibration_is_by_blocks_of_the_given_series(
         detector.recalibrate(normal[:30])
 
 
-def test_other_commands_refuse_models_of_series(
+def test_options_of_other_models_are_refused(
     detector: SeriesDetector,
     normal: pd.DataFrame,
     tmp_path: Path,
@@ -643,9 +643,9 @@ def test_other_commands_refuse_models_of_series(
 ) -> None:
     model, recent = tmp_path / "m.vae", written(tmp_path, "recent.csv", normal)
     save(detector, model)
-    code, _, err = vae("export", model, "-o", tmp_path / "out")
+    code, _, err = vae("export", model, "-o", tmp_path / "m.onnx", "--check")
     assert code == 2
-    assert "m.vae is a model of time series, for `score`, `evaluate`, `inspect` and, in" in err
+    assert "--check is not for time series" in err
     for option in ("--fdr", "--threshold"):
         code, _, err = vae("score", model, recent, "-o", tmp_path / "s.csv", option, 0.1)
         assert code == 2
