@@ -59,7 +59,7 @@ def run(
         fitted = fitted.with_engine(engine)
     outputs = Outputs(**wanted)
     outputs.check(fitted, flag)
-    check_conditions(fail_if, (outputs, fitted))
+    check_conditions(fail_if, outputs, fitted)
     with open_source(data, fitted.encoder, **options) as source:
         console.say(*source.notes)
         if fitted.network.needs_tensorflow and source.n_records != 0:
@@ -95,7 +95,7 @@ def _score_rows(
     else:
         from vae_anomaly.dask import score_folder
 
-        check_conditions(fail_if, (outputs, loaded(model)))
+        check_conditions(fail_if, outputs, loaded(model))
         progress = console.progress
         done = score_folder(scheduler, model, data, output, outputs, key=key, progress=progress)
         failed = done.failures(fail_if)
@@ -114,17 +114,17 @@ def _score_series(
     fail_if: tuple[Condition, ...],
 ) -> Exit:
     """Score time series."""
-    from vae_anomaly.pipeline.series import SERIES_OUTPUTS, score_series_file, series_notes
+    from vae_anomaly.pipeline.series_score import SERIES_OUTPUTS, score_series_file, series_notes
 
     refuse_foreign(given, SERIES_OUTPUTS, f"is not for time series, as in {file.name}")
-    check_conditions(fail_if)
     events = given["events"]
     if events is not None:
         check_result(events, data, file.name, output)
     console.start_tensorflow()
     summary = score_series_file(file, data, output, **given_options(given, SERIES_OUTPUTS))
     console.say(*series_notes(summary, output, events))
-    failed = failures(fail_if, summary.n_flagged, summary.n_scored, "time step")
+    drift = summary.drift is not None
+    failed = failures(fail_if, summary.n_flagged, summary.n_scored, "time step", drift=drift)
     console.say(*failed)
-    console.facts.update(summary._asdict(), scores=output, failed=failed)
+    console.facts.update(summary.facts(), scores=output, failed=failed)
     return Exit.FAILED if failed else Exit.DONE
