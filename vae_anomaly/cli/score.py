@@ -12,10 +12,11 @@ from vae_anomaly.pipeline.facts import score_facts
 from vae_anomaly.pipeline.lines import StreamSummary, score_standard_input
 from vae_anomaly.pipeline.maps import write_maps
 from vae_anomaly.pipeline.messages import score_notes
+from vae_anomaly.pipeline.models import loaded
 from vae_anomaly.pipeline.options import Options, divide, flag, given_options, refuse_foreign
 from vae_anomaly.pipeline.partitions import PartitionsSummary
 from vae_anomaly.pipeline.paths import check_result
-from vae_anomaly.pipeline.results import OUTPUTS, OUTPUTS_OF_ROWS, Outputs
+from vae_anomaly.pipeline.results import OUTPUTS, Outputs
 from vae_anomaly.pipeline.score import score_file
 from vae_anomaly.series import is_series
 from vae_anomaly.storage.container import UnopenedFile, open_container
@@ -39,9 +40,8 @@ def run(
 ) -> Exit:
     """Score DATA with MODEL, and write the result."""
     if scheduler is not None or stream:
-        given |= {"events": events, "fail_if": fail_if, "maps": maps}
-        given["engine"] = None if engine == "auto" else engine
-        return _score_rows(console, model, data, output, scheduler, given)
+        given |= {"events": events, "maps": maps, "engine": None if engine == "auto" else engine}
+        return _score_rows(console, model, data, output, scheduler, given, fail_if)
     check_result(output, data, model)
     file = open_container(model)
     if is_series(file):
@@ -75,23 +75,33 @@ def run(
 
 
 def _score_rows(
-    console: Console, model: str, data: str, output: str, scheduler: str | None, given: Options
+    console: Console,
+    model: str,
+    data: str,
+    output: str,
+    scheduler: str | None,
+    given: Options,
+    fail_if: tuple[Condition, ...],
 ) -> Exit:
     """Score files on the workers of a cluster, or without a scheduler lines as they come."""
     where = "--stream" if scheduler is None else "--scheduler"
-    refuse_foreign(given, (*OUTPUTS_OF_ROWS, "id_column", "fdr"), f"does not go with {where}")
-    outputs, key = Outputs(**given_options(given, OUTPUTS)), given["id_column"]
+    refuse_foreign(given, (*OUTPUTS, "id_column", "keep"), f"does not go with {where}")
+    outputs, fitted = Outputs(**given_options(given, OUTPUTS)), loaded(model)
+    names = {"key": given["id_column"], "keep": given["keep"]}
+    check_conditions(fail_if, (outputs, fitted), in_partitions=scheduler is not None)
     done: StreamSummary | PartitionsSummary
     if scheduler is None:
-        done = score_standard_input(model, data, output, outputs, key=key, say=console.say)
+        done = score_standard_input(fitted, data, output, outputs, say=console.say, **names)
     else:
         from vae_anomaly.dask import score_folder
 
         progress = console.progress
-        done = score_folder(scheduler, model, data, output, outputs, key=key, progress=progress)
-    console.say(*done.notes())
-    console.facts.update(done._asdict(), scores=output)
-    return Exit.DONE if done.is_complete else Exit.SKIPPED
+        done = score_folder(scheduler, model, data, output, outputs, progress=progress, **names)
+    drift = isinstance(done, StreamSummary) and done.n_drifted > 0
+    failed = failures(fail_if, done.n_flagged, done.n_scored, "row", drift=drift)
+    console.say(*done.notes(), *failed)
+    console.facts.update(done._asdict(), scores=output, failed=failed)
+    return Exit.FAILED if failed else Exit.DONE if done.is_complete else Exit.SKIPPED
 
 
 def _score_series(

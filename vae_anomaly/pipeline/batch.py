@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 
 from vae_anomaly._text import listed
+from vae_anomaly.data.columnar import NUMBERED, Names, Rows
 from vae_anomaly.data.registry import columnar
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.model.model import Model
@@ -14,7 +15,7 @@ from vae_anomaly.pipeline import score as scoring
 from vae_anomaly.pipeline.models import ModelLike, loaded
 from vae_anomaly.pipeline.results import Layout, Outputs, Scored, concatenated
 
-__all__ = ["named", "score_batch", "score_kept", "score_rows", "scored_batch"]
+__all__ = ["score_batch", "score_kept", "score_rows", "scored_batch"]
 
 
 def score_batch(
@@ -123,15 +124,7 @@ def score_rows(
 
     A threshold for a false-discovery rate would need all rows.
     """
-    found, _ = scored_batch(model, batch, outputs)
-    return named(found, keys)
-
-
-def named(found: pa.RecordBatch, keys: Mapping[str, pa.Array]) -> pa.RecordBatch:
-    """Return rows of the result with keys in place of their numbers.
-
-    A key that is called as a column of the result gets "id_" in front.
-    """
+    found, _ = scored_batch(model, Rows(batch), outputs)
     names = found.schema.names[1:]
     columns = {f"id_{name}" if name in names else name: key for name, key in keys.items()}
     columns |= {name: found.column(name) for name in names}
@@ -139,10 +132,10 @@ def named(found: pa.RecordBatch, keys: Mapping[str, pa.Array]) -> pa.RecordBatch
 
 
 def scored_batch(
-    model: Model, batch: pa.RecordBatch, outputs: Outputs
+    model: Model, rows: Rows, outputs: Outputs, names: Names = NUMBERED
 ) -> tuple[pa.RecordBatch, list[Scored]]:
-    """Score a batch of Arrow columns; return all rows, with their numbers, and the parts."""
-    with columnar(model.encoder).open_batch(batch, model.encoder) as source:
+    """Score rows of Arrow columns; return the result, and the parts of it."""
+    with columnar(model.encoder).open_batch(rows, model.encoder, names) as source:
         schema = Layout.of(model, source, outputs).schema
         parts = list(scoring.score(model, source, outputs, executor=map))
     if not parts:

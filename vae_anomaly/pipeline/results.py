@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OUTPUTS",
-    "OUTPUTS_OF_ROWS",
     "READABLE",
     "Evaluated",
     "Layout",
@@ -157,9 +156,6 @@ class Outputs:
 
 OUTPUTS = tuple(field.name for field in fields(Outputs))
 """Names of the attributes of `Outputs`."""
-
-OUTPUTS_OF_ROWS = tuple(name for name in OUTPUTS if name not in ("only_flagged", "sort", "fdr"))
-"""Those of them that ask for columns: the rows are those of the source."""
 
 
 class Scored(NamedTuple):
