@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,11 @@ from vae_anomaly.cli import run
 from vae_anomaly.data.registry import open_source
 from vae_anomaly.data.sampling import RowSample
 from vae_anomaly.data.table import partitions
+from vae_anomaly.model.file import restored
 from vae_anomaly.pipeline.partitions import PartitionsSummary, score_partitions
 from vae_anomaly.pipeline.results import Outputs
 from vae_anomaly.pipeline.score import score_file
+from vae_anomaly.storage.container import open_container
 
 dask = pytest.importorskip("dask", reason="the extra [dask] is not installed")
 distributed = pytest.importorskip("distributed", reason="the extra [dask] is not installed")
@@ -238,6 +241,32 @@ def test_folders_may_bring_columns(
     )
 
 
+def test_drift_is_watched_over_all_partitions(model: Path, parts: Path, tmp_path: Path) -> None:
+    for path in parts.iterdir():
+        rows = pd.read_parquet(path)
+        rows.assign(square=rows["square"] + 3).to_parquet(path, index=False)
+    with open_source(str(parts), restored(open_container(model)).encoder) as source:
+        alone = score_file(restored(open_container(model)), source, str(tmp_path / "s.csv")).drift
+    assert alone is not None
+    found = []
+    for out, executor in (("a", map), ("b", backwards)):
+        summary = score_partitions(model, str(parts), str(tmp_path / out), executor=executor)
+        found.append(summary.drift)
+    # From receipts alone.
+    found.append(score_partitions(model, str(parts), str(tmp_path / "b"), executor=map).drift)
+    assert found[0] == found[1] == found[2]
+    assert found[0][:4] == alone[:4]
+    assert found[0].movements[0].column == "square"
+    assert found[0].movements[0].shift == pytest.approx(alone.movements[0].shift, rel=0.01)
+    assert summary.notes()[-2].startswith("warning: as a whole, the scores of these 300 rows are n")
+    assert summary.facts()["drift"]["p_value"] == alone.p_value
+
+
+def backwards(function, items):
+    """Executor whose last worker is done first."""
+    yield from reversed([function(item) for item in items])
+
+
 def test_another_folder_is_not_replaced(model: Path, parts: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores"
     score_partitions(model, str(parts), str(out), executor=map)
@@ -351,8 +380,7 @@ def test_rows_left_out_columns_kept_and_rows_that_cannot_be_parsed(
     for i, part in enumerate((rows[:100], rows[100:])):
         text = part.to_csv(index=False)
         (tmp_path / "in" / f"{i}.csv").write_text(text + "1,2\n" * i)
-    serial = contextmanager(lambda scheduler: iter([map]))
-    monkeypatch.setattr(on_dask, "connected", serial)
+    monkeypatch.setattr(on_dask, "connected", lambda scheduler: nullcontext(map))
     words = ["score", str(model), str(tmp_path / "in"), "--scheduler", "local:1"]
     words += ["--id-column", "id", "--keep", "all", "--fail-if", "flagged>=90%"]
     assert run([*words, "-o", str(tmp_path / "all")]) == 6
@@ -363,20 +391,17 @@ def test_rows_left_out_columns_kept_and_rows_that_cannot_be_parsed(
         f"row 201: expected {rows.shape[1]} fields, as in the header, got 2",
     ]
     assert found["anomaly_score"].to_pylist() == [*expected["anomaly_score"].to_pylist(), None]
-    assert (
-        run([*words, "-o", str(tmp_path / "few"), "--only-flagged", "--fail-if", "flagged>0"]) == 7
-    )
+    few_words = ["-o", str(tmp_path / "few"), "--only-flagged", "--fail-if", "flagged>0"]
+    assert run([*words, *few_words]) == 7
     few = pq.read_table(tmp_path / "few")
     n_flagged = expected["is_anomaly"].true_count
     assert few.num_rows == n_flagged > 0
     assert few.to_pylist() == [row for row in found.to_pylist() if row["is_anomaly"]]
     assert f"failed: flagged>0: {n_flagged} of 300 rows" in capsys.readouterr().err
-    for further, words_of_error in (
-        (["--sort"], "sort needs all rows in one place, which partitions do not have."),
-        (["--fail-if", "drift"], "--fail-if drift compares all rows in one place, which --schedul"),
-    ):
-        assert run([*words, "-o", str(tmp_path / "no"), *further]) == 2
-        assert f"error: {words_of_error}" in capsys.readouterr().err
+    assert run([*words, "-o", str(tmp_path / "no"), "--sort"]) == 2
+    assert "error: sort needs all rows in one place, which partitions do not have." in (
+        capsys.readouterr().err
+    )
 
 
 def test_addresses_are_checked() -> None:
@@ -397,6 +422,11 @@ def test_the_command_line_scores_on_processes(
         f"scores: {tmp_path / 'scores'}",
     ]
     assert pq.read_table(tmp_path / "scores").combine_chunks().to_batches()[0].equals(expected)
+    words[4] = str(tmp_path / "failed")
+    assert run([*words, "--scheduler", "local:1", "--fail-if", "flagged>0", "--json"]) == 7
+    captured = capsys.readouterr()
+    assert captured.err.splitlines()[-1].startswith("failed: flagged>0: ")
+    assert json.loads(captured.out)["drift"] is None
     monkeypatch.setattr(on_dask, "CONNECT_TIMEOUT", "1s")
     assert run([*words, "--scheduler", "tcp://127.0.0.1:1"]) == 2
     assert "There is no scheduler of Dask at 'tcp://127.0.0.1:1'" in capsys.readouterr().err

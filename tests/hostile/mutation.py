@@ -58,6 +58,22 @@ def _settings(raw: bytes, rng: random.Random) -> bytes:
     return build(header, body, sign=rng.random() < 0.95)
 
 
+def encoder_mutated(raw: bytes, rng: random.Random) -> bytes:
+    """Return a model file, signed, with one to three changes in the state of its encoder."""
+    header, body = parts(raw)
+    metadata = header["__metadata__"]
+    config = json.loads(metadata["config"])
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        _change_somewhere(encoder_settings(config), rng)
+    metadata["config"] = canonical(config)
+    return build(header, body)
+
+
+def encoder_settings(config: Any) -> Any:
+    """Return the settings of the encoder; those of a time series are of its windows."""
+    return config["encoder"] if "encoder" in config else config["network"]["encoder"]
+
+
 def _header(raw: bytes, rng: random.Random) -> bytes:
     """Change a value in the header: names, dtypes, shapes and offsets of arrays."""
     header, body = parts(raw)

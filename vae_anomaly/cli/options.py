@@ -88,7 +88,7 @@ STRICT_IMAGES = switch("--strict", "Refuse images that cannot be read; else they
 FOLLOW_LINKS = option("--follow-links DIR", "Follow symbolic links that lead into DIR.")
 KEEP_LEARNED = switch("--keep-learned", "Keep rows that MODEL was fitted on; else left out.")
 
-SQL = option("--sql QUERY", "What to read of a database, duckdb:///FILE or sqlite:///FILE.")
+SQL = option("--sql QUERY", "What to read of DATA, a URL of duckdb:, sqlite: or postgresql:.")
 
 TABLE_FIT = [
     SQL,

@@ -50,12 +50,12 @@ def run(
         )
     refuse_foreign({"events": events}, (), f"is for time series; {model} was fitted on other data")
     fitted = restored(file)
-    # --strict is for all of them.
-    asked = given_options(given | {"strict": False, "maps": maps})
+    wanted, options = divide(given | {"maps": maps}, OUTPUTS)
+    asked = {*wanted, *options} - {"strict"}  # which is for all of them
     check_options(asked, fitted.encoder.modality, f"{model} was fitted on")
+    options.pop("maps", None)
     if engine != "auto":
         fitted = fitted.with_engine(engine)
-    wanted, options = divide(given, OUTPUTS)
     outputs = Outputs(**wanted)
     outputs.check(fitted, flag)
     check_conditions(fail_if, (outputs, fitted))
@@ -88,7 +88,7 @@ def _score_rows(
     refuse_foreign(given, (*OUTPUTS, "id_column", "keep"), f"does not go with {where}")
     outputs, fitted = Outputs(**given_options(given, OUTPUTS)), loaded(model)
     names = {"key": given["id_column"], "keep": given["keep"]}
-    check_conditions(fail_if, (outputs, fitted), in_partitions=scheduler is not None)
+    check_conditions(fail_if, (outputs, fitted))
     done: StreamSummary | PartitionsSummary
     if scheduler is None:
         done = score_standard_input(fitted, data, output, outputs, say=console.say, **names)
@@ -97,11 +97,11 @@ def _score_rows(
 
         progress = console.progress
         done = score_folder(scheduler, model, data, output, outputs, progress=progress, **names)
-    drift = isinstance(done, StreamSummary) and done.n_drifted > 0
-    failed = failures(fail_if, done.n_flagged, done.n_scored, "row", drift=drift)
+    failed = done.failures(fail_if)
     console.say(*done.notes(), *failed)
-    console.facts.update(done._asdict(), scores=output, failed=failed)
-    return Exit.FAILED if failed else Exit.DONE if done.is_complete else Exit.SKIPPED
+    console.facts.update(done.facts(), scores=output, failed=failed)
+    code = Exit.DONE if done.is_complete else Exit.SKIPPED
+    return Exit.FAILED if failed else code
 
 
 def _score_series(

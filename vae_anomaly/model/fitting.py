@@ -134,7 +134,7 @@ def fit_model(
         encoder=encoder,
         network=network,
         parameters=settings_of(parameters),
-        score_type=resolved_score(parameters.score_type, encoder),
+        score_type=resolved_score(parameters.score_type, modality.defaults),
         beta=parameters.beta,
         noise=noise,
         prior=prior,

@@ -110,7 +110,7 @@ def fit_patches(
         encoder=encoder,
         network=patch.network,
         parameters=settings_of(parameters),
-        score_type=resolved_score(parameters.score_type, encoder),
+        score_type=resolved_score(parameters.score_type, modality(encoder.modality).defaults),
         beta=parameters.beta,
         noise=patch.noise,
         prior=patch.prior,

@@ -85,10 +85,7 @@ class Condition:
 
 
 def check_conditions(
-    conditions: Collection[Condition],
-    asked: tuple[Outputs, Model] | None = None,
-    *,
-    in_partitions: bool = False,
+    conditions: Collection[Condition], asked: tuple[Outputs, Model] | None = None
 ) -> None:
     """Raise if a result cannot tell whether it meets a condition.
 
@@ -97,19 +94,12 @@ def check_conditions(
     conditions : collection of Condition
     asked : pair of Outputs and Model, optional
         What is asked of which model. Without, as of time series, there are flags and no drift.
-    in_partitions : bool, default=False
-        Whether workers score the rows apart, so that nobody compares all of them.
 
     Raises
     ------
     ParameterError
     """
     for one in conditions:
-        if one.is_drift and in_partitions:
-            raise ParameterError(
-                "--fail-if drift compares all rows in one place, which --scheduler does not. "
-                "Leave it out, or score without --scheduler."
-            )
         if one.is_drift:
             is_known = asked is not None and asked[0].watches_drift(asked[1])
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import BinaryIO, NamedTuple
@@ -13,12 +13,14 @@ from typing import BinaryIO, NamedTuple
 import pyarrow as pa
 
 from vae_anomaly._text import counted, listed
+from vae_anomaly._types import JsonObject
 from vae_anomaly.data.columnar import Names, Rows
 from vae_anomaly.data.dialect import Dialect, decimal_mark
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.model.drift import DriftWatch
 from vae_anomaly.model.model import Model
 from vae_anomaly.pipeline.batch import scored_batch
+from vae_anomaly.pipeline.conditions import Condition, failures
 from vae_anomaly.pipeline.messages import drift_warning
 from vae_anomaly.pipeline.models import ModelLike, loaded
 from vae_anomaly.pipeline.results import Outputs
@@ -58,6 +60,15 @@ class StreamSummary(NamedTuple):
     def is_complete(self) -> bool:
         """Whether every row has a score."""
         return self.n_scored == self.n_rows
+
+    def facts(self) -> JsonObject:
+        """Return plain values for JSON."""
+        return dict(self._asdict())
+
+    def failures(self, conditions: Collection[Condition]) -> list[str]:
+        """Return a line for each condition that the result meets, drift in any window."""
+        drift = self.n_drifted > 0
+        return failures(conditions, self.n_flagged, self.n_scored, "row", drift=drift)
 
     def notes(self) -> list[str]:
         """Return lines to report after the stream."""

@@ -240,9 +240,9 @@ def _only(batch: Batch, chosen: NDArray[np.bool_]) -> Batch:
 
 def _scored(model: Model, source: Source, layout: Layout, executor: Executor) -> Iterator[Scored]:
     """Yield the rows of the result."""
-    described = layout.described and layout.outputs.explain > 0
-    evaluate = _Evaluate(model, layout.outputs, NormalValues.of(model) if described else None)
-    if isinstance(modality(model.encoder.modality).reducer(model.encoder), OneRowEach):
+    normal = NormalValues.of(model) if layout.described else None
+    evaluate = _Evaluate(model, layout.outputs, normal)
+    if layout.one_row_each:
         yield from executor(_Score(evaluate, layout), source.batches())
         return
     for rows in evaluated(model, source.batches(), layout.outputs, executor):
