@@ -10,12 +10,11 @@ from vae_anomaly.model.file import restored
 from vae_anomaly.pipeline.conditions import Condition, check_conditions, failures
 from vae_anomaly.pipeline.facts import score_facts
 from vae_anomaly.pipeline.lines import StreamSummary, score_standard_input
-from vae_anomaly.pipeline.maps import write_maps
 from vae_anomaly.pipeline.messages import score_notes
 from vae_anomaly.pipeline.models import loaded
 from vae_anomaly.pipeline.options import Options, divide, flag, given_options, refuse_foreign
 from vae_anomaly.pipeline.partitions import PartitionsSummary
-from vae_anomaly.pipeline.paths import check_result
+from vae_anomaly.pipeline.paths import check_map_folder, check_result
 from vae_anomaly.pipeline.results import OUTPUTS, Outputs
 from vae_anomaly.pipeline.score import score_file
 from vae_anomaly.series import is_series
@@ -58,14 +57,20 @@ def run(
         fitted = fitted.with_engine(engine)
     outputs = Outputs(**wanted)
     outputs.check(fitted, flag)
+    if maps is not None:
+        check_map_folder(maps, data)
     check_conditions(fail_if, (outputs, fitted))
     with open_source(data, fitted.encoder, **options) as source:
         console.say(*source.notes)
         if fitted.network.needs_tensorflow and source.n_records != 0:
             console.start_tensorflow()
-        summary = score_file(fitted, source, output, outputs, progress=console.progress)
+        progress = console.progress
+        flagged: list[object] | None = None if maps is None else []
+        summary = score_file(fitted, source, output, outputs, progress=progress, flagged=flagged)
         if maps is not None:
-            console.say(*write_maps(fitted, source, maps, progress=console.progress))
+            from vae_anomaly.displays.map_files import write_maps
+
+            console.say(*write_maps(fitted, source, maps, flagged=flagged or (), progress=progress))
     code = console.finish(source, *score_notes(summary, source.unit, outputs.fdr, output))
     n_flagged, n_scored, drift = summary.n_flagged or 0, summary.n_scored, summary.drift is not None
     failed = failures(fail_if, n_flagged, n_scored, source.unit, drift=drift)

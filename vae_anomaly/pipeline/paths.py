@@ -10,7 +10,7 @@ from vae_anomaly.names import JSON_SUFFIXES, PARQUET_SUFFIXES, REPORT_FILES
 from vae_anomaly.storage.atomic import check_name, check_writable
 from vae_anomaly.storage.paths import check_path
 
-__all__ = ["check_output", "check_report_folder", "check_result"]
+__all__ = ["check_map_folder", "check_output", "check_report_folder", "check_result"]
 
 CSV_SUFFIXES = (".csv", "")
 
@@ -79,6 +79,21 @@ def check_report_folder(output: str, unit: str, model: str, *sources: str | None
             raise ParameterError(
                 f"The report would lie among the {unit}s in {path}. Choose another output."
             )
+
+
+def check_map_folder(folder: str, source: str) -> None:
+    """Raise if maps would lie among the images of a folder, and be read as such the next time.
+
+    Raises
+    ------
+    ParameterError
+    """
+    images = Path(source)
+    if images.is_dir() and Path(folder).resolve().is_relative_to(images.resolve()):
+        raise ParameterError(
+            f"The maps would lie among the images in {source}, and be read as images the next "
+            f"time. Choose another folder."
+        )
 
 
 def _is_same(target: Path, path: str) -> bool:

@@ -333,6 +333,11 @@ class Layout:
             batch = batch.filter(flag, null_selection_behavior="drop")
         return Scored(batch, rows.scores, n_flagged, rows.sample, len(rows.keys))
 
+    def flagged_keys(self, rows: pa.RecordBatch) -> list[object]:
+        """Return the keys of the flagged rows of a result with flags."""
+        flags = rows.column(self.n_keys + 1 + self.outputs.p_values)
+        return list(rows.column(0).filter(flags, null_selection_behavior="drop").to_pylist())
+
     def _reasons(self, model: Model, contributions: Array, places: _Places) -> list[pa.Array]:
         """Return columns for the latent code, and for the features that contribute most."""
         names = pa.array(model.encoder.features, pa.string())
