@@ -5,26 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shlex
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from conftest import make_rows
+from conftest import Vae, make_rows
 
 import vae_anomaly
-from vae_anomaly.cli import run
 from vae_anomaly.data.registry import open_source
 from vae_anomaly.data.table import csv_reader
 from vae_anomaly.data.table.files import open_table
 
 COLUMNS = ["t", "square", "count"]
 N = 30
-
-Vae = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -40,18 +34,6 @@ def place(
     vae_anomaly.save(detector, tmp_path / "m.vae")
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def vae(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Vae:
-    def vae(line: str, stdin: bytes = b"") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        code = run(shlex.split(line))
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return vae
 
 
 def lines_of(n: int = N) -> list[str]:
@@ -86,14 +68,14 @@ BAD = {
 
 
 @pytest.mark.parametrize("bad", [[0], [4, 4, 4], [29], [0, 1, 2, 10, 11, 28, 30]])
-@pytest.mark.parametrize("kinds", [slice(0, 3), slice(0, 5)])
+@pytest.mark.parametrize("examples", [slice(0, 3), slice(0, 5)])
 def test_other_rows_have_the_scores_of_a_sound_file(
-    place: Path, vae: Vae, bad: list[int], kinds: slice
+    place: Path, vae: Vae, bad: list[int], examples: slice
 ) -> None:
     header, *rows = lines_of()
     (place / "sound.csv").write_text(header + "".join(rows))
     sound = read(vae("score m.vae sound.csv -o - --keep all --explain 1")[1])
-    faults = list(BAD.items())[kinds]
+    faults = list(BAD.items())[examples]
     mixed, expected = [], []
     for i in range(N + 1):
         for place_of_bad in bad:

@@ -14,7 +14,7 @@ from vae_anomaly.pipeline.messages import score_notes
 from vae_anomaly.pipeline.models import loaded
 from vae_anomaly.pipeline.options import Options, divide, flag, given_options, refuse_foreign
 from vae_anomaly.pipeline.partitions import PartitionsSummary
-from vae_anomaly.pipeline.paths import check_map_folder, check_result
+from vae_anomaly.pipeline.paths import check_outside, check_result
 from vae_anomaly.pipeline.results import OUTPUTS, Outputs
 from vae_anomaly.pipeline.score import score_file
 from vae_anomaly.series import is_series
@@ -58,7 +58,7 @@ def run(
     outputs = Outputs(**wanted)
     outputs.check(fitted, flag)
     if maps is not None:
-        check_map_folder(maps, data)
+        check_outside(maps, data, "maps")
     check_conditions(fail_if, (outputs, fitted))
     with open_source(data, fitted.encoder, **options) as source:
         console.say(*source.notes)

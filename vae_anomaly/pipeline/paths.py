@@ -10,7 +10,7 @@ from vae_anomaly.names import JSON_SUFFIXES, PARQUET_SUFFIXES, REPORT_FILES
 from vae_anomaly.storage.atomic import check_name, check_writable
 from vae_anomaly.storage.paths import check_path
 
-__all__ = ["check_map_folder", "check_output", "check_report_folder", "check_result"]
+__all__ = ["check_output", "check_outside", "check_report_folder", "check_result"]
 
 CSV_SUFFIXES = (".csv", "")
 
@@ -81,18 +81,26 @@ def check_report_folder(output: str, unit: str, model: str, *sources: str | None
             )
 
 
-def check_map_folder(folder: str, source: str) -> None:
-    """Raise if maps would lie among the images of a folder, and be read as such the next time.
+def check_outside(folder: str, source: str, what: str) -> None:
+    """Raise if results would lie among the records in a folder, and be read as such next time.
+
+    Parameters
+    ----------
+    folder : str
+        Folder of the results.
+    source : str
+    what : str
+        Name of the results, in the plural.
 
     Raises
     ------
     ParameterError
     """
-    images = Path(source)
-    if images.is_dir() and Path(folder).resolve().is_relative_to(images.resolve()):
+    records = Path(source)
+    if records.is_dir() and Path(folder).resolve().is_relative_to(records.resolve()):
         raise ParameterError(
-            f"The maps would lie among the images in {source}, and be read as images the next "
-            f"time. Choose another folder."
+            f"The {what} would lie in {source}, and be read as data the next time. Choose another "
+            f"folder."
         )
 
 
