@@ -235,7 +235,11 @@ FIT = [
 
 SCORE = [
     *(ID_COLUMN, SQL),
-    option("--maps DIR", "Also write a TIFF for each image: the nats of every pixel."),
+    option(
+        "--maps DIR",
+        "Also write for each image, at its size, a PNG with the map over it and a TIFF: the nats "
+        "of every pixel.",
+    ),
     option(
         "--explain K",
         "Add the K columns that contribute most to each row's score, and what is normal of them.",
