@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar, Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from vae_anomaly._extras import of_extra
 from vae_anomaly._parameters import integer, number, optional
 from vae_anomaly._threads import on_one_thread
+from vae_anomaly.data.columnar import Rows
 from vae_anomaly.data.registry import columnar
 from vae_anomaly.data.table.summary import SampleWarning, TableSummary
 from vae_anomaly.estimator import VAEDetector
@@ -24,7 +25,7 @@ from vae_anomaly.exceptions import DataError, ParameterError, ResourceError
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.recalibration import recalibrated
 from vae_anomaly.model.seen import digests_of
-from vae_anomaly.pipeline.batch import score_rows
+from vae_anomaly.pipeline.batch import RowOutputs, outputs_of_rows, score_rows
 from vae_anomaly.pipeline.executors import Pool
 from vae_anomaly.pipeline.models import ModelBytes, ModelLike, loaded, portable
 from vae_anomaly.pipeline.partitions import PartitionsSummary, score_partitions
@@ -61,12 +62,7 @@ def score(
     model: ModelLike,
     *,
     keep: Sequence[str] = (),
-    score: str | None = None,
-    explain: int = 0,
-    p_values: bool = False,
-    also: Sequence[str] = (),
-    threshold: float | None = None,
-    repair: bool = False,
+    **wanted: Unpack[RowOutputs],
 ) -> DaskFrame:
     """Score a data frame of Dask, partition by partition.
 
@@ -78,8 +74,9 @@ def score(
         Fitted detector or model file, which travels to the workers.
     keep : sequence of str, optional
         Columns to return as they are.
-    score, explain, p_values, also, threshold, repair
-        As of `vae_anomaly.score_batch`.
+    **wanted
+        What to return: score, explain, p_values, also, threshold, repair and parts of
+        `vae_anomaly.score_batch`.
 
     Returns
     -------
@@ -109,7 +106,7 @@ def score(
     """
     dask = of_extra("dask", "dask", PURPOSE)
     content = portable(model)
-    outputs = Outputs(score, explain, p_values, tuple(also), None, threshold, repair)
+    outputs = outputs_of_rows(wanted)
     missing = [name for name in keep if name not in frame.columns]
     if missing:
         raise DataError(
@@ -290,9 +287,8 @@ def _scores_and_digests(
     model = loaded(content)
     scores, digests = [np.empty(0)], [np.empty(0, np.uint64)]
     with on_one_thread():
-        for batch in (
-            columnar(model.encoder).open_batch(_batch(frame, model), model.encoder).batches()
-        ):
+        rows = Rows(_batch(frame, model))
+        for batch in columnar(model.encoder).open_batch(rows, model.encoder).batches():
             if batch.faults:
                 place, fault = next(iter(batch.faults.items()))
                 raise DataError(f"The frame, row {frame.index[batch.start + place]}, {fault}.")
@@ -412,8 +408,8 @@ def score_folder(
     folder: str,
     outputs: Outputs = Outputs(),  # noqa: B008 - frozen
     *,
-    key: str | None = None,
     progress: Progress = no_progress,
+    **names: Any,
 ) -> PartitionsSummary:
     """Score files on the workers of a scheduler, and write a folder of Parquet files.
 
@@ -421,7 +417,7 @@ def score_folder(
     ----------
     scheduler : str
         See `connected`.
-    model, data, folder, outputs, key, progress
+    model, data, folder, outputs, progress, **names
         As of `vae_anomaly.pipeline.partitions.score_partitions`.
 
     Returns
@@ -438,5 +434,5 @@ def score_folder(
     """
     with connected(scheduler) as cluster:
         return score_partitions(
-            model, data, folder, outputs, key=key, executor=cluster, progress=progress
+            model, data, folder, outputs, executor=cluster, progress=progress, **names
         )
