@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import onnx
 import pandas as pd
 import pytest
 from accessibility import check_page, needs_axe
+from conftest import Vae
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
@@ -21,14 +21,12 @@ from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 
 from vae_anomaly import DataError, ModelFileError, ParameterError, VAEDetector, inspect, load, save
-from vae_anomaly.cli import run
 from vae_anomaly.data.image.features import as_grid, open_features
 from vae_anomaly.data.image.layout import Layout
 from vae_anomaly.model.patches import PlacedPatches, fit_reference, interpolated, pooled
 from vae_anomaly.pipeline.maps import map_at_size
 from vae_anomaly.storage.container import open_container, write_container
 
-Vae = Callable[..., tuple[int, str, str]]
 Images = NDArray[np.uint8]
 
 SIDE, PATCH, DEPTH = 32, 4, 6
@@ -444,19 +442,6 @@ def test_damaged_settings_are_refused(detector, tmp_path, change, message):
 
 
 # ---------------------------------------------------------------------------- command line
-
-
-@pytest.fixture
-def vae(capsys) -> Vae:
-    """Return a function that runs a command: its exit status, output and messages."""
-
-    def run_command(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = run([str(one) for one in arguments])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run_command
 
 
 @pytest.fixture

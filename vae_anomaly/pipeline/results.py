@@ -62,7 +62,7 @@ class Outputs:
         Number of features to name for each record, with their contributions.
     p_values : bool, default=False
         Whether to return p-values.
-    also : tuple of str
+    also : sequence of str
         Further scores.
     fdr : float, optional
         Choose the threshold for the source so that at most this share of the flagged records is
@@ -83,7 +83,7 @@ class Outputs:
     score: str | None = None
     explain: int = 0
     p_values: bool = False
-    also: tuple[str, ...] = ()
+    also: Sequence[str] = ()
     fdr: float | None = None
     threshold: float | None = None
     repair: bool = False
@@ -92,7 +92,7 @@ class Outputs:
     sort: bool = False
 
     def __post_init__(self) -> None:
-        """Drop scores that are named twice."""
+        """Keep further scores as a tuple, without those that are named twice."""
         object.__setattr__(self, "also", tuple(dict.fromkeys(self.also)))
 
     @property

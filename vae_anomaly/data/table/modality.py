@@ -111,18 +111,8 @@ class Tables(Modality):
         names: Sequence[str] | None,
         parameters: DataParameters,
     ) -> Encoder:
-        """Measure the columns of training rows.
-
-        Warns
-        -----
-        PrecisionWarning
-            If the numbers of a column are too large for float64 to tell them apart.
-        """
-        encoder = TableEncoder.fit(records, cast("TableSchema", schema), names, parameters)
-        features = encoder.features
-        numbers = range(len(features)) if encoder.is_plain else encoder.schema.numbers
-        encoder.scaler.warn_of_lost_digits([features[i] for i in numbers])
-        return encoder
+        """Measure the columns of training rows."""
+        return TableEncoder.fit(records, cast("TableSchema", schema), names, parameters)
 
     def bind(self, encoder: Encoder, source: Source) -> Encoder:
         """Return the encoder with the columns of the source that are no features."""
