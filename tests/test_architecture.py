@@ -94,7 +94,7 @@ OTHER_MEANING = re.compile(
 
 OWN_FILES = (
     *("data/table/", "data/image/", "displays/images.py", "displays/painting.py"),
-    *("model/patch", "pipeline/maps.py"),
+    *("model/patch", "displays/map_files.py"),
     *("report/sections/table", "report/sections/image"),
     *("report/templates/_table", "report/templates/_image"),
 )

@@ -129,6 +129,62 @@ def test_score_writes_parquet_and_to_standard_output(place, vae_lines):
     assert row.startswith("3.png,")
 
 
+def test_maps_are_written_as_numbers_and_over_the_images(place, vae_lines):
+    draw(place / "plate/test/hole/wide.png", 300, flaw=True)
+    wide = Image.open(place / "plate/test/hole/wide.png").resize((160, 120))
+    wide.save(place / "plate/test/hole/wide.png")
+    (place / "plate/test/hole/zero.png").touch()
+    code, _, err = vae_lines("score plate.vae plate/test -o s.csv --maps maps")
+    assert code == 6
+    (line,) = (one for one in err if one.startswith("maps: "))
+    top = float(
+        re.fullmatch(
+            r"maps: 17 images in maps, as TIFF and PNG \(brightest from (\S+) nats on\)", line
+        )[1]
+    )
+    rows = {row["file"]: row for row in table(place / "s.csv")}
+    model = vae_anomaly.load(place / "plate.vae")
+    tops = []
+    for name, row in rows.items():
+        if row["status"] != "ok":
+            continue
+        image = Image.open(place / "plate/test" / name)
+        nats = np.asarray(Image.open(place / "maps" / f"{name}.tiff"))
+        painted = np.asarray(Image.open(place / "maps" / f"{name}.png"))
+        assert nats.shape == (image.height, image.width)
+        assert painted.shape == (*nats.shape, 3)
+        small = np.asarray(image.resize((16, 12), Image.Resampling.BILINEAR), dtype=float)
+        expected = model.contribution_maps(small[None])[0][0]
+        if nats.shape == (12, 16):
+            np.testing.assert_allclose(nats, expected, rtol=1e-5)
+        if row["is_anomaly"] == "1":
+            tops.append(np.percentile(expected, 99.8))
+        warm = painted[..., 0].astype(int) - painted[..., 2]  # grey where nothing contributes
+        assert (warm[nats <= 0] == 0).all()
+        if name.startswith("hole"):
+            assert warm[nats > top / 2].min(initial=255) > 20
+    assert float(f"{np.median(tops):.3g}") == top
+    code, _, err = vae_lines("score plate.vae plate/test/good -o s.csv --maps plate/test/good/maps")
+    assert code == 2
+    assert err == [
+        "error: The maps would lie in plate/test/good, and be read as data the next time. Choose "
+        "another folder."
+    ]
+
+
+def test_maps_of_arrays_and_of_images_none_of_which_is_flagged(place, vae_lines):
+    images = [np.asarray(Image.open(place / f"plate/test/good/{i}.png")) for i in range(4)]
+    np.save(place / "a.npy", np.stack(images))
+    code, _, err = vae_lines("score plate.vae a.npy -o s.csv --maps maps --threshold 1e9")
+    assert code == 0
+    nats = [np.asarray(Image.open(place / f"maps/{i}.tiff")) for i in range(1, 5)]
+    top = 2 * max(np.percentile(one, 99.8) for one in nats)
+    assert f"maps: 4 images in maps, as TIFF and PNG (brightest from {top:.3g} nats on)" in err
+    assert sorted(path.name for path in (place / "maps").iterdir()) == [
+        f"{i}.{end}" for i in range(1, 5) for end in ("png", "tiff")
+    ]
+
+
 def test_evaluate_takes_labels_and_masks_from_the_folders(place, vae_lines):
     code, out, lines = vae_lines("evaluate plate.vae plate -o report --title Plates --top 3")
     assert (code, out) == (0, "")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -407,6 +408,38 @@ def test_functions_of_the_pipeline_run_on_a_cluster(
         score_file(detector.model_, source, str(tmp_path / "s.parquet"), executor=cluster)
     found = pq.read_table(tmp_path / "s.parquet")
     assert found["anomaly_score"].to_pylist() == expected["anomaly_score"].to_pylist()
+
+
+def test_rows_left_out_columns_kept_and_rows_that_cannot_be_parsed(
+    model: Path, tmp_path: Path, expected: pa.RecordBatch, capsys, monkeypatch
+) -> None:
+    rows = frame()
+    (tmp_path / "in").mkdir()
+    for i, part in enumerate((rows[:100], rows[100:])):
+        text = part.to_csv(index=False)
+        (tmp_path / "in" / f"{i}.csv").write_text(text + "1,2\n" * i)
+    monkeypatch.setattr(on_dask, "connected", lambda scheduler: nullcontext(map))
+    words = ["score", str(model), str(tmp_path / "in"), "--scheduler", "local:1"]
+    words += ["--id-column", "id", "--keep", "all", "--fail-if", "flagged>=90%"]
+    assert run([*words, "-o", str(tmp_path / "all")]) == 6
+    found = pq.read_table(tmp_path / "all")
+    assert found.column_names[: rows.shape[1]] == ["id", *rows.columns.drop("id")]
+    assert found["status"].to_pylist() == [
+        *["ok"] * N,
+        f"row 201: expected {rows.shape[1]} fields, as in the header, got 2",
+    ]
+    assert found["anomaly_score"].to_pylist() == [*expected["anomaly_score"].to_pylist(), None]
+    few_words = ["-o", str(tmp_path / "few"), "--only-flagged", "--fail-if", "flagged>0"]
+    assert run([*words, *few_words]) == 7
+    few = pq.read_table(tmp_path / "few")
+    n_flagged = expected["is_anomaly"].true_count
+    assert few.num_rows == n_flagged > 0
+    assert few.to_pylist() == [row for row in found.to_pylist() if row["is_anomaly"]]
+    assert f"failed: flagged>0: {n_flagged} of 300 rows" in capsys.readouterr().err
+    assert run([*words, "-o", str(tmp_path / "no"), "--sort"]) == 2
+    assert "error: sort needs all rows in one place, which partitions do not have." in (
+        capsys.readouterr().err
+    )
 
 
 def test_addresses_are_checked() -> None:

@@ -23,8 +23,8 @@ from sklearn.metrics import roc_auc_score
 from vae_anomaly import DataError, ModelFileError, ParameterError, VAEDetector, inspect, load, save
 from vae_anomaly.data.image.features import as_grid, open_features
 from vae_anomaly.data.image.layout import Layout
+from vae_anomaly.displays.map_files import map_at_size
 from vae_anomaly.model.patches import PlacedPatches, fit_reference, interpolated, pooled
-from vae_anomaly.pipeline.maps import map_at_size
 from vae_anomaly.storage.container import open_container, write_container
 
 Images = NDArray[np.uint8]
@@ -499,6 +499,10 @@ def test_maps_have_the_size_of_their_images(vae: Vae, folders, network):
     found = np.asarray(Image.open(folders / "maps/dark/large1.png.tiff"))
     assert (found.shape, found.dtype) == ((96, 96), np.float32)
     assert roc_auc_score(masks[1].repeat(2, 0).repeat(2, 1).ravel(), found.ravel()) > 0.95
+    painted = np.asarray(Image.open(folders / "maps/dark/large1.png.png"))
+    assert (painted.shape, painted.dtype) == ((96, 96, 3), np.uint8)
+    brightest = found >= np.quantile(found, 0.99)
+    assert painted[brightest].mean() > 2 * painted[found <= np.median(found)].mean()
     small = np.asarray(Image.open(folders / "maps/dark/0.png.tiff"))
     maps, _ = load(model).contribution_maps(defective_images(6, 2)[0])
     np.testing.assert_allclose(small, maps[0], rtol=1e-5)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from vae_anomaly._extras import of_extra
 from vae_anomaly._parameters import integer, number, optional
 from vae_anomaly._threads import on_one_thread
+from vae_anomaly.data.columnar import Rows
 from vae_anomaly.data.registry import columnar
 from vae_anomaly.data.table.summary import SampleWarning, TableSummary
 from vae_anomaly.estimator import VAEDetector
@@ -286,9 +287,8 @@ def _scores_and_digests(
     model = loaded(content)
     scores, digests = [np.empty(0)], [np.empty(0, np.uint64)]
     with on_one_thread():
-        for batch in (
-            columnar(model.encoder).open_batch(_batch(frame, model), model.encoder).batches()
-        ):
+        rows = Rows(_batch(frame, model))
+        for batch in columnar(model.encoder).open_batch(rows, model.encoder).batches():
             if batch.faults:
                 place, fault = next(iter(batch.faults.items()))
                 raise DataError(f"The frame, row {frame.index[batch.start + place]}, {fault}.")
@@ -408,8 +408,8 @@ def score_folder(
     folder: str,
     outputs: Outputs = Outputs(),  # noqa: B008 - frozen
     *,
-    key: str | None = None,
     progress: Progress = no_progress,
+    **names: Any,
 ) -> PartitionsSummary:
     """Score files on the workers of a scheduler, and write a folder of Parquet files.
 
@@ -417,7 +417,7 @@ def score_folder(
     ----------
     scheduler : str
         See `connected`.
-    model, data, folder, outputs, key, progress
+    model, data, folder, outputs, progress, **names
         As of `vae_anomaly.pipeline.partitions.score_partitions`.
 
     Returns
@@ -434,5 +434,5 @@ def score_folder(
     """
     with connected(scheduler) as cluster:
         return score_partitions(
-            model, data, folder, outputs, key=key, executor=cluster, progress=progress
+            model, data, folder, outputs, executor=cluster, progress=progress, **names
         )

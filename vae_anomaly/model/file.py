@@ -175,8 +175,8 @@ def model_of(
     """
     if isinstance(file.config, dict) and file.config.get("modality") == SERIES:
         raise ParameterError(
-            f"{file.name} is a model of time series, for `score`, `evaluate`, `inspect` and, in "
-            f"Python, `load`."
+            f"{file.name} is a model of time series, for `score`, `evaluate`, `recalibrate`, "
+            f"`export`, `inspect` and, in Python, `load`."
         )
     return restored(file, networks, features)
 

@@ -8,6 +8,7 @@ from typing import TypedDict
 import pyarrow as pa
 
 from vae_anomaly._text import listed
+from vae_anomaly.data.columnar import NUMBERED, Names, Rows
 from vae_anomaly.data.registry import columnar
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.model.model import Model
@@ -17,7 +18,6 @@ from vae_anomaly.pipeline.results import Layout, Outputs, Scored, concatenated
 
 __all__ = [
     "RowOutputs",
-    "named",
     "outputs_of_rows",
     "score_batch",
     "score_kept",
@@ -166,15 +166,7 @@ def score_rows(
 
     A threshold for a false-discovery rate would need all rows.
     """
-    found, _ = scored_batch(model, batch, outputs)
-    return named(found, keys)
-
-
-def named(found: pa.RecordBatch, keys: Mapping[str, pa.Array]) -> pa.RecordBatch:
-    """Return rows of the result with keys in place of their numbers.
-
-    A key that is called as a column of the result gets "id_" in front.
-    """
+    found, _ = scored_batch(model, Rows(batch), outputs)
     names = found.schema.names[1:]
     columns = {f"id_{name}" if name in names else name: key for name, key in keys.items()}
     columns |= {name: found.column(name) for name in names}
@@ -182,10 +174,10 @@ def named(found: pa.RecordBatch, keys: Mapping[str, pa.Array]) -> pa.RecordBatch
 
 
 def scored_batch(
-    model: Model, batch: pa.RecordBatch, outputs: Outputs
+    model: Model, rows: Rows, outputs: Outputs, names: Names = NUMBERED
 ) -> tuple[pa.RecordBatch, list[Scored]]:
-    """Score a batch of Arrow columns; return all rows, with their numbers, and the parts."""
-    with columnar(model.encoder).open_batch(batch, model.encoder) as source:
+    """Score rows of Arrow columns; return the result, and the parts of it."""
+    with columnar(model.encoder).open_batch(rows, model.encoder, names) as source:
         schema = Layout.of(model, source, outputs).schema
         parts = list(scoring.score(model, source, outputs, executor=map))
     if not parts:

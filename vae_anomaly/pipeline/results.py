@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OUTPUTS",
-    "OUTPUTS_OF_ROWS",
     "READABLE",
     "Evaluated",
     "Layout",
@@ -157,9 +156,6 @@ class Outputs:
 
 OUTPUTS = tuple(field.name for field in fields(Outputs))
 """Names of the attributes of `Outputs`."""
-
-OUTPUTS_OF_ROWS = tuple(name for name in OUTPUTS if name not in ("only_flagged", "sort", "fdr"))
-"""Those of them that ask for columns: the rows are those of the source."""
 
 
 class Scored(NamedTuple):
@@ -336,6 +332,11 @@ class Layout:
             flag = batch.column(self.n_keys + 1 + self.outputs.p_values)
             batch = batch.filter(flag, null_selection_behavior="drop")
         return Scored(batch, rows.scores, n_flagged, rows.sample, len(rows.keys))
+
+    def flagged_keys(self, rows: pa.RecordBatch) -> list[object]:
+        """Return the keys of the flagged rows of a result with flags."""
+        flags = rows.column(self.n_keys + 1 + self.outputs.p_values)
+        return list(rows.column(0).filter(flags, null_selection_behavior="drop").to_pylist())
 
     def _reasons(self, model: Model, contributions: Array, places: _Places) -> list[pa.Array]:
         """Return columns for the latent code, and for the features that contribute most."""

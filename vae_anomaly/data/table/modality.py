@@ -83,7 +83,8 @@ class Tables(Modality):
             Without one, all columns are features that are not left out.
         fitting : bool, default=False
         labelled : bool, default=False
-            Ignored: labels are wanted if there is a `label_column`.
+            Labels are wanted if there is a `label_column`. Without either, rows that cannot be
+            parsed are skipped.
         **options
             Those of `vae_anomaly.data.table.opening.open_source`: ignore,
             column_types, missing_values, id_column, label_column, normal_label, keep, strict; and
@@ -93,6 +94,8 @@ class Tables(Modality):
         from vae_anomaly.data.table.opening import open_source
 
         reader = open_table(path, sql=options.pop("sql", None))
+        # Rows that are learned, calibrate or measure a model are refused if they cannot be parsed.
+        reader.may_skip = not (fitting or labelled or encoder is None or options.get("strict"))
         return open_source(reader, cast("TableEncoder | None", encoder), **options)
 
     def accepts_array(self, X: Records) -> bool:
