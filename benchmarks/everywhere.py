@@ -96,9 +96,12 @@ def on_dask(model: Path, parts: Path, out: Path, *, workers: int) -> str:
     import vae_anomaly.dask
 
     with (
-        distributed.LocalCluster(workers, threads_per_worker=1, dashboard_address=None) as cluster,
-        distributed.Client(cluster),
+        distributed.LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
     ):
+        assert len(client.nthreads()) == workers
         found = vae_anomaly.dask.score(dd.read_parquet(parts), model, keep=["id"]).compute()
     return digest(found["id"], found["anomaly_score"])
 

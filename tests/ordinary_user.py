@@ -1,4 +1,7 @@
-"""Processes of an ordinary user, whom permissions of files stop; root reads everything."""
+"""Run a command as an ordinary user, whom permissions of files stop; root reads everything.
+
+python tests/ordinary_user.py pytest tests
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["as_ordinary_user", "needs_permissions"]
+__all__ = ["needs_permissions"]
 
 PR_CAPBSET_DROP = 24
 OVERRIDING = (1, 2)
@@ -29,8 +32,8 @@ needs_permissions = pytest.mark.skipif(
 )
 
 
-def as_ordinary_user() -> None:
-    """Give up, in a child before it runs a program, what sets root apart from other users.
+def give_up_capabilities() -> None:
+    """Give up what sets root apart from other users, for the programs that this process starts.
 
     Another user id might be unable to run this interpreter, which may lie in root's home. Files
     of root then belong to an ordinary user.
@@ -46,3 +49,17 @@ def as_ordinary_user() -> None:
     for capability in OVERRIDING:
         if libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0):
             raise OSError(ctypes.get_errno(), "cannot give up a capability")
+
+
+def main() -> None:
+    """Run the command line."""
+    if _ignores_permissions():
+        try:
+            give_up_capabilities()
+        except OSError as error:
+            print(f"tests of permissions are skipped: {error}", file=sys.stderr)  # noqa: T201
+    os.execvp(sys.argv[1], sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()

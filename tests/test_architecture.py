@@ -14,6 +14,7 @@ import pytest
 import vae_anomaly
 
 PACKAGE = Path(vae_anomaly.__file__).parent
+CONTRIBUTING = PACKAGE.parent / "CONTRIBUTING.md"
 
 ROOMS = [
     {"exceptions", "names", "_text", "_types", "_version"},
@@ -47,6 +48,7 @@ MAX_FILE_LINES = 450
 MAX_FUNCTION_LINES = 60
 MAX_COMMAND_LINE_LINES = 1300
 MAX_ANY = 120
+MAX_FILES = 5
 
 HEAVY = {"PIL", "keras", "matplotlib", "onnx", "onnxruntime", "pandas", "pyarrow", "rich", "scipy"}
 HEAVY |= {
@@ -60,6 +62,7 @@ HEAVY |= {
     "vl_convert",
 }
 HEAVY |= {
+    "adbc_driver_postgresql",
     "anyio",
     "dask",
     "distributed",
@@ -91,15 +94,19 @@ OTHER_MEANING = re.compile(
 
 OWN_FILES = (
     *("data/table/", "data/image/", "displays/images.py", "displays/painting.py"),
-    *("model/patch", "pipeline/maps.py"),
+    *("model/patch", "displays/map_files.py"),
     *("report/sections/table", "report/sections/image"),
     *("report/templates/_table", "report/templates/_image"),
 )
-"""Folders, sections and displays of the modalities."""
+"""Folders, sections and displays of the modalities.
+
+`model/patch*` are the models of patches of images, and `pipeline/maps.py` writes images.
+"""
 
 ALLOWED_FILES = {
     "cli/commands.py": "help texts",
     "cli/options.py": "option groups of the modalities, and help texts",
+    "dask.py": "data frames of Dask are tables",
     "data/registry.py": "the registry",
     "data/series/influx.py": "the name of a column in files of InfluxDB",
     "report/sections/__init__.py": "the registry of sections",
@@ -142,6 +149,7 @@ def module_of(path: Path) -> str:
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NAMES = {module_of(path): path for path in MODULES}
+FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 each_module = pytest.mark.parametrize("path", MODULES, ids=lambda p: module_of(p) or "__init__")
 
 
@@ -167,7 +175,7 @@ def imports_of(path: Path) -> Iterator[Import]:
                 full = f"{base}.{alias.name}"
                 is_module = full.removeprefix("vae_anomaly.") in NAMES
                 yield Import(full if is_module else base, late, typing)
-        in_function = isinstance(node, ast.FunctionDef | ast.Lambda)
+        in_function = isinstance(node, FUNCTIONS | ast.Lambda)
         for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         for child in ast.iter_child_nodes(node):
             yield from visit(child, late or in_function, typing or for_types)
@@ -241,7 +249,7 @@ def test_late_imports_are_of_heavy_modules(path: Path) -> None:
 def test_files_and_functions_stay_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_FILE_LINES
     for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.FunctionDef):
+        if isinstance(node, FUNCTIONS):
             first, *rest = node.body
             body = rest if ast.get_docstring(node) is not None and rest else [first, *rest]
             assert (node.body[-1].end_lineno or 0) - body[0].lineno < MAX_FUNCTION_LINES, node.name
@@ -273,9 +281,10 @@ def test_any_is_rare() -> None:
 @each_module
 def test_every_function_is_annotated(path: Path) -> None:
     for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.FunctionDef):
-            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-            bare = [arg.arg for arg in given if arg.annotation is None]
+        if isinstance(node, FUNCTIONS):
+            args = node.args
+            given = [*args.posonlyargs, *args.args, args.vararg, *args.kwonlyargs, args.kwarg]
+            bare = [arg.arg for arg in given if arg is not None and arg.annotation is None]
             assert not set(bare) - {"self", "cls"}, node.name
             assert node.returns is not None, node.name
 
@@ -300,3 +309,14 @@ def test_library_code_does_not_print_assert_or_catch_everything(path: Path) -> N
             assert node.type is not None, node.lineno
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             assert node.func.id != "print", node.lineno
+
+
+def test_what_is_added_needs_five_files_at_most() -> None:
+    words = CONTRIBUTING.read_text(encoding="utf-8").split("## How to add\n")[1].split("\n## ")[0]
+    items = re.split(r"^- \*\*", words, flags=re.MULTILINE)[1:]
+    assert len(items) == 12
+    for item in items:
+        files = set(re.findall(r"`([\w/]+\.\w+)`", item))
+        known = {name for name in files if (PACKAGE / name).is_file()}
+        assert all((PACKAGE.parent / name).is_file() for name in files - known), files - known
+        assert len(known) <= MAX_FILES, item

@@ -109,6 +109,10 @@ def test_a_batch_may_come_in_parts(fitted: VAEDetector) -> None:
         watch.add(rows[start : start + 250])
     parts = watch.result()
     assert parts[:4] == whole[:4]
+    merged = DriftWatch(fitted)
+    for start in range(0, 2000, 250):
+        merged.add_watched(DriftWatch(fitted).add(rows[start : start + 250]).watched())
+    assert merged.result() == parts
     some = DriftWatch(fitted).add(rows[::7], -fitted.score_samples(rows)).result()
     assert some[:4] == whole[:4]
     assert some.movements[0].column == "t"

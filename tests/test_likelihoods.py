@@ -12,15 +12,17 @@ from vae_anomaly.data.base import Encoded
 from vae_anomaly.inference.network import Network
 from vae_anomaly.networks.likelihood_layer import LikelihoodLayer
 from vae_anomaly.networks.spec import NetworkSpec
-from vae_anomaly.stats.densities import MIN_VARIANCE, floored_log_variance, gaussian_kl, numpy_ops
+from vae_anomaly.stats.densities import gaussian_kl, numpy_ops
 from vae_anomaly.stats.likelihoods import (
     LIKELIHOODS,
+    MIN_VARIANCE,
     Bernoulli,
     Block,
     DiscretizedLogistic,
     Gaussian,
     HeteroscedasticGaussian,
     JointLikelihood,
+    floored_log_variance,
 )
 from vae_anomaly.stats.soft_clip import inverse_soft_clip
 from vae_anomaly.training.batches import InMemoryData

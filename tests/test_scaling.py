@@ -164,8 +164,8 @@ def test_numbers_closer_than_float64_can_tell_are_said(case: str, container: str
     (warning,) = (one for one in caught if one.category is PrecisionWarning)
     assert str(warning.message) == (
         f"The numbers of {name!r} are so large that float64 tells them apart in steps of {step} "
-        f"only: most differences between rows are lost. Subtract an offset from the column "
-        f"before, or leave it out."
+        f"only: smaller differences are lost. Subtract an offset from the column before, or "
+        f"leave it out."
     )
 
 

@@ -8,13 +8,17 @@ import re
 import struct
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
+from keras.initializers import RandomNormal
 
-from vae_anomaly import VAEDetector
+from vae_anomaly import SeriesDetector, VAEDetector
+from vae_anomaly.series.comparison import WindowComparison
 from vae_anomaly.storage.container import _digest, canonical
 
 
@@ -27,7 +31,7 @@ def small_detector() -> VAEDetector:
     ).fit(X)  # fmt: skip
 
 
-def small_detectors() -> dict[str, VAEDetector]:
+def small_detectors() -> dict[str, VAEDetector | SeriesDetector]:
     """Fit minimal detectors that cover the optional contents of a model file."""
     rng = np.random.RandomState(0)
     tiny = {"latent_dim": 1, "n_draws": 2, "max_steps": 5, "random_state": 0}
@@ -53,7 +57,32 @@ def small_detectors() -> dict[str, VAEDetector]:
                 }
             )
         ),
-    }
+        "series": small_series(),
+        "patches": VAEDetector(
+            **tiny, hidden_units=(2,), n_members=1, false_alarm_rate=0.5,
+            features=small_network(),
+        ).fit(rng.randint(256, size=(8, 8, 8, 3), dtype=np.uint8)),
+    }  # fmt: skip
+
+
+def small_network() -> keras.Model:
+    """Make a network of features of patches, the same each time."""
+    made = [keras.layers.Conv2D(2, 4, strides=4, kernel_initializer=RandomNormal(seed=0))]
+    return keras.Sequential([keras.Input((8, 8, 3)), *made])
+
+
+def small_series() -> SeriesDetector:
+    """Fit a detector of time series whose networks are smaller than any that it makes."""
+    rng = np.random.RandomState(0)
+    steps = np.sin(np.arange(120) / 5) + 0.1 * rng.normal(size=120)
+    detector = SeriesDetector(max_steps=5, random_state=0, window=4).fit(steps)
+    windows = detector.model_.comparison.training.points[:12].astype(np.float64)
+    network = VAEDetector(
+        hidden_units=(2,), latent_dim=1, n_members=1, n_draws=1, max_steps=5,
+        score_type="reconstruction", threshold=0.0, random_state=0,
+    ).fit(windows).model_  # fmt: skip
+    detector.model_ = replace(detector.model_, comparison=WindowComparison.of(network, windows))
+    return detector
 
 
 def parts(raw: bytes) -> tuple[dict[str, Any], bytes]:

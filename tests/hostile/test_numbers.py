@@ -79,6 +79,7 @@ def test_scores_of_finite_rows_are_finite(detectors, tmp_path_factory, X, which)
     check(detectors[which], X, tmp_path_factory.getbasetemp())
 
 
+@pytest.mark.filterwarnings("ignore::vae_anomaly.PrecisionWarning")
 @settings(max_examples=max(5, EXAMPLES // 10), deadline=None,
           suppress_health_check=list(HealthCheck))  # fmt: skip
 @given(X=ROWS, which=st.integers(0, len(DETECTORS) - 1))

@@ -168,10 +168,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
         fuzz = (HERE / "fuzz_model_files.py", "--runs", 1_000_000 // share)
+        encoders = (HERE / "fuzz_model_files.py", "--encoders", "--runs", 100_000 // share)
         for name, count in {
             "cases in `make test`": cases,
             "model files, damaged": lambda: flips_and_cuts(folder, 16 if given.small else 1),
             "model files, fuzzed": lambda: run(*fuzz).partition(": ")[2],
+            "encoder states, fuzzed": lambda: run(*encoders).partition(": ")[2],
             "failing calls": lambda: faults(folder),
             "kills": lambda: kills(folder, 1500 // share),
             "numbers": lambda: numbers(5000 // share),

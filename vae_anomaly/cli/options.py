@@ -88,7 +88,7 @@ STRICT_IMAGES = switch("--strict", "Refuse images that cannot be read; else they
 FOLLOW_LINKS = option("--follow-links DIR", "Follow symbolic links that lead into DIR.")
 KEEP_LEARNED = switch("--keep-learned", "Keep rows that MODEL was fitted on; else left out.")
 
-SQL = option("--sql QUERY", "What to read of a database, duckdb:///FILE or sqlite:///FILE.")
+SQL = option("--sql QUERY", "What to read of DATA, a URL of duckdb:, sqlite: or postgresql:.")
 
 TABLE_FIT = [
     SQL,
@@ -235,7 +235,11 @@ FIT = [
 
 SCORE = [
     *(ID_COLUMN, SQL),
-    option("--maps DIR", "Also write a TIFF for each image: the nats of every pixel."),
+    option(
+        "--maps DIR",
+        "Also write for each image, at its size, a PNG with the map over it and a TIFF: the nats "
+        "of every pixel.",
+    ),
     option(
         "--explain K",
         "Add the K columns that contribute most to each row's score, and what is normal of them.",

@@ -144,7 +144,7 @@ class ColumnScaler:
             more = f" and {len(lost) - MAX_LISTED} more" if len(lost) > MAX_LISTED else ""
             warnings.warn(
                 f"The numbers of {shown_names}{more} are so large that float64 tells them apart "
-                f"in steps of {lost[0][1]:.4g} only: most differences between rows are lost. "
+                f"in steps of {lost[0][1]:.4g} only: smaller differences are lost. "
                 f"Subtract an offset from the column before, or leave it out.",
                 PrecisionWarning,
                 stacklevel=stacklevel + 1,

@@ -15,7 +15,7 @@ from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.model.model import Model
 from vae_anomaly.stats.floats import default_floats
 
-__all__ = ["Drift", "DriftWatch", "Moments", "Movement", "sample_slice"]
+__all__ = ["Drift", "DriftWatch", "Moments", "Movement", "Watched", "sample_slice"]
 
 Array = NDArray[np.float64]
 
@@ -94,6 +94,25 @@ class Drift(NamedTuple):
         return self.p_value <= self.rate
 
 
+class Watched(NamedTuple):
+    """What a `DriftWatch` keeps of rows. That of a whole is the sum of those of its parts.
+
+    Attributes
+    ----------
+    counts : ndarray of shape (2 n_calibration + 1,)
+        Scores between the calibration scores, and at them.
+    n_sampled : int
+        Rows that the moments are of.
+    sums, squares : ndarray of shape (n_features,)
+        Sums of the features and of their squares, in standard deviations of the training rows.
+    """
+
+    counts: NDArray[np.int64]
+    n_sampled: int
+    sums: Array
+    squares: Array
+
+
 class Moments:
     """Means and deviations of the features of a batch, in standard deviations of training."""
 
@@ -110,6 +129,18 @@ class Moments:
             self._sum += features.sum(axis=0)
             self._squares += (features**2).sum(axis=0)
         return self
+
+    def add_sums(self, n: int, sums: Array, squares: Array) -> Self:
+        """Add n records by their `sums`."""
+        self._n += n
+        self._sum += sums
+        self._squares += squares
+        return self
+
+    @property
+    def sums(self) -> tuple[int, Array, Array]:
+        """Number of records, and the sums of their features and of the squares."""
+        return self._n, self._sum.copy(), self._squares.copy()
 
     def movements(self) -> tuple[Movement, ...]:
         """Return the movements of the features, the greatest first; of a grid none."""
@@ -216,6 +247,38 @@ class DriftWatch:
         """
         self._batch += self._count(scores)
         self._moments.add(sample)
+        return self
+
+    def watched(self) -> Watched:
+        """Return what is kept of the batch, to add it to that of other parts.
+
+        Returns
+        -------
+        Watched
+
+        Examples
+        --------
+        >>> rows = np.random.RandomState(0).normal(size=(600, 2))
+        >>> detector = VAEDetector(max_steps=50, random_state=0).fit(rows)
+        >>> part = DriftWatch(detector).add(rows[:100]).watched()
+        >>> DriftWatch(detector).add_watched(part).add(rows[100:150]).result().n_rows
+        150
+        """
+        return Watched(self._batch.copy(), *self._moments.sums)
+
+    def add_watched(self, part: Watched) -> Self:
+        """Add a part of the batch that another watch of the same model has seen.
+
+        Parameters
+        ----------
+        part : Watched
+
+        Returns
+        -------
+        self
+        """
+        self._batch += part.counts
+        self._moments.add_sums(*part[1:])
         return self
 
     @default_floats()

@@ -15,7 +15,7 @@ from vae_anomaly._text import distinct, listed
 from vae_anomaly._threads import parallel_map
 from vae_anomaly._types import Json
 from vae_anomaly.data.arrays import as_records
-from vae_anomaly.data.base import Encoder, Records
+from vae_anomaly.data.base import Defaults, Encoder, Records
 from vae_anomaly.data.registry import modality
 from vae_anomaly.exceptions import DataError, DivergenceError, ParameterError
 from vae_anomaly.inference.network import Network
@@ -107,7 +107,9 @@ class Model:
     @property
     def has_own_score(self) -> bool:
         """Whether scores are of the type that the calibration is for."""
-        return self.score_type == resolved_score(self.parameters["score_type"], self.encoder)
+        return self.score_type == resolved_score(
+            self.parameters["score_type"], modality(self.encoder.modality).defaults
+        )
 
     @property
     def has_rest(self) -> bool:
@@ -315,6 +317,6 @@ class Model:
         return self.encoder.rows(records)
 
 
-def resolved_score(score_type: str, encoder: Encoder) -> str:
+def resolved_score(score_type: str, defaults: Defaults) -> str:
     """Return the name of a score, where "auto" is the default of the modality."""
-    return modality(encoder.modality).defaults.score_type if score_type == "auto" else score_type
+    return defaults.score_type if score_type == "auto" else score_type

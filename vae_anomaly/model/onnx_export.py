@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from vae_anomaly.stats.exemplars import N_NEIGHBORS, SELF_MATCH_TOLERANCE, Exemp
 from vae_anomaly.stats.priors import mixture_coefficients
 from vae_anomaly.storage.atomic import atomic_write
 from vae_anomaly.storage.container import packed
+
+if TYPE_CHECKING:
+    from vae_anomaly.inference.onnx_graph import Networks
 
 __all__ = ["export_onnx"]
 
@@ -131,7 +134,7 @@ def _flag(model: Model, rows: Symbol, score: Symbol) -> Symbol:
     return beyond.cast("bool")
 
 
-def _score(model: Model, networks: Symbol, rows: Symbol) -> Symbol:
+def _score(model: Model, networks: Networks, rows: Symbol) -> Symbol:
     """Add the anomaly score of rows to the graph: (n,)."""
     encoded = model.encoder.in_graph(rows)
     inputs, penalty = encoded.inputs.cast("float32"), encoded.penalty.sum()
@@ -150,7 +153,7 @@ def _score(model: Model, networks: Symbol, rows: Symbol) -> Symbol:
     return kl if model.score_type == "kl" else reconstruction + kl * model.beta
 
 
-def _exemplar_score(model: Model, networks: Symbol, encoded: EncodedSymbols) -> Symbol:
+def _exemplar_score(model: Model, networks: Networks, encoded: EncodedSymbols) -> Symbol:
     """See `Reference.score`."""
     reference, spec = model.reference, model.network.spec
     codes = [networks.encode(member, encoded.inputs)[0] for member in range(spec.members)]
@@ -167,14 +170,14 @@ def _exemplar_score(model: Model, networks: Symbol, encoded: EncodedSymbols) -> 
     return _distance(reference.exemplars, place)
 
 
-def _masked_score(model: Model, networks: Symbol, encoded: EncodedSymbols) -> Symbol:
+def _masked_score(model: Model, networks: Networks, encoded: EncodedSymbols) -> Symbol:
     """See `Reference.masked_score`."""
     from vae_anomaly.inference.onnx_graph import onnx_ops
 
     reference, joint = model.reference, model.network.spec.joint
     units = reference.residual_unit.astype(np.float64)
     predictions = networks.predictions(encoded.inputs, model.network.halves)
-    observed = encoded.observed
+    observed = cast("Symbol", encoded.observed)  # which networks with masks take
     residual = encoded.targets - predictions.mean(axis=0)
     place = residual * observed.columns(joint.feature_of_target) / units
     surprise = surprises(onnx_ops, joint, units, predictions, encoded.targets)

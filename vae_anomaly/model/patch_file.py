@@ -160,10 +160,6 @@ def patch_model(
     encoder = PatchEncoder.from_state(EncoderState(config["encoder"], {}))
     if patch.encoder.outline.n_features != encoder.depth:
         raise refuse(name, "its networks are not for features of its patches")
-    own = config["parameters"]
-    given = own["features"] if features is None else features
-    if not described:
-        encoder = _with_network(name, encoder, given)
     named = {key: arrays[key] for key in ("center", "projection", "place_unit", "points")}
     compared = PatchReference(
         **named,
@@ -172,6 +168,10 @@ def patch_model(
     )
     if len(compared.center) != patch.reference.points.shape[1]:
         raise refuse(name, "its coordinates are not those of its networks")
+    own = config["parameters"]
+    given = own["features"] if features is None else features
+    if not described:
+        encoder = _with_network(name, encoder, given)
     return PatchModel(
         encoder=encoder,
         network=patch.network,

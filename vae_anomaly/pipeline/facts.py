@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vae_anomaly._types import Json, JsonObject
+from vae_anomaly.model.drift import Drift
 from vae_anomaly.model.model import Model
 from vae_anomaly.pipeline.score import ScoreSummary
 
@@ -17,7 +18,14 @@ if TYPE_CHECKING:  # scoring needs no module that fits
     from vae_anomaly.pipeline.fit import FitResult, TrainingData
     from vae_anomaly.pipeline.recalibrate import RecalibrationResult
 
-__all__ = ["fit_facts", "json_text", "recalibration_facts", "score_facts", "threshold_facts"]
+__all__ = [
+    "drift_facts",
+    "fit_facts",
+    "json_text",
+    "recalibration_facts",
+    "score_facts",
+    "threshold_facts",
+]
 
 
 def json_text(facts: Mapping[str, Json]) -> str:
@@ -75,17 +83,20 @@ def fit_facts(result: FitResult, data: TrainingData) -> JsonObject:
 
 def score_facts(summary: ScoreSummary) -> JsonObject:
     """Return facts about scores."""
-    drift = summary.drift
-    movements = () if drift is None else drift.movements
     return {
         "n_scored": summary.n_scored,
         "n_flagged": summary.n_flagged,
         "n_skipped": len(summary.skipped),
         "threshold": summary.threshold,
-        "drift": None
-        if drift is None
-        else {"p_value": drift.p_value, "movements": [one._asdict() for one in movements]},
+        "drift": drift_facts(summary.drift),
     }
+
+
+def drift_facts(drift: Drift | None) -> JsonObject | None:
+    """Return facts about drift, if there is any."""
+    if drift is None:
+        return None
+    return {"p_value": drift.p_value, "movements": [one._asdict() for one in drift.movements]}
 
 
 def recalibration_facts(old: Model, result: RecalibrationResult) -> JsonObject:

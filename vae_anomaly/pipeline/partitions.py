@@ -11,29 +11,34 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vae_anomaly._text import are, counted
 from vae_anomaly._threads import on_one_thread
+from vae_anomaly._types import Json, JsonObject
 from vae_anomaly._version import __version__
-from vae_anomaly.data.columnar import Partition
+from vae_anomaly.data.columnar import Names, Partition
 from vae_anomaly.data.registry import columnar
 from vae_anomaly.exceptions import OutputError, ParameterError
+from vae_anomaly.model.drift import Drift, DriftWatch, Watched
 from vae_anomaly.model.model import Model
-from vae_anomaly.pipeline.batch import score_rows
+from vae_anomaly.pipeline.batch import scored_batch
+from vae_anomaly.pipeline.conditions import Condition, failures
 from vae_anomaly.pipeline.executors import Executor
+from vae_anomaly.pipeline.facts import drift_facts
 from vae_anomaly.pipeline.lines import unusable_notes
+from vae_anomaly.pipeline.messages import drift_warning
 from vae_anomaly.pipeline.models import ModelBytes, ModelLike, loaded, portable
 from vae_anomaly.pipeline.progress import Progress, no_progress
-from vae_anomaly.pipeline.results import READABLE, Outputs, array_of
+from vae_anomaly.pipeline.results import Outputs
+from vae_anomaly.pipeline.score import drift_of
 from vae_anomaly.storage.atomic import atomic_write, check_writable, output_error
 from vae_anomaly.storage.paths import make_folder
 
@@ -56,12 +61,32 @@ class Receipt(NamedTuple):
     n_rows, n_scored, n_flagged : int
     sha256 : str
         Of the file that was written.
+    watched : Watched or None
+        What a watch for drift keeps of the rows; None without one.
     """
 
     n_rows: int
     n_scored: int
     n_flagged: int
     sha256: str
+    watched: Watched | None = None
+
+    def to_json(self) -> str:
+        """Return the receipt as text, which holds every digit."""
+        facts: dict[str, Json] = dict(self._asdict())
+        if self.watched is not None:
+            facts["watched"] = [np.asarray(one).tolist() for one in self.watched]
+        return json.dumps(facts)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read a receipt."""
+        receipt = cls(**json.loads(text))
+        if receipt.watched is None:
+            return receipt
+        counts, n_sampled, sums, squares = receipt.watched
+        arrays = np.array(sums, dtype=np.float64), np.array(squares, dtype=np.float64)
+        return receipt._replace(watched=Watched(np.array(counts, np.int64), n_sampled, *arrays))
 
 
 class PartitionsSummary(NamedTuple):
@@ -73,6 +98,8 @@ class PartitionsSummary(NamedTuple):
         The second ones had been done by an earlier run.
     n_rows, n_scored, n_flagged : int
     folder : str
+    drift : Drift or None
+        The drift of all rows together, if there is any.
     """
 
     n_partitions: int
@@ -81,11 +108,21 @@ class PartitionsSummary(NamedTuple):
     n_scored: int
     n_flagged: int
     folder: str
+    drift: Drift | None = None
 
     @property
     def is_complete(self) -> bool:
         """Whether every row has a score."""
         return self.n_scored == self.n_rows
+
+    def facts(self) -> JsonObject:
+        """Return plain values for JSON."""
+        return self._asdict() | {"drift": drift_facts(self.drift)}
+
+    def failures(self, conditions: Collection[Condition]) -> list[str]:
+        """Return a line for each condition that the result meets."""
+        drift = self.drift is not None
+        return failures(conditions, self.n_flagged, self.n_scored, "row", drift=drift)
 
     def notes(self) -> list[str]:
         """Return lines to report after the partitions were scored."""
@@ -95,9 +132,11 @@ class PartitionsSummary(NamedTuple):
             f"{counted(self.n_partitions, 'partition')}{resumed}; {self.n_flagged:,} "
             f"{are(self.n_flagged)} flagged"
         )
+        drift = [] if self.drift is None else [f"warning: {drift_warning(self.drift, 'row')}"]
         return [
             verdict,
             *unusable_notes(self.n_rows - self.n_scored),
+            *drift,
             f"scores: {self.folder}",
         ]
 
@@ -116,49 +155,47 @@ class _Work:
 
     model: ModelBytes
     outputs: Outputs
-    key: str | None
+    names: Names
 
     def __call__(self, item: tuple[int, Partition]) -> _Done:
         index, partition = item
-        content, counts = score_partition(loaded(self.model), partition, self.outputs, self.key)
-        digest = hashlib.sha256(content).hexdigest()
-        return _Done(index, content, Receipt(*counts, digest))
+        model = loaded(self.model)
+        return _Done(index, *score_partition(model, partition, self.outputs, self.names))
 
 
 def score_partition(
-    model: Model, partition: Partition, outputs: Outputs, key: str | None
-) -> tuple[bytes, tuple[int, int, int]]:
+    model: Model, partition: Partition, outputs: Outputs, names: Names
+) -> tuple[bytes, Receipt]:
     """Score a partition on one thread.
 
     Returns
     -------
     bytes
-        A Parquet file.
-    tuple of int
-        Numbers of rows, of scores, and of flagged rows.
+        A Parquet file; none if there are no rows.
+    Receipt
     """
     columns = columnar(model.encoder)
+    watch = DriftWatch(model) if outputs.watches_drift(model) else None
     n_rows = n_scored = n_flagged = 0
     sink, writer = pa.BufferOutputStream(), None
     with on_one_thread():
-        for batch in columns.read(partition, model.encoder, key):
-            keys = _numbers(partition.first + n_rows, batch) if key is None else batch.column(key)
-            found = score_rows(model, batch, outputs, {key or "row": keys})
+        for rows in columns.read(partition, model.encoder, names):
+            found, parts = scored_batch(model, rows, outputs, names)
+            for part in parts:
+                if watch is not None and len(part.scores):
+                    watch.add_records(part.sample, part.scores)
             if writer is None:
                 writer = pq.ParquetWriter(sink, found.schema, write_page_checksum=True)
             writer.write_batch(found)
-            n_rows += found.num_rows
-            n_scored += pc.equal(found.column("status"), READABLE).true_count
-            if "is_anomaly" in found.schema.names:
-                n_flagged += found.column("is_anomaly").true_count
+            n_rows += rows.batch.num_rows
+            n_scored += sum(len(part.scores) for part in parts)
+            n_flagged += sum(part.n_flagged for part in parts)
     if writer is not None:
         writer.close()
-    return sink.getvalue().to_pybytes(), (n_rows, n_scored, n_flagged)
-
-
-def _numbers(before: int, batch: pa.RecordBatch) -> pa.Array:
-    """Return the numbers of rows, of which some come before."""
-    return array_of(np.arange(before + 1, before + batch.num_rows + 1, dtype=np.int64))
+    content = sink.getvalue().to_pybytes()
+    digest = hashlib.sha256(content).hexdigest()
+    watched = None if watch is None else watch.watched()
+    return content, Receipt(n_rows, n_scored, n_flagged, digest, watched)
 
 
 def score_partitions(
@@ -168,6 +205,7 @@ def score_partitions(
     outputs: Outputs = Outputs(),  # noqa: B008 - frozen
     *,
     key: str | None = None,
+    keep: Sequence[str] = (),
     executor: Executor,
     progress: Progress = no_progress,
 ) -> PartitionsSummary:
@@ -184,6 +222,8 @@ def score_partitions(
     outputs : Outputs, optional
     key : str, optional
         Column of the keys; by default rows are numbered from 1.
+    keep : sequence of str, optional
+        Columns of the files to add as they are; "all" for all.
     executor : Executor
         How partitions are scored, such as `vae_anomaly.dask.Cluster`.
     progress : Progress, optional
@@ -209,8 +249,15 @@ def score_partitions(
             "fdr needs the scores of all rows before it flags one, which partitions do not have. "
             "Ask for p_values, and choose the rows from these."
         )
-    partitions = columnar(fitted.encoder).partitions(data, fitted.encoder, key)
-    job = _Job(Path(folder), _plan(content, partitions, outputs, key))
+    if outputs.sort:
+        raise ParameterError(
+            "sort needs all rows in one place, which partitions do not have. Leave it out, and "
+            "sort what is written; only_flagged makes that small."
+        )
+    columns = columnar(fitted.encoder)
+    names = columns.kept(data, Names(key, tuple(keep)))
+    partitions = columns.partitions(data, fitted.encoder, names)
+    job = _Job(Path(folder), _plan(content, partitions, outputs, names))
     receipts = job.begin()
     n_resumed = len(receipts)
     left = [item for item in enumerate(partitions) if item[0] not in receipts]
@@ -218,13 +265,14 @@ def score_partitions(
     counts = [partition.n_records for partition in partitions]
     total = None if None in counts else sum(count or 0 for count in counts)
     with progress("scoring", total, unit="rows") as update:
-        for result in executor(_Work(content, outputs, key), left) if left else ():
+        for result in executor(_Work(content, outputs, names), left) if left else ():
             job.add(result)
             receipts[result.place] = result.receipt
             done += result.receipt.n_rows
             update(done)
     job.finish()
-    found = list(receipts.values())
+    # In the order of the partitions, so that sums do not depend on which was first.
+    found = [receipts[place] for place in sorted(receipts)]
     return PartitionsSummary(
         len(partitions),
         n_resumed,
@@ -232,18 +280,29 @@ def score_partitions(
         sum(receipt.n_scored for receipt in found),
         sum(receipt.n_flagged for receipt in found),
         folder,
+        _drift(fitted, [receipt.watched for receipt in found if receipt.watched is not None]),
     )
 
 
+def _drift(model: Model, parts: Sequence[Watched]) -> Drift | None:
+    """Return the drift of partitions together, if there is any."""
+    if not any(part.counts.any() for part in parts):
+        return None
+    watch = DriftWatch(model)
+    for part in parts:
+        watch.add_watched(part)
+    return drift_of(watch)
+
+
 def _plan(
-    model: ModelBytes, partitions: Sequence[Partition], outputs: Outputs, key: str | None
+    model: ModelBytes, partitions: Sequence[Partition], outputs: Outputs, names: Names
 ) -> str:
     """Return everything that the result depends on, as text."""
     plan = {
         "version": __version__,
         "model": model.digest,
         "outputs": asdict(outputs),
-        "key": key,
+        "names": names,
         "partitions": partitions,
     }
     return json.dumps(plan, indent=1)
@@ -297,7 +356,7 @@ class _Job:
         """Return the receipts whose files are whole."""
         found = {}
         for path in sorted((folder / RECEIPTS).glob("*.json")):
-            index, receipt = int(path.stem), Receipt(*json.loads(path.read_text("utf-8")))
+            index, receipt = int(path.stem), Receipt.from_json(path.read_text("utf-8"))
             file = folder / _name(index)
             content = file.read_bytes() if file.is_file() else b""
             if hashlib.sha256(content).hexdigest() == receipt.sha256:
@@ -311,7 +370,7 @@ class _Job:
                 file.write(done.content)
         path = self.partial / RECEIPTS / f"{done.place:05}.json"
         with atomic_write(path, "w", encoding="utf-8") as file:
-            json.dump(done.receipt, file)
+            file.write(done.receipt.to_json())
 
     def finish(self) -> None:
         """Rename the folder, which is whole, unless an earlier run did."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,10 +20,15 @@ __all__ = ["reason_columns", "reason_fields", "repair_texts"]
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-Place = Callable[[AnyArray, Flags], pa.Array]
-"""Makes a column of values of the n scored records, of which some are hidden."""
-
 NO_REPAIR = "not normal whatever changes"
+
+
+class ReasonColumn(NamedTuple):
+    """Values of the n scored records in a column of reasons."""
+
+    values: AnyArray  # numbers, or positions in `texts`, (n,)
+    hidden: Flags  # where the column is empty, (n,)
+    texts: pa.Array | None = None
 
 
 def reason_fields(
@@ -43,27 +49,32 @@ def reason_fields(
     return fields
 
 
-def reason_columns(encoder: Encoder, found: Reasons, place: Place) -> list[pa.Array]:
+def reason_columns(encoder: Encoder, found: Reasons) -> list[ReasonColumn]:
     """Return the columns of described reasons; see `reason_fields`."""
     names, directions = pa.array(encoder.features, pa.string()), pa.array(DIRECTIONS, pa.string())
-
-    def numbers(values: Array, hidden: Flags) -> pa.Array:
-        return place(np.ascontiguousarray(values), hidden | np.isnan(values))
-
-    def texts(values: Array, feature: AnyArray, hidden: Flags) -> pa.Array:
-        column = pa.array(_texts(encoder, values, feature), pa.string())
-        return column.take(place(np.arange(len(values)), hidden))
-
-    are_numbers, columns = encoder.are_numbers.all(), []
+    are_numbers = encoder.are_numbers.all()
+    columns: list[ReasonColumn] = []
     for k in range(found.feature.shape[1]):
-        feature, direction = found.feature[:, k].copy(), found.direction[:, k].copy()
+        feature, direction = found.feature[:, k], found.direction[:, k]
         hidden = found.contribution[:, k] <= 0  # what lowers a score is no reason for it
-        columns += [names.take(place(feature, hidden)), numbers(found.contribution[:, k], hidden)]
+        columns += [
+            ReasonColumn(feature, hidden, names),
+            _numbers(found.contribution[:, k], hidden),
+        ]
         for cells in (found.value[:, k], found.expected[:, k]):
-            columns.append(numbers(cells, hidden) if are_numbers else texts(cells, feature, hidden))
-        columns += [numbers(found.low[:, k], hidden), numbers(found.high[:, k], hidden)]
-        columns.append(directions.take(place(direction, hidden | (direction == UNKNOWN))))
+            if are_numbers:
+                columns.append(_numbers(cells, hidden))
+            else:
+                texts = pa.array(_texts(encoder, cells, feature), pa.string())
+                columns.append(ReasonColumn(np.arange(len(cells)), hidden, texts))
+        columns += [_numbers(found.low[:, k], hidden), _numbers(found.high[:, k], hidden)]
+        columns.append(ReasonColumn(direction, hidden | (direction == UNKNOWN), directions))
     return columns
+
+
+def _numbers(values: Array, hidden: Flags) -> ReasonColumn:
+    """Return a column of numbers, empty where they are NaN."""
+    return ReasonColumn(values, hidden | np.isnan(values))
 
 
 def repair_texts(model: Model, records: Array) -> list[str | None]:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OUTPUTS",
-    "OUTPUTS_OF_ROWS",
     "READABLE",
     "Evaluated",
     "Layout",
@@ -62,7 +61,7 @@ class Outputs:
         Number of features to name for each record, with their contributions.
     p_values : bool, default=False
         Whether to return p-values.
-    also : tuple of str
+    also : sequence of str
         Further scores.
     fdr : float, optional
         Choose the threshold for the source so that at most this share of the flagged records is
@@ -83,7 +82,7 @@ class Outputs:
     score: str | None = None
     explain: int = 0
     p_values: bool = False
-    also: tuple[str, ...] = ()
+    also: Sequence[str] = ()
     fdr: float | None = None
     threshold: float | None = None
     repair: bool = False
@@ -92,7 +91,7 @@ class Outputs:
     sort: bool = False
 
     def __post_init__(self) -> None:
-        """Drop scores that are named twice."""
+        """Keep further scores as a tuple, without those that are named twice."""
         object.__setattr__(self, "also", tuple(dict.fromkeys(self.also)))
 
     @property
@@ -157,9 +156,6 @@ class Outputs:
 
 OUTPUTS = tuple(field.name for field in fields(Outputs))
 """Names of the attributes of `Outputs`."""
-
-OUTPUTS_OF_ROWS = tuple(name for name in OUTPUTS if name not in ("only_flagged", "sort", "fdr"))
-"""Those of them that ask for columns: the rows are those of the source."""
 
 
 class Scored(NamedTuple):
@@ -246,9 +242,11 @@ class Layout:
         Columns before the score: the key, and those that are kept.
     flagged : bool
         Whether there is a column of flags.
+    one_row_each : bool
+        Whether records are the rows of the result.
     described : bool
-        Whether reasons have values and what is normal: where records are rows of the result,
-        and features mean something by themselves.
+        Whether there are reasons with values and what is normal: where records are rows of the
+        result, and features mean something by themselves.
     status : bool
         Whether there is a column of faults.
     """
@@ -257,6 +255,7 @@ class Layout:
     outputs: Outputs
     n_keys: int
     flagged: bool
+    one_row_each: bool
     described: bool
     status: bool
 
@@ -275,8 +274,8 @@ class Layout:
         """
         outputs.check(model)
         reducer = modality(model.encoder.modality).reducer(model.encoder)
-        described = isinstance(reducer, OneRowEach) and not model.has_rest
-        if outputs.repair and not described:
+        one_row_each = isinstance(reducer, OneRowEach)
+        if outputs.repair and (model.has_rest or not one_row_each):
             raise ParameterError(
                 f"repair is for rows whose columns mean something by themselves, got "
                 f"{model.unit}s. Leave it out."
@@ -288,10 +287,12 @@ class Layout:
         if flagged:
             fields.append(("is_anomaly", pa.bool_()))
         fields += [(name, number) for name in outputs.further]
-        if outputs.explain and model.has_rest:
-            fields.append((LATENT, number))
-        count = min(outputs.explain, len(model.encoder.features))
-        fields += reason_fields(model.encoder, count, described=described)
+        described = outputs.explain > 0 and one_row_each and not model.has_rest
+        if outputs.explain:
+            if model.has_rest:
+                fields.append((LATENT, number))
+            count = min(outputs.explain, len(model.encoder.features))
+            fields += reason_fields(model.encoder, count, described=described)
         if outputs.repair:
             fields.append(("repair", pa.string()))
         status = source.may_skip
@@ -301,7 +302,8 @@ class Layout:
         for name, dtype in reversed(given):
             taken = {other for other, _ in fields}
             fields.insert(0, (f"id_{name}" if name in taken else name, dtype))
-        return cls(pa.schema(fields), outputs, len(given), flagged, described, status)
+        schema = pa.schema(fields)
+        return cls(schema, outputs, len(given), flagged, one_row_each, described, status)
 
     def scored(self, model: Model, rows: Evaluated) -> Scored:
         """Lay rows out."""
@@ -315,12 +317,13 @@ class Layout:
             columns.append(places.array(flags))
         columns += [places.array(scores) for scores in rows.also]
         if rows.reasons is not None:
-            columns += reason_columns(model.encoder, rows.reasons, places.array)
+            described = reason_columns(model.encoder, rows.reasons)
+            columns += [places.array(*column) for column in described]
         elif rows.contributions is not None:
             columns += self._reasons(model, rows.contributions, places)
         if rows.repairs is not None:
             texts = pa.array(rows.repairs, pa.string())
-            columns.append(texts.take(places.array(np.arange(len(texts)))))
+            columns.append(places.array(np.arange(len(texts)), texts=texts))
         if self.status:
             columns.append(_status(rows))
         batch = pa.RecordBatch.from_arrays(columns, schema=self.schema)
@@ -330,6 +333,11 @@ class Layout:
             batch = batch.filter(flag, null_selection_behavior="drop")
         return Scored(batch, rows.scores, n_flagged, rows.sample, len(rows.keys))
 
+    def flagged_keys(self, rows: pa.RecordBatch) -> list[object]:
+        """Return the keys of the flagged rows of a result with flags."""
+        flags = rows.column(self.n_keys + 1 + self.outputs.p_values)
+        return list(rows.column(0).filter(flags, null_selection_behavior="drop").to_pylist())
+
     def _reasons(self, model: Model, contributions: Array, places: _Places) -> list[pa.Array]:
         """Return columns for the latent code, and for the features that contribute most."""
         names = pa.array(model.encoder.features, pa.string())
@@ -337,7 +345,7 @@ class Layout:
         columns = [places.array(np.ascontiguousarray(one)) for one in rest.T]
         for feature, nats in largest(parts, min(self.outputs.explain, len(names))):
             no_reason = nats <= 0  # what lowers a score is no reason for it
-            columns.append(names.take(places.array(feature, no_reason)))
+            columns.append(places.array(feature, no_reason, names))
             columns.append(places.array(nats, no_reason))
         return columns
 
@@ -372,18 +380,22 @@ class _Places(NamedTuple):
         missing[rows.positions] = False
         return cls(missing)
 
-    def array(self, values: AnyArray, hidden: Flags | None = None) -> pa.Array:
-        """Return values of the scored rows as a column, without the hidden ones."""
+    def array(
+        self, values: AnyArray, hidden: Flags | None = None, texts: pa.Array | None = None
+    ) -> pa.Array:
+        """Return values of the scored rows as a column, without the hidden ones.
+
+        With `texts` the values are positions in them.
+        """
         missing = self.missing
-        if missing is None:
-            return array_of(values, hidden)
-        whole = np.zeros(len(missing), values.dtype)
-        whole[~missing] = values
-        if hidden is not None:
-            absent = missing.copy()
-            absent[~missing] = hidden
-            missing = absent
-        return array_of(whole, missing)
+        if missing is not None:
+            whole = np.zeros(len(missing), values.dtype)
+            whole[~missing] = values
+            values, absent = whole, missing.copy()
+            absent[~missing] = False if hidden is None else hidden
+            hidden = absent
+        column = array_of(values, hidden)
+        return column if texts is None else texts.take(column)
 
 
 def concatenated(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:

@@ -291,7 +291,27 @@ class SeriesDetector(OutlierMixin, Summarised):
     def recalibrated(
         self, blocks: Array, *, false_alarms: float | None = None, per: str | int | None = None
     ) -> SeriesDetector:
-        """Return the same from scores of blocks, (n_blocks, 2); see `recalibrate`."""
+        """Return a detector with thresholds from scores of blocks; see `recalibrate`.
+
+        Parameters
+        ----------
+        blocks : ndarray of shape (n_blocks, 2)
+            Largest window and point scores of blocks of normal time steps.
+        false_alarms : float, optional
+            By default as in the fit.
+        per : str or int, optional
+            By default as in the fit.
+
+        Returns
+        -------
+        SeriesDetector
+            A copy; this one stays as it is.
+
+        Raises
+        ------
+        DataError
+            If there is no block.
+        """
         given = {"false_alarms": false_alarms, "per": per}
         asked = {name: value for name, value in given.items() if value is not None}
         other = type(self)(**{**self.get_params(deep=False), **asked})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from vae_anomaly.series.model import SeriesModel
 from vae_anomaly.series.onnx_networks import SeriesNetworks
 from vae_anomaly.series.training_windows import N_CANDIDATES, SELF_MATCH_TOLERANCE
 from vae_anomaly.storage.atomic import atomic_write
+
+if TYPE_CHECKING:
+    from vae_anomaly.inference.onnx_graph import Graph
 
 __all__ = ["export_series_onnx"]
 
@@ -69,7 +73,7 @@ def export_series_onnx(
     steps = (taken - scaler.center[chosen]) / scaler.scale[chosen]
     flat = steps.reshape(-1, model.window * len(chosen))
     window = _window_score(model, flat.cast("float32")) / model.thresholds.window
-    point = _point_score(model, detector.architecture, flat)
+    point = _point_score(model, detector.architecture, graph, flat)
     point = point / float(np.nan_to_num(model.thresholds.point, posinf=np.finfo(float).max))
     beyond = point.apply("Max", 1.0).apply("Log") + point.test("Greater", 1.0)
     score = window.apply("Max", beyond)
@@ -113,7 +117,7 @@ def _window_score(model: SeriesModel, flat: Symbol) -> Symbol:
     return (relative * relative).mean(axis=1).apply("Sqrt")
 
 
-def _point_score(model: SeriesModel, architecture: str, flat: Symbol) -> Symbol:
+def _point_score(model: SeriesModel, architecture: str, graph: Graph, flat: Symbol) -> Symbol:
     """Add the scores of the last time steps of flat windows to the graph: (n,)."""
     from vae_anomaly.inference.onnx_graph import Networks, onnx_ops
 
@@ -122,7 +126,7 @@ def _point_score(model: SeriesModel, architecture: str, flat: Symbol) -> Symbol:
     inputs, spec = encoded.inputs.cast("float32"), network.spec
     channels = len(model.scaler.varying)
     if spec.custom is None:
-        networks = Networks(flat.graph, spec, network.weights)
+        networks = Networks(graph, spec, network.weights)
         rebuilt = [
             networks.expected(networks.decode(j, networks.encode(j, inputs)[0]))
             for j in range(spec.members)

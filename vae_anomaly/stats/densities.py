@@ -15,11 +15,9 @@ from vae_anomaly._types import Ops, Tensor
 
 __all__ = [
     "MAX_LOG_VARIANCE",
-    "MIN_VARIANCE",
     "numpy_ops",
     "UNUSED_NATS",
     "bernoulli_log_density",
-    "floored_log_variance",
     "gaussian_kl",
     "gaussian_log_density",
     "logistic_log_mass",
@@ -34,9 +32,6 @@ MAX_LOG_VARIANCE = 12.0
 
 UNUSED_NATS = 0.01
 """Mean KL divergence from N(0, 1) below which a latent dimension counts as unused."""
-
-MIN_VARIANCE = 1e-4
-"""Minimum of learned variances; without it the density of a predictable column is unbounded."""
 
 
 def _lgamma(x: Tensor) -> Tensor:
@@ -125,11 +120,6 @@ def logistic_log_mass(ops: Ops, x: Tensor, mean: Tensor, log_scale: Tensor, step
     width = ops.where(step > 0, 2.0 * half_step, 1.0)  # the unused branch has to be finite too
     log_width = ops.where(step > 0, ops.log(-ops.expm1(-width)), -log_scale)
     return log_width - ops.softplus(-(deviation + half_step)) - ops.softplus(deviation - half_step)
-
-
-def floored_log_variance(ops: Ops, raw: Tensor) -> Tensor:
-    """Return log(exp(raw) + `MIN_VARIANCE`)."""
-    return ops.logaddexp(raw, math.log(MIN_VARIANCE))
 
 
 def bernoulli_log_density(ops: Ops, x: Tensor, logits: Tensor) -> Tensor:

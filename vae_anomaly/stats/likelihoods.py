@@ -19,9 +19,7 @@ from numpy.typing import NDArray
 from vae_anomaly._types import Ops, Tensor
 from vae_anomaly.stats.categorical import Categorical
 from vae_anomaly.stats.densities import (
-    MIN_VARIANCE,
     bernoulli_log_density,
-    floored_log_variance,
     gaussian_log_density,
     logistic_log_mass,
     numpy_ops,
@@ -33,6 +31,7 @@ from vae_anomaly.stats.soft_clip import inverse_soft_clip, soft_clip
 
 __all__ = [
     "LIKELIHOODS",
+    "MIN_VARIANCE",
     "Bernoulli",
     "Block",
     "Categorical",
@@ -42,9 +41,13 @@ __all__ = [
     "JointLikelihood",
     "Likelihood",
     "StudentT",
+    "floored_log_variance",
 ]
 
 Array = NDArray[np.float64]
+
+MIN_VARIANCE = 1e-4
+"""Minimum of learned variances; without it the density of a predictable column is unbounded."""
 
 MIN_BERNOULLI_VARIANCE = 1e-4
 """Floor of the variance of a Bernoulli target, as of learned variances."""
@@ -79,6 +82,11 @@ class Block(NamedTuple):
         return self.n_features * self.width
 
 
+def floored_log_variance(ops: Ops, raw: Tensor) -> Tensor:
+    """Return the log of a learned variance, log(exp(raw) + `MIN_VARIANCE`)."""
+    return ops.logaddexp(raw, math.log(MIN_VARIANCE))
+
+
 class Gaussian(Likelihood):
     """Normal columns around the decoder's outputs.
 
@@ -92,8 +100,7 @@ class Gaussian(Likelihood):
     -----
     A learned variance weights each column by how well it can be predicted
     (Rybkin, Daniilidis and Levine, "Simple and effective VAE training with
-    calibrated decoders", :arxiv:`2006.13202`). It has a floor,
-    `densities.MIN_VARIANCE`.
+    calibrated decoders", :arxiv:`2006.13202`). It has a floor, `MIN_VARIANCE`.
     """
 
     def __init__(self, variance: float | None = None) -> None:
@@ -124,9 +131,8 @@ class Gaussian(Likelihood):
 class HeteroscedasticGaussian(Likelihood):
     """Normal columns whose variances are outputs of the decoder too, different for each row.
 
-    Two outputs a target: the mean, and the log of a variance to which
-    `densities.MIN_VARIANCE` is added. Kingma and Welling, "Auto-encoding variational
-    Bayes", appendix C.2 (:arxiv:`1312.6114`).
+    Two outputs a target: the mean, and the log of a variance to which `MIN_VARIANCE` is added.
+    Kingma and Welling, "Auto-encoding variational Bayes", appendix C.2 (:arxiv:`1312.6114`).
     """
 
     n_outputs = 2

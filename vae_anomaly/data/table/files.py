@@ -24,7 +24,7 @@ PARQUET = b"PAR1"
 START_BYTES = 64
 """Bytes that tell the format."""
 
-DATABASES = ("duckdb://", "sqlite://")
+DATABASES = ("duckdb://", "sqlite://", "postgresql://", "postgres://")
 """Starts of URLs that need a query."""
 
 FOREIGN = {
@@ -81,12 +81,10 @@ def open_table(
     ...     print(table.columns, table.check(["pressure"]))
     ('flow', 'pressure') 2
     """
-    if sql is not None:
+    if sql is not None or str(path).startswith(DATABASES):
         from vae_anomaly.data.table.database import open_query
 
         return open_query(str(path), sql)
-    if str(path).startswith(DATABASES):
-        raise DataError(f"{path} is a database. Say with --sql what to read of it.")
     if str(path) == "-":
         copy = _spooled(stdin or sys.stdin.buffer, "standard input")
         return _reader(Path(copy.name), "standard input", copy)

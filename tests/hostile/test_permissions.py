@@ -1,30 +1,12 @@
-"""Files that may not be read or written, and the hostile suite once more as an ordinary user."""
+"""Files that may not be read. `make tests` runs all tests as an ordinary user, also for root."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
-from ordinary_user import as_ordinary_user, needs_permissions
+from ordinary_user import needs_permissions
 
-from hostile.test_outputs import ROOT
 from vae_anomaly import inspect, load
 from vae_anomaly.cli import run
-
-SUITE = (
-    *("tests/hostile/test_ordinary_user.py", "tests/hostile/test_environment.py"),
-    *("tests/hostile/test_outputs.py", "tests/hostile/test_tables.py"),
-    "tests/hostile/test_unusual_tables.py",
-    *("tests/hostile/test_model_files.py", "tests/hostile/test_image_folders.py"),
-    *("tests/hostile/test_faults.py", "tests/test_files.py", "tests/test_decoder.py"),
-    "tests/test_cli_bad_input.py",
-)
-"""Tests that open files. Kills and browsers do not depend on the user."""
-
-INSIDE = "VAE_ANOMALY_ORDINARY_USER"
 
 NOT_READABLE = {
     "a model": ("score flow.vae good.csv -o new.csv", "flow.vae"),
@@ -68,29 +50,3 @@ def test_what_may_not_be_read_in_python(place) -> None:
     for read in (load, inspect):
         with pytest.raises(PermissionError):
             read("flow.vae")
-
-
-@pytest.mark.skipif(INSIDE in os.environ, reason="these are the tests as an ordinary user")
-def test_the_suite_as_an_ordinary_user() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("the whole suite runs as an ordinary user")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
-    environment = {**os.environ, INSIDE: "1", "PYTHONPATH": str(ROOT)}
-    try:
-        done = subprocess.run(
-            [*command, *SUITE],
-            cwd=ROOT,
-            env=environment,
-            preexec_fn=as_ordinary_user,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except subprocess.SubprocessError:
-        pytest.skip("this root may not give up its capabilities")
-    assert done.returncode == 0, done.stdout[-4000:]
-    assert "root may read and write everything" not in done.stdout
-
-
-def test_the_suite_is_there() -> None:
-    assert all(Path(ROOT, path).is_file() for path in SUITE)
