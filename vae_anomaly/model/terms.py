@@ -16,7 +16,6 @@ from vae_anomaly.inference.base import Codes, Engine
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.reference import Reference
 from vae_anomaly.model.similar import Comparison
-from vae_anomaly.stats.densities import numpy_ops
 from vae_anomaly.stats.priors import kl_from_prior
 from vae_anomaly.stats.scores import SCORES, RowTerms, Terms
 
@@ -138,6 +137,11 @@ class _Batch:
         """The codes, computed once, by the terms that need them."""
         return self.engine.encode(self.x)
 
+    @cached_property
+    def mean(self) -> Weights:
+        """The means of the codes, (members, n, latent), alone if no term needs the rest."""
+        return self.codes.mean if "codes" in vars(self) else self.engine.encode_means(self.x)
+
     def masked(self, nats: Array) -> Array:
         """Return nats of explained features, 0 where they are not observed."""
         return nats if self.observed is None else np.where(self.observed, nats, 0.0)
@@ -159,7 +163,7 @@ def _batch_terms(
         else:
             yield from _exemplar_terms(model, batch, needs)
     if "latent_distance" in needs:
-        yield "latent_distance", batch.codes.mean.swapaxes(0, 1)
+        yield "latent_distance", batch.mean.swapaxes(0, 1)
 
 
 def _terms(
@@ -223,13 +227,11 @@ def _exemplar_terms(
 ) -> Iterator[tuple[str, AnyArray]]:
     """Yield coordinates to compare with the nearest training rows, and the residuals."""
     joint = model.network.spec.joint
-    outputs = batch.engine.decode(batch.codes.mean)
-    residual = batch.target - joint.mean(numpy_ops, outputs).mean(axis=0)
+    residual = batch.target - batch.engine.expected(batch.mean)
     if batch.observed is not None:
         residual = np.where(batch.observed[:, joint.feature_of_target], residual, 0.0)
     if "points" in needs:
-        mean = batch.codes.mean.swapaxes(0, 1).astype(np.float64)
-        yield "points", model.reference.locate(mean, residual)
+        yield "points", model.reference.locate(batch.mean.swapaxes(0, 1), residual)
     if "residual" in needs:
         yield "residual", residual
 
