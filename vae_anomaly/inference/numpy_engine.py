@@ -55,11 +55,11 @@ class _Buffers(threading.local):
             self._flat[0] = np.empty(prod(shape), dtype=np.float32)
         return np.matmul(layer, x, out=self._flat[0][: prod(shape)].reshape(shape))
 
-    def rectified(self, x: Weights) -> Weights:
-        """Return max(x, 0), in place: several times as fast as with one number."""
+    def rectify(self, x: Weights) -> None:
+        """Set x to max(x, 0): several times as fast as with one number."""
         if self._zeros.size < x.size:
             self._zeros = np.zeros(x.size, dtype=np.float32)
-        return np.maximum(x, self._zeros[: x.size].reshape(x.shape), out=x)
+        np.maximum(x, self._zeros[: x.size].reshape(x.shape), out=x)
 
 
 class NumpyEngine:
@@ -110,16 +110,15 @@ class NumpyEngine:
 
     def _encoded(self, x: Weights) -> Weights:
         """Return the last hidden layer of encoders, (members, units, n + ...), in a buffer."""
-        first, *others = self.encoder[:-1]
-        buffers, framed = self._buffers, _framed(x.swapaxes(-1, -2))
-        if x.ndim == 3:
-            hidden = buffers.product(first, framed)
-        else:  # the same inputs for all members, whose layers are one
-            joined = first.reshape(-1, first.shape[-1])
-            hidden = buffers.product(joined, framed).reshape(*first.shape[:2], -1)
-        for layer in others:
-            hidden = buffers.product(layer, buffers.rectified(hidden))
-        return buffers.rectified(hidden)
+        buffers, hidden = self._buffers, _framed(x.swapaxes(-1, -2))
+        for i, layer in enumerate(self.encoder[:-1]):
+            if i > 0 or x.ndim == 3:
+                hidden = buffers.product(layer, hidden)
+            else:  # the same inputs for all members, whose layers are one
+                joined = layer.reshape(-1, layer.shape[-1])
+                hidden = buffers.product(joined, hidden).reshape(*layer.shape[:2], -1)
+            buffers.rectify(hidden)
+        return hidden
 
     def decode(self, z: Weights) -> Array:
         """Decode codes."""
@@ -130,9 +129,9 @@ class NumpyEngine:
         if not self.joint.mean_is_output:
             return expected_by_member(self, self.spec, z)
         buffers, hidden = self._buffers, _framed(z.swapaxes(1, 2))
-        for i, layer in enumerate(self.decoder[:-1]):
-            hidden = buffers.product(layer, hidden if i == 0 else buffers.rectified(hidden))
-        hidden = buffers.rectified(hidden)
+        for layer in self.decoder[:-1]:
+            hidden = buffers.product(layer, hidden)
+            buffers.rectify(hidden)
         outputs = self._mean_output @ hidden.reshape(-1, hidden.shape[-1])
         return self.joint.mean(numpy_ops, _rows_first(outputs).astype(np.float64))
 

@@ -77,7 +77,11 @@ class _Rows(NamedTuple):
 
     def only(self, chosen: Indices) -> _Rows:
         """Return some of the rows."""
-        return _Rows(*(part.take(chosen, axis=0) for part in self))
+        return _Rows(
+            self.points.take(chosen, axis=0),
+            self.factors.take(chosen, axis=0),
+            self.slack.take(chosen),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +117,7 @@ class _Products:
 
     def prepare(self, points: Weights) -> _Rows:
         """Prepare rows, (n, d)."""
-        kept = points - self.center
+        kept: Weights = points - self.center
         half_square = _half_squares(kept)
         slack = self.slack[0] * half_square.astype(np.float64) + self.slack[1]
         if self.axes is not None:
@@ -224,8 +228,8 @@ class NearestSearch:
             energy = self._energies_of(members[place], rows.points[part].take(row, axis=0))
             found[part] = _ascending(energy, row, len(limit), count)
             bound[part] = limit
-        limit = np.minimum(bound, shortlist.reach) - rows.slack
-        return found, found[:, count - 1] <= limit
+        is_sure = found[:, count - 1] <= np.minimum(bound, shortlist.reach) - rows.slack
+        return found, is_sure
 
     def _padded(
         self, products: _Products, shortlist: _Shortlist, size: int
@@ -272,8 +276,9 @@ class NearestSearch:
         if levels < 1:
             return None
         needed = self._search(products, rows, self._all, count, count + N_SPARE)[0][:, -1]
-        points = rows.factors[:, : min(rows.factors.shape[1] - 2, MAX_TREE_DIMENSIONS)]
-        tree, shortlists = KDTree.fit(points.astype(np.float64), levels), []
+        k = min(rows.factors.shape[1] - 2, MAX_TREE_DIMENSIONS)
+        points = rows.factors[:, :k].astype(np.float64)
+        tree, shortlists = KDTree.fit(points, levels), []
         box_of = tree.box_of(rows.factors)
         typical = np.array([np.median(needed[own]) if len(own) else 0.0 for own in tree.members])
         factor = np.quantile(needed / np.maximum(typical[box_of], TINY), REACH_QUANTILE)
