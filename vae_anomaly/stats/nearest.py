@@ -261,7 +261,9 @@ class NearestSearch:
         m, count = len(self.points), min(self.max_count, len(self.points))
         kept = self.points.astype(np.float64) - self.points.mean(axis=0)
         variances, axes = np.linalg.eigh(kept.T @ kept / m)  # ascending
-        measured = self.energies(self.points[:: -(-m // N_MEASURED)], min(m, count + N_SPARE))
+        sample = self._plain.prepare(self.points[:: -(-m // N_MEASURED)])
+        more = min(m, count + N_SPARE)
+        measured = self._search(self._plain, sample, self._all, more, more + N_SPARE)[0]
         # What the other coordinates add to a distance is to be less than what candidates differ by.
         spacing = np.median(self.bandwidth) * np.median(measured[:, -1] - measured[:, count - 1])
         n_left_out = np.count_nonzero(variances.cumsum() <= 0.25 * spacing)
