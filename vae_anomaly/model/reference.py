@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._types import JsonObject
+from vae_anomaly._types import AnyArray, JsonObject
 from vae_anomaly.data.base import Encoded
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.cells import N_RANKS, Tails, surprises
@@ -388,10 +388,11 @@ class Reference:
         codes = np.ascontiguousarray(self.points[some, len(self.residual_unit) :])
         return Exemplars(codes, self.code_bandwidth[some], self.n_skipped_neighbors)
 
-    def locate(self, mean: Array, residual: Array) -> Weights:
+    def locate(self, mean: AnyArray, residual: Array) -> Weights:
         """Return coordinates of codes (n, members, latent) and residuals (n, columns): (n, d)."""
         used = self.code_unit > 0
-        points = [residual / self.residual_unit, mean[:, used] / self.code_unit[used]]
+        codes = mean[:, used].astype(np.float64) / self.code_unit[used]
+        points = [residual / self.residual_unit, codes]
         # In the memory order that a file restores: rounding of sums depends on it.
         return np.concatenate(points, axis=1).astype(np.float32, order="C")
 
