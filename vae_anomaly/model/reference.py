@@ -396,10 +396,6 @@ class Reference:
         # In the memory order that a file restores: rounding of sums depends on it.
         return np.concatenate(points, axis=1).astype(np.float32, order="C")
 
-    def score(self, mean: Array, residual: Array, n_left_out: int = 1) -> Array:
-        """Score rows by the exemplars, see `Exemplars.score`: (n,)."""
-        return self.exemplars.score(self.locate(mean, residual), n_left_out)
-
     def similar(self, joint: JointLikelihood) -> SimilarRows:
         """Return the exemplars, to compare rows with."""
         points = self.points[:, : joint.n_targets]
