@@ -327,10 +327,10 @@ def _ascending(energy: Weights, row: Indices, n: int, count: int) -> Weights:
     """
     counts = np.bincount(row, minlength=n)
     starts = counts.cumsum() - counts
-    table = np.full((n, max(count, counts.max(initial=0))), np.inf, dtype=np.float32)
-    table[row, np.arange(len(row)) - starts[row]] = energy
-    table.sort(axis=1)
-    return table[:, :count]
+    found = np.full((n, max(count, counts.max(initial=0))), np.inf, dtype=np.float32)
+    found[row, np.arange(len(row)) - starts[row]] = energy
+    found.sort(axis=1)
+    return found[:, :count]
 
 
 def _half_squares(points: Weights) -> Weights:
