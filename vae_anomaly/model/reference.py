@@ -170,7 +170,7 @@ class Reference:
         n_skipped_neighbors : int
             See `Exemplars`.
         codes_apart : bool, default=False
-            Whether codes have bandwidths of their own, as for networks with masks.
+            Whether codes have other bandwidths than residuals, as for networks with masks.
         """
         from sklearn.covariance import LedoitWolf
 
