@@ -239,16 +239,15 @@ def _exemplar_terms(
 def _masked_terms(
     model: ScoringParts, batch: _Batch, needs: frozenset[str], n_left_out: int
 ) -> Iterator[tuple[str, AnyArray]]:
-    """Yield the scores of networks with masks, and the costs of cells."""
+    """Yield the scores of networks with masks, and how suspicious cells are."""
     network, reference, observed = model.network, model.reference, batch.observed
     if observed is None:
         observed = np.ones((len(batch.x), network.spec.joint.n_features), dtype=bool)
     rows = reference.predict(network, batch.x, batch.target, observed)
-    scores, costs = reference.masked_score(rows, n_left_out)
     if "exemplar" in needs:
-        yield "exemplar", scores
+        yield "exemplar", reference.masked_score(rows, n_left_out)
     if "weights" in needs:
-        yield "weights", costs
+        yield "weights", reference.suspicion(network, batch.x, batch.target, rows)
 
 
 def _importance_weighted_bound(model: ScoringParts, batch: _Batch) -> Array:

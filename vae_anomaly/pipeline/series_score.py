@@ -181,7 +181,7 @@ def recalibrate_series_file(
 
     (stream, notes), reason = series.read(watched)
     episodes, per = given["false_alarms_per"] or (None, None)
-    other = detector.recalibrated(stream.watch.blocks, false_alarms=episodes, per=per)
+    other = detector.recalibrated(stream.watch.blocks, episodes, per)
     save_series(other, output, reading)
     before = f"the old thresholds flag {stream.n_flagged:,} of {stream.n_scored:,} time steps"
     counted_events = f"{before}, in {counted(len(stream.events), 'event')}"

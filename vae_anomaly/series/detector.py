@@ -12,7 +12,7 @@ from sklearn.base import OutlierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from vae_anomaly._parameters import Rule, check_parameters, flag, integer, number, one_of, optional
+from vae_anomaly._parameters import check_parameters
 from vae_anomaly._text import listed
 from vae_anomaly._types import Parameter, Records
 from vae_anomaly.data.series.forms import read_series
@@ -21,8 +21,7 @@ from vae_anomaly.data.series.window import window_length
 from vae_anomaly.estimator.progress import write_line
 from vae_anomaly.estimator.summary import Facts, Summarised, facts_of_model
 from vae_anomaly.exceptions import DataError, ParameterError
-from vae_anomaly.model.parameters import VERBOSE
-from vae_anomaly.names import SERIES_ARCHITECTURES, SPANS
+from vae_anomaly.names import SPANS
 from vae_anomaly.series.alarms import AlarmBudget, Promise
 from vae_anomaly.series.calibration import block_length, block_scores, calibrated
 from vae_anomaly.series.fitting import WindowSettings, fit_series
@@ -36,6 +35,7 @@ from vae_anomaly.series.frames import (
 )
 from vae_anomaly.series.model import SeriesModel, StepScores
 from vae_anomaly.series.networks import fit_windows
+from vae_anomaly.series.parameters import RULES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,23 +43,6 @@ if TYPE_CHECKING:
 __all__ = ["SeriesDetector"]
 
 Array = NDArray[np.float64]
-
-
-def _is_span(value: object) -> bool:
-    return value in SPANS if isinstance(value, str) else integer(1).holds(value)
-
-
-RULES = {
-    "window": optional(integer(4)),
-    "architecture": one_of(SERIES_ARCHITECTURES),
-    "causal": flag(),
-    "false_alarms": optional(number(0, np.inf, "()")),
-    "per": Rule(_is_span, f"one of {', '.join(map(repr, SPANS))}, or a number of time steps"),
-    "min_steps": integer(1),
-    "cool_down": optional(integer(1)),
-    "max_steps": integer(1),
-    "verbose": VERBOSE,
-}
 
 
 class SeriesDetector(OutlierMixin, Summarised):
@@ -285,11 +268,10 @@ class SeriesDetector(OutlierMixin, Summarised):
         data = self.read(X)
         parts = (one.values[part] for one in data.series for part in one.segments())
         long = [values for values in parts if len(values) >= self.model_.window]
-        blocks = block_scores(self.model_, long)
-        return self.recalibrated(blocks, false_alarms=false_alarms, per=per)
+        return self.recalibrated(block_scores(self.model_, long), false_alarms, per)
 
     def recalibrated(
-        self, blocks: Array, *, false_alarms: float | None = None, per: str | int | None = None
+        self, blocks: Array, false_alarms: float | None, per: str | int | None
     ) -> SeriesDetector:
         """Return a detector with thresholds from scores of blocks; see `recalibrate`.
 

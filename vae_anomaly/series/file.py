@@ -22,10 +22,11 @@ from vae_anomaly.series.alarms import AlarmBudget, Promise
 from vae_anomaly.series.calibration import N_BLOCK_SCORES
 from vae_anomaly.series.channels import ChannelScaler
 from vae_anomaly.series.comparison import WindowComparison
-from vae_anomaly.series.detector import RULES, SeriesDetector
+from vae_anomaly.series.detector import SeriesDetector
 from vae_anomaly.series.fitting import WindowSettings
 from vae_anomaly.series.model import MIN_TYPICAL, SeriesModel, Thresholds
 from vae_anomaly.series.networks import networks_of
+from vae_anomaly.series.parameters import RULES
 from vae_anomaly.series.training_windows import TrainingWindows
 from vae_anomaly.stats.exemplars import max_exemplars
 from vae_anomaly.storage.container import Layout, UnopenedFile, refuse, write_container

@@ -42,7 +42,7 @@ MAX_TREE_DIMENSIONS = 16
 BOX_SIZE = 16
 """Exemplars in a box."""
 
-REACH_QUANTILE = 0.95
+NEAR_QUANTILE = 0.95
 """Share of exemplars that need no other exemplars than those near their box."""
 
 N_MEASURED = 512
@@ -152,7 +152,7 @@ class _Shortlist(NamedTuple):
     """Exemplars that rows are compared with."""
 
     members: Indices
-    reach: float  # lower bound of the energies of all others
+    others: float  # lower bound of the energies of all others
 
 
 class _Boxes(NamedTuple):
@@ -248,7 +248,7 @@ class NearestSearch:
             energy = self._energies_of(members[place], rows.points[part].take(row, axis=0))
             found[part] = _ascending(energy, row, len(limit), count)
             bound[part] = limit
-        is_sure = found[:, count - 1] <= np.minimum(bound, shortlist.reach) - rows.slack
+        is_sure = found[:, count - 1] <= np.minimum(bound, shortlist.others) - rows.slack
         return found, is_sure
 
     def _padded(
@@ -303,7 +303,7 @@ class NearestSearch:
         tree, shortlists = KDTree.fit(points, levels), []
         box_of = tree.box_of(rows.factors)
         typical = np.array([np.median(needed[own]) if len(own) else 0.0 for own in tree.members])
-        factor = np.quantile(needed / np.maximum(typical[box_of], TINY), REACH_QUANTILE)
+        factor = np.quantile(needed / np.maximum(typical[box_of], TINY), NEAR_QUANTILE)
         for box in range(len(typical)):
             bounds = 0.5 * tree.squared_distances(box, points) / self.bandwidth
             order = np.argsort(bounds, kind="stable")
@@ -347,10 +347,10 @@ def _ascending(energy: Weights, row: Indices, n: int, count: int) -> Weights:
     """
     counts = np.bincount(row, minlength=n)
     starts = counts.cumsum() - counts
-    table = np.full((n, max(count, counts.max(initial=0))), np.inf, dtype=np.float32)
-    table[row, np.arange(len(row)) - starts[row]] = energy
-    table.sort(axis=1)
-    return table[:, :count]
+    found = np.full((n, max(count, counts.max(initial=0))), np.inf, dtype=np.float32)
+    found[row, np.arange(len(row)) - starts[row]] = energy
+    found.sort(axis=1)
+    return found[:, :count]
 
 
 def _half_squares(points: Weights) -> Weights:
