@@ -168,9 +168,22 @@ def test_columns_that_may_be_labels_or_numbers_of_rows_are_named(place: Path) ->
     assert notes == [
         "warning: 'number' numbers the rows in another order than theirs. If it identifies them, "
         "--ignore number",
-        "warning: 'Fault' may hold labels, but is learned like any other column. If it does, name "
-        "it with --label-column, or leave it out with --ignore",
+        "warning: 'Fault' may hold labels, but is learned like any other column. If it does, "
+        "--label-column Fault, or leave it out: --ignore Fault",
     ]
+
+
+def test_copies_of_what_may_be_labels_are_named_in_the_first_run(place: Path) -> None:
+    rows = labelled_rows().rename(columns={"state": "Fault"}).replace({"Fault": {"fine": "ok"}})
+    rows["mode"] = np.where((rows["Fault"] == "bad") & (np.arange(len(rows)) % 2 == 0), 1, 0)
+    rows.to_csv("copies.csv", index=False)
+    notes = training("copies.csv").notes()
+    assert notes[-1] == (
+        "warning: 'mode': one value in all normal rows, and other ones in anomalies alone: known "
+        "only afterwards, as labels are? If so, --ignore mode"
+    )
+    rows.replace({"Fault": {"ok": "blue"}}).to_csv("unknown.csv", index=False)
+    assert not any("'mode'" in note for note in training("unknown.csv").notes())
 
 
 def test_a_comma_in_a_name_is_no_separator(place: Path) -> None:
