@@ -192,3 +192,27 @@ def test_a_comma_in_a_name_is_no_separator(place: Path) -> None:
     assert training("t.csv", ignore=("a, c",)).source.columns.features == ("a,b",)
     with pytest.raises(DataError, match=re.escape("'d'")):
         training("t.csv", ignore=("a,d",))
+
+
+def test_only_normal_rows_calibrate(place: Path, vae_lines) -> None:
+    rows = labelled_rows().rename(columns={"state": "Fault"}).replace({"Fault": {"fine": "ok"}})
+    rows[:180].to_csv("a.csv", index=False)
+    rows[180:].to_csv("b.csv", index=False)
+    rows[180:].query("Fault == 'ok'").to_csv("normal.csv", index=False)
+    options = "--max-steps 40 --members 1 --false-alarm-rate 0.1"
+    assert vae_lines(f"fit a.csv --label-column Fault -o m.vae {options}")[0] == 0
+    code, _, lines = vae_lines("recalibrate m.vae b.csv --label-column Fault -o b.vae")
+    n_anomalous = int((rows["Fault"][180:] == "bad").sum())
+    assert code == 0
+    assert f"labels in 'Fault': 'ok' normal, {180 - n_anomalous} rows; 'bad'" in lines[0]
+    assert f"note: left out {n_anomalous} rows labelled as anomalous" in lines
+    # The fit left out the column of labels, and the warning names it.
+    code, _, lines = vae_lines("recalibrate m.vae normal.csv -o normal.vae")
+    assert lines[0] == (
+        "warning: 'Fault', which the fit left out, may hold labels. If so, only normal rows should "
+        "calibrate: --label-column Fault"
+    )
+    normal, found = load("normal.vae").model_.calibration, load("b.vae").model_.calibration
+    assert found.threshold == normal.threshold
+    assert np.array_equal(found.scores, normal.scores)
+    assert vae_lines("recalibrate m.vae normal.csv --normal-label ok -o n.vae")[0] == 2

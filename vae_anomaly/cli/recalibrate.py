@@ -12,7 +12,7 @@ from vae_anomaly.model.file import load_model, save_model
 from vae_anomaly.model.recalibration import with_threshold
 from vae_anomaly.pipeline.facts import recalibration_facts, threshold_facts
 from vae_anomaly.pipeline.messages import recalibration_notes, threshold_note
-from vae_anomaly.pipeline.options import given_options
+from vae_anomaly.pipeline.options import check_labels, given_options
 from vae_anomaly.pipeline.paths import check_output
 from vae_anomaly.pipeline.recalibrate import recalibrate
 
@@ -35,6 +35,7 @@ def run(
         raise click.UsageError(
             "Expected DATA, and with it a --false-alarm-rate, or a --threshold. Give one of them."
         )
+    check_labels(given.get("label_column"), given.get("normal_label", ()))
     check_output(output, model, *([] if data is None else [data]))
     fitted = load_model(model)
     options = given_options(given)
@@ -56,6 +57,7 @@ def run(
             keep_learned=keep_learned,
             progress=console.progress,
         )
+        console.say(*source.masks().notes)
     save_model(result.model, output)
     console.facts.update(recalibration_facts(fitted, result), model=output)
     notes = recalibration_notes(fitted, result, keep_learned=keep_learned)

@@ -41,7 +41,9 @@ def recalibration_notes(
     old: Model, result: RecalibrationResult, *, keep_learned: bool = False
 ) -> list[str]:
     """Return lines to report after a recalibration."""
+    anomalous = f"note: left out {counted(result.n_anomalous, old.unit)} labelled as anomalous"
     return [
+        *([anomalous] if result.n_anomalous else []),
         *result.repeats.notes(old.unit, "learned", keep=keep_learned),
         f"the old threshold, {exact(old.calibration.threshold)} nats, flags "
         f"{result.n_flagged_before:,} of {counted(result.n_records, old.unit)}",
@@ -100,7 +102,7 @@ def drift_warning(drift: Drift, unit: str, *, are_normal: bool = False) -> str:
         f"(Kolmogorov-Smirnov, p {p_value_words(drift.p_value)}; of normal {unit}s, one batch in "
         f"{1 / drift.rate:,.0f} would be said to differ)"
     )
-    moved = [m for m in drift.movements if max(abs(m.shift), abs(m.spread - 1)) >= MIN_MOVEMENT]
+    moved = [m for m in drift.movements if m.distance >= MIN_MOVEMENT]
     if moved:
         text += f". Moved most: {'; '.join(_movement(*m) for m in moved[:MAX_NAMED])}"
     moved_on = "Normal has moved:"
