@@ -124,6 +124,18 @@ class Symbol(Protocol):
     def least(self, count: int) -> Symbol:
         """Return the least numbers of each row, ascending."""
 
+    def least_with_places(self, count: int) -> tuple[Symbol, Symbol]:
+        """Return the least numbers of each row, ascending, and their places."""
+
+    def rows_of(self, array: NDArray[np.float32]) -> Symbol:
+        """Take rows of an array at these places."""
+
+    def one_hot(self, count: int) -> Symbol:
+        """Return 1 at these places and 0 elsewhere: (..., count), float32."""
+
+    def squeezed(self, axis: int) -> Symbol:
+        """Remove an axis of length 1."""
+
     def sum(self, keepdims: int = 0) -> Symbol:
         """Sum over the last axis."""
 

@@ -59,7 +59,7 @@ def run(
     outputs.check(fitted, flag)
     if maps is not None:
         check_outside(maps, data, "maps")
-    check_conditions(fail_if, (outputs, fitted))
+    check_conditions(fail_if, outputs, fitted)
     with open_source(data, fitted.encoder, **options) as source:
         console.say(*source.notes)
         if fitted.network.needs_tensorflow and source.n_records != 0:
@@ -93,7 +93,7 @@ def _score_rows(
     refuse_foreign(given, (*OUTPUTS, "id_column", "keep"), f"does not go with {where}")
     outputs, fitted = Outputs(**given_options(given, OUTPUTS)), loaded(model)
     names = {"key": given["id_column"], "keep": given["keep"]}
-    check_conditions(fail_if, (outputs, fitted))
+    check_conditions(fail_if, outputs, fitted)
     done: StreamSummary | PartitionsSummary
     if scheduler is None:
         done = score_standard_input(fitted, data, output, outputs, say=console.say, **names)
@@ -118,17 +118,17 @@ def _score_series(
     fail_if: tuple[Condition, ...],
 ) -> Exit:
     """Score time series."""
-    from vae_anomaly.pipeline.series import SERIES_OUTPUTS, score_series_file, series_notes
+    from vae_anomaly.pipeline.series_score import SERIES_OUTPUTS, score_series_file, series_notes
 
     refuse_foreign(given, SERIES_OUTPUTS, f"is not for time series, as in {file.name}")
-    check_conditions(fail_if)
     events = given["events"]
     if events is not None:
         check_result(events, data, file.name, output)
     console.start_tensorflow()
     summary = score_series_file(file, data, output, **given_options(given, SERIES_OUTPUTS))
     console.say(*series_notes(summary, output, events))
-    failed = failures(fail_if, summary.n_flagged, summary.n_scored, "time step")
+    drift = summary.drift is not None
+    failed = failures(fail_if, summary.n_flagged, summary.n_scored, "time step", drift=drift)
     console.say(*failed)
-    console.facts.update(summary._asdict(), scores=output, failed=failed)
+    console.facts.update(summary.facts(), scores=output, failed=failed)
     return Exit.FAILED if failed else Exit.DONE

@@ -124,8 +124,32 @@ class GraphSymbol:
 
     def least(self, count: int) -> Symbol:
         """Return the least numbers of each row, ascending."""
+        return self.least_with_places(count)[0]
+
+    def least_with_places(self, count: int) -> tuple[Symbol, Symbol]:
+        """Return the least numbers of each row, ascending, and their places."""
         many = self.graph.as_name(np.array([count]), "int64")
         name = self.graph.node("TopK", [self.name, many], n_outputs=2, axis=-1, largest=0)
+        return GraphSymbol(self.graph, name, self.dtype), GraphSymbol(
+            self.graph, f"{name}_1", "int64"
+        )
+
+    def rows_of(self, array: NDArray[np.float32]) -> Symbol:
+        """Take rows of an array at these places."""
+        names = [self.graph.as_name(array, "float32"), self.name]
+        return GraphSymbol(self.graph, self.graph.node("Gather", names, axis=0), "float32")
+
+    def one_hot(self, count: int) -> Symbol:
+        """Return 1 at these places and 0 elsewhere: (..., count), float32."""
+        depth = self.graph.as_name(np.array(count), "int64")
+        values = self.graph.as_name(np.array([0.0, 1.0]), "float32")
+        name = self.graph.node("OneHot", [self.name, depth, values], axis=-1)
+        return GraphSymbol(self.graph, name, "float32")
+
+    def squeezed(self, axis: int) -> Symbol:
+        """Remove an axis of length 1."""
+        axes = self.graph.as_name(np.array([axis]), "int64")
+        name = self.graph.node("Squeeze", [self.name, axes])
         return GraphSymbol(self.graph, name, self.dtype)
 
     def sum(self, keepdims: int = 0) -> Symbol:
