@@ -224,6 +224,7 @@ def kills(folder: Path, n_rows: int) -> None:
     killed: list[str] = []
     receipts = folder / ".out.partial" / "_receipts"
     try:
+        processes.start()
         while not processes.is_done():
             processes.start()
             # A kill for each few parts that are done, at a random moment after.

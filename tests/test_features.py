@@ -327,7 +327,10 @@ def test_what_features_cannot_do_is_said(detector, network):
     for given, message in [
         ({"architecture": "conv"}, "With features the networks are dense"),
         ({"smoothing": 1.0}, "smoothing is for pixels, not for features"),
-        ({"features": "net.onnx"}, "'features' parameter .* 'onnx:path#node', or a Keras model"),
+        (
+            {"features": "net.onnx"},
+            "'features' parameter .* 'gradients', 'onnx:path#node' or a Keras",
+        ),
     ]:
         with pytest.raises(ParameterError, match=message):
             VAEDetector(**{"features": features} | given).fit(images)
@@ -534,7 +537,7 @@ def test_letterboxed_maps_are_cut_to_their_images():
 def test_the_command_line_refuses_what_is_no_address(vae: Vae, folders, tmp_path):
     code, _, err = vae("fit", folders / "train", "-o", folders / "m.vae", "--features", "net.onnx")
     assert code == 2
-    assert "expected onnx:PATH#NODE, the node of an ONNX file, got 'net.onnx'" in err
+    assert "expected onnx:PATH#NODE, the node of an ONNX file, or gradients, got 'net.onnx'" in err
     pd.DataFrame({"a": range(20)}).to_csv(tmp_path / "t.csv", index=False)
     code, _, err = vae(
         "fit", tmp_path / "t.csv", "-o", folders / "m.vae", "--features", "onnx:a.onnx#b"

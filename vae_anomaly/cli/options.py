@@ -129,8 +129,8 @@ IMAGE_FIT = [
         NOT_NEGATIVE,
     ),
     option(
-        "--features onnx:PATH#NODE",
-        "Learn the features that this node of an ONNX file makes of patches, instead of pixels.",
+        "--features onnx:PATH#NODE|gradients",
+        "Learn features of patches, not pixels: those of a node of an ONNX file, or gradients.",
         parsed(names.features_of),
     ),
     option(

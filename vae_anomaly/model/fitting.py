@@ -249,7 +249,7 @@ def _prior_and_reference(
         parameters.beta,
         rng,
         n_skipped_neighbors=0 if contamination is None else N_SKIPPED_NEIGHBORS,
-        uses_codes=not masked,
+        codes_apart=masked,
     )
     if masked and kept.observed is not None:
         reference = reference.with_tails(parts.network, kept, seen)

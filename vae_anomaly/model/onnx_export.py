@@ -16,6 +16,7 @@ from vae_anomaly.model.cells import interpolated_symbol, surprises
 from vae_anomaly.model.file import contents_of
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.onnx_check import CHECK_KEY, check_rows
+from vae_anomaly.model.reference import MIN_CODE_DISTANCE, Reference
 from vae_anomaly.stats.densities import gaussian_kl
 from vae_anomaly.stats.exemplars import N_NEIGHBORS, SELF_MATCH_TOLERANCE, Exemplars
 from vae_anomaly.stats.priors import mixture_coefficients
@@ -162,12 +163,18 @@ def _exemplar_score(model: Model, networks: Networks, encoded: EncodedSymbols) -
     place = (encoded.targets - expected) / reference.residual_unit.astype(np.float64)
     if encoded.observed is not None:
         place = place * encoded.observed.columns(spec.joint.feature_of_target)
-    for code, units in zip(codes, reference.code_unit.astype(np.float64), strict=True):
-        used = np.flatnonzero(units)
-        if len(used):
-            code = code.cast("float64").columns(used) / units[used]
-            place = place.apply("Concat", code, axis=1)
+    places = _code_places(reference, codes)
+    place = place.apply("Concat", *places, axis=1) if places else place
     return _distance(reference.exemplars, place)
+
+
+def _code_places(reference: Reference, codes: list[Symbol]) -> list[Symbol]:
+    """Return the coordinates of the codes of members that use theirs; see `Reference.locate`."""
+    units = reference.code_unit.astype(np.float64)
+    pairs = [(code, one, np.flatnonzero(one)) for code, one in zip(codes, units, strict=True)]
+    return [
+        code.cast("float64").columns(used) / one[used] for code, one, used in pairs if len(used)
+    ]
 
 
 def _masked_score(model: Model, networks: Networks, encoded: EncodedSymbols) -> Symbol:
@@ -182,6 +189,13 @@ def _masked_score(model: Model, networks: Networks, encoded: EncodedSymbols) -> 
     place = residual * observed.columns(joint.feature_of_target) / units
     surprise = surprises(onnx_ops, joint, units, predictions, encoded.targets)
 
+    away = encoded.penalty.sum() * 0.0 + MIN_CODE_DISTANCE
+    if reference.codes is not None:
+        members = range(model.network.spec.members)
+        codes = [networks.encode(member, encoded.inputs)[0] for member in members]
+        first, *others = _code_places(reference, codes)
+        code = first.apply("Concat", *others, axis=1) if others else first
+        away = _distance(reference.codes, code).apply("Max", MIN_CODE_DISTANCE)
     cells, *of_levels = reference.tails
     sums = (
         _distance(reference.exemplars, place),
@@ -189,8 +203,8 @@ def _masked_score(model: Model, networks: Networks, encoded: EncodedSymbols) -> 
         (surprise * observed).sum(),
     )
     n_observed = observed.sum().reshape(-1, 1)
-    statistics = onnx_ops.concatenate([one.reshape(-1, 1) for one in sums])
-    statistics = statistics / n_observed.apply("Max", 1.0)
+    per_cell = [one.reshape(-1, 1) / n_observed.apply("Max", 1.0) for one in sums]
+    statistics = onnx_ops.concatenate([*per_cell, away.reshape(-1, 1)])
     nats = [tails.in_graph(statistics).mean(axis=1).reshape(-1, 1) for tails in of_levels]
     levels = np.arange(len(nats), dtype=np.float64)
     share = n_observed / joint.n_features
