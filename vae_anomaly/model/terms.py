@@ -167,8 +167,9 @@ def _terms(
     if "exemplar" in values:
         terms.exemplar = penalty + values["exemplar"]
     if "residual" in values:
-        terms.expected, weights = _compared(model, encoded, values["residual"])
-        terms.shares = _shares(model, encoded, weights)
+        compared = _compared(model, encoded, values["residual"])
+        terms.expected, terms.shares = compared.expected, _shares(model, encoded, compared.weights)
+        terms.similar = compared.similar
     if "weights" in values:
         terms.shares = _shares(model, encoded, values["weights"])
     if "expected" in needs and model.network.spec.has_masks:
