@@ -199,7 +199,7 @@ class Model:
     def _shares(self, records: Records, scores: Array, terms: Terms, n_left_out: int) -> Array:
         """Return the shares of features in the rest of scores: (n, n_features)."""
         rows = np.flatnonzero(scores > self.calibration.high)
-        if not len(terms.similar) or not len(rows):
+        if not (self.has_own_score and len(terms.similar) and len(rows)):
             return terms.shares
         own = SCORES[self.score_type]
 
@@ -215,7 +215,8 @@ class Model:
         donors = training.donors(high, terms.similar[rows])
         shares = terms.shares.copy()
         shares[rows] = repairing_shares(
-            shares[rows], high, scores[rows], donors, score, self.calibration
+            *(shares[rows], terms.differences[rows], high, scores[rows]),
+            *(donors, score, self.calibration),
         )
         return shares
 

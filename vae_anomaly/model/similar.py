@@ -62,12 +62,15 @@ class Comparison(NamedTuple):
         log-weights are the logs of differences from similar rows, `N_SIMILAR` of them: the mean
         products of those of targets and of residuals. One says how unusual a value is, the other
         how badly the networks account for it.
+    differences : ndarray of shape (n, n_features)
+        These differences themselves.
     similar : ndarray of int of shape (n,)
         The most similar exemplar.
     """
 
     expected: Array
     weights: Array
+    differences: Array
     similar: Indices
 
 
@@ -153,7 +156,7 @@ class SimilarRows:
         """
         features = np.empty((len(targets), len(self._starts)))
         similar = np.empty(len(targets), dtype=np.intp)
-        found = Comparison(np.empty(targets.shape), features, similar)
+        found = Comparison(np.empty(targets.shape), features, features.copy(), similar)
         for part in self._parts(len(targets)):
             seen = None if observed is None else observed[part]
             compared = self._compare(targets[part], points[part], seen)
@@ -182,7 +185,7 @@ class SimilarRows:
         away = suspicion.max(axis=1, keepdims=True) - suspicion
         near = np.take_along_axis(apart, order[None], axis=2)
         expected = self._conditional(near, suspicion.T, order).mean(axis=2)
-        return Comparison(expected.T, (1.0 + away) ** -2.0, order[:, 0])
+        return Comparison(expected.T, (1.0 + away) ** -2.0, sizes, order[:, 0])
 
     def _log_suspicion(
         self, targets: Array, observed: Flags | None, order: Indices, sizes: Array

@@ -168,8 +168,9 @@ def _terms(
         terms.exemplar = penalty + values["exemplar"]
     if "residual" in values:
         compared = _compared(model, encoded, values["residual"])
-        terms.expected, terms.shares = compared.expected, _shares(model, encoded, compared.weights)
-        terms.similar = compared.similar
+        terms.expected, terms.similar = compared.expected, compared.similar
+        terms.shares = _shares(model, encoded, compared.weights)
+        terms.differences = _shares(model, encoded, compared.differences)
     if "weights" in values:
         terms.shares = _shares(model, encoded, values["weights"])
     if "expected" in needs and model.network.spec.has_masks:

@@ -2,7 +2,8 @@
 
 The most suspect features of an anomaly, see `model.suspicion`, are mostly those that make it one:
 with other values there it would be normal. Where they are not, and the values of the nearest
-training row in other features make it normal, these get the largest shares.
+training row in other features make it normal, these get the largest shares. Where nothing of
+this is enough, many features are unusual, and each counts as far as it is.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ N_SUSPECT = 2
 
 TYPICAL = 0.2
 """How far above the median of normal scores, on the way to high ones, a score may be typical."""
+
+MANY = 0.5
+"""Share of what a score is above high ones that remains without two suspects if many are wrong."""
 
 MAX_DISTANCE = 1e6
 """Standard deviations to which distances from the centre are clipped."""
@@ -115,6 +119,7 @@ class TrainingRecords(NamedTuple):
 
 def repairing_shares(
     shares: Array,
+    differences: Array,
     records: Array,
     scores: Array,
     donors: Donors,
@@ -128,11 +133,12 @@ def repairing_shares(
     them so that it is typical. Otherwise features get the values of the nearest row one after
     another, each time the one that lowers the score most. If three make it no longer high, these
     have the largest shares, in proportion to how far each lowers the score, and each other at
-    most half as much.
+    most half as much. Else a record that is mostly as high without the two suspects has the shares
+    of its differences.
 
     Parameters
     ----------
-    shares, records : ndarray of shape (n, n_features)
+    shares, differences, records : ndarray of shape (n, n_features)
     scores : ndarray of shape (n,)
         Of the records: high ones.
     donors : Donors
@@ -146,12 +152,16 @@ def repairing_shares(
     order = np.argsort(-shares, axis=1, kind="stable")[:, :N_REPAIRED]
     rows = np.flatnonzero(scored(_changed(records, donors.nearest, order)) > high)
     some = _changed(records[rows], donors.similar[rows], order[rows, :N_SUSPECT])
-    rows = rows[scored(some) > typical]
+    remaining = scored(some)
+    rows, remaining = rows[remaining > typical], remaining[remaining > typical]
     if not len(rows):
         return found
     chosen, path = _greedy(records[rows], scores[rows], donors.at(rows), scored, high)
     enough = path[:, -1] <= high
     falls = -np.diff(path[enough], axis=1)
+    rest = (remaining - high) / np.maximum(scores[rows] - high, np.finfo(float).tiny)
+    many = rows[rest > MANY]
+    found[many] = differences[many]
     found[rows[enough]] = _preferring(shares[rows[enough]], chosen[enough], falls)
     return found
 

@@ -55,6 +55,8 @@ class Terms:
         Targets that are expected of each feature, given the rest of the record.
     shares : ndarray of shape (n, n_features)
         Shares of the features in what differs from what is expected.
+    differences : ndarray of shape (n, n_features)
+        Likewise, if all features may be wrong; empty for networks with masks.
     similar : ndarray of int of shape (n,)
         The most similar training row; empty for networks with masks.
     """
@@ -68,6 +70,7 @@ class Terms:
     latent_distance: Array = field(default_factory=lambda: EMPTY)
     expected: Array = field(default_factory=lambda: EMPTY)
     shares: Array = field(default_factory=lambda: EMPTY)
+    differences: Array = field(default_factory=lambda: EMPTY)
     similar: NDArray[np.intp] = field(default_factory=lambda: NOWHERE)
 
 
