@@ -75,7 +75,7 @@ def absolute_sum(records: np.ndarray) -> np.ndarray:
 
 
 def shares_of(record: list[float], shares: list[float]) -> np.ndarray:
-    """Return shares of a record in which zeros are normal; scores are high above 1.9, their median is 1."""
+    """Return shares of a record where zeros are normal, and scores above 1.9 are high."""
     records, zeros = np.array([record]), np.zeros((1, len(record)))
     calibration = Calibration(np.linspace(0, 2, 41), 4.0, "false_alarm_rate", 0.05)
     assert calibration.typical == 1.0
