@@ -145,7 +145,9 @@ class SimilarRows:
         """Number of exemplars that a row can be compared with."""
         return max(1, self._targets.shape[1] - 1 - self._n_skipped)
 
-    def compare(self, targets: Array, points: Array, observed: Flags | None) -> Comparison:
+    def compare(
+        self, targets: Array, points: Array, observed: Flags | None, *, expected: bool = True
+    ) -> Comparison:
         """Compare rows with similar exemplars.
 
         Parameters
@@ -153,13 +155,17 @@ class SimilarRows:
         targets, points : ndarray of shape (n, n_targets)
             Targets, and residuals in standard deviations.
         observed : ndarray of bool of shape (n, n_features) or None
+        expected : bool, default=True
+            Whether to compute what is expected; otherwise it has no columns.
         """
         features = np.empty((len(targets), len(self._starts)))
         similar = np.empty(len(targets), dtype=np.intp)
-        found = Comparison(np.empty(targets.shape), features, features.copy(), similar)
+        values = np.empty(targets.shape if expected else (len(targets), 0))
+        found = Comparison(values, features, features.copy(), similar)
+        scored = self._normal_scores.apply(targets)
         for part in self._parts(len(targets)):
             seen = None if observed is None else observed[part]
-            compared = self._compare(targets[part], points[part], seen)
+            compared = self._compare(targets[part], points[part], scored[part], seen, expected)
             for whole, some in zip(found, compared, strict=True):
                 whole[part] = some
         return found
@@ -169,8 +175,15 @@ class SimilarRows:
         size = max(1, MAX_CELLS // self._targets.size)
         return [slice(i, i + size) for i in range(0, n, size)]
 
-    def _compare(self, targets: Array, points: Array, observed: Flags | None) -> Comparison:
-        """Compare a few rows."""
+    def _compare(
+        self,
+        targets: Array,
+        points: Array,
+        scored: Array,
+        observed: Flags | None,
+        expected: bool,
+    ) -> Comparison:
+        """Compare a few rows, `scored` as `normal_scores` maps their targets."""
         apart = self._apart(targets, observed)
         order = self._least(self._distances(apart), min(N_CANDIDATES, self.max_count))
         similar = order[:, :N_SIMILAR]
@@ -181,17 +194,25 @@ class SimilarRows:
         sizes = self._by_feature(differences).mean(axis=2).T  # (n, n_features)
         if observed is not None:
             sizes = np.where(observed, sizes, 0.0)
-        suspicion = self._log_suspicion(targets, observed, order[:, :N_FITTED], sizes)
+        suspicion = self._log_suspicion(scored, observed, order[:, :N_FITTED], sizes)
         away = suspicion.max(axis=1, keepdims=True) - suspicion
-        near = np.take_along_axis(apart, order[None], axis=2)
-        expected = self._conditional(near, suspicion.T, order).mean(axis=2)
-        return Comparison(expected.T, (1.0 + away) ** -2.0, sizes, order[:, 0])
+        values = np.empty((0, len(order)))
+        if expected:
+            values = self._expected(apart, suspicion.T, order)
+        return Comparison(values.T, (1.0 + away) ** -2.0, sizes, order[:, 0])
+
+    def _expected(self, apart: Weights, suspicion: Array, order: Indices) -> Array:
+        """Return what is expected of each target: (n_targets, n)."""
+        flat = order + np.arange(len(order))[:, None] * apart.shape[2]
+        near = apart.reshape(len(apart), -1).take(flat, axis=1)  # (n_features, n, candidates)
+        expected: Array = self._conditional(near, suspicion, order).mean(axis=2)
+        return expected
 
     def _log_suspicion(
-        self, targets: Array, observed: Flags | None, order: Indices, sizes: Array
+        self, own: Array, observed: Flags | None, order: Indices, sizes: Array
     ) -> Array:
         """Return how suspect features are beside the exemplars `order`: (n, n_features)."""
-        own, similar = self._normal_scores.apply(targets), self._scored[order]
+        similar = self._scored[order]
         if observed is not None:  # what is not observed agrees with all rows
             seen = observed[:, self._feature]
             own, similar = np.where(seen, own, 0.0), np.where(seen[:, None], similar, 0.0)

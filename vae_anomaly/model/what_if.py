@@ -39,7 +39,7 @@ MAX_DISTANCE = 1e6
 ROUNDING = 1e-6
 """Relative error of squared distances: as near, a training record is the record itself."""
 
-MAX_TRIED = 12
+MAX_TRIED = 10
 """Features that are changed: those that are farthest from the nearest training record."""
 
 MAX_FALL = 1.25
