@@ -1,9 +1,10 @@
 """Digests of (id, score) of one table, from wherever it is scored: they must all be equal.
 
-    python benchmarks/everywhere.py [--rows 20000] [--skip spark ray]
+    python benchmarks/everywhere.py [--rows 20000] [--skip pyspark ray] [--write]
 
 A digest is the SHA-256 of the rows in the order of their ids: each id as a whole number and each
 score as a number of 64 bits. Ways whose packages are not installed are named, and left out.
+`--write` puts the table into docs/distributed.md.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -96,9 +98,12 @@ def on_dask(model: Path, parts: Path, out: Path, *, workers: int) -> str:
     import vae_anomaly.dask
 
     with (
-        distributed.LocalCluster(workers, threads_per_worker=1, dashboard_address=None) as cluster,
-        distributed.Client(cluster),
+        distributed.LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
     ):
+        assert len(client.nthreads()) == workers
         found = vae_anomaly.dask.score(dd.read_parquet(parts), model, keep=["id"]).compute()
     return digest(found["id"], found["anomaly_score"])
 
@@ -225,23 +230,35 @@ WAYS: dict[str, tuple[str | None, Callable[[Path, Path, Path], str]]] = {
 """Way -> the package that it needs, and what scores and returns the digest."""
 
 
+PAGE = Path(__file__).parent.parent / "docs" / "distributed.md"
+START, END = "<!-- digests -->", "<!-- end of digests -->"
+
+
 def main() -> None:
     """Print the table of digests."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--skip", nargs="*", default=[])
+    parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
+    lines = ["| scored by | with | digest |", "|---|---|---|"]
     with tempfile.TemporaryDirectory() as folder:
         model, parts = make_data(Path(folder), given.rows)
-        print("| scored by | digest | seconds, start included |\n|---|---|--:|")
         for name, (package, way) in WAYS.items():
             if package in given.skip or (package and find_spec(package) is None):
-                print(f"| {name} | not run: {package} is not installed | |")
+                print(f"{name} is not run: {package} is not installed")
                 continue
             out = Path(tempfile.mkdtemp(dir=folder))
             start = time.perf_counter()
             found = way(model, parts, out)
-            print(f"| {name} | `{found[:16]}` | {time.perf_counter() - start:.1f} |", flush=True)
+            software = f"{package} {version(package)}" if package else ""
+            lines.append(f"| {name} | {software} | `{found[:16]}` |")
+            print(f"{lines[-1]} {time.perf_counter() - start:.1f} s, start included", flush=True)
+    if given.write:
+        text = PAGE.read_text()
+        before, after = text.split(START)[0], text.split(END)[1]
+        table = "\n".join(lines)
+        PAGE.write_text(f"{before}{START}\n{table}\n{END}{after}")
 
 
 if __name__ == "__main__":

@@ -166,7 +166,7 @@ def write_commands(folder: Path) -> None:
                 "score": [model, test, "-o", f"{out}_scores{ends}", *also, *reasons],
                 "score_fdr": [model, test, "-o", f"{out}_fdr{ends}", "--fdr", "0.1"],
                 "evaluate": [model, test, "-o", f"report_{name}", *labels],
-                "recalibrate": [model, train, "-o", f"{out}_recalibrated.vae"],
+                "recalibrate": [model, train, "-o", f"{out}_recalibrated.vae", "--keep-learned"],
             }.items():
                 line = [sys.executable, "-m", "vae_anomaly", step.split("_")[0], *words, "-q"]
                 codes[f"{name}_{step}"] = subprocess.call(line, cwd=read, env=environment)

@@ -1,6 +1,7 @@
 """What exported graphs compute in other runtimes: the table of docs/deployment.md.
 
     python benchmarks/runtimes.py [--node FOLDER] [--python NAME=PATH] [--only NAME] [--write]
+    python benchmarks/runtimes.py --packages [--only NAME] [--write]
 
 Detectors of every exported score, every likelihood and every modality are fitted briefly,
 exported, and checked as `vae-anomaly check` does, in every engine that is installed. `--node` is
@@ -8,6 +9,9 @@ a folder in which ``npm install --ignore-scripts onnxruntime-node onnxruntime-we
 `--python` names further interpreters whose onnxruntime is tried, such as an old one. `--only`
 chooses runtimes by the start of their names. `--write` puts the table into docs/deployment.md.
 Each engine has a separate process: their libraries clash in one.
+
+With `--packages` the second table is made: packages that compile, hold or call a detector or its
+graph, with one detector of each column.
 """
 
 from __future__ import annotations
@@ -62,6 +66,34 @@ rows = np.array(json.load(open(sys.argv[2])), dtype=float)
 scores, flags = session.run(["anomaly_score", "is_anomaly"], {"rows": rows})
 scores = [float(x) if np.isfinite(x) else None for x in scores]
 print(json.dumps([scores, flags.tolist(), onnxruntime.__version__]))
+"""
+
+IREE = """
+import json, subprocess, sys, tempfile, numpy as np
+from iree import runtime
+rows = np.array(json.load(open(sys.argv[2])), dtype=float)
+with tempfile.TemporaryDirectory() as folder:
+    mlir, module = folder + "/m.mlir", folder + "/m.vmfb"
+    tools = [sys.executable, "-m", "iree.compiler.tools."]
+    words = [*tools[:2], tools[2] + "import_onnx", sys.argv[1], "-o", mlir, "--opset-version=17"]
+    subprocess.run(words, check=True)
+    words = [*tools[:2], tools[2] + "scripts.iree_compile", mlir, "-o", module]
+    words += ["--iree-hal-target-backends=llvm-cpu", "--iree-llvmcpu-target-cpu=host"]
+    subprocess.run([*words, "--iree-input-demote-f64-to-f32=false"], check=True)
+    config = runtime.Config("local-sync")
+    graph = runtime.load_vm_module(runtime.VmModule.mmap(config.vm_instance, module), config)
+    scores, flags = (np.asarray(one) for one in graph["vae_anomaly"](rows))
+scores = [float(x) if np.isfinite(x) else None for x in scores]
+print(json.dumps([scores, flags.astype(bool).tolist()]))
+"""
+
+MLFLOW = """
+import json, sys, tempfile, numpy as np, onnx, mlflow.onnx
+rows, folder = np.array(json.load(open(sys.argv[2])), dtype=float), tempfile.mkdtemp() + "/m"
+mlflow.onnx.save_model(onnx.load(sys.argv[1]), folder)
+found = mlflow.pyfunc.load_model(folder).predict(rows)
+scores = [float(x) if np.isfinite(x) else None for x in found["anomaly_score"]]
+print(json.dumps([scores, np.asarray(found["is_anomaly"]).tolist()]))
 """
 
 
@@ -150,6 +182,109 @@ def runtimes(node: str | None, pythons: list[str]) -> Iterator[tuple[str, Check]
         yield f"{package} {facts['version']}", lambda p, words=words: in_process(words, p)
 
 
+Held = Callable[[VAEDetector, Any], np.ndarray]
+"""Function from a detector and rows to their scores, by way of another package."""
+
+
+def by_skops(detector: VAEDetector, rows: Any) -> np.ndarray:
+    import skops.io
+
+    content = skops.io.dumps(detector)
+    trusted = skops.io.get_untrusted_types(data=content)
+    assert all(name.startswith("vae_anomaly.") for name in trusted), trusted
+    return skops.io.loads(content, trusted=trusted).score_samples(rows)
+
+
+def by_mlflow(detector: VAEDetector, rows: Any) -> np.ndarray:
+    import mlflow.sklearn
+    import skops.io
+
+    trusted = skops.io.get_untrusted_types(data=skops.io.dumps(detector))
+    with tempfile.TemporaryDirectory() as folder:
+        model = f"{folder}/model"
+        given = {"serialization_format": "skops", "skops_trusted_types": trusted}
+        mlflow.sklearn.save_model(detector, model, **given)
+        return mlflow.sklearn.load_model(model).score_samples(rows)
+
+
+def by_duckdb(detector: VAEDetector, rows: Any) -> np.ndarray:
+    import duckdb
+    import pyarrow as pa
+
+    from vae_anomaly import score_batch
+
+    frame = (
+        rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows).rename(columns="x{}".format)
+    )
+    with duckdb.connect() as database:
+        database.register("given", pa.Table.from_pandas(frame))
+        found = database.sql("select * from given").to_arrow_table().combine_chunks()
+        [batch] = found.to_batches()
+        database.register("scores", pa.Table.from_batches([score_batch(detector, batch)]))
+        [scores] = database.sql("select anomaly_score from scores").fetchnumpy().values()
+    return -np.asarray(scores)
+
+
+HOLDERS: dict[str, tuple[str, Held]] = {
+    "skops.io": ("skops", by_skops),
+    "mlflow.sklearn, skops format": ("mlflow", by_mlflow),
+    "DuckDB, score_batch": ("duckdb", by_duckdb),
+}
+
+
+def packages(only: list[str]) -> str:
+    """Return the table of packages."""
+    rows = {"tables": numbers(), "mixed tables": mixed(), "dates": dates()}
+    rows |= {"dense images": images(9, 12), "conv images": images(9, 12)}
+    given = {"conv images": {"architecture": "conv"}}
+    chosen = {
+        column: VAEDetector(**BRIEF | {"hidden_units": None} | given.get(column, {})).fit(some)
+        for column, some in rows.items()
+    }
+    lines = [f"| package | {' | '.join(chosen)} |", "|---|" + "---|" * len(chosen)]
+    graphs = {"IREE": ("iree-base-compiler", IREE), "mlflow.onnx": ("mlflow", MLFLOW)}
+    for name, (package, code) in graphs.items():
+        if only and not name.startswith(tuple(only)):
+            continue
+        cells = []
+        for i, detector in enumerate(chosen.values()):
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / f"{i}.onnx"
+                export_onnx(detector, path)
+                try:
+                    groups = in_process([sys.executable, "-c", code], path)
+                except VAEAnomalyError as failure:
+                    print(f"{name}: {failure}", file=sys.stderr)
+                    cells.append("does not run")
+                    continue
+                errors = [group.max_error for group in groups if group.group in ORDINARY]
+                cells.append(f"{verdict(groups)}, {max(errors):.0e}")
+        lines.append(f"| {name} {importlib.metadata.version(package)} | {' | '.join(cells)} |")
+        print(lines[-1], file=sys.stderr)
+    for name, (package, score) in HOLDERS.items():
+        if only and not name.startswith(tuple(only)):
+            continue
+        cells = []
+        for column, detector in chosen.items():
+            try:
+                found = score(detector, rows[column])
+                same = np.array_equal(found, detector.score_samples(rows[column]))
+                cells.append("bit for bit" if same else "not equal")
+            except Exception as failure:
+                print(f"{name}, {column}: {failure!r}"[:300], file=sys.stderr)
+                cells.append("no")
+        lines.append(f"| {name} {importlib.metadata.version(package)} | {' | '.join(cells)} |")
+        print(lines[-1], file=sys.stderr)
+    return "\n".join(lines)
+
+
+def write(table: str, start: str, end: str) -> None:
+    """Put a table into the page."""
+    text = PAGE.read_text()
+    before, after = text.split(start)[0], text.split(end)[1]
+    PAGE.write_text(f"{before}{start}\n{table}\n{end}{after}")
+
+
 def verdict(groups: tuple[GroupCheck, ...]) -> str:
     """Return how a runtime does on a graph."""
     if all(group.agrees for group in groups):
@@ -168,8 +303,15 @@ def main() -> None:
     parser.add_argument("--python", action="append", default=[])
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--packages", action="store_true")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
+    if arguments.packages:
+        found = packages(arguments.only)
+        print(found)
+        if arguments.write:
+            write(found, "<!-- packages -->", "<!-- end of packages -->")
+        return
     with tempfile.TemporaryDirectory() as folder:
         graphs: dict[str, list[tuple[str, Path]]] = {}
         for i, (column, name, detector) in enumerate(detectors()):
@@ -203,9 +345,7 @@ def main() -> None:
     print(table)
     print(f"Equal: every score to {TOLERANCE:g}, every flag.")
     if arguments.write:
-        text = PAGE.read_text()
-        before, after = text.split(START)[0], text.split(END)[1]
-        PAGE.write_text(f"{before}{START}\n{table}\n{END}{after}")
+        write(table, START, END)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
+import shlex
+import sys
+from collections.abc import Callable
 
 # Set before TensorFlow is imported: its start-up messages are not warnings of this package.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -14,6 +18,10 @@ import pandas as pd
 import pytest
 
 from vae_anomaly import VAEDetector
+from vae_anomaly.cli import run
+
+Vae = Callable[..., tuple[int, str, str]]
+"""Runs a command in this process: its exit code, standard output and standard error."""
 
 QUICK = {"max_steps": 150, "n_members": 2, "random_state": 0}
 """Parameters of a fit that takes about a second."""
@@ -42,6 +50,33 @@ def rows() -> pd.DataFrame:
 def fitted(rows: pd.DataFrame) -> VAEDetector:
     """A fitted detector shared by all tests; do not change it."""
     return VAEDetector(**QUICK, false_alarm_rate=0.05).fit(rows)
+
+
+@pytest.fixture
+def vae(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Vae:
+    """Run a command: words, or a single line that is divided as a shell does."""
+
+    def run_command(*given: object, stdin: bytes = b"") -> tuple[int, str, str]:
+        words = shlex.split(str(given[0])) if len(given) == 1 else [str(one) for one in given]
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        capsys.readouterr()
+        code = run(words)
+        captured = capsys.readouterr()
+        assert "--debug" in words or "Traceback" not in captured.err
+        return code, captured.out, captured.err
+
+    return run_command
+
+
+@pytest.fixture
+def vae_lines(vae: Vae) -> Callable[..., tuple[int, str, list[str]]]:
+    """Run a command as `vae` does: its exit code, standard output, and lines for people."""
+
+    def run_command(*given: object, stdin: bytes = b"") -> tuple[int, str, list[str]]:
+        code, out, err = vae(*given, stdin=stdin)
+        return code, out, err.splitlines()
+
+    return run_command
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

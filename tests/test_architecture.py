@@ -94,7 +94,7 @@ OTHER_MEANING = re.compile(
 
 OWN_FILES = (
     *("data/table/", "data/image/", "displays/images.py", "displays/painting.py"),
-    *("model/patch", "pipeline/maps.py"),
+    *("model/patch", "displays/map_files.py"),
     *("report/sections/table", "report/sections/image"),
     *("report/templates/_table", "report/templates/_image"),
 )
@@ -106,6 +106,7 @@ OWN_FILES = (
 ALLOWED_FILES = {
     "cli/commands.py": "help texts",
     "cli/options.py": "option groups of the modalities, and help texts",
+    "dask.py": "data frames of Dask are tables",
     "data/registry.py": "the registry",
     "data/series/influx.py": "the name of a column in files of InfluxDB",
     "report/sections/__init__.py": "the registry of sections",

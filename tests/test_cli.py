@@ -42,19 +42,6 @@ def model(tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def vae(capsys, monkeypatch):
-    """Run a command line in this process: (exit code, stdout, stderr)."""
-
-    def vae(*args, stdin=b""):
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        code = run([str(arg) for arg in args])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return vae
-
-
 def rows_of(text):
     return list(csv.DictReader(io.StringIO(text)))
 

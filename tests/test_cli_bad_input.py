@@ -81,8 +81,9 @@ ANY_TABLE = {
     "empty": (b"", "{t} is empty. Expected a line of column names, then rows."),
     "blank": (b"\n\n", "{t} is empty. Expected a line of column names, then rows."),
     "short row": (
-        b"flow,pressure\n1,2\n3\n",
-        "{t}, line 3: expected 2 fields, as in the header, got 1. Complete the row or remove it.",
+        b"flow,pressure\n1,2\n3\n4\n",
+        "{t}, line 3: expected 2 fields, as in the header, got 1. Line 4 is wrong as well. "
+        "Complete the row or remove it.",
     ),
     "long row": (
         b"flow,pressure\n1,2,3\n",
@@ -103,10 +104,10 @@ ANY_TABLE = {
         "{t} looks like a JSON list. Write each of its objects on a line of its own: jq -c ",
     ),
     "json of a number": (
-        b'{"flow": 1, "pressure": 2}\n3\n',
-        "{t}, line 2: Expected a JSON object, such as ",
+        b'{"flow": 1, "pressure": 2}\n3\n4\n',
+        "{t}, line 2: expected a JSON object, got '3'. Line 3 is wrong as well. Write one on ",
     ),
-    "json cut off": (b'{"flow": 1, "press', "{t}, line 1: Expected a JSON object, such as "),
+    "json cut off": (b'{"flow": 1, "press', "{t}, line 1: expected a JSON object, got "),
     "json of lists": (
         b'{"flow": 1, "pressure": 2}\n\n{"flow": 1, "pressure": [2]}\n',
         "{t}, line 3, column 'pressure': expected a number, a text, true, false or null, got a "
@@ -117,7 +118,7 @@ ANY_TABLE = {
         "{t}, line 1, column 'flow': expected a number, a text, true, false or null, got an object",
     ),
     "json in latin-1": (b'{"flow": "\xb5"}\n', "{t}, line 1: the byte 0xb5 is not UTF-8 text. "),
-    "json with nul": (b'{"flow": "\\u0000"}\n', "{t}, line 1, column 'flow': expected text in "),
+    "json with nul": (b'{"flow": "\\u0000"}\n', "{t}, line 1: column 'flow': expected text in "),
     "no json": (b"{}\n", "{t} is empty. Expected a JSON object on each line."),
     "parquet": (b"PAR1 and then nothing", "{t} is not a sound Parquet file: "),
 }

@@ -65,20 +65,6 @@ def place(made, tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def vae(capsys):
-    """Run a command line in this process: (exit code, stdout, lines of stderr)."""
-
-    def vae(line):
-        capsys.readouterr()
-        code = run(line.split())
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err.splitlines()
-
-    return vae
-
-
 def table(path):
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
@@ -94,8 +80,8 @@ def test_choices_are_those_of_the_library():
     assert len(set(made)) == 2
 
 
-def test_fit_says_what_it_learned(place, vae):
-    code, out, lines = vae(
+def test_fit_says_what_it_learned(place, vae_lines):
+    code, out, lines = vae_lines(
         "fit plate -o m.vae --max-steps 2 --false-alarm-rate 0.1 --image-size 6x8 "
         "--resize letterbox --architecture dense"
     )
@@ -105,7 +91,7 @@ def test_fit_says_what_it_learned(place, vae):
     assert lines[-1] == "model: m.vae"
     assert lines[-3] == "pixels: 0 to 255"
     assert "from 9 calibration images" in lines[-2]
-    code, out, _ = vae("inspect m.vae")
+    code, out, _ = vae_lines("inspect m.vae")
     assert code == 0
     assert "architecture=dense" in out
     assert out.splitlines()[-2:] == [
@@ -114,8 +100,8 @@ def test_fit_says_what_it_learned(place, vae):
     ]
 
 
-def test_score_has_a_line_for_each_image(place, vae):
-    code, _, lines = vae("score plate.vae plate/test -o s.csv")
+def test_score_has_a_line_for_each_image(place, vae_lines):
+    code, _, lines = vae_lines("score plate.vae plate/test -o s.csv")
     assert code == 0
     rows = table(place / "s.csv")
     assert list(rows[0]) == ["file", "anomaly_score", "is_anomaly", "status"]
@@ -133,18 +119,74 @@ def test_score_has_a_line_for_each_image(place, vae):
     assert lines[1] == "scores: s.csv"
 
 
-def test_score_writes_parquet_and_to_standard_output(place, vae):
-    assert vae("score plate.vae plate/test -o s.parquet")[0] == 0
+def test_score_writes_parquet_and_to_standard_output(place, vae_lines):
+    assert vae_lines("score plate.vae plate/test -o s.parquet")[0] == 0
     assert pq.read_table("s.parquet").num_rows == 16
-    code, out, _ = vae("score plate.vae plate/test/good/3.png -o - --score kl")
+    code, out, _ = vae_lines("score plate.vae plate/test/good/3.png -o - --score kl")
     assert code == 0
     header, row = out.splitlines()
     assert header == "file,anomaly_score,status"
     assert row.startswith("3.png,")
 
 
-def test_evaluate_takes_labels_and_masks_from_the_folders(place, vae):
-    code, out, lines = vae("evaluate plate.vae plate -o report --title Plates --top 3")
+def test_maps_are_written_as_numbers_and_over_the_images(place, vae_lines):
+    draw(place / "plate/test/hole/wide.png", 300, flaw=True)
+    wide = Image.open(place / "plate/test/hole/wide.png").resize((160, 120))
+    wide.save(place / "plate/test/hole/wide.png")
+    (place / "plate/test/hole/zero.png").touch()
+    code, _, err = vae_lines("score plate.vae plate/test -o s.csv --maps maps")
+    assert code == 6
+    (line,) = (one for one in err if one.startswith("maps: "))
+    top = float(
+        re.fullmatch(
+            r"maps: 17 images in maps, as TIFF and PNG \(brightest from (\S+) nats on\)", line
+        )[1]
+    )
+    rows = {row["file"]: row for row in table(place / "s.csv")}
+    model = vae_anomaly.load(place / "plate.vae")
+    tops = []
+    for name, row in rows.items():
+        if row["status"] != "ok":
+            continue
+        image = Image.open(place / "plate/test" / name)
+        nats = np.asarray(Image.open(place / "maps" / f"{name}.tiff"))
+        painted = np.asarray(Image.open(place / "maps" / f"{name}.png"))
+        assert nats.shape == (image.height, image.width)
+        assert painted.shape == (*nats.shape, 3)
+        small = np.asarray(image.resize((16, 12), Image.Resampling.BILINEAR), dtype=float)
+        expected = model.contribution_maps(small[None])[0][0]
+        if nats.shape == (12, 16):
+            np.testing.assert_allclose(nats, expected, rtol=1e-5)
+        if row["is_anomaly"] == "1":
+            tops.append(np.percentile(expected, 99.8))
+        warm = painted[..., 0].astype(int) - painted[..., 2]  # grey where nothing contributes
+        assert (warm[nats <= 0] == 0).all()
+        if name.startswith("hole"):
+            assert warm[nats > top / 2].min(initial=255) > 20
+    assert float(f"{np.median(tops):.3g}") == top
+    code, _, err = vae_lines("score plate.vae plate/test/good -o s.csv --maps plate/test/good/maps")
+    assert code == 2
+    assert err == [
+        "error: The maps would lie in plate/test/good, and be read as data the next time. Choose "
+        "another folder."
+    ]
+
+
+def test_maps_of_arrays_and_of_images_none_of_which_is_flagged(place, vae_lines):
+    images = [np.asarray(Image.open(place / f"plate/test/good/{i}.png")) for i in range(4)]
+    np.save(place / "a.npy", np.stack(images))
+    code, _, err = vae_lines("score plate.vae a.npy -o s.csv --maps maps --threshold 1e9")
+    assert code == 0
+    nats = [np.asarray(Image.open(place / f"maps/{i}.tiff")) for i in range(1, 5)]
+    top = 2 * max(np.percentile(one, 99.8) for one in nats)
+    assert f"maps: 4 images in maps, as TIFF and PNG (brightest from {top:.3g} nats on)" in err
+    assert sorted(path.name for path in (place / "maps").iterdir()) == [
+        f"{i}.{end}" for i in range(1, 5) for end in ("png", "tiff")
+    ]
+
+
+def test_evaluate_takes_labels_and_masks_from_the_folders(place, vae_lines):
+    code, out, lines = vae_lines("evaluate plate.vae plate -o report --title Plates --top 3")
     assert (code, out) == (0, "")
     assert "masks: 8 for 8 anomalies" in lines
     text = " ".join(lines)
@@ -156,75 +198,75 @@ def test_evaluate_takes_labels_and_masks_from_the_folders(place, vae):
     assert str(place) not in page
 
 
-def test_evaluate_without_a_normal_subfolder_has_no_labels(place, vae):
+def test_evaluate_without_a_normal_subfolder_has_no_labels(place, vae_lines):
     (place / "plate/test/good").rename(place / "plate/test/fine")
-    code, _, lines = vae("evaluate plate.vae plate -o report")
+    code, _, lines = vae_lines("evaluate plate.vae plate -o report")
     assert code == 0
     assert any(
         line.startswith("note: no subfolder is called good, normal or ok,") for line in lines
     )
     assert "AUROC" not in " ".join(lines)
-    code, _, lines = vae("evaluate plate.vae plate -o report --normal-label fine")
+    code, _, lines = vae_lines("evaluate plate.vae plate -o report --normal-label fine")
     assert code == 0
     assert "AUROC" in " ".join(lines)
 
 
-def test_arrays_are_scored_by_number(place, vae):
+def test_arrays_are_scored_by_number(place, vae_lines):
     pixels = np.stack(
         [np.asarray(Image.open(p)) for p in sorted((place / "plate/test/hole").iterdir())]
     )
     np.savez(place / "a.npz", X=pixels)
-    assert vae("score plate.vae a.npz -o a.csv")[0] == 0
-    assert vae("score plate.vae plate/test/hole -o b.csv")[0] == 0
+    assert vae_lines("score plate.vae a.npz -o a.csv")[0] == 0
+    assert vae_lines("score plate.vae plate/test/hole -o b.csv")[0] == 0
     rows, same = table(place / "a.csv"), table(place / "b.csv")
     assert [row["file"] for row in rows] == [str(i) for i in range(1, 9)]
     assert [r["anomaly_score"] for r in rows] == [r["anomaly_score"] for r in same]
 
 
-def test_arrays_bring_their_labels(place, vae):
+def test_arrays_bring_their_labels(place, vae_lines):
     files = sorted((place / "plate/test").glob("*/*.png"))
     pixels = np.stack([np.asarray(Image.open(path)) for path in files])
     holes = np.array([path.parent.name == "hole" for path in files])
     np.savez(place / "a.npz", X=pixels, y=holes)
-    code, _, lines = vae("evaluate plate.vae a.npz -o report")
+    code, _, lines = vae_lines("evaluate plate.vae a.npz -o report")
     assert code == 0, lines
     assert lines[0] == "note: a.npz: the array 'X' is read, of 'X', 'y'"
     assert lines[1] == ("labels: y in a.npz: 'False' normal, 8 images; 'True' anomalous, 8 images")
     text = "\n".join(lines)
     assert "Of 8 anomalies, " in text
-    folders = vae("evaluate plate.vae plate -o other")[2]
+    folders = vae_lines("evaluate plate.vae plate -o other")[2]
     assert "labels: 'good' normal, 8 images; 'hole' anomalous, 8 images" in folders
     (same,) = (line for line in folders if ": the AUROC" in line)
     assert same in lines
     assert same in lines
 
     np.savez(place / "a.npz", X=pixels, y=np.where(holes, 3, 5))
-    code, _, lines = vae("evaluate plate.vae a.npz -o report")
+    code, _, lines = vae_lines("evaluate plate.vae a.npz -o report")
     assert code == 0
     assert lines[1:3] == [
         "labels: y in a.npz, 2 categories",
         "note: no label is called good, normal or ok, so that nothing is known to be an anomaly. "
         "Name normal ones with --normal-label.",
     ]
-    code, _, lines = vae("evaluate plate.vae a.npz -o report --normal-label 5")
+    code, _, lines = vae_lines("evaluate plate.vae a.npz -o report --normal-label 5")
     assert code == 0
     assert same in lines
 
     np.savez(place / "a.npz", X=pixels, y=holes[1:])
-    code, _, lines = vae("evaluate plate.vae a.npz -o new")
+    code, _, lines = vae_lines("evaluate plate.vae a.npz -o new")
     assert code == 3
     assert lines == [
         "error: y in a.npz holds an array of shape (15,). Expected one label for each of the 16 "
         "images: shape (16,)."
     ]
     assert not (place / "new").exists()
-    assert vae("score plate.vae a.npz -o s.csv")[0] == 0  # which needs no labels
+    assert vae_lines("score plate.vae a.npz -o s.csv")[0] == 0  # which needs no labels
 
 
-def test_fit_warns_of_anomalies_among_what_it_learns(place, vae):
+def test_fit_warns_of_anomalies_among_what_it_learns(place, vae_lines):
     pixels = np.random.RandomState(0).randint(0, 255, size=(20, 8, 8), dtype=np.uint8)
     np.savez(place / "mixed.npz", X=pixels, y=np.arange(20) < 3)
-    code, _, lines = vae("fit mixed.npz -o mixed.vae --max-steps 5 --contamination 0.1")
+    code, _, lines = vae_lines("fit mixed.npz -o mixed.vae --max-steps 5 --contamination 0.1")
     assert code == 0
     assert lines[1] == (
         "warning: 3 of 20 images are labelled as anomalies, and are learned as if they were "
@@ -232,10 +274,10 @@ def test_fit_warns_of_anomalies_among_what_it_learns(place, vae):
     )
 
 
-def test_a_model_with_another_beta_is_compared(place, vae):
+def test_a_model_with_another_beta_is_compared(place, vae_lines):
     (place / "plate/train/good/07.png").write_bytes(b"")
     line = "evaluate plate.vae plate -o report --compare-beta 0 --training plate"
-    code, out, lines = vae(line)
+    code, out, lines = vae_lines(line)
     assert (code, out) == (6, "")
     assert "training a comparison model with beta 0 on 59 images" in lines
     assert lines[-2:] == [
@@ -264,14 +306,14 @@ def test_a_model_with_another_beta_is_compared(place, vae):
         assert f"{prior_fit(detector.transform(good)[:, :8], 0).energy:.3g}" in said
 
 
-def test_a_model_made_in_python_takes_folders(place, vae):
+def test_a_model_made_in_python_takes_folders(place, vae_lines):
     model = vae_anomaly.load("plate.vae").model_
     bare = replace(model, encoder=replace(model.encoder, resize=None))
     vae_anomaly.save(vae_anomaly.VAEDetector.from_model(bare), "bare.vae")
-    assert vae("score plate.vae plate/test -o a.csv")[0] == 0
-    assert vae("score bare.vae plate/test -o b.csv")[0] == 0
+    assert vae_lines("score plate.vae plate/test -o a.csv")[0] == 0
+    assert vae_lines("score bare.vae plate/test -o b.csv")[0] == 0
     assert (place / "a.csv").read_bytes() == (place / "b.csv").read_bytes()
-    assert vae("inspect bare.vae")[1].splitlines()[-1] == "images       12 x 16 x 1"
+    assert vae_lines("inspect bare.vae")[1].splitlines()[-1] == "images       12 x 16 x 1"
 
 
 def test_progress_tells_the_speed_and_the_time_left(capsys, monkeypatch):
@@ -294,11 +336,11 @@ def test_progress_as_a_bar_tells_the_speed(capsys, monkeypatch):
 # ---------------------------------------------------------------------- broken images
 
 
-def test_broken_images_are_named_and_the_exit_code_is_6(place, vae):
+def test_broken_images_are_named_and_the_exit_code_is_6(place, vae_lines):
     (place / "plate/test/good/1.png").write_bytes(b"")
     whole = (place / "plate/test/good/2.png").read_bytes()
     (place / "plate/test/good/=2\n.png").write_bytes(whole[:-30])
-    code, _, lines = vae("score plate.vae plate/test -o s.csv")
+    code, _, lines = vae_lines("score plate.vae plate/test -o s.csv")
     assert code == 6
     assert lines[-3] == "skipped 2 of 17 images:"
     assert lines[-2] == "  good/1.png: it is empty"
@@ -309,39 +351,39 @@ def test_broken_images_are_named_and_the_exit_code_is_6(place, vae):
     assert [row["file"] for row in bad] == ["good/1.png", "good/=2\n.png"]
     assert {(row["anomaly_score"], row["is_anomaly"]) for row in bad} == {("", "")}
 
-    code, _, lines = vae("evaluate plate.vae plate/test -o report")
+    code, _, lines = vae_lines("evaluate plate.vae plate/test -o report")
     assert code == 6
     assert lines[-3] == "skipped 2 of 17 images:"
     assert "it is empty" in (place / "report/report.html").read_text()
 
 
-def test_fit_goes_on_without_broken_images(place, vae):
+def test_fit_goes_on_without_broken_images(place, vae_lines):
     for i in range(12):
         (place / f"plate/train/good/{i:02}.png").write_bytes(b"")
-    code, _, lines = vae("fit plate -o m.vae --max-steps 2 --false-alarm-rate 0.2")
+    code, _, lines = vae_lines("fit plate -o m.vae --max-steps 2 --false-alarm-rate 0.2")
     assert code == 6
     assert lines[1] == "fitting on 48 images of 12 x 16 pixels, grey, stretched"
     assert "skipped 12 of 60 images:" in lines
     assert lines[-1] == "  and 2 more"
 
 
-def test_animations_are_noted(place, vae):
+def test_animations_are_noted(place, vae_lines):
     frames = [Image.fromarray(np.full((12, 16), v, np.uint8)) for v in (90, 200)]
     frames[0].save(place / "plate/test/good/9.gif", save_all=True, append_images=frames[1:])
-    code, _, lines = vae("score plate.vae plate/test -o s.csv")
+    code, _, lines = vae_lines("score plate.vae plate/test -o s.csv")
     assert code == 0
     assert lines[-1] == "note: of 1 animated, the first frame was taken: good/9.gif ..."
 
 
-def test_a_broken_mask_is_noted(place, vae):
+def test_a_broken_mask_is_noted(place, vae_lines):
     (place / "plate/ground_truth/hole/0_mask.png").write_bytes(b"")
-    code, _, lines = vae("evaluate plate.vae plate -o report")
+    code, _, lines = vae_lines("evaluate plate.vae plate -o report")
     assert code == 0
     assert lines[2].startswith("warning: no mask for test/hole/0.png: ")
     assert "masks: 7 for 8 anomalies" in lines
 
 
-def test_links_are_not_read_unless_they_may_be_followed(place, vae):
+def test_links_are_not_read_unless_they_may_be_followed(place, vae_lines):
     (place / "linked/good").mkdir(parents=True)
     for path in sorted((place / "plate/test/good").iterdir()):
         (place / "linked/good" / path.name).symlink_to(path)
@@ -360,19 +402,19 @@ def test_links_are_not_read_unless_they_may_be_followed(place, vae):
     for line in commands:
         if line.startswith("fit"):
             draw(place / "linked/good/second.png", 301)
-        code, _, lines = vae(line)
+        code, _, lines = vae_lines(line)
         assert code == 6, lines
         assert lines[:2] == [passed_over, f"note: linked: not read: 8 images, {link}"]
-        code, _, lines = vae(f"{line} --follow-links plate/test")
+        code, _, lines = vae_lines(f"{line} --follow-links plate/test")
         assert code == 0, lines
         assert lines[0] == passed_over
         assert not any("not read" in text for text in lines)
-    assert vae(f"{commands[0]} --follow-links plate/train")[0] == 6
-    assert vae(f"{commands[0]} --follow-links nowhere")[::2] == (
+    assert vae_lines(f"{commands[0]} --follow-links plate/train")[0] == 6
+    assert vae_lines(f"{commands[0]} --follow-links nowhere")[::2] == (
         2,
         ["error: follow_links must be a directory. Got 'nowhere'."],
     )
-    code, _, lines = vae("score plate.vae linked -o s.csv --strict")
+    code, _, lines = vae_lines("score plate.vae linked -o s.csv --strict")
     assert (code, lines[-1]) == (
         3,
         f"error: linked/good/0.png: {link}. Replace the image or remove it.",
@@ -471,7 +513,7 @@ def table_model(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("line", "code", "message"), REFUSED, ids=[line for line, *_ in REFUSED])
-def test_refused(place, vae, table_model, line, code, message):
+def test_refused(place, vae_lines, table_model, line, code, message):
     shutil.copy(table_model, place)
     shutil.copy(DATA / "normal.csv", place / "t.csv")
     (place / "empty").mkdir()
@@ -479,14 +521,14 @@ def test_refused(place, vae, table_model, line, code, message):
     (place / "bad").mkdir()
     (place / "bad/a.png").write_bytes(b"")
     (place / "labels").write_bytes(b"\0\0\x08\x01\0\0\0\3abc")
-    got, out, lines = vae(line)
+    got, out, lines = vae_lines(line)
     assert (got, out) == (code, "")
     (error,) = [said for said in lines if said.startswith("error: ")]
     assert message in error
     assert not (place / "out").exists()
 
 
-def test_images_that_are_shrunk_are_named(tmp_path, vae, monkeypatch):
+def test_images_that_are_shrunk_are_named(tmp_path, vae_lines, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "large").mkdir()
     rng = np.random.RandomState(0)
@@ -498,7 +540,7 @@ def test_images_that_are_shrunk_are_named(tmp_path, vae, monkeypatch):
         "note: large: images are shrunk from 50 x 100 to 16 x 32 pixels, where small defects may "
         "vanish. For more, --image-size HxW"
     )
-    code, _, lines = vae(f"fit large {options}")
+    code, _, lines = vae_lines(f"fit large {options}")
     assert (code, lines[0]) == (0, note)
-    assert note not in vae(f"fit large {options} --image-size 16x32")[2]
-    assert note not in vae("score m.vae large -o s.csv")[2]
+    assert note not in vae_lines(f"fit large {options} --image-size 16x32")[2]
+    assert note not in vae_lines("score m.vae large -o s.csv")[2]

@@ -2,7 +2,6 @@
 
 import io
 import re
-import sys
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,6 @@ from PIL import Image
 from scipy import stats
 
 import vae_anomaly
-from vae_anomaly.cli import run
 
 COLUMNS = ["t", "square", "count"]
 
@@ -42,20 +40,6 @@ def place(models, tmp_path, monkeypatch):
     moved[COLUMNS].to_csv(tmp_path / "moved.csv", index=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def vae(capsys, monkeypatch):
-    """Run a command line in this process: (exit code, stdout, stderr)."""
-
-    def vae(line, stdin=b""):
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        code = run(line.split())
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return vae
 
 
 # ------------------------------------------------------------------------- p-values and batches

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from accessibility import check_page, needs_axe
-from conftest import make_rows
+from conftest import Vae, make_rows
 from scipy import stats
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 
 from vae_anomaly import DataError, VAEDetector, save
-from vae_anomaly.cli import run
 from vae_anomaly.metrics.paired import agreement, auroc_difference
 from vae_anomaly.model.file import restored
 from vae_anomaly.pipeline.comparison import read_compared
@@ -82,22 +80,9 @@ def folder(fitted: VAEDetector, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
-@pytest.fixture
-def vae(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    """Run a command line in this process: (exit code, stderr)."""
-
-    def vae(*words: object) -> tuple[int, str]:
-        code = run([str(word) for word in words])
-        return code, capsys.readouterr().err
-
-    return vae
-
-
-def test_two_models_are_compared_on_one_page(
-    folder: Path, tmp_path: Path, vae: Callable[..., tuple[int, str]]
-) -> None:
+def test_two_models_are_compared_on_one_page(folder: Path, tmp_path: Path, vae: Vae) -> None:
     a, b, data = folder / "a.vae", folder / "b.vae", folder / "t.csv"
-    code, err = vae("evaluate", a, b, data, "-o", tmp_path / "out", "--label-column", "fault")
+    code, _, err = vae("evaluate", a, b, data, "-o", tmp_path / "out", "--label-column", "fault")
     assert code == 0, err
     models = [restored(open_container(str(path))) for path in (a, b)]
     rows = pd.read_csv(data)
@@ -126,9 +111,7 @@ def test_two_models_are_compared_on_one_page(
 
 
 @needs_axe
-def test_the_page_of_a_comparison_is_accessible(
-    folder: Path, tmp_path: Path, vae: Callable[..., tuple[int, str]]
-) -> None:
+def test_the_page_of_a_comparison_is_accessible(folder: Path, tmp_path: Path, vae: Vae) -> None:
     words = (folder / "a.vae", folder / "b.vae", folder / "t.csv", "-o", tmp_path / "out")
     assert vae("evaluate", *words, "--label-column", "fault")[0] == 0
     check_page(tmp_path / "out" / "report.html", tmp_path / "profile")
@@ -178,9 +161,9 @@ def test_what_two_models_do_not_have_is_refused(
     message: str,
     folder: Path,
     tmp_path: Path,
-    vae: Callable[..., tuple[int, str]],
+    vae: Vae,
 ) -> None:
     inputs = [folder / word if word.endswith((".vae", ".csv")) else word for word in words]
-    code, err = vae("evaluate", *inputs, "-o", tmp_path / "out")
+    code, _, err = vae("evaluate", *inputs, "-o", tmp_path / "out")
     assert (code, message in err) == (2, True), err
     assert not (tmp_path / "out").exists()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,8 @@ from vae_anomaly import DataError, OutputError, ParameterError, VAEDetector, sav
 from vae_anomaly import recalibrate as recalibrate_here
 from vae_anomaly.cli import run
 from vae_anomaly.data.registry import open_source
-from vae_anomaly.data.sampling import RowSample
 from vae_anomaly.data.table import partitions
+from vae_anomaly.data.table.summary import SampleWarning, TableSummary
 from vae_anomaly.model.file import restored
 from vae_anomaly.pipeline.partitions import PartitionsSummary, score_partitions
 from vae_anomaly.pipeline.results import Outputs
@@ -140,6 +141,19 @@ def test_rows_with_infinite_numbers_ride_along(detector: VAEDetector) -> None:
     assert scores["is_anomaly"].isna().sum() == 1
 
 
+def test_frames_return_what_is_asked_for(detector: VAEDetector) -> None:
+    wanted = {"explain": 1, "also": ["kl"], "parts": True}
+    rows = frame()
+    found = on_dask.score(dd.from_pandas(rows, npartitions=2), detector, **wanted)
+    scores = found.compute(scheduler="synchronous")
+    batch = pa.RecordBatch.from_pandas(rows, preserve_index=False)
+    expected = score_batch(detector, batch, **wanted)
+    assert list(scores.columns) == expected.schema.names
+    np.testing.assert_array_equal(scores["kl_divergence"], expected["kl_divergence"].to_numpy())
+    with pytest.raises(ParameterError, match=r"There is no argument 'fdr'. Expected one of score,"):
+        on_dask.score(dd.from_pandas(rows, npartitions=2), detector, fdr=0.1)
+
+
 def test_columns_to_keep_must_be_there(detector: VAEDetector) -> None:
     with pytest.raises(DataError, match=r"The frame lacks 'key', which is to be kept. Its columns"):
         on_dask.score(dd.from_pandas(frame(), npartitions=1), detector, keep=["key"])
@@ -158,21 +172,46 @@ def test_a_fit_is_that_to_a_frame_in_memory(client: distributed.Client, n_partit
     assert found.offset_ == here.offset_
 
 
-def test_a_sample_is_that_of_the_command_line() -> None:
-    rows = pd.DataFrame({"x": np.arange(1000.0)})
-    sample = RowSample((1,), 50, seed=7)
-    sample.add(rows.to_numpy())
-    drawn = [on_dask._draw(rows[i : i + 137], i, 50, 7) for i in range(0, 1000, 137)]
-    merged = on_dask._merged([on_dask._merged(drawn[:3], 50), on_dask._merged(drawn[3:], 50)], 50)
-    np.testing.assert_array_equal(merged.rows.to_numpy(), sample.rows())
-    assert merged.n_seen == 1000
+@pytest.mark.filterwarnings("ignore::vae_anomaly.data.table.summary.SampleWarning")
+def test_a_fit_to_a_sample_is_that_of_one_process(client: distributed.Client) -> None:
+    rows = frame(400).drop(columns="id")
+    sample = TableSummary.of(rows, 120, seed=3).sample
+    detector = VAEDetector(max_steps=20, n_members=1, false_alarm_rate=0.05, random_state=3)
+    here = detector.fit(sample)
+    for n_partitions in (1, 5):
+        found = on_dask.fit(dd.from_pandas(rows, npartitions=n_partitions), detector, max_rows=120)
+        np.testing.assert_array_equal(found.score_samples(rows), here.score_samples(rows))
+        assert found.offset_ == here.offset_
+
+
+@pytest.mark.parametrize("n_partitions", [2, 7])
+def test_a_summary_is_that_of_one_process(n_partitions: int) -> None:
+    rows = frame().assign(at=pd.date_range("2024-01-01", periods=N, freq="h"))
+    many = dd.from_pandas(rows, npartitions=n_partitions)
+    whole = TableSummary.of(many.compute(), 40, seed=2)  # Dask stores texts as Arrow does
+    found = on_dask.summary(many, max_rows=40, seed=2)
+    assert (found.n_rows, found.columns) == (N, whole.columns)
+    pd.testing.assert_frame_equal(found.sample, whole.sample)
+
+
+def test_a_sample_that_lacks_something_is_warned_of() -> None:
+    rows = pd.DataFrame({"x": np.arange(300.0) ** 2 % 7, "valve": [0.0] * 299 + [1.0]})
+    rows["site"] = ["north", "south"] * 149 + ["west", "north"]
+    many = dd.from_pandas(rows, npartitions=3)
+    words = (
+        r"The sample of 100 of 300 rows does not tell all: 'valve' is constant in it, but not in "
+        r"all rows; 'site' has 2 of 3 levels\. What it lacks will count as anomalous"
+    )
+    brief = VAEDetector(max_steps=20, n_members=1, contamination=0.1, random_state=1)
+    with pytest.warns(SampleWarning, match=words):
+        on_dask.fit(many, brief, max_rows=100)
 
 
 def test_a_fit_checks_all_rows() -> None:
     rows = frame()
     rows.loc[222, "square"] = -np.inf
     many = dd.from_pandas(rows, npartitions=3)
-    with pytest.raises(DataError, match=r"row 223, column 'square': expected a finite .* got -inf"):
+    with pytest.raises(DataError, match=r"index 222, column 'square': expected a finite .*-inf"):
         on_dask.fit(many, VAEDetector(), max_rows=10)
     with pytest.raises(ParameterError, match=r"max_rows must be None or an int.* Got 1 inst"):
         on_dask.fit(many, VAEDetector(), max_rows=1)
@@ -369,6 +408,38 @@ def test_functions_of_the_pipeline_run_on_a_cluster(
         score_file(detector.model_, source, str(tmp_path / "s.parquet"), executor=cluster)
     found = pq.read_table(tmp_path / "s.parquet")
     assert found["anomaly_score"].to_pylist() == expected["anomaly_score"].to_pylist()
+
+
+def test_rows_left_out_columns_kept_and_rows_that_cannot_be_parsed(
+    model: Path, tmp_path: Path, expected: pa.RecordBatch, capsys, monkeypatch
+) -> None:
+    rows = frame()
+    (tmp_path / "in").mkdir()
+    for i, part in enumerate((rows[:100], rows[100:])):
+        text = part.to_csv(index=False)
+        (tmp_path / "in" / f"{i}.csv").write_text(text + "1,2\n" * i)
+    monkeypatch.setattr(on_dask, "connected", lambda scheduler: nullcontext(map))
+    words = ["score", str(model), str(tmp_path / "in"), "--scheduler", "local:1"]
+    words += ["--id-column", "id", "--keep", "all", "--fail-if", "flagged>=90%"]
+    assert run([*words, "-o", str(tmp_path / "all")]) == 6
+    found = pq.read_table(tmp_path / "all")
+    assert found.column_names[: rows.shape[1]] == ["id", *rows.columns.drop("id")]
+    assert found["status"].to_pylist() == [
+        *["ok"] * N,
+        f"row 201: expected {rows.shape[1]} fields, as in the header, got 2",
+    ]
+    assert found["anomaly_score"].to_pylist() == [*expected["anomaly_score"].to_pylist(), None]
+    few_words = ["-o", str(tmp_path / "few"), "--only-flagged", "--fail-if", "flagged>0"]
+    assert run([*words, *few_words]) == 7
+    few = pq.read_table(tmp_path / "few")
+    n_flagged = expected["is_anomaly"].true_count
+    assert few.num_rows == n_flagged > 0
+    assert few.to_pylist() == [row for row in found.to_pylist() if row["is_anomaly"]]
+    assert f"failed: flagged>0: {n_flagged} of 300 rows" in capsys.readouterr().err
+    assert run([*words, "-o", str(tmp_path / "no"), "--sort"]) == 2
+    assert "error: sort needs all rows in one place, which partitions do not have." in (
+        capsys.readouterr().err
+    )
 
 
 def test_addresses_are_checked() -> None:

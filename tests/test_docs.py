@@ -11,6 +11,7 @@ import pytest
 import vae_anomaly
 from vae_anomaly import displays
 from vae_anomaly.cli.commands import cli
+from vae_anomaly.cli.errors import Exit
 from vae_anomaly.names import LIKELIHOODS, SCORES
 
 ROOT = Path(__file__).parent.parent
@@ -72,3 +73,9 @@ def test_the_readmes_benchmark_is_that_of_the_results() -> None:
         assert line in readme
     for group, page in (("ours | 0.8842", "adbench"), ("ours | 0.7964", "keel")):
         assert f"| {group} |" in text_of("benchmarks", "results", f"{page}.md")
+
+
+def test_the_documentation_lists_every_exit_code() -> None:
+    section = text_of("docs", "reliability.md").split("## Exit codes")[1].split("##")[0]
+    sentence = " ".join(section.split(". ")[0].split())
+    assert {int(part.split()[0]) for part in sentence.split(" · ")} == {one.value for one in Exit}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import onnx
 import pandas as pd
 import pytest
 from accessibility import check_page, needs_axe
+from conftest import Vae
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
@@ -21,14 +21,12 @@ from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 
 from vae_anomaly import DataError, ModelFileError, ParameterError, VAEDetector, inspect, load, save
-from vae_anomaly.cli import run
 from vae_anomaly.data.image.features import as_grid, open_features
 from vae_anomaly.data.image.layout import Layout
+from vae_anomaly.displays.map_files import map_at_size
 from vae_anomaly.model.patches import PlacedPatches, fit_reference, interpolated, pooled
-from vae_anomaly.pipeline.maps import map_at_size
 from vae_anomaly.storage.container import open_container, write_container
 
-Vae = Callable[..., tuple[int, str, str]]
 Images = NDArray[np.uint8]
 
 SIDE, PATCH, DEPTH = 32, 4, 6
@@ -329,7 +327,10 @@ def test_what_features_cannot_do_is_said(detector, network):
     for given, message in [
         ({"architecture": "conv"}, "With features the networks are dense"),
         ({"smoothing": 1.0}, "smoothing is for pixels, not for features"),
-        ({"features": "net.onnx"}, "'features' parameter .* 'onnx:path#node', or a Keras model"),
+        (
+            {"features": "net.onnx"},
+            "'features' parameter .* 'gradients', 'onnx:path#node' or a Keras",
+        ),
     ]:
         with pytest.raises(ParameterError, match=message):
             VAEDetector(**{"features": features} | given).fit(images)
@@ -447,19 +448,6 @@ def test_damaged_settings_are_refused(detector, tmp_path, change, message):
 
 
 @pytest.fixture
-def vae(capsys) -> Vae:
-    """Return a function that runs a command: its exit status, output and messages."""
-
-    def run_command(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = run([str(one) for one in arguments])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run_command
-
-
-@pytest.fixture
 def folders(tmp_path) -> Path:
     """Write train/good, test/good and test/dark."""
     for name, images in [
@@ -514,6 +502,10 @@ def test_maps_have_the_size_of_their_images(vae: Vae, folders, network):
     found = np.asarray(Image.open(folders / "maps/dark/large1.png.tiff"))
     assert (found.shape, found.dtype) == ((96, 96), np.float32)
     assert roc_auc_score(masks[1].repeat(2, 0).repeat(2, 1).ravel(), found.ravel()) > 0.95
+    painted = np.asarray(Image.open(folders / "maps/dark/large1.png.png"))
+    assert (painted.shape, painted.dtype) == ((96, 96, 3), np.uint8)
+    brightest = found >= np.quantile(found, 0.99)
+    assert painted[brightest].mean() > 2 * painted[found <= np.median(found)].mean()
     small = np.asarray(Image.open(folders / "maps/dark/0.png.tiff"))
     maps, _ = load(model).contribution_maps(defective_images(6, 2)[0])
     np.testing.assert_allclose(small, maps[0], rtol=1e-5)
@@ -545,7 +537,7 @@ def test_letterboxed_maps_are_cut_to_their_images():
 def test_the_command_line_refuses_what_is_no_address(vae: Vae, folders, tmp_path):
     code, _, err = vae("fit", folders / "train", "-o", folders / "m.vae", "--features", "net.onnx")
     assert code == 2
-    assert "expected onnx:PATH#NODE, the node of an ONNX file, got 'net.onnx'" in err
+    assert "expected onnx:PATH#NODE, the node of an ONNX file, or gradients, got 'net.onnx'" in err
     pd.DataFrame({"a": range(20)}).to_csv(tmp_path / "t.csv", index=False)
     code, _, err = vae(
         "fit", tmp_path / "t.csv", "-o", folders / "m.vae", "--features", "onnx:a.onnx#b"

@@ -4,37 +4,19 @@ from __future__ import annotations
 
 import io
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from conftest import make_rows
+from conftest import Vae, make_rows
 
 from vae_anomaly.cli import run
 from vae_anomaly.data.table.files import open_table
 from vae_anomaly.data.table.jsonl_reader import JsonLinesReader
 
 COLUMNS = ["t", "square", "count"]
-
-Vae = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def vae(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Vae:
-    """Run a command line in this process: (exit code, stdout, stderr)."""
-
-    def vae(line: str, stdin: bytes = b"") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        code = run(line.split())
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return vae
 
 
 def records(n: int, seed: int) -> list[dict[str, object]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +11,6 @@ import pytest
 from conftest import make_rows
 
 from vae_anomaly import DataError, load
-from vae_anomaly.cli import run
 from vae_anomaly.data.registry import modality_of
 from vae_anomaly.model.seen import digests_of
 from vae_anomaly.pipeline.fit import read_training_data
@@ -35,18 +32,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     labelled_rows().to_csv(tmp_path / "all.csv", index=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def vae(capsys, monkeypatch):
-    """Run a command line in this process: (exit code, lines of stderr)."""
-
-    def vae(line):
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
-        code = run(line.split())
-        return code, capsys.readouterr().err.splitlines()
-
-    return vae
 
 
 def training(path: str, parameters=None, holdout=None, **options):
@@ -87,8 +72,10 @@ def test_held_out_rows_are_a_random_share(place: Path) -> None:
     assert training("all.csv", ignore=("state",)).n_held_out == 0
 
 
-def test_one_table_is_fitted_and_evaluated(place: Path, vae) -> None:
-    code, lines = vae(f"fit all.csv -o m.vae --label-column state --normal-label fine {FLAGS}")
+def test_one_table_is_fitted_and_evaluated(place: Path, vae_lines) -> None:
+    code, _, lines = vae_lines(
+        f"fit all.csv -o m.vae --label-column state --normal-label fine {FLAGS}"
+    )
     assert code == 0
     assert lines[0] == "labels in 'state': 'fine' normal, 300 rows; 'bad' anomalous, 60 rows"
     assert lines[1].startswith("held out 60 of 300 rows")
@@ -97,7 +84,7 @@ def test_one_table_is_fitted_and_evaluated(place: Path, vae) -> None:
     assert len(model.seen.learned) + len(model.seen.calibration) == 240
 
     evaluate = "evaluate m.vae all.csv -o report --label-column state --normal-label fine"
-    code, lines = vae(evaluate)
+    code, _, lines = vae_lines(evaluate)
     assert code == 0
     assert lines[:2] == [
         "labels in 'state': 'fine' normal, 300 rows; 'bad' anomalous, 60 rows",
@@ -107,9 +94,9 @@ def test_one_table_is_fitted_and_evaluated(place: Path, vae) -> None:
     assert any(line.startswith("Of 60 anomalies, 60 are found") for line in lines)
 
 
-def test_held_out_rows_are_those_that_the_model_has_not_seen(place: Path, vae) -> None:
+def test_held_out_rows_are_those_that_the_model_has_not_seen(place: Path, vae_lines) -> None:
     labelled_rows().query("state == 'fine'").drop(columns="state").to_csv("ok.csv", index=False)
-    assert vae(f"fit ok.csv -o m.vae --holdout 0.25 {FLAGS}")[0] == 0
+    assert vae_lines(f"fit ok.csv -o m.vae --holdout 0.25 {FLAGS}")[0] == 0
     model = load("m.vae").model_
     records = model.encoder.matrix(pd.read_csv("ok.csv")).to_numpy()
     assert model.seen.repeats(digests_of(model.encoder, records)).used.sum() == 75
@@ -130,8 +117,8 @@ def test_held_out_rows_are_those_that_the_model_has_not_seen(place: Path, vae) -
         ("--label-column nosuch", 3, "nosuch"),
     ],
 )
-def test_labels_that_say_nothing_are_refused(place, vae, options, code, sentence) -> None:
-    found, lines = vae(f"fit all.csv -o m.vae {options}")
+def test_labels_that_say_nothing_are_refused(place, vae_lines, options, code, sentence) -> None:
+    found, _, lines = vae_lines(f"fit all.csv -o m.vae {options}")
     assert found == code
     assert sentence in lines[-1]
     assert not (place / "m.vae").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -16,6 +18,7 @@ from vae_anomaly.data.table.codebook import MAX_TEXTS, Codebook
 from vae_anomaly.data.table.column import MAX_LEVELS
 from vae_anomaly.data.table.encoder import TableEncoder
 from vae_anomaly.exceptions import DataError, ParameterError
+from vae_anomaly.model.reference import MIN_CODE_DISTANCE, N_SUSPECTS
 from vae_anomaly.stats.categorical import Categorical, unseen_probability
 from vae_anomaly.stats.densities import numpy_ops
 from vae_anomaly.stats.likelihoods import Block, JointLikelihood
@@ -125,6 +128,56 @@ def test_engines_agree(detector: VAEDetector) -> None:
         np.testing.assert_allclose(
             other.contributions, expected.contributions, rtol=1e-3, atol=1e-3
         )
+
+
+def predicted(detector: VAEDetector, rows: pd.DataFrame) -> tuple[Any, ...]:
+    """Return inputs, targets and predictions of the first rows, in one padded batch."""
+    model, network = detector.model_, detector.model_.network
+    encoded = model.encoder.encode(model.encoder.matrix(rows).to_numpy())
+    observed = encoded.observed[:, model.encoder.explained]
+    arrays = (encoded.inputs.astype(np.float32), encoded.targets, observed)
+    _, (x, targets, seen) = network.batches(*arrays)[0]
+    return x, targets, model.reference.predict(network, x, targets, seen)
+
+
+def test_codes_are_compared_apart_from_residuals(detector: VAEDetector) -> None:
+    reference = detector.model_.reference
+    k, used = len(reference.residual_unit), reference.code_unit > 0
+    _, _, rows = predicted(detector, FRESH)
+    places = np.random.RandomState(0).normal(scale=0.5, size=(len(rows.code), used.sum()))
+    code = np.zeros_like(rows.code)
+    code[:, used] = places * reference.code_unit[used]
+    known, bandwidth = reference.points[:, k:], reference.code_bandwidth
+    energy = 0.5 * ((places[:, None] - known) ** 2).sum(axis=2) / bandwidth
+    energy = np.sort(energy, axis=1)[:, :16]
+    expected = 0.5 * (energy[:, :5].mean(axis=1) - np.log(np.exp(-energy).mean(axis=1)))
+    assert 0.1 < (expected < MIN_CODE_DISTANCE).mean() < 0.9
+    found = reference._statistics(rows._replace(code=code), reference.costs(rows))
+    expected = np.maximum(expected, MIN_CODE_DISTANCE)
+    np.testing.assert_allclose(found[:, -1], expected, rtol=1e-3)
+    np.testing.assert_array_equal(reference.exemplars.points, reference.points[:, :k])
+
+
+def test_cells_are_as_suspicious_as_the_others_are_without_them(detector: VAEDetector) -> None:
+    model, n = detector.model_, 40
+    network, reference = model.network, model.reference
+    x, targets, rows = predicted(detector, swapped(FRESH[:n]))
+    found = reference.suspicion(network, x, targets, rows)[:n]
+    costs = reference.costs(rows)
+    plain = np.sqrt(costs * rows.surprise)[:n]
+    for cell in range(plain.shape[1]):
+        shown = np.ones(rows.observed.shape, dtype=bool)
+        shown[:, cell] = False
+        without = reference.predict(
+            network,
+            x * shown[:, network.spec.feature_of_input],
+            targets * shown[:, network.spec.joint.feature_of_target],
+            rows.observed & shown,
+        )
+        fall = (costs.sum(axis=1) - reference.costs(without).sum(axis=1))[:n]
+        suspect = (plain > plain[:, [cell]]).sum(axis=1) < N_SUSPECTS
+        expected = np.where(suspect, 0.5 * (plain[:, cell] + np.maximum(fall, 0)), plain[:, cell])
+        np.testing.assert_allclose(found[:, cell], expected, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("score", ["elbo", "importance_weighted", "typicality", "kl"])

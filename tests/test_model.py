@@ -52,6 +52,14 @@ class CountingEngine:
         self.calls["decode"] += 1
         return self._engine.decode(z)
 
+    def encode_means(self, x: np.ndarray) -> np.ndarray:
+        self.calls["encode"] += 1
+        return self._engine.encode_means(x)
+
+    def expected(self, z: np.ndarray) -> np.ndarray:
+        self.calls["decode"] += 1
+        return self._engine.expected(z)
+
     def reconstruction_error(self, *arguments: Any) -> np.ndarray:
         self.calls["reconstruction_error"] += 1
         return self._engine.reconstruction_error(*arguments)

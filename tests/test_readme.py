@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,9 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 MAX_WORDS = 900
+
+LINK = re.compile(r"\]\(([^)]+)\)")
+"""Address of a link or an image."""
 
 COMMANDS = [
     shlex.split(line) for line in map(str.strip, README.splitlines()) if line.startswith("vae-")
@@ -39,6 +44,25 @@ def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_readme_is_short() -> None:
     assert len(README.split()) <= MAX_WORDS
+
+
+def test_links_of_the_readme_lead_into_the_repository() -> None:
+    targets = LINK.findall(README)
+    assert len(targets) > 5
+    for target in targets:
+        assert (ROOT / target).exists(), target
+
+
+def test_the_description_on_an_index_has_no_link_that_would_be_dead_there() -> None:
+    text = (ROOT / "DESCRIPTION.md").read_text(encoding="utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["tool"]["setuptools"]["dynamic"]["readme"]["file"] == ["DESCRIPTION.md"]
+    assert all(url.startswith("https://doi.org/") for url in project["project"]["urls"].values())
+    assert LINK.findall(text) == []
+    commands = [line for line in text.splitlines() if line.startswith("    vae-anomaly ")]
+    assert commands[0] == "    vae-anomaly demo"
+    assert commands[1:] == [line for line in README.splitlines() if line in commands]
+    assert text.splitlines()[:5] == README.splitlines()[:5]
 
 
 def test_a_labelled_table_takes_four_commands() -> None:

@@ -135,7 +135,8 @@ def test_reasons_are_the_largest_contributions(plain: VAEDetector) -> None:
     faulty[::2, 3] -= 4.0
     found, explained = plain.reasons(faulty, top=2), plain.explain(faulty)
     assert found.columns.tolist() == [
-        *("row", "rank", "column", "contribution", "value", "expected", "low", "high", "direction")
+        *("row", "rank", "column", "contribution", "value", "expected"),
+        *("probability", "low", "high", "direction"),
     ]
     for row, some in found.groupby("row"):
         parts = explained.loc[row].sort_values(ascending=False)
@@ -197,6 +198,17 @@ def test_reasons_of_mixed_rows_are_in_the_form_of_the_data(mixed: VAEDetector) -
     ]
     dates = found[found["column"] == "day"]
     assert dates["direction"].isna().all()
+
+    # The likelihood of categories is last: the levels of the site, and all others.
+    model = mixed.model_
+    inputs = model.encoder.encode(model.encoder.matrix(faulty).to_numpy()).inputs
+    block = model.network.spec.blocks[-1]
+    levels = model.network.predict_features(inputs)[:, -block.width :]
+    np.testing.assert_allclose(levels.sum(axis=1), 1.0, rtol=1e-6)
+    likely = dict(zip(faulty.index, levels[:, :-1].max(axis=1), strict=True))
+    assert set(found.loc[found["probability"].notna(), "column"]) == {"site"}
+    for label, one in found[found["column"] == "site"].set_index("row")["probability"].items():
+        assert one == pytest.approx(likely[label])
     assert dates["expected"].isna().all()
     # What is expected lies within the values of training rows, whatever the other cells are.
     loads = found.loc[found["column"] == "load", "expected"].astype(float)

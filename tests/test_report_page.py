@@ -74,7 +74,14 @@ def browser(tmp_path_factory: pytest.TempPathFactory):
         ({"value": 2.0, "low": 1.0, "high": 3.5, "direction": "within"}, "x 2 (within 1 to 3.5)"),
         ({"value": "M", "expected": "F", "direction": "within"}, "x M (expected F)"),
         ({"value": "F", "expected": "F", "direction": "within"}, "x F"),
-        ({"value": "odd", "expected": "F", "direction": "unusual level"}, "x odd (unusual level)"),
+        (
+            {"value": "M", "expected": "F", "probability": 0.934, "direction": "within"},
+            "x M (expected F, p 0.93)",
+        ),
+        (
+            {"value": "odd", "expected": "F", "direction": "unusual level"},
+            "x odd (unusual level, expected F)",
+        ),
         ({"direction": "missing"}, "x is missing"),
         ({"value": "2020-01-01"}, "x 2020-01-01"),
     ],

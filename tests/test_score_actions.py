@@ -5,17 +5,15 @@ from __future__ import annotations
 import io
 import json
 import os
-import shlex
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from conftest import make_rows
+from conftest import Vae, make_rows
 
 import vae_anomaly
 from vae_anomaly.cli import run
@@ -28,8 +26,6 @@ from vae_anomaly.pipeline.score import score
 
 COLUMNS = ["t", "square", "count"]
 N = 60
-
-Vae = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -50,20 +46,6 @@ def place(
     rows.assign(site="a,b", code="007").to_csv(tmp_path / "rows.csv", index=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def vae(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Vae:
-    """Run a command line in this process: (exit code, stdout, stderr)."""
-
-    def vae(line: str, stdin: bytes = b"") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        code = run(shlex.split(line))
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return vae
 
 
 def read(text: str) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,9 @@ from vae_anomaly import (
     score_batch,
 )
 from vae_anomaly.cli import run
+from vae_anomaly.pipeline.batch import RowOutputs, outputs_of_rows
 from vae_anomaly.pipeline.models import ModelBytes, ModelFile, loaded, portable
-from vae_anomaly.pipeline.results import concatenated
+from vae_anomaly.pipeline.results import OUTPUTS, concatenated
 
 N = 200
 
@@ -190,6 +192,15 @@ def test_what_cannot_be_scored_is_refused(path: Path, batch: pa.RecordBatch) -> 
         ModelFileError, match="the model: not a sound vae-anomaly model: it is text"
     ):
         score_batch(b"t,square\n" * 9, batch)
+    with pytest.raises(
+        ParameterError,
+        match=r"There is no argument 'fdr'. Expected one of score, explain",
+    ):
+        outputs_of_rows({"fdr": 0.1})
+
+
+def test_arguments_that_are_passed_on_are_those_of_a_batch() -> None:
+    assert set(RowOutputs.__annotations__) == set(signature(score_batch).parameters) & set(OUTPUTS)
 
 
 def test_models_of_images_are_refused(batch: pa.RecordBatch) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +20,6 @@ from vae_anomaly import (
     recalibrate,
     save,
 )
-from vae_anomaly.cli import run
 from vae_anomaly.data.registry import open_source
 from vae_anomaly.model import seen as module
 from vae_anomaly.model.seen import SeenRecords, digests_of, expected_repeats
@@ -60,18 +57,6 @@ def place(detector: VAEDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     pd.concat(labelled).sample(frac=1, random_state=0).to_csv(tmp_path / "all.csv", index=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def vae(capsys, monkeypatch):
-    """Run a command line in this process: (exit code, lines of stderr)."""
-
-    def vae(line):
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
-        code = run(line.split())
-        return code, capsys.readouterr().err.splitlines()
-
-    return vae
 
 
 # ----------------------------------------------------------------------------- digests
@@ -257,32 +242,34 @@ def test_rows_of_a_recalibration_are_known_to_evaluations_and_not_to_the_next_on
 # --------------------------------------------------------------------------- command line
 
 
-def test_recalibrate_leaves_out_training_rows(detector: VAEDetector, place: Path, vae) -> None:
+def test_recalibrate_leaves_out_training_rows(
+    detector: VAEDetector, place: Path, vae_lines
+) -> None:
     n, left = len(detector.model_.seen.learned), len(detector.model_.seen.calibration)
-    code, lines = vae("recalibrate m.vae train.csv -o n.vae")
+    code, _, lines = vae_lines("recalibrate m.vae train.csv -o n.vae")
     assert code == 0
     assert lines[0] == f"note: left out {n} of 400 rows, which the model learned"
     assert f"of {left} rows" in lines[1]
     # Calibration rows alone give the threshold of the fit.
     np.testing.assert_allclose(load("n.vae").offset_, detector.offset_, rtol=1e-9)
 
-    code, lines = vae("recalibrate m.vae train.csv -o o.vae --false-alarm-rate 0.01")
+    code, _, lines = vae_lines("recalibrate m.vae train.csv -o o.vae --false-alarm-rate 0.01")
     assert code == 3
     assert lines[0].startswith("error: Expected at least 99 rows that the model has not learned")
     assert not Path("o.vae").exists()
 
-    code, lines = vae("recalibrate m.vae train.csv -o n.vae --keep-learned")
+    code, _, lines = vae_lines("recalibrate m.vae train.csv -o n.vae --keep-learned")
     assert code == 0
     assert lines[0] == (
         f"warning: the model learned {n} of these 400 rows, which are kept: others have higher "
         f"scores"
     )
     assert "of 400 rows" in lines[1]
-    assert vae("recalibrate m.vae fresh.csv -o n.vae")[1][0].startswith("the old threshold")
+    assert vae_lines("recalibrate m.vae fresh.csv -o n.vae")[2][0].startswith("the old threshold")
 
 
-def test_evaluate_leaves_out_training_rows(place: Path, vae) -> None:
-    code, lines = vae("evaluate m.vae all.csv --label-column fault -o report")
+def test_evaluate_leaves_out_training_rows(place: Path, vae_lines) -> None:
+    code, _, lines = vae_lines("evaluate m.vae all.csv --label-column fault -o report")
     assert code == 0
     assert lines[:2] == [
         "labels in 'fault': '0' normal, 600 rows; '1' anomalous, 50 rows",
@@ -293,17 +280,19 @@ def test_evaluate_leaves_out_training_rows(place: Path, vae) -> None:
     page = Path("report/report.html").read_text(encoding="utf-8")
     assert "all.csv, without 400 rows of training" in page
 
-    code, lines = vae("evaluate m.vae all.csv --label-column fault -o report --keep-learned")
+    code, _, lines = vae_lines(
+        "evaluate m.vae all.csv --label-column fault -o report --keep-learned"
+    )
     assert code == 0
     assert lines[1].startswith("warning: the model was fitted on 400 of these 650 rows, which are")
     assert any(line.startswith("Of 600 normal rows, ") for line in lines)
 
-    code, lines = vae("evaluate m.vae train.csv -o report")
+    code, _, lines = vae_lines("evaluate m.vae train.csv -o report")
     assert code == 3
     assert lines[0].startswith("error: train.csv: the model was fitted on all 400 rows")
 
 
-def test_images_that_were_learned_are_left_out(tmp_path: Path, monkeypatch, vae) -> None:
+def test_images_that_were_learned_are_left_out(tmp_path: Path, monkeypatch, vae_lines) -> None:
     monkeypatch.chdir(tmp_path)
     rng = np.random.RandomState(0)
     for name, low, count in (("good", 0, 40), ("crack", 150, 10)):
@@ -312,27 +301,31 @@ def test_images_that_were_learned_are_left_out(tmp_path: Path, monkeypatch, vae)
             pixels = rng.randint(low, low + 100, size=(8, 8)).astype(np.uint8)
             Image.fromarray(pixels).save(f"parts/{name}/{i:02}.png")
     options = "--max-steps 20 --members 1 --false-alarm-rate 0.1"
-    assert vae(f"fit parts -o p.vae {options}")[0] == 0
-    code, lines = vae("evaluate p.vae parts -o report")
+    assert vae_lines(f"fit parts -o p.vae {options}")[0] == 0
+    code, _, lines = vae_lines("evaluate p.vae parts -o report")
     assert code == 0
     assert "note: left out 40 of 50 images, which the model was fitted on" in lines
     assert (
         "warning: no normal image is left. Bring others, or fit with some held out "
         "(--holdout 0.2)." in lines
     )
-    code, lines = vae("recalibrate p.vae parts -o n.vae")
+    code, _, lines = vae_lines("recalibrate p.vae parts -o n.vae")
     assert code == 0
     assert lines[1] == "note: left out 31 of 40 images, which the model learned"
 
 
-def test_a_table_of_few_distinct_rows_is_used_as_before(tmp_path: Path, monkeypatch, vae) -> None:
+def test_a_table_of_few_distinct_rows_is_used_as_before(
+    tmp_path: Path, monkeypatch, vae_lines
+) -> None:
     monkeypatch.chdir(tmp_path)
     rng = np.random.RandomState(0)
     rows = pd.DataFrame({name: rng.binomial(1, 0.2, 1600) for name in "abcdef"})
     rows[:800].to_csv("old.csv", index=False)
     rows[800:].to_csv("new.csv", index=False)
-    assert vae("fit old.csv -o m.vae --max-steps 20 --members 1 --false-alarm-rate 0.05")[0] == 0
-    code, lines = vae("recalibrate m.vae new.csv -o n.vae")
+    assert (
+        vae_lines("fit old.csv -o m.vae --max-steps 20 --members 1 --false-alarm-rate 0.05")[0] == 0
+    )
+    code, _, lines = vae_lines("recalibrate m.vae new.csv -o n.vae")
     assert code == 0
     assert re.fullmatch(
         r"note: \d+ rows are equal to some that the model learned; about \d+ would be by chance, "
@@ -340,7 +333,7 @@ def test_a_table_of_few_distinct_rows_is_used_as_before(tmp_path: Path, monkeypa
         lines[0],
     )
     assert "of 800 rows" in lines[1]
-    code, lines = vae("recalibrate m.vae old.csv -o n.vae")
+    code, _, lines = vae_lines("recalibrate m.vae old.csv -o n.vae")
     assert (code, lines[0]) == (0, "note: left out 641 of 800 rows, which the model learned")
-    code, lines = vae("evaluate m.vae old.csv -o report")
+    code, _, lines = vae_lines("evaluate m.vae old.csv -o report")
     assert code == 3

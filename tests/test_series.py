@@ -17,9 +17,9 @@ from vae_anomaly import DataError, ModelFileError, ParameterError, SeriesDetecto
 from vae_anomaly.cli import run
 from vae_anomaly.series.alarms import (
     AlarmBudget,
+    BlockMaxima,
     Promise,
     alarm_rank,
-    block_maxima,
     blocks_needed,
     span,
 )
@@ -36,6 +36,7 @@ Array = NDArray[np.float64]
 pytestmark = pytest.mark.filterwarnings("ignore:.*__array__ implementation:DeprecationWarning")
 
 PERIOD, CHANNELS = 40, ("sine", "cosine", "constant")
+MOVED = np.array([0.0, 0.5, 0.0])
 
 
 def make_series(n: int, seed: int) -> pd.DataFrame:
@@ -133,9 +134,15 @@ def test_ranks_keep_the_rate_with_confidence(n_blocks: int, rate: float) -> None
 
 def test_blocks_have_their_largest_score() -> None:
     scores = np.array([1.0, np.nan, 5.0, 2.0, np.nan, np.nan, 7.0])
-    assert block_maxima(scores, 2).tolist() == [1.0, 5.0]
-    assert block_maxima(scores, 10).tolist() == [7.0]
-    assert block_maxima(np.full(4, np.nan), 2).tolist() == []
+    for values, length, largest in (
+        (scores, 2, [1.0, 5.0]),
+        (scores, 10, [7.0]),
+        (np.full(4, np.nan), 2, []),
+    ):
+        maxima = BlockMaxima(length)
+        maxima.add(values[:, None])
+        maxima.finish()
+        assert maxima.found.ravel().tolist() == largest
 
 
 def test_spans_of_time_are_in_words() -> None:
@@ -321,8 +328,8 @@ def test_a_promise_that_the_data_cannot_support_is_refused() -> None:
     detector = SeriesDetector(window=32, false_alarms=1, per="week", max_steps=10)
     message = (
         r"At most 1 false episode in 7 days cannot be promised: that needs a calibration part, the "
-        r"last 30% of training, of 10.\d days, got 6 days. Give about 1.\d times the training "
-        r"data, or accept more false episodes."
+        r"last 30% of training, of 10.\d days, got 6 days. Give about 1.\d times the data, "
+        r"or accept more false episodes."
     )
     with pytest.raises(DataError, match=message):
         detector.fit(make_series(6000, 0))
@@ -574,7 +581,61 @@ def test_only_normal_time_steps_are_learned(
     assert "--normal-label needs --label-column." in err
 
 
-def test_other_commands_refuse_models_of_series(
+def test_moved_series_are_warned_of_and_recalibrated(
+    detector: SeriesDetector, tmp_path: Path, vae: Callable[..., tuple[int, str, str]]
+) -> None:
+    model, scores = tmp_path / "m.vae", tmp_path / "s.csv"
+    save(detector, model)
+    usual = written(tmp_path, "usual.csv", make_series(4000, 2))
+    moved = written(tmp_path, "moved.csv", make_series(4000, 3) + MOVED)
+    code, _, err = vae("score", model, usual, "-o", scores, "--fail-if", "drift")
+    assert (code, "warning" in err) == (0, False), err
+    code, _, err = vae("score", model, moved, "-o", scores, "--fail-if", "drift", "--json")
+    assert code == 7
+    assert "as a whole, these 50 blocks of time have higher scores than those of" in err
+    assert "Moved most: 'cosine', mean +0.7 deviations. Either anomalies are many" in err
+
+    new = tmp_path / "new.vae"
+    code, _, err = vae("recalibrate", model, moved, "-o", new, "--false-alarms-per", "day=2")
+    assert code == 0, err
+    assert "the old thresholds flag " in err
+    assert "At most 2 false episodes in 24 hours, on average, if the coming time is like" in err
+    found = load(new)
+    assert isinstance(found, SeriesDetector)
+    assert (found.false_alarms, found.per) == (2, "day")
+    assert found.model_.block_scores.shape == (50, 2)
+    again = written(tmp_path, "again.csv", make_series(4000, 4) + MOVED)
+    code, _, err = vae("score", new, again, "-o", scores, "--fail-if", "drift")
+    assert (code, "warning" in err) == (0, False), err
+    for words, message in (
+        ((moved, "--threshold", 2), "--threshold is not for time series"),
+        ((), "Expected DATA, normal time series to calibrate by."),
+        ((moved, "--false-alarms-per", "month=1"), "cannot be promised: that needs normal data of"),
+    ):
+        code, _, err = vae("recalibrate", model, *words, "-o", new)
+        assert code in (2, 3), err
+        assert message in err
+
+
+def test_recalibration_is_by_blocks_of_the_given_series(
+    detector: SeriesDetector, normal: pd.DataFrame
+) -> None:
+    moved = normal + MOVED
+    other = detector.recalibrate(moved)
+    assert other.promise_.n_blocks == len(normal) // (2 * PERIOD)
+    scores = other.model_.score(moved.to_numpy()).scores[:, :2]
+    largest = scores.reshape(10, 2 * PERIOD, 2).max(axis=1)
+    np.testing.assert_array_equal(other.model_.block_scores, largest)
+    assert other.model_.thresholds[:2] == tuple(largest.max(axis=0))
+    # What was learned is the same, and so is the first detector.
+    before = scores_of(detector, normal)
+    np.testing.assert_array_equal(scores_of(other, normal).scores, before.scores)
+    assert detector.model_.thresholds != other.model_.thresholds
+    with pytest.raises(DataError, match="Expected at least 40 time steps without a break"):
+        detector.recalibrate(normal[:30])
+
+
+def test_options_of_other_models_are_refused(
     detector: SeriesDetector,
     normal: pd.DataFrame,
     tmp_path: Path,
@@ -582,10 +643,9 @@ def test_other_commands_refuse_models_of_series(
 ) -> None:
     model, recent = tmp_path / "m.vae", written(tmp_path, "recent.csv", normal)
     save(detector, model)
-    for words in (("recalibrate", model, recent), ("export", model)):
-        code, _, err = vae(*words, "-o", tmp_path / "out")
-        assert code == 2
-        assert "m.vae is a model of time series, for `score`, `evaluate`, `inspect` and, in" in err
+    code, _, err = vae("export", model, "-o", tmp_path / "m.onnx", "--check")
+    assert code == 2
+    assert "--check is not for time series" in err
     for option in ("--fdr", "--threshold"):
         code, _, err = vae("score", model, recent, "-o", tmp_path / "s.csv", option, 0.1)
         assert code == 2

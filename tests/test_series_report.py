@@ -15,13 +15,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from accessibility import check_page, needs_axe
+from browser import CHROMIUM, Browser
 from sklearn.metrics import average_precision_score
 
 from vae_anomaly import DataError, ParameterError, SeriesDetector, save
 from vae_anomaly.cli import run
 from vae_anomaly.data.series.forms import read_series
 from vae_anomaly.data.series.series import Gap, Series, SeriesSet
-from vae_anomaly.displays.series import envelope
+from vae_anomaly.displays.series import SeriesPlot, envelope
 from vae_anomaly.metrics.vus import vus_pr
 from vae_anomaly.pipeline.series_evaluation import (
     SeriesEvaluation,
@@ -38,6 +39,7 @@ from vae_anomaly.report.series import (
     write_series_report,
 )
 from vae_anomaly.report.series_words import series_summary
+from vae_anomaly.report.series_zoom import zoom_data
 from vae_anomaly.series.model import Thresholds
 from vae_anomaly.storage.container import open_container
 
@@ -344,15 +346,15 @@ def test_the_page_is_self_contained(report: SeriesReport, tmp_path: Path) -> Non
     parsed = Page(page)
     style = page.split("<style>")[1].split("</style>")[0]
     scripts = re.findall("<script[^>]*>(.*?)</script>", page, flags=re.DOTALL)
-    assert scripts == [(render.TEMPLATES / "listing.js").read_text("utf-8")]
+    files = ("listing.js", "zoom.js")
+    assert scripts == [(render.TEMPLATES / name).read_text("utf-8") for name in files]
     digests = [
         base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         for text in (style, *scripts)
     ]
     assert (
-        "default-src 'none'; img-src data:; style-src 'sha256-{}'; script-src 'sha256-{}';".format(
-            *digests
-        )
+        "default-src 'none'; img-src data:; style-src 'sha256-{}'; script-src 'sha256-{}' "
+        "'sha256-{}';".format(*digests)
         in page
     )
     assert not re.search(r"url\(|@import|http:", style)
@@ -364,6 +366,87 @@ def test_the_page_is_self_contained(report: SeriesReport, tmp_path: Path) -> Non
     assert len(re.findall('<svg [^>]*class="plot broad" role="img" aria-label="', page)) == len(
         report.overviews + report.details
     )
+
+
+def test_the_page_holds_the_time_steps_that_it_zooms_into(found: SeriesEvaluation) -> None:
+    data = json.loads(build_series_report(found, model_name="m", data_name="d").overviews[0].zoom)
+    series = found.data.series[0]
+    assert series.times is not None
+    assert data["start"] == series.times[0] / 1e6
+    assert data["end"] == series.times[-1] / 1e6
+    assert data["columns"] == 1000  # five minutes each, with those of the gap
+    assert [row["name"] for row in data["rows"]] == ["sine", "cosine", "anomaly score"]
+    column = np.rint((series.times - series.times[0]) / (300 * 10**9)).astype(int)
+    for row, values in zip(data["rows"], series.values.T, strict=False):
+        levels = np.frombuffer(base64.b64decode(row["least"]), "<u2")
+        assert "most" not in row  # one time step in each column
+        unit = (row["high"] - row["low"]) / 65_534
+        known = np.isfinite(values)
+        near = row["low"] + unit * levels[column[known]]
+        np.testing.assert_allclose(near, values[known], atol=unit)
+        assert (levels == 65_535).sum() == 1000 - known.sum()
+    assert len(data["events"]) == len(found.events)
+    assert len(data["gaps"]) == 1
+
+
+def test_long_series_keep_every_spike_in_their_columns() -> None:
+    values = np.random.RandomState(0).normal(size=(100_000, 1))
+    values[77_777] = 50.0
+    plot = SeriesPlot(
+        x=np.arange(100_000.0),
+        is_time=False,
+        values=values,
+        names=("a",),
+        scores=np.linspace(0.0, np.e, 100_000),
+        breaks=(),
+        events=((5, 9),),
+        labelled=(),
+        has_labels=False,
+    )
+    data = json.loads(zoom_data(plot))
+    row, score = data["rows"]
+    assert row["high"] == 50.0
+    most = np.frombuffer(base64.b64decode(row["most"]), "<u2")
+    assert len(most) == data["columns"] == 4000
+    assert (most == 65_534).sum() == 1
+    assert abs(most.argmax() - 77_777 / 100_000 * 4000) < 2
+    assert score["high"] == pytest.approx(2.0)  # 1 + log(e)
+    assert data["events"] == [[5.0, 8.0]]
+    assert len(zoom_data(plot)) < 70_000
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_the_page_zooms_with_keys_and_mouse(report: SeriesReport, tmp_path: Path) -> None:
+    page_of(report, tmp_path / "out")
+    with Browser(tmp_path / "profile") as browser:
+        browser.show(1280)
+        browser.open(tmp_path / "out" / "report.html")
+        shown = "document.querySelector('[data-zoom] [role=status]').textContent"
+        lines = "document.querySelectorAll('[data-zoom] .frame > svg:not([hidden])').length"
+        assert browser.value(shown) == "the whole series"
+        browser.click("[data-zoom] [data-action=in]")
+        assert browser.value(shown) == "2026-01-01 20:48 to 2026-01-03 14:26"
+        browser.value("document.querySelector('[data-zoom] .frame').focus()")
+        browser.press("ArrowRight")
+        assert browser.value(shown) == "2026-01-02 17:37 to 2026-01-04 11:15"
+        assert browser.value(lines) == 1
+        browser.press("Home")
+        assert browser.value(shown) == "the whole series"
+        choice = "document.querySelector('[data-zoom] select')"
+        browser.value(f"{choice}.value = '0'; {choice}.dispatchEvent(new Event('change'))")
+        assert browser.value(shown).startswith("2026-01-0")
+        drag = (
+            "(() => {const box = document.querySelector('[data-zoom] .frame > svg:not([hidden])')"
+            ".getBoundingClientRect(); const at = (name, share) => new PointerEvent(name, {bubbles:"
+            " true, button: 0, clientX: box.left + share * box.width, clientY: box.top + 40});"
+            "const frame = document.querySelector('[data-zoom] .frame');"
+            "frame.dispatchEvent(at('pointerdown', 0.25)); window.dispatchEvent(at('pointermove',"
+            " 0.5)); window.dispatchEvent(at('pointerup', 0.75));})()"
+        )
+        before = browser.value(shown)
+        browser.value(drag)
+        assert browser.value(shown) != before
+        assert browser.complaints == []
 
 
 @needs_axe

@@ -84,7 +84,7 @@ def test_lines_have_the_scores_of_a_batch(
     cells = [line.split(b",") for line in written[1:]]
     assert [int(key) for key, *_ in cells] == expected["id"].to_pylist()
     assert [float(score) for _, score, *_ in cells] == expected["anomaly_score"].to_pylist()
-    assert summary == StreamSummary(40, 40, expected["is_anomaly"].true_count)
+    assert summary == StreamSummary(40, 40, expected["is_anomaly"].true_count, 0)
 
 
 def test_a_line_that_cannot_be_used_does_not_end_the_stream(
@@ -151,6 +151,51 @@ def test_the_command_line_takes_streams_alone(
     )
     assert run(["score", str(path), "-", "-o", "-", "--stream", "--strict"]) == 2
     assert capsys.readouterr().err == "error: --strict does not go with --stream.\n"
+
+
+def test_columns_are_kept_and_rows_left_out(
+    path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = frame(60)
+    rows.loc[::7, "square"] = 50.0
+    content = rows.to_csv(index=False).encode() + b"1,2\n"
+    words = ["score", str(path), "-", "-o", "-", "--stream", "--id-column", "id"]
+    asked = [*words, "--keep", "site,square", "--only-flagged", "--explain", "1"]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert run([*asked, "--fail-if", "flagged>10%"]) == 7
+    out, err = capfd.readouterr()
+    found = pd.read_csv(io.StringIO(out))
+    flagged = score_batch(path, pa.RecordBatch.from_pandas(rows))
+    is_anomaly = flagged["is_anomaly"].to_numpy(zero_copy_only=False)
+    assert found["id"].tolist() == rows["id"][is_anomaly].tolist()
+    assert found["site"].tolist() == rows["site"][is_anomaly].tolist()
+    assert found.columns[:3].tolist() == ["id", "site", "square"]
+    assert (found["is_anomaly"] == 1).all()
+    n_flagged = int(is_anomaly.sum())
+    assert f"scored 60 rows, flagged {n_flagged}\nnote: 1 row could not be used" in err
+    assert err.endswith(
+        f"failed: flagged>10%: {n_flagged} of 60 rows, {100 * n_flagged / 60:.3g} %, are flagged\n"
+    )
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert run([*words, "--keep", "all", "--fail-if", "flagged>90%"]) == 6
+    kept = pd.read_csv(io.StringIO(capfd.readouterr().out))
+    assert kept.columns[:6].tolist() == ["id", "t", "square", "constant", "count", "site"]
+    assert kept["square"].tolist()[:60] == rows["square"].tolist()
+
+
+def test_drift_and_sorting_of_a_stream(
+    path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["score", str(path), "-", "-o", "-", "--stream"]
+    for rows, code in ((frame(200), 0), (frame(200).assign(square=9.0), 7)):
+        content = rows.to_csv(index=False).encode()
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+        assert run([*words, "--fail-if", "drift"]) == code
+    assert "failed: drift: as a whole, they are not normal" in capfd.readouterr().err
+    assert run([*words, "--sort"]) == 2
+    assert "error: sort needs all rows before it writes one, which a stream does not have." in (
+        capfd.readouterr().err
+    )
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -18,12 +18,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pyarrow as pa
 import pytest
+from conftest import Vae
 from numpy.typing import NDArray
 from PIL import Image
 
 from vae_anomaly import DataError, ParameterError, VAEDetector, load, recalibrate, save
 from vae_anomaly._types import Json, JsonObject, Records, Symbol
-from vae_anomaly.cli import run
 from vae_anomaly.data.base import (
     Batch,
     DataParameters,
@@ -49,7 +49,6 @@ from vae_anomaly.stats.likelihoods import Block
 
 Array = NDArray[np.float64]
 
-Vae = Callable[..., tuple[int, str, str]]
 
 FIRST_LINE = "#codes"
 
@@ -409,18 +408,6 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "labelled.txt"
     lines = [f"{one}\tnormal" for one in NORMAL] + [f"{one}\ttypo" for one in ANOMALOUS]
     return write(path, *lines)
-
-
-@pytest.fixture
-def vae(capsys: pytest.CaptureFixture[str]) -> Vae:
-    """Run a command line in this process: (exit code, stdout, stderr)."""
-
-    def vae(*words: object) -> tuple[int, str, str]:
-        code = run([str(word) for word in words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return vae
 
 
 def opened(path: Path, model: Model | None = None, **options: Any) -> Source:

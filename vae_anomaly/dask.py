@@ -5,9 +5,10 @@ The extra ``dask`` installs what is needed: ``pip install ".[dask]"`` in a check
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar, Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -16,13 +17,15 @@ from numpy.typing import NDArray
 from vae_anomaly._extras import of_extra
 from vae_anomaly._parameters import integer, number, optional
 from vae_anomaly._threads import on_one_thread
+from vae_anomaly.data.columnar import Rows
 from vae_anomaly.data.registry import columnar
+from vae_anomaly.data.table.summary import SampleWarning, TableSummary
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.exceptions import DataError, ParameterError, ResourceError
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.recalibration import recalibrated
 from vae_anomaly.model.seen import digests_of
-from vae_anomaly.pipeline.batch import score_rows
+from vae_anomaly.pipeline.batch import RowOutputs, outputs_of_rows, score_rows
 from vae_anomaly.pipeline.executors import Pool
 from vae_anomaly.pipeline.models import ModelBytes, ModelLike, loaded, portable
 from vae_anomaly.pipeline.partitions import PartitionsSummary, score_partitions
@@ -32,7 +35,7 @@ from vae_anomaly.pipeline.results import Outputs
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Cluster", "connected", "fit", "recalibrate", "score", "score_folder"]
+__all__ = ["Cluster", "connected", "fit", "recalibrate", "score", "score_folder", "summary"]
 
 DaskFrame: TypeAlias = Any
 """Data frame of Dask."""
@@ -59,12 +62,7 @@ def score(
     model: ModelLike,
     *,
     keep: Sequence[str] = (),
-    score: str | None = None,
-    explain: int = 0,
-    p_values: bool = False,
-    also: Sequence[str] = (),
-    threshold: float | None = None,
-    repair: bool = False,
+    **wanted: Unpack[RowOutputs],
 ) -> DaskFrame:
     """Score a data frame of Dask, partition by partition.
 
@@ -76,8 +74,9 @@ def score(
         Fitted detector or model file, which travels to the workers.
     keep : sequence of str, optional
         Columns to return as they are.
-    score, explain, p_values, also, threshold, repair
-        As of `vae_anomaly.score_batch`.
+    **wanted
+        What to return: score, explain, p_values, also, threshold, repair and parts of
+        `vae_anomaly.score_batch`.
 
     Returns
     -------
@@ -107,7 +106,7 @@ def score(
     """
     dask = of_extra("dask", "dask", PURPOSE)
     content = portable(model)
-    outputs = Outputs(score, explain, p_values, tuple(also), None, threshold, repair)
+    outputs = outputs_of_rows(wanted)
     missing = [name for name in keep if name not in frame.columns]
     if missing:
         raise DataError(
@@ -147,21 +146,51 @@ def _batch(frame: pd.DataFrame, model: Model) -> pa.RecordBatch:
 # ------------------------------------------------------------------------- fits
 
 
-class _RowDraws(NamedTuple):
-    """Rows of a frame, and the numbers that they drew."""
+def summary(frame: DaskFrame, *, max_rows: int | None = 10_000, seed: int = 0) -> TableSummary:
+    """Summarise a data frame of Dask in one pass, and draw a uniform sample of its rows.
 
-    draws: NDArray[np.float64]
-    rows: pd.DataFrame
-    n_seen: int
+    Workers read each partition once; summaries are merged in pairs. The result is the same, to the
+    last bit, whatever the partitions are: sums are exact, and a row is drawn by a hash of its cells
+    and its index.
+
+    Parameters
+    ----------
+    frame : dask.dataframe.DataFrame
+    max_rows : int, optional
+        Size of the sample, at most; None keeps all rows.
+    seed : int, default=0
+
+    Returns
+    -------
+    TableSummary
+        ``n_rows``, ``columns`` by name with ``type``, ``n_missing``, ``low``, ``high``, ``moments``
+        (``mean``, ``deviation``) and ``levels``, and ``sample``, a DataFrame.
+
+    Raises
+    ------
+    DataError
+        If a number is infinite, or a column has another type in some partitions.
+    ParameterError
+        If `max_rows` is not a positive whole number.
+    """
+    dask = of_extra("dask", "dask", PURPOSE)
+    if not MAX_ROWS.holds(max_rows):
+        raise ParameterError(f"max_rows must be {MAX_ROWS.words}. Got {max_rows!r} instead.")
+    parts = [dask.delayed(TableSummary.of)(part, max_rows, seed) for part in frame.to_delayed()]
+    while len(parts) > 1:  # pairs, so that no worker holds more than two samples
+        parts = [
+            dask.delayed(TableSummary.merged)(parts[i : i + 2]) for i in range(0, len(parts), 2)
+        ]
+    [found] = dask.compute(*parts)
+    return found
 
 
 def fit(frame: DaskFrame, detector: VAEDetector, *, max_rows: int | None = None) -> VAEDetector:
     """Fit a detector to a data frame of Dask, or to a uniform sample of its rows.
 
-    The rows are counted, and then read once by the workers, which check them and draw the sample.
-    Training is that of `VAEDetector.fit`, in this process: the result is the same as from a
-    frame in memory, whatever the partitions are. A sample is the one that the command ``fit``
-    draws from a file with the same rows and seed.
+    The rows are read once, by the workers, which check them and draw the sample; see `summary`.
+    Training is that of `VAEDetector.fit`, in this process: the result is the same as from the
+    rows or the sample in memory, whatever the partitions are.
 
     Parameters
     ----------
@@ -183,56 +212,19 @@ def fit(frame: DaskFrame, detector: VAEDetector, *, max_rows: int | None = None)
         If a number is infinite, or as of `VAEDetector.fit`.
     ParameterError
         If `max_rows` is not a positive whole number, or as of `VAEDetector.fit`.
+
+    Warns
+    -----
+    SampleWarning
+        If a column is constant in the sample but not in all rows, or the sample lacks levels.
     """
     from sklearn.base import clone
 
-    dask = of_extra("dask", "dask", PURPOSE)
-    if not MAX_ROWS.holds(max_rows):
-        raise ParameterError(f"max_rows must be {MAX_ROWS.words}. Got {max_rows!r} instead.")
-    counts = frame.map_partitions(len).compute()
-    starts = np.cumsum([0, *counts])[:-1].tolist()
     seed = detector.random_state if isinstance(detector.random_state, int) else 0
-    drawn = [
-        dask.delayed(_draw)(part, start, max_rows, seed)
-        for part, start in zip(frame.to_delayed(), starts, strict=True)
-    ]
-    while len(drawn) > 1:  # pairs, so that no worker holds more than two samples
-        drawn = [dask.delayed(_merged)(drawn[i : i + 2], max_rows) for i in range(0, len(drawn), 2)]
-    [sample] = dask.compute(*drawn)
-    return clone(detector).fit(sample.rows)
-
-
-def _draw(rows: pd.DataFrame, start: int, max_rows: int | None, seed: int) -> _RowDraws:
-    """Check the rows of a partition, of which `start` come before, and draw a sample of them.
-
-    Row i of all draws number i of one generator, as in `data.sampling.RowSample`.
-    """
-    for name in rows.select_dtypes("number").columns:
-        if np.isinf(rows[name].to_numpy(dtype=np.float64, na_value=np.nan)).any():
-            place = int(np.isinf(rows[name].to_numpy(np.float64, na_value=np.nan)).argmax())
-            raise DataError(
-                f"The frame, row {start + place + 1}, column {name!r}: expected a finite number, "
-                f"got {rows[name].iloc[place]}. Correct the cell or remove the row."
-            )
-    generator = np.random.Generator(np.random.PCG64(seed).advance(start))
-    draws = generator.random(len(rows))
-    return _smallest(_RowDraws(draws, rows, len(rows)), max_rows)
-
-
-def _merged(samples: Sequence[_RowDraws], max_rows: int | None) -> _RowDraws:
-    """Return the sample of all rows that some samples are of."""
-    import pandas as pd
-
-    draws, rows, seen = zip(*samples, strict=True)
-    return _smallest(_RowDraws(np.concatenate(draws), pd.concat(rows), sum(seen)), max_rows)
-
-
-def _smallest(sample: _RowDraws, max_rows: int | None) -> _RowDraws:
-    """Keep the rows that drew the smallest numbers, in their order."""
-    if max_rows is None or len(sample.draws) <= max_rows:
-        return sample
-    kept = np.sort(np.argpartition(sample.draws, max_rows - 1)[:max_rows])
-    return _RowDraws(sample.draws[kept], sample.rows.iloc[kept], sample.n_seen)
+    found = summary(frame, max_rows=max_rows, seed=seed)
+    if warning := found.lacks():
+        warnings.warn(warning, SampleWarning, stacklevel=2)
+    return clone(detector).fit(found.sample)
 
 
 def recalibrate(
@@ -295,9 +287,8 @@ def _scores_and_digests(
     model = loaded(content)
     scores, digests = [np.empty(0)], [np.empty(0, np.uint64)]
     with on_one_thread():
-        for batch in (
-            columnar(model.encoder).open_batch(_batch(frame, model), model.encoder).batches()
-        ):
+        rows = Rows(_batch(frame, model))
+        for batch in columnar(model.encoder).open_batch(rows, model.encoder).batches():
             if batch.faults:
                 place, fault = next(iter(batch.faults.items()))
                 raise DataError(f"The frame, row {frame.index[batch.start + place]}, {fault}.")
@@ -417,8 +408,8 @@ def score_folder(
     folder: str,
     outputs: Outputs = Outputs(),  # noqa: B008 - frozen
     *,
-    key: str | None = None,
     progress: Progress = no_progress,
+    **names: Any,
 ) -> PartitionsSummary:
     """Score files on the workers of a scheduler, and write a folder of Parquet files.
 
@@ -426,7 +417,7 @@ def score_folder(
     ----------
     scheduler : str
         See `connected`.
-    model, data, folder, outputs, key, progress
+    model, data, folder, outputs, progress, **names
         As of `vae_anomaly.pipeline.partitions.score_partitions`.
 
     Returns
@@ -443,5 +434,5 @@ def score_folder(
     """
     with connected(scheduler) as cluster:
         return score_partitions(
-            model, data, folder, outputs, key=key, executor=cluster, progress=progress
+            model, data, folder, outputs, executor=cluster, progress=progress, **names
         )

@@ -11,6 +11,7 @@ __all__ = [
     "COLUMN_TYPES",
     "DUPLICATES",
     "ENGINES",
+    "GRADIENTS",
     "IGNORED_SETTINGS",
     "JSON_SUFFIXES",
     "LABEL_COLUMNS",
@@ -127,16 +128,20 @@ def height_and_width_of(text: str) -> tuple[int, int]:
 ONNX = "onnx:"
 """Start of the address of an ONNX file, "onnx:path#node"."""
 
+GRADIENTS = "gradients"
+"""Features of patches that need no network."""
+
 
 def is_features(value: object) -> bool:
-    """Return whether a value may be the parameter `features`: an address, or a Keras model."""
+    """Return whether a value may be the parameter `features`: text, or a Keras model."""
     if isinstance(value, str):
-        return value.startswith(ONNX) and len(value.partition("#")[0]) > len(ONNX)
+        address = value.partition("#")[0]
+        return value == GRADIENTS or (value.startswith(ONNX) and address != ONNX)
     return hasattr(value, "get_config") and hasattr(value, "input_shape")
 
 
 def features_of(text: str) -> str:
-    """Return the address of an ONNX file.
+    """Return the address of an ONNX file, or "gradients".
 
     Raises
     ------
@@ -144,7 +149,9 @@ def features_of(text: str) -> str:
         If it is none.
     """
     if not is_features(text):
-        raise ValueError(f"expected onnx:PATH#NODE, the node of an ONNX file, got {text!r}.")
+        raise ValueError(
+            f"expected onnx:PATH#NODE, the node of an ONNX file, or {GRADIENTS}, got {text!r}."
+        )
     return text
 
 

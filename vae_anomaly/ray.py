@@ -6,13 +6,13 @@ The extra ``ray`` installs what is needed: ``pip install ".[ray]"`` in a checkou
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import pyarrow as pa
 
 from vae_anomaly._threads import on_one_thread
-from vae_anomaly.pipeline.batch import score_kept
+from vae_anomaly.pipeline.batch import RowOutputs, outputs_of_rows, score_kept
 from vae_anomaly.pipeline.models import ModelLike, loaded, portable
-from vae_anomaly.pipeline.results import Outputs
 
 __all__ = ["Scorer"]
 
@@ -26,8 +26,9 @@ class Scorer:
         Fitted detector or model file; a path must exist on each machine.
     keep : sequence of str, optional
         Columns to return as they are.
-    score, explain, p_values, also, threshold, repair
-        As of `vae_anomaly.score_batch`.
+    **wanted
+        What to return: score, explain, p_values, also, threshold, repair and parts of
+        `vae_anomaly.score_batch`.
 
     Examples
     --------
@@ -53,16 +54,11 @@ class Scorer:
         model: ModelLike,
         *,
         keep: Sequence[str] = (),
-        score: str | None = None,
-        explain: int = 0,
-        p_values: bool = False,
-        also: Sequence[str] = (),
-        threshold: float | None = None,
-        repair: bool = False,
+        **wanted: Unpack[RowOutputs],
     ) -> None:
         self._content = portable(model)
         self._keep = tuple(keep)
-        self._outputs = Outputs(score, explain, p_values, tuple(also), None, threshold, repair)
+        self._outputs = outputs_of_rows(wanted)
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         """Score a batch."""

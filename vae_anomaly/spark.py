@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, Unpack
 
 import pyarrow as pa
 
 from vae_anomaly._extras import of_extra
 from vae_anomaly._threads import on_one_thread
-from vae_anomaly.pipeline.batch import score_kept
+from vae_anomaly.pipeline.batch import RowOutputs, outputs_of_rows, score_kept
 from vae_anomaly.pipeline.models import ModelBytes, ModelLike, loaded, portable
 from vae_anomaly.pipeline.results import Outputs
 
@@ -29,12 +29,7 @@ def score(
     model: ModelLike,
     *,
     keep: Sequence[str] = (),
-    score: str | None = None,
-    explain: int = 0,
-    p_values: bool = False,
-    also: Sequence[str] = (),
-    threshold: float | None = None,
-    repair: bool = False,
+    **wanted: Unpack[RowOutputs],
 ) -> SparkFrame:
     """Score a data frame of Spark.
 
@@ -46,8 +41,9 @@ def score(
         Fitted detector or model file, which travels to the workers. They need this package.
     keep : sequence of str, optional
         Columns to return as they are.
-    score, explain, p_values, also, threshold, repair
-        As of `vae_anomaly.score_batch`.
+    **wanted
+        What to return: score, explain, p_values, also, threshold, repair and parts of
+        `vae_anomaly.score_batch`.
 
     Returns
     -------
@@ -72,7 +68,7 @@ def score(
     """
     types = of_extra("pyspark.sql.pandas.types", "spark", "Scoring on Spark")
     content = portable(model)
-    outputs = Outputs(score, explain, p_values, tuple(also), None, threshold, repair)
+    outputs = outputs_of_rows(wanted)
     given = types.to_arrow_schema(frame.schema)
     empty = pa.RecordBatch.from_pylist([], schema=given)
     found = score_kept(loaded(content), empty, outputs, keep).schema

@@ -6,6 +6,7 @@ import json
 import random
 import struct
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 from hostile.model_files import build, parts
@@ -126,13 +127,18 @@ def _change_somewhere(value: Any, rng: random.Random) -> None:
             other_parent, other_key = rng.choice(nodes)
             parent[key] = json.loads(json.dumps(other_parent[other_key]))
         case 2 if isinstance(parent, dict):
-            parent[rng.choice(("x", "__metadata__", "../x", key + "x"))] = rng.choice(BAD_VALUES)
+            parent[rng.choice(("x", "__metadata__", "../x", key + "x"))] = _bad_value(rng)
         case 3 if isinstance(parent, list):
             parent.extend(parent * rng.choice((1, 2, 50)))
         case 4 if isinstance(parent[key], int | float):
             parent[key] = parent[key] + rng.choice((-1, 1)) * rng.choice((1, 1, 2, 0.5, 10**9))
         case _:
-            parent[key] = rng.choice(BAD_VALUES)
+            parent[key] = _bad_value(rng)
+
+
+def _bad_value(rng: random.Random) -> Any:
+    """Return a copy: a later mutation may extend a list."""
+    return deepcopy(rng.choice(BAD_VALUES))
 
 
 def _nodes(value: Any) -> Iterator[tuple[Any, Any]]:

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -53,7 +54,7 @@ def test_too_little_address_space(place, case, kilobytes) -> None:
     needed = COMMAND_BYTES.get(command, USUAL_BYTES) / 1e9
     error = refusal(COMMANDS[case], f"ulimit -v {kilobytes};")
     assert re.fullmatch(
-        rf"error: The command {command} needs {needed:g} GB of address space, the limit of this "
+        rf"error: The command {command} needs {needed:.1f} GB of address space, the limit of this "
         rf"process \(ulimit -v\) leaves 0\.\d\d GB. Raise the limit.",
         error,
     )
@@ -67,6 +68,16 @@ def test_enough_address_space_is_enough(place, case) -> None:
     command = case.split()[0]
     enough = int((COMMAND_BYTES.get(command, USUAL_BYTES) + 5e7) / 1024)
     code, _, err = ended(COMMANDS[case], f"ulimit -v {enough};")
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("kilobytes", [1_050_000, 1_600_000, 3_000_000])
+def test_large_tables_need_no_more(place, kilobytes) -> None:
+    """Reserved ahead, or by several threads, address space ended the process, or it hung."""
+    columns = pd.read_csv("good.csv").columns
+    rows = pd.DataFrame(np.random.RandomState(0).normal(size=(150_000, len(columns))))
+    rows.set_axis(columns, axis=1).to_parquet("large.parquet", row_group_size=50_000)
+    code, _, err = ended("score flow.vae large.parquet -o new.parquet", f"ulimit -v {kilobytes};")
     assert code == 0, err
 
 

@@ -100,14 +100,15 @@ REFUSED = {
                                        "t.csv, line 2: the byte 0xe9 is not UTF-8 text. Save the"),
     "20 two encodings": (b"flow,pressure,n\n1,2,\xc3\xa9\n1,2,\xe9\n", SCORE, 3,
                          "t.csv, line 3: the byte 0xe9 is not UTF-8 text."),
-    "21 long row": (H + b"1,2\n1,2,3\n", SCORE, 3, f"t.csv, line 3: {RAGGED} 3. Quote cells that"),
-    "22 short row": (H + b"1,2\n1\n", SCORE, 3, f"t.csv, line 3: {RAGGED} 1. Complete the row or"),
-    "23 every row long": (H + b"1,2,3\n4,5,6\n", SCORE, 3, f"t.csv, line 2: {RAGGED} 3. Quote"),
-    "24 commas at the ends": (H + b"1,2,\n3,4,\n", SCORE, 3, f"t.csv, line 2: {RAGGED} 3. Remove the "
-                              "comma at the end of the line."),
-    "25 cut off": (H + b"1,2\n3", SCORE, 3, f"t.csv, line 3: {RAGGED} 1. Complete the row"),
+    "21 long row": (H + b"1,2\n1,2,3\n", STRICT, 3, f"t.csv, line 3: {RAGGED} 3. Quote cells that"),
+    "22 short row": (H + b"1,2\n1\n", STRICT, 3, f"t.csv, line 3: {RAGGED} 1. Complete the row or"),
+    "23 every row long": (H + b"1,2,3\n4,5,6\n", SCORE, 3, f"t.csv, line 2: {RAGGED} 3. Line 3 is "
+                          "wrong as well. Quote cells that hold a comma, or remove the row."),
+    "24 commas at the ends": (H + b"1,2,\n3,4,\n", SCORE, 3, f"t.csv, line 2: {RAGGED} 3. Line 3 is "
+                              "wrong as well. Remove the comma at the end of the line."),
+    "25 cut off": (H + b"1,2\n3", STRICT, 3, f"t.csv, line 3: {RAGGED} 1. Complete the row"),
     "26 NUL": (H + b"1,2\n3,\x004\n", SCORE, 3, "t.csv, line 3: a NUL byte. This is not a text"),
-    "27 quote open": (H + b'1,2\n1,"2\n3,4\n', SCORE, 3,
+    "27 quote open": (H + b'1,2\n1,"2\n3,4\n', STRICT, 3,
                       "t.csv, line 3: a quote is opened and never closed. Close it."),
     "27 long quoted cell": (H + b'1,"' + b"2" * 200_000 + b'"\n', f"{SCORE} --strict", 3,
                             "t.csv, line 2, column 'pressure': expected a finite number, got '222"),
@@ -115,7 +116,7 @@ REFUSED = {
                            "t.csv, line 4, column 'flow': expected a number, got 'x'."),
     "30 comment": (b"# made by x\nflow,pressure\n1,2\n", SCORE, 3,
                    "t.csv begins with a comment, '# made by x'. Remove it: the first line holds"),
-    "30 comment below": (H + b"# units\n1,2\n", SCORE, 3, f"t.csv, line 2: {RAGGED} 1."),
+    "30 comment below": (H + b"# units\n1,2\n", STRICT, 3, f"t.csv, line 2: {RAGGED} 1."),
     "32 booleans in text": no_number("TRUE"),
     "36 all constant": (H + b"1,7\n1,7\n1,7\n", FIT, 3, "All 2 columns are constant in the 3 training"),
     "41 gzip": (gzip.compress(H + b"1,2\n"), SCORE, 3, "t.csv looks like a gzip archive. Unpack it "

@@ -129,8 +129,8 @@ IMAGE_FIT = [
         NOT_NEGATIVE,
     ),
     option(
-        "--features onnx:PATH#NODE",
-        "Learn the features that this node of an ONNX file makes of patches, instead of pixels.",
+        "--features onnx:PATH#NODE|gradients",
+        "Learn features of patches, not pixels: those of a node of an ONNX file, or gradients.",
         parsed(names.features_of),
     ),
     option(
@@ -141,6 +141,12 @@ IMAGE_FIT = [
     STRICT_IMAGES,
     FOLLOW_LINKS,
 ]
+
+FALSE_ALARMS_PER = option(
+    "--false-alarms-per SPAN=NUMBER",
+    "False episodes that are accepted in time series, such as week=1.",
+    parsed(names.false_alarms_of),
+)
 
 SERIES_FIT = [
     option("--time-column NAME", "Column of time stamps: DATA is a time series."),
@@ -153,11 +159,7 @@ SERIES_FIT = [
     choice("--duplicates", "What counts of a time that is there twice.", names.DUPLICATES),
     option("--window", "Time steps in a window.  [default: the period]", click.IntRange(4)),
     switch("--causal", "Score time steps by the past alone."),
-    option(
-        "--false-alarms-per SPAN=NUMBER",
-        "False episodes that are accepted, such as week=1.",
-        parsed(names.false_alarms_of),
-    ),
+    FALSE_ALARMS_PER,
 ]
 
 SERIES = [one.name or "" for one in SERIES_FIT]
@@ -233,7 +235,11 @@ FIT = [
 
 SCORE = [
     *(ID_COLUMN, SQL),
-    option("--maps DIR", "Also write a TIFF for each image: the nats of every pixel."),
+    option(
+        "--maps DIR",
+        "Also write for each image, at its size, a PNG with the map over it and a TIFF: the nats "
+        "of every pixel.",
+    ),
     option(
         "--explain K",
         "Add the K columns that contribute most to each row's score, and what is normal of them.",
@@ -359,9 +365,7 @@ RECALIBRATE = [
         "--false-alarm-rate", "Share of normal rows that may be flagged.  [default: MODEL's]", SHARE
     ),
     option("--threshold NATS", "Threshold to set, instead of DATA.", float),
-    *(SQL, KEEP_LEARNED),
-    STRICT_IMAGES,
-    FOLLOW_LINKS,
+    *(FALSE_ALARMS_PER, SQL, KEEP_LEARNED, STRICT_IMAGES, FOLLOW_LINKS),
 ]
 
 

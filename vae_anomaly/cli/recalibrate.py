@@ -8,13 +8,16 @@ from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
 from vae_anomaly.cli.errors import Exit
 from vae_anomaly.data.registry import check_options, open_source
-from vae_anomaly.model.file import load_model, save_model
+from vae_anomaly.model.file import restored, save_model
 from vae_anomaly.model.recalibration import with_threshold
 from vae_anomaly.pipeline.facts import recalibration_facts, threshold_facts
 from vae_anomaly.pipeline.messages import recalibration_notes, threshold_note
-from vae_anomaly.pipeline.options import given_options
+from vae_anomaly.pipeline.options import given_options, refuse_foreign
 from vae_anomaly.pipeline.paths import check_output
 from vae_anomaly.pipeline.recalibrate import recalibrate
+from vae_anomaly.pipeline.series_score import recalibrate_series_file
+from vae_anomaly.series import is_series
+from vae_anomaly.storage.container import open_container
 
 __all__ = ["run"]
 
@@ -26,17 +29,28 @@ def run(
     output: str,
     *,
     false_alarm_rate: float | None = None,
+    false_alarms_per: tuple[float, str] | None = None,
     threshold: float | None = None,
     keep_learned: bool = False,
     **given: Parameter,
 ) -> Exit:
     """Write MODEL with the calibration that DATA asks for, or with a threshold."""
+    check_output(output, model, *([] if data is None else [data]))
+    file = open_container(model)
+    if is_series(file):
+        given |= {"false_alarm_rate": false_alarm_rate, "threshold": threshold}
+        given |= {"keep_learned": keep_learned, "false_alarms_per": false_alarms_per}
+        console.start_tensorflow()
+        console.say(*recalibrate_series_file(file, data, output, given), f"model: {output}")
+        console.facts["model"] = output
+        return Exit.DONE
+    foreign = f"is for time series; {model} was fitted on other data"
+    refuse_foreign({"false_alarms_per": false_alarms_per}, (), foreign)
     if (data is None) == (threshold is None) or None not in (threshold, false_alarm_rate):
         raise click.UsageError(
             "Expected DATA, and with it a --false-alarm-rate, or a --threshold. Give one of them."
         )
-    check_output(output, model, *([] if data is None else [data]))
-    fitted = load_model(model)
+    fitted = restored(file)
     options = given_options(given)
     check_options(options, fitted.encoder.modality, f"{model} was fitted on")
     if data is None:

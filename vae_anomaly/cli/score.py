@@ -10,13 +10,12 @@ from vae_anomaly.model.file import restored
 from vae_anomaly.pipeline.conditions import Condition, check_conditions, failures
 from vae_anomaly.pipeline.facts import score_facts
 from vae_anomaly.pipeline.lines import StreamSummary, score_standard_input
-from vae_anomaly.pipeline.maps import write_maps
 from vae_anomaly.pipeline.messages import score_notes
 from vae_anomaly.pipeline.models import loaded
 from vae_anomaly.pipeline.options import Options, divide, flag, given_options, refuse_foreign
 from vae_anomaly.pipeline.partitions import PartitionsSummary
-from vae_anomaly.pipeline.paths import check_result
-from vae_anomaly.pipeline.results import OUTPUTS, OUTPUTS_OF_ROWS, Outputs
+from vae_anomaly.pipeline.paths import check_outside, check_result
+from vae_anomaly.pipeline.results import OUTPUTS, Outputs
 from vae_anomaly.pipeline.score import score_file
 from vae_anomaly.series import is_series
 from vae_anomaly.storage.container import UnopenedFile, open_container
@@ -40,8 +39,7 @@ def run(
 ) -> Exit:
     """Score DATA with MODEL, and write the result."""
     if scheduler is not None or stream:
-        given |= {"events": events, "maps": maps, "fail_if": fail_if if stream else ()}
-        given["engine"] = None if engine == "auto" else engine
+        given |= {"events": events, "maps": maps, "engine": None if engine == "auto" else engine}
         return _score_rows(console, model, data, output, scheduler, given, fail_if)
     check_result(output, data, model)
     file = open_container(model)
@@ -59,14 +57,20 @@ def run(
         fitted = fitted.with_engine(engine)
     outputs = Outputs(**wanted)
     outputs.check(fitted, flag)
-    check_conditions(fail_if, (outputs, fitted))
+    if maps is not None:
+        check_outside(maps, data, "maps")
+    check_conditions(fail_if, outputs, fitted)
     with open_source(data, fitted.encoder, **options) as source:
         console.say(*source.notes)
         if fitted.network.needs_tensorflow and source.n_records != 0:
             console.start_tensorflow()
-        summary = score_file(fitted, source, output, outputs, progress=console.progress)
+        progress = console.progress
+        flagged: list[object] | None = None if maps is None else []
+        summary = score_file(fitted, source, output, outputs, progress=progress, flagged=flagged)
         if maps is not None:
-            console.say(*write_maps(fitted, source, maps, progress=console.progress))
+            from vae_anomaly.displays.map_files import write_maps
+
+            console.say(*write_maps(fitted, source, maps, flagged=flagged or (), progress=progress))
     code = console.finish(source, *score_notes(summary, source.unit, outputs.fdr, output))
     n_flagged, n_scored, drift = summary.n_flagged or 0, summary.n_scored, summary.drift is not None
     failed = failures(fail_if, n_flagged, n_scored, source.unit, drift=drift)
@@ -86,19 +90,19 @@ def _score_rows(
 ) -> Exit:
     """Score files on the workers of a cluster, or without a scheduler lines as they come."""
     where = "--stream" if scheduler is None else "--scheduler"
-    refuse_foreign(given, (*OUTPUTS_OF_ROWS, "id_column", "fdr"), f"does not go with {where}")
-    outputs, key = Outputs(**given_options(given, OUTPUTS)), given["id_column"]
+    refuse_foreign(given, (*OUTPUTS, "id_column", "keep"), f"does not go with {where}")
+    outputs, fitted = Outputs(**given_options(given, OUTPUTS)), loaded(model)
+    names = {"key": given["id_column"], "keep": given["keep"]}
+    check_conditions(fail_if, outputs, fitted)
     done: StreamSummary | PartitionsSummary
-    failed: list[str] = []
     if scheduler is None:
-        done = score_standard_input(model, data, output, outputs, key=key, say=console.say)
+        done = score_standard_input(fitted, data, output, outputs, say=console.say, **names)
     else:
         from vae_anomaly.dask import score_folder
 
-        check_conditions(fail_if, (outputs, loaded(model)))
         progress = console.progress
-        done = score_folder(scheduler, model, data, output, outputs, key=key, progress=progress)
-        failed = done.failures(fail_if)
+        done = score_folder(scheduler, model, data, output, outputs, progress=progress, **names)
+    failed = done.failures(fail_if)
     console.say(*done.notes(), *failed)
     console.facts.update(done.facts(), scores=output, failed=failed)
     code = Exit.DONE if done.is_complete else Exit.SKIPPED
@@ -114,17 +118,17 @@ def _score_series(
     fail_if: tuple[Condition, ...],
 ) -> Exit:
     """Score time series."""
-    from vae_anomaly.pipeline.series import SERIES_OUTPUTS, score_series_file, series_notes
+    from vae_anomaly.pipeline.series_score import SERIES_OUTPUTS, score_series_file, series_notes
 
     refuse_foreign(given, SERIES_OUTPUTS, f"is not for time series, as in {file.name}")
-    check_conditions(fail_if)
     events = given["events"]
     if events is not None:
         check_result(events, data, file.name, output)
     console.start_tensorflow()
     summary = score_series_file(file, data, output, **given_options(given, SERIES_OUTPUTS))
     console.say(*series_notes(summary, output, events))
-    failed = failures(fail_if, summary.n_flagged, summary.n_scored, "time step")
+    drift = summary.drift is not None
+    failed = failures(fail_if, summary.n_flagged, summary.n_scored, "time step", drift=drift)
     console.say(*failed)
-    console.facts.update(summary._asdict(), scores=output, failed=failed)
+    console.facts.update(summary.facts(), scores=output, failed=failed)
     return Exit.FAILED if failed else Exit.DONE

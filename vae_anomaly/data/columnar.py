@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from vae_anomaly.data.base import Encoder, Source
@@ -10,7 +11,39 @@ from vae_anomaly.data.base import Encoder, Source
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Columnar", "Partition"]
+__all__ = ["NUMBERED", "Columnar", "Names", "Partition", "Rows"]
+
+
+class Rows(NamedTuple):
+    """Records as columns of Arrow.
+
+    Attributes
+    ----------
+    batch : RecordBatch
+    first : int
+        Number of rows before them.
+    faults : mapping of int to str
+        Rows that could not be parsed, whose cells are missing -> what is wrong.
+    """
+
+    batch: pa.RecordBatch
+    first: int = 0
+    faults: Mapping[int, str] = MappingProxyType({})
+
+
+class Names(NamedTuple):
+    """Columns that the result has besides scores.
+
+    Attributes
+    ----------
+    key : str or None
+        Column of the keys; without one, records are numbered.
+    keep : tuple of str
+        Columns to keep as they are, also several in a text, between commas; "all" for all.
+    """
+
+    key: str | None = None
+    keep: tuple[str, ...] = ()
 
 
 class Partition(NamedTuple):
@@ -38,11 +71,15 @@ class Partition(NamedTuple):
     groups: tuple[int, int] | None
 
 
+NUMBERED = Names()
+"""Records are numbered, and none of their columns is kept."""
+
+
 class Columnar(Protocol):
     """Access to records that are columns."""
 
-    def open_batch(self, batch: pa.RecordBatch, encoder: Encoder) -> Source:
-        """Open a batch in memory; records that cannot be used are faults.
+    def open_batch(self, rows: Rows, encoder: Encoder, names: Names = NUMBERED) -> Source:
+        """Open rows in memory; records that cannot be used are faults.
 
         Raises
         ------
@@ -50,15 +87,17 @@ class Columnar(Protocol):
             If columns are missing, or have types that nothing can be made of.
         """
 
-    def partitions(self, path: str, encoder: Encoder, key: str | None) -> list[Partition]:
-        """Divide files, whose columns are matched to an encoder.
+    def kept(self, path: str, names: Names) -> Names:
+        """Return the names, with each of those to keep by itself, as the first file has them.
 
-        Parameters
-        ----------
-        path : str
-        encoder : Encoder
-        key : str or None
-            Column of the keys; without one, records are numbered.
+        Raises
+        ------
+        DataError
+            If one is missing.
+        """
+
+    def partitions(self, path: str, encoder: Encoder, names: Names) -> list[Partition]:
+        """Divide files, whose columns are matched to an encoder.
 
         Raises
         ------
@@ -68,10 +107,8 @@ class Columnar(Protocol):
             If a file cannot be read.
         """
 
-    def read(
-        self, partition: Partition, encoder: Encoder, key: str | None
-    ) -> Iterator[pa.RecordBatch]:
-        """Yield the columns of a partition that an encoder takes, and the keys.
+    def read(self, partition: Partition, encoder: Encoder, names: Names) -> Iterator[Rows]:
+        """Yield the columns of a partition that an encoder takes, the keys, and those to keep.
 
         Raises
         ------

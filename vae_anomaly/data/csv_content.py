@@ -11,7 +11,14 @@ import numpy as np
 
 from vae_anomaly.exceptions import DataError
 
-__all__ = ["CHUNK_BYTES", "ContentScan", "check_bytes", "may_have_codes"]
+__all__ = ["CHUNK_BYTES", "ContentScan", "check_bytes", "may_have_codes", "refuse_wide"]
+
+WIDE = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
+}
 
 CHUNK_BYTES = 2**22
 
@@ -117,3 +124,15 @@ def check_bytes(name: str, chunk: bytes, lines_before: int, *, final: bool) -> N
             f"{name}, line {line}: the byte 0x{chunk[cause.start]:02x} is not UTF-8 text. "
             f"Save the file as UTF-8."
         ) from cause
+
+
+def refuse_wide(name: str, start: bytes) -> None:
+    """Raise if a file begins as UTF-16 or UTF-32 text.
+
+    Raises
+    ------
+    DataError
+    """
+    for mark, encoding in WIDE.items():
+        if start.startswith(mark):
+            raise DataError(f"{name} is {encoding} text. Save it as UTF-8.")

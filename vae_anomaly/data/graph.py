@@ -15,4 +15,4 @@ class EncodedSymbols(NamedTuple):
     inputs: Symbol  # (n, n_inputs)
     targets: Symbol  # (n, n_targets)
     penalty: Symbol  # (n, ...), nats that no likelihood sees, in any order
-    observed: Symbol = None  # (n, n_explained), 1 or 0; None where all are
+    observed: Symbol | None = None  # (n, n_explained), 1 or 0; None where all are

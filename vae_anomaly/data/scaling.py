@@ -136,7 +136,7 @@ class ColumnScaler:
         -----
         PrecisionWarning
         """
-        step = np.spacing(np.maximum(np.abs(self.low), np.abs(self.high)))
+        step = np.spacing(np.abs(self.center))  # not of outlying cells
         coarse = (step > 1) & (~self.varies | (self.scale < MIN_STEPS * step))
         lost = [(name, step[i]) for i, name in enumerate(names) if coarse[i]]
         if lost:

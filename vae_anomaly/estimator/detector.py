@@ -76,7 +76,7 @@ class VAEDetector(
         the images are very many, else 0.
     features : str, keras.Model or None, default=None
         Network whose features of patches of images are learned instead of pixels: a node of an
-        ONNX file, "onnx:path#node", or a Keras model. See `vae_anomaly.model.patches`.
+        ONNX file, "onnx:path#node", or a Keras model. Or "gradients": see `model.patches`.
     pixel_range : tuple of (low, high) or None, default=None
         Numbers of black and white in images. None takes them from the training images; see
         `vae_anomaly.data.image.units.chosen_range`.

@@ -47,6 +47,7 @@ def reasons(model: Model, X: Records, records: Array, top: int) -> pd.DataFrame:
             "contribution": found.contribution[row, rank],
             "value": _cells(given, places),
             "expected": _cells(usual, places),
+            "probability": found.probability[row, rank],
             "low": found.low[row, rank],
             "high": found.high[row, rank],
             "direction": [names[i] for i in found.direction[row, rank]],

@@ -171,8 +171,9 @@ class ScoringMethods(FittedAttributes):
             One row for each reason, those of a row of X after one another: `row`, its label in
             the index; `rank`, from 1; `column`; `contribution` to the score, in nats; `value`, as
             it is; `expected`, the mean or most frequent level of training rows that are similar
-            in the rest of the row; `low` and `high`, between which nine tenths of the training
-            rows lie; `direction`: "within", "below" or "above" this range, "unusual level" of a
+            in the rest of the row; `probability` of an expected level, given the rest of the row,
+            NaN for others; `low` and `high`, between which nine tenths of the training rows lie;
+            `direction`: "within", "below" or "above" this range, "unusual level" of a
             category that fewer than a twentieth have, "missing", or "unreadable" text. Levels
             and dates have no range, and dates nothing that is expected and no direction.
 

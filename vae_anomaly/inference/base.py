@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from vae_anomaly._threads import ProcessWideSetting
 from vae_anomaly.networks.spec import NetworkSpec
+from vae_anomaly.stats.densities import numpy_ops
 
-__all__ = ["Codes", "Engine", "predict_by_masks"]
+__all__ = ["Codes", "Engine", "expected_by_member", "predict_by_masks"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
@@ -44,6 +45,12 @@ class Engine(Protocol):
     def decode(self, z: Weights) -> Array:
         """Decode codes, (members, n, latent): (members, n, outputs)."""
 
+    def encode_means(self, x: Weights) -> Weights:
+        """Return the means that `encode` returns, alone: (members, n, latent)."""
+
+    def expected(self, z: Weights) -> Array:
+        """Return the mean of p(x|z) over members: (members, n, latent) to (n, targets)."""
+
     def reconstruction_error(self, codes: Codes, noise: Weights, target: Array) -> Array:
         """Return -log p(x|z), a mean over members and draws z ~ q(z|x): (n, features), in nats.
 
@@ -70,6 +77,12 @@ class Engine(Protocol):
         -------
         ndarray of shape (passes * members, n, outputs)
         """
+
+
+def expected_by_member(engine: Engine, spec: NetworkSpec, z: Weights) -> Array:
+    """Return `Engine.expected` from the outputs of each member."""
+    expected: Array = spec.joint.mean(numpy_ops, engine.decode(z)).mean(axis=0)
+    return expected
 
 
 def predict_by_masks(

@@ -6,8 +6,10 @@ Inside, rows are the last axis, with a padding of zeros on both sides: see `_thr
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping
 from functools import cached_property
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._threads import PADDING, SINGLE_THREAD
 from vae_anomaly.exceptions import ParameterError
-from vae_anomaly.inference.base import Codes
+from vae_anomaly.inference.base import Codes, expected_by_member
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.stats.densities import MAX_LOG_VARIANCE, numpy_ops
 
@@ -33,6 +35,31 @@ class _Half(NamedTuple):
     inputs: Indices
     layers: Layers
     outputs: Indices
+
+
+class _Buffers(threading.local):
+    """Memory for the layers of a pass, of each thread, used in turn.
+
+    New memory costs more than a small product.
+    """
+
+    def __init__(self) -> None:
+        self._flat = [np.empty(0, dtype=np.float32) for _ in range(2)]
+        self._zeros = np.empty(0, dtype=np.float32)
+
+    def product(self, layer: Weights, x: Weights) -> Weights:
+        """Return a product, valid until the next but one."""
+        shape = (*layer.shape[:-1], x.shape[-1])
+        self._flat.reverse()
+        if self._flat[0].size < prod(shape):
+            self._flat[0] = np.empty(prod(shape), dtype=np.float32)
+        return np.matmul(layer, x, out=self._flat[0][: prod(shape)].reshape(shape))
+
+    def rectify(self, x: Weights) -> None:
+        """Set x to max(x, 0): several times as fast as with one number."""
+        if self._zeros.size < x.size:
+            self._zeros = np.zeros(x.size, dtype=np.float32)
+        np.maximum(x, self._zeros[: x.size].reshape(x.shape), out=x)
 
 
 class NumpyEngine:
@@ -56,6 +83,9 @@ class NumpyEngine:
         self.parameters = {
             name: arrays[name].astype(np.float64)[:, None] for name in self.joint.parameter_sizes
         }
+        # Two products: the means are the same whether variances are computed or not.
+        self._codes = [np.ascontiguousarray(a) for a in np.split(self.encoder[-1], 2, axis=1)]
+        self._buffers = _Buffers()
         self._halves: dict[bytes, list[list[_Half]]] = {}
 
     @cached_property
@@ -69,15 +99,47 @@ class NumpyEngine:
 
     def encode(self, x: Weights) -> Codes:
         """Encode inputs."""
-        of_members = x if x.ndim == 3 else x[None]
-        outputs = _forward(self.encoder, of_members.swapaxes(1, 2))
-        mean, log_variance = np.split(outputs, 2, axis=1)
+        hidden = self._encoded(x)
+        mean, log_variance = (layer @ hidden for layer in self._codes)
         log_variance = np.clip(log_variance, -MAX_LOG_VARIANCE, MAX_LOG_VARIANCE)
-        return Codes(mean.swapaxes(1, 2), log_variance.swapaxes(1, 2))
+        return Codes(*(_rows_first(part) for part in (mean, log_variance)))
+
+    def encode_means(self, x: Weights) -> Weights:
+        """Encode inputs, without the variances."""
+        return _rows_first(self._codes[0] @ self._encoded(x))
+
+    def _encoded(self, x: Weights) -> Weights:
+        """Return the last hidden layer of encoders, (members, units, n + ...), in a buffer."""
+        buffers, hidden = self._buffers, _framed(x.swapaxes(-1, -2))
+        for i, layer in enumerate(self.encoder[:-1]):
+            if i > 0 or x.ndim == 3:
+                hidden = buffers.product(layer, hidden)
+            else:  # the same inputs for all members, whose layers are one
+                joined = layer.reshape(-1, layer.shape[-1])
+                hidden = buffers.product(joined, hidden).reshape(*layer.shape[:2], -1)
+            buffers.rectify(hidden)
+        return hidden
 
     def decode(self, z: Weights) -> Array:
         """Decode codes."""
         return _forward(self.decoder, z.swapaxes(1, 2)).swapaxes(1, 2).astype(np.float64)
+
+    def expected(self, z: Weights) -> Array:
+        """Decode codes, and average what members expect."""
+        if not self.joint.mean_is_output:
+            return expected_by_member(self, self.spec, z)
+        buffers, hidden = self._buffers, _framed(z.swapaxes(1, 2))
+        for layer in self.decoder[:-1]:
+            hidden = buffers.product(layer, hidden)
+            buffers.rectify(hidden)
+        outputs = self._mean_output @ hidden.reshape(-1, hidden.shape[-1])
+        return self.joint.mean(numpy_ops, _rows_first(outputs).astype(np.float64))
+
+    @cached_property
+    def _mean_output(self) -> Weights:
+        """The last layer, averaged over members: (outputs, members * units)."""
+        last = self.decoder[-1]
+        return np.concatenate(list(last / np.float32(len(last))), axis=1)
 
     def reconstruction_error(self, codes: Codes, noise: Weights, target: Array) -> Array:
         """Average -log p(x|z) over members and draws."""
@@ -170,6 +232,11 @@ def _layers(arrays: Mapping[str, Weights], part: str, hidden: int) -> Layers:
 def _forward(layers: Layers, x: Weights) -> Weights:
     """Run (members, inputs, n) through dense layers, with rectifiers between them."""
     return _run(layers, _framed(x))[..., PADDING:-PADDING]
+
+
+def _rows_first(padded: Weights) -> Weights:
+    """Return results, (..., outputs, n), without padding: (..., n, outputs)."""
+    return padded[..., PADDING:-PADDING].swapaxes(-1, -2)
 
 
 def _framed(x: Weights) -> Weights:

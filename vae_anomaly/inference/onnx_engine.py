@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._threads import SINGLE_THREAD
 from vae_anomaly._types import OnnxModel, OnnxSession, Symbol
-from vae_anomaly.inference.base import Codes, predict_by_masks
+from vae_anomaly.inference.base import Codes, expected_by_member, predict_by_masks
 from vae_anomaly.inference.onnx_graph import Graph, Networks
 from vae_anomaly.networks.spec import NetworkSpec
 
@@ -49,6 +49,14 @@ class OnnxEngine:
         """Decode codes."""
         named = {f"z{member}": np.ascontiguousarray(codes) for member, codes in enumerate(z)}
         return np.stack(self._decoder.run(None, named)).astype(np.float64)
+
+    def encode_means(self, x: Weights) -> Weights:
+        """Encode inputs."""
+        return self.encode(x).mean
+
+    def expected(self, z: Weights) -> Array:
+        """Decode codes, and average what members expect."""
+        return expected_by_member(self, self.spec, z)
 
     def reconstruction_error(self, codes: Codes, noise: Weights, target: Array) -> Array:
         """Average -log p(x|z) over members and draws."""

@@ -1,6 +1,6 @@
 """ONNX graphs of networks, built from their weights, without Keras.
 
-A `Symbol` is a tensor of the graph that supports arithmetic like an array, so that the
+A `GraphSymbol` is a tensor of the graph that supports arithmetic like an array, so that the
 formulas of `stats` build the graph.
 """
 
@@ -14,12 +14,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from vae_anomaly._types import AnyArray, OnnxModel, Tensor
+from vae_anomaly._types import AnyArray, OnnxModel, Symbol, Tensor
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.networks.spec import ConvPlan, NetworkSpec
 from vae_anomaly.stats.densities import MAX_LOG_VARIANCE, numpy_ops
 
-__all__ = ["onnx_ops", "Graph", "Networks", "Symbol"]
+__all__ = ["onnx_ops", "Graph", "GraphSymbol", "Networks"]
 
 OPSET = 17
 TYPES = {
@@ -38,7 +38,7 @@ BATCH_NORM_EPSILON = 1e-3
 """That of `networks.conv.MemberBatchNorm`."""
 
 
-class Symbol:
+class GraphSymbol:
     """A tensor of a graph. Other operands may be arrays or numbers."""
 
     def __init__(self, graph: Graph, name: str, dtype: str) -> None:
@@ -47,7 +47,7 @@ class Symbol:
     def apply(self, operator: str, *others: Tensor, **attributes: Tensor) -> Symbol:
         """Add an operation on this and others of its type."""
         names = [self.name, *(self.graph.as_name(other, self.dtype) for other in others)]
-        return Symbol(self.graph, self.graph.node(operator, names, **attributes), self.dtype)
+        return GraphSymbol(self.graph, self.graph.node(operator, names, **attributes), self.dtype)
 
     def __add__(self, other: Tensor) -> Symbol:
         return self.apply("Add", other)
@@ -60,7 +60,7 @@ class Symbol:
 
     def __rsub__(self, other: Tensor) -> Symbol:
         name = self.graph.as_name(other, self.dtype)
-        return Symbol(self.graph, name, self.dtype).apply("Sub", self)
+        return GraphSymbol(self.graph, name, self.dtype).apply("Sub", self)
 
     def __neg__(self) -> Symbol:
         return self.apply("Neg")
@@ -74,29 +74,29 @@ class Symbol:
     def cast(self, dtype: str) -> Symbol:
         """Convert to another type."""
         name = self.graph.node("Cast", [self.name], to=TYPES[dtype])
-        return Symbol(self.graph, name, dtype)
+        return GraphSymbol(self.graph, name, dtype)
 
     def reshape(self, *shape: int) -> Symbol:
         """Reshape; -1 is the number of rows."""
         sizes = self.graph.as_name(np.array(shape, dtype=np.int64), "int64")
-        return Symbol(self.graph, self.graph.node("Reshape", [self.name, sizes]), self.dtype)
+        return GraphSymbol(self.graph, self.graph.node("Reshape", [self.name, sizes]), self.dtype)
 
     def taken(self, start: int, end: int | None, axis: int = -1, step: int = 1) -> Symbol:
         """Slice an axis."""
         last = LAST if end is None else end
         ends = [self.graph.as_name(np.array([i]), "int64") for i in (start, last, axis, step)]
-        return Symbol(self.graph, self.graph.node("Slice", [self.name, *ends]), self.dtype)
+        return GraphSymbol(self.graph, self.graph.node("Slice", [self.name, *ends]), self.dtype)
 
     def columns(self, chosen: NDArray[np.intp]) -> Symbol:
         """Take some columns."""
         numbers = self.graph.as_name(chosen, "int64")
         name = self.graph.node("Gather", [self.name, numbers], axis=1)
-        return Symbol(self.graph, name, self.dtype)
+        return GraphSymbol(self.graph, name, self.dtype)
 
     def test(self, operator: str, *others: Tensor) -> Symbol:
         """Add a test of each number, with a result of 0 or 1."""
         names = [self.name, *(self.graph.as_name(other, self.dtype) for other in others)]
-        return Symbol(self.graph, self.graph.node(operator, names), "bool").cast(self.dtype)
+        return GraphSymbol(self.graph, self.graph.node(operator, names), "bool").cast(self.dtype)
 
     def at_most(self, limit: float) -> Symbol:
         """Return 1 where numbers are at most a limit, else 0; 1 for NaN.
@@ -116,23 +116,47 @@ class Symbol:
 
     def where(self, condition: Tensor, other: Tensor) -> Symbol:
         """Keep numbers where a condition is true, or not 0, and take others elsewhere."""
-        if isinstance(condition, Symbol):
+        if isinstance(condition, GraphSymbol):
             condition = condition.cast("bool")
         condition = self.graph.as_name(condition, "bool")
         names = [condition, self.name, self.graph.as_name(other, self.dtype)]
-        return Symbol(self.graph, self.graph.node("Where", names), self.dtype)
+        return GraphSymbol(self.graph, self.graph.node("Where", names), self.dtype)
 
     def least(self, count: int) -> Symbol:
         """Return the least numbers of each row, ascending."""
+        return self.least_with_places(count)[0]
+
+    def least_with_places(self, count: int) -> tuple[Symbol, Symbol]:
+        """Return the least numbers of each row, ascending, and their places."""
         many = self.graph.as_name(np.array([count]), "int64")
         name = self.graph.node("TopK", [self.name, many], n_outputs=2, axis=-1, largest=0)
-        return Symbol(self.graph, name, self.dtype)
+        return GraphSymbol(self.graph, name, self.dtype), GraphSymbol(
+            self.graph, f"{name}_1", "int64"
+        )
+
+    def rows_of(self, array: NDArray[np.float32]) -> Symbol:
+        """Take rows of an array at these places."""
+        names = [self.graph.as_name(array, "float32"), self.name]
+        return GraphSymbol(self.graph, self.graph.node("Gather", names, axis=0), "float32")
+
+    def one_hot(self, count: int) -> Symbol:
+        """Return 1 at these places and 0 elsewhere: (..., count), float32."""
+        depth = self.graph.as_name(np.array(count), "int64")
+        values = self.graph.as_name(np.array([0.0, 1.0]), "float32")
+        name = self.graph.node("OneHot", [self.name, depth, values], axis=-1)
+        return GraphSymbol(self.graph, name, "float32")
+
+    def squeezed(self, axis: int) -> Symbol:
+        """Remove an axis of length 1."""
+        axes = self.graph.as_name(np.array([axis]), "int64")
+        name = self.graph.node("Squeeze", [self.name, axes])
+        return GraphSymbol(self.graph, name, self.dtype)
 
     def sum(self, keepdims: int = 0) -> Symbol:
         """Sum over the last axis."""
         axes = self.graph.as_name(np.array([-1]), "int64")
         name = self.graph.node("ReduceSum", [self.name, axes], keepdims=keepdims)
-        return Symbol(self.graph, name, self.dtype)
+        return GraphSymbol(self.graph, name, self.dtype)
 
     def mean(self, axis: int) -> Symbol:
         """Average over an axis."""
@@ -161,11 +185,11 @@ class Graph:
     def input(self, name: str, *shape: int | str, dtype: str = "float32") -> Symbol:
         """Add an input."""
         self._inputs.append(helper.make_tensor_value_info(name, TYPES[dtype], shape))
-        return Symbol(self, name, dtype)
+        return GraphSymbol(self, name, dtype)
 
     def as_name(self, value: Tensor, dtype: str) -> str:
         """Name a symbol, or a constant; equal ones are kept once."""
-        if isinstance(value, Symbol):
+        if isinstance(value, GraphSymbol):
             return value.name
         array = np.array(value, dtype=dtype, order="C")
         key = dtype, array.shape, array.tobytes()
@@ -222,26 +246,26 @@ def _sigmoid(x: Symbol) -> Symbol:
 
 
 def _logaddexp(x: Tensor, y: Tensor) -> Tensor:
-    if not isinstance(x, Symbol):
+    if not isinstance(x, GraphSymbol):
         return np.logaddexp(x, y)
     return x.apply("Max", y) + ((-(x - y).apply("Abs")).apply("Exp") + 1.0).apply("Log")
 
 
 def _where(condition: AnyArray, x: Tensor, y: Tensor) -> Tensor:
-    return x.where(condition, y) if isinstance(x, Symbol) else np.where(condition, x, y)
+    return x.where(condition, y) if isinstance(x, GraphSymbol) else np.where(condition, x, y)
 
 
 onnx_ops = SimpleNamespace(
     concatenate=lambda parts: parts[0].apply("Concat", *parts[1:], axis=-1),
-    exp=lambda x: x.apply("Exp") if isinstance(x, Symbol) else np.exp(x),
+    exp=lambda x: x.apply("Exp") if isinstance(x, GraphSymbol) else np.exp(x),
     expm1=np.expm1,
     lgamma=numpy_ops.lgamma,
-    log=lambda x: x.apply("Log") if isinstance(x, Symbol) else np.log(x),
+    log=lambda x: x.apply("Log") if isinstance(x, GraphSymbol) else np.log(x),
     log1p=lambda x: (x + 1.0).apply("Log"),
     logsumexp=lambda x: x.apply("ReduceLogSumExp", axes=[-1], keepdims=1),
     logaddexp=_logaddexp,
     maximum=lambda x, y: x.apply("Max", y),
-    sigmoid=lambda x: _sigmoid(x) if isinstance(x, Symbol) else numpy_ops.sigmoid(x),
+    sigmoid=lambda x: _sigmoid(x) if isinstance(x, GraphSymbol) else numpy_ops.sigmoid(x),
     softmax=lambda x: x.apply("Softmax", axis=-1),
     square=lambda x: x * x,
     softplus=_softplus,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._threads import SINGLE_THREAD, ProcessWideSetting
 from vae_anomaly._types import Tensor
-from vae_anomaly.inference.base import Codes, predict_by_masks
+from vae_anomaly.inference.base import Codes, expected_by_member, predict_by_masks
 from vae_anomaly.networks.backend import check_tensorflow, has_gpu, tf
 from vae_anomaly.networks.spec import NetworkSpec, cached_by_spec
 from vae_anomaly.networks.vae import VAE, build_vae
@@ -78,6 +78,14 @@ class TensorFlowEngine:
     def decode(self, z: Weights) -> Array:
         """Decode codes."""
         return _compiled_decoder(self.spec)(self.weights, z).numpy()
+
+    def encode_means(self, x: Weights) -> Weights:
+        """Encode inputs."""
+        return self.encode(x).mean
+
+    def expected(self, z: Weights) -> Array:
+        """Decode codes, and average what members expect."""
+        return expected_by_member(self, self.spec, z)
 
     def reconstruction_error(self, codes: Codes, noise: Weights, target: Array) -> Array:
         """Average -log p(x|z) over members and draws."""

@@ -175,8 +175,8 @@ def model_of(
     """
     if isinstance(file.config, dict) and file.config.get("modality") == SERIES:
         raise ParameterError(
-            f"{file.name} is a model of time series, for `score`, `evaluate`, `inspect` and, in "
-            f"Python, `load`."
+            f"{file.name} is a model of time series, for `score`, `evaluate`, `recalibrate`, "
+            f"`export`, `inspect` and, in Python, `load`."
         )
     return restored(file, networks, features)
 
@@ -360,7 +360,7 @@ def _calibration(scores: AnyArray, threshold: float, parameters: Json) -> Calibr
 REFERENCE_ARRAYS = (
     *("code_unit", "residual_unit", "points", "bandwidth", "targets", "position"),
     *("code_center", "code_precision", "typical"),
-    *("tail_values", "tail_nats", "tail_shares"),
+    *("code_bandwidth", "tail_values", "tail_nats", "tail_shares"),
 )
 
 
@@ -374,6 +374,7 @@ def _layout(outline: Outline, spec: NetworkSpec, config: JsonObject, draws: int)
         layout["prior"] = ("F32", (members, config["n_components"], 2 * latent))
     n_exemplars = config["n_exemplars"]
     levels = len(HIDDEN_SHARES) if spec.has_masks else 0
+    n_apart = n_exemplars if spec.has_masks and config["n_coded"] else 0
     n_tails = spec.joint.n_features + levels * N_STATISTICS if spec.has_masks else 0
     layout |= {
         "noise": ("F32", (draws, latent)),
@@ -386,6 +387,7 @@ def _layout(outline: Outline, spec: NetworkSpec, config: JsonObject, draws: int)
         "reference.code_center": ("F64", (members, latent)),
         "reference.code_precision": ("F64", (members, latent, latent)),
         "reference.typical": ("F64", (outline.n_features + 1,)),
+        "reference.code_bandwidth": ("F32", (n_apart,)),
         "reference.tail_values": ("F32", (n_tails, N_RANKS)),
         "reference.tail_nats": ("F32", (n_tails, N_RANKS)),
         "reference.tail_shares": ("F64", (levels,)),

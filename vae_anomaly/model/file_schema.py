@@ -90,6 +90,8 @@ COUNTS = {
 }
 """Bounds of the integers."""
 
+BANDWIDTHS = (0.99 * MIN_SQUARED_BANDWIDTH**0.5, MAX_BANDWIDTH)
+
 BOUNDS = {
     "reference.code_unit": (0.0, 1.01 * UNIT_RANGE[1]),
     "reference.residual_unit": (0.99 * UNIT_RANGE[0], 1.01 * UNIT_RANGE[1]),
@@ -99,7 +101,8 @@ BOUNDS = {
     "reference.tail_values": (0.0, 1e30),
     "reference.tail_nats": (0.0, 1e9),
     "reference.tail_shares": (0.0, 1.0),
-    "reference.bandwidth": (0.99 * MIN_SQUARED_BANDWIDTH**0.5, MAX_BANDWIDTH),
+    "reference.bandwidth": BANDWIDTHS,
+    "reference.code_bandwidth": BANDWIDTHS,
 }
 """Bounds within which float32 can compute scores."""
 

@@ -36,7 +36,7 @@ from vae_anomaly.training.batches import InMemoryData
 from vae_anomaly.training.checkpoint import HOOKS, Checkpointer
 from vae_anomaly.training.history import History
 
-__all__ = ["FitParameters", "TrainingRecords", "fit_model", "settings_of"]
+__all__ = ["FitParameters", "TrainingRecords", "drawn_to_calibrate", "fit_model", "settings_of"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
@@ -99,9 +99,7 @@ def fit_model(
         As `training.loop.train`.
     """
     matrix = records.matrix
-    calibrates = np.zeros(len(matrix), dtype=bool)
-    if parameters.contamination is None and parameters.threshold is None:
-        calibrates = choose_calibration_rows(len(matrix), parameters.false_alarm_rate, rng)
+    calibrates = drawn_to_calibrate(len(matrix), parameters, rng)
     learned, calibration = matrix[~calibrates], matrix[calibrates]
     if len(learned) < 2:
         raise DataError(
@@ -146,6 +144,15 @@ def fit_model(
     calibrated = _calibrate(model, learned, calibration, parameters, supports=supports)
     seen = SeenRecords.of(encoder, learned, calibration)
     return replace(model, calibration=calibrated, seen=seen)
+
+
+def drawn_to_calibrate(
+    n: int, parameters: FitParameters, rng: np.random.RandomState
+) -> NDArray[np.bool_]:
+    """Draw which of n records calibrate: none where they do not decide the threshold."""
+    if parameters.contamination is None and parameters.threshold is None:
+        return choose_calibration_rows(n, parameters.false_alarm_rate, rng)
+    return np.zeros(n, dtype=bool)
 
 
 def settings_of(parameters: FitParameters) -> Mapping[str, Json]:
@@ -242,7 +249,7 @@ def _prior_and_reference(
         parameters.beta,
         rng,
         n_skipped_neighbors=0 if contamination is None else N_SKIPPED_NEIGHBORS,
-        uses_codes=not masked,
+        codes_apart=masked,
     )
     if masked and kept.observed is not None:
         reference = reference.with_tails(parts.network, kept, seen)

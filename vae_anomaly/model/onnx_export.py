@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
@@ -16,11 +16,15 @@ from vae_anomaly.model.cells import interpolated_symbol, surprises
 from vae_anomaly.model.file import contents_of
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.onnx_check import CHECK_KEY, check_rows
+from vae_anomaly.model.reference import MIN_CODE_DISTANCE, Reference
 from vae_anomaly.stats.densities import gaussian_kl
 from vae_anomaly.stats.exemplars import N_NEIGHBORS, SELF_MATCH_TOLERANCE, Exemplars
 from vae_anomaly.stats.priors import mixture_coefficients
 from vae_anomaly.storage.atomic import atomic_write
 from vae_anomaly.storage.container import packed
+
+if TYPE_CHECKING:
+    from vae_anomaly.inference.onnx_graph import Networks
 
 __all__ = ["export_onnx"]
 
@@ -131,7 +135,7 @@ def _flag(model: Model, rows: Symbol, score: Symbol) -> Symbol:
     return beyond.cast("bool")
 
 
-def _score(model: Model, networks: Symbol, rows: Symbol) -> Symbol:
+def _score(model: Model, networks: Networks, rows: Symbol) -> Symbol:
     """Add the anomaly score of rows to the graph: (n,)."""
     encoded = model.encoder.in_graph(rows)
     inputs, penalty = encoded.inputs.cast("float32"), encoded.penalty.sum()
@@ -150,7 +154,7 @@ def _score(model: Model, networks: Symbol, rows: Symbol) -> Symbol:
     return kl if model.score_type == "kl" else reconstruction + kl * model.beta
 
 
-def _exemplar_score(model: Model, networks: Symbol, encoded: EncodedSymbols) -> Symbol:
+def _exemplar_score(model: Model, networks: Networks, encoded: EncodedSymbols) -> Symbol:
     """See `Reference.score`."""
     reference, spec = model.reference, model.network.spec
     codes = [networks.encode(member, encoded.inputs)[0] for member in range(spec.members)]
@@ -159,26 +163,39 @@ def _exemplar_score(model: Model, networks: Symbol, encoded: EncodedSymbols) -> 
     place = (encoded.targets - expected) / reference.residual_unit.astype(np.float64)
     if encoded.observed is not None:
         place = place * encoded.observed.columns(spec.joint.feature_of_target)
-    for code, units in zip(codes, reference.code_unit.astype(np.float64), strict=True):
-        used = np.flatnonzero(units)
-        if len(used):
-            code = code.cast("float64").columns(used) / units[used]
-            place = place.apply("Concat", code, axis=1)
+    places = _code_places(reference, codes)
+    place = place.apply("Concat", *places, axis=1) if places else place
     return _distance(reference.exemplars, place)
 
 
-def _masked_score(model: Model, networks: Symbol, encoded: EncodedSymbols) -> Symbol:
+def _code_places(reference: Reference, codes: list[Symbol]) -> list[Symbol]:
+    """Return the coordinates of the codes of members that use theirs; see `Reference.locate`."""
+    units = reference.code_unit.astype(np.float64)
+    pairs = [(code, one, np.flatnonzero(one)) for code, one in zip(codes, units, strict=True)]
+    return [
+        code.cast("float64").columns(used) / one[used] for code, one, used in pairs if len(used)
+    ]
+
+
+def _masked_score(model: Model, networks: Networks, encoded: EncodedSymbols) -> Symbol:
     """See `Reference.masked_score`."""
     from vae_anomaly.inference.onnx_graph import onnx_ops
 
     reference, joint = model.reference, model.network.spec.joint
     units = reference.residual_unit.astype(np.float64)
     predictions = networks.predictions(encoded.inputs, model.network.halves)
-    observed = encoded.observed
+    observed = cast("Symbol", encoded.observed)  # which networks with masks take
     residual = encoded.targets - predictions.mean(axis=0)
     place = residual * observed.columns(joint.feature_of_target) / units
     surprise = surprises(onnx_ops, joint, units, predictions, encoded.targets)
 
+    away = encoded.penalty.sum() * 0.0 + MIN_CODE_DISTANCE
+    if reference.codes is not None:
+        members = range(model.network.spec.members)
+        codes = [networks.encode(member, encoded.inputs)[0] for member in members]
+        first, *others = _code_places(reference, codes)
+        code = first.apply("Concat", *others, axis=1) if others else first
+        away = _distance(reference.codes, code).apply("Max", MIN_CODE_DISTANCE)
     cells, *of_levels = reference.tails
     sums = (
         _distance(reference.exemplars, place),
@@ -186,8 +203,8 @@ def _masked_score(model: Model, networks: Symbol, encoded: EncodedSymbols) -> Sy
         (surprise * observed).sum(),
     )
     n_observed = observed.sum().reshape(-1, 1)
-    statistics = onnx_ops.concatenate([one.reshape(-1, 1) for one in sums])
-    statistics = statistics / n_observed.apply("Max", 1.0)
+    per_cell = [one.reshape(-1, 1) / n_observed.apply("Max", 1.0) for one in sums]
+    statistics = onnx_ops.concatenate([*per_cell, away.reshape(-1, 1)])
     nats = [tails.in_graph(statistics).mean(axis=1).reshape(-1, 1) for tails in of_levels]
     levels = np.arange(len(nats), dtype=np.float64)
     share = n_observed / joint.n_features

@@ -64,7 +64,7 @@ RULES = {
     "hidden_units": optional(units()),
     "smoothing": optional(number(0, np.inf, "[)")),
     "shift": optional(number(0, np.inf, "[)")),
-    "features": optional(Rule(is_features, "'onnx:path#node', or a Keras model")),
+    "features": optional(Rule(is_features, "'gradients', 'onnx:path#node' or a Keras model")),
     "pixel_range": optional(ascending_pair()),
     "column_types": optional(texts_by_name()),
     "missing_values": texts(),

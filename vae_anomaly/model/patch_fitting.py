@@ -17,7 +17,13 @@ from vae_anomaly.data.registry import DEFAULT, modality
 from vae_anomaly.data.table.schema import TableSchema
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.model.calibration import Calibration
-from vae_anomaly.model.fitting import FitParameters, TrainingRecords, fit_model, settings_of
+from vae_anomaly.model.fitting import (
+    FitParameters,
+    TrainingRecords,
+    drawn_to_calibrate,
+    fit_model,
+    settings_of,
+)
 from vae_anomaly.model.model import Model, resolved_score
 from vae_anomaly.model.patches import (
     PatchModel,
@@ -27,7 +33,6 @@ from vae_anomaly.model.patches import (
 )
 from vae_anomaly.model.seen import SeenRecords
 from vae_anomaly.stats.priors import subsample
-from vae_anomaly.stats.thresholds import choose_calibration_rows
 from vae_anomaly.training.checkpoint import Checkpointer
 
 __all__ = ["PatchParameters", "fit_patches"]
@@ -91,9 +96,7 @@ def fit_patches(
     """
     _check(parameters)
     images, schema = records.matrix, cast("PatchSchema", records.schema)
-    calibrates = np.zeros(len(images), dtype=bool)
-    if parameters.contamination is None and parameters.threshold is None:
-        calibrates = choose_calibration_rows(len(images), parameters.false_alarm_rate, rng)
+    calibrates = drawn_to_calibrate(len(images), parameters, rng)
     if (~calibrates).sum() < 2:
         raise DataError(
             f"Expected at least 2 images to learn from, got {(~calibrates).sum()}; "

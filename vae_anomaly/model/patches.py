@@ -38,6 +38,7 @@ from vae_anomaly.data.image.patches import PatchEncoder
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.model import Evaluation, Model, Neighbors
 from vae_anomaly.model.reference import EncodedRows
+from vae_anomaly.names import GRADIENTS
 from vae_anomaly.stats.exemplars import Exemplars
 from vae_anomaly.stats.floats import default_floats
 from vae_anomaly.stats.priors import subsample
@@ -381,14 +382,25 @@ class PatchModel(Model):
         parts = _shares(patches[0]) if contributions else np.empty((n, 0))
         return Evaluation(scores[names[0]], parts, np.empty((n, 0)), {k: scores[k] for k in also})
 
+    @property
+    def map_scores(self) -> tuple[str, ...]:
+        """Scores of which maps are the mean.
+
+        With "exemplar" and a network this score and minus the ELBO: how far a patch is from
+        those of training, and how unlikely it is. Each sees anomalies that the other misses.
+        Gradients of neighbouring places are nearly the same numbers, of which the ELBO counts
+        each: it would outweigh the distance.
+        """
+        if self.score_type == "exemplar" and self._images.source != GRADIENTS:
+            return "exemplar", "elbo"
+        return (self.score_type,)
+
     def contribution_maps(self, records: Records) -> tuple[Array, Array]:
         """Score each pixel as the patches around it, (n, height, width); no rest, zeros, (n,).
 
-        With "exemplar" the mean of this score and of minus the ELBO: how far a patch is from
-        those of training, and how unlikely it is. Each sees anomalies that the other misses.
+        See `map_scores`.
         """
-        names = ["exemplar", "elbo"] if self.score_type == "exemplar" else []
-        scores = self.patch_scores(records, names).mean(axis=0)
+        scores = self.patch_scores(records, self.map_scores).mean(axis=0)
         grids = scores.reshape(-1, *self._images.grid)
         height, width, _ = self._images.shape
         maps = np.array([interpolated(grid, height, width) for grid in grids])

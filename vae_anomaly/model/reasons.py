@@ -15,9 +15,17 @@ from numpy.typing import NDArray
 
 from vae_anomaly.data.cells import STRAY
 from vae_anomaly.model.model import Evaluation, Model
+from vae_anomaly.stats.categorical import Categorical
 from vae_anomaly.stats.densities import numpy_ops
 
-__all__ = ["DIRECTIONS", "NormalValues", "Reasons", "largest", "reasons_of"]
+__all__ = [
+    "DIRECTIONS",
+    "NormalValues",
+    "Reasons",
+    "largest",
+    "level_probabilities",
+    "reasons_of",
+]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -128,6 +136,8 @@ class Reasons(NamedTuple):
         In nats. What lowers a score, or adds nothing, is no reason for it.
     value, expected : ndarray
         As `Encoder.encode` takes them: the value, and what the rest of the record lets expect.
+    probability : ndarray
+        That of the expected level of a category, given the rest of the record; else NaN.
     low, high : ndarray
         Normal range, see `NormalValues`.
     direction : ndarray of int
@@ -138,6 +148,7 @@ class Reasons(NamedTuple):
     contribution: Array
     value: Array
     expected: Array
+    probability: Array
     low: Array
     high: Array
     direction: Indices
@@ -172,10 +183,31 @@ def reasons_of(
         contributions[rows, feature],
         values,
         normal.usual(model.encoder.decode(found.expected))[rows, feature],
+        level_probabilities(model, found.expected)[rows, feature],
         normal.low[feature],
         normal.high[feature],
         normal.directions(feature, values),
     )
+
+
+def level_probabilities(model: Model, expected: Array) -> Array:
+    """Return the probabilities of expected levels: (n, n_features), NaN for what is no category.
+
+    Parameters
+    ----------
+    model : Model
+    expected : ndarray of shape (n, n_targets)
+        Targets that are expected: of a category the probabilities of its levels, last that of
+        all that no training record has, which is never the expected one.
+    """
+    joint, encoder = model.network.spec.joint, model.encoder
+    found, feature = np.full((len(expected), len(encoder.features)), np.nan), 0
+    parts = joint.split(numpy_ops, expected)
+    for block, likelihood, part in zip(joint.blocks, joint.likelihoods, parts, strict=True):
+        if isinstance(likelihood, Categorical):
+            found[:, encoder.explained[feature]] = part[:, :-1].max(axis=1)
+        feature += block.n_features
+    return found
 
 
 def largest(parts: Array, count: int) -> Iterator[tuple[Indices, Array]]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._types import JsonObject
+from vae_anomaly._types import AnyArray, JsonObject
 from vae_anomaly.data.base import Encoded
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.cells import N_RANKS, Tails, surprises
@@ -29,8 +29,19 @@ NO_TARGETS = np.empty((0, 0), dtype=np.float32)
 
 NO_TAILS = np.empty((0, N_RANKS), dtype=np.float32)
 
-N_STATISTICS = 3
+NO_BANDWIDTH = np.empty(0, dtype=np.float32)
+
+N_STATISTICS = 4
 """Statistics of a row whose tail probabilities make its score, see `Reference.masked_score`."""
+
+MAX_CODE_EXEMPLARS = 1024
+"""Exemplars that codes are compared with apart from residuals: more hardly detect better."""
+
+MIN_CODE_DISTANCE = 0.1
+"""Nats below which distances of codes count alike: less than the noise of the encoder network."""
+
+N_SUSPECTS = 3
+"""Cells of a row that are hidden in turn, to see whether the others then look normal."""
 
 HIDDEN_SHARES = (0.75, 0.5, 0.25, 0.0)
 """Shares of cells that are hidden from training rows, to know the tails of incomplete rows."""
@@ -74,6 +85,7 @@ class PredictedRows(NamedTuple):
     residual: Array  # targets minus the expected ones, 0 where not observed, (n, n_targets)
     surprise: Array  # of cells, in nats, (n, n_explained)
     observed: NDArray[np.bool_]  # (n, n_explained)
+    code: Array  # mean of q(z|x), (n, members, latent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +115,9 @@ class Reference:
         :doi:`10.1016/S0047-259X(03)00096-4`).
     typical : ndarray of shape (n_features + 1,)
         Mean contributions to minus the ELBO.
+    code_bandwidth : ndarray of shape (m,)
+        Bandwidths of the codes of exemplars for networks with masks, which compare codes apart
+        from residuals; () for others, whose `bandwidth` is that of both.
     tail_values, tail_nats : ndarray of shape (n_tails, N_RANKS)
         See `Tails`: of the surprises of the n_explained cells, then of the statistics of rows,
         with each of `HIDDEN_SHARES`. None for networks without masks.
@@ -120,6 +135,7 @@ class Reference:
     code_precision: Array
     typical: Array
     n_skipped_neighbors: int = 0
+    code_bandwidth: Weights = field(default_factory=lambda: NO_BANDWIDTH)
     tail_values: Weights = field(default_factory=lambda: NO_TAILS)
     tail_nats: Weights = field(default_factory=lambda: NO_TAILS)
     tail_shares: Array = field(default_factory=lambda: np.empty(0))
@@ -135,7 +151,7 @@ class Reference:
         rng: np.random.RandomState,
         n_skipped_neighbors: int = 0,
         *,
-        uses_codes: bool = True,
+        codes_apart: bool = False,
     ) -> Reference:
         """Summarise training rows; positions are those among them, then among the calibration rows.
 
@@ -154,8 +170,8 @@ class Reference:
             Source of the subsample that is kept.
         n_skipped_neighbors : int
             See `Exemplars`.
-        uses_codes : bool, default=True
-            Whether codes are coordinates as well.
+        codes_apart : bool, default=False
+            Whether codes have other bandwidths than residuals, as for networks with masks.
         """
         from sklearn.covariance import LedoitWolf
 
@@ -163,8 +179,6 @@ class Reference:
         covariances = [LedoitWolf().fit(mean[:, j]) for j in range(members)]
         deviation = np.exp(0.5 * rows.log_variance).mean(axis=0)
         used = gaussian_kl(numpy_ops, mean, rows.log_variance).mean(axis=0) >= UNUSED_NATS
-        if not uses_codes:
-            used[:] = False
         code_unit = np.clip(deviation * np.sqrt(members / beta), *UNIT_RANGE) if beta > 0 else 0.0
         reference = cls(
             code_unit=np.where(used, code_unit, 0.0).astype(np.float32),
@@ -180,20 +194,21 @@ class Reference:
         )
         d = len(unit) + int(used.sum())
         kept = subsample(np.arange(len(mean)), max_exemplars(d), rng)
-        exemplars = Exemplars.fit(
-            reference.locate(mean[kept], rows.residual[kept]),
-            None
-            if calibration is None
-            else reference.locate(calibration.mean, calibration.residual),
-        )
+        places = [reference.locate(mean[kept], rows.residual[kept])]
+        if calibration is not None:
+            places.append(reference.locate(calibration.mean, calibration.residual))
+        k = len(unit) if codes_apart else d
+        exemplars = Exemplars.fit(*(one[:, :k] for one in places))
+        codes = Exemplars.fit(*(one[:, k:] for one in places)) if k < d else None
         targets = [(rows.expected + rows.residual)[kept]]
         if calibration is not None:
             targets.append(calibration.expected + calibration.residual)
             kept = np.append(kept, len(mean) + np.arange(len(calibration.mean)))
         return replace(
             reference,
-            points=exemplars.points,
+            points=np.concatenate(places),
             bandwidth=exemplars.bandwidth,
+            code_bandwidth=NO_BANDWIDTH if codes is None else codes.bandwidth,
             targets=np.concatenate(targets).astype(np.float32),
             position=kept.astype(np.float64),
         )
@@ -206,7 +221,7 @@ class Reference:
 
     def without_exemplars(self) -> Reference:
         """Return the reference with as few exemplars as a model file may hold."""
-        names = ("points", "bandwidth", "targets", "position")
+        names = ("points", "bandwidth", "code_bandwidth", "targets", "position")
         return replace(self, **{name: getattr(self, name)[:2] for name in names})
 
     def __getstate__(self) -> JsonObject:
@@ -236,7 +251,8 @@ class Reference:
             # The nearest exemplar of a training row with hidden cells is mostly itself.
             skipped = self.n_skipped_neighbors + (hidden > 0)
             seen = replace(self, n_skipped_neighbors=skipped)
-            tails.append(Tails.fit(seen._statistics(rows, cells.costs(rows.surprise))))
+            costs = np.where(rows.observed, cells.costs(rows.surprise), 0.0)
+            tails.append(Tails.fit(seen._statistics(rows, costs)))
             shares.append(shown.mean())
         return replace(
             self,
@@ -270,42 +286,83 @@ class Reference:
         residual[~observed[:, joint.feature_of_target]] = 0.0
         units = self.residual_unit.astype(np.float64)
         surprise: Array = surprises(numpy_ops, joint, units, predictions, given)
-        return PredictedRows(residual, surprise, observed)
+        code = network.engine.encode(x).mean.swapaxes(0, 1).astype(np.float64)
+        return PredictedRows(residual, surprise, observed, code)
 
-    def masked_score(self, rows: PredictedRows, n_left_out: int = 1) -> tuple[Array, Array]:
-        """Score rows whose features are predicted from each other: (n,), and shares of cells.
+    def masked_score(self, rows: PredictedRows, n_left_out: int = 1) -> Array:
+        """Score rows whose features are predicted from each other: (n,).
 
-        The mean of minus the log of the tail probabilities of three statistics of a row among
+        The mean of minus the log of the tail probabilities of four statistics of a row among
         training rows, as in Fisher's method (R. A. Fisher, "Statistical methods for research
         workers", 1925, section 21.1): the distance of residuals from the exemplars; the mean
-        cost of its cells, each the same minus log of a tail probability; and the mean of their
+        cost of its cells, each the same minus log of a tail probability; the mean of their
         surprises, a pseudo-log-likelihood (J. Besag, "Statistical analysis of non-lattice
-        data", :doi:`10.2307/2987782`). Each weighs cells in another way: relative to similar
-        rows, all columns alike, and as the likelihoods do. Tails are those of training rows
+        data", :doi:`10.2307/2987782`); and the distance of its code from those of exemplars.
+        Each weighs cells in another way: relative to similar rows, all columns alike, as the
+        likelihoods do, and as the encoder network sees the row. Tails are those of training rows
         with as many observed cells, interpolated, so that scores are comparable.
-
-        Also returns the costs of cells, (n, n_explained), as which the score is divided.
         """
-        cells, *of_levels = self.tails
-        costs, levels = cells.costs(rows.surprise), len(of_levels)
+        _, *of_levels = self.tails
+        costs, levels = self.costs(rows), len(of_levels)
         statistics = self._statistics(rows, costs, n_left_out)
         at_levels = np.stack([tails.costs(statistics).mean(axis=1) for tails in of_levels])
         place = np.interp(rows.observed.mean(axis=1), self.tail_shares, np.arange(levels))
         below = np.minimum(place.astype(np.intp), levels - 2)
         low, high = (at_levels[level, np.arange(len(place))] for level in (below, below + 1))
-        scores = low + (place - below) * (high - low)
-        return scores, costs
+        scores: Array = low + (place - below) * (high - low)
+        return scores
+
+    def costs(self, rows: PredictedRows) -> Array:
+        """Return the costs of cells, minus the logs of tail probabilities: (n, n_explained)."""
+        return np.where(rows.observed, self.tails[0].costs(rows.surprise), 0.0)
+
+    def suspicion(self, network: Network, x: Weights, targets: Array, rows: PredictedRows) -> Array:
+        """Return how suspicious each cell of a batch is, as which a score is divided, in nats.
+
+        The geometric mean of its cost and its surprise. A wrong cell makes others look wrong: the
+        most suspicious ones are hidden in turn, and each gets the mean of this value and of the
+        nats by which the costs of the row fall without it.
+
+        Parameters
+        ----------
+        network, x, targets
+            See `predict`.
+        rows : PredictedRows
+            What it returns.
+
+        Returns
+        -------
+        ndarray of shape (n, n_explained)
+        """
+        costs, spec, each = self.costs(rows), network.spec, np.arange(len(x))
+        found = np.sqrt(costs * np.where(rows.observed, rows.surprise, 0.0))
+        suspects = np.argsort(-found, axis=1, kind="stable")[:, :N_SUSPECTS]
+        for cell in suspects.T:
+            shown = rows.observed.copy()
+            shown[each, cell] = False
+            seen_inputs, seen = (
+                shown[:, spec.feature_of_input],
+                shown[:, spec.joint.feature_of_target],
+            )
+            without = self.predict(network, x * seen_inputs, targets * seen, shown)
+            fall = costs.sum(axis=1) - self.costs(without).sum(axis=1)
+            found[each, cell] = 0.5 * (found[each, cell] + np.maximum(fall, 0.0))
+        return found
 
     def _statistics(self, rows: PredictedRows, costs: Array, n_left_out: int = 1) -> Array:
-        """Return the statistics of rows, (n, N_STATISTICS), for each observed cell."""
-        points = (rows.residual / self.residual_unit).astype(np.float32, order="C")
+        """Return the statistics of rows, (n, N_STATISTICS), all but the last per observed cell."""
+        places = self.locate(rows.code, rows.residual)
+        residual, code = np.split(places, [len(self.residual_unit)], axis=1)
         sums = (
-            self.exemplars.score(points, n_left_out),
-            np.where(rows.observed, costs, 0.0).sum(axis=1),
+            self.exemplars.score(residual, n_left_out),
+            costs.sum(axis=1),
             np.where(rows.observed, rows.surprise, 0.0).sum(axis=1),
         )
         n_observed = np.maximum(rows.observed.sum(axis=1), 1)
-        return np.column_stack(sums) / n_observed[:, None]
+        away = np.full(len(places), MIN_CODE_DISTANCE)
+        if self.codes is not None:
+            away = np.maximum(self.codes.score(code, n_left_out), MIN_CODE_DISTANCE)
+        return np.column_stack([*(one / n_observed for one in sums), away])
 
     @cached_property
     def tails(self) -> list[Tails]:
@@ -318,8 +375,10 @@ class Reference:
 
     @cached_property
     def exemplars(self) -> Exemplars:
-        """Training rows that scores compare with."""
-        return Exemplars(self.points, self.bandwidth, self.n_skipped_neighbors)
+        """Training rows that scores compare with, without their codes where these are apart."""
+        k = self.points.shape[1] if self.codes is None else len(self.residual_unit)
+        points = np.ascontiguousarray(self.points[:, :k])
+        return Exemplars(points, self.bandwidth, self.n_skipped_neighbors)
 
     @cached_property
     def normal_scores(self) -> tuple[NormalScores, Array]:
@@ -327,10 +386,20 @@ class Reference:
         scores = NormalScores.fit(self.targets)
         return scores, scores.apply(self.targets)
 
-    def locate(self, mean: Array, residual: Array) -> Weights:
+    @cached_property
+    def codes(self) -> Exemplars | None:
+        """Codes of every so many training rows, where scores compare them apart from residuals."""
+        if not len(self.code_bandwidth):
+            return None
+        some = slice(None, None, -(-len(self.points) // MAX_CODE_EXEMPLARS))
+        codes = np.ascontiguousarray(self.points[some, len(self.residual_unit) :])
+        return Exemplars(codes, self.code_bandwidth[some], self.n_skipped_neighbors)
+
+    def locate(self, mean: AnyArray, residual: Array) -> Weights:
         """Return coordinates of codes (n, members, latent) and residuals (n, columns): (n, d)."""
         used = self.code_unit > 0
-        points = [residual / self.residual_unit, mean[:, used] / self.code_unit[used]]
+        codes = mean[:, used].astype(np.float64) / self.code_unit[used]
+        points = [residual / self.residual_unit, codes]
         # In the memory order that a file restores: rounding of sums depends on it.
         return np.concatenate(points, axis=1).astype(np.float32, order="C")
 

@@ -16,7 +16,6 @@ from vae_anomaly.inference.base import Codes, Engine
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.reference import Reference
 from vae_anomaly.model.similar import Comparison
-from vae_anomaly.stats.densities import numpy_ops
 from vae_anomaly.stats.priors import kl_from_prior
 from vae_anomaly.stats.scores import SCORES, RowTerms, Terms
 
@@ -86,15 +85,22 @@ def compute_terms(
     computed = needs - {"expected", "shares"}
     if spec.has_masks:
         computed |= {"weights"} if "shares" in needs else set()
-    elif needs & {"expected", "shares"}:
-        computed |= {"residual"}
+    else:
+        computed |= {"residual"} if needs & {"expected", "shares"} else set()
+        if "exemplar" in needs:  # the search is faster for many rows at once
+            computed = computed - {"exemplar"} | {"points"}
     widths: dict[str, tuple[int, ...]] = {
         "elbo": (len(explained) + 1,),
         "residual": (spec.joint.n_targets,),
         "weights": (len(explained),),
         "latent_distance": (spec.members, spec.latent),
+        "points": model.reference.points.shape[1:],
     }
-    values = {name: np.empty((n, *widths.get(name, ()))) for name in computed}
+    dtypes = {"points": np.float32}
+    values: dict[str, AnyArray] = {
+        name: np.empty((n, *widths.get(name, ())), dtype=dtypes.get(name, np.float64))
+        for name in computed
+    }
 
     arrays: list[AnyArray] = [encoded.inputs.astype(np.float32), encoded.targets]
     if encoded.observed is not None:
@@ -105,6 +111,8 @@ def compute_terms(
         batch = _Batch(model.network.engine, x, target, observed[0] if observed else None)
         for name, found in _batch_terms(model, batch, computed, n_left_out):
             values[name][part] = found[: part.stop - part.start]
+    if "points" in values:
+        values["exemplar"] = model.reference.exemplars.score(values.pop("points"), n_left_out)
     return _terms(model, encoded, needs, values)
 
 
@@ -129,6 +137,11 @@ class _Batch:
         """The codes, computed once, by the terms that need them."""
         return self.engine.encode(self.x)
 
+    @cached_property
+    def mean(self) -> Weights:
+        """The means of the codes, (members, n, latent), alone if no term needs the rest."""
+        return self.codes.mean if "codes" in vars(self) else self.engine.encode_means(self.x)
+
     def masked(self, nats: Array) -> Array:
         """Return nats of explained features, 0 where they are not observed."""
         return nats if self.observed is None else np.where(self.observed, nats, 0.0)
@@ -144,11 +157,13 @@ def _batch_terms(
         yield "elbo", np.column_stack([batch.masked(error), kl])
     if "importance_weighted" in needs:
         yield "importance_weighted", _importance_weighted_bound(model, batch)
-    if needs & {"exemplar", "residual", "weights"}:
-        terms = _masked_terms if model.network.spec.has_masks else _exemplar_terms
-        yield from terms(model, batch, needs, n_left_out)
+    if needs & {"exemplar", "points", "residual", "weights"}:
+        if model.network.spec.has_masks:
+            yield from _masked_terms(model, batch, needs, n_left_out)
+        else:
+            yield from _exemplar_terms(model, batch, needs)
     if "latent_distance" in needs:
-        yield "latent_distance", batch.codes.mean.swapaxes(0, 1)
+        yield "latent_distance", batch.mean.swapaxes(0, 1)
 
 
 def _terms(
@@ -211,17 +226,15 @@ def _by_feature(model: ScoringParts, encoded: Encoded, explained: Array) -> Arra
 
 
 def _exemplar_terms(
-    model: ScoringParts, batch: _Batch, needs: frozenset[str], n_left_out: int
+    model: ScoringParts, batch: _Batch, needs: frozenset[str]
 ) -> Iterator[tuple[str, AnyArray]]:
-    """Yield the distance from the nearest training rows, and the residuals."""
+    """Yield coordinates to compare with the nearest training rows, and the residuals."""
     joint = model.network.spec.joint
-    outputs = batch.engine.decode(batch.codes.mean)
-    residual = batch.target - joint.mean(numpy_ops, outputs).mean(axis=0)
+    residual = batch.target - batch.engine.expected(batch.mean)
     if batch.observed is not None:
         residual = np.where(batch.observed[:, joint.feature_of_target], residual, 0.0)
-    if "exemplar" in needs:
-        mean = batch.codes.mean.swapaxes(0, 1).astype(np.float64)
-        yield "exemplar", model.reference.score(mean, residual, n_left_out)
+    if "points" in needs:
+        yield "points", model.reference.locate(batch.mean.swapaxes(0, 1), residual)
     if "residual" in needs:
         yield "residual", residual
 
@@ -229,16 +242,15 @@ def _exemplar_terms(
 def _masked_terms(
     model: ScoringParts, batch: _Batch, needs: frozenset[str], n_left_out: int
 ) -> Iterator[tuple[str, AnyArray]]:
-    """Yield the same for networks with masks, and the costs of cells instead of residuals."""
+    """Yield the scores of networks with masks, and how suspicious cells are."""
     network, reference, observed = model.network, model.reference, batch.observed
     if observed is None:
         observed = np.ones((len(batch.x), network.spec.joint.n_features), dtype=bool)
     rows = reference.predict(network, batch.x, batch.target, observed)
-    scores, costs = reference.masked_score(rows, n_left_out)
     if "exemplar" in needs:
-        yield "exemplar", scores
+        yield "exemplar", reference.masked_score(rows, n_left_out)
     if "weights" in needs:
-        yield "weights", costs
+        yield "weights", reference.suspicion(network, batch.x, batch.target, rows)
 
 
 def _importance_weighted_bound(model: ScoringParts, batch: _Batch) -> Array:

@@ -3,18 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 import pyarrow as pa
 
 from vae_anomaly._text import listed
+from vae_anomaly.data.columnar import NUMBERED, Names, Rows
 from vae_anomaly.data.registry import columnar
-from vae_anomaly.exceptions import DataError
+from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.model.model import Model
 from vae_anomaly.pipeline import score as scoring
 from vae_anomaly.pipeline.models import ModelLike, loaded
 from vae_anomaly.pipeline.results import Layout, Outputs, Scored, concatenated
 
-__all__ = ["named", "score_batch", "score_kept", "score_rows", "scored_batch"]
+__all__ = [
+    "RowOutputs",
+    "outputs_of_rows",
+    "score_batch",
+    "score_kept",
+    "score_rows",
+    "scored_batch",
+]
+
+
+class RowOutputs(TypedDict, total=False):
+    """Arguments of `score_batch` that say what it returns, for functions that pass them on."""
+
+    score: str | None
+    explain: int
+    p_values: bool
+    also: Sequence[str]
+    threshold: float | None
+    repair: bool
+    parts: bool
+
+
+def outputs_of_rows(given: RowOutputs) -> Outputs:
+    """Return what arguments of `score_batch` ask for.
+
+    Raises
+    ------
+    ParameterError
+        If one has another name.
+
+    Examples
+    --------
+    >>> outputs_of_rows({"explain": 2, "also": ["kl"]}).explain
+    2
+    """
+    known = RowOutputs.__annotations__
+    for name in given:
+        if name not in known:
+            raise ParameterError(
+                f"There is no argument {name!r}. Expected one of {', '.join(known)}."
+            )
+    return Outputs(**given)
 
 
 def score_batch(
@@ -93,7 +136,7 @@ def score_batch(
     >>> scored.column("is_anomaly").to_pylist()
     [False, True]
     """
-    outputs = Outputs(score, explain, p_values, tuple(also), None, threshold, repair, parts)
+    outputs = Outputs(score, explain, p_values, also, None, threshold, repair, parts)
     return score_kept(loaded(model), batch, outputs, keep)
 
 
@@ -123,15 +166,7 @@ def score_rows(
 
     A threshold for a false-discovery rate would need all rows.
     """
-    found, _ = scored_batch(model, batch, outputs)
-    return named(found, keys)
-
-
-def named(found: pa.RecordBatch, keys: Mapping[str, pa.Array]) -> pa.RecordBatch:
-    """Return rows of the result with keys in place of their numbers.
-
-    A key that is called as a column of the result gets "id_" in front.
-    """
+    found, _ = scored_batch(model, Rows(batch), outputs)
     names = found.schema.names[1:]
     columns = {f"id_{name}" if name in names else name: key for name, key in keys.items()}
     columns |= {name: found.column(name) for name in names}
@@ -139,10 +174,10 @@ def named(found: pa.RecordBatch, keys: Mapping[str, pa.Array]) -> pa.RecordBatch
 
 
 def scored_batch(
-    model: Model, batch: pa.RecordBatch, outputs: Outputs
+    model: Model, rows: Rows, outputs: Outputs, names: Names = NUMBERED
 ) -> tuple[pa.RecordBatch, list[Scored]]:
-    """Score a batch of Arrow columns; return all rows, with their numbers, and the parts."""
-    with columnar(model.encoder).open_batch(batch, model.encoder) as source:
+    """Score rows of Arrow columns; return the result, and the parts of it."""
+    with columnar(model.encoder).open_batch(rows, model.encoder, names) as source:
         schema = Layout.of(model, source, outputs).schema
         parts = list(scoring.score(model, source, outputs, executor=map))
     if not parts:

@@ -84,26 +84,22 @@ class Condition:
         return n_flagged > bound or (self.is_met_at_limit and n_flagged == bound)
 
 
-def check_conditions(
-    conditions: Collection[Condition], asked: tuple[Outputs, Model] | None = None
-) -> None:
+def check_conditions(conditions: Collection[Condition], outputs: Outputs, model: Model) -> None:
     """Raise if a result cannot tell whether it meets a condition.
 
     Parameters
     ----------
     conditions : collection of Condition
-    asked : pair of Outputs and Model, optional
-        What is asked of which model. Without, as of time series, there are flags and no drift.
+    outputs : Outputs
+        What is asked of the model.
+    model : Model
 
     Raises
     ------
     ParameterError
     """
     for one in conditions:
-        if one.is_drift:
-            is_known = asked is not None and asked[0].watches_drift(asked[1])
-        else:
-            is_known = asked is None or asked[0].has_threshold(asked[1])
+        is_known = outputs.watches_drift(model) if one.is_drift else outputs.has_threshold(model)
         if not is_known and one.is_drift:
             raise ParameterError(
                 "--fail-if drift needs calibration rows of the score, which are not there. Leave "

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from vae_anomaly._text import exact
-from vae_anomaly.exceptions import ModelFileError
-from vae_anomaly.model.file import load_model
+from vae_anomaly._text import counted, exact
+from vae_anomaly.exceptions import ModelFileError, ParameterError
+from vae_anomaly.model.file import restored
 from vae_anomaly.model.onnx_check import check_graph
 from vae_anomaly.model.onnx_export import export_onnx
 from vae_anomaly.pipeline.paths import check_output
-from vae_anomaly.storage.container import open_container
+from vae_anomaly.series import is_series
+from vae_anomaly.series.file import load_series
+from vae_anomaly.series.onnx_export import export_series_onnx
+from vae_anomaly.storage.container import UnopenedFile, open_container
 
 __all__ = ["ExportResult", "checked_lines", "export_file"]
 
@@ -56,12 +59,29 @@ def export_file(model: str, output: str, *, check: bool = False) -> ExportResult
         If the graph cannot be written.
     """
     check_output(output, model)
-    fitted = load_model(model)
-    export_onnx(fitted, output, sha256=open_container(model).sha256)
+    file = open_container(model)
+    if is_series(file):
+        return _export_series(file, output, check=check)
+    fitted = restored(file)
+    export_onnx(fitted, output, sha256=file.sha256)
     threshold = fitted.calibration.threshold
     notes = [f"threshold: {exact(threshold)} nats, above which is_anomaly is true"]
     notes += checked_lines(output) if check else []
     return ExportResult(output, threshold, [*notes, f"graph: {output}"])
+
+
+def _export_series(file: UnopenedFile, output: str, *, check: bool) -> ExportResult:
+    if check:
+        raise ParameterError(f"--check is not for time series, as in {file.name}. Leave it out.")
+    detector = load_series(file).detector
+    export_series_onnx(detector, output, sha256=file.sha256)
+    window, channels = detector.model_.window, counted(len(detector.channels_), "channel")
+    notes = (
+        f"the graph takes windows of {window:,} time steps of {channels}, without missing values",
+        "threshold: 1, above which is_anomaly is true",
+        f"graph: {output}",
+    )
+    return ExportResult(output, 1.0, notes)
 
 
 def checked_lines(graph: str, engine: str = "onnxruntime") -> Iterator[str]:

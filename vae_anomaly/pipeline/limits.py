@@ -23,11 +23,26 @@ __all__ = ["check_address_space", "check_limits"]
 TENSORFLOW_BYTES = 2.6e9
 """Address space that TensorFlow reserves to start and to compile; most of it is never used."""
 
-COMMAND_BYTES = {"inspect": 0.25e9, "evaluate": 1.2e9}
+COMMAND_BYTES = {"inspect": 0.25e9, "evaluate": 1.4e9}
 """Address space with which the libraries of commands work: NumPy, and for pages Matplotlib."""
 
-USUAL_BYTES = 0.75e9
+USUAL_BYTES = 1.0e9
 """Address space for the libraries of other commands, which read files and score."""
+
+AMPLE_BYTES = 4e9
+"""Address space from which on libraries may reserve what they like, each thread its own."""
+
+SPARING = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "LOKY_MAX_CPU_COUNT": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+"""Settings with which Arrow reserves no gigabyte ahead, and work is done in one thread.
+
+Without address space for the products of a further thread OpenBLAS ends the process, and
+threads of Arrow wait for ever.
+"""
 
 MIN_THREADS, MAX_COUNTED = 6, 16
 """Threads of libraries beside one for each processor, and processors that count for that."""
@@ -36,15 +51,18 @@ MIN_THREADS, MAX_COUNTED = 6, 16
 def check_limits(command: str) -> None:
     """Raise if a command would fail for lack of address space or threads.
 
-    Where address space is limited, the products of NumPy are set to one thread, which they are
-    in scoring anyway: each thread takes some. NumPy reads this when it is imported.
+    Where address space is scarce, libraries are set to be `SPARING`, unless the user chose
+    otherwise. They read this when they are imported.
 
     Raises
     ------
     ResourceError
     """
-    if _free_address_space() is not None:
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    free = _free_address_space()
+    if free is not None:
+        if free < AMPLE_BYTES:
+            for name, value in SPARING.items():
+                os.environ.setdefault(name, value)
         _require(COMMAND_BYTES.get(command, USUAL_BYTES), f"The command {command}")
     elif command != "inspect":  # each thread that ran keeps address space
         _check_threads(MIN_THREADS + min(os.cpu_count() or 1, MAX_COUNTED))

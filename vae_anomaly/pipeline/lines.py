@@ -5,24 +5,25 @@ from __future__ import annotations
 import csv
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import BinaryIO, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
 from vae_anomaly._text import counted, listed
 from vae_anomaly._types import JsonObject
+from vae_anomaly.data.columnar import Names, Rows
 from vae_anomaly.data.dialect import Dialect, decimal_mark
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.model.drift import DriftWatch
 from vae_anomaly.model.model import Model
-from vae_anomaly.pipeline.batch import named, scored_batch
+from vae_anomaly.pipeline.batch import scored_batch
+from vae_anomaly.pipeline.conditions import Condition, failures
 from vae_anomaly.pipeline.messages import drift_warning
 from vae_anomaly.pipeline.models import ModelLike, loaded
-from vae_anomaly.pipeline.results import Outputs, array_of, concatenated
+from vae_anomaly.pipeline.results import Outputs
 from vae_anomaly.pipeline.score import drift_of
 from vae_anomaly.pipeline.writers import result_writer
 
@@ -46,11 +47,14 @@ class StreamSummary(NamedTuple):
     ----------
     n_rows, n_scored : int
     n_flagged : int
+    n_drifted : int
+        Windows that have drifted.
     """
 
     n_rows: int
     n_scored: int
     n_flagged: int
+    n_drifted: int
 
     @property
     def is_complete(self) -> bool:
@@ -60,6 +64,11 @@ class StreamSummary(NamedTuple):
     def facts(self) -> JsonObject:
         """Return plain values for JSON."""
         return dict(self._asdict())
+
+    def failures(self, conditions: Collection[Condition]) -> list[str]:
+        """Return a line for each condition that the result meets, drift in any window."""
+        drift = self.n_drifted > 0
+        return failures(conditions, self.n_flagged, self.n_scored, "row", drift=drift)
 
     def notes(self) -> list[str]:
         """Return lines to report after the stream."""
@@ -80,6 +89,7 @@ def score_standard_input(
     outputs: Outputs,
     *,
     key: str | None = None,
+    keep: Sequence[str] = (),
     say: Callable[[str], object] | None = None,
 ) -> StreamSummary:
     """Score lines of standard input as they come; see `score_stream`.
@@ -96,7 +106,7 @@ def score_standard_input(
             "--stream reads standard input and writes standard output: "
             "tail -f FILE | vae-anomaly score MODEL - -o - --stream"
         )
-    return score_stream(loaded(model), sys.stdin.buffer, outputs, key=key, say=say)
+    return score_stream(loaded(model), sys.stdin.buffer, outputs, key=key, keep=keep, say=say)
 
 
 def score_stream(
@@ -105,6 +115,7 @@ def score_stream(
     outputs: Outputs = Outputs(),  # noqa: B008 - frozen
     *,
     key: str | None = None,
+    keep: Sequence[str] = (),
     window: int = WINDOW,
     say: Callable[[str], object] | None = None,
 ) -> StreamSummary:
@@ -121,6 +132,8 @@ def score_stream(
     outputs : Outputs, optional
     key : str, optional
         Column of the keys; by default rows are numbered from 1.
+    keep : sequence of str, optional
+        Columns of the stream to add as they are; "all" for all.
     window : int, default=1000
         Rows in which drift is watched for.
     say : callable, optional
@@ -145,7 +158,12 @@ def score_stream(
             "fdr needs the scores of all rows before it flags one, which a stream does not have. "
             "Ask for p_values, and choose the rows from these."
         )
-    rows = _Rows(model, outputs, key, window, say)
+    if outputs.sort:
+        raise ParameterError(
+            "sort needs all rows before it writes one, which a stream does not have. Leave it "
+            "out; only_flagged leaves fewer rows."
+        )
+    rows = _Rows(model, outputs, Names(key, tuple(keep)), window, say)
     records = _records(stream)
     first = next(records, None)
     if first is None:
@@ -165,7 +183,7 @@ def score_stream(
                     write(found)
                     sys.stdout.buffer.flush()
     rows.check_drift(1)
-    return StreamSummary(rows.n_rows, rows.n_scored, rows.n_flagged)
+    return StreamSummary(rows.n_rows, rows.n_scored, rows.n_flagged, rows.n_drifted)
 
 
 def _records(stream: BinaryIO) -> Iterator[list[str]]:
@@ -254,32 +272,28 @@ class _Rows:
         self,
         model: Model,
         outputs: Outputs,
-        key: str | None,
+        names: Names,
         window: int,
         say: Callable[[str], object] | None,
     ) -> None:
-        self._model, self._outputs, self._key = model, outputs, key
+        self._model, self._outputs, self._names = model, outputs, names
         self._window, self._say = window, say
         self._watches = outputs.has_own_score(model) and len(model.calibration.scores) > 0
         self._watch, self._first = DriftWatch(model) if self._watches else None, 1
-        self.n_rows = self.n_scored = self.n_flagged = 0
+        self.n_rows = self.n_scored = self.n_flagged = self.n_drifted = 0
 
     def score(self, reader: _Reader, records: Sequence[str]) -> pa.RecordBatch:
         """Score records, in their order."""
         read = [reader.cells(record) for record in records]
-        sound = [i for i, cells in enumerate(read) if not isinstance(cells, str)]
-        columns = zip(*(read[i] for i in sound), strict=True) if sound else [()] * len(reader.names)
+        faults = {i: cells for i, cells in enumerate(read) if isinstance(cells, str)}
+        missing = [None] * len(reader.names)
+        rows = [missing if i in faults else cells for i, cells in enumerate(read)]
+        columns = zip(*rows, strict=True) if rows else [()] * len(reader.names)
         batch = pa.RecordBatch.from_arrays(
             [pa.array(cells, pa.string()) for cells in columns], names=reader.names
         )
-        found, parts = scored_batch(self._model, batch, self._outputs)
-        if self._key is None:
-            keys = array_of(np.array(sound, dtype=np.int64) + self.n_rows + 1)
-        else:
-            keys = batch.column(self._key)
-        result = named(found, {self._key or "row": keys})
-        if len(sound) < len(read):
-            result = self._with_faults(result, read, sound)
+        rows_read = Rows(batch, self.n_rows, faults)
+        result, parts = scored_batch(self._model, rows_read, self._outputs, self._names)
         self.n_rows += len(read)
         self.n_scored += sum(len(part.scores) for part in parts)
         self.n_flagged += sum(part.n_flagged for part in parts)
@@ -290,22 +304,12 @@ class _Rows:
             self.check_drift(self._window)
         return result
 
-    def _with_faults(
-        self, result: pa.RecordBatch, read: Sequence[list[str] | str], sound: Sequence[int]
-    ) -> pa.RecordBatch:
-        """Add the rows that have no cells, in their places."""
-        bad = [i for i in range(len(read)) if isinstance(read[i], str)]
-        key, *_, status = result.schema.names
-        numbers = [None if self._key else self.n_rows + i + 1 for i in bad]
-        rows = [{key: n, status: read[i]} for n, i in zip(numbers, bad, strict=True)]
-        whole = concatenated([result, pa.RecordBatch.from_pylist(rows, schema=result.schema)])
-        return whole.take(array_of(np.argsort([*sound, *bad])))
-
     def check_drift(self, min_rows: int) -> None:
         """Report the drift of a window that has so many rows, and begin the next one."""
         if self._watch is None or self.n_rows - self._first + 1 < min_rows:
             return
         drift = drift_of(self._watch)
+        self.n_drifted += drift is not None
         if drift is not None and self._say is not None:
             rows = f"rows {self._first:,} to {self.n_rows:,}"
             self._say(f"warning: {rows}: {drift_warning(drift, self._model.unit)}")

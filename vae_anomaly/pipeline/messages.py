@@ -15,6 +15,7 @@ from vae_anomaly.stats.thresholds import false_alarm_interval
 __all__ = [
     "MIN_MOVEMENT",
     "drift_warning",
+    "movement_words",
     "p_value_words",
     "recalibration_notes",
     "score_notes",
@@ -100,13 +101,18 @@ def drift_warning(drift: Drift, unit: str, *, are_normal: bool = False) -> str:
         f"(Kolmogorov-Smirnov, p {p_value_words(drift.p_value)}; of normal {unit}s, one batch in "
         f"{1 / drift.rate:,.0f} would be said to differ)"
     )
-    moved = [m for m in drift.movements if max(abs(m.shift), abs(m.spread - 1)) >= MIN_MOVEMENT]
-    if moved:
-        text += f". Moved most: {'; '.join(_movement(*m) for m in moved[:MAX_NAMED])}"
+    text += movement_words(drift)
     moved_on = "Normal has moved:"
     if not are_normal:
         moved_on = "Either anomalies are many, or normal has moved: then"
     return f"{text}. {moved_on} `vae-anomaly recalibrate` or fit anew."
+
+
+def movement_words(drift: Drift) -> str:
+    """Return a sentence on the features that moved most; empty if none has moved far."""
+    moved = [m for m in drift.movements if max(abs(m.shift), abs(m.spread - 1)) >= MIN_MOVEMENT]
+    named = "; ".join(_movement(*m) for m in moved[:MAX_NAMED])
+    return f". Moved most: {named}" if moved else ""
 
 
 def skipped_records(source: Source, purpose: str = "") -> list[str]:

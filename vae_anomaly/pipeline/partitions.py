@@ -18,19 +18,18 @@ from typing import NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vae_anomaly._text import are, counted
 from vae_anomaly._threads import on_one_thread
 from vae_anomaly._types import Json, JsonObject
 from vae_anomaly._version import __version__
-from vae_anomaly.data.columnar import Partition
+from vae_anomaly.data.columnar import Names, Partition
 from vae_anomaly.data.registry import columnar
 from vae_anomaly.exceptions import OutputError, ParameterError
 from vae_anomaly.model.drift import Drift, DriftWatch, Watched
 from vae_anomaly.model.model import Model
-from vae_anomaly.pipeline.batch import named, scored_batch
+from vae_anomaly.pipeline.batch import scored_batch
 from vae_anomaly.pipeline.conditions import Condition, failures
 from vae_anomaly.pipeline.executors import Executor
 from vae_anomaly.pipeline.facts import drift_facts
@@ -38,7 +37,7 @@ from vae_anomaly.pipeline.lines import unusable_notes
 from vae_anomaly.pipeline.messages import drift_warning
 from vae_anomaly.pipeline.models import ModelBytes, ModelLike, loaded, portable
 from vae_anomaly.pipeline.progress import Progress, no_progress
-from vae_anomaly.pipeline.results import READABLE, Outputs, array_of
+from vae_anomaly.pipeline.results import Outputs
 from vae_anomaly.pipeline.score import drift_of
 from vae_anomaly.storage.atomic import atomic_write, check_writable, output_error
 from vae_anomaly.storage.paths import make_folder
@@ -156,16 +155,16 @@ class _Work:
 
     model: ModelBytes
     outputs: Outputs
-    key: str | None
+    names: Names
 
     def __call__(self, item: tuple[int, Partition]) -> _Done:
         index, partition = item
         model = loaded(self.model)
-        return _Done(index, *score_partition(model, partition, self.outputs, self.key))
+        return _Done(index, *score_partition(model, partition, self.outputs, self.names))
 
 
 def score_partition(
-    model: Model, partition: Partition, outputs: Outputs, key: str | None
+    model: Model, partition: Partition, outputs: Outputs, names: Names
 ) -> tuple[bytes, Receipt]:
     """Score a partition on one thread.
 
@@ -180,31 +179,23 @@ def score_partition(
     n_rows = n_scored = n_flagged = 0
     sink, writer = pa.BufferOutputStream(), None
     with on_one_thread():
-        for batch in columns.read(partition, model.encoder, key):
-            keys = _numbers(partition.first + n_rows, batch) if key is None else batch.column(key)
-            rows, parts = scored_batch(model, batch, outputs)
-            found = named(rows, {key or "row": keys})
+        for rows in columns.read(partition, model.encoder, names):
+            found, parts = scored_batch(model, rows, outputs, names)
             for part in parts:
                 if watch is not None and len(part.scores):
                     watch.add_records(part.sample, part.scores)
             if writer is None:
                 writer = pq.ParquetWriter(sink, found.schema, write_page_checksum=True)
             writer.write_batch(found)
-            n_rows += found.num_rows
-            n_scored += pc.equal(found.column("status"), READABLE).true_count
-            if "is_anomaly" in found.schema.names:
-                n_flagged += found.column("is_anomaly").true_count
+            n_rows += rows.batch.num_rows
+            n_scored += sum(len(part.scores) for part in parts)
+            n_flagged += sum(part.n_flagged for part in parts)
     if writer is not None:
         writer.close()
     content = sink.getvalue().to_pybytes()
     digest = hashlib.sha256(content).hexdigest()
     watched = None if watch is None else watch.watched()
     return content, Receipt(n_rows, n_scored, n_flagged, digest, watched)
-
-
-def _numbers(before: int, batch: pa.RecordBatch) -> pa.Array:
-    """Return the numbers of rows, of which some come before."""
-    return array_of(np.arange(before + 1, before + batch.num_rows + 1, dtype=np.int64))
 
 
 def score_partitions(
@@ -214,6 +205,7 @@ def score_partitions(
     outputs: Outputs = Outputs(),  # noqa: B008 - frozen
     *,
     key: str | None = None,
+    keep: Sequence[str] = (),
     executor: Executor,
     progress: Progress = no_progress,
 ) -> PartitionsSummary:
@@ -230,6 +222,8 @@ def score_partitions(
     outputs : Outputs, optional
     key : str, optional
         Column of the keys; by default rows are numbered from 1.
+    keep : sequence of str, optional
+        Columns of the files to add as they are; "all" for all.
     executor : Executor
         How partitions are scored, such as `vae_anomaly.dask.Cluster`.
     progress : Progress, optional
@@ -255,8 +249,15 @@ def score_partitions(
             "fdr needs the scores of all rows before it flags one, which partitions do not have. "
             "Ask for p_values, and choose the rows from these."
         )
-    partitions = columnar(fitted.encoder).partitions(data, fitted.encoder, key)
-    job = _Job(Path(folder), _plan(content, partitions, outputs, key))
+    if outputs.sort:
+        raise ParameterError(
+            "sort needs all rows in one place, which partitions do not have. Leave it out, and "
+            "sort what is written; only_flagged makes that small."
+        )
+    columns = columnar(fitted.encoder)
+    names = columns.kept(data, Names(key, tuple(keep)))
+    partitions = columns.partitions(data, fitted.encoder, names)
+    job = _Job(Path(folder), _plan(content, partitions, outputs, names))
     receipts = job.begin()
     n_resumed = len(receipts)
     left = [item for item in enumerate(partitions) if item[0] not in receipts]
@@ -264,13 +265,13 @@ def score_partitions(
     counts = [partition.n_records for partition in partitions]
     total = None if None in counts else sum(count or 0 for count in counts)
     with progress("scoring", total, unit="rows") as update:
-        for result in executor(_Work(content, outputs, key), left) if left else ():
+        for result in executor(_Work(content, outputs, names), left) if left else ():
             job.add(result)
             receipts[result.place] = result.receipt
             done += result.receipt.n_rows
             update(done)
     job.finish()
-    # In the order of the partitions, so that sums are the same whoever was first.
+    # In the order of the partitions, so that sums do not depend on which was first.
     found = [receipts[place] for place in sorted(receipts)]
     return PartitionsSummary(
         len(partitions),
@@ -294,14 +295,14 @@ def _drift(model: Model, parts: Sequence[Watched]) -> Drift | None:
 
 
 def _plan(
-    model: ModelBytes, partitions: Sequence[Partition], outputs: Outputs, key: str | None
+    model: ModelBytes, partitions: Sequence[Partition], outputs: Outputs, names: Names
 ) -> str:
     """Return everything that the result depends on, as text."""
     plan = {
         "version": __version__,
         "model": model.digest,
         "outputs": asdict(outputs),
-        "key": key,
+        "names": names,
         "partitions": partitions,
     }
     return json.dumps(plan, indent=1)

@@ -10,7 +10,7 @@ from vae_anomaly.names import JSON_SUFFIXES, PARQUET_SUFFIXES, REPORT_FILES
 from vae_anomaly.storage.atomic import check_name, check_writable
 from vae_anomaly.storage.paths import check_path
 
-__all__ = ["check_output", "check_report_folder", "check_result"]
+__all__ = ["check_output", "check_outside", "check_report_folder", "check_result"]
 
 CSV_SUFFIXES = (".csv", "")
 
@@ -79,6 +79,29 @@ def check_report_folder(output: str, unit: str, model: str, *sources: str | None
             raise ParameterError(
                 f"The report would lie among the {unit}s in {path}. Choose another output."
             )
+
+
+def check_outside(folder: str, source: str, what: str) -> None:
+    """Raise if results would lie among the records in a folder, and be read as such next time.
+
+    Parameters
+    ----------
+    folder : str
+        Folder of the results.
+    source : str
+    what : str
+        Name of the results, in the plural.
+
+    Raises
+    ------
+    ParameterError
+    """
+    records = Path(source)
+    if records.is_dir() and Path(folder).resolve().is_relative_to(records.resolve()):
+        raise ParameterError(
+            f"The {what} would lie in {source}, and be read as data the next time. Choose another "
+            f"folder."
+        )
 
 
 def _is_same(target: Path, path: str) -> bool:

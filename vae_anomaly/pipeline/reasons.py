@@ -36,7 +36,7 @@ def reason_fields(
 ) -> list[tuple[str, pa.DataType]]:
     """Return names and types of the columns of reasons.
 
-    Values are numbers where all features are, else texts.
+    Values are numbers where all features are, else texts, and expected levels have probabilities.
     """
     number, text = pa.float64(), pa.string()
     cell = number if encoder.are_numbers.all() else text
@@ -45,6 +45,7 @@ def reason_fields(
         fields += [(f"reason_{k}", text), (f"contribution_{k}", number)]
         if described:
             fields += [(f"value_{k}", cell), (f"expected_{k}", cell)]
+            fields += [] if cell is number else [(f"probability_{k}", number)]
             fields += [(f"low_{k}", number), (f"high_{k}", number), (f"direction_{k}", text)]
     return fields
 
@@ -67,6 +68,8 @@ def reason_columns(encoder: Encoder, found: Reasons) -> list[ReasonColumn]:
             else:
                 texts = pa.array(_texts(encoder, cells, feature), pa.string())
                 columns.append(ReasonColumn(np.arange(len(cells)), hidden, texts))
+        if not are_numbers:
+            columns.append(_numbers(found.probability[:, k], hidden))
         columns += [_numbers(found.low[:, k], hidden), _numbers(found.high[:, k], hidden)]
         columns.append(ReasonColumn(direction, hidden | (direction == UNKNOWN), directions))
     return columns

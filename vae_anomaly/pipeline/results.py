@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OUTPUTS",
-    "OUTPUTS_OF_ROWS",
     "READABLE",
     "Evaluated",
     "Layout",
@@ -62,7 +61,7 @@ class Outputs:
         Number of features to name for each record, with their contributions.
     p_values : bool, default=False
         Whether to return p-values.
-    also : tuple of str
+    also : sequence of str
         Further scores.
     fdr : float, optional
         Choose the threshold for the source so that at most this share of the flagged records is
@@ -83,7 +82,7 @@ class Outputs:
     score: str | None = None
     explain: int = 0
     p_values: bool = False
-    also: tuple[str, ...] = ()
+    also: Sequence[str] = ()
     fdr: float | None = None
     threshold: float | None = None
     repair: bool = False
@@ -92,7 +91,7 @@ class Outputs:
     sort: bool = False
 
     def __post_init__(self) -> None:
-        """Drop scores that are named twice."""
+        """Keep further scores as a tuple, without those that are named twice."""
         object.__setattr__(self, "also", tuple(dict.fromkeys(self.also)))
 
     @property
@@ -157,9 +156,6 @@ class Outputs:
 
 OUTPUTS = tuple(field.name for field in fields(Outputs))
 """Names of the attributes of `Outputs`."""
-
-OUTPUTS_OF_ROWS = tuple(name for name in OUTPUTS if name not in ("only_flagged", "sort", "fdr"))
-"""Those of them that ask for columns: the rows are those of the source."""
 
 
 class Scored(NamedTuple):
@@ -336,6 +332,11 @@ class Layout:
             flag = batch.column(self.n_keys + 1 + self.outputs.p_values)
             batch = batch.filter(flag, null_selection_behavior="drop")
         return Scored(batch, rows.scores, n_flagged, rows.sample, len(rows.keys))
+
+    def flagged_keys(self, rows: pa.RecordBatch) -> list[object]:
+        """Return the keys of the flagged rows of a result with flags."""
+        flags = rows.column(self.n_keys + 1 + self.outputs.p_values)
+        return list(rows.column(0).filter(flags, null_selection_behavior="drop").to_pylist())
 
     def _reasons(self, model: Model, contributions: Array, places: _Places) -> list[pa.Array]:
         """Return columns for the latent code, and for the features that contribute most."""

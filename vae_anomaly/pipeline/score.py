@@ -91,6 +91,7 @@ def score_file(
     *,
     executor: Executor = overlapped,
     progress: Progress = no_progress,
+    flagged: list[object] | None = None,
 ) -> ScoreSummary:
     """Score the records of a source, and write the result to a file.
 
@@ -105,6 +106,8 @@ def score_file(
     executor : Executor, optional
         How batches are scored; by default on threads of this process.
     progress : Progress, optional
+    flagged : list, optional
+        Receives the keys of the flagged records.
 
     Returns
     -------
@@ -125,7 +128,7 @@ def score_file(
     total = source.check() if path == "-" else source.n_records
     model = applied(outputs, model, source, executor)
     watch = DriftWatch(model) if calibrated else None
-    done = scored = flagged = 0
+    done = scored = n_flagged = 0
     with (
         result_writer(path, layout.schema, json=source.is_json) as put,
         most_anomalous_first(put, layout) if outputs.sort else nullcontext(put) as write,
@@ -137,11 +140,13 @@ def score_file(
                 watch.add_records(rows.sample, rows.scores)
             done += rows.n_rows
             scored += len(rows.scores)
-            flagged += rows.n_flagged
+            n_flagged += rows.n_flagged
+            if flagged is not None and rows.n_flagged:
+                flagged += layout.flagged_keys(rows.batch)
             update(done)
     return ScoreSummary(
         scored,
-        flagged if layout.flagged else None,
+        n_flagged if layout.flagged else None,
         model.calibration.threshold,
         drift_of(watch) if scored else None,
         source.skipped,

@@ -21,8 +21,8 @@ from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.metrics.events import EventMetrics, event_metrics, runs
 from vae_anomaly.metrics.vus import RangeArea, vus_pr
 from vae_anomaly.pipeline.options import check_labels
-from vae_anomaly.pipeline.series import TOO_SHORT
 from vae_anomaly.pipeline.series_labels import StepLabels, labels_of_column, labels_of_windows
+from vae_anomaly.pipeline.series_rows import TOO_SHORT
 from vae_anomaly.series.detector import SeriesDetector
 from vae_anomaly.series.events import Event
 from vae_anomaly.series.file import load_series

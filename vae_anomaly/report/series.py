@@ -254,7 +254,7 @@ def write_series_report(report: SeriesReport, directory: str | os.PathLike[str])
     OutputError
         If the page cannot be written.
     """
-    page = rendered("series.html.j2", ("listing.js",), report=report, tiles=report.tiles)
+    page = rendered("series.html.j2", ("listing.js", "zoom.js"), report=report, tiles=report.tiles)
     return write_page(page, {}, directory)
 
 

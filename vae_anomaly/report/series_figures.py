@@ -15,6 +15,7 @@ from vae_anomaly.pipeline.series_evaluation import FoundEvent, SeriesEvaluation
 from vae_anomaly.report.data import Figure
 from vae_anomaly.report.figures import Drawing, drawn
 from vae_anomaly.report.series_words import step_time
+from vae_anomaly.report.series_zoom import zoom_data
 
 __all__ = ["Plot", "plots"]
 
@@ -35,12 +36,24 @@ MIN_CONTEXT = 1.0
 
 
 class Plot(NamedTuple):
-    """A figure with its words."""
+    """A figure with its words.
+
+    Attributes
+    ----------
+    figure : Drawing
+    name, caption, alt : str
+    zoom : str
+        Data that the page zooms into, see `zoom_data`; empty without.
+    events : sequence of int
+        Numbers of the events in the data.
+    """
 
     figure: Drawing
     name: str
     caption: str
     alt: str
+    zoom: str = ""
+    events: Sequence[int] = ()
 
 
 def plots(found: SeriesEvaluation, top: int) -> tuple[list[Plot], list[Plot]]:
@@ -53,11 +66,14 @@ def plots(found: SeriesEvaluation, top: int) -> tuple[list[Plot], list[Plot]]:
     overviews: list[Plot] = []
     details: list[Plot] = []
     for i in order:
-        content = _drawn(_series_plot(found, i), f"series {i}")
-        room -= len(content.svg)
+        drawing = _series_plot(found, i)
+        content, zoom = _drawn(drawing, f"series {i}"), zoom_data(drawing)
+        room -= len(content.svg) + len(zoom)
         if room < 0 and overviews:
             break
-        overviews.append(_overview(found, i, content, len(order)))
+        numbers = [k for k, one in enumerate(found.events, start=1) if one.series == i]
+        overview = _overview(found, i, content, len(order))
+        overviews.append(overview._replace(zoom=zoom, events=numbers))
     numbered = sorted(enumerate(found.events, start=1), key=lambda pair: -pair[1].event.score)
     for event_id, one in numbered[:top]:
         content = _drawn(_event_plot(found, one), f"event {event_id}")

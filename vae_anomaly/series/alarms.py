@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 
 from vae_anomaly._text import counted
 
-__all__ = ["AlarmBudget", "Promise", "alarm_rank", "block_maxima", "blocks_needed", "span"]
+__all__ = [
+    "AlarmBudget",
+    "BlockMaxima",
+    "Promise",
+    "alarm_rank",
+    "blocks_needed",
+    "span",
+]
 
 Array = NDArray[np.float64]
 
@@ -105,21 +112,52 @@ def span(steps: float, step: int | None) -> str:
     return f"{count} {unit}" + ("" if count == "1" else "s")
 
 
-def block_maxima(scores: Array, length: int) -> Array:
-    """Return the largest score of each complete block of time steps, NaN left out: (m,).
+class BlockMaxima:
+    """Largest scores of the complete blocks of segments that come part by part.
 
-    Scores that are shorter than a block are one.
+    A segment that is shorter than a block is one.
+
+    Parameters
+    ----------
+    length : int
+        Time steps in a block.
 
     Examples
     --------
-    >>> block_maxima(np.array([np.nan, 1.0, 4.0, 2.0, 9.0]), length=2).tolist()
-    [1.0, 4.0]
+    >>> maxima = BlockMaxima(length=2)
+    >>> for part in ([1.0], [4.0, 2.0], [9.0, 5.0]):
+    ...     maxima.add(np.array(part)[:, None])
+    >>> maxima.found.ravel().tolist()
+    [4.0, 9.0]
     """
-    known = np.where(np.isnan(scores), -np.inf, scores)
-    count = len(known) // length
-    blocks = known[: count * length].reshape(count, length) if count else known[None]
-    maxima = blocks.max(axis=1, initial=-np.inf)
-    return np.asarray(maxima[maxima > -np.inf])
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+        self._rest: Array | None = None  # of a block that is not complete
+        self._has_block = False  # of this segment
+        self._found: list[Array] = []
+
+    def add(self, scores: Array) -> None:
+        """Add scores of consecutive time steps, (n_steps, k); NaN are left out."""
+        known = np.where(np.isnan(scores), -np.inf, scores)
+        joined = known if self._rest is None else np.concatenate([self._rest, known])
+        count = len(joined) // self._length
+        blocks = joined[: count * self._length].reshape(count, self._length, joined.shape[1])
+        self._has_block |= count > 0
+        self._found.append(blocks.max(axis=1, initial=-np.inf))
+        self._rest = joined[count * self._length :]
+
+    def finish(self) -> None:
+        """End a segment."""
+        if not self._has_block and self._rest is not None and len(self._rest):
+            self._found.append(self._rest.max(axis=0, keepdims=True))
+        self._rest, self._has_block = None, False
+
+    @property
+    def found(self) -> Array:
+        """The largest scores: (n_blocks, k)."""
+        maxima = np.concatenate(self._found) if self._found else np.empty((0, 0))
+        return np.asarray(maxima[np.isfinite(maxima).all(axis=1)])
 
 
 def alarm_rank(n_blocks: int, rate: float) -> int:

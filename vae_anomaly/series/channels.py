@@ -7,9 +7,13 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ChannelScaler", "bridged", "run_lengths"]
+__all__ = ["MAX_BRIDGED", "ChannelScaler", "RunLengths", "bridged", "run_lengths"]
 
 Array = NDArray[np.float64]
+
+MAX_BRIDGED = 1000
+"""Time steps from which a known value stands in for a missing one: what a step is compared with
+depends on its neighbourhood alone, so that long series are scored part by part."""
 
 MIN_DEVIATION = 1e-12
 """A channel whose standard deviation is below this, relative to its mean, is constant."""
@@ -59,7 +63,8 @@ class ChannelScaler(NamedTuple):
 def bridged(values: Array) -> Array:
     """Return values, (n_steps, channels), with missing ones on the line between neighbours.
 
-    Before the first and after the last value they are equal to it; 0 where there is none.
+    Known values count up to `MAX_BRIDGED` steps away. With one on one side only, missing values
+    are equal to it; without any, 0.
 
     Examples
     --------
@@ -67,12 +72,52 @@ def bridged(values: Array) -> Array:
     [1.0, 1.0, 2.0, 3.0]
     """
     filled = values.copy()
-    steps = np.arange(len(values))
     for column in filled.T:
-        known = np.isfinite(column)
-        if not known.all():
-            column[:] = np.interp(steps, steps[known], column[known]) if known.any() else 0.0
+        is_known = np.isfinite(column)
+        if is_known.all():
+            continue
+        known, missing = np.flatnonzero(is_known), np.flatnonzero(~is_known)
+        if not len(known):
+            column[:] = 0.0
+            continue
+        after = np.searchsorted(known, missing)
+        left = known[np.maximum(after - 1, 0)]
+        right = known[np.minimum(after, len(known) - 1)]
+        has_left = (after > 0) & (missing - left <= MAX_BRIDGED)
+        has_right = (after < len(known)) & (right - missing <= MAX_BRIDGED)
+        column[missing] = np.where(
+            has_left & has_right,
+            np.interp(missing, known, column[known]),
+            np.where(has_left, column[left], np.where(has_right, column[right], 0.0)),
+        )
     return filled
+
+
+class RunLengths:
+    """Lengths of runs of equal values in a series that comes in parts.
+
+    Examples
+    --------
+    >>> runs = RunLengths()
+    >>> [runs.add(np.array(part)[:, None]).ravel().tolist() for part in ([5.0, 7.0], [7.0, 7.0])]
+    [[1.0, 1.0], [2.0, 3.0]]
+    """
+
+    def __init__(self) -> None:
+        self._last: Array | None = None  # values of the last step, (channels,)
+        self._lengths: Array | None = None  # of the runs that end there
+
+    def add(self, values: Array) -> Array:
+        """Return how many values up to each step are equal to it: (n_steps, channels)."""
+        if not len(values):
+            return np.empty(values.shape)
+        lengths = run_lengths(values)
+        if self._last is not None and self._lengths is not None:
+            changed = values != self._last
+            is_first = np.logical_and.accumulate(~changed, axis=0)  # runs go on
+            lengths = np.where(is_first, lengths + self._lengths, lengths)
+        self._last, self._lengths = values[-1].copy(), lengths[-1].copy()
+        return lengths
 
 
 def run_lengths(values: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -11,7 +12,7 @@ from sklearn.base import OutlierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from vae_anomaly._parameters import Rule, check_parameters, flag, integer, number, one_of, optional
+from vae_anomaly._parameters import check_parameters
 from vae_anomaly._text import listed
 from vae_anomaly._types import Parameter, Records
 from vae_anomaly.data.series.forms import read_series
@@ -19,20 +20,22 @@ from vae_anomaly.data.series.series import SeriesSet
 from vae_anomaly.data.series.window import window_length
 from vae_anomaly.estimator.progress import write_line
 from vae_anomaly.estimator.summary import Facts, Summarised, facts_of_model
-from vae_anomaly.exceptions import ParameterError
-from vae_anomaly.model.parameters import VERBOSE
-from vae_anomaly.names import SERIES_ARCHITECTURES, SPANS
+from vae_anomaly.exceptions import DataError, ParameterError
+from vae_anomaly.names import SPANS
 from vae_anomaly.series.alarms import AlarmBudget, Promise
+from vae_anomaly.series.calibration import block_length, block_scores, calibrated
 from vae_anomaly.series.fitting import WindowSettings, fit_series
 from vae_anomaly.series.frames import (
     EventRules,
     events_frame,
     events_in,
+    placed,
     row_values,
     score_parts,
 )
 from vae_anomaly.series.model import SeriesModel, StepScores
 from vae_anomaly.series.networks import fit_windows
+from vae_anomaly.series.parameters import RULES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,23 +43,6 @@ if TYPE_CHECKING:
 __all__ = ["SeriesDetector"]
 
 Array = NDArray[np.float64]
-
-
-def _is_span(value: object) -> bool:
-    return value in SPANS if isinstance(value, str) else integer(1).holds(value)
-
-
-RULES = {
-    "window": optional(integer(4)),
-    "architecture": one_of(SERIES_ARCHITECTURES),
-    "causal": flag(),
-    "false_alarms": optional(number(0, np.inf, "()")),
-    "per": Rule(_is_span, f"one of {', '.join(map(repr, SPANS))}, or a number of time steps"),
-    "min_steps": integer(1),
-    "cool_down": optional(integer(1)),
-    "max_steps": integer(1),
-    "verbose": VERBOSE,
-}
 
 
 class SeriesDetector(OutlierMixin, Summarised):
@@ -252,6 +238,75 @@ class SeriesDetector(OutlierMixin, Summarised):
             )
         return AlarmBudget(self.false_alarms, SPANS[self.per] * 1e9 / step)
 
+    def recalibrate(
+        self, X: Records, *, false_alarms: float | None = None, per: str | int | None = None
+    ) -> SeriesDetector:
+        """Take the thresholds from other normal time.
+
+        Nothing is trained: scores are the same, but for the thresholds that they are multiples of.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_steps, n_channels), data frame, list of these, or SeriesSet
+            Recent normal series that the detector was not trained on; all of it calibrates.
+        false_alarms : float, optional
+        per : str or int, optional
+            By default both are those of this detector.
+
+        Returns
+        -------
+        SeriesDetector
+            Fitted, with the same networks. This one is not changed.
+
+        Raises
+        ------
+        ParameterError
+            If a parameter is out of its range.
+        DataError
+            If X is too short for a window, or for the false alarms that are accepted.
+        """
+        data = self.read(X)
+        parts = (one.values[part] for one in data.series for part in one.segments())
+        long = [values for values in parts if len(values) >= self.model_.window]
+        return self.recalibrated(block_scores(self.model_, long), false_alarms, per)
+
+    def recalibrated(
+        self, blocks: Array, false_alarms: float | None, per: str | int | None
+    ) -> SeriesDetector:
+        """Return a detector with thresholds from scores of blocks; see `recalibrate`.
+
+        Parameters
+        ----------
+        blocks : ndarray of shape (n_blocks, 2)
+            Largest window and point scores of blocks of normal time steps.
+        false_alarms : float, optional
+            By default as in the fit.
+        per : str or int, optional
+            By default as in the fit.
+
+        Returns
+        -------
+        SeriesDetector
+            A copy; this one stays as it is.
+
+        Raises
+        ------
+        DataError
+            If there is no block.
+        """
+        given = {"false_alarms": false_alarms, "per": per}
+        asked = {name: value for name, value in given.items() if value is not None}
+        other = type(self)(**{**self.get_params(deep=False), **asked})
+        check_parameters(other, RULES)
+        if not len(blocks):
+            wanted = f"{self.model_.window:,} time steps without a break, a window"
+            raise DataError(f"Expected at least {wanted}, got fewer. Give a longer series.")
+        length, budget = block_length(self.model_), other._budget(self.step_)
+        found = calibrated(blocks, length, budget, self.step_, "normal data")
+        model = replace(self.model_, thresholds=found.thresholds, block_scores=found.blocks)
+        other._keep(model, found.promise, self.step_)
+        return other
+
     # ----------------------------------------------------------------------------- scoring
 
     def score_samples(self, X: Records) -> Array:
@@ -346,7 +401,9 @@ class SeriesDetector(OutlierMixin, Summarised):
         """
         data = self.read(X)
         scored = score_parts(self.model_, data)
-        return events_frame(events_in(data, scored, self.channels_, self.event_rules))
+        found = events_in(data, scored, self.channels_, self.event_rules)
+        named = [placed(series, event) for series, event in found]
+        return events_frame(named, have_times=data.step is not None)
 
     @property
     def event_rules(self) -> EventRules:

@@ -19,12 +19,14 @@ from vae_anomaly.model.file import contents_of, restored
 from vae_anomaly.model.model import Model
 from vae_anomaly.names import SERIES
 from vae_anomaly.series.alarms import AlarmBudget, Promise
+from vae_anomaly.series.calibration import N_BLOCK_SCORES
 from vae_anomaly.series.channels import ChannelScaler
 from vae_anomaly.series.comparison import WindowComparison
-from vae_anomaly.series.detector import RULES, SeriesDetector
+from vae_anomaly.series.detector import SeriesDetector
 from vae_anomaly.series.fitting import WindowSettings
 from vae_anomaly.series.model import MIN_TYPICAL, SeriesModel, Thresholds
 from vae_anomaly.series.networks import networks_of
+from vae_anomaly.series.parameters import RULES
 from vae_anomaly.series.training_windows import TrainingWindows
 from vae_anomaly.stats.exemplars import max_exemplars
 from vae_anomaly.storage.container import Layout, UnopenedFile, refuse, write_container
@@ -122,6 +124,7 @@ def save_series(
         "longest_runs": model.longest_runs,
         "typical_energy": model.typical_energy,
         "typical_residual": model.typical_residual,
+        "block_scores": model.block_scores,
         "exemplars": model.comparison.training.points,
     }
     arrays = {name: (dtype, values[name]) for name, (dtype, _) in _layout(config).items()}
@@ -163,6 +166,7 @@ def load_series(file: UnopenedFile) -> LoadedSeries:
         typical_energy=arrays["typical_energy"],
         typical_residual=arrays["typical_residual"],
         thresholds=Thresholds(*(np.inf if one is None else one for one in config["thresholds"])),
+        block_scores=arrays["block_scores"],
     )
     episodes, steps, n_blocks, block = config["promise"]
     promise = Promise(AlarmBudget(episodes, steps), n_blocks, block)
@@ -184,6 +188,7 @@ def _layout(config: JsonObject) -> Layout:
         "longest_runs": ("F64", channels),
         "typical_energy": ("F64", varying),
         "typical_residual": ("F64", varying),
+        "block_scores": ("F64", (config["promise"][2], N_BLOCK_SCORES)),
         "exemplars": ("F32", (config["n_exemplars"], config["window"] * config["n_varying"])),
     }
 

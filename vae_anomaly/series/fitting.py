@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.model.model import Model
-from vae_anomaly.series.alarms import (
-    AlarmBudget,
-    Promise,
-    alarm_rank,
-    block_maxima,
-    blocks_needed,
-    span,
+from vae_anomaly.series.alarms import AlarmBudget, Promise
+from vae_anomaly.series.calibration import (
+    N_BLOCK_SCORES,
+    block_length,
+    block_scores,
+    calibrated,
 )
 from vae_anomaly.series.channels import ChannelScaler, run_lengths
 from vae_anomaly.series.comparison import WindowComparison
@@ -29,6 +28,7 @@ from vae_anomaly.stats.priors import subsample
 __all__ = ["FittedSeries", "WindowSettings", "fit_series"]
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
 
 FitWindows = Callable[[Array, int], Model]
 """Fit of a VAE to windows, (n, window * channels), and their number of channels."""
@@ -38,9 +38,6 @@ CALIBRATION_SHARE = 0.3
 
 MIN_WINDOWS = 4
 """Windows side by side below which no part of a series calibrates."""
-
-BLOCK_WINDOWS = 2
-"""Length of a calibration block, in windows: neighbouring blocks hardly depend on each other."""
 
 HOPS_IN_WINDOW = 8
 """Windows that cover a time step."""
@@ -134,11 +131,10 @@ def fit_series(
             f"All {len(channels)} channels are constant in the {total:,} time steps of training. "
             f"Expected at least one that varies."
         )
-    n_windows = len(scaler.varying) * window
-    flat = _windows(scaler, parts.learned, window)
-    network = fit_windows(subsample(flat, MAX_TRAINING_WINDOWS, rng), len(scaler.varying))
-    room = max_exemplars(n_windows)
-    learned = subsample(flat, round((1 - CALIBRATION_SHARE) * room), rng)
+    learning = _Windows.of(scaler, parts.learned, window)
+    network = fit_windows(learning.sample(MAX_TRAINING_WINDOWS, rng), len(scaler.varying))
+    room = max_exemplars(len(scaler.varying) * window)
+    learned = learning.sample(round((1 - CALIBRATION_SHARE) * room), rng)
     comparison = WindowComparison.of(network, learned)
     errors = [
         step_errors(scaler, comparison, values, window, settings.hop)
@@ -156,58 +152,51 @@ def fit_series(
         typical_energy=_mean([one.energy for one in errors]),
         typical_residual=_mean([one.residual for one in errors]),
         thresholds=Thresholds(np.inf, np.inf),
+        block_scores=np.empty((0, N_BLOCK_SCORES)),
     )
-    thresholds, promise = _thresholds(model, parts.calibrating, budget, step)
+    found = calibrated(
+        block_scores(model, parts.calibrating),
+        block_length(model),
+        budget,
+        step,
+        f"a calibration part, the last {CALIBRATION_SHARE:.0%} of training,",
+    )
     # Windows that calibrated are normal too. More windows can only lower energies.
-    further = subsample(_windows(scaler, parts.calibrating, window), room - len(learned), rng)
+    calibrating = _Windows.of(scaler, parts.calibrating, window)
+    further = calibrating.sample(room - len(learned), rng)
     comparison = WindowComparison.of(network, np.concatenate([learned, further]))
-    return FittedSeries(replace(model, comparison=comparison, thresholds=thresholds), promise)
+    model = replace(
+        model, comparison=comparison, thresholds=found.thresholds, block_scores=found.blocks
+    )
+    return FittedSeries(model, found.promise)
 
 
-def _windows(scaler: ChannelScaler, series: Sequence[Array], window: int) -> Array:
-    """Return all windows of series: (n, window * varying)."""
-    starts = [np.arange(len(values) - window + 1) for values in series]
-    parts = [
-        windows_at(scaler.standardized(values), at, window).reshape(len(at), -1)
-        for values, at in zip(series, starts, strict=True)
-    ]
-    return np.concatenate(parts)
+class _Windows(NamedTuple):
+    """All windows of series, of which only samples are made."""
+
+    series: list[Array]  # standardized, (n_steps, varying) each
+    first: Indices  # number of the first window of each series
+    window: int
+    n_windows: int
+
+    @classmethod
+    def of(cls, scaler: ChannelScaler, series: Sequence[Array], window: int) -> _Windows:
+        counts = [len(values) - window + 1 for values in series]
+        steps = [scaler.standardized(values) for values in series]
+        return cls(steps, np.cumsum([0, *counts[:-1]]), window, sum(counts))
+
+    def sample(self, size: int, rng: np.random.RandomState) -> Array:
+        """Return at most so many random windows, in their order: (n, window * varying)."""
+        chosen = subsample(np.arange(self.n_windows), size, rng)
+        owner = np.searchsorted(self.first, chosen, side="right") - 1
+        parts = [
+            windows_at(steps, chosen[owner == i] - self.first[i], self.window)
+            for i, steps in enumerate(self.series)
+        ]
+        return np.concatenate(parts).reshape(len(chosen), -1)
 
 
 def _mean(errors: Sequence[Array]) -> Array:
     """Return the mean errors of channels: (varying,)."""
     mean: Array = np.maximum(np.concatenate(errors).mean(axis=0), MIN_TYPICAL)
     return mean
-
-
-def _thresholds(
-    model: SeriesModel, calibrating: Sequence[Array], budget: AlarmBudget | None, step: int | None
-) -> tuple[Thresholds, Promise]:
-    """Choose thresholds from the largest scores of calibration blocks.
-
-    Half of the false episodes are those of windows, half those of points. All are those of
-    windows if the blocks are too few for that.
-    """
-    block = BLOCK_WINDOWS * model.window
-    scores = [model.score(values).scores for values in calibrating]
-    windows, points = (
-        np.sort(np.concatenate([block_maxima(one[:, j], block) for one in scores]))
-        for j in range(2)
-    )
-    n_blocks = len(windows)
-    if budget is None:  # a block in n + 1 exceeds the largest score of n
-        found = Thresholds(windows[-1], points[-1])
-        return found, Promise(AlarmBudget(2.0, (n_blocks + 1) * block), n_blocks, block)
-    rate = budget.rate(block)
-    for divided in (True, False):
-        rank = alarm_rank(n_blocks, rate / 2 if divided else rate)
-        if rank:
-            found = Thresholds(windows[-rank], points[-rank] if divided else np.inf)
-            return found, Promise(budget, n_blocks, block)
-    needed = blocks_needed(rate)
-    raise DataError(
-        f"{budget.words(step)} cannot be promised: that needs a calibration part, the last "
-        f"{CALIBRATION_SHARE:.0%} of training, of {span(needed * block, step)}, got "
-        f"{span(n_blocks * block, step)}. Give about {needed / n_blocks:,.1f} times the "
-        f"training data, or accept more false episodes."
-    )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._types import AnyArray
 from vae_anomaly.data.series.series import Series, SeriesSet
-from vae_anomaly.series.events import Event, events_of
+from vae_anomaly.series.events import Event, PlacedEvent, events_of
 from vae_anomaly.series.model import SeriesModel, StepScores
 
 if TYPE_CHECKING:
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EventRules",
+    "NamedEvent",
     "ScoredPart",
     "events_frame",
     "events_in",
+    "placed",
     "row_values",
     "score_parts",
 ]
@@ -36,6 +38,13 @@ class ScoredPart(NamedTuple):
     series: int  # position in the set
     part: slice  # of its time steps
     scores: StepScores | None
+
+
+class NamedEvent(NamedTuple):
+    """An event of a series by its name."""
+
+    series: str
+    placed: PlacedEvent
 
 
 class EventRules(NamedTuple):
@@ -103,22 +112,20 @@ def events_in(
     ]
 
 
-def events_frame(events: Sequence[tuple[Series, Event]]) -> pd.DataFrame:
+def placed(series: Series, event: Event) -> NamedEvent:
+    """Return an event of a series with its times, or the numbers of its rows."""
+    moments = series.rows if series.times is None else series.times
+    at = (int(moments[i]) for i in (event.start, event.stop - 1, event.peak))
+    return NamedEvent(series.name, PlacedEvent(event, *at))
+
+
+def events_frame(events: Sequence[NamedEvent], *, have_times: bool) -> pd.DataFrame:
     """Return events as a frame; see `SeriesDetector.events`."""
     import pandas as pd
 
     rows = []
-    for number, (series, event) in enumerate(events, start=1):
-        times = [_time_of(series, at) for at in (event.start, event.stop - 1, event.peak)]
+    for number, (name, (event, *moments)) in enumerate(events, start=1):
+        times = [pd.Timestamp(one, tz="UTC") for one in moments] if have_times else moments
         found = event.n_flagged, event.score, event.cause, ", ".join(event.channels)
-        rows.append((number, series.name, *times, *found))
+        rows.append((number, name, *times, *found))
     return pd.DataFrame(rows, columns=[*EVENT_COLUMNS, "channels"])
-
-
-def _time_of(series: Series, step: int) -> pd.Timestamp | int:
-    """Return the time of a time step, or the number of its row where there are no times."""
-    import pandas as pd
-
-    if series.times is None:
-        return int(series.rows[step])
-    return pd.Timestamp(int(series.times[step]), tz="UTC")

@@ -97,6 +97,13 @@ class StepScores(NamedTuple):
         """Time steps that are flagged: (n_steps,)."""
         return self.total > 1.0
 
+    def part(self, part: slice) -> StepScores:
+        """Return the scores of some time steps."""
+        scores, total, cause, contributions, expected = self
+        return StepScores(
+            scores[part], total[part], cause[part], contributions[part], expected[part]
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class SeriesModel:
@@ -119,6 +126,8 @@ class SeriesModel:
     typical_energy, typical_residual : ndarray of shape (varying,)
         Means in the calibration part.
     thresholds : Thresholds
+    block_scores : ndarray of shape (n_blocks, 2)
+        Largest window and point scores of calibration blocks.
     """
 
     channels: tuple[str, ...]
@@ -131,8 +140,8 @@ class SeriesModel:
     typical_energy: Array
     typical_residual: Array
     thresholds: Thresholds
+    block_scores: Array
 
-    @default_floats()
     def score(self, values: Array) -> StepScores:
         """Score the time steps of a series without breaks.
 
@@ -145,13 +154,32 @@ class SeriesModel:
         -------
         StepScores
         """
-        errors = step_errors(self.scaler, self.comparison, values, self.window, self.hop)
+        return self.score_part(values, slice(0, len(values)), run_lengths(values))
+
+    @default_floats()
+    def score_part(self, values: Array, part: slice, lengths: Array) -> StepScores:
+        """Score time steps of a series; what is before and after them fills their gaps.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_steps, channels)
+        part : slice
+            Steps to score, from the start of a window on.
+        lengths : ndarray of shape (n_steps, channels)
+            Lengths of runs of equal values.
+
+        Returns
+        -------
+        StepScores
+        """
+        errors = step_errors(self.scaler, self.comparison, values, self.window, self.hop, part)
+        values, lengths = values[part], lengths[part]
         varying = self.scaler.varying
         shares = np.zeros((len(CAUSES), *values.shape))  # of channels in each score
         window, shares[0][:, varying] = self._of_windows(errors, len(values))
         shares[1][:, varying] = (errors.residual / self.typical_residual) ** 2
         point = np.sqrt(shares[1][:, varying].mean(axis=1))
-        runs = self._runs(values)
+        runs = self._runs(values, lengths)
         shares[2] = runs == runs.max(axis=1, keepdims=True)
         scores = np.column_stack([window, point, runs.max(axis=1)])
         scores[np.isnan(window)] = np.nan
@@ -170,9 +198,9 @@ class SeriesModel:
         of_channels = covering(shares, errors.starts, self.window, n_steps)
         return np.sqrt(covered.mean * covered.maximum), of_channels.mean
 
-    def _runs(self, values: Array) -> Array:
+    def _runs(self, values: Array, lengths: Array) -> Array:
         """Return lengths of runs of equal values relative to training: (n_steps, channels)."""
-        relative: Array = run_lengths(values) / self.longest_runs
+        relative = lengths / self.longest_runs
         constant = self.scaler.scale == 0
         moved = np.isfinite(values[:, constant])
         moved &= values[:, constant] != self.scaler.center[constant]
@@ -195,15 +223,20 @@ class SeriesModel:
 
 @default_floats()
 def step_errors(
-    scaler: ChannelScaler, comparison: WindowComparison, values: Array, window: int, hop: int
+    scaler: ChannelScaler,
+    comparison: WindowComparison,
+    values: Array,
+    window: int,
+    hop: int,
+    part: slice = slice(None),
 ) -> StepErrors:
     """Compare the windows of a series with training windows, and its steps with the VAE.
 
     A step is reconstructed in the first window that reaches it: near its end, where the past is
     known alone, but for the steps of the first window.
     """
-    steps, n_steps = scaler.standardized(values), len(values)
-    observed = np.isfinite(values[:, scaler.varying])
+    steps = scaler.standardized(values)[part]
+    n_steps, observed = len(steps), np.isfinite(values[part][:, scaler.varying])
     starts = window_starts(n_steps, window, hop)
     seen_by = np.searchsorted(starts + window, np.arange(n_steps), side="right")
     inside = np.arange(n_steps) - starts[seen_by]

@@ -69,7 +69,7 @@ class TrainingWindows:
         """Return the training windows that seem nearest: (n, candidates)."""
         n, m = len(windows), len(self.points)
         count = min(N_CANDIDATES, m)
-        center, axes, coefficients = self._search
+        center, axes, coefficients = self.search
         padded = np.zeros((len(center), n + 2 * PADDING), dtype=np.float32)
         padded[:, PADDING:-PADDING] = (windows - center).T
         lifted = np.concatenate([axes @ padded, np.ones_like(padded[:1])])
@@ -88,7 +88,7 @@ class TrainingWindows:
         return np.minimum(row * N_GROUPS + np.take_along_axis(groups, column, axis=1), m - 1)
 
     @cached_property
-    def _search(self) -> tuple[Weights, Weights, Weights]:
+    def search(self) -> tuple[Weights, Weights, Weights]:
         """Centre (d,), principal axes (r, d), and coefficients of the distances (m, r + 1).
 
         A distance is half its square, but for a constant of each window.

@@ -20,6 +20,7 @@ class Categorical(Likelihood):
     Indicators that are all 0 are a missing cell, of probability 1.
     """
 
+    mean_is_output = False
     starts_from_data = True
 
     def starting_outputs(self, targets: Array) -> Array:

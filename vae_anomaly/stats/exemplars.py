@@ -18,13 +18,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._threads import PADDING, SINGLE_THREAD
+from vae_anomaly._threads import SINGLE_THREAD
+from vae_anomaly.stats.nearest import NearestSearch
 
 __all__ = ["MAX_EXEMPLARS", "SELF_MATCH_TOLERANCE", "Exemplars", "max_exemplars"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
-Indices = NDArray[np.intp]
 
 MAX_EXEMPLARS = 4096
 MAX_CELLS = 2**21
@@ -42,17 +42,11 @@ MIN_SQUARED_BANDWIDTH = 0.1
 MAX_BANDWIDTH = 3.0
 """A stray training row must not cover everything around it."""
 
-GROUP = 32
-"""Exemplars in a group: the search for the nearest compares groups by their nearest member."""
-
 SELF_MATCH_TOLERANCE = 1e-6
 """Energy, in nats, up to which an exemplar counts as the row itself."""
 
-ROUNDING = 1e-5
-"""Upper bound of the relative error of an energy: distances that may be zero are computed exactly.
-
-A thousand units from the centre, energies are accurate to a tenth of a nat.
-"""
+MAX_LEFT_OUT = 2
+"""Exemplars that are left out for a row at most."""
 
 
 def max_exemplars(dimensions: int) -> int:
@@ -118,16 +112,10 @@ class Exemplars:
         return skipped, min(N_KERNELS, others - skipped)
 
     @cached_property
-    def _center(self) -> Weights:
-        return self.points.mean(axis=0)
-
-    @cached_property
-    def _coefficients(self) -> Weights:
-        """Coefficients of energies as polynomials in a point, its half square and 1: (m, d + 2)."""
-        kept = self.points - self._center
-        square = 0.5 * (kept**2).sum(axis=1)
-        polynomial = np.column_stack([-kept, np.ones_like(square), square])
-        return (polynomial / self.bandwidth[:, None]).astype(np.float32)
+    def _search(self) -> NearestSearch:
+        skipped, used = self.support
+        count = min(len(self.points), skipped + used + MAX_LEFT_OUT)
+        return NearestSearch.among(self.points, self.bandwidth, count)
 
     def score(self, points: Weights, n_left_out: int = 1) -> Array:
         """Compute the distance of points, (n, d), from the exemplars, in nats: (n,).
@@ -144,91 +132,20 @@ class Exemplars:
         number of them: two for points that are certainly exemplars, themselves and one
         more as for any other row.
         """
-        energy, _ = self._candidates(points, n_left_out)
         skipped, used = self.support
-        last = skipped + used
-        energy.partition(last - 1, axis=1)
-        return _score_of(_nonnegative(np.sort(energy[:, :last], axis=1)[:, skipped:]))
-
-    def _candidates(self, points: Weights, n_left_out: int) -> tuple[Weights, Indices]:
-        """Return energies of groups of exemplars that hold the nearest ones, and the groups.
-
-        Both (n, ...). Exemplars that are left out have infinite energies.
-        """
-        skipped, used = self.support
-        count = min(len(self.points), skipped + used + 2)
-        lifted = self._lift(points)
-        energy, least = self._energies(lifted)
-        least = np.ascontiguousarray(least.T)  # (n, groups)
-        n, groups = least.shape
-        nearest = np.argpartition(least, min(count, groups) - 1, axis=1)[:, :count]
-        some = energy[nearest, :, np.arange(PADDING, PADDING + n)[:, None]].reshape(n, -1)
-
-        scale = 1.0 + 2.0 * lifted[-2, PADDING:-PADDING]
-        close = least.min(axis=1) <= ROUNDING * scale  # up to rounding
-        if close.any():
-            place = _places_of_least(some[close], count)
-            index = _exemplars_at(nearest[close], place)
-            is_self = self._matches_self(points[close], index, n_left_out)
-            some[np.flatnonzero(close)[:, None], place] += np.where(is_self, np.inf, 0.0)
-        return some, nearest
-
-    def _matches_self(self, points: Weights, index: Indices, n_left_out: int) -> NDArray[np.bool_]:
-        """Return which of these exemplars, (n, k), count as the points themselves: (n, k).
-
-        At most the first `n_left_out`, and never all exemplars.
-        """
-        is_self = np.zeros(index.shape, dtype=bool)
-        left = np.full(len(points), min(n_left_out, len(self.points) - 1))
-        for j, other in enumerate(index.T):
-            apart = 0.5 * ((points - self.points[other]) ** 2).sum(axis=1)
-            is_self[:, j] = (apart <= SELF_MATCH_TOLERANCE * self.bandwidth[other]) & (left > 0)
-            left -= is_self[:, j]
-        return is_self
-
-    def _lift(self, points: Weights) -> Weights:
-        """Return points, (n, d), with their half squares and 1, padded: (d + 2, n + ...)."""
-        n, d = points.shape
-        lifted = np.zeros((d + 2, n + 2 * PADDING), dtype=np.float32)
-        lifted[:d, PADDING:-PADDING] = (points - self._center).T
-        lifted[d] = 0.5 * (lifted[:d] ** 2).sum(axis=0)
-        lifted[d + 1] = 1.0
-        return lifted
-
-    def _energies(self, lifted: Weights) -> tuple[Weights, Weights]:
-        """Return energies, (groups, GROUP, n + ...), and the least of each group, (groups, n).
-
-        Rounding may make small ones of points far from the centre negative.
-        """
-        m = len(self.points)
-        energy = np.empty((-(-m // GROUP), GROUP, lifted.shape[1]), dtype=np.float32)
-        flat = energy.reshape(-1, lifted.shape[1])
-        np.matmul(self._coefficients, lifted, out=flat[:m])
-        flat[m:] = np.inf  # padding of the last group
-        return energy, energy[:, :, PADDING:-PADDING].min(axis=1)
-
-
-def _places_of_least(energy: Weights, count: int) -> Indices:
-    """Return the positions of the least energies of each row, ascending: (n, count)."""
-    place = np.argpartition(energy, count - 1, axis=1)[:, :count]
-    order = np.take_along_axis(energy, place, axis=1).argsort(axis=1, kind="stable")
-    return np.take_along_axis(place, order, axis=1)
-
-
-def _exemplars_at(groups: Indices, place: Indices) -> Indices:
-    """Return the exemplars at positions in rows of energies of groups: (n, k)."""
-    return np.take_along_axis(groups, place // GROUP, axis=1) * GROUP + place % GROUP
+        n_left_out = min(n_left_out, len(self.points) - 1)
+        count = min(len(self.points), skipped + used + n_left_out)
+        energy = self._search.energies(points, count)
+        is_self = energy[:, :n_left_out] <= SELF_MATCH_TOLERANCE
+        first = skipped + np.count_nonzero(is_self, axis=1)
+        places = first[:, None] + np.arange(used)
+        return _score_of(np.take_along_axis(energy, places, axis=1).astype(np.float64))
 
 
 def _score_of(energy: Array) -> Array:
     """Return the scores of ascending energies, (n, used): (n,)."""
     soft = energy[:, 0] - np.log(_kernels(energy).mean(axis=1))
     return 0.5 * (soft + energy[:, :N_NEIGHBORS].mean(axis=1))
-
-
-def _nonnegative(energy: Weights) -> Array:
-    """Return energies in float64, without those that rounding made negative."""
-    return np.maximum(energy, 0.0).astype(np.float64)
 
 
 def _kernels(energy: Array) -> Array:

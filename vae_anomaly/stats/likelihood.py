@@ -29,6 +29,8 @@ class Likelihood(ABC):
         Names of parameters that `estimate` computes before training.
     n_outputs : int
         Outputs of the decoder for each target.
+    mean_is_output : bool
+        Whether expected targets are the first outputs themselves.
     starts_from_data : bool
         Whether training starts from `starting_outputs` instead of zeros.
     """
@@ -36,6 +38,7 @@ class Likelihood(ABC):
     learned_parameters: Mapping[str, float] = {}
     fixed_parameters: tuple[str, ...] = ()
     n_outputs = 1
+    mean_is_output = True
     starts_from_data = False
 
     def estimate(self, targets: Array) -> dict[str, Array]:

@@ -234,6 +234,8 @@ class DiscretizedLogistic(Likelihood):
 class Bernoulli(Likelihood):
     """Bernoulli: the log loss of values in [0, 1] with logits from the decoder."""
 
+    mean_is_output = False
+
     def log_prob(self, ops: Ops, x: Tensor, outputs: Outputs, parameters: Parameters) -> Tensor:
         """See `Likelihood`."""
         return bernoulli_log_density(ops, x, outputs[0])
@@ -333,6 +335,11 @@ class JointLikelihood:
         """Return the expected targets: (..., n_outputs) to (..., n_targets)."""
         parts = zip(self.likelihoods, self._split_outputs(ops, outputs), strict=True)
         return _joined(ops, [one.mean(ops, part) for one, part in parts])
+
+    @property
+    def mean_is_output(self) -> bool:
+        """Whether expected targets are outputs, so that means of these have the means of those."""
+        return all(one.mean_is_output for one in self.likelihoods)
 
     def sample(self, rng: np.random.RandomState, outputs: Array, parameters: Parameters) -> Array:
         """Draw targets for outputs, (n, n_outputs), and parameters, (n, size) each."""

@@ -1,4 +1,4 @@
-"""Features of images from a network that the user has: an ONNX file or a Keras model.
+"""Features of images from a network that the user has, an ONNX file or a Keras model, or without.
 
 The network is never trained here and nothing is downloaded. Images are passed through it one
 by one, so that the features of an image depend on no other image. Features are a grid of
@@ -27,8 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._types import AnyArray, JsonObject, KerasModel, OnnxModel, OnnxSession
+from vae_anomaly.data.image.gradients import GradientFeatures
+from vae_anomaly.data.image.resizing import stretched
 from vae_anomaly.exceptions import DataError, ParameterError
-from vae_anomaly.names import ONNX
+from vae_anomaly.names import GRADIENTS, ONNX
 
 __all__ = ["Features", "KerasFeatures", "OnnxFeatures", "open_features"]
 
@@ -83,7 +85,7 @@ def open_features(given: str | KerasModel, beside: Path | None = None) -> Featur
     ----------
     given : str or keras.Model
         ``onnx:path#node``: the path of an ONNX file, and the name of a node or tensor in it;
-        without ``#node`` its first output.
+        without ``#node`` its first output. Or ``gradients``, which need no network.
     beside : Path, optional
         Folder in which the file is looked for if it is not at its path.
 
@@ -98,6 +100,8 @@ def open_features(given: str | KerasModel, beside: Path | None = None) -> Featur
     """
     if not isinstance(given, str):
         return KerasFeatures(given)
+    if given == GRADIENTS:
+        return GradientFeatures()
     path, _, node = given.removeprefix(ONNX).partition("#")
     place = Path(path)
     if beside is not None and not place.is_file() and (beside / place.name).is_file():
@@ -107,21 +111,6 @@ def open_features(given: str | KerasModel, beside: Path | None = None) -> Featur
         while part := file.read(2**20):
             digest.update(part)
     return OnnxFeatures(given, digest.hexdigest(), str(place), node)
-
-
-def resized(image: Bytes, height: int, width: int, channels: int) -> Bytes:
-    """Return an image, (h, w, 1 or 3), stretched to a size and to 1 or 3 channels."""
-    from PIL import Image
-
-    if image.shape[2] not in (1, 3):
-        raise DataError(
-            f"Expected images of 1 or 3 channels for a network of features, got "
-            f"{image.shape[2]}. Give 1 or 3 of them."
-        )
-    one = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
-    one = one.convert("L" if channels == 1 else "RGB")
-    one = one.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(one).reshape(height, width, channels)
 
 
 def as_grid(values: Weights, size: tuple[int, int], *, channels_first: bool) -> Weights:
@@ -214,7 +203,7 @@ class _OnnxNetwork:
     channels: int
 
     def grid(self, image: Bytes) -> Weights:
-        pixels = resized(image, self.height, self.width, self.channels)
+        pixels = stretched(image, self.height, self.width, self.channels)
         x: AnyArray = pixels
         if not self.is_bytes:
             own = slice(None) if self.channels == 3 else slice(1, 2)  # green is nearest to grey
@@ -357,6 +346,6 @@ class KerasFeatures:
         shape = self.model.input_shape
         _check_rank(shape, "the Keras model")
         height, width = (side or DEFAULT_SIDE for side in shape[1:3])
-        pixels = resized(image, height, width, 1 if shape[3] == 1 else 3)
+        pixels = stretched(image, height, width, 1 if shape[3] == 1 else 3)
         values = self._call(pixels.astype(np.float32)[None])
         return as_grid(values, (height, width), channels_first=False)

@@ -12,13 +12,15 @@ from vae_anomaly._text import counted, listed
 from vae_anomaly.data.image.signatures import SIGNATURE_BYTES, foreign_image, is_image
 from vae_anomaly.names import ROW_SUFFIXES
 
-__all__ = ["Listing", "is_folder_of_tables", "list_images"]
+__all__ = ["IMAGE_SUFFIXES", "Listing", "is_folder_of_tables", "list_images"]
 
-IMAGES = (
+IMAGE_SUFFIXES = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".bmp", ".dib"),
     *(".tif", ".tiff", ".webp", ".gif"),
 )
-"""Suffixes of images that are read: a file that is none is reported as unreadable."""
+"""Suffixes of images that are read: a file that is none is reported as unreadable.
+
+A folder with such a file is no folder of tables."""
 
 UNREAD = (
     *(".svg", ".eps", ".ps", ".pdf", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".psd", ".ico"),
@@ -27,6 +29,8 @@ UNREAD = (
     *(".mp4", ".avi", ".mov", ".mkv", ".webm"),
 )
 """Suffixes of images that are not read: they are reported too, since they are not scored."""
+
+ALL_SUFFIXES = IMAGE_SUFFIXES + UNREAD
 
 SYSTEM_FILES = ("thumbs.db", "desktop.ini", "__macosx")
 
@@ -188,7 +192,7 @@ class _Walk:
 
     def _verdict_of_link(self, entry: os.DirEntry[str], target: Path | None) -> str:
         """Return the verdict of a link that is not followed, or leads to a file."""
-        expected = Path(entry.name).suffix.lower() in IMAGES + UNREAD
+        expected = Path(entry.name).suffix.lower() in ALL_SUFFIXES
         if target is None:
             return BROKEN if expected else "broken"
         within = target.is_relative_to(self.root)
@@ -198,7 +202,7 @@ class _Walk:
         allowed = within or (self.follow is not None and target.is_relative_to(self.follow))
         if allowed or not target.is_file():
             return _verdict(Path(entry.path))
-        return OUTSIDE if expected or target.suffix.lower() in IMAGES + UNREAD else "outside"
+        return OUTSIDE if expected or target.suffix.lower() in ALL_SUFFIXES else "outside"
 
 
 def _entries(folder: Path, prefix: str) -> list[tuple[str, os.DirEntry[str]]]:
@@ -221,7 +225,7 @@ def _count_images(entry: os.DirEntry[str]) -> int:
 
 def _is_named_as_image(name: str) -> bool:
     # "._a.png" holds what macOS knows about a.png.
-    return name.lower().endswith(IMAGES) and not name.startswith("._")
+    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("._")
 
 
 def _target(entry: os.DirEntry[str]) -> Path | None:
@@ -236,7 +240,7 @@ def _verdict(path: Path) -> str:
     """Return the verdict of a file: its suffix is that of an image, or else its content is one."""
     if not path.is_file():
         return "special"
-    if path.suffix.lower() in IMAGES + UNREAD:
+    if path.suffix.lower() in ALL_SUFFIXES:
         return ""
     try:
         with path.open("rb") as file:

@@ -32,7 +32,7 @@ __all__ = ["MODALITY", "PatchImages"]
 
 
 class PatchImages(Images):
-    """Images of one shape, of which a network that the user has makes features."""
+    """Images of one shape, by the features of their patches."""
 
     name = "patches"
     contents = "images, as features"

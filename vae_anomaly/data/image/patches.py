@@ -1,7 +1,7 @@
 """Encoder of images by the features of their patches.
 
-Records are images. A network that the user has makes features of each, a grid of vectors,
-which a VAE then takes one by one: see `vae_anomaly.model.patches`.
+Records are images. A network that the user has, or `GradientFeatures`, makes features of each, a
+grid of vectors, which a VAE then takes one by one: see `vae_anomaly.model.patches`.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from vae_anomaly._text import listed, shown
 from vae_anomaly.data.cells import MISSING, WEAKLY_MISSING
 from vae_anomaly.data.parsing import parse_numbers
+from vae_anomaly.data.series.notes import Tally
 from vae_anomaly.data.series.numbers import is_text, numbers_of
 from vae_anomaly.data.series.rows import Rows
 from vae_anomaly.data.series.series import USABLE
@@ -22,7 +23,15 @@ from vae_anomaly.data.series.time_strings import COMPACT, MONTH_NAMED, YEAR_FIRS
 from vae_anomaly.data.series.times import MAX_EPOCH, MIN_EPOCH, read_times
 from vae_anomaly.exceptions import DataError, ParameterError
 
-__all__ = ["Columns", "Roles", "check_text", "free_name", "is_time_name", "rows_of"]
+__all__ = [
+    "Columns",
+    "Roles",
+    "check_text",
+    "free_name",
+    "is_time_name",
+    "rows_of",
+    "time_column_of",
+]
 
 Array = NDArray[np.float64]
 
@@ -147,7 +156,7 @@ def rows_of(columns: Columns, roles: Roles) -> Rows:
             f"{columns.name} has no column {listed(absent)}. Its columns are "
             f"{listed(list(columns.cells))}."
         )
-    time_column = roles.time_column or _time_column(columns, roles)
+    time_column = roles.time_column or time_column_of(columns, roles)
     notes = []
     stamps = None
     if time_column is None:
@@ -184,7 +193,7 @@ def rows_of(columns: Columns, roles: Roles) -> Rows:
 # ---------------------------------------------------------------------------------- roles
 
 
-def _time_column(columns: Columns, roles: Roles) -> str | None:
+def time_column_of(columns: Columns, roles: Roles) -> str | None:
     """Return the only column that holds times, or is called so; None if there is none.
 
     Raises
@@ -380,4 +389,8 @@ def _without_infinite(rows: Rows) -> Rows:
     if not infinite.any():
         return rows
     rows = replace(rows, values=np.where(infinite, np.nan, rows.values))
-    return rows.noting(f"Infinite values count as missing: {np.count_nonzero(infinite):,}.")
+    return rows.noting(Tally(_infinite_words, int(np.count_nonzero(infinite))))
+
+
+def _infinite_words(count: int) -> str:
+    return f"Infinite values count as missing: {count:,}."

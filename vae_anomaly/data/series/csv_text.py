@@ -20,7 +20,7 @@ from vae_anomaly.data.dialect import DECIMAL_COMMA, Dialect
 from vae_anomaly.data.series.columns import Columns, is_time_name
 from vae_anomaly.exceptions import DataError
 
-__all__ = ["SAMPLE_CHARACTERS", "columns_of_csv"]
+__all__ = ["SAMPLE_CHARACTERS", "columns_of_csv", "dialect_of"]
 
 SAMPLE_CHARACTERS = 2**16
 """Characters at the start of a text by which its dialect is found."""
@@ -36,7 +36,12 @@ SEPARATOR_LINE = "sep="
 
 
 def columns_of_csv(
-    text: str, name: str, *, lines_before: int = 0, as_text: Collection[str] | None = None
+    text: str,
+    name: str,
+    *,
+    lines_before: int = 0,
+    as_text: Collection[str] | None = None,
+    dialect: Dialect | None = None,
 ) -> Columns:
     r"""Return the columns of CSV text.
 
@@ -51,6 +56,8 @@ def columns_of_csv(
     as_text : collection of str, optional
         Columns that stay text, besides those called as times are, even where all cells are
         numbers. By default all do.
+    dialect : Dialect, optional
+        By default that of the start of the text.
 
     Returns
     -------
@@ -69,7 +76,7 @@ def columns_of_csv(
     >>> columns.cells["flow"].to_pylist(), columns.place(0)
     (['1.5'], 'pump.csv, line 2')
     """
-    dialect = Dialect.of(text[:SAMPLE_CHARACTERS].rpartition("\n")[0] or text)
+    dialect = dialect or dialect_of(text)
     if text[: len(SEPARATOR_LINE)].lower() == SEPARATOR_LINE:
         first, _, text = text.partition("\n")
         dialect = Dialect.of(text[:SAMPLE_CHARACTERS])
@@ -94,6 +101,11 @@ def columns_of_csv(
         texts = [column for column in names if pa.types.is_string(cells[column].type)]
         cells |= {column: _with_points(cells[column]) for column in texts}
     return Columns(cells, _place_of(text, dialect, name, lines_before), name)
+
+
+def dialect_of(text: str) -> Dialect:
+    """Return the dialect of the start of a text."""
+    return Dialect.of(text[:SAMPLE_CHARACTERS].rpartition("\n")[0] or text)
 
 
 def _parsed(

@@ -38,7 +38,7 @@ from vae_anomaly.data.series.stamps import Place
 from vae_anomaly.data.series.telegraf import LINE_PROTOCOL, form_of_json, form_of_lines, is_metric
 from vae_anomaly.exceptions import DataError
 
-__all__ = ["rows_of_file"]
+__all__ = ["GZIP", "PARQUET", "UTF16", "is_plain_csv", "rows_of_file"]
 
 PARQUET = b"PAR1"
 
@@ -166,6 +166,19 @@ def _form_of_text(text: str, name: str, roles: Roles) -> Form:
             Roles(time_column=time, metric_column=entity, value_column=state, missing=NO_STATE),
         )
     return Form(columns, Roles())
+
+
+def is_plain_csv(text: str, name: str) -> bool:
+    """Return whether the start of a text is that of CSV without a form of its own."""
+    first = text.lstrip().partition("\n")[0].strip()
+    forms = (DUMP_LINE, QUERY_LINE, ANNOTATION, LINE_PROTOCOL)
+    if first[:1] in {*"#{[", ""} or any(re.match(form, first) for form in forms):
+        return False
+    try:
+        columns = columns_of_csv(text, name)
+    except DataError:
+        return False
+    return not (is_of_influx(columns) or set(HOME_ASSISTANT) <= set(columns.cells))
 
 
 def _form_of_json(text: str, name: str, roles: Roles) -> Form:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from vae_anomaly._parameters import integer
 from vae_anomaly.data.series.clock import check_timezone, to_utc
 from vae_anomaly.data.series.held import held_points, held_values
+from vae_anomaly.data.series.notes import Tally
 from vae_anomaly.data.series.points import Points, points_of
 from vae_anomaly.data.series.rows import NO_TIME, NO_VALUE, Rows, without_duplicates
 from vae_anomaly.data.series.series import USABLE, Gap, Series, SeriesSet
@@ -26,7 +28,7 @@ from vae_anomaly.data.series.steps import (
 )
 from vae_anomaly.exceptions import DataError, ParameterError
 
-__all__ = ["DEFAULT_MAX_GAP", "on_grid"]
+__all__ = ["DEFAULT_MAX_GAP", "any_known", "gap_points", "gridded", "on_grid", "step_of"]
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -48,9 +50,9 @@ def on_grid(
 
     A grid point has the values of the row whose time is nearest to it, within half a step, in
     long format of the nearest one of each channel. Grid points are whole steps apart within a
-    segment, and the median distance of rows from them is 0; where rows drift away from such a
-    grid, its points follow them. Where only changes are recorded, a grid point has what was last
-    known of each channel.
+    segment, and the median distance of its first rows from them is 0; where rows drift away from
+    such a grid, its points follow them. Where only changes are recorded, a grid point has what was
+    last known of each channel.
 
     Parameters
     ----------
@@ -85,7 +87,7 @@ def on_grid(
         rows = rows.refusing(~rows.stamps.known, NO_TIME)
         rows = _noting_order(rows, ns)
     timed = rows.usable()
-    rows = rows.refusing(~_any_known(rows.values), NO_VALUE)
+    rows = rows.refusing(~any_known(rows.values), NO_VALUE)
     if rows.stamps is not None:
         rows = without_duplicates(rows, ns, duplicates)
     usable = rows.usable()
@@ -94,11 +96,12 @@ def on_grid(
             f"Expected at least one row with a time and a value, got none in "
             f"{len(rows.status):,} rows."
         )
-    found = _step_of(rows, ns, timed, None if step is None else duration(step, "step"))
-    return _gridded(rows, ns, usable, found, _gap_points(max_gap, found.ns))
+    found = step_of(rows, ns, timed, None if step is None else duration(step, "step"))
+    return gridded(rows, ns, usable, found, gap_points(max_gap, found.ns))
 
 
-def _any_known(values: Array) -> Booleans:
+def any_known(values: Array) -> Booleans:
+    """Return which rows, (n, channels), have a value."""
     return np.logical_or.reduce(~np.isnan(values), axis=1)
 
 
@@ -124,7 +127,7 @@ def _noting_order(rows: Rows, ns: Integers) -> Rows:
     return rows.noting(f"The rows go back in time in {where}: they are sorted by time.")
 
 
-def _step_of(rows: Rows, ns: Integers, timed: Integers, wanted: int | None) -> Step:
+def step_of(rows: Rows, ns: Integers, timed: Integers, wanted: int | None) -> Step:
     """Return the step of the grid, and the share of steps that equal it."""
     if rows.stamps is None:
         return Step(1, 1.0)
@@ -148,7 +151,7 @@ def _step_of(rows: Rows, ns: Integers, timed: Integers, wanted: int | None) -> S
                 f"{step_text(found.ns)}. Give data with the step of training, or fit to data with "
                 f"this step."
             )
-        return Step(wanted, share_of(steps, wanted))
+        return Step(wanted, share_of(steps, wanted), len(steps))
     if found.share < MIN_SHARE:
         raise DataError(
             f"The rows are too irregular for a grid: the commonest step, {step_text(found.ns)}, is "
@@ -157,7 +160,8 @@ def _step_of(rows: Rows, ns: Integers, timed: Integers, wanted: int | None) -> S
     return found
 
 
-def _gap_points(max_gap: int | str, step: int) -> int:
+def gap_points(max_gap: int | str, step: int) -> int:
+    """Return a number of grid points, or a duration, as such a number."""
     if isinstance(max_gap, str):
         return duration(max_gap, "max_gap") // step
     if not integer(0).holds(max_gap):
@@ -168,8 +172,32 @@ def _gap_points(max_gap: int | str, step: int) -> int:
     return int(max_gap)
 
 
-def _gridded(rows: Rows, ns: Integers, usable: Integers, step: Step, max_gap: int) -> SeriesSet:
-    """Return the series of usable rows."""
+def gridded(
+    rows: Rows,
+    ns: Integers,
+    usable: Integers,
+    step: Step,
+    max_gap: int,
+    before: int | None = None,
+) -> SeriesSet:
+    """Return the series of usable rows.
+
+    Parameters
+    ----------
+    rows : Rows
+    ns : ndarray of int64, of shape (n,)
+        Times in UTC, or positions.
+    usable : ndarray of int64, of shape (n_usable,)
+        Positions of usable rows.
+    step : Step
+    max_gap : int
+    before : int, optional
+        Time of the grid point before the first row, see `points_of`.
+
+    Returns
+    -------
+    SeriesSet
+    """
     n_rows, n_channels = len(rows.status), len(rows.channels)
     if rows.holds:
         usable = np.flatnonzero((rows.status == USABLE) | (rows.status == NO_VALUE))
@@ -177,7 +205,7 @@ def _gridded(rows: Rows, ns: Integers, usable: Integers, step: Step, max_gap: in
     points = (
         held_points(ns[at], rows.series[at], step.ns, n_channels)
         if rows.holds
-        else points_of(ns[at], rows.series[at], step.ns, max_gap)
+        else points_of(ns[at], rows.series[at], step.ns, max_gap, before)
     )
     if rows.channel is None:
         values, used = _wide_values(rows.values[at], points)
@@ -193,6 +221,9 @@ def _gridded(rows: Rows, ns: Integers, usable: Integers, step: Step, max_gap: in
     else:
         rows = _noting_crowds(rows, at[~used], first_row[points.of_row[~used]])
     gaps = _gaps(rows, points, first_row, step.ns)
+    if before is not None and not points.goes_on:
+        missing = int(points.ns[0] - before + step.ns // 2) // step.ns - 1
+        gaps = (Gap(rows.names[points.series[0]], before, int(points.ns[0]), missing), *gaps)
     first_row[first_row == n_rows] = -1
     rows = _noting_grid(rows, step, 0 if rows.holds else int((first_row < 0).sum()), gaps)
     return SeriesSet(
@@ -205,6 +236,7 @@ def _gridded(rows: Rows, ns: Integers, usable: Integers, step: Step, max_gap: in
         times_text=None if rows.stamps is None else rows.stamps.text,
         gaps=gaps,
         notes=rows.notes,
+        goes_on=points.goes_on,
     )
 
 
@@ -222,8 +254,8 @@ def _divided(
                 name=rows.names[points.series[first]],
                 times=None if rows.stamps is None else points.ns[part],
                 values=values[part],
-                measured=_any_known(values[part]),
-                rows=first_row[part],
+                measured=any_known(values[part]),
+                rows=np.where(first_row[part] < 0, -1, first_row[part] + rows.n_before),
                 starts=tuple((points.starts[first:end] - points.starts[first]).tolist()),
                 max_gap=max_gap,
             )
@@ -267,7 +299,7 @@ def _gaps(rows: Rows, points: Points, first_row: Integers, step: int) -> tuple[G
     before = np.flatnonzero(np.diff(points.series) == 0)
     ends, starts = points.starts[before + 1] - 1, points.starts[before + 1]
     n_missing = (points.ns[starts] - points.ns[ends] + step // 2) // step - 1
-    moments = points.ns if rows.stamps is not None else first_row
+    moments = points.ns if rows.stamps is not None else first_row + rows.n_before
     return tuple(
         Gap(rows.names[code], start, end, count)
         for code, start, end, count in zip(
@@ -293,21 +325,38 @@ def _noting_crowds(rows: Rows, left_out: Integers, nearest: Integers) -> Rows:
     if not len(left_out):
         return rows
     status = rows.status.copy()
-    status[left_out] = [f"same time step as row {row + 1}" for row in nearest.tolist()]
-    count = "1 row is" if len(left_out) == 1 else f"{len(left_out):,} rows are"
-    words = f"{count} less than a step from another: the one nearest to a time step counts."
-    return replace(rows, status=status).noting(words)
+    others = nearest + rows.n_before + 1
+    status[left_out] = [f"same time step as row {row}" for row in others.tolist()]
+    return replace(rows, status=status).noting(Tally(_crowd_words, len(left_out)))
 
 
 def _noting_grid(rows: Rows, step: Step, n_bridged: int, gaps: tuple[Gap, ...]) -> Rows:
     """Return rows with notes of the step and of gaps."""
-    notes = []
+    notes: list[str] = []
     if rows.stamps is not None:
-        notes.append(f"The step is {step_text(step.ns)}, that of {step.share:.0%} of the rows.")
+        counts = round(step.share * step.n_steps), step.n_steps
+        notes.append(Tally(partial(_step_words, step.ns), *counts, about=("step", step.ns)))
     if n_bridged:
-        count = "1 time step is" if n_bridged == 1 else f"{n_bridged:,} time steps are"
-        notes.append(f"{count} missing in short gaps, which are bridged.")
+        notes.append(Tally(_bridged_words, n_bridged))
     if gaps:
-        count = "1 long gap" if len(gaps) == 1 else f"{len(gaps):,} long gaps"
-        notes.append(f"{count}, of {sum(gap.n_missing for gap in gaps):,} time steps in all.")
+        notes.append(Tally(_gap_words, len(gaps), sum(gap.n_missing for gap in gaps)))
     return rows.noting(*notes)
+
+
+def _step_words(step: int, n_equal: int, n_steps: int) -> str:
+    return f"The step is {step_text(step)}, that of {n_equal / max(n_steps, 1):.0%} of the rows."
+
+
+def _bridged_words(count: int) -> str:
+    steps = "1 time step is" if count == 1 else f"{count:,} time steps are"
+    return f"{steps} missing in short gaps, which are bridged."
+
+
+def _gap_words(count: int, n_missing: int) -> str:
+    gaps = "1 long gap" if count == 1 else f"{count:,} long gaps"
+    return f"{gaps}, of {n_missing:,} time steps in all."
+
+
+def _crowd_words(count: int) -> str:
+    rows = "1 row is" if count == 1 else f"{count:,} rows are"
+    return f"{rows} less than a step from another: the one nearest to a time step counts."

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._types import AnyArray
+from vae_anomaly.data.series.notes import Tally
 from vae_anomaly.data.series.series import USABLE
 from vae_anomaly.data.series.stamps import Place, Stamps
 from vae_anomaly.exceptions import DataError, ParameterError
@@ -49,6 +51,8 @@ class Rows:
     notes : tuple of str
     holds : bool
         Whether only changes are recorded: a value holds until the next row of its channel.
+    n_before : int
+        Rows of the input before these.
     """
 
     place: Place
@@ -62,6 +66,7 @@ class Rows:
     status: AnyArray
     notes: tuple[str, ...] = ()
     holds: bool = False
+    n_before: int = 0
 
     @property
     def groups(self) -> Integers:
@@ -121,10 +126,12 @@ def without_duplicates(rows: Rows, ns: Integers, choice: str | None) -> Rows:
     run_differs = np.bincount(run, differs, len(starts)) > 0
     later = np.r_[False, again]
     equal_rows, other_rows = later & ~run_differs[run], later & run_differs[run]
-    status, values, notes = rows.status.copy(), rows.values, []
+    status, values = rows.status.copy(), rows.values
+    notes: list[str] = []
     if equal_rows.any():
-        _mark(status, order[equal_rows], firsts[equal_rows], "duplicate of row {}")
-        notes.append(f"{_count(equal_rows, 'row repeats', 'rows repeat')} an earlier one.")
+        others = firsts[equal_rows] + rows.n_before
+        _mark(status, order[equal_rows], others, "duplicate of row {}")
+        notes.append(Tally(_repeat_words, int(np.count_nonzero(equal_rows))))
     if other_rows.any():
         if choice is None:
             i = int(np.argmax(other_rows & differs))
@@ -139,11 +146,26 @@ def without_duplicates(rows: Rows, ns: Integers, choice: str | None) -> Rows:
             at = conflicting.nonzero()[0]
             values[order[starts[run_differs]]] = _means(values[order[at]], run[at])
         dropped = conflicting & (order != kept)
-        _mark(status, order[dropped], kept[dropped], "same time as row {}")
-        which = {"mean": "their mean counts"}.get(choice, f"the {choice} one counts")
-        times = "1 time" if run_differs.sum() == 1 else f"{run_differs.sum():,} times"
-        notes.append(f"Different rows have {times} in common; {which}.")
+        _mark(status, order[dropped], kept[dropped] + rows.n_before, "same time as row {}")
+        notes.append(Tally(CONFLICT_WORDS[choice], int(run_differs.sum())))
     return replace(rows, status=status, values=values).noting(*notes)
+
+
+def _repeat_words(count: int) -> str:
+    return f"{count:,} {'row repeats' if count == 1 else 'rows repeat'} an earlier one."
+
+
+def _conflict_words(which: str, count: int) -> str:
+    times = "1 time" if count == 1 else f"{count:,} times"
+    return f"Different rows have {times} in common; {which}."
+
+
+CONFLICT_WORDS = {
+    "mean": partial(_conflict_words, "their mean counts"),
+    "first": partial(_conflict_words, "the first one counts"),
+    "last": partial(_conflict_words, "the last one counts"),
+}
+"""Choice of one of several rows -> note on it."""
 
 
 def _equal(a: Array, b: Array) -> Booleans:
@@ -172,7 +194,8 @@ def _conflict(rows: Rows, row: int, other: int, which: Booleans) -> DataError:
     advice = "Give duplicates: 'mean', 'first' or 'last'"
     if len(rows.names) == 1:
         advice += "; or series_column, if the rows are of several series"
+    first = other + rows.n_before + 1
     return DataError(
-        f"{rows.place(row)}: expected the values of row {other + 1:,}, which has the same time, "
+        f"{rows.place(row)}: expected the values of row {first:,}, which has the same time, "
         f"got others; {_count(which, 'row is', 'rows are')} like that. {advice}."
     )

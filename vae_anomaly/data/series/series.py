@@ -146,6 +146,8 @@ class SeriesSet:
     gaps : tuple of Gap
     notes : tuple of str
         What is to be reported about the input: sentences.
+    goes_on : bool
+        Whether the first segment goes on with the last one of a part of the input before.
     """
 
     series: tuple[Series, ...]
@@ -157,6 +159,7 @@ class SeriesSet:
     times_text: AnyArray | None = None
     gaps: tuple[Gap, ...] = ()
     notes: tuple[str, ...] = ()
+    goes_on: bool = False
 
     def by_row(self, parts: Sequence[Array]) -> Array:
         """Return numbers of grid points as numbers of input rows, NaN for rows without a point.

@@ -51,10 +51,13 @@ class Step(NamedTuple):
         In nanoseconds.
     share : float
         Share of steps that equal it up to `JITTER`.
+    n_steps : int
+        Steps of which it is a share.
     """
 
     ns: int
     share: float
+    n_steps: int = 1
 
 
 def duration(value: int | str, name: str) -> int:
@@ -128,7 +131,7 @@ def commonest_step(steps: Integers) -> Step:
         center = np.median(equal)
         near = steps[np.abs(steps - center) < center / 2]
         ns = round(float(center + (near - center).mean()))
-    return Step(ns, share_of(steps, ns))
+    return Step(ns, share_of(steps, ns), len(steps))
 
 
 def share_of(steps: Integers, step: int) -> float:

@@ -8,14 +8,16 @@ pyarrow refuses is then located with the csv module.
 
 from __future__ import annotations
 
-import codecs
 import csv
+import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,16 +30,24 @@ from vae_anomaly.data.csv_content import (
     ContentScan,
     check_bytes,
     may_have_codes,
+    refuse_wide,
 )
 from vae_anomaly.data.dialect import (
     DECIMAL_COMMA,
-    DELIMITERS,
     LONG_CELLS,
-    MAX_CELL_LENGTH,
     SAMPLE_ROWS,
     Dialect,
 )
 from vae_anomaly.data.parsing import BLANKS, parse_numbers
+from vae_anomaly.data.table.csv_records import (
+    Record,
+    filled,
+    further_lines,
+    sound_records,
+    tolerant_records,
+    width_advice,
+    width_fault,
+)
 from vae_anomaly.data.table.reader import (
     CellError,
     TableReader,
@@ -53,24 +63,11 @@ from vae_anomaly.storage.atomic import output_error
 
 __all__ = ["CsvReader"]
 
-WIDE = {
-    codecs.BOM_UTF32_LE: "UTF-32",
-    codecs.BOM_UTF32_BE: "UTF-32",
-    codecs.BOM_UTF16_LE: "UTF-16",
-    codecs.BOM_UTF16_BE: "UTF-16",
-}
-
-
 MAX_ROW_BYTES = 2**28
 """Bytes of a block from which on no larger one is tried for a long row."""
 
-
-class Record(NamedTuple):
-    """A row of fields, and the lines of the file that it is on."""
-
-    line: int  # the first one
-    last_line: int
-    fields: list[str]
+WRONG_WIDTH = re.compile(r"CSV parse error: (Row #\d+: )?Expected \d+ columns")
+"""What pyarrow says of a row of another number of fields than the header."""
 
 
 class TextInNumbersError(Exception):
@@ -79,6 +76,10 @@ class TextInNumbersError(Exception):
 
 class _LongRowError(Exception):
     """A row that is longer than the blocks of a reading."""
+
+
+class _WrongWidthError(Exception):
+    """A row of another number of fields than the header."""
 
 
 class CsvReader(TableReader):
@@ -90,6 +91,10 @@ class CsvReader(TableReader):
     """
 
     _checked = False
+    _is_repaired = False  # whether a copy is parsed, without the lines whose quotes are not sound
+    _has_wrong_widths = False
+    _known_faults: Mapping[int, str] = MappingProxyType({})
+    """Faults of rows in `_parsed_file`."""
 
     def _read_columns(self) -> tuple[str, ...]:
         """Read the header."""
@@ -109,30 +114,38 @@ class CsvReader(TableReader):
         strict: bool = True,
     ) -> Iterator[pa.RecordBatch]:
         """Yield the rows; see `TableReader.batches`."""
-        if self._content.has_quotes and not self._checked:
-            self._find_fault()
-        self._checked = True
-        wanted, n_chunks = [*numbers, *texts, *keep], 0
+        self._check_syntax()
+        wanted, n_rows = [*numbers, *texts, *keep], 0
         size = rows_of_batch(len(wanted))
         try:
             for chunk in self._chunks(numbers, wanted, strict=strict):
                 yield from _slices(self._with_points(chunk, texts), size)
-                n_chunks += 1
+                n_rows += chunk.num_rows
         except TextInNumbersError:
             if strict:
                 self._find_fault(numbers)  # none, if these are missing cells with blanks
-            for chunk in islice(self._chunks((), wanted), n_chunks, None):
+            for chunk in self._chunks((), wanted, n_rows=n_rows):
                 rows = self._with_points(chunk, [*numbers, *texts])
                 yield from _slices(self._parsed(rows, numbers) if strict else rows, size)
         self.check_unchanged()
 
     def _chunks(
-        self, numbers: Sequence[str], wanted: list[str], *, strict: bool = True
+        self,
+        numbers: Sequence[str],
+        wanted: list[str],
+        *,
+        strict: bool = True,
+        n_rows: int = 0,
     ) -> Iterator[pa.RecordBatch]:
-        """Yield the rows as pyarrow parses them, in larger blocks from a row on that needs one."""
-        block, n_rows = CHUNK_BYTES, 0
+        """Yield the rows, but for the first ones, as pyarrow parses them.
+
+        The blocks are larger from a row on that needs one.
+        """
+        block = CHUNK_BYTES
         while True:
             skipped = n_rows
+            _ = self._parsed_file  # which may know of faults
+            self.faults = dict(self._known_faults)
             try:
                 for chunk in self._blocks(numbers, wanted, block, strict=strict):
                     if skipped < chunk.num_rows:
@@ -141,6 +154,8 @@ class CsvReader(TableReader):
                     skipped = max(0, skipped - chunk.num_rows)
             except _LongRowError:
                 block *= 4
+            except _WrongWidthError:
+                self._has_wrong_widths = True
             else:
                 return
 
@@ -151,10 +166,21 @@ class CsvReader(TableReader):
         path, lines_before_rows = self._parsed_file
         # An empty line is a missing cell in a table of one column, and ignored in others.
         single = len(self.columns) == 1
+        pending: list[int] = []
+
+        def skip(row: pa_csv.InvalidRow) -> str:
+            place = row.number - lines_before_rows - 1
+            pending.append(place)
+            self.faults[place] = width_fault(row.expected_columns, row.actual_columns)
+            return "skip"
+
+        # The rows of several threads would have no number.
+        handler, threads = (skip, False) if self._has_wrong_widths else (None, True)
         try:
             reader = pa_csv.open_csv(
                 openable(path),
                 read_options=pa_csv.ReadOptions(
+                    use_threads=threads,
                     block_size=block,
                     skip_rows=lines_before_rows,
                     column_names=self.columns,
@@ -163,6 +189,7 @@ class CsvReader(TableReader):
                     delimiter=self._dialect.delimiter,
                     newlines_in_values=True,
                     ignore_empty_lines=not single,
+                    invalid_row_handler=handler,
                 ),
                 convert_options=pa_csv.ConvertOptions(
                     column_types=types,
@@ -172,7 +199,7 @@ class CsvReader(TableReader):
                     decimal_point=self._dialect.decimal,
                 ),
             )
-            for chunk in reader:
+            for chunk in filled(reader, pending):
                 for name in numbers:
                     if not _are_sound(chunk.column(name), infinite=self.allows_infinite):
                         words = f"column {shown(name)} holds a number that is not finite"
@@ -184,6 +211,8 @@ class CsvReader(TableReader):
                 raise TextInNumbersError from cause
             if "straddling" in str(cause) and block < MAX_ROW_BYTES:
                 raise _LongRowError from cause
+            if WRONG_WIDTH.search(str(cause)) and self.may_skip and not self._has_wrong_widths:
+                raise _WrongWidthError from cause
             self._refuse(numbers, str(cause), strict=strict)
         except OSError as cause:  # pyarrow does not name the file
             raise OSError(cause.errno, cause.strerror, str(self.path)) from cause
@@ -210,50 +239,77 @@ class CsvReader(TableReader):
     def _parsed_file(self) -> tuple[Path, int]:
         """The file that pyarrow parses, and how many of its lines precede the rows.
 
-        pyarrow takes a quote after blanks for a part of the cell: such a file is copied.
+        pyarrow takes a quote after blanks for a part of the cell, and one that is not closed for
+        the start of a cell as long as the file: such a file is copied.
         """
-        if not self._content.has_quotes_after_blanks:
+        if not (self._content.has_quotes_after_blanks or self._is_repaired):
             return self.path, self._lines_before_rows
         copy = tempfile.NamedTemporaryFile(  # noqa: SIM115 - `close` closes it
             "w", encoding="utf-8", newline="", prefix="vae-anomaly-"
         )
         self._temporary.enter_context(copy)
-        writer = csv.writer(copy, delimiter=self._dialect.delimiter)
+        writer, faults = csv.writer(copy, delimiter=self._dialect.delimiter), {}
         try:
-            writer.writerows(record.fields for record in islice(self._records(), 1, None))
+            for row, record in enumerate(islice(self._records(), 1, None)):
+                writer.writerow(record.fields)
+                if record.fault is not None:
+                    faults[row] = record.fault
             copy.flush()
         except OSError as cause:
             place = tempfile.gettempdir()
             raise output_error(f"a copy of {self.name} in {place}", cause) from cause
+        self._known_faults = faults
         return Path(copy.name), 0
 
     # ------------------------------------------------- location of faults with csv
 
     def _records(self) -> Iterator[Record]:
-        """Yield the lines that are not blank, header first; with one column, blank ones too."""
+        """Yield the lines that are not blank, header first; with one column, blank ones too.
+
+        Where lines with unsound quotes are skipped, they have empty fields and a fault.
+        """
+        width = 0
         with LONG_CELLS, self.path.open(encoding="utf-8-sig", newline="") as file:
-            reader = self._dialect.records(file)
-            line, width = 1, 0
+            if self._is_repaired:
+                records = tolerant_records(file, self._dialect)
+            else:
+                records = sound_records(file, self._dialect, self.name)
             try:
-                for fields in reader:
-                    if fields or width == 1:
-                        yield Record(line, reader.line_num, fields or [""])
-                    width = width or len(fields)
-                    line = reader.line_num + 1
-            except csv.Error as cause:
-                raise DataError(f"{self.name}, line {line}: {_csv_fault(cause)}") from cause
+                for record in records:
+                    if record.fault is not None:
+                        yield record._replace(fields=[""] * width)
+                    elif record.fields or width == 1:
+                        yield record if record.fields else record._replace(fields=[""])
+                    width = width or len(record.fields)
             except UnicodeDecodeError:
                 _ = self._content  # checks the file and raises with the line
                 raise
+
+    def _check_syntax(self) -> None:
+        """Check once that all quotes are sound; if not, skip or refuse their lines.
+
+        Raises
+        ------
+        DataError
+            Unless rows may be skipped, also for the first row of another width than the header.
+        """
+        if self._checked or not self._content.has_quotes:
+            return
+        if self.may_skip:
+            try:
+                deque(self._records(), maxlen=0)
+            except DataError:
+                self._is_repaired = True
+        else:
+            self._find_fault()
+        self._checked = True
 
     def _header(self) -> Record:
         with self.path.open("rb") as file:
             start = file.read(CHUNK_BYTES)
         if not start.strip(b"\xef\xbb\xbf \t\r\n"):
             raise DataError(f"{self.name} is empty. Expected a line of column names, then rows.")
-        for mark, encoding in WIDE.items():
-            if start.startswith(mark):
-                raise DataError(f"{self.name} is {encoding} text. Save it as UTF-8.")
+        refuse_wide(self.name, start)
         is_whole = len(start) < CHUNK_BYTES
         check_bytes(self.name, start, 0, final=is_whole)
         text = start.decode("utf-8-sig", errors="ignore")  # the last character may be cut off
@@ -332,6 +388,11 @@ class CsvReader(TableReader):
         """Return the line that a row is on."""
         return record.line
 
+    def refuse_faults(self) -> None:
+        """Raise for rows that were skipped; see `TableReader.refuse_faults`."""
+        self.may_skip = self._is_repaired = False
+        self._find_fault()
+
     def _find_fault(self, numbers: Sequence[str] = (), *, strict: bool = True) -> bool:
         """Raise for the first ragged row or bad cell; else return whether there are rows."""
         places = [(self.columns.index(name), name) for name in numbers]
@@ -339,9 +400,12 @@ class CsvReader(TableReader):
         for row, record in enumerate(islice(self._records(), 1, None)):
             any_rows, fields, line = True, record.fields, self._line_of(row, record)
             if len(fields) != width:
+                if self.may_skip:
+                    continue
                 raise DataError(
-                    f"{self.name}, line {line}: expected {_fields(width)}, as in the header, "
-                    f"got {len(fields)}. {self._ragged_advice(fields)}"
+                    f"{self.name}, line {line}: {width_fault(width, len(fields))}."
+                    f"{further_lines(self._lines_of_other_width(line))} "
+                    f"{width_advice(width, fields, self._dialect)}"
                 )
             for i, name in places:
                 text = self._dialect.number(fields[i])
@@ -351,13 +415,15 @@ class CsvReader(TableReader):
                     raise CellError(f"{self.name}, line {line}", name, fields[i])
         return any_rows
 
-    def _ragged_advice(self, fields: list[str]) -> str:
-        sign = DELIMITERS[self._dialect.delimiter]
-        if len(fields) < len(self.columns):
-            return "Complete the row or remove it."
-        if len(fields) == len(self.columns) + 1 and not fields[-1].strip():
-            return f"Remove the {sign} at the end of the line."
-        return f"Quote cells that hold a {sign}, or remove the row."
+    def _lines_of_other_width(self, after: int) -> list[int]:
+        """Return lines of rows, after one, that have another number of fields than the header."""
+        lines = []
+        with suppress(DataError):  # another fault below
+            for row, record in enumerate(islice(self._records(), 1, None)):
+                line = self._line_of(row, record)
+                if len(record.fields) != len(self.columns) and line > after:
+                    lines.append(line)
+        return lines
 
     @cached_property
     def _content(self) -> ContentScan:
@@ -379,18 +445,3 @@ def _with_point(column: pa.Array) -> pa.Array:
 def _slices(chunk: pa.RecordBatch, size: int) -> Iterator[pa.RecordBatch]:
     for start in range(0, chunk.num_rows, size):
         yield chunk.slice(start, size)
-
-
-def _fields(count: int) -> str:
-    return "1 field" if count == 1 else f"{count} fields"
-
-
-def _csv_fault(cause: csv.Error) -> str:
-    words = str(cause)
-    if "unexpected end of data" in words:
-        return "a quote is opened and never closed. Close it."
-    if "field larger than field limit" in words:
-        return f"a cell longer than {MAX_CELL_LENGTH:,} characters, perhaps an unclosed quote."
-    if "expected after" in words:
-        return "text after a closing quote. Double the quotes inside a quoted cell."
-    return f"not CSV ({words})."

@@ -101,18 +101,38 @@ class TableEncoder:
             If all columns are left out.
         ParameterError
             If custom networks meet categories, dates or missing cells.
+
+        Warns
+        -----
+        PrecisionWarning
+            If the numbers of a column are too large for float64 to tell them apart.
         """
         columns = None if names is None else tuple(str(name) for name in names)
-        n, missing = len(records), np.isnan(records)
-        likelihood = parameters.likelihood
-        if not schema.columns and not missing.any():
-            return cls(columns, ColumnScaler.from_rows(records), likelihood, schema, n_rows=n)
+        if not schema.columns and not np.isnan(records).any():
+            scaler = ColumnScaler.from_rows(records)
+            encoder = cls(columns, scaler, parameters.likelihood, schema, n_rows=len(records))
+        else:
+            encoder = cls._of_mixed(records, schema, columns, parameters)
+        features = encoder.features
+        numbers = range(len(features)) if encoder.is_plain else encoder.schema.numbers
+        encoder.scaler.warn_of_lost_digits([features[i] for i in numbers])
+        return encoder
+
+    @classmethod
+    def _of_mixed(
+        cls,
+        records: Array,
+        schema: TableSchema,
+        names: tuple[str, ...] | None,
+        parameters: DataParameters,
+    ) -> TableEncoder:
+        """Measure columns of different types, or with missing cells; see `fit`."""
         if not schema.columns:
-            schema = TableSchema.of_numbers(columns, records.shape[1], schema.missing)
+            schema = TableSchema.of_numbers(names, records.shape[1], schema.missing)
         if not any(column.is_used for column in schema.columns):
             left_out = [
                 f"{shown(name)} ({column.type}: {column.reason})"
-                for name, column in zip(columns or (), schema.columns, strict=False)
+                for name, column in zip(names or (), schema.columns, strict=False)
             ]
             raise DataError(
                 f"No column is left to learn from: {', '.join(left_out[:MAX_LISTED])}. Expected "
@@ -127,8 +147,9 @@ class TableEncoder:
         scaler = ColumnScaler.from_columns([column[~np.isnan(column)] for column in values.T])
         sizes = [len(schema.columns[i].levels) for i in schema.categories.tolist()]
         levels = LevelIndicators.fit(records[:, schema.categories], sizes)
-        n_missing = missing.sum(axis=0).astype(np.float64)
-        return cls(columns, scaler, likelihood, schema, levels, n_missing, n)
+        n_missing = np.isnan(records).sum(axis=0).astype(np.float64)
+        likelihood = parameters.likelihood
+        return cls(names, scaler, likelihood, schema, levels, n_missing, len(records))
 
     @cached_property
     def features(self) -> tuple[str, ...]:

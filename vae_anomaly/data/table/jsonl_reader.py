@@ -21,7 +21,8 @@ import pyarrow.compute as pc
 from vae_anomaly._text import shown
 from vae_anomaly._types import Json, JsonObject
 from vae_anomaly.data.dialect import Dialect
-from vae_anomaly.data.table.csv_reader import CsvReader, Record
+from vae_anomaly.data.table.csv_reader import CsvReader
+from vae_anomaly.data.table.csv_records import Record, further_lines
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.names import JSON_SUFFIXES
 from vae_anomaly.storage.atomic import output_error
@@ -52,10 +53,12 @@ class Number(str):
 
 
 class Row(NamedTuple):
-    """A line of the file; `cells` is None where it is blank."""
+    """A line of the file; `cells` is None where it is blank or has a fault."""
 
     line: int
     cells: JsonObject | None
+    fault: str | None = None
+    advice: str = ""
 
 
 def is_json_lines(path: Path, start: bytes) -> bool:
@@ -73,7 +76,8 @@ class JsonLinesReader(CsvReader):
     """A file in UTF-8 with a JSON object on each line.
 
     The columns are all keys, in the order in which they first appear. A key that an object
-    lacks, and null, is a missing cell. Blank lines are passed over.
+    lacks, and null, is a missing cell. Blank lines are passed over. Lines that are no objects are
+    refused once the rows are read, unless these may be skipped.
     """
 
     is_json = True
@@ -81,10 +85,12 @@ class JsonLinesReader(CsvReader):
     def __init__(self, path: Path, name: str, copy: IO[bytes] | None = None) -> None:
         self._types: dict[str, set[str]] = {}
         self._blanks: list[int] = []  # rows before each blank line
+        self._bad: list[tuple[Row, int]] = []  # lines that are no objects, and their rows
         self._n_rows = 0
         converted = self._converted(path, name)
         if copy is not None:
             copy.close()
+        self._known_faults = {row: str(bad.fault) for bad, row in self._bad}
         super().__init__(Path(converted.name), name, converted)
         self.rows = self._n_rows
 
@@ -96,6 +102,7 @@ class JsonLinesReader(CsvReader):
             if not self._write(path, name, copy.name):
                 self._write(path, name, copy.name)
             if not self._types:
+                self._refuse_lines(name)
                 raise DataError(f"{name} is empty. Expected a JSON object on each line.")
         except BaseException as cause:
             copy.close()
@@ -107,20 +114,51 @@ class JsonLinesReader(CsvReader):
 
     def _write(self, path: Path, name: str, copy: str) -> bool:
         """Check all lines and write them; return whether all rows have keys of the header."""
-        self._n_rows, self._blanks, header = 0, [], tuple(self._types)
+        self._n_rows, self._blanks, self._bad = 0, [], []
+        header, is_whole = tuple(self._types), True
         with open(copy, "w", encoding="utf-8", newline="") as file:  # noqa: PTH123
             writer = csv.writer(file)
-            for line, cells in _rows(path, name):
-                if cells is None:
+            if header:
+                writer.writerow(header)
+            for row in _rows(path):
+                if row.fault is not None:
+                    self._bad.append((row, self._n_rows))
+                elif row.cells is None:
                     self._blanks.append(self._n_rows)
                     continue
-                self._add_types(cells, f"{name}, line {line}")
-                if self._n_rows == 0:
-                    header = header or tuple(cells)
+                cells = row.cells or {}
+                self._add_types(cells, f"{name}, line {row.line}")
+                if cells and not header:
+                    header, is_whole = tuple(cells), self._n_rows == 0
                     writer.writerow(header)
                 self._n_rows += 1
-                writer.writerow([_cell(cells.get(key)) for key in header])
-        return len(header) == len(self._types)
+                if header:
+                    writer.writerow([_cell(cells.get(key)) for key in header])
+        return is_whole and len(header) == len(self._types)
+
+    def refuse_faults(self) -> None:
+        """Raise for lines that were skipped; see `TableReader.refuse_faults`."""
+        self._refuse_lines(self.name)
+
+    def _refuse_lines(self, name: str) -> None:
+        """Raise if there are lines that are no objects.
+
+        Raises
+        ------
+        DataError
+        """
+        if self._bad:
+            lines = [bad.line for bad, _ in self._bad]
+            first = self._bad[0][0]
+            raise DataError(
+                f"{name}, line {first.line}: {first.fault}.{further_lines(lines[1:])} "
+                f"{first.advice}"
+            )
+
+    def _check_syntax(self) -> None:
+        """Refuse lines that are no objects, unless they may be skipped; quotes are sound."""
+        if not self.may_skip:
+            self._refuse_lines(self.name)
 
     def _add_types(self, cells: JsonObject, place: str) -> None:
         """Add the types of the values of a row to those of the columns."""
@@ -155,14 +193,8 @@ class JsonLinesReader(CsvReader):
         return present.cast(self.type_of(name))
 
 
-def _rows(path: Path, name: str) -> Iterator[Row]:
-    """Yield the lines of a file.
-
-    Raises
-    ------
-    DataError
-        If one is no JSON object.
-    """
+def _rows(path: Path) -> Iterator[Row]:
+    """Yield the lines of a file."""
     with path.open("rb") as file:
         for number, content in enumerate(file, 1):
             line = content.removeprefix(b"\xef\xbb\xbf") if number == 1 else content
@@ -172,20 +204,20 @@ def _rows(path: Path, name: str) -> Iterator[Row]:
             try:
                 cells = DECODER.decode(line.decode())
             except UnicodeDecodeError as cause:
-                raise DataError(
-                    f"{name}, line {number}: the byte {line[cause.start]:#04x} is not UTF-8 text. "
-                    f"Save the file as UTF-8."
-                ) from cause
-            except (ValueError, RecursionError) as cause:
-                raise DataError(f"{name}, line {number}: {EXPECTED} Got {_start(line)}.") from cause
+                fault = f"the byte {line[cause.start]:#04x} is not UTF-8 text"
+                yield Row(number, None, fault, "Save the file as UTF-8.")
+                continue
+            except (ValueError, RecursionError):
+                cells = None
             if not isinstance(cells, dict):
-                raise DataError(f"{name}, line {number}: {EXPECTED} Got {_start(line)}.")
-            if b"\\u" in line:
-                _check_texts(cells, f"{name}, line {number}")
-            yield Row(number, cells)
+                yield Row(number, None, f"expected a JSON object, got {_start(line)}", ADVICE)
+            elif b"\\u" in line and (fault := _text_fault(cells)):
+                yield Row(number, None, fault, "Correct the cell.")
+            else:
+                yield Row(number, cells)
 
 
-EXPECTED = 'Expected a JSON object, such as {"flow": 1.5, "site": "a"}, on each line.'
+ADVICE = 'Write one on each line, such as {"flow": 1.5, "site": "a"}.'
 
 DECODER = json.JSONDecoder(parse_float=Number, parse_int=Number, parse_constant=Number)
 
@@ -204,20 +236,13 @@ def _type_of(value: Json) -> str:
     return "integer" if is_whole else "number"
 
 
-def _check_texts(cells: JsonObject, place: str) -> None:
-    """Raise if a text cannot be in a file of text.
-
-    Raises
-    ------
-    DataError
-    """
-    for key, value in cells.items():
-        for text in (key, value):
-            if isinstance(text, str) and NOT_TEXT.search(text):
-                raise DataError(
-                    f"{place}, column {shown(key)}: expected text in UTF-8, got {shown(text)}. "
-                    f"Correct the cell."
-                )
+def _text_fault(cells: JsonObject) -> str:
+    """Return what is wrong with a text that cannot be in a file of text; empty if none is."""
+    texts = ((key, text) for key, value in cells.items() for text in (key, value))
+    for key, text in texts:
+        if isinstance(text, str) and NOT_TEXT.search(text):
+            return f"column {shown(key)}: expected text in UTF-8, got {shown(text)}"
+    return ""
 
 
 def _cell(value: Json) -> str:

@@ -15,14 +15,12 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from vae_anomaly._text import display_name
+from vae_anomaly.data.image.listing import IMAGE_SUFFIXES
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.names import PARQUET_SUFFIXES, ROW_SUFFIXES, TEXT_SUFFIXES
 from vae_anomaly.storage.remote import RemoteFile, is_url, remote_files
 
 __all__ = ["PartFile", "has_parts", "part_files"]
-
-IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"))
-"""A folder with such files holds images, whatever else it holds."""
 
 LOCAL = "file://"
 

@@ -83,7 +83,8 @@ class Tables(Modality):
             Without one, all columns are features that are not left out.
         fitting : bool, default=False
         labelled : bool, default=False
-            Ignored: labels are wanted if there is a `label_column`.
+            Labels are wanted if there is a `label_column`. Without either, rows that cannot be
+            parsed are skipped.
         **options
             Those of `vae_anomaly.data.table.opening.open_source`: ignore,
             column_types, missing_values, id_column, label_column, normal_label, keep, strict; and
@@ -93,6 +94,8 @@ class Tables(Modality):
         from vae_anomaly.data.table.opening import open_source
 
         reader = open_table(path, sql=options.pop("sql", None))
+        # Rows that are learned, calibrate or measure a model are refused if they cannot be parsed.
+        reader.may_skip = not (fitting or labelled or encoder is None or options.get("strict"))
         return open_source(reader, cast("TableEncoder | None", encoder), **options)
 
     def accepts_array(self, X: Records) -> bool:
@@ -111,18 +114,8 @@ class Tables(Modality):
         names: Sequence[str] | None,
         parameters: DataParameters,
     ) -> Encoder:
-        """Measure the columns of training rows.
-
-        Warns
-        -----
-        PrecisionWarning
-            If the numbers of a column are too large for float64 to tell them apart.
-        """
-        encoder = TableEncoder.fit(records, cast("TableSchema", schema), names, parameters)
-        features = encoder.features
-        numbers = range(len(features)) if encoder.is_plain else encoder.schema.numbers
-        encoder.scaler.warn_of_lost_digits([features[i] for i in numbers])
-        return encoder
+        """Measure the columns of training rows."""
+        return TableEncoder.fit(records, cast("TableSchema", schema), names, parameters)
 
     def bind(self, encoder: Encoder, source: Source) -> Encoder:
         """Return the encoder with the columns of the source that are no features."""

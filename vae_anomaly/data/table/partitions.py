@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-import pyarrow as pa
-
 from vae_anomaly.data.base import Encoder
-from vae_anomaly.data.columnar import Partition
+from vae_anomaly.data.columnar import Names, Partition, Rows
+from vae_anomaly.data.table.columns import ColumnSelection, columns_to_keep
 from vae_anomaly.data.table.encoder import TableEncoder
 from vae_anomaly.data.table.files import open_part
 from vae_anomaly.data.table.listing import PartFile, has_parts, part_files
@@ -18,21 +17,29 @@ from vae_anomaly.data.table.parts import PartsReader
 from vae_anomaly.data.table.reader import TableReader
 from vae_anomaly.exceptions import DataError
 
-__all__ = ["PARTITION_ROWS", "partitions_of", "read_partition"]
+__all__ = ["PARTITION_ROWS", "kept_names", "partitions_of", "read_partition"]
 
 PARTITION_ROWS = 500_000
 """Rows from which on a partition takes no further row group."""
 
 
-def partitions_of(path: str, encoder: Encoder, key: str | None) -> list[Partition]:
+def kept_names(path: str, names: Names) -> Names:
+    """Return names with each column to keep by itself, as the first file has them."""
+    if not names.keep:
+        return names
+    first = _parts(path)[0]
+    with _opened(_whole(first, 0)) as reader:
+        return names._replace(keep=tuple(_keep(reader, names)))
+
+
+def partitions_of(path: str, encoder: Encoder, names: Names) -> list[Partition]:
     """Divide a table, whose columns are matched to an encoder.
 
     Parameters
     ----------
     path : str
     encoder : TableEncoder
-    key : str or None
-        Column of the keys; without one, rows are numbered.
+    names : Names
 
     Raises
     ------
@@ -44,14 +51,13 @@ def partitions_of(path: str, encoder: Encoder, key: str | None) -> list[Partitio
     """
     found: list[Partition] = []
     first = 0
-    parts = part_files(path) if has_parts(path) else [PartFile.of(path)]
-    for part in parts:
-        whole = Partition(part.path, part.place, part.state, first, None, None)
+    for part in _parts(path):
+        whole = _whole(part, first)
         with _opened(whole) as reader:
-            matched(reader, cast("TableEncoder", encoder), () if key is None else (key,))
+            _matched(reader, encoder, names)
         with open_part(part) as reader:
             if not isinstance(reader, ParquetReader):
-                if key is None:
+                if names.key is None:
                     raise DataError(
                         f"{part.name} is CSV, whose rows are counted only by reading them. Name "
                         f"an --id-column, or write Parquet."
@@ -64,6 +70,30 @@ def partitions_of(path: str, encoder: Encoder, key: str | None) -> list[Partitio
     return found
 
 
+def _parts(path: str) -> list[PartFile]:
+    return part_files(path) if has_parts(path) else [PartFile.of(path)]
+
+
+def _whole(part: PartFile, first: int) -> Partition:
+    return Partition(part.path, part.place, part.state, first, None, None)
+
+
+def _roles(names: Names) -> tuple[str, ...]:
+    return () if names.key is None else (names.key,)
+
+
+def _keep(reader: TableReader, names: Names) -> Sequence[str]:
+    """Return the columns to keep, which a file must have."""
+    if not names.keep:
+        return ()
+    return columns_to_keep(reader.name, reader.columns, names.keep, _roles(names))
+
+
+def _matched(reader: TableReader, encoder: Encoder, names: Names) -> ColumnSelection:
+    kept = _keep(reader, names)
+    return matched(reader, cast("TableEncoder", encoder), _roles(names), kept)
+
+
 def _groups(rows: Sequence[int]) -> Iterator[tuple[tuple[int, int], int]]:
     """Yield consecutive row groups, from one to below another, and the sum of their rows."""
     start = total = 0
@@ -74,10 +104,10 @@ def _groups(rows: Sequence[int]) -> Iterator[tuple[tuple[int, int], int]]:
             start, total = index + 1, 0
 
 
-def read_partition(
-    partition: Partition, encoder: Encoder, key: str | None
-) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of a partition: columns that an encoder takes, and the keys.
+def read_partition(partition: Partition, encoder: Encoder, names: Names) -> Iterator[Rows]:
+    """Yield the rows of a partition: columns that an encoder takes, keys, and those to keep.
+
+    Rows that cannot be parsed have missing cells.
 
     Raises
     ------
@@ -87,9 +117,18 @@ def read_partition(
         If it cannot be read.
     """
     with _opened(partition) as reader:
-        roles = () if key is None else (key,)
-        features = matched(reader, cast("TableEncoder", encoder), roles).features
-        yield from reader.batches((), roles, texts=features, strict=False)
+        features = _matched(reader, encoder, names).features
+        kept = dict.fromkeys((*_roles(names), *names.keep))
+        others = [name for name in kept if name not in features]
+        reader.may_skip, start = True, 0
+        for batch in reader.batches((), others, texts=features, strict=False):
+            end = start + batch.num_rows
+            bad = (
+                [row for row in range(start, end) if row in reader.faults] if reader.faults else ()
+            )
+            faults = {row - start: reader.faults.pop(row) for row in bad}
+            yield Rows(batch, partition.first + start, faults)
+            start = end
     if PartFile.of(partition.path).state != partition.state:
         raise DataError(
             f"{partition.path} changed since the command began. Run it again on files that nobody "

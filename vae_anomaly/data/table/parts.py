@@ -143,9 +143,10 @@ class PartsReader(TableReader):
         """Yield the rows, one part after the other; see `TableReader.batches`."""
         types = {name: self.type_of(name) for name in (*texts, *keep)}
         wanted = [*numbers, *texts, *keep]
-        row, self._starts = 0, []
+        row, self._starts, self.faults = 0, [], {}
         for index, reader in enumerate(self._readers):
             reader.missing, reader.allows_infinite = self.missing, self.allows_infinite
+            reader.may_skip = self.may_skip
             self._starts.append(row)
             of_files = [
                 [name for name in names if name not in self._partitions]
@@ -156,8 +157,20 @@ class PartsReader(TableReader):
             own_numbers, own_texts, own_keep = of_files
             for batch in reader.batches(own_numbers, own_keep, texts=own_texts, strict=strict):
                 arrays = [self._column(batch, index, name, types.get(name)) for name in wanted]
+                self._take_faults(reader, row, self._starts[index])
                 yield pa.RecordBatch.from_arrays(arrays, names=wanted)
                 row += batch.num_rows
+
+    def refuse_faults(self) -> None:
+        """Raise for rows that were skipped in a part; see `TableReader.refuse_faults`."""
+        for reader in self._readers:
+            reader.refuse_faults()
+
+    def _take_faults(self, reader: TableReader, row: int, start: int) -> None:
+        """Take the faults of a part, whose rows begin at `start`, from a row on."""
+        for place in list(reader.faults):
+            if start + place >= row:
+                self.faults[start + place] = reader.faults.pop(place)
 
     def _column(
         self, batch: pa.RecordBatch, index: int, name: str, dtype: pa.DataType | None

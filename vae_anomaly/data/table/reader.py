@@ -113,6 +113,10 @@ class TableReader(ABC):
         Whether infinite numbers are read as such instead of refused.
     is_json : bool
         Whether the file holds JSON Lines.
+    may_skip : bool
+        Whether rows that cannot be parsed come as rows of missing cells instead of being refused.
+    faults : dict of int to str
+        Those of them up to the last batch of the reading: position -> what is wrong.
     """
 
     columns: tuple[str, ...]
@@ -124,9 +128,11 @@ class TableReader(ABC):
     is_whole: bool = True
     allows_infinite: bool = False
     is_json: bool = False
+    may_skip: bool = False
 
     def __init__(self, path: Path, name: str, copy: IO[bytes] | None = None) -> None:
         self.path, self.name = path, name
+        self.faults: dict[int, str] = {}
         self._temporary = ExitStack()
         if copy is not None:
             self._temporary.enter_context(copy)
@@ -173,8 +179,18 @@ class TableReader(ABC):
         CellError
             For the first cell of `numbers` that is infinite or, if `strict`, text.
         DataError
-            If the file is not a sound table.
+            If the file is not a sound table; rows that cannot be parsed are refused unless
+            `may_skip`.
         """
+
+    def refuse_faults(self) -> None:
+        """Raise for rows that cannot be parsed and were skipped.
+
+        Raises
+        ------
+        DataError
+        """
+        return
 
     @abstractmethod
     def text_columns(self) -> dict[str, str]:

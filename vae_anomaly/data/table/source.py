@@ -22,6 +22,10 @@ from vae_anomaly.exceptions import DataError
 __all__ = ["TableSource"]
 
 
+MAX_UNPARSED_SHARE = 0.5
+"""Share of rows that cannot be parsed, up to which the others are those of the table."""
+
+
 class TableSource(Source):
     """A table whose features are read as float64.
 
@@ -43,7 +47,10 @@ class TableSource(Source):
     strict : bool, default=False
         Whether other text in columns of numbers and dates is refused.
     may_skip : bool, default=False
-        Whether rows with an infinite number are skipped instead of refused.
+        Whether rows with an infinite number are skipped instead of refused; if the reader may skip
+        rows as well, also those that cannot be parsed.
+    n_before : int, default=0
+        Rows before those of the reader, where rows are numbered.
     """
 
     unit = "row"
@@ -60,6 +67,7 @@ class TableSource(Source):
         keep: Sequence[str] = (),
         strict: bool = False,
         may_skip: bool = False,
+        n_before: int = 0,
     ) -> None:
         reader.allows_infinite = self.may_skip = may_skip
         reader.missing |= frozenset(coding.missing.texts)
@@ -67,6 +75,7 @@ class TableSource(Source):
         self.columns = columns
         self._reader, self._coding, self._strict = reader, coding, strict
         self._id_column, self._label_column = id_column, label_column
+        self._n_before = n_before
         self._normal_label = normal_label
         roles = (name for name in (label_column, id_column) if name is not None)
         self._roles = tuple(dict.fromkeys(roles))
@@ -127,10 +136,11 @@ class TableSource(Source):
             For the first number that is infinite, unless such rows are skipped, and if `strict`
             for the first cell of a number or a date that is other text.
         DataError
-            If the file is not a sound table, more than half of the cells of a number
-            or a date are other text, or labels are missing or ambiguous.
+            If the file is not a sound table, more than half of its rows cannot be parsed, or of
+            the cells of a number or a date are other text, or labels are missing or ambiguous.
         """
         self._labels, labels, start = None, [], 0
+        self._n_unparsed = 0
         self.skipped = skipped = list[tuple[str, str]]()
         coding, kept = self._coding, self.kept_types
         self._strays = StrayCells(self._reader, coding.dates, strict=self._strict)
@@ -146,7 +156,9 @@ class TableSource(Source):
             yield batch
             start += rows.num_rows
         if self._reader.is_whole:
-            self._strays.check(start)
+            if self._n_unparsed > MAX_UNPARSED_SHARE * start:
+                self._reader.refuse_faults()
+            self._strays.check(start - self._n_unparsed)
         if self._label_column is not None:
             self._labels = anomalous(
                 labels, source=self.name, column=self._label_column, normal=self._normal_label
@@ -170,7 +182,7 @@ class TableSource(Source):
             is_text = matrix[:, self._coding.places[name]] == STRAY
             self._strays.add(name, batch.column(name), is_text, start)
         kept = self._columns_kept(batch) if self.kept_types else None
-        faults = self._faults(batch, matrix) if self.may_skip else {}
+        faults = self._faults(batch, matrix, start) if self.may_skip else {}
         if not faults:
             return Batch(start, keys, matrix, kept=kept)
         sound = np.setdiff1d(np.arange(len(matrix)), list(faults))
@@ -181,9 +193,15 @@ class TableSource(Source):
         columns = [self._reader.kept(batch.column(name), name) for name in self.kept_types]
         return pa.RecordBatch.from_arrays(columns, names=list(self.kept_types))
 
-    def _faults(self, batch: pa.RecordBatch, matrix: Array) -> dict[int, str]:
-        """Return the rows with infinite numbers: position -> what is wrong."""
+    def _faults(self, batch: pa.RecordBatch, matrix: Array, start: int) -> dict[int, str]:
+        """Return rows without cells and those with infinite numbers: position -> what is wrong."""
         faults: dict[int, str] = {}
+        first = self._n_before + start + 1
+        if self._reader.faults:
+            for i in range(batch.num_rows):
+                if (fault := self._reader.faults.pop(start + i, None)) is not None:
+                    self._n_unparsed += 1
+                    faults[i] = fault if self._id_column is None else f"row {first + i}: {fault}"
         for row, place in np.argwhere(np.isinf(matrix)).tolist():
             name = self._names[place]
             cell = shown(batch.column(name)[row].as_py())
@@ -191,8 +209,10 @@ class TableSource(Source):
         return faults
 
     def _name_of(self, key: pa.Scalar) -> str:
-        """Return the name of a row in messages."""
-        return f"row {key}" if self._id_column is None else str(key)
+        """Return the name of a row in messages; one without cells has no identifier."""
+        if self._id_column is None:
+            return f"row {key}"
+        return str(key) if key.is_valid else "without an identifier"
 
     def _numbers(self, name: str, column: pa.Array, start: int) -> pa.Array:
         """Return a column of text as numbers, with the code of stray cells."""
@@ -208,7 +228,8 @@ class TableSource(Source):
     def _keys(self, batch: pa.RecordBatch, start: int) -> pa.Array:
         if self._id_column is not None:
             return self._reader.kept(batch.column(self._id_column), self._id_column)
-        numbers = np.arange(start + 1, start + batch.num_rows + 1, dtype=np.int64)
+        first = self._n_before + start + 1
+        numbers = np.arange(first, first + batch.num_rows, dtype=np.int64)
         # As `pyarrow.array` does, which imports pandas.
         return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
 

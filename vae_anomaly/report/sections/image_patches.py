@@ -13,6 +13,7 @@ from vae_anomaly.data.image.patches import PatchEncoder
 from vae_anomaly.displays import ReconstructionDisplay
 from vae_anomaly.displays.images import Rgb
 from vae_anomaly.displays.painting import as_rgb, shrink, value_range
+from vae_anomaly.model.patches import PatchModel
 from vae_anomaly.report.data import Context, Figure, Options, ScoredRecords
 from vae_anomaly.report.formatting import legible
 from vae_anomaly.report.ranking import most_anomalous
@@ -65,6 +66,8 @@ class PatchSection(ImageResults):
         Network of features.
     grid : tuple of int
         Patches of an image.
+    is_mean : bool
+        Whether maps are the mean of the distance and of minus the ELBO.
     usual : float
         Median score of a patch of the most normal images, in nats: maps begin there.
     most_anomalous, most_normal : PatchGallery or None
@@ -76,6 +79,7 @@ class PatchSection(ImageResults):
 
     source: str
     grid: tuple[int, int]
+    is_mean: bool
     usual: float
     most_anomalous: PatchGallery | None
     most_normal: PatchGallery | None
@@ -91,13 +95,15 @@ class PatchSection(ImageResults):
         """
         if not isinstance(context, ImageContext):
             context = ImageContext(context.categories)
-        encoder = cast("PatchEncoder", scored.model.encoder)
+        model = cast("PatchModel", scored.model)
+        encoder = cast("PatchEncoder", model.encoder)
         masks = checked_masks(context.masks, scored)
         usual, anomalous, normal = _galleries(scored, context.categories, masks, options.top)
         return cls(
             **vars(ImageResults.of(scored, context, masks)),
             source=encoder.source,
             grid=encoder.grid,
+            is_mean=len(model.map_scores) > 1,
             usual=usual,
             most_anomalous=anomalous,
             most_normal=normal,

@@ -38,6 +38,8 @@ class Reason:
         In nats.
     value, expected : float, str or None
         Value of the row and what the rest of the row lets expect; None where there is none.
+    probability : float or None
+        That of an expected level; None for what is no category.
     low, high : float or None
         Normal range; None for what is no number. See `model.reasons`.
     direction : str or None
@@ -52,6 +54,7 @@ class Reason:
     contribution: float
     value: float | str | None = None
     expected: float | str | None = None
+    probability: float | None = None
     low: float | None = None
     high: float | None = None
     direction: str | None = None
@@ -67,11 +70,11 @@ class Reason:
         text = f"{name} {_text(self.value)}"
         if self.low is not None and self.high is not None:
             return f"{text} ({self.direction} {number(self.low, 4)} to {number(self.high, 4)})"
-        if self.direction not in (None, "within"):
-            return f"{text} ({self.direction})"
-        if self.expected is None or self.expected == self.value:
-            return text
-        return f"{text} (expected {_text(self.expected)})"
+        notes = [] if self.direction in (None, "within") else [str(self.direction)]
+        if self.expected is not None and self.expected != self.value:
+            sure = "" if self.probability is None else f", p {self.probability:.2f}"
+            notes.append(f"expected {_text(self.expected)}{sure}")
+        return f"{text} ({', '.join(notes)})" if notes else text
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,7 @@ def _reason(
         float(found.contribution[at]),
         cell(value),
         cell(expected),
+        _bound(found.probability[at]),
         _bound(found.low[at]),
         _bound(found.high[at]),
         (*DIRECTIONS, None)[direction],

@@ -1,0 +1,344 @@
+"""Time series part by part: grids, scores, events and results are those of the whole."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from numpy.typing import NDArray
+
+from vae_anomaly import DataError, SeriesDetector
+from vae_anomaly.cli import run
+from vae_anomaly.data.series.forms import read_series
+from vae_anomaly.data.series.notes import merged
+from vae_anomaly.data.series.parts import WholeNeeded, parts_of_file
+from vae_anomaly.data.series.series import SeriesSet
+from vae_anomaly.pipeline.series_score import score_series_file
+from vae_anomaly.series.events import EventStream, events_of
+from vae_anomaly.series.file import save_series
+from vae_anomaly.series.model import StepScores
+from vae_anomaly.series.stream import SegmentScorer
+from vae_anomaly.storage.container import open_container
+
+Array = NDArray[np.float64]
+
+STEP = 10 * 10**9
+CHANNELS = ("a", "b", "c")
+BLOCK_BYTES = 40_000
+
+
+def waves(n: int, seed: int) -> Array:
+    """Return three noisy waves, of which one has changes only now and then."""
+    rng = np.random.RandomState(seed)
+    phase = 2 * np.pi * np.arange(n)[:, None] / np.array([40, 25, 60])
+    values = np.sin(phase) + 0.1 * rng.normal(size=(n, 3))
+    values[:, 2] = np.round(values[:, 2])
+    return values
+
+
+def frame_of(n: int, seed: int, unit: str = "pump", jitter: int = 0) -> pd.DataFrame:
+    """Return a series with times in milliseconds."""
+    rng = np.random.RandomState(seed)
+    times = 1_700_000_000_000 + 10_000 * np.arange(n) + rng.randint(-jitter, jitter + 1, n)
+    frame = pd.DataFrame(waves(n, seed), columns=list(CHANNELS)).round(4)
+    return frame.assign(unit=unit, time=times)[["unit", "time", *CHANNELS]]
+
+
+def untidy(n: int, seed: int, unit: str) -> pd.DataFrame:
+    """Return a series with late rows, gaps, missing cells, rows without values, and repeats."""
+    rng = np.random.RandomState(seed)
+    frame = frame_of(n, seed, unit, jitter=1500)
+    frame.loc[50:60, list(CHANNELS)] = np.nan
+    frame.loc[::37, "b"] = np.nan
+    frame.loc[n // 4 : n // 4 + 30, "c"] = 7.0
+    kept = np.ones(n, dtype=bool)
+    kept[rng.choice(n, n // 50)] = False
+    kept[n // 2 : n // 2 + 40] = False
+    kept[n // 3 : n // 3 + 8] = False
+    frame = frame[kept]
+    repeated = frame.iloc[rng.choice(len(frame), 20)]
+    return pd.concat([frame, repeated]).sort_values("time", kind="stable")
+
+
+@pytest.fixture(scope="module")
+def detector() -> SeriesDetector:
+    """A fitted detector; do not change it."""
+    frame = frame_of(2000, 0).drop(columns="unit")
+    frame["time"] = pd.to_datetime(frame["time"], unit="ms", utc=True)
+    settings = {"window": 20, "max_steps": 50, "random_state": 0}
+    return SeriesDetector(**settings).fit(read_series(frame, time_column="time"))
+
+
+@pytest.fixture(scope="module")
+def model(detector: SeriesDetector, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Model file of the detector, for files with a column of units."""
+    path = tmp_path_factory.mktemp("model") / "m.vae"
+    save_series(detector, path, {"time_column": "time", "series_column": "unit"})
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of untidy series, in three forms."""
+    folder = tmp_path_factory.mktemp("files")
+    whole = pd.concat([untidy(3000, 1, "x"), untidy(2200, 2, "y"), untidy(150, 3, "z")])
+    whole.to_csv(folder / "rows.csv", index=False)
+    whole.to_parquet(folder / "rows.parquet", index=False)
+    with gzip.open(folder / "rows.csv.gz", "wb") as packed:
+        packed.write((folder / "rows.csv").read_bytes())
+    return folder
+
+
+# -------------------------------------------------------------------------------- scores
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_scores_of_parts_are_those_of_the_whole(causal: bool) -> None:
+    settings = {"window": 20, "max_steps": 20, "random_state": 0, "causal": causal}
+    model = SeriesDetector(**settings).fit(waves(1500, 0)).model_
+    values = waves(5000, 1)
+    values[1000:1100, 0] = 0.5  # stuck
+    values[200:2600, 1] = np.nan  # longer than values stand in for others
+    values[4900:, 2] = np.nan
+    values[np.random.RandomState(0).uniform(size=values.shape) < 0.01] = np.nan
+    whole = model.score(values)
+    for cuts in ([0, 5000], [0, 10, 1050, 1051, 5000], range(0, 5001, 250)):
+        scorer = SegmentScorer(model, max_steps=200)
+        found = [
+            scored.scores
+            for start, stop in pairwise(cuts)
+            for scored in scorer.add(values[start:stop])
+        ]
+        assert cuts[1] == 5000 or len(found) > 5  # scores do not wait for the end
+        found += [scored.scores for scored in scorer.finish()]
+        parts = [one for one in found if one is not None]
+        for name in StepScores._fields:
+            joined = np.concatenate([getattr(one, name) for one in parts])
+            np.testing.assert_array_equal(joined, getattr(whole, name))
+
+
+def test_a_segment_shorter_than_a_window_has_no_scores(detector: SeriesDetector) -> None:
+    scorer = SegmentScorer(detector.model_)
+    assert not list(scorer.add(waves(19, 0)))
+    (rest,) = scorer.finish()
+    assert len(rest.values) == 19
+    assert rest.scores is None
+
+
+@pytest.mark.parametrize(("min_steps", "cool_down"), [(1, 1), (1, 7), (3, 4), (5, 40)])
+def test_events_of_parts_are_those_of_the_whole(min_steps: int, cool_down: int) -> None:
+    rng = np.random.RandomState(0)
+    n = 600
+    total = np.where(rng.uniform(size=n) < 0.15, 1.0 + rng.uniform(size=n), 0.5)
+    total[:10] = np.nan
+    shares = total[:, None] * rng.dirichlet(np.ones(3), size=n)
+    scores = StepScores(np.zeros((n, 3)), total, rng.randint(0, 3, n), shares, shares)
+    whole = list(events_of(scores, CHANNELS, min_steps, cool_down))
+    times = np.arange(n) * 7 + 3
+    for size in (1, 13, 600):
+        stream = EventStream(CHANNELS, min_steps, cool_down)
+        found = []
+        for start in range(0, n, size):
+            part = slice(start, start + size)
+            found += list(stream.add(scores.part(part), times[part]))
+        found += list(stream.finish())
+        assert [one.event for one in found] == whole
+        for event, *moments in found:
+            assert moments == [times[i] for i in (event.start, event.stop - 1, event.peak)]
+
+
+# --------------------------------------------------------------------------------- grids
+
+
+def flat(sets: list[SeriesSet], of: Callable[[SeriesSet], Iterator[Array]]) -> Array:
+    return np.concatenate([array for one in sets for array in of(one)])
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz", "rows.parquet"])
+@pytest.mark.parametrize("block_bytes", [BLOCK_BYTES, 90_000])
+def test_grids_of_parts_are_those_of_the_whole(files: Path, name: str, block_bytes: int) -> None:
+    reading = {"time_column": "time", "series_column": "unit", "channels": CHANNELS, "step": STEP}
+    whole = read_series(files / name, **reading)
+    parts = parts_of_file(files / name, block_bytes=block_bytes, **reading)
+    assert parts is not None
+    found = list(parts)
+    assert len(found) > 1
+    sets = [part.data for part in found]
+    of_whole = flat([whole], lambda one: (series.values for series in one.series))
+    of_parts = flat(sets, lambda one: (series.values for series in one.series))
+    np.testing.assert_array_equal(of_parts, of_whole)
+    np.testing.assert_array_equal(
+        flat(sets, lambda one: (series.times for series in one.series if series.times is not None)),
+        flat(
+            [whole], lambda one: (series.times for series in one.series if series.times is not None)
+        ),
+    )
+    assert sum((one.status for one in sets), ()) == whole.status
+    assert sum((one.gaps for one in sets), ()) == whole.gaps
+    assert merged(note for one in sets for note in one.notes) == whole.notes
+    assert [part.n_before for part in found] == list(
+        np.cumsum([0, *(one.n_rows for one in sets[:-1])])
+    )
+
+
+def test_rows_without_times_go_on(tmp_path: Path) -> None:
+    frame = pd.DataFrame(waves(4000, 0), columns=list(CHANNELS))
+    frame.iloc[1500:1520] = np.nan
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    reading = {"channels": CHANNELS, "step": None}
+    whole = read_series(tmp_path / "rows.csv", **reading)
+    parts = parts_of_file(tmp_path / "rows.csv", block_bytes=BLOCK_BYTES, **reading)
+    assert parts is not None
+    sets = [part.data for part in parts]
+    assert len(sets) > 3
+    assert sum((one.gaps for one in sets), ()) == whole.gaps
+    np.testing.assert_array_equal(
+        flat(sets, lambda one: (series.rows for series in one.series)), whole.series[0].rows
+    )
+
+
+def test_small_files_and_other_forms_are_read_as_a_whole(files: Path, tmp_path: Path) -> None:
+    reading = {"channels": CHANNELS, "step": STEP}
+    assert parts_of_file(files / "rows.csv", **reading) is None
+    long = {"metric_column": "metric", "value_column": "value"}
+    assert parts_of_file(files / "rows.csv", block_bytes=99, **reading, **long) is None
+    lines = "\n".join(f"cpu,host=a a={i} {1_700_000_000 + i}" for i in range(100))
+    (tmp_path / "lines").write_text(lines)
+    assert parts_of_file(tmp_path / "lines", block_bytes=500, **reading) is None
+
+
+def late(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return rows each of which is a little later than a step after the one before."""
+    return frame.assign(time=frame["time"] + 5 * np.arange(len(frame)))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda frame: frame.iloc[::-1], "the rows are not in order of time"),
+        (lambda frame: frame.iloc[[1, 0, *range(2, len(frame))]], "the rows are not in order"),
+        (late, "its times drift from a regular grid"),
+        (
+            lambda frame: frame.assign(unit=np.where(np.arange(len(frame)) % 2, "x", "y")),
+            "the rows of a series do not follow each other",
+        ),
+        (lambda frame: frame.assign(a=np.nan, b=np.nan, c=np.nan), "many rows have no value"),
+        (lambda frame: frame.assign(a="eco"), "a row cannot be used by itself"),
+    ],
+)
+def test_other_files_are_read_as_a_whole_and_this_is_said(
+    change: Callable[[pd.DataFrame], pd.DataFrame], reason: str, tmp_path: Path
+) -> None:
+    change(frame_of(3000, 1)).to_csv(tmp_path / "rows.csv", index=False)
+    reading = {"time_column": "time", "series_column": "unit", "channels": CHANNELS, "step": STEP}
+    parts = parts_of_file(tmp_path / "rows.csv", block_bytes=BLOCK_BYTES, **reading)
+    assert parts is not None
+    with pytest.raises(WholeNeeded, match=reason):
+        list(parts)
+
+
+def test_rows_of_one_time_are_in_one_part(tmp_path: Path) -> None:
+    frame = frame_of(3000, 1)
+    frame = frame.loc[np.repeat(frame.index, 2)].reset_index(drop=True)
+    frame.loc[1::2, "a"] += 1.0
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    reading = {"time_column": "time", "series_column": "unit", "channels": CHANNELS, "step": STEP}
+    whole = read_series(tmp_path / "rows.csv", duplicates="last", **reading)
+    parts = parts_of_file(
+        tmp_path / "rows.csv", block_bytes=BLOCK_BYTES, duplicates="last", **reading
+    )
+    assert parts is not None
+    sets = [part.data for part in parts]
+    assert sum((one.status for one in sets), ()) == whole.status
+    assert whole.status[2998] == "same time as row 3000"
+    assert "Different rows have 3,000 times in common; the last one counts." in merged(
+        note for one in sets for note in one.notes
+    )
+
+
+# ------------------------------------------------------------------------------- results
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.parquet"])
+def test_results_of_parts_are_those_of_the_whole(
+    model: Path, files: Path, name: str, tmp_path: Path
+) -> None:
+    found = []
+    for block_bytes in (2**30, BLOCK_BYTES):
+        scores, events = tmp_path / f"{block_bytes}.csv", tmp_path / f"{block_bytes}.events.csv"
+        summary = score_series_file(
+            open_container(model),
+            str(files / name),
+            str(scores),
+            explain=2,
+            events=str(events),
+            block_bytes=block_bytes,
+        )
+        found.append((summary, scores.read_bytes(), events.read_bytes()))
+    assert found[0] == found[1]
+    assert found[0][0].n_events > 0
+
+
+def test_a_file_out_of_order_has_the_same_scores(model: Path, files: Path, tmp_path: Path) -> None:
+    rows = pd.read_csv(files / "rows.csv")
+    rows.iloc[::-1].to_csv(tmp_path / "back.csv", index=False)
+    results = []
+    for path in (files / "rows.csv", tmp_path / "back.csv"):
+        summary = score_series_file(
+            open_container(model), str(path), str(tmp_path / "s.csv"), block_bytes=BLOCK_BYTES
+        )
+        results.append((summary, pd.read_csv(tmp_path / "s.csv")))
+    (_, first), (summary, second) = results
+    assert summary.notes[0] == ("The file is read as a whole: the rows are not in order of time.")
+    assert any("they are sorted by time" in note for note in summary.notes)
+    np.testing.assert_array_equal(
+        first["anomaly_score"].dropna(), second["anomaly_score"].dropna()[::-1]
+    )
+
+
+def test_a_fault_far_into_a_file_is_named_and_nothing_is_written(
+    model: Path, tmp_path: Path
+) -> None:
+    frame = frame_of(3000, 1).astype({"b": object})
+    frame.loc[2900, "b"] = "broken"
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    with pytest.raises(DataError, match="line 2902, column 'b': expected a number, got 'broken'"):
+        score_series_file(
+            open_container(model),
+            str(tmp_path / "rows.csv"),
+            str(tmp_path / "s.csv"),
+            block_bytes=BLOCK_BYTES,
+        )
+    assert not (tmp_path / "s.csv").exists()
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    reading = {"time_column": "time", "ignore": ["unit"], "channels": CHANNELS, "step": STEP}
+    peaks = []
+    for n in (10_000, 50_000):
+        frame_of(n, 1).to_csv(tmp_path / "rows.csv", index=False)
+        parts = parts_of_file(tmp_path / "rows.csv", block_bytes=100_000, **reading)
+        assert parts is not None
+        largest, count = 0, 0
+        before = pa.total_allocated_bytes()
+        for part in parts:
+            largest = max(largest, pa.total_allocated_bytes() - before)
+            count += part.data.n_rows
+        peaks.append(largest)
+        assert count == n
+    assert peaks[1] < 2 * peaks[0]  # blocks differ a little
+
+
+def test_the_command_scores_to_standard_output(
+    model: Path, files: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert run(["score", str(model), str(files / "rows.csv"), "-o", "-"]) == 0
+    out = capfdbinary.readouterr().out
+    assert out.startswith(b"row,time,series,anomaly_score,is_anomaly,event_id,status\n")
+    assert out.count(b"\n") == len(pd.read_csv(files / "rows.csv")) + 1

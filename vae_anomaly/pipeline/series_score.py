@@ -1,0 +1,335 @@
+"""Scores of time series in files: in bounded memory, if the rows are in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import pyarrow as pa
+
+from vae_anomaly._text import counted
+from vae_anomaly._types import JsonObject
+from vae_anomaly.data.series.blocks import BLOCK_BYTES
+from vae_anomaly.data.series.forms import read_series
+from vae_anomaly.data.series.notes import merged
+from vae_anomaly.data.series.parts import Part, WholeNeeded, parts_of_file
+from vae_anomaly.data.series.series import Gap
+from vae_anomaly.data.series.times import time_text
+from vae_anomaly.exceptions import ParameterError
+from vae_anomaly.model.drift import Drift
+from vae_anomaly.pipeline.messages import movement_words, p_value_words
+from vae_anomaly.pipeline.options import Options, refuse_foreign
+from vae_anomaly.pipeline.series_rows import RowLayout, RowStream
+from vae_anomaly.pipeline.writers import result_writer
+from vae_anomaly.series.detector import SeriesDetector
+from vae_anomaly.series.file import load_series, save_series
+from vae_anomaly.series.frames import NamedEvent, events_frame
+from vae_anomaly.storage.container import UnopenedFile
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "SERIES_OUTPUTS",
+    "SeriesSummary",
+    "recalibrate_series_file",
+    "score_series_file",
+    "series_drift_warning",
+    "series_notes",
+]
+
+T = TypeVar("T")
+
+SERIES_OUTPUTS = ("explain", "events")
+"""Options of `score_series_file`."""
+
+
+class SeriesSummary(NamedTuple):
+    """Facts about the scores of series.
+
+    Attributes
+    ----------
+    n_rows, n_scored, n_flagged : int
+        Input rows, those with a score, and those that are flagged.
+    n_events : int
+    drift : Drift or None
+        That of blocks of time as a whole, if there is any.
+    notes : sequence of str
+        Lines to report.
+    """
+
+    n_rows: int
+    n_scored: int
+    n_flagged: int
+    n_events: int
+    drift: Drift | None
+    notes: Sequence[str]
+
+    def facts(self) -> JsonObject:
+        """Return the same in plain values."""
+        facts = self._asdict()
+        movements = () if self.drift is None else self.drift.movements
+        facts["drift_p_value"] = None if self.drift is None else self.drift.p_value
+        return facts | {"drift": self.drift is not None, "moved": [m.column for m in movements]}
+
+
+def score_series_file(
+    file: UnopenedFile,
+    path: str,
+    output: str,
+    *,
+    explain: int = 0,
+    events: str | None = None,
+    block_bytes: int = BLOCK_BYTES,
+) -> SeriesSummary:
+    """Score the series in a file, and write a row for each input row.
+
+    A large file whose rows are in order of time is scored part by part, see
+    `vae_anomaly.data.series.parts`; others are read as a whole. The result is the same.
+
+    Parameters
+    ----------
+    file : UnopenedFile
+        Model file.
+    path : str
+    output : str
+        ``.parquet`` or ``.pq`` for Parquet, ``.jsonl`` or ``.ndjson`` for JSON Lines, else CSV;
+        "-" for standard output.
+    explain : int, default=0
+        Channels to name that contribute most.
+    events : str, optional
+        File of events to write, likewise.
+    block_bytes : int, optional
+        Bytes of a part, about.
+
+    Returns
+    -------
+    SeriesSummary
+
+    Raises
+    ------
+    ModelFileError
+        If the model file is not sound.
+    DataError
+        If the file is not sound, or its channels or time step are not those of training.
+    OutputError
+        If a result cannot be written.
+    """
+    detector, reading = load_series(file)
+    series = _SeriesFile(path, {**reading, **_of_training(detector)}, block_bytes)
+    # What is written to a pipe cannot be taken back: all is read before.
+    scored, reason = series.read(
+        lambda parts: _write_scores(detector, parts, output, explain), check=output == "-"
+    )
+    if events is not None:
+        _write_events(events, scored)
+    return SeriesSummary(
+        scored.n_rows,
+        scored.n_scored,
+        scored.n_flagged,
+        len(scored.events),
+        scored.drift,
+        [*reason, *scored.notes, *_gap_notes(scored.gaps)],
+    )
+
+
+def recalibrate_series_file(
+    file: UnopenedFile, path: str | None, output: str, given: Options
+) -> list[str]:
+    """Write a model file with thresholds from the normal series in a file.
+
+    Parameters
+    ----------
+    file : UnopenedFile
+        Model file.
+    path : str or None
+    output : str
+        Model file to write.
+    given : mapping
+        Options of the command `recalibrate`.
+
+    Returns
+    -------
+    list of str
+        Lines to report.
+
+    Raises
+    ------
+    ParameterError
+        If an option is given that is not for time series, or no file.
+    ModelFileError, DataError, OutputError
+        As `score_series_file`; and if the series are too short for what is promised.
+    """
+    refuse_foreign(given, ("false_alarms_per",), f"is not for time series, as in {file.name}")
+    if path is None:
+        raise ParameterError("Expected DATA, normal time series to calibrate by.")
+    detector, reading = load_series(file)
+    series = _SeriesFile(path, {**reading, **_of_training(detector)}, BLOCK_BYTES)
+
+    def watched(parts: Iterable[Part]) -> tuple[RowStream, tuple[str, ...]]:
+        stream = RowStream(detector, RowLayout.of(detector.channels_, None, 0))
+        notes: tuple[str, ...] = ()
+        for part in parts:
+            notes = merged((*notes, *part.data.notes))
+            for _ in stream.add(part):
+                pass
+        for _ in stream.finish():
+            pass
+        return stream, notes
+
+    (stream, notes), reason = series.read(watched)
+    episodes, per = given["false_alarms_per"] or (None, None)
+    other = detector.recalibrated(stream.watch.blocks, episodes, per)
+    save_series(other, output, reading)
+    before = f"the old thresholds flag {stream.n_flagged:,} of {stream.n_scored:,} time steps"
+    counted_events = f"{before}, in {counted(len(stream.events), 'event')}"
+    return [*reason, *notes, counted_events, other.promise_.words(detector.step_)]
+
+
+def series_notes(summary: SeriesSummary, output: str, events: str | None) -> list[str]:
+    """Return lines to report after scoring: what was scored and flagged, and where it is."""
+    n_rows, n_scored, n_flagged, n_events, drift, notes = summary
+    warnings = [] if drift is None else [f"warning: {series_drift_warning(drift)}"]
+    without = f", {n_rows - n_scored:,} have no score" if n_scored < n_rows else ""
+    verdict = (
+        f"{n_flagged:,} of {n_scored:,} time steps are flagged, in "
+        f"{counted(n_events, 'event')}{without}"
+    )
+    written = [("scores", output), ("events", events)]
+    return [
+        *notes,
+        verdict,
+        *warnings,
+        *(f"{what}: {path}" for what, path in written if path and path != "-"),
+    ]
+
+
+def series_drift_warning(drift: Drift) -> str:
+    """Return a warning for the drift of blocks of time."""
+    return (
+        f"as a whole, these {drift.n_rows:,} blocks of time have higher scores than those of "
+        f"calibration (one-sided Kolmogorov-Smirnov, p {p_value_words(drift.p_value)}): more false "
+        f"episodes come than were promised{movement_words(drift)}. Either anomalies are many, or "
+        f"normal has moved: then `vae-anomaly recalibrate` or fit anew."
+    )
+
+
+class _Scored(NamedTuple):
+    """What was written."""
+
+    n_rows: int
+    n_scored: int
+    n_flagged: int
+    events: Sequence[NamedEvent]
+    drift: Drift | None
+    gaps: Sequence[Gap]
+    notes: Sequence[str]
+    has_times: bool
+
+
+class _SeriesFile(NamedTuple):
+    """A file of series, which is read part by part if it can be."""
+
+    path: str
+    options: JsonObject
+    block_bytes: int
+
+    def read(
+        self, use: Callable[[Iterable[Part]], T], *, check: bool = False
+    ) -> tuple[T, Sequence[str]]:
+        """Return what a function makes of the parts, and why the file was read as a whole.
+
+        Parameters
+        ----------
+        use : callable
+            Is called again with the whole, if a part cannot be used.
+        check : bool, default=False
+            Read all parts before the first is used.
+        """
+        reason: Sequence[str] = ()
+        try:
+            parts = self._parts()
+            if parts is not None and check:
+                deque(parts, maxlen=0)
+                parts = self._parts()
+            if parts is not None:
+                return use(parts), reason
+        except WholeNeeded as found:
+            reason = (f"The file is read as a whole: {found}.",)
+        return use([Part(read_series(self.path, **self.options), 0)]), reason
+
+    def _parts(self) -> Iterator[Part] | None:
+        return parts_of_file(self.path, block_bytes=self.block_bytes, **self.options)
+
+
+def _of_training(detector: SeriesDetector) -> JsonObject:
+    """Return the options of `read_series` that come from a model."""
+    return {"channels": detector.channels_, "step": detector.step_}
+
+
+def _write_scores(
+    detector: SeriesDetector, parts: Iterable[Part], output: str, explain: int
+) -> _Scored:
+    """Score parts, and write the rows; nothing is left if a part cannot be used."""
+    n_rows = 0
+    gaps: list[Gap] = []
+    notes: tuple[str, ...] = ()
+    parts = iter(parts)
+    first = next(parts)
+    layout = RowLayout.of(detector.channels_, first.data, explain)
+    stream = RowStream(detector, layout)
+    with result_writer(output, layout.schema) as write:
+        for part in chain([first], parts):
+            gaps.extend(part.data.gaps)
+            notes = merged((*notes, *part.data.notes))
+            n_rows += part.data.n_rows
+            for batch in stream.add(part):
+                write(batch)
+        for batch in stream.finish():
+            write(batch)
+    counts = stream.n_scored, stream.n_flagged
+    drift = stream.watch.result()
+    return _Scored(n_rows, *counts, stream.events, drift, gaps, notes, layout.has_times)
+
+
+def _write_events(path: str, scored: _Scored) -> None:
+    """Write events, and after them the gaps in the data."""
+    events = events_frame(scored.events, have_times=scored.has_times)
+    texts = events.assign(
+        **{name: events[name].map(_time_text) for name in ("start", "end", "peak")}
+    )
+    gaps: list[JsonObject] = [
+        {
+            "series": gap.series,
+            "start": time_text(gap.start) if scored.has_times else str(gap.start),
+            "end": time_text(gap.end) if scored.has_times else str(gap.end),
+            "cause": "gap",
+        }
+        for gap in scored.gaps
+    ]
+    types = {"event_id": pa.int64(), "n_flagged": pa.int64(), "score": pa.float64()}
+    rows: list[JsonObject] = [
+        dict(zip(texts.columns, row, strict=True)) for row in texts.to_numpy().tolist()
+    ]
+    rows += gaps
+    columns = {
+        name: pa.array([row.get(name) for row in rows], types.get(name, pa.string()))
+        for name in events.columns
+    }
+    batch = pa.record_batch(columns)
+    with result_writer(path, batch.schema) as write:
+        write(batch)
+
+
+def _time_text(time: pd.Timestamp | int) -> str:
+    """Return a time, or the number of a row, as text."""
+    return str(time) if isinstance(time, int) else time_text(time.value)
+
+
+def _gap_notes(gaps: Sequence[Gap]) -> Sequence[str]:
+    if not gaps:
+        return ()
+    missing = sum(gap.n_missing for gap in gaps)
+    return (f"{counted(len(gaps), 'gap')}, {missing:,} time steps in all, without a score",)

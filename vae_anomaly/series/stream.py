@@ -1,0 +1,107 @@
+"""Scores of a series that comes part by part, in bounded memory, equal to those of the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vae_anomaly.series.channels import MAX_BRIDGED, RunLengths
+from vae_anomaly.series.model import SeriesModel, StepScores
+
+__all__ = ["ScoredSteps", "SegmentScorer"]
+
+Array = NDArray[np.float64]
+
+MAX_STEPS = 65_536
+"""Time steps that are scored at a time."""
+
+MAX_CELLS = 2**20
+"""Values that are scored at a time, but for `MIN_WINDOWS` windows."""
+
+MIN_WINDOWS = 8
+
+
+class ScoredSteps(NamedTuple):
+    """Consecutive time steps of a segment.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n, channels)
+    scores : StepScores or None
+        None if the segment is shorter than a window.
+    """
+
+    values: Array
+    scores: StepScores | None
+
+
+class SegmentScorer:
+    """Scores of the time steps of one segment, a series without breaks.
+
+    A step is scored as soon as all windows that cover it are known, and all values that stand in
+    for missing ones of these windows.
+
+    Parameters
+    ----------
+    model : SeriesModel
+    max_steps : int, optional
+        Time steps that are scored at a time, or those of `MIN_WINDOWS` windows.
+    """
+
+    def __init__(self, model: SeriesModel, max_steps: int = MAX_STEPS) -> None:
+        self._model = model
+        room = min(max_steps, MAX_CELLS // len(model.channels))
+        self._block = max(room, MIN_WINDOWS * model.window)
+        self._runs = RunLengths()
+        self._values = np.empty((0, len(model.channels)))
+        self._lengths = self._values.copy()
+        self._first = 0  # step of the segment that the values begin with
+        self._done = 0  # steps that were scored
+
+    def add(self, values: Array) -> Iterator[ScoredSteps]:
+        """Add steps, (n, channels), and yield those that can be scored, in order."""
+        for start in range(0, len(values), self._block):
+            self._append(values[start : start + self._block])
+            ready = self._first + len(self._values) - self._model.window - MAX_BRIDGED
+            if ready - self._done >= self._block:
+                yield self._scored(self._done + self._block)
+
+    def finish(self) -> Iterator[ScoredSteps]:
+        """Yield the remaining steps."""
+        stop = self._first + len(self._values)
+        if stop < self._model.window:
+            yield ScoredSteps(self._values, None)
+        elif self._done < stop:
+            yield self._scored(stop)
+
+    def _append(self, values: Array) -> None:
+        self._values = np.concatenate([self._values, values])
+        self._lengths = np.concatenate([self._lengths, self._runs.add(values)])
+
+    def _scored(self, stop: int) -> ScoredSteps:
+        """Score up to a step, and forget what later ones do not need."""
+        model, start = self._model, self._done
+        end = self._first + len(self._values)
+        begin = self._begin(start)
+        last_window = (stop - 1) // model.hop * model.hop
+        last = end if stop == end else last_window + model.window
+        part = slice(begin - self._first, last - self._first)
+        scores = model.score_part(self._values, part, self._lengths)
+        found = ScoredSteps(
+            self._values[start - self._first : stop - self._first],
+            scores.part(slice(start - begin, stop - begin)),
+        )
+        self._done = stop
+        kept = max(0, self._begin(stop) - MAX_BRIDGED)
+        self._values = self._values[kept - self._first :].copy()
+        self._lengths = self._lengths[kept - self._first :].copy()
+        self._first = kept
+        return found
+
+    def _begin(self, step: int) -> int:
+        """Return the start of the first window that covers a step."""
+        first = max(0, step - self._model.window + 1)
+        return -(-first // self._model.hop) * self._model.hop
