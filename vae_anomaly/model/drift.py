@@ -65,7 +65,13 @@ class Movement(NamedTuple):
 
     @property
     def distance(self) -> float:
-        """How far the feature moved, in mean or in spread; 0 of what is no number."""
+        """How far the feature moved, in mean or in spread; 0 of what is no number.
+
+        Examples
+        --------
+        >>> Movement("flow", -0.25, 1.5).distance, Movement("site", 0.0, 0.0).distance
+        (0.5, 0.0)
+        """
         is_number = self.shift != 0 or self.spread != 0
         return max(abs(self.shift), abs(self.spread - 1)) if is_number else 0.0
 
