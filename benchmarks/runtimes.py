@@ -1,7 +1,7 @@
 """What exported graphs compute in other runtimes: the table of docs/deployment.md.
 
     python benchmarks/runtimes.py [--node FOLDER] [--python NAME=PATH] [--only NAME] [--write]
-    python benchmarks/runtimes.py --packages [--only NAME] [--write]
+    python benchmarks/runtimes.py --packages [--only NAME] [--column NAME] [--write]
 
 Detectors of every exported score, every likelihood and every modality are fitted briefly,
 exported, and checked as `vae-anomaly check` does, in every engine that is installed. `--node` is
@@ -11,7 +11,7 @@ chooses runtimes by the start of their names. `--write` puts the table into docs
 Each engine has a separate process: their libraries clash in one.
 
 With `--packages` the second table is made: packages that compile, hold or call a detector or its
-graph, with one detector of each column.
+graph, with one detector of each column; `--column` chooses some.
 """
 
 from __future__ import annotations
@@ -232,14 +232,15 @@ HOLDERS: dict[str, tuple[str, Held]] = {
 }
 
 
-def packages(only: list[str]) -> str:
+def packages(only: list[str], columns: list[str]) -> str:
     """Return the table of packages."""
     rows = {"tables": numbers(), "mixed tables": mixed(), "dates": dates()}
     rows |= {"dense images": images(9, 12), "conv images": images(9, 12)}
-    given = {"conv images": {"architecture": "conv"}}
+    given = {"conv images": {"architecture": "conv", "hidden_units": None}}
     chosen = {
-        column: VAEDetector(**BRIEF | {"hidden_units": None} | given.get(column, {})).fit(some)
+        column: VAEDetector(**BRIEF | given.get(column, {})).fit(some)
         for column, some in rows.items()
+        if not columns or column in columns
     }
     lines = [f"| package | {' | '.join(chosen)} |", "|---|" + "---|" * len(chosen)]
     graphs = {"IREE": ("iree-base-compiler", IREE), "mlflow.onnx": ("mlflow", MLFLOW)}
@@ -304,10 +305,11 @@ def main() -> None:
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--packages", action="store_true")
+    parser.add_argument("--column", action="append", default=[])
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     if arguments.packages:
-        found = packages(arguments.only)
+        found = packages(arguments.only, arguments.column)
         print(found)
         if arguments.write:
             write(found, "<!-- packages -->", "<!-- end of packages -->")

@@ -100,7 +100,7 @@ OWN_FILES = (
 )
 """Folders, sections and displays of the modalities.
 
-`model/patch*` are the models of patches of images, and `pipeline/maps.py` writes images.
+`model/patch*` are the models of patches of images, and `displays/map_files.py` writes images.
 """
 
 ALLOWED_FILES = {

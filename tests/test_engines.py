@@ -23,6 +23,7 @@ from vae_anomaly.inference.numpy_engine import NumpyEngine
 from vae_anomaly.inference.tensorflow_engine import TensorFlowEngine
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.networks.vae import build_vae
+from vae_anomaly.stats.densities import numpy_ops
 from vae_anomaly.stats.likelihoods import Block
 
 N, COLUMNS, LATENT = 40, 7, 3
@@ -290,3 +291,18 @@ def test_two_batches_run_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> No
     mean, _ = network.encode(np.zeros((512, COLUMNS)))
     assert mean.shape == (512, 2, LATENT)
     assert not both.broken
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "heteroscedastic", "bernoulli"])
+def test_means_alone_are_those_of_codes_and_expected_targets_those_of_members(
+    likelihood: str,
+) -> None:
+    spec = spec_of(3, COLUMNS, (16, 8), LATENT, likelihood)
+    weights = build_vae(spec).initial_weights(np.random.RandomState(0))
+    x = np.random.RandomState(1).normal(size=(256, COLUMNS)).astype(np.float32)
+    with Network(spec, weights).engine.setting:
+        engine = Network(spec, weights).engine
+        mean = engine.encode_means(x)
+        np.testing.assert_array_equal(mean, engine.encode(x).mean)
+        by_member = spec.joint.mean(numpy_ops, engine.decode(mean)).mean(axis=0)
+        np.testing.assert_allclose(engine.expected(mean), by_member, rtol=1e-5, atol=1e-6)

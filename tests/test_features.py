@@ -512,7 +512,7 @@ def test_maps_have_the_size_of_their_images(vae: Vae, folders, network):
     code, _, err = vae("evaluate", model, folders / "test", "-o", folders / "report")
     assert code == 0, err
     page = (folders / "report/report.html").read_text(encoding="utf-8")
-    assert "8 × 8 patches, interpolated" in page
+    assert "8 × 8 patches, interpolated, the mean of their distance" in page
 
 
 @needs_axe

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from vae_anomaly import DataError, VAEDetector, inspect, load, save
+from vae_anomaly.cli import run
 from vae_anomaly.data.image.features import open_features
 from vae_anomaly.data.image.gradients import DEVIATION, GRID, N_DIRECTIONS, GradientFeatures
 
@@ -96,7 +98,7 @@ def test_a_mirrored_image_has_mirrored_features() -> None:
 
 
 def test_other_channels_are_refused() -> None:
-    with pytest.raises(DataError, match="1 or 3 channels for a network of features, got 2"):
+    with pytest.raises(DataError, match="1 or 3 channels for features of patches, got 2"):
         GradientFeatures().grid(np.zeros((8, 8, 2), np.uint8))
 
 
@@ -122,6 +124,41 @@ def test_a_model_needs_no_file_besides_its_own(detector: VAEDetector, tmp_path: 
     facts = inspect(tmp_path / "m.vae")
     assert (facts["features"], facts["grid"]) == ("gradients", [GRID, GRID])
     assert facts["features_sha256"] == open_features("gradients").digest
+
+
+def test_the_command_line_learns_gradients(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    defective, _ = with_defects(scenes(3, 2), 3)
+    for name, images in (
+        ("train/good", scenes(8, 0)),
+        ("test/good", scenes(3, 1)),
+        ("test/dark", defective),
+    ):
+        (tmp_path / name).mkdir(parents=True)
+        for i, image in enumerate(images):
+            Image.fromarray(image).save(tmp_path / name / f"{i}.png")
+    model, report = tmp_path / "m.vae", tmp_path / "report"
+    fit = ["fit", tmp_path / "train", "-o", model, "--features", "gradients"]
+    assert run([str(one) for one in [*fit, "--max-steps", 20, "--contamination", 0.1]]) == 0
+    maps = [
+        "score",
+        model,
+        tmp_path / "test",
+        "-o",
+        tmp_path / "s.csv",
+        "--maps",
+        tmp_path / "maps",
+    ]
+    assert run([str(one) for one in maps]) == 0
+    found = np.asarray(Image.open(tmp_path / "maps/dark/0.png.tiff"))
+    assert (found.shape, found.dtype) == ((96, 128), np.float32)
+    assert run([str(one) for one in ["evaluate", model, tmp_path / "test", "-o", report]]) == 0
+    capsys.readouterr()
+    assert run(["inspect", str(model)]) == 0
+    assert "features     gradients" in capsys.readouterr().out
+    page = (report / "report.html").read_text(encoding="utf-8")
+    assert "32 × 32 patches, interpolated: none above" in page
 
 
 def test_neither_onnx_nor_keras_is_imported_for_them() -> None:

@@ -168,9 +168,22 @@ def test_columns_that_may_be_labels_or_numbers_of_rows_are_named(place: Path) ->
     assert notes == [
         "warning: 'number' numbers the rows in another order than theirs. If it identifies them, "
         "--ignore number",
-        "warning: 'Fault' may hold labels, but is learned like any other column. If it does, name "
-        "it with --label-column, or leave it out with --ignore",
+        "warning: 'Fault' may hold labels, but is learned like any other column. If it does, "
+        "--label-column Fault, or leave it out: --ignore Fault",
     ]
+
+
+def test_copies_of_what_may_be_labels_are_named_in_the_first_run(place: Path) -> None:
+    rows = labelled_rows().rename(columns={"state": "Fault"}).replace({"Fault": {"fine": "ok"}})
+    rows["mode"] = np.where((rows["Fault"] == "bad") & (np.arange(len(rows)) % 2 == 0), 1, 0)
+    rows.to_csv("copies.csv", index=False)
+    notes = training("copies.csv").notes()
+    assert notes[-1] == (
+        "warning: 'mode': one value in all normal rows, and other ones in anomalies alone: known "
+        "only afterwards, as labels are? If so, --ignore mode"
+    )
+    rows.replace({"Fault": {"ok": "blue"}}).to_csv("unknown.csv", index=False)
+    assert not any("'mode'" in note for note in training("unknown.csv").notes())
 
 
 def test_a_comma_in_a_name_is_no_separator(place: Path) -> None:
@@ -179,3 +192,27 @@ def test_a_comma_in_a_name_is_no_separator(place: Path) -> None:
     assert training("t.csv", ignore=("a, c",)).source.columns.features == ("a,b",)
     with pytest.raises(DataError, match=re.escape("'d'")):
         training("t.csv", ignore=("a,d",))
+
+
+def test_only_normal_rows_calibrate(place: Path, vae_lines) -> None:
+    rows = labelled_rows().rename(columns={"state": "Fault"}).replace({"Fault": {"fine": "ok"}})
+    rows[:180].to_csv("a.csv", index=False)
+    rows[180:].to_csv("b.csv", index=False)
+    rows[180:].query("Fault == 'ok'").to_csv("normal.csv", index=False)
+    options = "--max-steps 40 --members 1 --false-alarm-rate 0.1"
+    assert vae_lines(f"fit a.csv --label-column Fault -o m.vae {options}")[0] == 0
+    code, _, lines = vae_lines("recalibrate m.vae b.csv --label-column Fault -o b.vae")
+    n_anomalous = int((rows["Fault"][180:] == "bad").sum())
+    assert code == 0
+    assert f"labels in 'Fault': 'ok' normal, {180 - n_anomalous} rows; 'bad'" in lines[0]
+    assert f"note: left out {n_anomalous} rows labelled as anomalous" in lines
+    # The fit left out the column of labels, and the warning names it.
+    code, _, lines = vae_lines("recalibrate m.vae normal.csv -o normal.vae")
+    assert lines[0] == (
+        "warning: 'Fault', which the fit left out, may hold labels. If so, only normal rows should "
+        "calibrate: --label-column Fault"
+    )
+    normal, found = load("normal.vae").model_.calibration, load("b.vae").model_.calibration
+    assert found.threshold == normal.threshold
+    assert np.array_equal(found.scores, normal.scores)
+    assert vae_lines("recalibrate m.vae normal.csv --normal-label ok -o n.vae")[0] == 2

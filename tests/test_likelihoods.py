@@ -257,6 +257,15 @@ def scipy_distributions(name: str, outputs: np.ndarray, parameters: dict) -> tup
     return normal, stats.t(degrees, outputs[..., 6:], scale)
 
 
+def test_outputs_that_are_means_are_known() -> None:
+    joint, outputs, _ = joint_example("heteroscedastic and student t")
+    assert joint.mean_outputs is not None
+    assert joint.mean_outputs.tolist() == [0, 2, 4, 6, 7]
+    found = outputs[..., joint.mean_outputs]
+    np.testing.assert_array_equal(found, joint.mean(numpy_ops, outputs))
+    assert JointLikelihood(PAIRS["gaussian and bernoulli"]).mean_outputs is None
+
+
 @pytest.mark.parametrize("name", PAIRS)
 def test_joint_log_prob_and_mean_match_scipy(name: str) -> None:
     joint, outputs, parameters = joint_example(name)

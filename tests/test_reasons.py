@@ -297,3 +297,12 @@ def test_neighbours_of_images_are_named_by_their_position() -> None:
     assert found.columns.tolist() == ["row", "rank", "training_row", "distance"]
     assert len(found) < 2 * 40
     assert found["training_row"].between(0, 39).all()
+
+
+def test_explain_returns_reasons_and_repairs_too(plain: VAEDetector) -> None:
+    faulty = line(20, 3)
+    faulty[:, 1] += 900.0
+    pd.testing.assert_frame_equal(plain.explain(faulty, kind="reasons"), plain.reasons(faulty))
+    pd.testing.assert_frame_equal(plain.explain(faulty, kind="repair"), plain.repair(faulty).steps)
+    with pytest.raises(ParameterError, match="kind must be one of 'contributions', 'reasons', 're"):
+        plain.explain(faulty, kind="shap")

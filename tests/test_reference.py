@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations_with_replacement
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import logsumexp
 
 from vae_anomaly import VAEDetector, load, save
-from vae_anomaly.model import similar
+from vae_anomaly.model import similar, suspicion
 from vae_anomaly.model.reference import EncodedRows
-from vae_anomaly.model.similar import MIN_VARIANCE, N_CANDIDATES, N_SIMILAR, SimilarRows
+from vae_anomaly.model.similar import (
+    MIN_DIFFERENCE,
+    N_CANDIDATES,
+    N_FITTED,
+    N_SIMILAR,
+    SimilarRows,
+)
 from vae_anomaly.names import SCORES
 
 RNG = np.random.RandomState(0)
@@ -47,6 +55,32 @@ def compared(detector: VAEDetector) -> tuple[np.ndarray, np.ndarray, SimilarRows
     return encoded.targets, found.residual / reference.residual_unit, similar_rows
 
 
+def by_hand(row: np.ndarray, similar: np.ndarray, evidence: np.ndarray) -> np.ndarray:
+    """Return how suspect the values of a row are, as `log_suspicion` does.
+
+    From the distances of normal distributions, without those that may be wrong.
+    """
+    mean, d = similar.mean(axis=0), len(row)
+    moments = np.cov(similar.T, bias=True)
+    moments += np.eye(d) * (suspicion.SHRINKAGE * np.trace(moments) / d + suspicion.MIN_VARIANCE)
+
+    def distance(kept: list[int]) -> float:
+        away = (row - mean)[kept]
+        return float(away @ np.linalg.solve(moments[np.ix_(kept, kept)], away))
+
+    whole, found = distance(list(range(d))), [[] for _ in range(d)]
+    for i, j in combinations_with_replacement(range(d), 2):
+        kept = [k for k in range(d) if k not in (i, j)]
+        nats = 0.5 * (whole - distance(kept)) + evidence[i]
+        if i == j:
+            found[i].append(nats)
+        else:
+            nats += evidence[j] - suspicion.PENALTY
+            found[i].append(nats)
+            found[j].append(nats)
+    return np.array([logsumexp(nats) for nats in found])
+
+
 def without_two(squares: np.ndarray) -> np.ndarray:
     """Sum squares, (m, n_features), but for the two largest of each exemplar."""
     return np.sort(squares, axis=1)[:, :-2].sum(axis=1)
@@ -58,21 +92,26 @@ def test_rows_are_compared_by_hand(
     targets, points, similar_rows = compared
     reference = detector.model_.reference
     found = similar_rows.compare(targets, points, None)
+    scores, exemplars = reference.normal_scores
+    own = scores.apply(targets)
     for i, (row, residual) in enumerate(zip(targets, points, strict=True)):
         squares = (row - reference.targets) ** 2
         order = np.argsort(without_two(squares))[:N_CANDIDATES]
-        weights = np.zeros(8)
+        assert found.similar[i] == order[0]
+        sizes = np.zeros(8)
         for j in order[:N_SIMILAR]:
             apart = residual - reference.points[j, :8]
-            weights += np.abs(apart * (row - reference.targets[j]))
-        first, second = np.argsort(-weights)[:2]
+            sizes += np.abs(apart * (row - reference.targets[j])) / N_SIMILAR
+        evidence = np.log(sizes + MIN_DIFFERENCE)
+        suspicion = by_hand(own[i], exemplars[order[:N_FITTED]], evidence)
+        weights = (1 + suspicion.max() - suspicion) ** -2.0
+        np.testing.assert_allclose(found.weights[i], weights, rtol=1e-3)
+        first, second = np.argsort(-suspicion)[:2]
         for j in range(8):
             hidden = [j, second if j == first else first]
             distance = np.delete(squares[order], hidden, axis=1).sum(axis=1)
             values = reference.targets[order[np.argsort(distance)[:N_SIMILAR]], j].astype(float)
             assert found.expected[i, j] == pytest.approx(values.mean(), rel=1e-6)
-            away = (row[j] - values.mean()) ** 2 / (values.var() + MIN_VARIANCE)
-            assert found.weights[i, j] == pytest.approx(weights[j] * np.sqrt(away), rel=1e-4)
 
 
 def test_the_nearest_exemplars_have_the_least_distances(

@@ -14,7 +14,6 @@ from scipy.stats import beta
 from sklearn.base import clone
 
 from vae_anomaly import DataError, ModelFileError, ParameterError, SeriesDetector, load, save
-from vae_anomaly.cli import run
 from vae_anomaly.series.alarms import (
     AlarmBudget,
     BlockMaxima,
@@ -463,18 +462,6 @@ def test_unsound_files_are_refused(
 
 
 # ------------------------------------------------------------------------- command line
-
-
-@pytest.fixture
-def vae(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run a command line in this process: (exit code, stdout, stderr)."""
-
-    def vae(*words: object) -> tuple[int, str, str]:
-        code = run([str(word) for word in words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return vae
 
 
 def written(folder: Path, name: str, series: pd.DataFrame) -> Path:

@@ -342,3 +342,16 @@ def test_the_command_scores_to_standard_output(
     out = capfdbinary.readouterr().out
     assert out.startswith(b"row,time,series,anomaly_score,is_anomaly,event_id,status\n")
     assert out.count(b"\n") == len(pd.read_csv(files / "rows.csv")) + 1
+
+
+def test_flagged_rows_alone_and_sorted(model: Path, files: Path, tmp_path: Path) -> None:
+    scores, some = tmp_path / "all.csv", tmp_path / "some.csv"
+    command = ["score", str(model), str(files / "rows.csv"), "-o"]
+    assert run([*command, str(scores)]) == 0
+    assert run([*command, str(some), "--only-flagged", "--sort"]) == 0
+    whole = pd.read_csv(scores)
+    flagged = whole[whole["is_anomaly"] == 1]
+    assert 0 < len(flagged) < len(whole)
+    expected = flagged.sort_values("anomaly_score", ascending=False, kind="stable")
+    assert pd.read_csv(some)["row"].tolist() == expected["row"].tolist()
+    assert run([*command, str(some), "--keep", "all"]) == 2

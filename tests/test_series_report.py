@@ -19,7 +19,6 @@ from browser import CHROMIUM, Browser
 from sklearn.metrics import average_precision_score
 
 from vae_anomaly import DataError, ParameterError, SeriesDetector, save
-from vae_anomaly.cli import run
 from vae_anomaly.data.series.forms import read_series
 from vae_anomaly.data.series.series import Gap, Series, SeriesSet
 from vae_anomaly.displays.series import SeriesPlot, envelope
@@ -548,18 +547,6 @@ def test_reduced_lines_keep_every_spike() -> None:
 
 
 # ------------------------------------------------------------------------------- command
-
-
-@pytest.fixture
-def vae(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run a command line in this process: (exit code, stdout, stderr)."""
-
-    def vae(*words: object) -> tuple[int, str, str]:
-        code = run([str(word) for word in words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return vae
 
 
 def test_the_command_writes_a_page_and_prints_the_summary(

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vae_anomaly import DataError
@@ -19,6 +19,7 @@ from vae_anomaly.data.table.summary import ColumnSummary, TableSummary, draws_of
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 
 
+@settings(deadline=None)
 @given(st.lists(FLOATS, max_size=30), st.integers(0, 30))
 def test_sums_are_exact_and_those_of_parts(values: list[float], place: int) -> None:
     found = ExactMoments.of(np.array(values, dtype=np.float64))

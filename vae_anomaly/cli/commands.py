@@ -134,8 +134,9 @@ def recalibrate() -> None:
     """Write a NEW model with the threshold and p-values that DATA asks for.
 
     DATA holds recent normal rows, or images, that MODEL was not trained on;
-    those that it learned are left out. Nothing is trained: scores stay what
-    they are, and MODEL as it is. Or --threshold sets the threshold.
+    those that it learned are left out, and with --label-column the anomalies.
+    Nothing is trained: scores stay what they are, and MODEL as it is.
+    Or --threshold sets the threshold.
     """
 
 

@@ -365,6 +365,8 @@ RECALIBRATE = [
         "--false-alarm-rate", "Share of normal rows that may be flagged.  [default: MODEL's]", SHARE
     ),
     option("--threshold NATS", "Threshold to set, instead of DATA.", float),
+    option("--label-column NAME", "Column of labels: only normal rows calibrate."),
+    several("--normal-label VALUE", "See evaluate; may be repeated."),
     *(FALSE_ALARMS_PER, SQL, KEEP_LEARNED, STRICT_IMAGES, FOLLOW_LINKS),
 ]
 

@@ -12,7 +12,7 @@ from vae_anomaly.model.file import restored, save_model
 from vae_anomaly.model.recalibration import with_threshold
 from vae_anomaly.pipeline.facts import recalibration_facts, threshold_facts
 from vae_anomaly.pipeline.messages import recalibration_notes, threshold_note
-from vae_anomaly.pipeline.options import given_options, refuse_foreign
+from vae_anomaly.pipeline.options import check_labels, given_options, refuse_foreign
 from vae_anomaly.pipeline.paths import check_output
 from vae_anomaly.pipeline.recalibrate import recalibrate
 from vae_anomaly.pipeline.series_score import recalibrate_series_file
@@ -50,6 +50,7 @@ def run(
         raise click.UsageError(
             "Expected DATA, and with it a --false-alarm-rate, or a --threshold. Give one of them."
         )
+    check_labels(given.get("label_column"), given.get("normal_label", ()))
     fitted = restored(file)
     options = given_options(given)
     check_options(options, fitted.encoder.modality, f"{model} was fitted on")
@@ -70,6 +71,7 @@ def run(
             keep_learned=keep_learned,
             progress=console.progress,
         )
+        console.say(*source.masks().notes)
     save_model(result.model, output)
     console.facts.update(recalibration_facts(fitted, result), model=output)
     notes = recalibration_notes(fitted, result, keep_learned=keep_learned)

@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vae_anomaly.data.cells import NUMBER
+from vae_anomaly.data.dialect import DECIMAL_COMMA
 
-__all__ = ["BLANKS", "Parsed", "are_true", "has_codes", "parse_numbers"]
+__all__ = ["BLANKS", "Parsed", "are_true", "has_codes", "parse_numbers", "with_points"]
 
 BLANKS = " \t"
 """Characters around a cell that do not count."""
@@ -54,6 +55,18 @@ def parse_numbers(column: pa.Array, missing: Collection[str]) -> Parsed:
     names_infinity = are_true(pc.match_substring_regex(text, INFINITY, ignore_case=True))
     is_text = are_true(pc.invert(is_number)) & ~names_infinity
     return Parsed(values, is_text, names_infinity | np.isinf(values))
+
+
+def with_points(column: pa.Array) -> pa.Array:
+    """Return a column of text with points in numbers that have a decimal comma.
+
+    Examples
+    --------
+    >>> with_points(pa.array(["1,5", "a, b", None])).to_pylist()
+    ['1.5', 'a, b', None]
+    """
+    is_number = pc.match_substring_regex(column, f"^({DECIMAL_COMMA.pattern})$")
+    return pc.if_else(is_number, pc.replace_substring(column, ",", ".", max_replacements=1), column)
 
 
 def has_codes(column: pa.Array) -> bool:

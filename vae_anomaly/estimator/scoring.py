@@ -24,6 +24,9 @@ __all__ = ["ScoringMethods"]
 
 Array = NDArray[np.float64]
 
+EXPLANATIONS = ("contributions", "reasons", "repair")
+"""What `ScoringMethods.explain` returns."""
+
 
 class ScoringMethods(FittedAttributes):
     """Methods that score."""
@@ -109,23 +112,45 @@ class ScoringMethods(FittedAttributes):
         records = self._records(X)
         return self.model_.mean_elbo(records)
 
-    def explain(self, X: ArrayLike) -> pd.DataFrame:
-        """Split the anomaly score of each row by feature.
+    def explain(self, X: ArrayLike, kind: str = "contributions") -> pd.DataFrame:
+        """Explain the anomaly score of each row.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        kind : {"contributions", "reasons", "repair"}, default="contributions"
+            What is returned.
 
         Returns
         -------
-        DataFrame of shape (n_samples, n_features)
-            In nats; each row sums to its anomaly score, minus `score_samples`. What belongs to
-            the code as a whole, such as the KL divergence, is divided among the columns as they
-            differ from what is expected; see `reasons`. Where features form a grid it is a last
-            column, "latent_code"; a feature of that name is then "feature_latent_code".
+        DataFrame
+            Of kind "contributions", of shape (n_samples, n_features): the score divided among
+            the columns, in nats; each row sums to its anomaly score, minus `score_samples`. What
+            belongs to the code as a whole, such as the KL divergence, is divided among the
+            columns by which the row differs from similar ones; see
+            `vae_anomaly.model.suspicion`. A flagged row is divided among others if the values of
+            the nearest training row in these make it normal; see `vae_anomaly.model.what_if`.
+            Where features form a grid it is a last column, "latent_code"; a feature of that name
+            is then "feature_latent_code".
+
+            Of kind "reasons" the three greatest contributions, see `reasons`; of kind "repair"
+            what has to change, see `Repair.steps`.
+
+        Raises
+        ------
+        ParameterError
+            If there is nothing of this name.
         """
         import pandas as pd
 
+        if kind not in EXPLANATIONS:
+            raise ParameterError(
+                f"kind must be one of {', '.join(map(repr, EXPLANATIONS))}. Got {kind!r} instead."
+            )
+        if kind == "reasons":
+            return self.reasons(X)
+        if kind == "repair":
+            return self.repair(X).steps
         records = self._records(X)
         contributions = self.model_.contributions(records)
         index = X.index if isinstance(X, pd.DataFrame) else None

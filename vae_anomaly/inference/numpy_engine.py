@@ -126,14 +126,17 @@ class NumpyEngine:
 
     def expected(self, z: Weights) -> Array:
         """Decode codes, and average what members expect."""
-        if not self.joint.mean_is_output:
+        means = self.joint.mean_outputs
+        if means is None:
             return expected_by_member(self, self.spec, z)
         buffers, hidden = self._buffers, _framed(z.swapaxes(1, 2))
         for layer in self.decoder[:-1]:
             hidden = buffers.product(layer, hidden)
             buffers.rectify(hidden)
         outputs = self._mean_output @ hidden.reshape(-1, hidden.shape[-1])
-        return self.joint.mean(numpy_ops, _rows_first(outputs).astype(np.float64))
+        if len(means) < len(outputs):
+            outputs = outputs[means]
+        return _rows_first(outputs).astype(np.float64)
 
     @cached_property
     def _mean_output(self) -> Weights:

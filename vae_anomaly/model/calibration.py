@@ -22,6 +22,9 @@ __all__ = ["Calibration"]
 Array = NDArray[np.float64]
 Method = Literal["false_alarm_rate", "contamination", "threshold"]
 
+HIGH = 0.95
+"""Share of the calibration records whose scores are not high."""
+
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
@@ -78,6 +81,16 @@ class Calibration:
     def flags(self, scores: Array) -> NDArray[np.bool_]:
         """Return which scores lie above the threshold, or are not finite: never normal."""
         return ~((scores <= self.threshold) & np.isfinite(scores))
+
+    @property
+    def typical(self) -> float:
+        """Median score of the calibration records; without any the threshold."""
+        return float(np.median(self.scores)) if len(self.scores) else self.threshold
+
+    @property
+    def high(self) -> float:
+        """Score that few calibration records exceed, whatever the threshold; see `HIGH`."""
+        return float(np.quantile(self.scores, HIGH)) if len(self.scores) else self.threshold
 
     def p_values(self, scores: Array, rng: np.random.RandomState | None = None) -> Array:
         """Return conformal p-values; with `rng` ties are broken at random."""

@@ -63,6 +63,12 @@ class Movement(NamedTuple):
     shift: float
     spread: float
 
+    @property
+    def distance(self) -> float:
+        """How far the feature moved, in mean or in spread; 0 of what is no number."""
+        is_number = self.shift != 0 or self.spread != 0
+        return max(abs(self.shift), abs(self.spread - 1)) if is_number else 0.0
+
 
 class Drift(NamedTuple):
     """Result of a `DriftWatch`.

@@ -23,8 +23,9 @@ from vae_anomaly.model.calibration import Calibration
 from vae_anomaly.model.reference import Reference
 from vae_anomaly.model.seen import SeenRecords
 from vae_anomaly.model.terms import compute_terms
+from vae_anomaly.model.what_if import TrainingRecords, repairing_shares
 from vae_anomaly.stats.floats import default_floats
-from vae_anomaly.stats.scores import SCORES, without_rest
+from vae_anomaly.stats.scores import SCORES, Terms, without_rest
 from vae_anomaly.training.history import History
 
 __all__ = ["LATENT", "Evaluation", "Model", "Neighbors"]
@@ -178,7 +179,10 @@ class Model:
             scores[chunk] = own.total(terms)
             if contributions:
                 found = own.contributions(terms)
-                parts[chunk] = found if self.has_rest else without_rest(found, terms.shares)
+                if not self.has_rest:
+                    shares = self._shares(records[chunk], scores[chunk], terms, n_left_out)
+                    found = without_rest(found, shares)
+                parts[chunk] = found
             if expected:
                 targets[chunk] = terms.expected
             for name, score in further.items():
@@ -191,6 +195,30 @@ class Model:
             deque(parallel_map(work, chunks, threads), maxlen=0)
         self._require_finite([scores, *others.values(), parts])
         return Evaluation(scores, parts, targets, others)
+
+    def _shares(self, records: Records, scores: Array, terms: Terms, n_left_out: int) -> Array:
+        """Return the shares of features in the rest of scores: (n, n_features)."""
+        rows = np.flatnonzero(scores > self.calibration.high)
+        if not (self.has_own_score and len(terms.similar) and len(rows)):
+            return terms.shares
+        own = SCORES[self.score_type]
+
+        def score(changed: Array) -> Array:
+            return own.total(
+                compute_terms(self, self.encoder.encode(changed), own.terms, n_left_out)
+            )
+
+        high = np.asarray(records, dtype=np.float64)[rows]
+        training = TrainingRecords.of(
+            self.encoder.decode(self.reference.targets.astype(np.float64))
+        )
+        donors = training.donors(high, terms.similar[rows])
+        shares = terms.shares.copy()
+        shares[rows] = repairing_shares(
+            *(shares[rows], terms.differences[rows], high, scores[rows]),
+            *(donors, score, self.calibration),
+        )
+        return shares
 
     def _require_finite(self, arrays: Sequence[Array]) -> None:
         """Raise if a number is not finite: compared with a threshold, NaN would be normal."""

@@ -155,7 +155,7 @@ def _score(model: Model, networks: Networks, rows: Symbol) -> Symbol:
 
 
 def _exemplar_score(model: Model, networks: Networks, encoded: EncodedSymbols) -> Symbol:
-    """See `Reference.score`."""
+    """See `Exemplars.score`, of the places that `Reference.locate` returns."""
     reference, spec = model.reference, model.network.spec
     codes = [networks.encode(member, encoded.inputs)[0] for member in range(spec.members)]
     rebuilt = [networks.expected(networks.decode(j, code)) for j, code in enumerate(codes)]

@@ -17,6 +17,7 @@ from vae_anomaly.model.similar import SimilarRows
 from vae_anomaly.stats.densities import UNUSED_NATS, gaussian_kl, numpy_ops
 from vae_anomaly.stats.exemplars import Exemplars, max_exemplars
 from vae_anomaly.stats.likelihoods import JointLikelihood
+from vae_anomaly.stats.normal_scores import NormalScores
 from vae_anomaly.stats.priors import subsample
 
 __all__ = ["UNIT_RANGE", "EncodedRows", "Reference"]
@@ -380,6 +381,12 @@ class Reference:
         return Exemplars(points, self.bandwidth, self.n_skipped_neighbors)
 
     @cached_property
+    def normal_scores(self) -> tuple[NormalScores, Array]:
+        """Normal scores of targets, and those of the exemplars' targets: (m, n_targets)."""
+        scores = NormalScores.fit(self.targets)
+        return scores, scores.apply(self.targets)
+
+    @cached_property
     def codes(self) -> Exemplars | None:
         """Codes of every so many training rows, where scores compare them apart from residuals."""
         if not len(self.code_bandwidth):
@@ -396,14 +403,12 @@ class Reference:
         # In the memory order that a file restores: rounding of sums depends on it.
         return np.concatenate(points, axis=1).astype(np.float32, order="C")
 
-    def score(self, mean: Array, residual: Array, n_left_out: int = 1) -> Array:
-        """Score rows by the exemplars, see `Exemplars.score`: (n,)."""
-        return self.exemplars.score(self.locate(mean, residual), n_left_out)
-
     def similar(self, joint: JointLikelihood) -> SimilarRows:
         """Return the exemplars, to compare rows with."""
         points = self.points[:, : joint.n_targets]
-        return SimilarRows(self.targets, points, joint, self.n_skipped_neighbors)
+        scores, scored = self.normal_scores
+        skipped = self.n_skipped_neighbors
+        return SimilarRows(self.targets, points, joint, scores, scored, skipped)
 
     def latent_distance(self, mean: Array) -> Array:
         """Return half the squared Mahalanobis distance of codes, a mean over members: (n,)."""

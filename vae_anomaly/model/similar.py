@@ -4,6 +4,9 @@ Rows are compared by their targets. The features in which two rows differ most d
 row with errors in a few features is then still compared with rows like it. For each feature the
 same is done once more without it: what the similar rows have there is what the rest of the row
 lets expect.
+
+How far a feature is from similar rows says little by itself where columns follow from each other:
+`model.suspicion` says which one or two features the difference of a row is due to.
 """
 
 from __future__ import annotations
@@ -14,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._types import AnyArray
+from vae_anomaly.model.suspicion import log_suspicion
 from vae_anomaly.stats.exemplars import SELF_MATCH_TOLERANCE
 from vae_anomaly.stats.likelihoods import JointLikelihood
+from vae_anomaly.stats.normal_scores import NormalScores
 
 __all__ = ["N_SIMILAR", "Comparison", "SimilarRows"]
 
@@ -33,11 +38,14 @@ MAX_LEFT_OUT = 2
 N_CANDIDATES = 128
 """Most similar exemplars among which those are sought that a feature is expected from."""
 
-MAX_CELLS = 2**19
+MAX_CELLS = 2**20
 """Differences from exemplars that are computed at a time."""
 
-MIN_VARIANCE = 0.05
-"""Added to the variance of what is expected of a feature, in squared standard deviations."""
+N_FITTED = 48
+"""Most similar exemplars to which a Gaussian is fitted."""
+
+MIN_DIFFERENCE = 1e-3
+"""Added to differences, in squared standard deviations: their log would be minus infinity."""
 
 
 class Comparison(NamedTuple):
@@ -49,15 +57,21 @@ class Comparison(NamedTuple):
         Mean targets of the exemplars that are most similar without the feature, and without the
         one that differs most besides.
     weights : ndarray of shape (n, n_features)
-        How far each feature is from what is expected: the product of its differences from
-        similar rows, `N_SIMILAR` of them, and of its distance from the value that the rest of the
-        row lets expect, in standard deviations of that value. Differences are the mean
-        products of those of targets and of residuals: one says how unusual a value is, the other
+        How suspect each feature is, from 0 to 1 of the most suspect one: ``(1 + L)^-2``, where L
+        is the log of the ratio of their probabilities, see `suspicion.log_suspicion`. Their
+        log-weights are the logs of differences from similar rows, `N_SIMILAR` of them: the mean
+        products of those of targets and of residuals. One says how unusual a value is, the other
         how badly the networks account for it.
+    differences : ndarray of shape (n, n_features)
+        These differences themselves.
+    similar : ndarray of int of shape (n,)
+        The most similar exemplar.
     """
 
     expected: Array
     weights: Array
+    differences: Array
+    similar: Indices
 
 
 class SimilarRows:
@@ -68,6 +82,10 @@ class SimilarRows:
     targets, points : ndarray of shape (m, n_targets)
         Targets of the exemplars, and their residuals in standard deviations.
     joint : JointLikelihood
+    normal_scores : NormalScores
+        Of the targets.
+    scored : ndarray of shape (m, n_targets)
+        Targets of the exemplars, as `normal_scores` maps them.
     n_skipped_neighbors : int
         See `stats.exemplars.Exemplars`.
     """
@@ -77,8 +95,11 @@ class SimilarRows:
         targets: Weights,
         points: Weights,
         joint: JointLikelihood,
+        normal_scores: NormalScores,
+        scored: Array,
         n_skipped_neighbors: int,
     ) -> None:
+        self._normal_scores, self._scored = normal_scores, scored
         self._targets = np.ascontiguousarray(targets.T)  # (n_targets, m)
         self._points = np.ascontiguousarray(points.T)
         self._feature = joint.feature_of_target
@@ -113,7 +134,8 @@ class SimilarRows:
     def _nearest(self, targets: Array, observed: Flags | None, count: int) -> tuple[Indices, Array]:
         """Find the most similar exemplars of a few rows."""
         apart = self._apart(targets, observed)
-        squares, order = self._most_similar(apart, count)
+        squares = self._distances(apart)
+        order = self._least(squares, count)
         n_counting = len(apart) if observed is None else observed.sum(axis=1, keepdims=True)
         squares = np.take_along_axis(squares, order, axis=1).astype(np.float64)
         return order, np.sqrt(squares / np.maximum(1, n_counting - self._n_left_out))
@@ -123,7 +145,9 @@ class SimilarRows:
         """Number of exemplars that a row can be compared with."""
         return max(1, self._targets.shape[1] - 1 - self._n_skipped)
 
-    def compare(self, targets: Array, points: Array, observed: Flags | None) -> Comparison:
+    def compare(
+        self, targets: Array, points: Array, observed: Flags | None, *, expected: bool = True
+    ) -> Comparison:
         """Compare rows with similar exemplars.
 
         Parameters
@@ -131,12 +155,19 @@ class SimilarRows:
         targets, points : ndarray of shape (n, n_targets)
             Targets, and residuals in standard deviations.
         observed : ndarray of bool of shape (n, n_features) or None
+        expected : bool, default=True
+            Whether to compute what is expected; otherwise it has no columns.
         """
-        found = Comparison(np.empty(targets.shape), np.empty((len(targets), len(self._starts))))
+        features = np.empty((len(targets), len(self._starts)))
+        similar = np.empty(len(targets), dtype=np.intp)
+        values = np.empty(targets.shape if expected else (len(targets), 0))
+        found = Comparison(values, features, features.copy(), similar)
+        scored = self._normal_scores.apply(targets)
         for part in self._parts(len(targets)):
             seen = None if observed is None else observed[part]
-            compared = self._compare(targets[part], points[part], seen)
-            found.expected[part], found.weights[part] = compared
+            compared = self._compare(targets[part], points[part], scored[part], seen, expected)
+            for whole, some in zip(found, compared, strict=True):
+                whole[part] = some
         return found
 
     def _parts(self, n: int) -> list[slice]:
@@ -144,22 +175,52 @@ class SimilarRows:
         size = max(1, MAX_CELLS // self._targets.size)
         return [slice(i, i + size) for i in range(0, n, size)]
 
-    def _compare(self, targets: Array, points: Array, observed: Flags | None) -> Comparison:
-        """Compare a few rows."""
+    def _compare(
+        self,
+        targets: Array,
+        points: Array,
+        scored: Array,
+        observed: Flags | None,
+        expected: bool,
+    ) -> Comparison:
+        """Compare a few rows, `scored` as `normal_scores` maps their targets."""
         apart = self._apart(targets, observed)
-        _, order = self._most_similar(apart, min(N_CANDIDATES, self.max_count))
+        order = self._least(self._distances(apart), min(N_CANDIDATES, self.max_count))
         similar = order[:, :N_SIMILAR]
         differences = np.abs(
             (targets.T[:, :, None] - self._targets[:, similar])
             * (points.T[:, :, None] - self._points[:, similar])
         )
-        weights = self._by_feature(differences).sum(axis=2)  # (n_features, n)
-        near = np.take_along_axis(apart, order[None], axis=2)
-        values = self._conditional(near, weights, order)  # (n_targets, n, k)
-        expected = values.mean(axis=2)
-        squares = self._by_feature((targets.T - expected) ** 2)
-        variance = self._by_feature(values.var(axis=2)) + MIN_VARIANCE
-        return Comparison(expected.T, (weights * np.sqrt(squares / variance)).T)
+        sizes = self._by_feature(differences).mean(axis=2).T  # (n, n_features)
+        if observed is not None:
+            sizes = np.where(observed, sizes, 0.0)
+        suspicion = self._log_suspicion(scored, observed, order[:, :N_FITTED], sizes)
+        away = suspicion.max(axis=1, keepdims=True) - suspicion
+        values = np.empty((0, len(order)))
+        if expected:
+            values = self._expected(apart, suspicion.T, order)
+        return Comparison(values.T, (1.0 + away) ** -2.0, sizes, order[:, 0])
+
+    def _expected(self, apart: Weights, suspicion: Array, order: Indices) -> Array:
+        """Return what is expected of each target: (n_targets, n)."""
+        flat = order + np.arange(len(order))[:, None] * apart.shape[2]
+        near = apart.reshape(len(apart), -1).take(flat, axis=1)  # (n_features, n, candidates)
+        expected: Array = self._conditional(near, suspicion, order).mean(axis=2)
+        return expected
+
+    def _log_suspicion(
+        self, own: Array, observed: Flags | None, order: Indices, sizes: Array
+    ) -> Array:
+        """Return how suspect features are beside the exemplars `order`: (n, n_features)."""
+        similar = self._scored[order]
+        if observed is not None:  # what is not observed agrees with all rows
+            seen = observed[:, self._feature]
+            own, similar = np.where(seen, own, 0.0), np.where(seen[:, None], similar, 0.0)
+        of_targets = log_suspicion(own, similar, np.log(sizes + MIN_DIFFERENCE)[:, self._feature])
+        if self._is_simple:
+            return of_targets
+        found: Array = np.logaddexp.reduceat(of_targets, self._starts, axis=1)
+        return found
 
     def _apart(self, targets: Array, observed: Flags | None) -> Weights:
         """Return the squared differences of rows from all exemplars: (n_features, n, m)."""
@@ -170,20 +231,24 @@ class SimilarRows:
             apart[~observed.T] = 0.0
         return apart
 
-    def _most_similar(self, apart: Weights, count: int) -> tuple[Weights, Indices]:
-        """Return the sums of squares that count, (n, m), and places of the least, (n, count)."""
+    def _distances(self, apart: Weights) -> Weights:
+        """Return sums of the squares that count, (n, m), infinite for a row itself."""
         squares, largest = _sums_without_largest(apart, self._n_left_out)
         if squares.shape[1] > 1:
             is_self = squares + largest <= SELF_MATCH_TOLERANCE
             rows = np.flatnonzero(is_self.any(axis=1))
             squares[rows, is_self[rows].argmax(axis=1)] = np.inf
+        return squares
+
+    def _least(self, squares: Weights, count: int) -> Indices:
+        """Return the places of the least sums, after those that are skipped: (n, count)."""
         last = min(self._n_skipped + count, squares.shape[1])
         order = np.argpartition(squares, last - 1, axis=1)[:, :last]
         # In the order of the exemplars where they are equally similar.
         ascending = np.lexsort((order, np.take_along_axis(squares, order, axis=1)), axis=1)
-        return squares, np.take_along_axis(order, ascending, axis=1)[:, self._n_skipped :]
+        return np.take_along_axis(order, ascending, axis=1)[:, self._n_skipped :]
 
-    def _conditional(self, apart: Weights, weights: Array, order: Indices) -> Array:
+    def _conditional(self, apart: Weights, suspicion: Array, order: Indices) -> Array:
         """Return targets of the exemplars that are similar without a feature: (n_targets, n, k).
 
         `apart`, (n_features, n, candidates), are squared differences from the exemplars `order`.
@@ -192,7 +257,7 @@ class SimilarRows:
         kept = sum(squares) - squares
         rows = np.arange(len(order))
         if self._n_left_out > 1:
-            first, second = np.argsort(-weights, axis=0, kind="stable")[:2]
+            first, second = np.argsort(-suspicion, axis=0, kind="stable")[:2]
             features = np.arange(len(squares))[:, None]
             kept -= squares[np.where(features == first, second, first), rows]
         count = min(N_SIMILAR, kept.shape[2])
@@ -214,13 +279,14 @@ def _sums_without_largest(values: Weights, count: int) -> tuple[Weights, Weights
     At most two are left out. They are never part of a sum: what they leave would be rounded.
     """
     size = values.shape[1:]
-    largest = np.zeros((count, *size), dtype=np.float32)  # descending
-    sums, larger, rest = np.zeros(size, np.float32), np.empty_like(values[0]), values[0].copy()
+    largest = [np.zeros(size, np.float32) for _ in range(count)]  # descending
+    sums, rest = np.zeros(size, np.float32), np.empty_like(values[0])
+    larger = np.empty_like(rest)
     for row in values:
-        rest[:] = row
-        for kept in largest:
-            np.maximum(kept, rest, out=larger)
-            np.minimum(kept, rest, out=rest)
-            kept[:] = larger
-        sums += rest
-    return sums, largest.sum(axis=0)
+        smaller = row
+        for i in range(count):
+            np.maximum(largest[i], smaller, out=larger)
+            smaller = np.minimum(largest[i], smaller, out=rest)
+            largest[i], larger = larger, largest[i]
+        sums += smaller
+    return sums, sum(largest, np.zeros(size, np.float32))

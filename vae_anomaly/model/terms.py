@@ -182,8 +182,10 @@ def _terms(
     if "exemplar" in values:
         terms.exemplar = penalty + values["exemplar"]
     if "residual" in values:
-        terms.expected, weights = _compared(model, encoded, values["residual"])
-        terms.shares = _shares(model, encoded, weights)
+        compared = _compared(model, encoded, values["residual"], "expected" in needs)
+        terms.expected, terms.similar = compared.expected, compared.similar
+        terms.shares = _shares(model, encoded, compared.weights)
+        terms.differences = _shares(model, encoded, compared.differences)
     if "weights" in values:
         terms.shares = _shares(model, encoded, values["weights"])
     if "expected" in needs and model.network.spec.has_masks:
@@ -193,13 +195,14 @@ def _terms(
     return terms
 
 
-def _compared(model: ScoringParts, encoded: Encoded, residual: Array) -> Comparison:
+def _compared(model: ScoringParts, encoded: Encoded, residual: Array, expected: bool) -> Comparison:
     """Compare records with similar training records."""
     reference, observed = model.reference, encoded.observed
     if observed is not None:
         observed = observed[:, model.encoder.explained]
     similar = reference.similar(model.network.spec.joint)
-    return similar.compare(encoded.targets, residual / reference.residual_unit, observed)
+    points = residual / reference.residual_unit
+    return similar.compare(encoded.targets, points, observed, expected=expected)
 
 
 def _shares(model: ScoringParts, encoded: Encoded, weights: Array) -> Array:

@@ -42,7 +42,9 @@ def recalibration_notes(
     old: Model, result: RecalibrationResult, *, keep_learned: bool = False
 ) -> list[str]:
     """Return lines to report after a recalibration."""
+    anomalous = f"note: left out {counted(result.n_anomalous, old.unit)} labelled as anomalous"
     return [
+        *([anomalous] if result.n_anomalous else []),
         *result.repeats.notes(old.unit, "learned", keep=keep_learned),
         f"the old threshold, {exact(old.calibration.threshold)} nats, flags "
         f"{result.n_flagged_before:,} of {counted(result.n_records, old.unit)}",
@@ -110,7 +112,7 @@ def drift_warning(drift: Drift, unit: str, *, are_normal: bool = False) -> str:
 
 def movement_words(drift: Drift) -> str:
     """Return a sentence on the features that moved most; empty if none has moved far."""
-    moved = [m for m in drift.movements if max(abs(m.shift), abs(m.spread - 1)) >= MIN_MOVEMENT]
+    moved = [m for m in drift.movements if m.distance >= MIN_MOVEMENT]
     named = "; ".join(_movement(*m) for m in moved[:MAX_NAMED])
     return f". Moved most: {named}" if moved else ""
 

@@ -38,12 +38,15 @@ class RecalibrationResult(NamedTuple):
         Records that calibrate and that the old threshold flags.
     repeats : Repeats
         Records that the model learned.
+    n_anomalous : int
+        Records that are labelled as anomalies, and left out.
     """
 
     model: Model
     n_records: int
     n_flagged_before: int
     repeats: Repeats
+    n_anomalous: int = 0
 
 
 def recalibrate(
@@ -58,7 +61,8 @@ def recalibrate(
     """Take the threshold and p-values of a model from other normal records.
 
     Nothing is trained; scores stay as they are. Of the source only scores and digests are kept in
-    memory. Records that the model learned are left out; see `SeenRecords.repeats`.
+    memory. Records that the model learned are left out, see `SeenRecords.repeats`, and with labels
+    the anomalies.
 
     Parameters
     ----------
@@ -110,8 +114,11 @@ def recalibrate(
             done += len(rows.keys)
             update(done)
     scores, known = np.concatenate(parts), np.concatenate(digests)
+    labels, n_anomalous = source.labels, 0
+    if labels is not None and one_each:
+        scores, known, n_anomalous = scores[~labels], known[~labels], int(labels.sum())
     source.require(len(scores), 1, "There is nothing to calibrate by.")
     result = recalibrated(model, scores, known, rate, keep_learned=keep_learned)
     flagged = int(model.calibration.flags(result.model.calibration.scores).sum())
     n_records = len(result.model.calibration.scores)
-    return RecalibrationResult(result.model, n_records, flagged, result.repeats)
+    return RecalibrationResult(result.model, n_records, flagged, result.repeats, n_anomalous)

@@ -131,7 +131,9 @@ def score_file(
     done = scored = n_flagged = 0
     with (
         result_writer(path, layout.schema, json=source.is_json) as put,
-        most_anomalous_first(put, layout) if outputs.sort else nullcontext(put) as write,
+        most_anomalous_first(put, layout.schema, layout.n_keys)
+        if outputs.sort
+        else nullcontext(put) as write,
         progress("scoring", total, unit=f"{source.unit}s") as update,
     ):
         for rows in _scored(model, source, layout, executor):

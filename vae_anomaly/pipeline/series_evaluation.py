@@ -23,6 +23,8 @@ from vae_anomaly.metrics.vus import RangeArea, vus_pr
 from vae_anomaly.pipeline.options import check_labels
 from vae_anomaly.pipeline.series_labels import StepLabels, labels_of_column, labels_of_windows
 from vae_anomaly.pipeline.series_rows import TOO_SHORT
+from vae_anomaly.pipeline.series_score import series_drift_warning
+from vae_anomaly.series.calibration import SeriesDriftWatch
 from vae_anomaly.series.detector import SeriesDetector
 from vae_anomaly.series.events import Event
 from vae_anomaly.series.file import load_series
@@ -216,6 +218,13 @@ def evaluate_series(
     SeriesEvaluation
     """
     scored = score_parts(detector.model_, data)
+    watch = SeriesDriftWatch(detector.model_)
+    for i, part, scores in scored:
+        if scores is not None:
+            watch.add(data.series[i].values[part], scores)
+            watch.finish()
+    drift = watch.result()
+    warnings = () if drift is None else (f"warning: {series_drift_warning(drift)}",)
     totals = [np.full(len(one.values), np.nan) for one in data.series]
     for i, part, scores in scored:
         if scores is not None:
@@ -244,7 +253,7 @@ def evaluate_series(
         labels=of_series,
         labelled=[] if of_series is None else _labelled(of_series, events),
         metrics=metrics,
-        notes=data.notes if labels is None else (*data.notes, labels.note),
+        notes=(*data.notes, *([] if labels is None else [labels.note]), *warnings),
     )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vae_anomaly._text import counted
 from vae_anomaly._types import JsonObject
@@ -22,6 +24,7 @@ from vae_anomaly.model.drift import Drift
 from vae_anomaly.pipeline.messages import movement_words, p_value_words
 from vae_anomaly.pipeline.options import Options, refuse_foreign
 from vae_anomaly.pipeline.series_rows import RowLayout, RowStream
+from vae_anomaly.pipeline.sorting import most_anomalous_first
 from vae_anomaly.pipeline.writers import result_writer
 from vae_anomaly.series.detector import SeriesDetector
 from vae_anomaly.series.file import load_series, save_series
@@ -42,7 +45,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-SERIES_OUTPUTS = ("explain", "events")
+SERIES_OUTPUTS = ("explain", "events", "only_flagged", "sort")
 """Options of `score_series_file`."""
 
 
@@ -82,6 +85,8 @@ def score_series_file(
     *,
     explain: int = 0,
     events: str | None = None,
+    only_flagged: bool = False,
+    sort: bool = False,
     block_bytes: int = BLOCK_BYTES,
 ) -> SeriesSummary:
     """Score the series in a file, and write a row for each input row.
@@ -101,6 +106,10 @@ def score_series_file(
         Channels to name that contribute most.
     events : str, optional
         File of events to write, likewise.
+    only_flagged : bool, default=False
+        Leave out rows that are not flagged.
+    sort : bool, default=False
+        Write the most anomalous rows first; they wait in a temporary file.
     block_bytes : int, optional
         Bytes of a part, about.
 
@@ -121,7 +130,10 @@ def score_series_file(
     series = _SeriesFile(path, {**reading, **_of_training(detector)}, block_bytes)
     # What is written to a pipe cannot be taken back: all is read before.
     scored, reason = series.read(
-        lambda parts: _write_scores(detector, parts, output, explain), check=output == "-"
+        lambda parts: _write_scores(
+            detector, parts, output, explain, only_flagged=only_flagged, sort=sort
+        ),
+        check=output == "-",
     )
     if events is not None:
         _write_events(events, scored)
@@ -270,7 +282,13 @@ def _of_training(detector: SeriesDetector) -> JsonObject:
 
 
 def _write_scores(
-    detector: SeriesDetector, parts: Iterable[Part], output: str, explain: int
+    detector: SeriesDetector,
+    parts: Iterable[Part],
+    output: str,
+    explain: int,
+    *,
+    only_flagged: bool,
+    sort: bool,
 ) -> _Scored:
     """Score parts, and write the rows; nothing is left if a part cannot be used."""
     n_rows = 0
@@ -279,16 +297,20 @@ def _write_scores(
     parts = iter(parts)
     first = next(parts)
     layout = RowLayout.of(detector.channels_, first.data, explain)
-    stream = RowStream(detector, layout)
-    with result_writer(output, layout.schema) as write:
-        for part in chain([first], parts):
-            gaps.extend(part.data.gaps)
-            notes = merged((*notes, *part.data.notes))
-            n_rows += part.data.n_rows
-            for batch in stream.add(part):
-                write(batch)
-        for batch in stream.finish():
-            write(batch)
+    stream, schema = RowStream(detector, layout), layout.schema
+    score = schema.get_field_index("anomaly_score")
+    with (
+        result_writer(output, schema) as put,
+        most_anomalous_first(put, schema, score) if sort else nullcontext(put) as write,
+    ):
+        for part in chain([first], parts, [None]):
+            if part is not None:
+                gaps.extend(part.data.gaps)
+                notes = merged((*notes, *part.data.notes))
+                n_rows += part.data.n_rows
+            for batch in stream.finish() if part is None else stream.add(part):
+                is_kept = pc.equal(batch["is_anomaly"], 1)
+                write(batch.filter(pc.fill_null(is_kept, False)) if only_flagged else batch)
     counts = stream.n_scored, stream.n_flagged
     drift = stream.watch.result()
     return _Scored(n_rows, *counts, stream.events, drift, gaps, notes, layout.has_times)

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_anomaly.pipeline.results import Layout, array_of, concatenated
+from vae_anomaly.pipeline.results import array_of, concatenated
 from vae_anomaly.pipeline.writers import Write
 from vae_anomaly.storage.atomic import output_error
 
@@ -25,7 +25,7 @@ MAX_ROWS = 65_536
 
 
 @contextmanager
-def most_anomalous_first(write: Write, layout: Layout) -> Iterator[Write]:
+def most_anomalous_first(write: Write, all_columns: pa.Schema, score: int) -> Iterator[Write]:
     """Collect the rows of a result, and write them by their scores in the end.
 
     Rows of equal scores stay in their order; those without a score come last.
@@ -34,7 +34,10 @@ def most_anomalous_first(write: Write, layout: Layout) -> Iterator[Write]:
     ----------
     write : callable
         Writes a batch.
-    layout : Layout
+    all_columns : pyarrow.Schema
+        Columns of the batches.
+    score : int
+        Position of the scores among them.
 
     Yields
     ------
@@ -47,13 +50,13 @@ def most_anomalous_first(write: Write, layout: Layout) -> Iterator[Write]:
         If there is no room for the temporary file.
     """
     scores: list[NDArray[np.float64]] = [np.empty(0)]
-    types = [_plain(dtype) for dtype in layout.schema.types]
-    schema = pa.schema(list(zip(layout.schema.names, types, strict=True)))
+    types = [_plain(dtype) for dtype in all_columns.types]
+    schema = pa.schema(list(zip(all_columns.names, types, strict=True)))
     with tempfile.NamedTemporaryFile(prefix="vae-anomaly-") as file:
         with pa.ipc.new_file(file.name, schema) as writer:
 
             def add(batch: pa.RecordBatch) -> None:
-                column = batch.column(layout.n_keys).fill_null(np.nan)
+                column = batch.column(score).fill_null(np.nan)
                 scores.append(column.to_numpy(zero_copy_only=False))
                 columns = [one.cast(to) for one, to in zip(batch.columns, types, strict=True)]
                 try:
@@ -69,7 +72,7 @@ def most_anomalous_first(write: Write, layout: Layout) -> Iterator[Write]:
             rows = pa.ipc.open_file(mapped)
             for start in range(0, len(order), MAX_ROWS):
                 taken = _taken(rows, starts, order[start : start + MAX_ROWS])
-                write(taken.cast(layout.schema))
+                write(taken.cast(all_columns))
 
 
 def _taken(

@@ -12,6 +12,7 @@ from vae_anomaly._types import AnyArray
 from vae_anomaly.data.series.series import Series, SeriesSet
 from vae_anomaly.series.events import Event, PlacedEvent, events_of
 from vae_anomaly.series.model import SeriesModel, StepScores
+from vae_anomaly.series.stream import SegmentScorer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,9 +69,17 @@ def score_parts(model: SeriesModel, data: SeriesSet) -> list[ScoredPart]:
     for i, series in enumerate(data.series):
         for part in series.segments():
             values = series.values[part]
-            scores = model.score(values) if len(values) >= model.window else None
-            parts.append(ScoredPart(i, part, scores))
+            parts.append(ScoredPart(i, part, _scored(model, values)))
     return parts
+
+
+def _scored(model: SeriesModel, values: Array) -> StepScores | None:
+    """Score a segment part by part, which takes less memory; None if it is too short."""
+    scorer = SegmentScorer(model)
+    found = [one.scores for one in (*scorer.add(values), *scorer.finish()) if one.scores]
+    if len(found) <= 1:
+        return found[0] if found else None
+    return StepScores(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))
 
 
 def row_values(

@@ -276,6 +276,12 @@ class JointLikelihood:
     variance : float or None
         Fixed variance of Gaussian blocks.
 
+    Attributes
+    ----------
+    mean_outputs : ndarray of int of shape (n_targets,) or None
+        Outputs of the decoder that are the expected targets themselves, so that their means are
+        the means of these; None where any is computed from outputs.
+
     Examples
     --------
     >>> joint = JointLikelihood((Block("gaussian", 2), Block("bernoulli", 1)), variance=1.0)
@@ -302,6 +308,11 @@ class JointLikelihood:
             self.learned |= named
             fixed = (f"likelihood_{i}.{name}" for name in likelihood.fixed_parameters)
             self.parameter_sizes |= dict.fromkeys((*named, *fixed), one.n_targets)
+        self.mean_outputs: NDArray[np.intp] | None = None
+        if all(one.mean_is_output for one in self.likelihoods):
+            pairs = zip(blocks, self.likelihoods, strict=True)
+            n_outputs = [own.n_outputs for one, own in pairs for _ in range(one.n_targets)]
+            self.mean_outputs = np.cumsum(n_outputs, dtype=np.intp) - n_outputs
 
     def starting_outputs(self, targets: Array) -> Array | None:
         """Return outputs of the decoder to start from, (n_outputs,); None for zeros."""
@@ -335,11 +346,6 @@ class JointLikelihood:
         """Return the expected targets: (..., n_outputs) to (..., n_targets)."""
         parts = zip(self.likelihoods, self._split_outputs(ops, outputs), strict=True)
         return _joined(ops, [one.mean(ops, part) for one, part in parts])
-
-    @property
-    def mean_is_output(self) -> bool:
-        """Whether expected targets are outputs, so that means of these have the means of those."""
-        return all(one.mean_is_output for one in self.likelihoods)
 
     def sample(self, rng: np.random.RandomState, outputs: Array, parameters: Parameters) -> Array:
         """Draw targets for outputs, (n, n_outputs), and parameters, (n, size) each."""

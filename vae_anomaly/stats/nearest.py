@@ -12,9 +12,11 @@ with the exemplars near it.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -66,6 +68,22 @@ UNIT_ROUNDOFF = 2.0**-24
 
 FAR = 1e37
 """Energy of padding. Finite: infinity times zero is no number."""
+
+
+class _Memory(threading.local):
+    """Memory of each thread for the results of products: new memory costs as much as they do."""
+
+    def __init__(self) -> None:
+        self._flat = np.empty(0, dtype=np.float32)
+
+    def array(self, *shape: int) -> Weights:
+        """Return an array of any content, in the place of the one before."""
+        if self._flat.size < prod(shape):
+            self._flat = np.empty(prod(shape), dtype=np.float32)
+        return self._flat[: prod(shape)].reshape(shape)
+
+
+_MEMORY = _Memory()
 
 
 class _Rows(NamedTuple):
@@ -223,7 +241,9 @@ class NearestSearch:
         found, bound = np.empty((n, count), dtype=np.float32), np.empty(n)
         for start in range(0, n, tile):
             part = slice(start, start + tile)
-            bounds = coefficients @ rows.factors[part].T  # (s, n)
+            factors = rows.factors[part].T
+            bounds = _MEMORY.array(len(members), factors.shape[1])
+            np.matmul(coefficients, factors, out=bounds)
             limit, row, place = _candidates(bounds, n_groups, n_candidates)
             energy = self._energies_of(members[place], rows.points[part].take(row, axis=0))
             found[part] = _ascending(energy, row, len(limit), count)

@@ -21,6 +21,7 @@ Array = NDArray[np.float64]
 
 
 EMPTY = np.empty(0)
+NOWHERE = np.empty(0, dtype=np.intp)
 
 
 class RowTerms(NamedTuple):
@@ -54,6 +55,10 @@ class Terms:
         Targets that are expected of each feature, given the rest of the record.
     shares : ndarray of shape (n, n_features)
         Shares of the features in what differs from what is expected.
+    differences : ndarray of shape (n, n_features)
+        Likewise, if all features may be wrong; empty for networks with masks.
+    similar : ndarray of int of shape (n,)
+        The most similar training row; empty for networks with masks.
     """
 
     beta: float
@@ -65,6 +70,8 @@ class Terms:
     latent_distance: Array = field(default_factory=lambda: EMPTY)
     expected: Array = field(default_factory=lambda: EMPTY)
     shares: Array = field(default_factory=lambda: EMPTY)
+    differences: Array = field(default_factory=lambda: EMPTY)
+    similar: NDArray[np.intp] = field(default_factory=lambda: NOWHERE)
 
 
 class Score(ABC):

@@ -234,9 +234,9 @@ class PatchEncoder:
         self.decode(records)
 
     def in_graph(self, rows: Symbol) -> EncodedSymbols:
-        """Raise a ParameterError: the network of features is not part of the model."""
+        """Raise a ParameterError: features are made outside of the networks of the model."""
         raise ParameterError(
-            "A model of features has no export, for their network is a file of its own. Fit "
+            "A model of features has no export, for they are made outside of its networks. Fit "
             "without features."
         )
 

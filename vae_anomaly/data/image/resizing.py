@@ -18,7 +18,7 @@ def stretched(image: Bytes, height: int, width: int, channels: int) -> Bytes:
 
     if image.shape[2] not in (1, 3):
         raise DataError(
-            f"Expected images of 1 or 3 channels for a network of features, got "
+            f"Expected images of 1 or 3 channels for features of patches, got "
             f"{image.shape[2]}. Give 1 or 3 of them."
         )
     one = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)

@@ -11,12 +11,12 @@ from contextlib import suppress
 from itertools import islice
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from vae_anomaly._text import listed, shown
 from vae_anomaly.data.cells import MISSING, WEAKLY_MISSING, is_number
-from vae_anomaly.data.dialect import DECIMAL_COMMA, Dialect
+from vae_anomaly.data.dialect import Dialect
+from vae_anomaly.data.parsing import with_points
 from vae_anomaly.data.series.columns import Columns, is_time_name
 from vae_anomaly.exceptions import DataError
 
@@ -99,7 +99,7 @@ def columns_of_csv(
         raise DataError(f"{name} has column names, and no rows. Expected at least one row.")
     if dialect.decimal == ",":
         texts = [column for column in names if pa.types.is_string(cells[column].type)]
-        cells |= {column: _with_points(cells[column]) for column in texts}
+        cells |= {column: with_points(cells[column]) for column in texts}
     return Columns(cells, _place_of(text, dialect, name, lines_before), name)
 
 
@@ -216,9 +216,3 @@ def _check_widths(text: str, dialect: Dialect, name: str, lines_before: int) -> 
                 )
     except csv.Error as cause:
         raise DataError(f"{name} is not CSV ({cause}). Correct the quotes.") from cause
-
-
-def _with_points(cells: pa.Array) -> pa.Array:
-    """Return text with points in numbers that have a decimal comma."""
-    is_number = pc.match_substring_regex(cells, f"^({DECIMAL_COMMA.pattern})$")
-    return pc.if_else(is_number, pc.replace_substring(cells, ",", ".", max_replacements=1), cells)

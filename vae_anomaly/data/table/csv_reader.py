@@ -33,12 +33,11 @@ from vae_anomaly.data.csv_content import (
     refuse_wide,
 )
 from vae_anomaly.data.dialect import (
-    DECIMAL_COMMA,
     LONG_CELLS,
     SAMPLE_ROWS,
     Dialect,
 )
-from vae_anomaly.data.parsing import BLANKS, parse_numbers
+from vae_anomaly.data.parsing import BLANKS, parse_numbers, with_points
 from vae_anomaly.data.table.csv_records import (
     Record,
     filled,
@@ -227,7 +226,7 @@ class CsvReader(TableReader):
         """Return rows with a point for the decimal mark in columns of text."""
         if self._dialect.decimal == ".":
             return chunk
-        return with_columns(chunk, names, _with_point)
+        return with_columns(chunk, names, with_points)
 
     def _parsed(self, chunk: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
         """Return rows with columns of text, which have been checked, as numbers."""
@@ -434,12 +433,6 @@ def _are_sound(numbers: pa.Array, *, infinite: bool) -> bool:
     """Return whether no number is NaN, nor infinite unless that is allowed."""
     sound = pc.invert(pc.is_nan(numbers)) if infinite else pc.is_finite(numbers)
     return bool(pc.all(sound, min_count=0).as_py())
-
-
-def _with_point(column: pa.Array) -> pa.Array:
-    """Return a column of text with points in numbers that have a decimal comma."""
-    is_number = pc.match_substring_regex(column, f"^({DECIMAL_COMMA.pattern})$")
-    return pc.if_else(is_number, pc.replace_substring(column, ",", ".", max_replacements=1), column)
 
 
 def _slices(chunk: pa.RecordBatch, size: int) -> Iterator[pa.RecordBatch]:

@@ -102,3 +102,30 @@ class LabelledRows:
                     f"--ignore {shlex.quote(','.join(found))}"
                 )
         return lines
+
+
+def copies_of_labels(
+    reader: TableReader, column: str, records: Array, names: Sequence[str]
+) -> list[str]:
+    """Return warnings of columns that say what a column of labels says, if it is one.
+
+    Parameters
+    ----------
+    reader : TableReader
+    column : str
+        May hold labels.
+    records : ndarray of shape (n, n_columns)
+        All rows, or nothing is said.
+    names : sequence of str
+        Names of the columns of the records.
+    """
+    try:
+        labelled = LabelledRows.read(reader, column, ())
+    except DataError:  # they would have to be explained first
+        return []
+    if len(labelled.normal) != len(records):
+        return []
+    others = [i for i, name in enumerate(names) if name != column]
+    rows = np.where(np.isnan(records), np.inf, records)[:, others]
+    labelled._compare(rows, labelled.normal, 0)
+    return labelled.warnings([names[i] for i in others])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -23,6 +24,7 @@ from vae_anomaly.data.table.encoder import TableEncoder
 from vae_anomaly.data.table.listing import has_parts
 from vae_anomaly.data.table.missing import MissingValues
 from vae_anomaly.data.table.schema import TableSchema
+from vae_anomaly.names import may_be_labels
 
 __all__ = ["MODALITY", "Tables"]
 
@@ -96,7 +98,11 @@ class Tables(Modality):
         reader = open_table(path, sql=options.pop("sql", None))
         # Rows that are learned, calibrate or measure a model are refused if they cannot be parsed.
         reader.may_skip = not (fitting or labelled or encoder is None or options.get("strict"))
-        return open_source(reader, cast("TableEncoder | None", encoder), **options)
+        source = open_source(reader, cast("TableEncoder | None", encoder), **options)
+        if fitting and encoder is not None and "label_column" not in options:
+            fitted = cast("TableEncoder", encoder)
+            source.notes = [*source.notes, *_label_notes(fitted.ignored, reader.columns)]
+        return source
 
     def accepts_array(self, X: Records) -> bool:
         """Return whether an array-like has rows and columns."""
@@ -147,6 +153,16 @@ class Tables(Modality):
             text = "  ".join(cell.rjust(n) for cell, n in zip(rest, widths, strict=False))
             lines.append(f"{first.ljust(width)}  {text}  {remarks}".rstrip())
         return lines
+
+
+def _label_notes(ignored: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """Return a warning for columns that a fit left out and that may tell which rows are normal."""
+    found = [name for name in ignored if name in columns and may_be_labels(name)]
+    return [
+        f"warning: {shown(name)}, which the fit left out, may hold labels. If so, only normal rows "
+        f"should calibrate: --label-column {shlex.quote(name)}"
+        for name in found
+    ]
 
 
 def _remarks(column: Mapping[str, Json]) -> str:

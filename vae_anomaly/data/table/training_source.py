@@ -18,7 +18,7 @@ from vae_anomaly.data.table.column import CATEGORY, NUMBER
 from vae_anomaly.data.table.column_types import check_column_types
 from vae_anomaly.data.table.columns import ColumnSelection, require_columns
 from vae_anomaly.data.table.encoder import TableEncoder
-from vae_anomaly.data.table.labelled_rows import LabelledRows
+from vae_anomaly.data.table.labelled_rows import LabelledRows, copies_of_labels
 from vae_anomaly.data.table.missing import MissingValues
 from vae_anomaly.data.table.reader import CellError, TableReader
 from vae_anomaly.data.table.source import TableSource
@@ -184,12 +184,13 @@ class TrainingTable(TableSource):
         if self._labelled is not None:
             warnings = self._labelled.warnings(self.columns.features)
             return [self._labelled.note, *warnings, *notes]
-        found = [name for name in self.columns.features if may_be_labels(name)]
-        if found:
+        for name in filter(may_be_labels, self.columns.features):
+            quoted = shlex.quote(name)
             notes.append(
-                f"warning: {listed(found)} may hold labels, but is learned like any other column. "
-                f"If it does, name it with --label-column, or leave it out with --ignore"
+                f"warning: {shown(name)} may hold labels, but is learned like any other column. If "
+                f"it does, --label-column {quoted}, or leave it out: --ignore {quoted}"
             )
+            notes += copies_of_labels(self._reader, name, records, self.columns.features)
         return notes
 
     def training_data(self, records: Records) -> Records:

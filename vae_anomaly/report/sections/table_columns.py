@@ -155,11 +155,11 @@ def _levels(levels: Sequence[str], rows: Sequence[int]) -> str:
 
 def n_moved(movements: Sequence[Movement]) -> int:
     """Return how many columns moved enough to be named."""
-    return sum(max(abs(one.shift), abs(one.spread - 1)) >= MIN_MOVEMENT for one in movements)
+    return sum(one.distance >= MIN_MOVEMENT for one in movements)
 
 
 def moved_columns(scored: ScoredRecords, columns: Sequence[ColumnFacts]) -> tuple[MovedColumn, ...]:
-    """Return the columns that moved most, at most `MAX_MOVED`; none without calibration rows."""
+    """Return the numbers that moved most, at most `MAX_MOVED`; none without calibration rows."""
     if scored.drift is None:
         return ()
     anomalies: dict[str, float] = {}
@@ -170,4 +170,5 @@ def moved_columns(scored: ScoredRecords, columns: Sequence[ColumnFacts]) -> tupl
     return tuple(
         MovedColumn(*one, anomalies.get(one.column), drawn.get(one.column))
         for one in scored.drift.movements[:MAX_MOVED]
+        if one.distance
     )
