@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from conftest import QUICK
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
@@ -277,7 +278,8 @@ def test_diagrams_show_parameters_before_a_fit_and_pipelines_a_summary() -> None
     pipeline = make_pipeline(StandardScaler(), VAEDetector(**BRIEF)).fit(frame())
     page = pipeline._repr_html_()
     assert "sk-estimator" in page
-    assert "contamination 0.1" in page
+    if tuple(map(int, sklearn.__version__.split(".")[:2])) >= (1, 8):  # shows fitted attributes
+        assert "contamination 0.1" in page
     assert "noise_" not in page
     assert "VAEDetector(contamination=0.1" in repr(pipeline)
 

@@ -684,6 +684,8 @@ def test_types_of_parquet_are_those_of_frames(opened: Open) -> None:
 
 @pytest.mark.parametrize("year", [1600, 2026, 2262, 2300, 9999])
 def test_timestamps_of_96_bits_are_not_shifted(opened: Open, year: int) -> None:
+    if year < 1677 and int(pa.__version__.split(".")[0]) < 24:
+        pytest.skip("this pyarrow writes such dates wrong")
     dates = [datetime(year, 1 + i % 12, 1 + i % 28, i % 24) for i in range(60)]
     opened(pd.DataFrame({"a": [1]}))
     write(

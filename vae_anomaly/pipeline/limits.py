@@ -29,6 +29,9 @@ COMMAND_BYTES = {"inspect": 0.25e9, "evaluate": 1.4e9}
 USUAL_BYTES = 1.0e9
 """Address space for the libraries of other commands, which read files and score."""
 
+USUAL_STACK = 8 * 2**20
+"""Bytes of the stack of a thread that these figures include."""
+
 AMPLE_BYTES = 4e9
 """Address space from which on libraries may reserve what they like, each thread its own."""
 
@@ -63,7 +66,8 @@ def check_limits(command: str) -> None:
         if free < AMPLE_BYTES:
             for name, value in SPARING.items():
                 os.environ.setdefault(name, value)
-        _require(COMMAND_BYTES.get(command, USUAL_BYTES), f"The command {command}")
+        stacks = MIN_THREADS * max(0, _stack_bytes() - USUAL_STACK)
+        _require(COMMAND_BYTES.get(command, USUAL_BYTES) + stacks, f"The command {command}")
     elif command != "inspect":  # each thread that ran keeps address space
         _check_threads(MIN_THREADS + min(os.cpu_count() or 1, MAX_COUNTED))
 
@@ -91,6 +95,12 @@ def _free_address_space() -> int | None:
     with suppress(OSError):  # where there is no such file, as on macOS
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     return max(0, limit - used)
+
+
+def _stack_bytes() -> int:
+    """Return the address space that the stack of a new thread takes (ulimit -s)."""
+    stack, _ = resource.getrlimit(resource.RLIMIT_STACK)
+    return 0 if stack == resource.RLIM_INFINITY else int(stack)
 
 
 def _require(needed: float, who: str) -> None:
