@@ -151,7 +151,7 @@ def test_a_normal_image_without_a_mask_has_an_empty_one(
     assert (found.n_maps, found.n_used, found.n_pixels) == (n, 64 * n, 64 * n)
     maps, _ = detector.contribution_maps(labelled["images"][:n])
     truth = np.stack([np.zeros((8, 8), bool) if m is None else m for m in masks[:n]])
-    assert found.value == roc_auc_score(truth.ravel(), maps.ravel())
+    assert found.value == roc_auc_score(truth.ravel(), maps.astype(np.float32).ravel())
 
 
 def test_of_many_pixels_the_same_are_drawn_every_time(monkeypatch: pytest.MonkeyPatch) -> None:

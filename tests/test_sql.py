@@ -134,6 +134,8 @@ def postgresql() -> Iterator[str]:
         finally:
             server.terminate()
             server.wait()
+            # Its files belong to that other user, whose folders root may be unable to clear.
+            subprocess.run(["rm", "-r", f"{folder}/data"], check=True, **other)
 
 
 @pytest.fixture(scope="module")

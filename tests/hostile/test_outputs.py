@@ -197,7 +197,7 @@ def test_little_memory_case_91(place):
     assert code_after(ImportError("No module named 'x'")) is Exit.BUG
 
 
-@pytest.mark.parametrize("kilobytes", [1_600_000, 3_200_000])
+@pytest.mark.parametrize("kilobytes", [1_600_000, 2_700_000])
 def test_too_little_memory_to_train_in_case_91(place, kilobytes):
     """TensorFlow would abort the process or hang, since its threads raise no exception."""
     code, _, err = ended("fit good.csv -o new.vae -q", f"ulimit -v {kilobytes};")

@@ -270,6 +270,8 @@ class DriftWatch:
 
         Examples
         --------
+        >>> import numpy as np
+        >>> from vae_anomaly import DriftWatch, VAEDetector
         >>> rows = np.random.RandomState(0).normal(size=(600, 2))
         >>> detector = VAEDetector(max_steps=50, random_state=0).fit(rows)
         >>> part = DriftWatch(detector).add(rows[:100]).watched()

@@ -199,7 +199,8 @@ class Reference:
             places.append(reference.locate(calibration.mean, calibration.residual))
         k = len(unit) if codes_apart else d
         exemplars = Exemplars.fit(*(one[:, :k] for one in places))
-        codes = Exemplars.fit(*(one[:, k:] for one in places)) if k < d else None
+        has_codes = k < places[0].shape[1]  # no codes count if beta is 0
+        codes = Exemplars.fit(*(one[:, k:] for one in places)) if has_codes else None
         targets = [(rows.expected + rows.residual)[kept]]
         if calibration is not None:
             targets.append(calibration.expected + calibration.residual)
