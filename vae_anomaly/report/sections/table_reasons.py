@@ -69,7 +69,11 @@ class Reason:
             return f"{name} is missing"
         text = f"{name} {_text(self.value)}"
         if self.low is not None and self.high is not None:
-            return f"{text} ({self.direction} {number(self.low, 4)} to {number(self.high, 4)})"
+            low, high = number(self.low, 4), number(self.high, 4)
+            normal = f"{self.direction} {low} to {high}"
+            if low == high:
+                normal = f"usually {low}" if self.direction == "within" else f"{self.direction} {low}"
+            return f"{text} ({normal})"
         notes = [] if self.direction in (None, "within") else [str(self.direction)]
         if self.expected is not None and self.expected != self.value:
             sure = "" if self.probability is None else f", p {self.probability:.2f}"
