@@ -70,10 +70,9 @@ class Reason:
         text = f"{name} {_text(self.value)}"
         if self.low is not None and self.high is not None:
             low, high = number(self.low, 4), number(self.high, 4)
-            normal = f"{self.direction} {low} to {high}"
-            if low == high:
-                normal = f"usually {low}" if self.direction == "within" else f"{self.direction} {low}"
-            return f"{text} ({normal})"
+            if low != high:
+                return f"{text} ({self.direction} {low} to {high})"
+            return f"{text} ({'usually' if self.direction == 'within' else self.direction} {low})"
         notes = [] if self.direction in (None, "within") else [str(self.direction)]
         if self.expected is not None and self.expected != self.value:
             sure = "" if self.probability is None else f", p {self.probability:.2f}"
