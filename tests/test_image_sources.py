@@ -45,7 +45,71 @@ def test_system_files_are_skipped(tmp_path):
         (tmp_path / name).write_text("text")
     source = open_images(tmp_path)
     assert source.names == ["a.png"]
-    assert source.notes == ("passed over 2 files of other types, 2 hidden images",)
+    assert source.notes == ("passed over 1 file of another type, 2 hidden images",)
+
+
+LABELS = {"a.png": "good", "b.png": "crack", "sub/c.png": "Good", "sub/d.png": "good"}
+
+
+def labelled(folder, lines, header="file,label"):
+    """Write images, and a file of labels with these lines."""
+    for name in LABELS:
+        save(folder / name, RAMP, "PNG")
+    (folder / "labels.csv").write_text("\n".join([header, *lines]) + "\n", encoding="utf-8-sig")
+    return folder
+
+
+def test_labels_are_read_from_a_file_in_the_folder(tmp_path):
+    folder = labelled(tmp_path, [f"{file},{label}" for file, label in reversed(LABELS.items())])
+    images = open_images(folder)
+    assert images.names == list(LABELS)
+    assert images.categories == list(LABELS.values())
+    assert anomalous_images(images).tolist() == [False, True, False, False]
+    assert images.notes == ()
+    learned = open_images(folder, fitting=True)
+    assert learned.names == ["a.png", "sub/c.png", "sub/d.png"]
+    assert learned.notes == ("by labels.csv, 3 of 4 images are normal and used",)
+    assert open_images(folder, fitting=True, normal=["crack"]).names == ["b.png"]
+
+
+def test_labels_of_0_and_1_and_other_spellings_of_paths(tmp_path):
+    lines = ["./a.png,0", '"b.png", 1', "sub\\c.png,0", "", "sub/d.png ,1", "e.png,1"]
+    images = open_images(labelled(tmp_path, lines))
+    assert anomalous_images(images).tolist() == [False, True, False, True]
+
+
+def test_labels_of_which_none_is_known_to_be_normal(tmp_path):
+    lines = [f"{file},{i}" for i, file in enumerate(LABELS)]
+    learned = open_images(labelled(tmp_path, lines), fitting=True)
+    assert learned.names == list(LABELS)
+    assert learned.notes[0].startswith("no label in labels.csv is known to be that of normal")
+
+
+@pytest.mark.parametrize(
+    ("header", "lines", "message"),
+    [
+        ("text", [], r"two columns, the file and the label of each image, got a line of 1: 'text'"),
+        ("file,label,x", ["a.png,good,1"], "got a line of 3: 'file,label,x'"),
+        ("file,label", ["a.png,good", "b.png"], r"got a line of 1: 'b\.png'"),
+        (
+            "file,label",
+            ["a.png,good"],
+            r"no label for 'b\.png', 'sub/c\.png', 'sub/d\.png'\. Add a",
+        ),
+        ("", [], "got a line of 0: ''"),
+    ],
+)
+def test_what_is_no_file_of_labels_is_refused_where_labels_are_needed(
+    tmp_path, header, lines, message
+):
+    folder = labelled(tmp_path, lines, header)
+    assert open_images(folder).names == list(LABELS)  # scores need no labels
+    for use in (
+        lambda: anomalous_images(open_images(folder)),
+        lambda: open_images(folder, fitting=True),
+    ):
+        with pytest.raises(DataError, match=message):
+            use()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from vae_anomaly.data.registry import check_options, modality_of
 from vae_anomaly.pipeline.facts import fit_facts
 from vae_anomaly.pipeline.fit import NOTICE, fit_file, fit_options, read_training_data
 from vae_anomaly.pipeline.limits import check_address_space
-from vae_anomaly.pipeline.options import Options, given_options
+from vae_anomaly.pipeline.options import Options, check_labels, given_options
 from vae_anomaly.pipeline.paths import check_output
 from vae_anomaly.pipeline.series import LABELS, READING, fit_series_file, series_parameters
 
@@ -35,6 +35,8 @@ def run(
     options = fit_options({name: given[name] for name in given if name not in SERIES})
     modality = modality_of(data)
     check_options(given_options(asked), modality.name, f"{data} holds")
+    if "label_column" in modality.options:
+        check_labels(given["label_column"], given["normal_label"])
     check_output(output, data)
     check_address_space()  # before the data: with so little, libraries that read it hang
     with modality.open(data, fitting=True, **options.source) as source:

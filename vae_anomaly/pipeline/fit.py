@@ -25,7 +25,7 @@ from vae_anomaly.model.parameters import DENSE_MEMBERS
 from vae_anomaly.pipeline.interrupt import check_signals, stop_on_interrupt
 from vae_anomaly.pipeline.memory import USUAL_LATENT_DIM, rows_within
 from vae_anomaly.pipeline.messages import threshold_note
-from vae_anomaly.pipeline.options import Options, check_labels, divide, given_options
+from vae_anomaly.pipeline.options import Options, divide, given_options
 from vae_anomaly.pipeline.progress import Progress, no_progress
 from vae_anomaly.pipeline.reading import read_sample
 from vae_anomaly.training.checkpoint import Checkpoint
@@ -162,7 +162,6 @@ def fit_options(given: Options) -> FitOptions:
         raise ParameterError(
             "--contamination and --false-alarm-rate both choose the threshold. Give one of them."
         )
-    check_labels(given["label_column"], given["normal_label"])
     parameters, source = divide(given, VAEDetector().get_params())
     if "checkpoint" in parameters:
         Checkpoint(parameters["checkpoint"]).check()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from vae_anomaly._text import display_name
 from vae_anomaly.data.image.array_file import holds_array
 from vae_anomaly.data.image.array_reader import ArrayReader
 from vae_anomaly.data.image.folder_reader import FolderReader
+from vae_anomaly.data.image.label_file import LABEL_FILE
+from vae_anomaly.data.image.labels import anomalous_images
 from vae_anomaly.data.image.listing import Listing, list_images
 from vae_anomaly.data.image.reader import ImageReader
 from vae_anomaly.data.image.signatures import FORMAT_NAMES, SIGNATURE_BYTES, is_image
@@ -18,7 +21,11 @@ __all__ = ["open_images"]
 
 
 def open_images(
-    path: str | Path, *, fitting: bool = False, follow_links: str | None = None
+    path: str | Path,
+    *,
+    fitting: bool = False,
+    follow_links: str | None = None,
+    normal: Sequence[str] = (),
 ) -> ImageReader:
     """Open a folder of images, an image, or an array of images.
 
@@ -33,9 +40,11 @@ def open_images(
         A folder; a PNG, JPEG, BMP, TIFF, WebP or GIF file; an idx file, which
         may be gzipped; an npy or npz file, see `array_members.chosen_members`.
     fitting : bool, default=False
-        Where subfolders say which images are normal, read only these.
+        Where subfolders, or a file `labels.csv`, say which images are normal, read only these.
     follow_links : str, optional
         Directory; symbolic links that lead into it are followed.
+    normal : sequence of str
+        Labels of normal images in `labels.csv`; see `anomalous_images`.
 
     Returns
     -------
@@ -44,7 +53,7 @@ def open_images(
     Raises
     ------
     DataError
-        If there are no images.
+        If there are no images, or a file of labels is not sound.
     ParameterError
         If links are to be followed into what is no directory.
     OSError
@@ -57,7 +66,16 @@ def open_images(
         if follow is not None and not follow.is_dir():
             raise ParameterError(f"follow_links must be a directory. Got {follow_links!r}.")
         listing = list_images(path, "train" if fitting else "test", follow)
-        if fitting:
+        if fitting and listing.has_labels:
+            anomalous = anomalous_images(FolderReader(name, path, listing), normal=normal)
+            if anomalous is None:
+                listing = listing.noted(
+                    f"no label in {LABEL_FILE} is known to be that of normal images, so that all "
+                    f"are used. Name it with --normal-label"
+                )
+            elif anomalous.any():
+                listing = listing.without(anomalous)
+        elif fitting:
             listing = listing.only(NORMAL_FOLDERS)
         if not listing.files:
             raise DataError(

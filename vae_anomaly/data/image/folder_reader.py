@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._text import display_name
+from vae_anomaly.data.image.array_labels import ArrayLabels
 from vae_anomaly.data.image.decoder import ImageError, decode, decode_mask
+from vae_anomaly.data.image.label_file import read_label_file
 from vae_anomaly.data.image.layout import Layout
 from vae_anomaly.data.image.listing import Listing, list_images
 from vae_anomaly.data.image.reader import ImageReader, ReadResult, images_per_batch
@@ -51,8 +53,18 @@ class FolderReader(ImageReader):
 
     @property
     def categories(self) -> list[str] | None:
-        """Subfolders that the images are in, "" for none; None if all are in none."""
-        return self._categories
+        """Labels from a file, or subfolders that the images are in, "" for none.
+
+        None if there are no labels, and all images are in no subfolder.
+        """
+        return self._categories if self.array_labels is None else self.array_labels.texts
+
+    @cached_property
+    def array_labels(self) -> ArrayLabels | None:
+        """Labels from a file in the folder; scoring never reads them."""
+        if not self._listing.has_labels:
+            return None
+        return read_label_file(self.folder, self._files)
 
     def read(self, positions: Sequence[int], layout: Layout) -> Generator[ReadResult]:
         """Yield images; see `ImageReader.read`."""

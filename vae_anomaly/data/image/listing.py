@@ -8,7 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vae_anomaly._text import counted, listed
+from vae_anomaly.data.image.label_file import LABEL_FILE
 from vae_anomaly.data.image.signatures import SIGNATURE_BYTES, foreign_image, is_image
 from vae_anomaly.names import ROW_SUFFIXES
 
@@ -68,6 +72,8 @@ class Listing:
         Some of the files -> why they are not to be read.
     follow : Path or None
         Folder; links that lead into it were followed.
+    has_labels : bool
+        Whether there is a file of labels.
     """
 
     files: list[str]
@@ -76,6 +82,7 @@ class Listing:
     notes: tuple[str, ...] = field(default=())
     faults: Mapping[str, str] = field(default_factory=dict)
     follow: Path | None = None
+    has_labels: bool = False
 
     def within_part(self, file: str) -> str:
         """Return the path of an image without its part."""
@@ -86,6 +93,16 @@ class Listing:
         folder, slash, _ = self.within_part(file).partition("/")
         return folder if slash else ""
 
+    def noted(self, note: str) -> Listing:
+        """Return the same with a further note."""
+        return replace(self, notes=(*self.notes, note))
+
+    def without(self, anomalous: NDArray[np.bool_]) -> Listing:
+        """Return the images that a file of labels says are normal."""
+        files = [file for file, leave in zip(self.files, anomalous, strict=True) if not leave]
+        note = f"by {LABEL_FILE}, {len(files):,} of {len(self.files):,} images are normal and used"
+        return replace(self, files=files).noted(note)
+
     def only(self, categories: Sequence[str]) -> Listing:
         """Return the images in subfolders of certain names; all if there are none."""
         counts = Counter(self.category(file) for file in self.files)
@@ -94,7 +111,7 @@ class Listing:
             return self
         files = [file for file in self.files if self.category(file) in kept]
         note = f"only {listed(kept)} is used: {len(files):,} of {len(self.files):,} images"
-        return replace(self, files=files, notes=(*self.notes, note))
+        return replace(self, files=files).noted(note)
 
 
 def list_images(folder: Path, part: str = "", follow: Path | None = None) -> Listing:
@@ -119,6 +136,8 @@ def list_images(folder: Path, part: str = "", follow: Path | None = None) -> Lis
     walk = _Walk(root, None if follow is None else follow.resolve())
     files, faults, passed_over = [], {}, Counter[str]()
     for file, verdict in walk.verdicts(folder / part, f"{part}/" if part else ""):
+        if file == LABEL_FILE:
+            continue
         if verdict in PASSED_OVER:
             passed_over[verdict] += 1
             continue
@@ -133,7 +152,8 @@ def list_images(folder: Path, part: str = "", follow: Path | None = None) -> Lis
     for reason, count in Counter(faults.values()).items():
         notes.append(f"not read: {counted(count, 'image')}, {reason}")
     found = masks if masks.is_dir() else None
-    return Listing(files, part, found, tuple(notes), faults, follow)
+    has_labels = (folder / LABEL_FILE).is_file()
+    return Listing(files, part, found, tuple(notes), faults, follow, has_labels)
 
 
 def is_folder_of_tables(folder: Path) -> bool:

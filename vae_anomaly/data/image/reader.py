@@ -64,7 +64,7 @@ class ImageReader(ABC):
 
     @property
     def array_labels(self) -> ArrayLabels | None:
-        """Origin of the categories, if they are labels of an array."""
+        """Origin of the categories, if they are labels of an array or from a file."""
         return None
 
     @abstractmethod

@@ -350,7 +350,9 @@ def open_source(
             f"The model was fitted on images of {encoder.shape[2]} channels. Files give 1 or 3: "
             f"score arrays in Python."
         )
-    reader = open_images(path, fitting=fitting, follow_links=follow_links)
+    reader = open_images(
+        path, fitting=fitting, follow_links=follow_links, normal=normal_label if fitting else ()
+    )
     flags = anomalous_images(reader, normal=normal_label) if labelled else None
     notes = label_notes(reader, flags) if labelled else []
     if encoder is None:
