@@ -92,17 +92,19 @@ class TrainingRecords(NamedTuple):
     @classmethod
     def of(cls, records: Array) -> TrainingRecords:
         """Standardise records."""
-        center, scale = records.mean(axis=0), records.std(axis=0)
-        rows = cls(records, center, scale, records)
+        largest = np.abs(records).max(axis=0)
+        unit = np.where(largest > 0, largest, 1.0)  # squares of 1e300 would overflow
+        parts = records / unit
+        rows = cls(records, parts.mean(axis=0) * unit, parts.std(axis=0) * unit, records)
         return rows._replace(standardized=rows.standardize(records))
 
     def standardize(self, records: Array) -> Array:
         """Return records in standard deviations, 0 where nothing is known: (n, n_features)."""
         known = ~np.isnan(records) & (self.scale > 0)
-        away = np.where(known, records - self.center, 0.0)
-        return np.clip(
-            away / np.where(self.scale > 0, self.scale, 1.0), -MAX_DISTANCE, MAX_DISTANCE
-        )
+        with np.errstate(over="ignore"):  # the clip takes care of infinity
+            away = np.where(known, records - self.center, 0.0)
+            away /= np.where(self.scale > 0, self.scale, 1.0)
+        return np.clip(away, -MAX_DISTANCE, MAX_DISTANCE)
 
     def donors(self, records: Array, similar: Indices) -> Donors:
         """Return what records, (n, n_features), are compared with; `similar` are positions."""
