@@ -180,7 +180,7 @@ def test_lines_of_json(place: Path, vae: Vae) -> None:
     }
     (place / "sound.jsonl").write_text("\n".join(good))
     vae("score m.vae sound.jsonl -o sound.csv")
-    sound = pd.read_csv(place / "sound.csv")["anomaly_score"].tolist()
+    sound = pd.read_csv(place / "sound.csv", dtype=str)["anomaly_score"].astype(float).tolist()
     assert [row["anomaly_score"] for row in found if row["status"] == "ok"] == sound
     code, _, err = vae("score m.vae t.jsonl -o x.csv --strict")
     assert code == 3
