@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -661,6 +662,21 @@ def test_an_engine_that_is_not_installed_is_named(graph_file: tuple[VAEDetector,
         pytest.skip("tract is installed")
     with pytest.raises(ParameterError, match="needs the package tract, which is not installed"):
         check_graph(graph_file[1], "tract")
+
+
+def test_onnx_that_is_not_installed_is_named(
+    graph_file: tuple[VAEDetector, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vae_anomaly.model.onnx_export import export_onnx
+
+    detector, graph = graph_file
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    advice = r"needs onnx, which is not installed\. Install it with pip install 'onnx>="
+    with pytest.raises(ParameterError, match=f"^Writing ONNX models {advice}"):
+        export_onnx(detector, tmp_path / "m.onnx")
+    with pytest.raises(ParameterError, match=f"^Reading ONNX graphs {advice}"):
+        check_graph(graph)
+    assert not (tmp_path / "m.onnx").exists()
 
 
 def test_engines_of_the_check_have_names() -> None:

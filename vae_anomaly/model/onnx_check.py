@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._extras import of_extra
 from vae_anomaly._types import AnyArray, JsonObject
 from vae_anomaly.exceptions import ModelFileError, ParameterError
 from vae_anomaly.model.model import Model
@@ -296,13 +297,7 @@ def compared(vector: JsonObject, scores: Array, flags: NDArray[np.bool_]) -> tup
 
 def read_vector(path: str) -> JsonObject:
     """Read the rows from the metadata of a graph."""
-    try:
-        import onnx
-    except ImportError as cause:
-        raise ParameterError(
-            "Reading ONNX graphs needs the package onnx, which is not installed. Install it with "
-            "pip install onnx onnxruntime."
-        ) from cause
+    onnx = of_extra("onnx", "onnx", "Reading ONNX graphs")
     try:
         metadata = {one.key: one.value for one in onnx.load(path).metadata_props}
     except OSError:

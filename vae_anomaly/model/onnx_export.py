@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
+from vae_anomaly._extras import of_extra
 from vae_anomaly._types import Symbol
 from vae_anomaly._version import __version__
 from vae_anomaly.data.graph import EncodedSymbols
@@ -83,13 +84,9 @@ def export_onnx(
 
         check_is_fitted(fitted)
     model = fitted if isinstance(fitted, Model) else fitted.model_
-    try:
-        from vae_anomaly.inference.onnx_graph import Graph, Networks
-    except ImportError as cause:
-        raise ParameterError(
-            "Writing ONNX models needs the package onnx, which is not installed. Install it with "
-            "pip install onnx onnxruntime."
-        ) from cause
+    of_extra("onnx", "onnx", "Writing ONNX models")
+    from vae_anomaly.inference.onnx_graph import Graph, Networks
+
     if model.score_type not in EXPORTED_SCORES:
         raise ParameterError(
             f"There is no ONNX graph for score_type={model.score_type!r} yet. Expected one of "

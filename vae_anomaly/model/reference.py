@@ -287,7 +287,7 @@ class Reference:
         residual[~observed[:, joint.feature_of_target]] = 0.0
         units = self.residual_unit.astype(np.float64)
         surprise: Array = surprises(numpy_ops, joint, units, predictions, given)
-        code = network.engine.encode(x).mean.swapaxes(0, 1).astype(np.float64)
+        code = network.engine.encode_means(x).swapaxes(0, 1).astype(np.float64)
         return PredictedRows(residual, surprise, observed, code)
 
     def masked_score(self, rows: PredictedRows, n_left_out: int = 1) -> Array:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vae_anomaly._extras import of_extra
 from vae_anomaly._types import Symbol
 from vae_anomaly._version import __version__
-from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.series.comparison import N_NEIGHBORS
 from vae_anomaly.series.detector import SeriesDetector
 from vae_anomaly.series.model import SeriesModel
@@ -58,13 +58,9 @@ def export_series_onnx(
     OutputError
         If the file cannot be written.
     """
-    try:
-        from vae_anomaly.inference.onnx_graph import Graph
-    except ImportError as cause:
-        raise ParameterError(
-            "Writing ONNX models needs the package onnx, which is not installed. Install it with "
-            "pip install onnx onnxruntime."
-        ) from cause
+    of_extra("onnx", "onnx", "Writing ONNX models")
+    from vae_anomaly.inference.onnx_graph import Graph
+
     model, graph = detector.model_, Graph()
     chosen, scaler = model.scaler.varying, model.scaler
     windows = graph.input("windows", "n", model.window, len(model.channels), dtype="float64")
