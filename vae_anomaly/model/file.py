@@ -19,6 +19,7 @@ from vae_anomaly._types import AnyArray, Json, JsonObject, KerasModel
 from vae_anomaly._version import __version__
 from vae_anomaly.data.base import Encoded, EncoderState, Outline
 from vae_anomaly.data.registry import modality
+from vae_anomaly.detectors import RECORDS, type_of
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.calibration import Calibration
@@ -30,7 +31,6 @@ from vae_anomaly.model.patch_file import PATCHES, patch_contents, patch_model
 from vae_anomaly.model.patches import PatchModel
 from vae_anomaly.model.reference import HIDDEN_SHARES, N_STATISTICS, EncodedRows, Reference
 from vae_anomaly.model.seen import SeenRecords
-from vae_anomaly.names import SERIES
 from vae_anomaly.networks.custom import CustomNetworks
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.storage.container import (
@@ -173,9 +173,10 @@ def model_of(
     ParameterError, ModelFileError
         As `load_model`.
     """
-    if isinstance(file.config, dict) and file.config.get("modality") == SERIES:
+    found = type_of(file)
+    if found is not RECORDS:
         raise ParameterError(
-            f"{file.name} is a model of time series, for `score`, `evaluate`, `recalibrate`, "
+            f"{file.name} is a model of {found.contents}, for `score`, `evaluate`, `recalibrate`, "
             f"`export`, `inspect` and, in Python, `load`."
         )
     return restored(file, networks, features)

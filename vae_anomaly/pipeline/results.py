@@ -90,10 +90,6 @@ class Outputs:
     only_flagged: bool = False
     sort: bool = False
 
-    def __post_init__(self) -> None:
-        """Keep further scores as a tuple, without those that are named twice."""
-        object.__setattr__(self, "also", tuple(dict.fromkeys(self.also)))
-
     @property
     def further(self) -> Mapping[str, str]:
         """Further scores: name of the column -> name of the score."""

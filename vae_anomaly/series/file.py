@@ -31,7 +31,7 @@ from vae_anomaly.series.training_windows import TrainingWindows
 from vae_anomaly.stats.exemplars import max_exemplars
 from vae_anomaly.storage.container import Layout, UnopenedFile, refuse, write_container
 
-__all__ = ["LoadedSeries", "describe_series", "load_series", "save_series"]
+__all__ = ["LoadedSeries", "describe", "load", "load_series", "save"]
 
 PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
     "architecture": (str,),
@@ -80,7 +80,7 @@ class _Network:
         return {name: found[f"{WEIGHT}{name}"] for name in layout}
 
 
-def save_series(
+def save(
     detector: SeriesDetector, path: str | Path, reading: Mapping[str, Json] | None = None
 ) -> str:
     """Write a fitted detector to one file, whole or not at all, and return its SHA-256.
@@ -131,6 +131,24 @@ def save_series(
     return write_container(
         path, config, arrays | {f"{WEIGHT}{name}": one for name, one in weights.items()}
     )
+
+
+def load(file: UnopenedFile, networks: Json = None, features: Json = None) -> SeriesDetector:
+    """Check a file and build its detector, which takes no networks from outside.
+
+    Raises
+    ------
+    ParameterError
+        If some are given.
+    ModelFileError
+        If the file is not sound.
+    """
+    if networks is not None or features is not None:
+        raise ParameterError(
+            f"{file.name} is a model of time series, and needs no networks or features. Load it "
+            f"without them."
+        )
+    return load_series(file).detector
 
 
 def load_series(file: UnopenedFile) -> LoadedSeries:
@@ -274,7 +292,7 @@ def _check_arrays(name: str, arrays: Mapping[str, AnyArray], n_varying: int) -> 
         raise refuse(name, "the array 'exemplars' holds numbers out of range")
 
 
-def describe_series(file: UnopenedFile) -> JsonObject:
+def describe(file: UnopenedFile) -> JsonObject:
     """Describe a file in plain values, after the same checks as `load_series`.
 
     Raises
