@@ -19,7 +19,7 @@ from vae_anomaly.data.series.forms import read_series
 from vae_anomaly.data.series.notes import merged
 from vae_anomaly.data.series.parts import WholeNeeded, parts_of_file
 from vae_anomaly.data.series.series import SeriesSet
-from vae_anomaly.pipeline.series_score import score_series_file
+from vae_anomaly.pipeline.series.score import score_series_file
 from vae_anomaly.series.events import EventStream, events_of
 from vae_anomaly.series.file import save
 from vae_anomaly.series.model import StepScores

@@ -13,14 +13,14 @@ from vae_anomaly._text import counted, listed
 from vae_anomaly.data.series.times import time_text
 from vae_anomaly.pipeline.options import Options, divide, refuse_foreign
 from vae_anomaly.pipeline.paths import check_report_folder
-from vae_anomaly.pipeline.series_evaluation import SeriesEvaluation, evaluate_series_file
+from vae_anomaly.pipeline.series.evaluation import SeriesEvaluation, evaluate_series_file
 from vae_anomaly.pipeline.work import Done, Work
 from vae_anomaly.report.command import command_line
 from vae_anomaly.report.data import UNKNOWN, Provenance, Summary, Tile
 from vae_anomaly.report.formatting import number
 from vae_anomaly.report.render import rendered, write_page
-from vae_anomaly.report.series_figures import Plot, plots
-from vae_anomaly.report.series_words import (
+from vae_anomaly.report.series.figures import Plot, plots
+from vae_anomaly.report.series.words import (
     Fact,
     calibration_facts,
     metric_facts,

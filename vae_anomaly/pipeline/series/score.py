@@ -25,7 +25,7 @@ from vae_anomaly.pipeline.conditions import failures
 from vae_anomaly.pipeline.messages import movement_words, p_value_words
 from vae_anomaly.pipeline.options import Options, given_options, refuse_foreign
 from vae_anomaly.pipeline.paths import check_result
-from vae_anomaly.pipeline.series_rows import RowLayout, RowStream
+from vae_anomaly.pipeline.series.rows import RowLayout, RowStream
 from vae_anomaly.pipeline.sorting import most_anomalous_first
 from vae_anomaly.pipeline.work import Done, Work
 from vae_anomaly.pipeline.writers import result_writer

@@ -1,26 +1,22 @@
-"""Fit of a detector to time series in a file; export and description of model files."""
+"""Fit of a detector to time series in a file."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from vae_anomaly._text import counted, listed
-from vae_anomaly._types import JsonObject, Parameter
+from vae_anomaly._types import Parameter
 from vae_anomaly.data.registry import MODALITIES, modality
 from vae_anomaly.data.series.forms import read_series
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.pipeline.limits import check_address_space
 from vae_anomaly.pipeline.options import Options, check_labels, flag, given_options
 from vae_anomaly.pipeline.paths import check_output
-from vae_anomaly.pipeline.series_labels import labels_of_column
+from vae_anomaly.pipeline.series.labels import labels_of_column
 from vae_anomaly.pipeline.work import Done, Work
 from vae_anomaly.series.alarms import span
 from vae_anomaly.series.detector import SeriesDetector
-from vae_anomaly.series.file import load_series, save
-from vae_anomaly.series.onnx_export import export_series_onnx
-from vae_anomaly.storage.container import UnopenedFile
+from vae_anomaly.series.file import save
 
-__all__ = ["export", "fit", "series_lines"]
+__all__ = ["fit"]
 
 READING = (
     *("time_column", "series_column", "metric_column", "value_column", "time_format"),
@@ -63,7 +59,7 @@ def fit(path: str, output: str, options: Options, work: Work) -> Done:
     """
     check_output(output, path)
     check_address_space()
-    parameters = series_parameters(options)
+    parameters = _parameters(options)
     label_column, normal_label = options["label_column"], options["normal_label"]
     check_labels(label_column, normal_label)
     work.start()
@@ -94,47 +90,7 @@ def fit(path: str, output: str, options: Options, work: Work) -> Done:
     return Done(notes, {"model": output})
 
 
-def export(file: UnopenedFile, output: str, options: Options) -> Done:
-    """Write a model file as an ONNX graph.
-
-    Raises
-    ------
-    ParameterError
-        If there is no graph for the model, an option is not for it, or a package is missing.
-    ModelFileError
-        If the file is not a sound model.
-    OutputError
-        If the graph cannot be written.
-    """
-    if options["check"]:
-        raise ParameterError(f"--check is not for time series, as in {file.name}. Leave it out.")
-    detector = load_series(file).detector
-    export_series_onnx(detector, output, sha256=file.sha256)
-    window, channels = detector.model_.window, counted(len(detector.channels_), "channel")
-    notes = (
-        f"the graph takes windows of {window:,} time steps of {channels}, without missing values",
-        "threshold: 1, above which is_anomaly is true",
-        f"graph: {output}",
-    )
-    return Done(notes, {"graph": output, "threshold": 1.0})
-
-
-def series_lines(facts: JsonObject) -> Sequence[str]:
-    """Return lines about a model of time series, from what `vae_anomaly.inspect` returns."""
-    constant = facts["constant_channels"]
-    reading = ", ".join(f"{name}={value}" for name, value in facts["reading"].items())
-    step = "none" if facts["step"] is None else f"{facts['step'] / 1e9:g} s"
-    return [
-        f"training     {facts['steps']:,} steps, {facts['loss']}",
-        f"series       {listed(facts['channels'])}",
-        *([f"constant     {listed(constant)}"] if constant else []),
-        f"time step    {step}; windows of {facts['window']:,} steps",
-        *([f"read with    {reading}"] if reading else []),
-        f"alarms       {facts['promise']}",
-    ]
-
-
-def series_parameters(given: Options) -> dict[str, Parameter]:
+def _parameters(given: Options) -> dict[str, Parameter]:
     """Return the parameters of `SeriesDetector` for options of the command `fit`.
 
     Raises
