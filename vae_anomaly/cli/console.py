@@ -78,7 +78,7 @@ class Console:
     @property
     def work(self) -> Work:
         """What work reports to."""
-        return Work(self.say, self.progress, self.start_tensorflow, is_quiet=self.quiet)
+        return Work(say, self.progress, self.start_tensorflow, self.quiet)
 
     @property
     def progress(self) -> Progress:

@@ -22,19 +22,24 @@ class Work(NamedTuple):
 
     Attributes
     ----------
-    say : callable, optional
-        Receives lines to report.
+    write : callable, optional
+        Receives a line to report.
     progress : Progress, optional
     start : callable, optional
         Called before TensorFlow is needed.
     is_quiet : bool, default=False
-        Whether nothing is to be written to standard error.
+        Whether nothing is to be reported.
     """
 
-    say: Say = _nothing
+    write: Say = _nothing
     progress: Progress = no_progress
     start: Callable[[], None] = _nothing
     is_quiet: bool = False
+
+    def say(self, *lines: str) -> None:
+        """Report lines."""
+        for line in () if self.is_quiet else lines:
+            self.write(line)
 
 
 class Done(NamedTuple):
