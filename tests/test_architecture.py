@@ -303,6 +303,16 @@ def test_modalities_are_named_in_their_own_files() -> None:
     assert naming == set(ALLOWED_FILES), "remove what needs no allowance"
 
 
+SERIES_ROOMS = ("series", "data.series", "pipeline.series", "report.series", "displays.series")
+
+
+@each_module
+def test_time_series_are_imported_by_their_own_rooms_alone(path: Path) -> None:
+    if not module_of(path).startswith(SERIES_ROOMS):
+        for module, _, typing in internal(path):
+            assert typing or not module.startswith(SERIES_ROOMS), module
+
+
 @each_module
 def test_library_code_does_not_print_assert_or_catch_everything(path: Path) -> None:
     for node in ast.walk(tree_of(path)):
