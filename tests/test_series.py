@@ -430,6 +430,8 @@ def test_a_file_holds_a_detector(architecture: str, normal: pd.DataFrame, tmp_pa
     np.testing.assert_array_equal(again.score_samples(normal), detector.score_samples(normal))
     pd.testing.assert_frame_equal(again.events(normal), detector.events(normal))
     assert save(again, path) == digest
+    with pytest.raises(ParameterError, match=r"is a model of time series, and needs no networks"):
+        load(path, features="net.onnx")
 
 
 def change(path: Path, key: str, value: object) -> None:

@@ -14,11 +14,13 @@ is longer than those of training shows a sensor that is stuck.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly.detectors import DETECTORS, DetectorType
+from vae_anomaly.names import SERIES
 from vae_anomaly.series.channels import ChannelScaler, run_lengths
 from vae_anomaly.series.comparison import StepErrors, WindowComparison
 from vae_anomaly.series.windows import covering
@@ -118,6 +120,8 @@ class SeriesModel:
     block_scores : ndarray of shape (n_blocks, 2)
         Largest window and point scores of calibration blocks.
     """
+
+    detector_type: ClassVar[DetectorType] = DETECTORS[SERIES]
 
     channels: tuple[str, ...]
     window: int
