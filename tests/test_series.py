@@ -14,6 +14,7 @@ from scipy.stats import beta
 from sklearn.base import clone
 
 from vae_anomaly import DataError, ModelFileError, ParameterError, SeriesDetector, load, save
+from vae_anomaly.data.series.segments import Segment
 from vae_anomaly.series.alarms import (
     AlarmBudget,
     BlockMaxima,
@@ -94,7 +95,7 @@ def test_windows_hold_consecutive_time_steps() -> None:
 
 def test_channels_are_scaled_by_what_was_measured() -> None:
     values = np.array([[1.0, 7.0], [np.nan, 7.0], [3.0, np.nan]])
-    scaler = ChannelScaler.fit(values)
+    scaler = ChannelScaler.fit([Segment.of(values)])
     np.testing.assert_array_equal(scaler.center, [2.0, 7.0])
     np.testing.assert_array_equal(scaler.scale, [1.0, 0.0])
     steps = scaler.standardized(values)
@@ -104,7 +105,7 @@ def test_channels_are_scaled_by_what_was_measured() -> None:
 
 def test_a_constant_channel_with_rounding_is_constant() -> None:
     values = np.full((1000, 1), 0.1) * 3
-    assert len(ChannelScaler.fit(values).varying) == 0
+    assert len(ChannelScaler.fit([Segment.of(values)]).varying) == 0
 
 
 def test_gaps_are_bridged_and_runs_counted() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vae_anomaly.series.channels import MAX_BRIDGED, RunLengths
 from vae_anomaly.series.model import SeriesModel, StepScores
 
-__all__ = ["ScoredSteps", "SegmentScorer"]
+__all__ = ["ScoredSteps", "SegmentScorer", "scored_steps"]
 
 Array = NDArray[np.float64]
 
@@ -36,6 +36,14 @@ class ScoredSteps(NamedTuple):
 
     values: Array
     scores: StepScores | None
+
+
+def scored_steps(model: SeriesModel, chunks: Iterable[Array]) -> Iterator[ScoredSteps]:
+    """Yield the scores of a segment that comes in chunks, (n, channels), in order."""
+    scorer = SegmentScorer(model)
+    for values in chunks:
+        yield from scorer.add(values)
+    yield from scorer.finish()
 
 
 class SegmentScorer:
