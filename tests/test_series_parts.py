@@ -28,7 +28,7 @@ from vae_anomaly.series.events import EventStream, events_of
 from vae_anomaly.series.file import save
 from vae_anomaly.series.fitting import WindowSettings
 from vae_anomaly.series.model import StepScores, step_errors
-from vae_anomaly.series.stream import SegmentScorer
+from vae_anomaly.series.stream import SegmentScorer, expected_steps
 from vae_anomaly.storage.container import open_container
 
 Array = NDArray[np.float64]
@@ -265,6 +265,21 @@ def test_rows_of_one_time_are_in_one_part(tmp_path: Path) -> None:
     assert "Different rows have 3,000 times in common; the last one counts." in merged(
         note for one in sets for note in one.notes
     )
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"), [(0, 5), (3, 44), (250, 301), (470, 501), (498, 501), (0, 501)]
+)
+def test_expected_values_of_some_steps_are_those_of_all(
+    detector: SeriesDetector, start: int, stop: int
+) -> None:
+    values = waves(501, 6)
+    values[240:260, 0] = np.nan
+    expected = detector.model_.score(values).expected
+    found = expected_steps(detector.model_, Segment.of(values), start, stop)
+    np.testing.assert_array_equal(found, expected[start:stop])
+    short = Segment.of(values[:15])
+    assert np.isnan(expected_steps(detector.model_, short, 2, 9)).all()
 
 
 # ---------------------------------------------------------------------------------- fits
