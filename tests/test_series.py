@@ -23,6 +23,7 @@ from vae_anomaly.series.alarms import (
     blocks_needed,
     span,
 )
+from vae_anomaly.series.calibration import calibrated
 from vae_anomaly.series.channels import ChannelScaler, bridged, run_lengths
 from vae_anomaly.series.events import joined_runs
 from vae_anomaly.series.model import CAUSES, StepScores, step_errors
@@ -143,6 +144,20 @@ def test_blocks_have_their_largest_score() -> None:
         maxima.add(values[:, None])
         maxima.finish()
         assert maxima.found.ravel().tolist() == largest
+
+
+def test_windows_and_points_have_half_of_the_episodes_each() -> None:
+    n = 400
+    blocks = np.column_stack([np.arange(n), 2.0 * np.random.RandomState(0).permutation(n)])
+    rank = alarm_rank(n, 0.025)
+    found = calibrated(blocks, 10, AlarmBudget(0.05, 10), None, "normal data")
+    assert found.thresholds[:2] == (n - rank, 2.0 * (n - rank))
+    # All are those of windows, if the blocks are too few for halves.
+    few = blocks[: blocks_needed(0.05)]
+    found = calibrated(few, 10, AlarmBudget(0.05, 10), None, "normal data")
+    assert found.thresholds[:2] == (np.sort(few[:, 0])[-alarm_rank(len(few), 0.05)], np.inf)
+    found = calibrated(few, 10, None, None, "normal data")
+    assert found.thresholds[:2] == tuple(few.max(axis=0))
 
 
 def test_spans_of_time_are_in_words() -> None:

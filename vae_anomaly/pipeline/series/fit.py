@@ -10,6 +10,7 @@ from vae_anomaly._text import counted, listed
 from vae_anomaly._types import Json, Parameter
 from vae_anomaly.data.registry import MODALITIES, modality
 from vae_anomaly.data.series.blocks import BLOCK_BYTES
+from vae_anomaly.data.series.counters import counter_notes
 from vae_anomaly.data.series.forms import read_series
 from vae_anomaly.data.series.parts import WholeNeeded, parts_of_file
 from vae_anomaly.data.series.segments import StoredSet, in_memory, stored
@@ -81,7 +82,7 @@ def fit(path: str, output: str, options: Options, work: Work) -> Done:
         data = training_series(
             path, reading, file, label_column=label_column, normal_label=normal_label
         )
-        work.say(*data.notes)
+        work.say(*data.notes, *counter_notes(data.segments, data.channels))
         work.say(
             f"fitting on {data.n_steps:,} time steps of {counted(len(data.channels), 'channel')}: "
             f"{listed(data.channels)}"
