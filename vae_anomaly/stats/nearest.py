@@ -54,7 +54,7 @@ N_MEASURED = 512
 MAX_GROUP = 16
 """Exemplars in a group, of which only the nearest are searched."""
 
-TILE_ROWS, TILE_CELLS = 256, 2**18
+TILE_ROWS, TILE_CELLS = 256, 2**20
 """Rows and numbers of a product, whose result then stays in the cache of a processor."""
 
 N_SPARE = 3
