@@ -25,7 +25,15 @@ from numpy.typing import DTypeLike, NDArray
 from vae_anomaly._types import AnyArray
 from vae_anomaly.stats.kd_tree import KDTree
 
-__all__ = ["NearestSearch"]
+__all__ = [
+    "FAR",
+    "NearestSearch",
+    "candidates",
+    "group_size",
+    "half_squares",
+    "least_of_groups",
+    "scratch",
+]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
@@ -55,19 +63,16 @@ MAX_GROUP = 16
 """Exemplars in a group, of which only the nearest are searched."""
 
 TILE_ROWS, TILE_CELLS = 256, 2**20
-"""Rows and numbers of a product, whose result then stays in the cache of a processor."""
+"""Rows and numbers of a product: more do not fit into the cache of a processor."""
 
 N_SPARE = 3
 """Candidates more than needed, so that the last needed one is surely nearer than all others."""
 
 MAX_SHARE = 0.5
-"""Mean share of the exemplars near a box, beyond which boxes are not used."""
+"""Share of the exemplars near a box, beyond which boxes are not used."""
 
 MAX_CANDIDATES = 128
 """Candidates of a row, before the energies of all exemplars are computed."""
-
-TINY = 1e-30
-"""Added to what may be zero and is divided by."""
 
 UNIT_ROUNDOFF = 2.0**-24
 """Of float32."""
@@ -91,6 +96,11 @@ class _Memory(threading.local):
 
 
 _MEMORY = _Memory()
+
+
+def scratch(name: str, *shape: int, dtype: DTypeLike = np.float32) -> AnyArray:
+    """Return memory of this thread, valid until the next call with its name."""
+    return _MEMORY.array(name, *shape, dtype=dtype)
 
 
 class _Rows(NamedTuple):
@@ -145,11 +155,11 @@ class _Products:
     def prepare(self, points: Weights) -> _Rows:
         """Prepare rows, (n, d)."""
         kept: Weights = points - self.center
-        half_square = _half_squares(kept)
+        half_square = half_squares(kept)
         slack = self.slack[0] * half_square.astype(np.float64) + self.slack[1]
         if self.axes is not None:
             kept = kept @ self.axes
-            half_square = _half_squares(kept)
+            half_square = half_squares(kept)
         n, k = kept.shape
         factors = np.ones((n, k + 2), dtype=np.float32)
         factors[:, :k] = kept
@@ -255,10 +265,10 @@ class NearestSearch:
     def _energies_of(self, members: Indices, rows: Weights) -> Weights:
         """Compute the energies of exemplars, (n, c), at rows, (n, d): (n, c)."""
         points, bandwidth = self._with_padding
-        away = _MEMORY.array("away", *members.shape, rows.shape[1])
+        away = scratch("away", *members.shape, rows.shape[1])
         points.take(members, axis=0, out=away, mode="clip")
         away -= rows[:, None]
-        return _half_squares(away) / bandwidth.take(members)
+        return half_squares(away) / bandwidth.take(members)
 
     @cached_property
     def _with_padding(self) -> tuple[Weights, Weights]:
@@ -318,54 +328,33 @@ class NearestSearch:
 
 
 class _Bounds:
-    """Bounds of the energies of exemplars at rows, in the order of the boxes of these.
-
-    Exemplars are in groups, each with those whose places have the same remainder: near ones are
-    in different groups. The groups with the least bounds are searched.
-    """
+    """Bounds of the energies of exemplars at rows, in the order of the boxes of these."""
 
     def __init__(self, products: _Products, shortlists: _Shortlists, count: int) -> None:
         self._products, self._shortlists, self._count = products, shortlists, count
         self._width = shortlists.members.shape[1]
-        # As much work with the groups as with the members of the nearest ones.
-        size = 1 << max(0, round(np.log2(self._width / count) / 2 - 1))
-        self._n_groups = self._width // min(MAX_GROUP, size)
+        self._n_groups = self._width // min(MAX_GROUP, group_size(self._width, count))
         self._box = -1
 
     def candidates(self, factors: Weights, box: NDArray[np.uint16]) -> tuple[Indices, Weights]:
         """Return the exemplars with the least bounds, (n, count), and a bound of all others."""
-        n, width, n_groups = len(box), self._width, self._n_groups
-        bits, least = self._compute(factors, box)
-        group, others = _least(least, self._count)
-        row = np.arange(n)[:, None]
-        first = group + row * width
-        place = _MEMORY.array("place", n, width // n_groups, group.shape[1], dtype=np.intp)
-        np.add(first[:, None], np.arange(0, width, n_groups)[:, None], out=place)
-        of_groups = _MEMORY.array("of_groups", n, place[0].size, dtype=np.int32)
-        bits.ravel().take(place.reshape(of_groups.shape), out=of_groups, mode="clip")
-        nearest, farther = _least(of_groups, self._count)
-        chosen = place.ravel().take(nearest + row * of_groups.shape[1])
-        chosen += (box.astype(np.intp)[:, None] - row) * width
-        return self._shortlists.members.take(chosen), np.minimum(others, farther)
-
-    def _compute(self, factors: Weights, box: NDArray[np.uint16]) -> tuple[Bits, Bits]:
-        """Return bounds, (n, s), and the least ones of groups, (n, groups), as bits."""
-        n, width, n_groups = len(box), self._width, self._n_groups
-        bounds = _MEMORY.array("bounds", n, width)
-        grouped = bounds.view(np.int32).reshape(n, -1, n_groups)
-        least = _MEMORY.array("least", n, n_groups, dtype=np.int32)
+        n, n_groups = len(box), self._n_groups
+        bounds = scratch("bounds", n, self._width)
+        least = scratch("least", n, n_groups, dtype=np.int32)
         starts = [0, *(np.flatnonzero(box[1:] != box[:-1]) + 1).tolist(), n]
         for start, end in pairwise(starts):
-            coefficients = self._coefficients_of(box[start])
-            np.matmul(factors[start:end], coefficients.T, out=bounds[start:end])
-            np.minimum.reduce(grouped[start:end], axis=1, out=least[start:end])
-        return bounds.view(np.int32), least
+            coefficients, of_box = self._coefficients_of(box[start]), bounds[start:end]
+            np.matmul(factors[start:end], coefficients.T, out=of_box)
+            least_of_groups(of_box, least[start:end])
+        place, others = candidates(bounds, least, self._count)
+        place += box.astype(np.intp)[:, None] * self._width
+        return self._shortlists.members.take(place), others
 
     def _coefficients_of(self, box: int) -> Weights:
         """Return the coefficients of the exemplars of a box, in the place of those before."""
         if box != self._box:
             self._box, every = box, self._products.coefficients
-            self._coefficients = _MEMORY.array("coefficients", self._width, every.shape[1])
+            self._coefficients = scratch("coefficients", self._width, every.shape[1])
             members = self._shortlists.members[box]
             every.take(members, axis=0, out=self._coefficients, mode="clip")
         return self._coefficients
@@ -377,6 +366,45 @@ def _padded(members: Indices, padding: int) -> Indices:
     return np.pad(members, [(0, 0), (0, missing)], constant_values=padding)
 
 
+def group_size(n: int, count: int) -> int:
+    """Return the members of a group, so that groups are as much work as members of the nearest."""
+    return 1 << max(0, round(np.log2(n / count) / 2 - 1))
+
+
+def least_of_groups(bounds: Weights, out: Bits) -> None:
+    """Write the least bounds of groups of places, from (n, s) to (n, groups), as bits.
+
+    A group has places with the same remainder, so that near exemplars are in different ones.
+    """
+    grouped = bounds.view(np.int32).reshape(len(bounds), -1, out.shape[1])
+    np.minimum.reduce(grouped, axis=1, out=out)
+
+
+def candidates(bounds: Weights, least: Bits, count: int) -> tuple[Indices, Weights]:
+    """Choose places by bounds of rows, (n, s), that are negative by rounding alone.
+
+    Searches the groups with the least bounds.
+
+    Returns
+    -------
+    place : ndarray of shape (n, count)
+    others : ndarray of shape (n,)
+        Lower bounds of the bounds at all other places, if they are positive.
+    """
+    (n, width), n_groups = bounds.shape, least.shape[1]
+    group, others = _least(least, count)
+    row = np.arange(n)[:, None]
+    first = group + row * width
+    place = scratch("place", n, width // n_groups, group.shape[1], dtype=np.intp)
+    np.add(first[:, None], np.arange(0, width, n_groups)[:, None], out=place)
+    of_groups = scratch("of_groups", n, place[0].size, dtype=np.int32)
+    bits = bounds.view(np.int32).ravel()
+    bits.take(place.reshape(of_groups.shape), out=of_groups, mode="clip")
+    nearest, farther = _least(of_groups, count)
+    chosen = place.ravel().take(nearest + row * of_groups.shape[1]) - row * width
+    return chosen, np.minimum(others, farther)
+
+
 def _least(bits: Bits, count: int) -> tuple[Indices, Weights]:
     """Return the places of the least values of rows, (n, w), and a bound of all others, (n,).
 
@@ -386,14 +414,14 @@ def _least(bits: Bits, count: int) -> tuple[Indices, Weights]:
     if width <= count:
         return np.broadcast_to(np.arange(width), bits.shape), np.full(n, FAR / 2, dtype=np.float32)
     mask = np.int32((1 << (width - 1).bit_length()) - 1)
-    keys = _MEMORY.array("keys", n, width, dtype=np.int32)
+    keys = scratch("keys", n, width, dtype=np.int32)
     np.bitwise_and(bits, ~mask, out=keys)
     keys |= np.arange(width, dtype=np.int32)
     keys.partition(count, axis=1)
     return (keys[:, :count] & mask).astype(np.intp), (keys[:, count] & ~mask).view(np.float32)
 
 
-def _half_squares(points: Weights) -> Weights:
+def half_squares(points: Weights) -> Weights:
     """Return half the sums of squares of the last axis, alike wherever they stand."""
     squares: Weights = np.einsum("...d,...d->...", points, points)
     return np.float32(0.5) * squares
