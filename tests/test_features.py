@@ -184,6 +184,8 @@ def test_what_is_wrong_with_a_file_is_said(network, tmp_path):
         open_features(f"onnx:{tmp_path / 'x.onnx'}").grid(normal_images(1, 0)[0])
     with pytest.raises(FileNotFoundError):
         open_features(f"onnx:{tmp_path / 'y.onnx'}")
+    with pytest.raises(FileNotFoundError):  # nothing is downloaded
+        open_features("onnx:https://example.org/net.onnx")
     with pytest.raises(DataError, match=r"Expected images of 1 or 3 channels .*, got 2"):
         open_features(f"onnx:{network}").grid(np.zeros((8, 8, 2), np.uint8))
 
