@@ -47,9 +47,6 @@ MAX_ROWS = 8192
 MAX_IMAGES = 2048
 """Images that patches are drawn from; of more, a random sample."""
 
-MAX_GRADIENT_STEPS = 1000
-"""Steps of the training that serves maps alone: more change little."""
-
 MAX_SPREAD_IMAGES = 32
 """Images that the deviation of scores is measured on."""
 
@@ -113,7 +110,6 @@ def fit_patches(
     calibration = _calibrated(model, images, calibrating, parameters)
     if network.source != GRADIENTS and model.score_type == "exemplar":
         of_gradients = copy(parameters)
-        of_gradients.max_steps = min(parameters.max_steps, MAX_GRADIENT_STEPS)
         of_gradients.callback, of_gradients.features = None, GRADIENTS
         gradients = _fit_one(records, calibrates, open_features(GRADIENTS), of_gradients, rng)
         normal = calibrating if len(calibrating) else np.arange(len(images))
