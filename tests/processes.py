@@ -1,4 +1,4 @@
-"""Commands and programs in separate processes, forked from one that imported TensorFlow.
+"""Commands and programs in fresh processes, forked from one that imported TensorFlow.
 
 Importing it takes seconds, which a new interpreter would spend each time.
 """

@@ -15,7 +15,12 @@ import pytest
 from processes import start_command
 
 from vae_anomaly import load
-from vae_anomaly.pipeline.interrupt import Terminated, raising_signals, stop_on_interrupt
+from vae_anomaly.pipeline.interrupt import (
+    Terminated,
+    check_signals,
+    raising_signals,
+    stop_on_interrupt,
+)
 
 ROOT = Path(__file__).parent.parent
 # A learning rate at which nothing improves fast, and so nothing stops early.
@@ -180,6 +185,7 @@ def test_errors_that_a_signal_causes_are_that_signal(number, error, raised):
     with pytest.raises(error), raising_signals():
         fail()
     assert [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)] == handlers
+    check_signals()  # later work goes on
 
 
 @pytest.mark.parametrize("raised", ERRORS, ids=lambda one: type(one).__name__)
