@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -14,9 +13,8 @@ import pyarrow.compute as pc
 from vae_anomaly._text import counted
 from vae_anomaly._types import JsonObject
 from vae_anomaly.data.series.blocks import BLOCK_BYTES
-from vae_anomaly.data.series.forms import read_series
 from vae_anomaly.data.series.notes import merged
-from vae_anomaly.data.series.parts import Part, WholeNeeded, parts_of_file
+from vae_anomaly.data.series.parts import Part
 from vae_anomaly.data.series.series import Gap
 from vae_anomaly.data.series.times import time_text
 from vae_anomaly.exceptions import ParameterError
@@ -25,6 +23,7 @@ from vae_anomaly.pipeline.conditions import failures
 from vae_anomaly.pipeline.messages import movement_words, p_value_words
 from vae_anomaly.pipeline.options import Options, given_options, refuse_foreign
 from vae_anomaly.pipeline.paths import check_result
+from vae_anomaly.pipeline.series.reading import SeriesFile
 from vae_anomaly.pipeline.series.rows import RowLayout, RowStream
 from vae_anomaly.pipeline.sorting import most_anomalous_first
 from vae_anomaly.pipeline.work import Done, Work
@@ -129,7 +128,7 @@ def score_series_file(
         If a result cannot be written.
     """
     detector, reading = load_series(file)
-    series = _SeriesFile(path, {**reading, **_of_training(detector)}, block_bytes)
+    series = SeriesFile(path, {**reading, **_of_training(detector)}, block_bytes)
     # What is written to a pipe cannot be taken back: all is read before.
     scored, reason = series.read(
         lambda parts: _write_scores(
@@ -206,7 +205,7 @@ def recalibrate(
         raise ParameterError("Expected DATA, normal time series to calibrate by.")
     work.start()
     detector, reading = load_series(file)
-    series = _SeriesFile(path, {**reading, **_of_training(detector)}, BLOCK_BYTES)
+    series = SeriesFile(path, {**reading, **_of_training(detector)})
 
     def watched(parts: Iterable[Part]) -> tuple[RowStream, tuple[str, ...]]:
         stream = RowStream(detector, RowLayout.of(detector.channels_, None, 0))
@@ -269,41 +268,6 @@ class _Scored(NamedTuple):
     gaps: Sequence[Gap]
     notes: Sequence[str]
     has_times: bool
-
-
-class _SeriesFile(NamedTuple):
-    """A file of series, which is read part by part if it can be."""
-
-    path: str
-    options: JsonObject
-    block_bytes: int
-
-    def read(
-        self, use: Callable[[Iterable[Part]], T], *, check: bool = False
-    ) -> tuple[T, Sequence[str]]:
-        """Return what a function makes of the parts, and why the file was read as a whole.
-
-        Parameters
-        ----------
-        use : callable
-            Is called again with the whole, if a part cannot be used.
-        check : bool, default=False
-            Read all parts before the first is used.
-        """
-        reason: Sequence[str] = ()
-        try:
-            parts = self._parts()
-            if parts is not None and check:
-                deque(parts, maxlen=0)
-                parts = self._parts()
-            if parts is not None:
-                return use(parts), reason
-        except WholeNeeded as found:
-            reason = (f"The file is read as a whole: {found}.",)
-        return use([Part(read_series(self.path, **self.options), 0)]), reason
-
-    def _parts(self) -> Iterator[Part] | None:
-        return parts_of_file(self.path, block_bytes=self.block_bytes, **self.options)
 
 
 def _of_training(detector: SeriesDetector) -> JsonObject:
