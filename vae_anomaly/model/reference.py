@@ -322,7 +322,7 @@ class Reference:
 
         The geometric mean of its cost and its surprise. A wrong cell makes others look wrong: the
         most suspicious ones are hidden in turn, and each gets the mean of this value and of the
-        nats by which those of the row fall without it. All are divided by the square root of
+        nats by which those of the row fall without it. All are divided by the fourth root of
         1 + L, where L says how much less suspect a cell is than the most suspect one beside
         similar rows, see `similar.Comparison`.
 
@@ -354,7 +354,7 @@ class Reference:
         points = rows.residual / self.residual_unit
         similar = self.similar(spec.joint)
         compared = similar.compare(targets, points, rows.observed, expected=False)
-        suspicion: Array = found * compared.weights**0.25
+        suspicion: Array = found * compared.weights**0.125
         return suspicion
 
     def _suspicion_alone(self, rows: PredictedRows) -> Array:
