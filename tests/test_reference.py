@@ -17,6 +17,7 @@ from vae_anomaly.model.reference import EncodedRows
 from vae_anomaly.model.similar import (
     MIN_DIFFERENCE,
     N_CANDIDATES,
+    N_COMPARED,
     N_FITTED,
     N_SIMILAR,
     SimilarRows,
@@ -99,9 +100,9 @@ def test_rows_are_compared_by_hand(
         order = np.argsort(without_two(squares))[:N_CANDIDATES]
         assert found.similar[i] == order[0]
         sizes = np.zeros(8)
-        for j in order[:N_SIMILAR]:
+        for j in order[:N_COMPARED]:
             apart = residual - reference.points[j, :8]
-            sizes += np.abs(apart * (row - reference.targets[j])) / N_SIMILAR
+            sizes += np.abs(apart * (row - reference.targets[j])) / N_COMPARED
         evidence = np.log(sizes + MIN_DIFFERENCE)
         suspicion = by_hand(own[i], exemplars[order[:N_FITTED]], evidence)
         weights = (1 + suspicion.max() - suspicion) ** -2.0

@@ -30,7 +30,10 @@ Flags = NDArray[np.bool_]
 Indices = NDArray[np.intp]
 
 N_SIMILAR = 5
-"""Similar exemplars that a row is compared with, and those that a feature is expected from."""
+"""Similar exemplars that a feature is expected from."""
+
+N_COMPARED = 8
+"""Most similar exemplars from which the differences of a row are averaged."""
 
 MAX_LEFT_OUT = 2
 """Features that do not count: those that differ most."""
@@ -59,7 +62,7 @@ class Comparison(NamedTuple):
     weights : ndarray of shape (n, n_features)
         How suspect each feature is, from 0 to 1 of the most suspect one: ``(1 + L)^-2``, where L
         is the log of the ratio of their probabilities, see `suspicion.log_suspicion`. Their
-        log-weights are the logs of differences from similar rows, `N_SIMILAR` of them: the mean
+        log-weights are the logs of differences from similar rows, `N_COMPARED` of them: the mean
         products of those of targets and of residuals. One says how unusual a value is, the other
         how badly the networks account for it.
     differences : ndarray of shape (n, n_features)
@@ -184,7 +187,7 @@ class SimilarRows:
         for part in _parts(len(targets), self._targets.size):
             seen = None if observed is None else observed[part]
             order[part] = self._least(self._distances(self._apart(targets[part], seen)), count)
-        sizes = self._differences(targets, points, observed, order[:, :N_SIMILAR])
+        sizes = self._differences(targets, points, observed, order[:, :N_COMPARED])
         suspicion = self._log_suspicion(scored, observed, order[:, :N_FITTED], sizes)
         away = suspicion.max(axis=1, keepdims=True) - suspicion
         values = np.empty((len(targets), 0))
@@ -197,10 +200,12 @@ class SimilarRows:
     ) -> Array:
         """Return the mean products of differences from exemplars `order`: (n, n_features)."""
         differences = np.abs(
-            (targets.T[:, :, None] - self._targets[:, order])
-            * (points.T[:, :, None] - self._points[:, order])
-        )
-        sizes: Array = self._by_feature(differences).mean(axis=2).T
+            (targets.T - self._targets[:, order.T].swapaxes(0, 1))
+            * (points.T - self._points[:, order.T].swapaxes(0, 1))
+        )  # (k, n_targets, n)
+        # Added one after another: the order in which NumPy sums depends on the number of rows.
+        total: Array = sum(differences, np.zeros(differences.shape[1:]))
+        sizes: Array = self._by_feature(total).T / len(differences)
         return sizes if observed is None else np.where(observed, sizes, 0.0)
 
     def _expected(
