@@ -192,7 +192,18 @@ def test_energies_are_those_of_the_nearest_windows(
     difference = encode(flat).targets - encode(rebuilt).targets
     expected = difference.reshape(PERIOD, 2) ** 2
     expected[np.isnan(values[:PERIOD, :2])] = 0.0
-    np.testing.assert_allclose(errors.residual[:PERIOD], expected, rtol=1e-5, atol=1e-10)
+    np.testing.assert_allclose(errors.residual[:PERIOD], expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("engine", ["numpy", "tensorflow"])
+def test_the_last_targets_are_those_of_all(detector: SeriesDetector, engine: str) -> None:
+    network = detector.model_.comparison.network.network.with_engine(engine)
+    inputs = np.random.RandomState(0).normal(size=(300, PERIOD * 2))
+    every = network.decode(network.encode(inputs)[0])
+    for count in (1, 7, PERIOD * 2):
+        np.testing.assert_allclose(
+            network.last_targets(inputs, count), every[:, -count:], atol=1e-5
+        )
 
 
 def test_scores_combine_channels_and_windows(
@@ -419,6 +430,8 @@ def test_a_file_holds_a_detector(architecture: str, normal: pd.DataFrame, tmp_pa
     np.testing.assert_array_equal(again.score_samples(normal), detector.score_samples(normal))
     pd.testing.assert_frame_equal(again.events(normal), detector.events(normal))
     assert save(again, path) == digest
+    with pytest.raises(ParameterError, match=r"is a model of time series, and needs no networks"):
+        load(path, features="net.onnx")
 
 
 def change(path: Path, key: str, value: object) -> None:

@@ -18,7 +18,7 @@ from vae_anomaly.data.series.forms import read_series
 from vae_anomaly.data.series.series import Gap, Series, SeriesSet, interpolated
 from vae_anomaly.data.series.steps import commonest_step, duration, step_text
 from vae_anomaly.data.series.times import read_times, time_text
-from vae_anomaly.data.series.window import check_length, window_length
+from vae_anomaly.data.series.window import window_length
 from vae_anomaly.exceptions import DataError, ParameterError
 
 NAN = float("nan")
@@ -1273,16 +1273,6 @@ def test_window_is_the_lag_of_the_highest_peak_of_the_autocorrelation() -> None:
     is_peak = (here > correlation[lags - 1]) & (here > correlation[lags + 1])
     expected = min(int(lags[is_peak][np.argmax(here[is_peak])]), 128)
     assert window_length(values) == expected
-
-
-def test_rows_that_a_fit_needs() -> None:
-    check_length(73, 64)
-    with pytest.raises(DataError) as caught:
-        check_length(72, 64)
-    assert str(caught.value) == (
-        "Expected at least 73 time steps without a break, for 10 windows of 64, got 72. Give a "
-        "longer series, or a shorter window."
-    )
 
 
 # ------------------------------------------------------------------------------ real files

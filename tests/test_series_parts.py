@@ -19,9 +19,9 @@ from vae_anomaly.data.series.forms import read_series
 from vae_anomaly.data.series.notes import merged
 from vae_anomaly.data.series.parts import WholeNeeded, parts_of_file
 from vae_anomaly.data.series.series import SeriesSet
-from vae_anomaly.pipeline.series_score import score_series_file
+from vae_anomaly.pipeline.series.score import score_series_file
 from vae_anomaly.series.events import EventStream, events_of
-from vae_anomaly.series.file import save_series
+from vae_anomaly.series.file import save
 from vae_anomaly.series.model import StepScores
 from vae_anomaly.series.stream import SegmentScorer
 from vae_anomaly.storage.container import open_container
@@ -79,7 +79,7 @@ def detector() -> SeriesDetector:
 def model(detector: SeriesDetector, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Model file of the detector, for files with a column of units."""
     path = tmp_path_factory.mktemp("model") / "m.vae"
-    save_series(detector, path, {"time_column": "time", "series_column": "unit"})
+    save(detector, path, {"time_column": "time", "series_column": "unit"})
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import select
 import signal
@@ -20,7 +21,7 @@ from conftest import QUICK, make_rows
 
 from vae_anomaly import DataError, ParameterError, VAEDetector, save, score_batch
 from vae_anomaly.cli import run
-from vae_anomaly.pipeline import lines
+from vae_anomaly.data import line_reader
 from vae_anomaly.pipeline.lines import StreamSummary, score_stream
 from vae_anomaly.pipeline.results import Outputs
 
@@ -110,6 +111,58 @@ def test_a_line_that_cannot_be_used_does_not_end_the_stream(
     assert summary[:2] == (6, 3)
 
 
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_json_lines_have_the_scores_of_a_batch(
+    detector: VAEDetector, size: int, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    rows = frame().assign(note=['a "quoted" note', ""] * 20)
+    records = [row | {"note": row["note"] or None} for row in rows.to_dict("records")]
+    content = "\n".join(["", *map(json.dumps, records)]).encode()
+    options = {"size": size, "key": "id", "keep": ["note", "square"]}
+    summary, written = scored(detector, content, capfdbinary, **options)
+    expected = score_batch(detector, pa.RecordBatch.from_pandas(rows), keep=["id", "note"])
+    found = [json.loads(line) for line in written]
+    for name in expected.schema.names:
+        assert [one[name] or "" for one in found] == [
+            one or "" for one in expected[name].to_pylist()
+        ]
+    assert list(found[0]) == ["id", "note", "square", "anomaly_score", "is_anomaly", "status"]
+    assert [float(one["square"]) for one in found] == rows["square"].tolist()
+    assert summary == StreamSummary(40, 40, expected["is_anomaly"].true_count, 0)
+
+
+def test_objects_that_cannot_be_used_do_not_end_the_stream(
+    detector: VAEDetector, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    row = b'{"t": 1, "square": 1, "constant": 7, "count": 2, "site": "south"'
+    content = b"\n".join(
+        [
+            row + b"}",
+            b'{"t": 1, "square": ',
+            b"[1]",
+            row + b', "site": ["south"]}',
+            row + b', "count": 1e999}',
+            b'{"t": null}',
+            row + b', "other": {"x": 1}}',
+        ]
+    )
+    summary, written = scored(detector, content, capfdbinary)
+    found = [json.loads(line) for line in written]
+    assert [one["row"] for one in found] == [*range(1, 8)]
+    assert [one["status"] for one in found] == [
+        "ok",
+        'expected a JSON object, got \'{"t": 1, "square":\'',
+        "expected a JSON object, got '[1]'",
+        "column 'site': expected a number, a text, true, false or null, got a list",
+        "column 'count': expected a finite number, got '1e999'",
+        "ok",
+        "ok",
+    ]
+    assert found[6]["anomaly_score"] == found[0]["anomaly_score"]
+    assert found[1]["anomaly_score"] is None
+    assert summary[:2] == (7, 3)
+
+
 def test_drift_is_watched_in_windows(
     detector: VAEDetector, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
@@ -133,11 +186,13 @@ def test_what_is_refused(
         scored(detector, b"", capfdbinary)
     with pytest.raises(DataError, match="the batch lacks 4 columns that the model names"):
         scored(detector, b"t,u\n1,2\n", capfdbinary)
+    with pytest.raises(DataError, match="the batch lacks 5 columns that the model names"):
+        scored(detector, b'{"u": 1}\n', capfdbinary)
     with pytest.raises(DataError, match="standard input lacks the column 'id' of the keys"):
         scored(detector, b"t,u\n1,2\n", capfdbinary, key="id")
     with pytest.raises(ParameterError, match="fdr needs the scores of all rows before it flags"):
         scored(detector, b"t\n", capfdbinary, outputs=Outputs(fdr=0.1))
-    monkeypatch.setattr(lines, "MAX_RECORD_BYTES", 2000)
+    monkeypatch.setattr(line_reader, "MAX_RECORD_BYTES", 2000)
     with pytest.raises(DataError, match=r"a row has more than 2,000 bytes, perhaps an unclosed"):
         scored(detector, HEADER + b'"' + b"x\n" * 2000, capfdbinary)
 

@@ -322,7 +322,9 @@ class Reference:
 
         The geometric mean of its cost and its surprise. A wrong cell makes others look wrong: the
         most suspicious ones are hidden in turn, and each gets the mean of this value and of the
-        nats by which the costs of the row fall without it.
+        nats by which those of the row fall without it. All are divided by the square root of
+        1 + L, where L says how much less suspect a cell is than the most suspect one beside
+        similar rows, see `similar.Comparison`.
 
         Parameters
         ----------
@@ -335,9 +337,10 @@ class Reference:
         -------
         ndarray of shape (n, n_explained)
         """
-        costs, spec, each = self.costs(rows), network.spec, np.arange(len(x))
-        found = np.sqrt(costs * np.where(rows.observed, rows.surprise, 0.0))
-        suspects = np.argsort(-found, axis=1, kind="stable")[:, :N_SUSPECTS]
+        spec, each = network.spec, np.arange(len(x))
+        plain = self._suspicion_alone(rows)
+        found = plain.copy()
+        suspects = np.argsort(-plain, axis=1, kind="stable")[:, :N_SUSPECTS]
         for cell in suspects.T:
             shown = rows.observed.copy()
             shown[each, cell] = False
@@ -346,9 +349,18 @@ class Reference:
                 shown[:, spec.joint.feature_of_target],
             )
             without = self.predict(network, x * seen_inputs, targets * seen, shown)
-            fall = costs.sum(axis=1) - self.costs(without).sum(axis=1)
+            fall = plain.sum(axis=1) - self._suspicion_alone(without).sum(axis=1)
             found[each, cell] = 0.5 * (found[each, cell] + np.maximum(fall, 0.0))
-        return found
+        points = rows.residual / self.residual_unit
+        similar = self.similar(spec.joint)
+        compared = similar.compare(targets, points, rows.observed, expected=False)
+        suspicion: Array = found * compared.weights**0.25
+        return suspicion
+
+    def _suspicion_alone(self, rows: PredictedRows) -> Array:
+        """Return how suspicious cells are without regard to others: (n, n_explained), in nats."""
+        surprise = np.where(rows.observed, rows.surprise, 0.0)
+        return np.sqrt(self.costs(rows) * surprise)
 
     def _statistics(self, rows: PredictedRows, costs: Array, n_left_out: int = 1) -> Array:
         """Return the statistics of rows, (n, N_STATISTICS), all but the last per observed cell."""

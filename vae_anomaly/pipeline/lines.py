@@ -1,8 +1,7 @@
-"""Scoring of lines of CSV as they come: a result for each line, and drift in windows."""
+"""Scoring of lines as they come: a result for each line, and drift in windows."""
 
 from __future__ import annotations
 
-import csv
 import signal
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -15,29 +14,25 @@ import pyarrow as pa
 from vae_anomaly._text import counted, listed
 from vae_anomaly._types import JsonObject
 from vae_anomaly.data.columnar import Names, Rows
-from vae_anomaly.data.dialect import Dialect, decimal_mark
+from vae_anomaly.data.line_reader import LineReader, open_lines, records_of
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.model.drift import DriftWatch
 from vae_anomaly.model.model import Model
 from vae_anomaly.pipeline.batch import scored_batch
 from vae_anomaly.pipeline.conditions import Condition, failures
-from vae_anomaly.pipeline.messages import drift_warning
+from vae_anomaly.pipeline.messages import drift_warning, unusable_notes
 from vae_anomaly.pipeline.models import ModelLike, loaded
 from vae_anomaly.pipeline.results import Outputs
 from vae_anomaly.pipeline.score import drift_of
 from vae_anomaly.pipeline.writers import result_writer
 
-__all__ = ["StreamSummary", "score_standard_input", "score_stream", "unusable_notes"]
+__all__ = ["StreamSummary", "score_standard_input", "score_stream"]
 
 WINDOW = 1_000
 """Rows in which drift is watched for."""
 
-READ_BYTES = 2**16
 MAX_ROWS = 4_096
 """Rows that are scored at once, at most."""
-
-MAX_RECORD_BYTES = 2**24
-"""Bytes of a row, at most: a quote that is never closed would take all that comes."""
 
 
 class StreamSummary(NamedTuple):
@@ -74,12 +69,6 @@ class StreamSummary(NamedTuple):
         """Return lines to report after the stream."""
         verdict = f"scored {counted(self.n_scored, 'row')}, flagged {self.n_flagged:,}"
         return [verdict, *unusable_notes(self.n_rows - self.n_scored)]
-
-
-def unusable_notes(count: int) -> list[str]:
-    """Return a line about rows that have no score, if there are any."""
-    note = f"note: {counted(count, 'row')} could not be used; see the column status"
-    return [note] if count else []
 
 
 def score_standard_input(
@@ -119,7 +108,9 @@ def score_stream(
     window: int = WINDOW,
     say: Callable[[str], object] | None = None,
 ) -> StreamSummary:
-    """Score lines of CSV as they come, and write each result to standard output at once.
+    """Score lines of CSV or JSON as they come, and write each result to standard output at once.
+
+    Results of JSON Lines are JSON Lines.
 
     A line that cannot be used does not end the stream: the last column, status, says what is wrong
     with it. A signal ends the work between lines, so that what was written are whole lines.
@@ -128,7 +119,7 @@ def score_stream(
     ----------
     model : Model
     stream : binary file
-        CSV in UTF-8 with a line of column names.
+        CSV with a line of column names, or JSON Lines, in UTF-8.
     outputs : Outputs, optional
     key : str, optional
         Column of the keys; by default rows are numbered from 1.
@@ -164,19 +155,22 @@ def score_stream(
             "out; only_flagged leaves fewer rows."
         )
     rows = _Rows(model, outputs, Names(key, tuple(keep)), window, say)
-    records = _records(stream)
+    records = records_of(stream)
     first = next(records, None)
     if first is None:
-        raise DataError("standard input is empty. Expected a line of column names, then rows.")
-    reader = _Reader(first)
+        raise DataError(
+            "standard input is empty. Expected a line of column names, then rows, or JSON objects."
+        )
+    reader = open_lines(first, model.encoder.names or ())
     if key is not None and key not in reader.names:
         raise DataError(
             f"standard input lacks the column {key!r} of the keys. Its columns are "
             f"{listed(reader.names)}."
         )
-    with result_writer("-", rows.score(reader, []).schema) as write:
+    schema = rows.score(reader, []).schema
+    with result_writer("-", schema, json=reader.is_json) as write:
         sys.stdout.buffer.flush()
-        for lines in chain([first[1:]], records):
+        for lines in chain([first[reader.n_header :]], records):
             for start in range(0, len(lines), MAX_ROWS):
                 found = rows.score(reader, lines[start : start + MAX_ROWS])
                 with _signals_held():
@@ -184,45 +178,6 @@ def score_stream(
                     sys.stdout.buffer.flush()
     rows.check_drift(1)
     return StreamSummary(rows.n_rows, rows.n_scored, rows.n_flagged, rows.n_drifted)
-
-
-def _records(stream: BinaryIO) -> Iterator[list[str]]:
-    """Yield the records of CSV that have come so far, as text; quoted ones may have several lines.
-
-    Raises
-    ------
-    DataError
-        If a record does not end.
-    """
-    rest = b""
-    while chunk := _read(stream):
-        lines = (rest + chunk).split(b"\n")
-        rest, found, open_lines = lines.pop(), [], b""
-        for line in lines:
-            open_lines += line + b"\n"
-            if open_lines.count(b'"') % 2 == 0:
-                found.append(_text(open_lines))
-                open_lines = b""
-        rest = open_lines + rest
-        if len(rest) > MAX_RECORD_BYTES:
-            raise DataError(
-                f"standard input: a row has more than {MAX_RECORD_BYTES:,} bytes, perhaps an "
-                f"unclosed quote. Close it."
-            )
-        if found := [record for record in found if record]:
-            yield found
-    if last := _text(rest):
-        yield [last]
-
-
-def _read(stream: BinaryIO) -> bytes:
-    """Return what has come, and wait only if there is nothing."""
-    read = getattr(stream, "read1", stream.read)
-    return bytes(read(READ_BYTES))
-
-
-def _text(record: bytes) -> str:
-    return record.decode("utf-8", errors="replace").strip("\r\n").removeprefix("\ufeff")
 
 
 @contextmanager
@@ -238,33 +193,6 @@ def _signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
-class _Reader:
-    """Reader of records: text to cells.
-
-    Parameters
-    ----------
-    first : list of str
-        The header, and the first records, which show the decimal mark.
-    """
-
-    def __init__(self, first: Sequence[str]) -> None:
-        self.dialect = Dialect.of("\n".join(first))
-        self._knows_decimals = self.dialect != Dialect(";") and self.dialect != Dialect("\t")
-        self.names = next(self.dialect.records(first[0].splitlines(keepends=True)))
-
-    def cells(self, record: str) -> list[str] | str:
-        """Return the cells of a record, or what is wrong with it."""
-        try:
-            cells = next(self.dialect.records(record.splitlines(keepends=True)))
-        except (csv.Error, StopIteration):
-            return "not sound CSV"
-        if len(cells) != len(self.names):
-            return f"expected {len(self.names)} fields, as in the header, got {len(cells)}"
-        if not self._knows_decimals and (mark := decimal_mark(cells)):
-            self.dialect, self._knows_decimals = Dialect(self.dialect.delimiter, mark), True
-        return [self.dialect.number(cell) for cell in cells]
-
-
 class _Rows:
     """Scores of a stream, counts, and the drift of windows."""
 
@@ -278,23 +206,16 @@ class _Rows:
     ) -> None:
         self._model, self._outputs, self._names = model, outputs, names
         self._window, self._say = window, say
-        self._watches = outputs.has_own_score(model) and len(model.calibration.scores) > 0
-        self._watch, self._first = DriftWatch(model) if self._watches else None, 1
+        self._watch = DriftWatch(model) if outputs.watches_drift(model) else None
+        self._first = 1  # row of its window
         self.n_rows = self.n_scored = self.n_flagged = self.n_drifted = 0
 
-    def score(self, reader: _Reader, records: Sequence[str]) -> pa.RecordBatch:
+    def score(self, reader: LineReader, records: Sequence[str]) -> pa.RecordBatch:
         """Score records, in their order."""
-        read = [reader.cells(record) for record in records]
-        faults = {i: cells for i, cells in enumerate(read) if isinstance(cells, str)}
-        missing = [None] * len(reader.names)
-        rows = [missing if i in faults else cells for i, cells in enumerate(read)]
-        columns = zip(*rows, strict=True) if rows else [()] * len(reader.names)
-        batch = pa.RecordBatch.from_arrays(
-            [pa.array(cells, pa.string()) for cells in columns], names=reader.names
-        )
+        batch, faults = reader.read(records)
         rows_read = Rows(batch, self.n_rows, faults)
         result, parts = scored_batch(self._model, rows_read, self._outputs, self._names)
-        self.n_rows += len(read)
+        self.n_rows += batch.num_rows
         self.n_scored += sum(len(part.scores) for part in parts)
         self.n_flagged += sum(part.n_flagged for part in parts)
         if self._watch is not None:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly.stats.kd_tree import KDTree
 
-__all__ = ["NearestSearch"]
+__all__ = ["FAR", "NearestSearch", "candidates", "group_size", "half_squares", "scratch"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
@@ -86,6 +86,11 @@ class _Memory(threading.local):
 _MEMORY = _Memory()
 
 
+def scratch(*shape: int) -> Weights:
+    """Return memory of this thread, valid until the next call."""
+    return _MEMORY.array(*shape)
+
+
 class _Rows(NamedTuple):
     """Rows, prepared for products."""
 
@@ -136,11 +141,11 @@ class _Products:
     def prepare(self, points: Weights) -> _Rows:
         """Prepare rows, (n, d)."""
         kept: Weights = points - self.center
-        half_square = _half_squares(kept)
+        half_square = half_squares(kept)
         slack = self.slack[0] * half_square.astype(np.float64) + self.slack[1]
         if self.axes is not None:
             kept = kept @ self.axes
-            half_square = _half_squares(kept)
+            half_square = half_squares(kept)
         n, k = kept.shape
         factors = np.ones((n, k + 2), dtype=np.float32)
         factors[:, :k] = kept
@@ -233,8 +238,7 @@ class NearestSearch:
         self, products: _Products, rows: _Rows, shortlist: _Shortlist, count: int, n_candidates: int
     ) -> tuple[Weights, NDArray[np.bool_]]:
         """Return the least energies among some exemplars, (n, count), and whether of all: (n,)."""
-        # As much work with the groups as with the members of the nearest ones.
-        size = 1 << max(0, round(np.log2(len(shortlist.members) / n_candidates) / 2))
+        size = group_size(len(shortlist.members), n_candidates)
         members, coefficients = self._padded(products, shortlist, size)
         n_groups = len(members) // size
         n, tile = len(rows.points), max(1, min(TILE_ROWS, TILE_CELLS // len(members)))
@@ -242,9 +246,9 @@ class NearestSearch:
         for start in range(0, n, tile):
             part = slice(start, start + tile)
             factors = rows.factors[part].T
-            bounds = _MEMORY.array(len(members), factors.shape[1])
+            bounds = scratch(len(members), factors.shape[1])
             np.matmul(coefficients, factors, out=bounds)
-            limit, row, place = _candidates(bounds, n_groups, n_candidates)
+            limit, row, place = candidates(bounds, n_groups, n_candidates)
             energy = self._energies_of(members[place], rows.points[part].take(row, axis=0))
             found[part] = _ascending(energy, row, len(limit), count)
             bound[part] = limit
@@ -265,7 +269,7 @@ class NearestSearch:
         """Compute the energies of exemplars, (p,), at rows, (p, d) or (d,): (p,)."""
         away = self.points.take(members, axis=0)
         away -= rows
-        return _half_squares(away) / self.bandwidth.take(members)
+        return half_squares(away) / self.bandwidth.take(members)
 
     @cached_property
     def _all(self) -> _Shortlist:
@@ -315,7 +319,12 @@ class NearestSearch:
         return _Boxes(tree, shortlists) if mean <= MAX_SHARE * m else None
 
 
-def _candidates(
+def group_size(n: int, n_candidates: int) -> int:
+    """Return the members of a group of `candidates`, so that groups are as much work as members."""
+    return 1 << max(0, round(np.log2(n / n_candidates) / 2))
+
+
+def candidates(
     bounds: Weights, n_groups: int, n_candidates: int
 ) -> tuple[Weights, Indices, Indices]:
     """Choose exemplars of rows by bounds of their energies, (s, n).
@@ -353,7 +362,7 @@ def _ascending(energy: Weights, row: Indices, n: int, count: int) -> Weights:
     return found[:, :count]
 
 
-def _half_squares(points: Weights) -> Weights:
+def half_squares(points: Weights) -> Weights:
     """Return half the sums of squares of rows, (n, d), alike wherever they stand: (n,)."""
     squares: Weights = np.einsum("nd,nd->n", points, points)
     return np.float32(0.5) * squares

@@ -7,20 +7,26 @@ that holds for the cells of CSV holds for them.
 from __future__ import annotations
 
 import csv
-import json
-import re
 import tempfile
 from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vae_anomaly._text import shown
-from vae_anomaly._types import Json, JsonObject
+from vae_anomaly._types import JsonObject
 from vae_anomaly.data.dialect import Dialect
+from vae_anomaly.data.json_objects import (
+    ARROW_TYPES,
+    Row,
+    cell_of,
+    is_json_object,
+    nesting_fault,
+    parsed,
+    type_of,
+)
 from vae_anomaly.data.table.csv_reader import CsvReader
 from vae_anomaly.data.table.csv_records import Record, further_lines
 from vae_anomaly.exceptions import DataError
@@ -28,37 +34,6 @@ from vae_anomaly.names import JSON_SUFFIXES
 from vae_anomaly.storage.atomic import output_error
 
 __all__ = ["JsonLinesReader", "is_json_lines"]
-
-START = re.compile(rb'(\xef\xbb\xbf)?\s*\{\s*["}]')
-
-NOT_TEXT = re.compile("[\0\ud800-\udfff]")
-"""NUL, and halves of characters, which only escapes bring."""
-
-MAX_INTEGER_LENGTH = 18
-"""Characters of whole numbers that are in the range of int64 for certain."""
-
-ARROW_TYPES = {
-    frozenset(["integer"]): pa.int64(),
-    frozenset(["number"]): pa.float64(),
-    frozenset(["integer", "number"]): pa.float64(),
-    frozenset(["boolean"]): pa.bool_(),
-}
-"""Types of the values of a column -> type in which it is kept; else it is text."""
-
-
-class Number(str):
-    """A number as it is spelled."""
-
-    __slots__ = ()
-
-
-class Row(NamedTuple):
-    """A line of the file; `cells` is None where it is blank or has a fault."""
-
-    line: int
-    cells: JsonObject | None
-    fault: str | None = None
-    advice: str = ""
 
 
 def is_json_lines(path: Path, start: bytes) -> bool:
@@ -69,7 +44,7 @@ def is_json_lines(path: Path, start: bytes) -> bool:
     >>> is_json_lines(Path("t.txt"), b'{"flow": 1}'), is_json_lines(Path("t.csv"), b"a,b")
     (True, False)
     """
-    return START.match(start) is not None or path.suffix.lower() in JSON_SUFFIXES
+    return is_json_object(start) or path.suffix.lower() in JSON_SUFFIXES
 
 
 class JsonLinesReader(CsvReader):
@@ -133,7 +108,7 @@ class JsonLinesReader(CsvReader):
                     writer.writerow(header)
                 self._n_rows += 1
                 if header:
-                    writer.writerow([_cell(cells.get(key)) for key in header])
+                    writer.writerow([cell_of(cells.get(key)) for key in header])
         return is_whole and len(header) == len(self._types)
 
     def refuse_faults(self) -> None:
@@ -165,14 +140,9 @@ class JsonLinesReader(CsvReader):
         for key, value in cells.items():
             types = self._types.setdefault(key, set())
             if value is not None:
-                found = "text" if type(value) is str else _type_of(value)
-                if not found:
-                    got = "a list" if isinstance(value, list) else "an object"
-                    raise DataError(
-                        f"{place}, column {shown(key)}: expected a number, a text, true, false or "
-                        f"null, got {got}. Write its values as further columns."
-                    )
-                types.add(found)
+                if fault := nesting_fault(key, value):
+                    raise DataError(f"{place}, {fault}. Write its values as further columns.")
+                types.add(type_of(value))
 
     def _header(self) -> Record:
         """Read the header, whose syntax is known."""
@@ -200,53 +170,5 @@ def _rows(path: Path) -> Iterator[Row]:
             line = content.removeprefix(b"\xef\xbb\xbf") if number == 1 else content
             if not line.strip():
                 yield Row(number, None)
-                continue
-            try:
-                cells = DECODER.decode(line.decode())
-            except UnicodeDecodeError as cause:
-                fault = f"the byte {line[cause.start]:#04x} is not UTF-8 text"
-                yield Row(number, None, fault, "Save the file as UTF-8.")
-                continue
-            except (ValueError, RecursionError):
-                cells = None
-            if not isinstance(cells, dict):
-                yield Row(number, None, f"expected a JSON object, got {_start(line)}", ADVICE)
-            elif b"\\u" in line and (fault := _text_fault(cells)):
-                yield Row(number, None, fault, "Correct the cell.")
             else:
-                yield Row(number, cells)
-
-
-ADVICE = 'Write one on each line, such as {"flow": 1.5, "site": "a"}.'
-
-DECODER = json.JSONDecoder(parse_float=Number, parse_int=Number, parse_constant=Number)
-
-
-def _start(line: bytes) -> str:
-    return shown(line.decode(errors="replace").strip())
-
-
-def _type_of(value: Json) -> str:
-    """Return the type of a value, empty if it is nested."""
-    if isinstance(value, bool):
-        return "boolean"
-    if not isinstance(value, Number):
-        return ""
-    is_whole = value.lstrip("-").isdecimal() and len(value) <= MAX_INTEGER_LENGTH
-    return "integer" if is_whole else "number"
-
-
-def _text_fault(cells: JsonObject) -> str:
-    """Return what is wrong with a text that cannot be in a file of text; empty if none is."""
-    texts = ((key, text) for key, value in cells.items() for text in (key, value))
-    for key, text in texts:
-        if isinstance(text, str) and NOT_TEXT.search(text):
-            return f"column {shown(key)}: expected text in UTF-8, got {shown(text)}"
-    return ""
-
-
-def _cell(value: Json) -> str:
-    """Return a value as a cell of CSV."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "" if value is None else value
+                yield parsed(line, number)

@@ -21,9 +21,9 @@ from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.metrics.events import EventMetrics, event_metrics, runs
 from vae_anomaly.metrics.vus import RangeArea, vus_pr
 from vae_anomaly.pipeline.options import check_labels
-from vae_anomaly.pipeline.series_labels import StepLabels, labels_of_column, labels_of_windows
-from vae_anomaly.pipeline.series_rows import TOO_SHORT
-from vae_anomaly.pipeline.series_score import series_drift_warning
+from vae_anomaly.pipeline.series.labels import StepLabels, labels_of_column, labels_of_windows
+from vae_anomaly.pipeline.series.rows import TOO_SHORT
+from vae_anomaly.pipeline.series.score import series_drift_warning
 from vae_anomaly.series.calibration import SeriesDriftWatch
 from vae_anomaly.series.detector import SeriesDetector
 from vae_anomaly.series.events import Event

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from vae_anomaly.displays.series import SeriesPlot
 from vae_anomaly.metrics.events import runs
-from vae_anomaly.pipeline.series_evaluation import FoundEvent, SeriesEvaluation
+from vae_anomaly.pipeline.series.evaluation import FoundEvent, SeriesEvaluation
 from vae_anomaly.report.data import Figure
 from vae_anomaly.report.figures import Drawing, drawn
-from vae_anomaly.report.series_words import step_time
-from vae_anomaly.report.series_zoom import zoom_data
+from vae_anomaly.report.series.words import step_time
+from vae_anomaly.report.series.zoom import zoom_data
 
 __all__ = ["Plot", "plots"]
 

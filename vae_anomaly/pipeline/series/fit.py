@@ -1,26 +1,22 @@
-"""Fit of detectors to time series in files."""
+"""Fit of a detector to time series in a file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-
 from vae_anomaly._text import counted, listed
-from vae_anomaly._types import Json, Parameter
+from vae_anomaly._types import Parameter
 from vae_anomaly.data.registry import MODALITIES, modality
 from vae_anomaly.data.series.forms import read_series
 from vae_anomaly.exceptions import ParameterError
+from vae_anomaly.pipeline.limits import check_address_space
 from vae_anomaly.pipeline.options import Options, check_labels, flag, given_options
-from vae_anomaly.pipeline.series_labels import labels_of_column
+from vae_anomaly.pipeline.paths import check_output
+from vae_anomaly.pipeline.series.labels import labels_of_column
+from vae_anomaly.pipeline.work import Done, Work
 from vae_anomaly.series.alarms import span
 from vae_anomaly.series.detector import SeriesDetector
-from vae_anomaly.series.file import save_series
+from vae_anomaly.series.file import save
 
-__all__ = [
-    "LABELS",
-    "READING",
-    "fit_series_file",
-    "series_parameters",
-]
+__all__ = ["fit"]
 
 READING = (
     *("time_column", "series_column", "metric_column", "value_column", "time_format"),
@@ -29,80 +25,72 @@ READING = (
 """Options of `read_series` that a model file keeps."""
 
 LABELS = ("label_column", "normal_label")
-"""Options of `fit_series_file` that say which time steps are normal."""
+"""Options of `fit` that say which time steps are normal."""
 
 NOT_FOR_SERIES = ("contamination", "latent_dim", "checkpoint", "holdout")
 """Options of `fit` that time series refuse, besides those that one modality alone has."""
 
-Say = Callable[[str], object]
 
-
-def fit_series_file(
-    path: str,
-    output: str,
-    parameters: Mapping[str, Parameter],
-    reading: Mapping[str, Json],
-    say: Say,
-    *,
-    label_column: str | None = None,
-    normal_label: Sequence[str] = (),
-) -> SeriesDetector:
+def fit(path: str, output: str, options: Options, work: Work) -> Done:
     """Fit a detector to the series in a file, and write the model file.
+
+    Of series with labels only normal time steps are learned.
 
     Parameters
     ----------
     path : str
     output : str
         Model file.
-    parameters : mapping
-        Those of `SeriesDetector`.
-    reading : mapping
-        Options of `read_series`, kept for scoring.
-    say : callable
-        Receives lines to report.
-    label_column : str, optional
-        Column of labels, which is no channel: only normal time steps are learned.
-    normal_label : sequence of str
-        See `vae_anomaly.data.labels.anomalous`.
+    options : mapping
+        Those of the command `fit`.
+    work : Work
 
     Returns
     -------
-    SeriesDetector
+    Done
 
     Raises
     ------
     ParameterError, DataError
-        As `read_series`, `labels_of_column` and `SeriesDetector.fit`.
+        As `read_series`, `labels_of_column` and `SeriesDetector.fit`; and if an option is given
+        that is not for time series.
     OutputError
         If the file cannot be written.
     """
+    check_output(output, path)
+    check_address_space()
+    parameters = _parameters(options)
+    label_column, normal_label = options["label_column"], options["normal_label"]
     check_labels(label_column, normal_label)
-    reading = {name: reading[name] for name in READING if name in reading}
+    work.start()
+    reading = given_options(options, READING)
     if "ignore" in reading:
         several = ",".join(reading["ignore"])
         reading["ignore"] = [name.strip() for name in several.split(",")]
     if label_column is not None:
         reading["ignore"] = [*reading.get("ignore", ()), label_column]
     data = read_series(path, **reading)
-    for note in data.notes:
-        say(note)
+    work.say(*data.notes)
     if label_column is not None:
         labels = labels_of_column(path, label_column, data, normal_label)
         data = data.only([~flags for flags in labels.of_series], "labelled as an anomaly")
-        say(labels.note)
+        work.say(labels.note)
     n_steps = sum(len(one.values) for one in data.series)
-    say(
+    work.say(
         f"fitting on {n_steps:,} time steps of {counted(len(data.channels), 'channel')}: "
         f"{listed(data.channels)}"
     )
     detector = SeriesDetector(**parameters).fit(data)
-    save_series(detector, output, reading)
-    say(f"window: {span(detector.model_.window, data.step)}")
-    say(detector.promise_.words(data.step))
-    return detector
+    save(detector, output, reading)
+    notes = [
+        f"window: {span(detector.model_.window, data.step)}",
+        detector.promise_.words(data.step),
+        f"model: {output}",
+    ]
+    return Done(notes, {"model": output})
 
 
-def series_parameters(given: Options) -> dict[str, Parameter]:
+def _parameters(given: Options) -> dict[str, Parameter]:
     """Return the parameters of `SeriesDetector` for options of the command `fit`.
 
     Raises
