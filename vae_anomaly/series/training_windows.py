@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from vae_anomaly._threads import PADDING, SINGLE_THREAD
-from vae_anomaly.stats.nearest import FAR, candidates, group_size, half_squares, scratch
+from vae_anomaly.stats.nearest import (
+    FAR,
+    candidates,
+    group_size,
+    half_squares,
+    least_of_groups,
+    scratch,
+)
 
 __all__ = ["TrainingWindows"]
 
@@ -59,40 +66,43 @@ class TrainingWindows:
         return np.concatenate([self._nearest(tile, count) for tile in tiles])
 
     def _nearest(self, windows: Weights, count: int) -> Indices:
-        row, place = self._candidates(windows)
-        away, own = scratch(2, len(row), windows.shape[1])
+        place = self._candidates(windows)
+        away = scratch("away", *place.shape, windows.shape[1])
         self.points.take(place, axis=0, out=away, mode="clip")
-        away -= windows.take(row, axis=0, out=own, mode="clip")
+        away -= windows[:, None]
         apart = half_squares(away)
-        order = np.lexsort((apart, row))
-        first = np.searchsorted(row, np.arange(len(windows)))
-        is_self = (apart[order[first]] <= SELF_MATCH_TOLERANCE) & (len(self.points) > 1)
+        order = np.argsort(apart, axis=1, kind="stable")
+        least = np.take_along_axis(apart, order[:, :1], axis=1)
+        is_self = (least <= SELF_MATCH_TOLERANCE) & (len(self.points) > 1)
         most = max(1, min(count, len(self.points) - 1))
-        return place[order[(first + is_self)[:, None] + np.arange(most)]]
+        order = np.take_along_axis(order, is_self + np.arange(most), axis=1)
+        return np.take_along_axis(place, order, axis=1)
 
-    def _candidates(self, windows: Weights) -> tuple[Indices, Indices]:
-        """Return windows and the training windows that seem nearest, at least `N_CANDIDATES`."""
+    def _candidates(self, windows: Weights) -> Indices:
+        """Return the training windows that seem nearest to each window: (n, candidates)."""
         center, axes, _ = self.search
-        n, count = len(windows), min(N_CANDIDATES, len(self.points))
+        n, m, (width, r) = len(windows), len(self.points), self._grouped.shape
         padded = np.zeros((n + 2 * PADDING, len(center)), dtype=np.float32)
         np.subtract(windows, center, out=padded[PADDING:-PADDING])
-        factors = np.ones((len(axes) + 1, len(padded)), dtype=np.float32)
-        np.matmul(axes, padded.T, out=factors[:-1])
-        distance = scratch(len(self._grouped), len(padded))
-        np.matmul(self._grouped, factors, out=distance)
-        size = group_size(len(self.points), count)
-        _, row, place = candidates(distance, len(distance) // size, count)
-        own = slice(*np.searchsorted(row, (PADDING, PADDING + n)))
-        return row[own] - PADDING, place[own]
+        factors = np.ones((len(padded), r), dtype=np.float32)
+        np.matmul(padded, axes.T, out=factors[:, :-2])
+        factors[:, -2] = half_squares(factors[:, :-2])
+        distance = scratch("distance", len(padded), width)
+        np.matmul(factors, self._grouped.T, out=distance)
+        own, count = distance[PADDING:-PADDING], min(N_CANDIDATES, m)
+        least = scratch("least", n, width // group_size(m, count), dtype=np.int32)
+        least_of_groups(own, least)
+        return candidates(own, least, count)[0]
 
     @cached_property
     def _grouped(self) -> Weights:
-        """Coefficients of the distances, with padding to whole groups: (places, r + 1)."""
-        coefficients = self.search[2]
-        size = group_size(len(coefficients), min(N_CANDIDATES, len(coefficients)))
-        padding = np.zeros((-len(coefficients) % size, coefficients.shape[1]), dtype=np.float32)
-        padding[:, -1] = FAR
-        return np.concatenate([coefficients, padding])
+        """Coefficients of the whole distances, with padding to whole groups: (places, r + 2)."""
+        coefficients, m = self.search[2], len(self.points)
+        missing = -m % group_size(m, min(N_CANDIDATES, m))
+        grouped = np.zeros((m + missing, coefficients.shape[1] + 1), dtype=np.float32)
+        grouped[:m, :-2], grouped[:m, -1] = coefficients[:, :-1], coefficients[:, -1]
+        grouped[:m, -2], grouped[m:, -1] = 1.0, FAR
+        return grouped
 
     @cached_property
     def search(self) -> tuple[Weights, Weights, Weights]:
