@@ -29,7 +29,7 @@ from vae_anomaly.pipeline.sorting import most_anomalous_first
 from vae_anomaly.pipeline.work import Done, Work
 from vae_anomaly.pipeline.writers import result_writer
 from vae_anomaly.series.detector import SeriesDetector
-from vae_anomaly.series.file import load_series, save
+from vae_anomaly.series.file import load_series, needs_tensorflow, save
 from vae_anomaly.series.frames import NamedEvent, events_frame
 from vae_anomaly.storage.container import UnopenedFile
 
@@ -163,7 +163,8 @@ def score(file: UnopenedFile, path: str, output: str, options: Options, work: Wo
     events = options["events"]
     if events is not None:
         check_result(events, path, file.name, output)
-    work.start()
+    if needs_tensorflow(file):
+        work.start()
     summary = score_series_file(file, path, output, **given_options(options, SERIES_OUTPUTS))
     drift = summary.drift is not None
     failed = failures(
@@ -203,7 +204,8 @@ def recalibrate(
     refuse_foreign(options, ("false_alarms_per",), f"is not for time series, as in {file.name}")
     if path is None:
         raise ParameterError("Expected DATA, normal time series to calibrate by.")
-    work.start()
+    if needs_tensorflow(file):
+        work.start()
     detector, reading = load_series(file)
     series = SeriesFile(path, {**reading, **_of_training(detector)})
 
