@@ -79,6 +79,7 @@ HEAVY |= {
 
 CHEAP_LATE = {
     ("cli.commands", "cli.console"): "nothing but click is imported before a command runs",
+    ("cli.console", "pipeline.facts"): "limits are checked before NumPy is imported",
     ("cli.errors", "traceback"): "nothing but click is imported before a command runs",
     ("cli.options", "pipeline.config"): "nothing but click is imported before a command runs",
     ("pipeline.interrupt", "select"): "nothing but click is imported before a command runs",
