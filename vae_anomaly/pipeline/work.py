@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from vae_anomaly._types import JsonObject
 from vae_anomaly.pipeline.progress import Progress, no_progress
+
+if TYPE_CHECKING:  # it imports NumPy, which comes after the check of limits
+    from vae_anomaly._types import JsonObject
 
 __all__ = ["Done", "Say", "Work"]
 
