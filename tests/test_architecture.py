@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
+from for_each import for_each
 
 import vae_anomaly
 
@@ -153,7 +153,7 @@ def module_of(path: Path) -> str:
 MODULES = sorted(PACKAGE.rglob("*.py"))
 NAMES = {module_of(path): path for path in MODULES}
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
-each_module = pytest.mark.parametrize("path", MODULES, ids=lambda p: module_of(p) or "__init__")
+each_module = for_each(MODULES, module_of)
 
 
 def room_of(module: str) -> str:
