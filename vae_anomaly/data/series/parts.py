@@ -62,23 +62,23 @@ def joined(parts: Iterable[Part]) -> SeriesSet:
         At least one.
     """
     sets: list[SeriesSet] = []
-    pieces: dict[str, list[Series]] = {}
+    found: dict[str, list[Series]] = {}
     starts: dict[str, list[int]] = {}
     points, n_points = [], 0
     for part in parts:
         data, goes_on = part.data, part.data.goes_on
         points.append(np.where(data.points >= 0, data.points + n_points, -1))
         for one in data.series:
-            before = sum(len(piece.values) for piece in pieces.get(one.name, []))
+            before = sum(len(own.values) for own in found.get(one.name, []))
             of_series = starts.setdefault(one.name, [])
             of_series.extend(before + start for start in one.starts if start or not goes_on)
-            pieces.setdefault(one.name, []).append(one)
+            found.setdefault(one.name, []).append(one)
             n_points += len(one.values)
             goes_on = False
         sets.append(replace(data, series=(), times_text=None))
     return replace(
         sets[0],
-        series=tuple(_concatenated(own, starts[name]) for name, own in pieces.items()),
+        series=tuple(_concatenated(own, starts[name]) for name, own in found.items()),
         n_rows=sum(one.n_rows for one in sets),
         status=tuple(chain.from_iterable(one.status for one in sets)),
         points=np.concatenate(points),
@@ -87,17 +87,17 @@ def joined(parts: Iterable[Part]) -> SeriesSet:
     )
 
 
-def _concatenated(pieces: Sequence[Series], starts: Sequence[int]) -> Series:
-    """Return a series whose time steps come one piece after the other."""
-    if len(pieces) == 1:
-        return pieces[0]
-    times = [one.times for one in pieces if one.times is not None]
+def _concatenated(parts: Sequence[Series], starts: Sequence[int]) -> Series:
+    """Return a series whose time steps come in consecutive parts."""
+    if len(parts) == 1:
+        return parts[0]
+    times = [one.times for one in parts if one.times is not None]
     return replace(
-        pieces[0],
+        parts[0],
         times=np.concatenate(times) if times else None,
-        values=np.concatenate([one.values for one in pieces]),
-        measured=np.concatenate([one.measured for one in pieces]),
-        rows=np.concatenate([one.rows for one in pieces]),
+        values=np.concatenate([one.values for one in parts]),
+        measured=np.concatenate([one.measured for one in parts]),
+        rows=np.concatenate([one.rows for one in parts]),
         starts=tuple(starts),
     )
 
