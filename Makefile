@@ -8,12 +8,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# What is compiled once is kept, whatever the caller's settings: each process would compile it anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint types tests docs wheel-test screenshot format bench torture test-min clean
 
 demo: .venv/installed
 	$(BIN)/vae-anomaly demo -o reports/demo
 
-test: lint types tests docs wheel-test
+# Types, documentation and wheel are checked beside the tests.
+test: lint
+	$(MAKE) --jobs=2 tests types docs wheel-test
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .
@@ -22,18 +27,18 @@ lint: .venv/installed-test
 types: .venv/installed-test
 	$(BIN)/mypy
 
-# Long files come first, see tests/conftest.py. Root gives up what sets it apart from other users.
+# Root gives up what sets it apart from other users.
 tests: .venv/installed-test
 	$(BIN)/python tests/ordinary_user.py $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # Warnings are errors. The gallery of examples runs if an example changed.
-docs: .venv/installed-docs
+docs: .venv/installed-test
 	$(BIN)/python -m sphinx -W --keep-going -q -d build/docs/cache docs build/docs/html
 	@echo "documentation: build/docs/html/index.html"
 
 # What would be published runs the demo in an environment of its own. Without --no-compile
 # installing takes twice as long.
-wheel-test: .venv/installed-release
+wheel-test: .venv/installed-test
 	rm -rf build/wheel
 	$(BIN)/python -m build --outdir build/wheel >build/build.log || (cat build/build.log; exit 1)
 	$(BIN)/twine check --strict build/wheel/*
@@ -76,17 +81,12 @@ test-min: .venv-min/installed
 	$(BIN)/pip install --quiet -e .
 	touch $@
 
-.venv/installed-test: .venv/installed
-	$(BIN)/pip install --quiet -e ".[test]"
-	touch $@
-
-.venv/installed-docs: .venv/installed
-	$(BIN)/pip install --quiet -e ".[docs]"
-	touch $@
-
-.venv/installed-release: .venv/installed
-	$(BIN)/pip install --quiet -e ".[release]"
-	touch $@
+# All that `make test` needs is resolved once. Compiling on all cores takes half as long as by pip;
+# files of packages that are templates do not compile.
+.venv/installed-test: .venv/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --no-compile -e ".[test,docs,release]"
+	-$(BIN)/python -m compileall -q -j 0 -x '/tests?/' .venv/lib
+	touch .venv/installed $@
 
 # PyOD wants torch, whose default build is gigabytes of CUDA: a CPU build serves.
 .venv/installed-bench: .venv/installed

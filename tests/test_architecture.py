@@ -20,6 +20,7 @@ ROOMS = [
     {"exceptions", "names", "_text", "_types", "_version"},
     {"_extras", "_matplotlib", "_parameters", "_stderr", "_threads"},
     {"storage"},
+    {"detectors"},
     {"stats"},
     {"metrics"},
     {"data"},
@@ -34,6 +35,7 @@ ROOMS = [
     {"dask", "ray", "service", "spark"},
     {"displays"},
     {"report"},
+    {"jobs"},
     {"cli"},
     {"__main__"},
 ]
@@ -301,6 +303,16 @@ def test_modalities_are_named_in_their_own_files() -> None:
     assert naming == set(ALLOWED_FILES), "remove what needs no allowance"
 
 
+SERIES_ROOMS = ("series", "data.series", "pipeline.series", "report.series", "displays.series")
+
+
+@each_module
+def test_time_series_are_imported_by_their_own_rooms_alone(path: Path) -> None:
+    if not module_of(path).startswith(SERIES_ROOMS):
+        for module, _, typing in internal(path):
+            assert typing or not module.startswith(SERIES_ROOMS), module
+
+
 @each_module
 def test_library_code_does_not_print_assert_or_catch_everything(path: Path) -> None:
     for node in ast.walk(tree_of(path)):
@@ -314,7 +326,7 @@ def test_library_code_does_not_print_assert_or_catch_everything(path: Path) -> N
 def test_what_is_added_needs_five_files_at_most() -> None:
     words = CONTRIBUTING.read_text(encoding="utf-8").split("## How to add\n")[1].split("\n## ")[0]
     items = re.split(r"^- \*\*", words, flags=re.MULTILINE)[1:]
-    assert len(items) == 12
+    assert len(items) == 13
     for item in items:
         files = set(re.findall(r"`([\w/]+\.\w+)`", item))
         known = {name for name in files if (PACKAGE / name).is_file()}

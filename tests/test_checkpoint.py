@@ -6,8 +6,6 @@ import os
 import pickle
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import pandas as pd
 import pytest
 from hostile.model_files import array, metadata, number, settings
 from keras import layers
+from processes import Forked, start_command
 from sklearn.base import clone
 
 import vae_anomaly
@@ -347,25 +346,15 @@ SLOW = ("--learning-rate", "1e-5", "--false-alarm-rate", "0.1")
 """Options without early stopping and without warnings."""
 
 
-def start(place: Path, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "vae_anomaly", *words],
-        cwd=place,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def interrupt(process: subprocess.Popen[str], kept: Path, delay: float, number: int) -> str:
+def interrupt(process: Forked, kept: Path, delay: float, number: int) -> str:
     """Send a signal a delay after a new checkpoint was written; return standard error."""
     before = kept.stat().st_mtime_ns if kept.exists() else 0
     while not kept.exists() or kept.stat().st_mtime_ns == before:
-        assert process.poll() is None, process.stderr.read()
+        assert process.returncode is None, process.rest()
         time.sleep(0.005)
     time.sleep(delay)
     process.send_signal(number)
-    return process.communicate(timeout=60)[1]
+    return process.rest()
 
 
 @pytest.mark.parametrize(
@@ -375,48 +364,49 @@ def interrupt(process: subprocess.Popen[str], kept: Path, delay: float, number: 
         ("images", ("--architecture", "conv", "--max-steps", "500"), (0.06,)),
     ],
 )
-def test_a_killed_command_resumes_to_the_same_model(tmp_path, data, options, kills) -> None:
+def test_a_killed_command_resumes_to_the_same_model(
+    tmp_path, monkeypatch, capsys, data, options, kills
+) -> None:
     """Model files are byte-identical."""
+    monkeypatch.chdir(tmp_path)
     if data == "table":
-        shutil.copy(ROOT / "data" / "normal.csv", tmp_path / "data")
+        shutil.copy(ROOT / "data" / "normal.csv", "data")
     else:
-        np.save(tmp_path / "data.npy", IMAGES[..., 0])
-        (tmp_path / "data.npy").rename(tmp_path / "data")
-    words = ("fit", "data", "-o", "out.vae", *options, *SLOW)
-    with start(tmp_path, *words) as process:
-        assert "Traceback" not in process.communicate()[1]
-    whole = (tmp_path / "out.vae").read_bytes()
-    (tmp_path / "out.vae").unlink()
-    kept = tmp_path / "kept" / FILE
+        np.save("data.npy", IMAGES[..., 0])
+        Path("data.npy").rename("data")
+    words = ["fit", "data", "-o", "out.vae", *options, *SLOW]
+    assert run(words) == 0
+    whole = Path("out.vae").read_bytes()
+    Path("out.vae").unlink()
+    words += ["--checkpoint", "kept"]
+    kept = Path("kept", FILE)
     for delay in kills:
-        with start(tmp_path, *words, "--checkpoint", "kept") as process:
+        with start_command(tmp_path, *words) as process:
             interrupt(process, kept, delay, signal.SIGKILL)
-        assert process.returncode == -signal.SIGKILL
-        assert not (tmp_path / "out.vae").exists()
-    with start(tmp_path, *words, "--checkpoint", "kept") as process:
-        err = process.communicate()[1]
-    assert process.returncode == 0, err
-    assert f"going on from {Path('kept', FILE)}, after " in err
-    assert (tmp_path / "out.vae").read_bytes() == whole
-    assert not list((tmp_path / "kept").iterdir())
+            assert process.returncode == -signal.SIGKILL
+        assert not Path("out.vae").exists()
+    capsys.readouterr()
+    assert run(words) == 0
+    assert f"going on from {kept}, after " in capsys.readouterr().err
+    assert Path("out.vae").read_bytes() == whole
+    assert not list(Path("kept").iterdir())
 
 
-def test_a_fit_interrupted_by_ctrl_c_is_resumed(tmp_path: Path) -> None:
-    shutil.copy(ROOT / "data" / "normal.csv", tmp_path / "data")
-    words = ("fit", "data", "-o", "out.vae", "--members", "1", "--max-steps", "1500", *SLOW)
-    words += ("--keep-partial", "--checkpoint", "kept")
-    kept = tmp_path / "kept" / FILE
-    with start(tmp_path, *words) as process:
+def test_a_fit_interrupted_by_ctrl_c_is_resumed(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "data" / "normal.csv", "data")
+    words = ["fit", "data", "-o", "out.vae", "--members", "1", "--max-steps", "1500", *SLOW]
+    words += ["--keep-partial", "--checkpoint", "kept"]
+    kept = Path("kept", FILE)
+    with start_command(tmp_path, *words) as process:
         err = interrupt(process, kept, 0.05, signal.SIGINT)
-    assert process.returncode == 130
-    assert f"the same command goes on from {Path('kept', FILE)}" in err.splitlines()
-    assert load(tmp_path / "out.vae").history_.step[-1] < 1500
-    assert [path.name for path in (tmp_path / "kept").iterdir()] == [FILE]
-    with start(tmp_path, *words) as process:
-        err = process.communicate()[1]
-    assert process.returncode == 0, err
-    assert load(tmp_path / "out.vae").history_.step[-1] == 1500
-    assert not list((tmp_path / "kept").iterdir())
+        assert process.returncode == 130
+    assert f"the same command goes on from {kept}" in err.splitlines()
+    assert load("out.vae").history_.step[-1] < 1500
+    assert [path.name for path in Path("kept").iterdir()] == [FILE]
+    assert run(words) == 0, capsys.readouterr().err
+    assert load("out.vae").history_.step[-1] == 1500
+    assert not list(Path("kept").iterdir())
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from ordinary_user import needs_permissions
+from processes import start_command
 
 import vae_anomaly
 from vae_anomaly.cli import run
@@ -497,13 +498,13 @@ def test_signals_in_training(workplace, number, code, word):
     before = snapshot(workplace)
     # A learning rate at which nothing improves fast, and so nothing stops early.
     options = ("--max-steps", 10**6, "--learning-rate", 1e-6)
-    with start("fit", DATA / "normal.csv", "-o", "out.vae", *options) as process:
-        assert process.stderr.readline() == "fitting on 267 rows of 30 columns\n"
+    with start_command(workplace, "fit", DATA / "normal.csv", "-o", "out.vae", *options) as process:
+        assert process.stream.readline() == "fitting on 267 rows of 30 columns\n"
         time.sleep(1)
         process.send_signal(number)
         sent = time.monotonic()
-        err = process.stderr.read()
-    assert process.returncode == code
+        err = process.rest()
+        assert process.returncode == code
     assert time.monotonic() - sent < 10
     assert err.splitlines()[-1] == word
     assert "Traceback" not in err

@@ -12,9 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import start_command
 
 from vae_anomaly import load
-from vae_anomaly.pipeline.interrupt import Terminated, raising_signals, stop_on_interrupt
+from vae_anomaly.pipeline.interrupt import (
+    Terminated,
+    check_signals,
+    raising_signals,
+    stop_on_interrupt,
+)
 
 ROOT = Path(__file__).parent.parent
 # A learning rate at which nothing improves fast, and so nothing stops early.
@@ -25,7 +31,7 @@ BEGINS = {TABLE: "fitting on", IMAGES: "fitting on"}
 
 def read_until(process, start):
     """Read what is said up to the line that starts so."""
-    for line in process.stderr:
+    for line in process.stream:
         if line.startswith(start):
             return
     raise AssertionError(f"the command ended without {start!r}")
@@ -46,15 +52,8 @@ def fit(place):
     started = []
 
     def fit(data, *options):
-        command = [sys.executable, "-m", "vae_anomaly", "fit", data, "-o", "out.vae"]
-        command += [*SLOW, "--false-alarm-rate", "0.1", *options]
-        process = subprocess.Popen(
-            command,
-            cwd=place,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        words = ("fit", data, "-o", "out.vae", *SLOW, "--false-alarm-rate", "0.1", *options)
+        process = start_command(place, *words)
         started.append(process)
         read_until(process, BEGINS[data])
         time.sleep(1)
@@ -62,8 +61,7 @@ def fit(place):
 
     yield fit
     for process in started:
-        process.kill()
-        process.communicate()
+        process.end()
 
 
 def files(place):
@@ -74,7 +72,7 @@ def files(place):
 def test_the_best_weights_so_far_are_kept_if_asked(place, fit, data):
     process = fit(data, "--keep-partial")
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    err = process.rest()
     assert process.returncode == 130
     assert "Traceback" not in err
     detector = load(place / "out.vae")
@@ -96,7 +94,7 @@ def test_the_best_weights_so_far_are_kept_if_asked(place, fit, data):
 def test_nothing_is_kept_if_not_asked(place, fit, data):
     process = fit(data)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    err = process.rest()
     assert (process.returncode, err.splitlines()[-1]) == (130, "interrupted")
     assert "Traceback" not in err
     assert files(place) == sorted([TABLE, IMAGES])
@@ -108,7 +106,7 @@ def test_a_second_interrupt_stops_at_once_and_leaves_nothing(place, fit):
     process.send_signal(signal.SIGINT)
     read_until(process, "ending after this validation")
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    err = process.rest()
     assert (process.returncode, err) == (130, "interrupted\n")
     assert files(place) == sorted([TABLE, IMAGES])
 
@@ -187,6 +185,7 @@ def test_errors_that_a_signal_causes_are_that_signal(number, error, raised):
     with pytest.raises(error), raising_signals():
         fail()
     assert [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)] == handlers
+    check_signals()  # later work goes on
 
 
 @pytest.mark.parametrize("raised", ERRORS, ids=lambda one: type(one).__name__)

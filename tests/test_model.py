@@ -19,9 +19,10 @@ from vae_anomaly import VAEDetector, load
 from vae_anomaly.data.base import Encoded
 from vae_anomaly.inference.base import Codes
 from vae_anomaly.model.calibration import Calibration
-from vae_anomaly.model.file import load_model, save_model
+from vae_anomaly.model.file import model_of, save_model
 from vae_anomaly.model.model import Model
 from vae_anomaly.stats.scores import SCORES
+from vae_anomaly.storage.container import open_container
 
 N = 700
 ROWS = make_rows(N, seed=3).to_numpy()
@@ -256,9 +257,10 @@ def test_pickles_of_models_and_detectors_score_the_same(fitted: VAEDetector) -> 
 LOADING = """
 import sys
 import numpy as np
-from vae_anomaly.model.file import load_model
+from vae_anomaly.model.file import model_of
+from vae_anomaly.storage.container import open_container
 
-model = load_model("m.vae")
+model = model_of(open_container("m.vae"))
 evaluated = model.evaluate(np.load("rows.npy"), contributions=True, also=["elbo"])
 np.save("scores.npy", evaluated.scores)
 print(*sorted({name.partition(".")[0] for name in sys.modules}))
@@ -279,7 +281,7 @@ def test_models_are_loaded_and_evaluated_without_frameworks(model: Model, tmp_pa
 def test_models_and_detectors_have_the_same_files(model: Model, tmp_path: Path) -> None:
     sha256 = save_model(model, tmp_path / "m.vae")
     detector = load(tmp_path / "m.vae")
-    assert save_model(load_model(tmp_path / "m.vae"), tmp_path / "n.vae") == sha256
+    assert save_model(model_of(open_container(tmp_path / "m.vae")), tmp_path / "n.vae") == sha256
     assert save_model(detector.model_, tmp_path / "n.vae") == sha256
     assert detector.model_.calibration.method == "false_alarm_rate"
     assert detector.model_.calibration.value == 0.05

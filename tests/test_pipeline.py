@@ -7,7 +7,6 @@ import pickle
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from PIL import Image
 
 from vae_anomaly import ParameterError, VAEDetector, load, recalibrate
 from vae_anomaly.data.base import Batch, Source
-from vae_anomaly.data.reducers import Rows
 from vae_anomaly.data.registry import modality_of
 from vae_anomaly.data.table import reader
 from vae_anomaly.model.model import Model
@@ -347,42 +345,3 @@ def test_a_fitted_file_is_loaded_as_a_detector(table: Path, tmp_path: Path) -> N
         -load(path).score_samples(X), result.model.anomaly_scores(X.to_numpy())
     )
     assert not list((tmp_path / "kept").iterdir())
-
-
-# ------------------------------------------------------------------------------- reducers
-
-
-class LastOfTwo:
-    """Reducer to the greater score of two successive records, across batches."""
-
-    def __init__(self) -> None:
-        self.kept: Rows | None = None
-
-    def add(self, rows: Rows) -> Rows:
-        keys, scores = rows.keys.to_pylist(), rows.scores.tolist()
-        if self.kept is not None:
-            keys = [*self.kept.keys.to_pylist(), *keys]
-            scores = [*self.kept.scores.tolist(), *scores]
-        self.kept = Rows(pa.array(keys[-1:]), np.array(scores[-1:]), None)
-        pairs = [max(pair) for pair in pairwise(scores)]
-        return Rows(pa.array(keys[:-1], pa.int64()), np.array(pairs), None)
-
-    def finish(self) -> Rows | None:
-        return self.kept
-
-
-def test_a_reducer_keeps_state_from_batch_to_batch(
-    model: Model, table: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    outputs = Outputs(also=("kl",))
-    each = rows_of(model, opened(table, model), outputs)
-    tables = type(modality_of(str(table)))
-    monkeypatch.setattr(tables, "reducer", lambda self, encoder: LastOfTwo())
-    found = rows_of(model, opened(table, model), outputs)
-    assert found["row"].to_pylist() == list(range(1, 502))
-    for name in ("anomaly_score", "score_kl"):
-        one = each[name].to_numpy()
-        expected = [*np.maximum(one[:-1], one[1:]), one[-1]]
-        np.testing.assert_array_equal(found[name], expected)
-    flags = found["anomaly_score"].to_numpy() > model.calibration.threshold
-    np.testing.assert_array_equal(found["is_anomaly"], flags)

@@ -14,11 +14,13 @@ import pyarrow as pa
 import pytest
 from scipy.signal import detrend
 
+from vae_anomaly.data.series.counters import counter_notes
 from vae_anomaly.data.series.forms import read_series
+from vae_anomaly.data.series.segments import Segment
 from vae_anomaly.data.series.series import Gap, Series, SeriesSet, interpolated
 from vae_anomaly.data.series.steps import commonest_step, duration, step_text
 from vae_anomaly.data.series.times import read_times, time_text
-from vae_anomaly.data.series.window import check_length, window_length
+from vae_anomaly.data.series.window import window_length
 from vae_anomaly.exceptions import DataError, ParameterError
 
 NAN = float("nan")
@@ -1275,16 +1277,6 @@ def test_window_is_the_lag_of_the_highest_peak_of_the_autocorrelation() -> None:
     assert window_length(values) == expected
 
 
-def test_rows_that_a_fit_needs() -> None:
-    check_length(73, 64)
-    with pytest.raises(DataError) as caught:
-        check_length(72, 64)
-    assert str(caught.value) == (
-        "Expected at least 73 time steps without a break, for 10 windows of 64, got 72. Give a "
-        "longer series, or a shorter window."
-    )
-
-
 # ------------------------------------------------------------------------------ real files
 
 NAB = sorted(REAL.glob("nab/data/*/*.csv"))
@@ -1338,3 +1330,27 @@ def test_grid_points_that_are_left_out_divide_a_series() -> None:
     np.testing.assert_array_equal(by_row.ravel(), np.where(kept, np.arange(8.0), np.nan))
     none = data.only([np.zeros(8, dtype=bool)], "labelled")
     assert none.series[0].segments() == ()
+
+
+# ------------------------------------------------------------------------------- counters
+
+
+def test_counters_are_told_from_other_channels() -> None:
+    rng = np.random.RandomState(0)
+    total = np.cumsum(rng.poisson(3.0, size=2000)).astype(float)
+    reset = np.where(np.arange(2000) < 900, total, total - total[899])
+    reset[500:520] = NAN
+    walk = np.cumsum(rng.normal(size=2000))
+    saw = np.arange(2000.0) % 20  # falls too often
+    few = np.repeat(np.arange(10.0), 200)
+    values = np.column_stack([total, reset, walk, saw, few, np.ones(2000)])
+    names = ("total", "reset", "walk", "saw", "few", "constant")
+    notes = counter_notes([Segment.of(values)], names)
+    assert notes == (
+        "'total', 'reset' only rise, but for resets to a small value, as counters do: later "
+        "values were never seen in training. Give differences from row to row instead, or leave "
+        "them out with ignore.",
+    )
+    parts = [Segment(values, 0, 700), Segment(values, 700, 2000)]
+    assert counter_notes(parts, names) == notes
+    assert counter_notes([Segment.of(walk[:, None])], ("walk",)) == ()

@@ -23,22 +23,22 @@ from vae_anomaly.data.series.forms import read_series
 from vae_anomaly.data.series.series import Gap, Series, SeriesSet
 from vae_anomaly.displays.series import SeriesPlot, envelope
 from vae_anomaly.metrics.vus import vus_pr
-from vae_anomaly.pipeline.series_evaluation import (
+from vae_anomaly.pipeline.series.evaluation import (
     SeriesEvaluation,
     evaluate_series,
     evaluate_series_file,
     series_metrics,
 )
-from vae_anomaly.pipeline.series_labels import StepLabels, labels_of_column, labels_of_windows
+from vae_anomaly.pipeline.series.labels import StepLabels, labels_of_column, labels_of_windows
 from vae_anomaly.report import render
 from vae_anomaly.report.formatting import multiple, number
-from vae_anomaly.report.series import (
+from vae_anomaly.report.series.page import (
     SeriesReport,
     build_series_report,
     write_series_report,
 )
-from vae_anomaly.report.series_words import series_summary
-from vae_anomaly.report.series_zoom import zoom_data
+from vae_anomaly.report.series.words import series_summary
+from vae_anomaly.report.series.zoom import zoom_data
 from vae_anomaly.series.model import Thresholds
 from vae_anomaly.storage.container import open_container
 

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly._parameters import check_parameters, check_unchanged
 from vae_anomaly._types import JsonObject, KerasModel
+from vae_anomaly.detectors import function_of
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.exceptions import ParameterError
-from vae_anomaly.model.file import describe, restored, save_model
 from vae_anomaly.model.parameters import RULES
 from vae_anomaly.model.recalibration import recalibrated, with_threshold
 from vae_anomaly.model.seen import SeenRowsWarning, digests_of
 from vae_anomaly.networks.custom import is_pair
-from vae_anomaly.series import is_series
-from vae_anomaly.series.detector import SeriesDetector
-from vae_anomaly.series.file import describe_series, load_series, save_series
 from vae_anomaly.storage.container import open_container
 from vae_anomaly.training.checkpoint import HOOKS
+
+if TYPE_CHECKING:
+    from vae_anomaly.series.detector import SeriesDetector
 
 __all__ = ["inspect", "load", "recalibrate", "save"]
 
@@ -57,11 +58,8 @@ def save(detector: VAEDetector | SeriesDetector, path: str | Path) -> str:
         If the model is larger than `load` accepts, or the file cannot be written.
     """
     check_is_fitted(detector)
-    if isinstance(detector, SeriesDetector):
-        return save_series(detector, path)
-    check_parameters(detector, RULES)
-    check_unchanged(detector, detector.model_.parameters)
-    return save_model(detector.model_, path)
+    sha256: str = detector.model_.detector_type.function("save")(detector, path)
+    return sha256
 
 
 def load(
@@ -115,9 +113,8 @@ def load(
             f"Got {networks!r} instead."
         )
     file = open_container(path)
-    if is_series(file):
-        return load_series(file).detector
-    return VAEDetector.from_model(restored(file, networks, features))
+    found: VAEDetector | SeriesDetector = function_of(file, "load")(file, networks, features)
+    return found
 
 
 def inspect(path: str | Path) -> JsonObject:
@@ -140,7 +137,8 @@ def inspect(path: str | Path) -> JsonObject:
         If the file is missing or cannot be read.
     """
     file = open_container(path)
-    return describe_series(file) if is_series(file) else describe(file)
+    found: JsonObject = function_of(file, "describe")(file)
+    return found
 
 
 def recalibrate(

@@ -184,11 +184,11 @@ def test_any_column_name_is_accepted_and_escaped_case_81(
     model: Path, raw: bytes, name: str
 ) -> None:
     """A name is any text; output escapes it."""
-    from vae_anomaly.pipeline.description import describe_model
+    from vae_anomaly.pipeline.description import description
 
     model.write_bytes(encoder(names=[name, "b"])(raw))
     assert list(load(model).feature_names_in_) == [name, "b"]
-    shown = describe_model(str(model))
+    shown = description(str(model), inspect(model))
     assert all(line.isprintable() for line in shown.splitlines())
     assert len(shown) < 5000
 

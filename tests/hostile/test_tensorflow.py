@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-from contextlib import suppress
 
 import pytest
-
-from hostile.test_outputs import ROOT
-
-MAX_SECONDS = 200
+from processes import output_of
 
 BEGIN = """
 import os, signal, sys, warnings
@@ -54,22 +47,8 @@ VERSION_1 = (
 
 
 def lines_of(program: str) -> list[str]:
-    """Return what a program prints, in a process of its own, which ends with its children."""
-    with subprocess.Popen(
-        [sys.executable, "-c", BEGIN + program],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        try:
-            out, err = process.communicate(timeout=MAX_SECONDS)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 0, err[-2000:]
-    return out.splitlines()
+    """Return what a program prints, in a process that has imported TensorFlow and not run it."""
+    return output_of(BEGIN + program)
 
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")

@@ -7,7 +7,7 @@ import warnings
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -15,9 +15,7 @@ from vae_anomaly.cli.errors import Exit, say
 from vae_anomaly.pipeline.limits import check_limits
 from vae_anomaly.pipeline.progress import Progress, no_progress, progress_bar, progress_lines
 from vae_anomaly.pipeline.startup import has_started, set_environment, start_tensorflow
-
-if TYPE_CHECKING:
-    from vae_anomaly.data.base import Source
+from vae_anomaly.pipeline.work import Done, Work
 
 __all__ = ["Console", "run_command"]
 
@@ -46,12 +44,17 @@ class Console:
             for line in lines:
                 say(line)
 
-    def finish(self, source: Source, *lines: str) -> Exit:
-        """Write the last lines, and which records were skipped; return the exit code."""
-        from vae_anomaly.pipeline.messages import skipped_records
-
-        self.say(*lines, *skipped_records(source))
-        return Exit.SKIPPED if source.skipped else Exit.DONE
+    def finish(self, done: Done) -> Exit:
+        """Write the last lines, keep the facts, and return the exit code."""
+        for line in done.interruption:  # also to those who asked for silence
+            say(line)
+        self.say(*done.notes, *done.failed)
+        self.facts.update(done.facts)
+        if done.interruption:
+            return Exit.INTERRUPTED
+        if done.failed:
+            return Exit.FAILED
+        return Exit.DONE if done.is_complete else Exit.SKIPPED
 
     def warn(self, message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         """Show a warning of this package as a line, and no other."""
@@ -71,6 +74,11 @@ class Console:
         start_tensorflow(muted=not self.debug)
         if waits:
             click.echo("\r\x1b[K", nl=False, err=True)
+
+    @property
+    def work(self) -> Work:
+        """What work reports to."""
+        return Work(say, self.progress, self.start_tensorflow, self.quiet)
 
     @property
     def progress(self) -> Progress:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from vae_anomaly._types import Parameter
 from vae_anomaly.cli.console import Console
-from vae_anomaly.pipeline.export import export_file
+from vae_anomaly.cli.errors import Exit
+from vae_anomaly.detectors import function_of
+from vae_anomaly.pipeline.paths import check_output
+from vae_anomaly.storage.container import open_container
 
 __all__ = ["run"]
 
 
-def run(console: Console, model: str, output: str, check: bool = False) -> None:
+def run(console: Console, model: str, output: str, **given: Parameter) -> Exit:
     """Write MODEL as an ONNX graph."""
-    done = export_file(model, output, check=check)
-    console.say(*done.notes)
-    console.facts.update(graph=done.graph, threshold=done.threshold)
+    check_output(output, model)
+    file = open_container(model)
+    return console.finish(function_of(file, "export")(file, output, given))

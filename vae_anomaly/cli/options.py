@@ -1,7 +1,7 @@
 """Options of the commands, in groups: those of one modality form a group.
 
-The option names of a modality are also listed in its `data.base.Modality.options`: a command
-refuses those that another modality has.
+The option names of a modality are also listed in its `data.base.Modality.options`, those of a type
+of detector in `detectors.DETECTORS`: a command refuses those that another one has.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from vae_anomaly import names
 from vae_anomaly.pipeline.conditions import Condition
 from vae_anomaly.pipeline.sizes import bytes_of
 
-__all__ = ["EVERYWHERE", "PARAMETERS", "SERIES", "Value"]
+__all__ = ["EVERYWHERE", "PARAMETERS", "Value"]
 
 Value: TypeAlias = Any
 """Value, type or default of an option."""
@@ -161,9 +161,6 @@ SERIES_FIT = [
     switch("--causal", "Score time steps by the past alone."),
     FALSE_ALARMS_PER,
 ]
-
-SERIES = [one.name or "" for one in SERIES_FIT]
-"""Names of the options of `fit` for time series; with one of them DATA is one."""
 
 FIT = [
     *(*TABLE_FIT, *IMAGE_FIT, *SERIES_FIT),

@@ -8,7 +8,6 @@ Records are an array with one record along the first axis: what a source yields,
 
     path -> Modality.open -> Source -> Batch(records, keys, faults)
          -> Encoder.encode -> Encoded(inputs, targets, observed, penalty) -> network -> scores
-         -> Reducer -> rows of the result
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from numpy.typing import NDArray
 
 from vae_anomaly._types import Architecture, Json, JsonObject, Records, Symbol
 from vae_anomaly.data.graph import EncodedSymbols
-from vae_anomaly.data.reducers import OneRowEach, Reducer
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.stats.likelihoods import Block
 
@@ -444,7 +442,3 @@ class Modality(Protocol):
 
     def describe(self, facts: Mapping[str, Json]) -> Sequence[str]:
         """Return lines about the data of a model file, from `Encoder.describe`."""
-
-    def reducer(self, encoder: Encoder) -> Reducer:
-        """Return a new reducer for one source."""
-        return OneRowEach()

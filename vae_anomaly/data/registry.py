@@ -93,11 +93,11 @@ def open_source(path: str, encoder: Encoder | None = None, **options: Json) -> S
         return modality_of(path).open(path, **options)
     check_path(path)
     fitted = modality(encoder.modality)
-    if not fitted.accepts(path):
+    if encoder.modality != DEFAULT and not fitted.accepts(path):
         _check_modality(path, fitted)
     try:
         return fitted.open(path, encoder, **options)
-    except DataError:  # the content may be that of several modalities
+    except (DataError, OSError):  # the content may be that of several modalities
         _check_modality(path, fitted)
         raise
 

@@ -48,8 +48,11 @@ class Engine(Protocol):
     def encode_means(self, x: Weights) -> Weights:
         """Return the means that `encode` returns, alone: (members, n, latent)."""
 
-    def expected(self, z: Weights) -> Array:
-        """Return the mean of p(x|z) over members: (members, n, latent) to (n, targets)."""
+    def expected(self, z: Weights, first: int = 0) -> Array:
+        """Return the mean of p(x|z) over members, of targets from one on.
+
+        Codes are (members, n, latent), the result (n, targets - first).
+        """
 
     def reconstruction_error(self, codes: Codes, noise: Weights, target: Array) -> Array:
         """Return -log p(x|z), a mean over members and draws z ~ q(z|x): (n, features), in nats.
@@ -79,10 +82,10 @@ class Engine(Protocol):
         """
 
 
-def expected_by_member(engine: Engine, spec: NetworkSpec, z: Weights) -> Array:
+def expected_by_member(engine: Engine, spec: NetworkSpec, z: Weights, first: int) -> Array:
     """Return `Engine.expected` from the outputs of each member."""
     expected: Array = spec.joint.mean(numpy_ops, engine.decode(z)).mean(axis=0)
-    return expected
+    return expected[:, first:]
 
 
 def predict_by_masks(

@@ -192,9 +192,18 @@ class Network:
         """Return the means of `predictions` of many rows: (n, n_targets)."""
         return self._targets_of(x, lambda batch: self.predictions(batch).mean(axis=0))
 
-    def _targets_of(self, rows: Array, compute: Callable[[Weights], Array]) -> Array:
-        """Compute targets, (n, n_targets), for rows of any axes, in batches."""
-        targets = np.empty((len(rows), self.spec.joint.n_targets))
+    def last_targets(self, x: Array, count: int) -> Array:
+        """Return the last of the expected targets of inputs, by the means of codes: (n, count)."""
+        first = self.spec.joint.n_targets - count
+        return self._targets_of(
+            x, lambda rows: self.engine.expected(self.engine.encode_means(rows), first), count
+        )
+
+    def _targets_of(
+        self, rows: Array, compute: Callable[[Weights], Array], n_targets: int | None = None
+    ) -> Array:
+        """Compute targets, by default all, for rows of any axes, in batches: (n, n_targets)."""
+        targets = np.empty((len(rows), n_targets or self.spec.joint.n_targets))
 
         def work(part: slice, batch: list[AnyArray]) -> None:
             targets[part] = compute(batch[0])[: part.stop - part.start]

@@ -124,24 +124,21 @@ class NumpyEngine:
         """Decode codes."""
         return _forward(self.decoder, z.swapaxes(1, 2)).swapaxes(1, 2).astype(np.float64)
 
-    def expected(self, z: Weights) -> Array:
+    def expected(self, z: Weights, first: int = 0) -> Array:
         """Decode codes, and average what members expect."""
-        means = self.joint.mean_outputs
-        if means is None:
-            return expected_by_member(self, self.spec, z)
+        if self.joint.mean_outputs is None:
+            return expected_by_member(self, self.spec, z, first)
         buffers, hidden = self._buffers, _framed(z.swapaxes(1, 2))
         for layer in self.decoder[:-1]:
             hidden = buffers.product(layer, hidden)
             buffers.rectify(hidden)
-        outputs = self._mean_output @ hidden.reshape(-1, hidden.shape[-1])
-        if len(means) < len(outputs):
-            outputs = outputs[means]
+        outputs = self._mean_output[first:] @ hidden.reshape(-1, hidden.shape[-1])
         return _rows_first(outputs).astype(np.float64)
 
     @cached_property
     def _mean_output(self) -> Weights:
-        """The last layer, averaged over members: (outputs, members * units)."""
-        last = self.decoder[-1]
+        """The last layer of means, averaged over members: (targets, members * units)."""
+        last = self.decoder[-1][:, self.joint.mean_outputs]
         return np.concatenate(list(last / np.float32(len(last))), axis=1)
 
     def reconstruction_error(self, codes: Codes, noise: Weights, target: Array) -> Array:

@@ -54,9 +54,9 @@ class OnnxEngine:
         """Encode inputs."""
         return self.encode(x).mean
 
-    def expected(self, z: Weights) -> Array:
+    def expected(self, z: Weights, first: int = 0) -> Array:
         """Decode codes, and average what members expect."""
-        return expected_by_member(self, self.spec, z)
+        return expected_by_member(self, self.spec, z, first)
 
     def reconstruction_error(self, codes: Codes, noise: Weights, target: Array) -> Array:
         """Average -log p(x|z) over members and draws."""

@@ -83,9 +83,9 @@ class TensorFlowEngine:
         """Encode inputs."""
         return self.encode(x).mean
 
-    def expected(self, z: Weights) -> Array:
+    def expected(self, z: Weights, first: int = 0) -> Array:
         """Decode codes, and average what members expect."""
-        return expected_by_member(self, self.spec, z)
+        return expected_by_member(self, self.spec, z, first)
 
     def reconstruction_error(self, codes: Codes, noise: Weights, target: Array) -> Array:
         """Average -log p(x|z) over members and draws."""
@@ -118,7 +118,10 @@ def _compiled_encoder(spec: NetworkSpec) -> Callable[..., Tensor]:
     vae = build_vae(spec)
 
     # Explicit types, so that each function is traced once.
-    @tf.function(input_signature=[_weights_type(spec), _members_type(spec, spec.n_inputs)])
+    @tf.function(
+        autograph=spec.needs_autograph,
+        input_signature=[_weights_type(spec), _members_type(spec, spec.n_inputs)],
+    )
     def encode(weights: Tensor, x: Tensor) -> Tensor:
         with vae.with_weights(weights):
             return vae.encode(x)
@@ -132,6 +135,7 @@ def _compiled_error(spec: NetworkSpec) -> Callable[..., Tensor]:
     noise = tf.TensorSpec([None, spec.latent], tf.float32)
 
     @tf.function(
+        autograph=spec.needs_autograph,
         input_signature=[
             *(
                 _weights_type(spec),
@@ -140,7 +144,7 @@ def _compiled_error(spec: NetworkSpec) -> Callable[..., Tensor]:
                 noise,
             ),
             _rows_type(spec.joint.n_targets, tf.float64),
-        ]
+        ],
     )
     def reconstruction_error(
         weights: Tensor, mean: Tensor, log_variance: Tensor, noise: Tensor, target: Tensor
@@ -158,7 +162,10 @@ def _compiled_error(spec: NetworkSpec) -> Callable[..., Tensor]:
 def _compiled_decoder(spec: NetworkSpec) -> Callable[..., Tensor]:
     vae = build_vae(spec)
 
-    @tf.function(input_signature=[_weights_type(spec), _members_type(spec, spec.latent)])
+    @tf.function(
+        autograph=spec.needs_autograph,
+        input_signature=[_weights_type(spec), _members_type(spec, spec.latent)],
+    )
     def decode(weights: Tensor, z: Tensor) -> Tensor:
         with vae.with_weights(weights):
             return tf.cast(vae.decode(z), tf.float64)

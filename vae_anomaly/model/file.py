@@ -19,6 +19,7 @@ from vae_anomaly._types import AnyArray, Json, JsonObject, KerasModel
 from vae_anomaly._version import __version__
 from vae_anomaly.data.base import Encoded, EncoderState, Outline
 from vae_anomaly.data.registry import modality
+from vae_anomaly.detectors import RECORDS, type_of
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.calibration import Calibration
@@ -36,13 +37,11 @@ from vae_anomaly.model.reference import (
     Reference,
 )
 from vae_anomaly.model.seen import SeenRecords
-from vae_anomaly.names import SERIES
 from vae_anomaly.networks.custom import CustomNetworks
 from vae_anomaly.networks.spec import NetworkSpec
 from vae_anomaly.storage.container import (
     Layout,
     UnopenedFile,
-    open_container,
     refuse,
     write_container,
 )
@@ -52,7 +51,6 @@ __all__ = [
     "Contents",
     "contents_of",
     "describe",
-    "load_model",
     "model_of",
     "restored",
     "save_model",
@@ -89,7 +87,7 @@ def save_model(model: Model, path: str | Path) -> str:
     DataError
         If two columns share a name.
     OutputError
-        If the model is larger than `load_model` accepts, or the file cannot be written.
+        If the model is larger than can be read, or the file cannot be written.
     """
     return write_container(path, *contents_of(model))
 
@@ -139,17 +137,16 @@ def contents_of(model: Model) -> tuple[JsonObject, dict[str, tuple[str, AnyArray
     return config, {name: (dtype, values[name]) for name, (dtype, _) in layout.items()}
 
 
-def load_model(
-    path: str | Path,
-    *,
+def model_of(
+    file: UnopenedFile,
     networks: tuple[KerasModel, KerasModel] | None = None,
     features: str | KerasModel | None = None,
 ) -> Model:
-    """Read a model that `save_model` wrote. Nothing in the file is executed.
+    """Check an unopened file, and build its model. Nothing in the file is executed.
 
     Parameters
     ----------
-    path : str or Path
+    file : UnopenedFile
     networks : pair of keras.Model, optional
         Encoder and decoder of a model with custom networks. Only their structure is used.
     features : str or keras.Model, optional
@@ -158,37 +155,22 @@ def load_model(
     Raises
     ------
     ParameterError
-        If `networks` or `features` are missing, needless, or not those of the file.
+        If `networks` or `features` are missing, needless, or not those of the file, or the file
+        holds another type of detector than `RECORDS`.
     ModelFileError
         If the file is not a sound model.
-    OSError
-        If the file is missing or cannot be read.
     """
-    return model_of(open_container(path), networks, features)
-
-
-def model_of(
-    file: UnopenedFile,
-    networks: tuple[KerasModel, KerasModel] | None = None,
-    features: str | KerasModel | None = None,
-) -> Model:
-    """Check an unopened file, and build its model; see `load_model`.
-
-    Raises
-    ------
-    ParameterError, ModelFileError
-        As `load_model`.
-    """
-    if isinstance(file.config, dict) and file.config.get("modality") == SERIES:
+    found = type_of(file)
+    if found is not RECORDS:
         raise ParameterError(
-            f"{file.name} is a model of time series, for `score`, `evaluate`, `recalibrate`, "
+            f"{file.name} is a model of {found.contents}, for `score`, `evaluate`, `recalibrate`, "
             f"`export`, `inspect` and, in Python, `load`."
         )
     return restored(file, networks, features)
 
 
 def describe(file: UnopenedFile) -> JsonObject:
-    """Describe a file in plain values, after the same checks as `load_model`.
+    """Describe a file in plain values, after the same checks as `model_of`.
 
     Raises
     ------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 from unicodedata import normalize
 
 import numpy as np
@@ -17,6 +17,7 @@ from vae_anomaly._types import Json
 from vae_anomaly.data.arrays import as_records
 from vae_anomaly.data.base import Defaults, Encoder, Records
 from vae_anomaly.data.registry import modality
+from vae_anomaly.detectors import RECORDS, DetectorType
 from vae_anomaly.exceptions import DataError, DivergenceError, ParameterError
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.calibration import Calibration
@@ -86,6 +87,8 @@ class Model:
     seen : SeenRecords
         Digests of the records that it was fitted and calibrated with.
     """
+
+    detector_type: ClassVar[DetectorType] = RECORDS
 
     encoder: Encoder
     network: Network

@@ -20,7 +20,7 @@ from vae_anomaly.stats.likelihoods import JointLikelihood
 from vae_anomaly.stats.normal_scores import NormalScores
 from vae_anomaly.stats.priors import subsample
 
-__all__ = ["UNIT_RANGE", "EncodedRows", "Reference"]
+__all__ = ["UNIT_RANGE", "EncodedRows", "PredictedRows", "Reference"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
@@ -274,7 +274,9 @@ class Reference:
             for part, (rows, of_rows, seen) in network.batches(x, targets, observed):
                 found = self.predict(network, rows, of_rows, seen)
                 parts.append([one[: part.stop - part.start] for one in found])
-        return PredictedRows(*map(np.concatenate, zip(*parts, strict=True)))
+        # In the memory order of `model.terms`: rounding of sums depends on it.
+        whole = map(np.concatenate, zip(*parts, strict=True))
+        return PredictedRows(*map(np.ascontiguousarray, whole))
 
     def predict(
         self, network: Network, x: Weights, targets: Array, observed: NDArray[np.bool_]

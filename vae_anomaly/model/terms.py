@@ -14,7 +14,7 @@ from vae_anomaly._types import AnyArray
 from vae_anomaly.data.base import Encoded, Encoder
 from vae_anomaly.inference.base import Codes, Engine
 from vae_anomaly.inference.network import Network
-from vae_anomaly.model.reference import Reference
+from vae_anomaly.model.reference import PredictedRows, Reference
 from vae_anomaly.model.similar import Comparison
 from vae_anomaly.stats.priors import kl_from_prior
 from vae_anomaly.stats.scores import SCORES, RowTerms, Terms
@@ -87,14 +87,18 @@ def compute_terms(
         computed |= {"weights"} if "shares" in needs else set()
     else:
         computed |= {"residual"} if needs & {"expected", "shares"} else set()
-        if "exemplar" in needs:  # the search is faster for many rows at once
-            computed = computed - {"exemplar"} | {"points"}
+    if "exemplar" in needs:  # the search is faster for many rows at once
+        computed -= {"exemplar"}
+        computed |= {"misfit", "surprise", "code"} if spec.has_masks else {"points"}
     widths: dict[str, tuple[int, ...]] = {
         "elbo": (len(explained) + 1,),
         "residual": (spec.joint.n_targets,),
         "weights": (len(explained),),
         "latent_distance": (spec.members, spec.latent),
         "points": model.reference.points.shape[1:],
+        "misfit": (spec.joint.n_targets,),
+        "surprise": (len(explained),),
+        "code": (spec.members, spec.latent),
     }
     dtypes = {"points": np.float32}
     values: dict[str, AnyArray] = {
@@ -103,17 +107,28 @@ def compute_terms(
     }
 
     arrays: list[AnyArray] = [encoded.inputs.astype(np.float32), encoded.targets]
-    if encoded.observed is not None:
-        arrays.append(encoded.observed[:, explained])
+    if spec.has_masks or encoded.observed is not None:
+        arrays.append(_observed(encoded)[:, explained])
     # Products with exemplars are NumPy's, for which wide batches are not more efficient.
     batches = model.network.batches(*arrays, draws=len(model.noise), wide="exemplar" not in needs)
     for part, (x, target, *observed) in batches:
         batch = _Batch(model.network.engine, x, target, observed[0] if observed else None)
-        for name, found in _batch_terms(model, batch, computed, n_left_out):
+        for name, found in _batch_terms(model, batch, computed):
             values[name][part] = found[: part.stop - part.start]
     if "points" in values:
         values["exemplar"] = model.reference.exemplars.score(values.pop("points"), n_left_out)
+    elif "misfit" in values:
+        misfit, surprise, code = (values.pop(name) for name in ("misfit", "surprise", "code"))
+        rows = PredictedRows(misfit, surprise, arrays[-1], code)
+        values["exemplar"] = model.reference.masked_score(rows, n_left_out)
     return _terms(model, encoded, needs, values)
+
+
+def _observed(encoded: Encoded) -> NDArray[np.bool_]:
+    """Return which features are observed: (n, n_features)."""
+    if encoded.observed is None:
+        return np.ones(encoded.penalty.shape, dtype=bool)
+    return encoded.observed
 
 
 def elbo_contributions(model: ScoringParts, encoded: Encoded) -> Array:
@@ -130,7 +145,7 @@ class _Batch:
     engine: Engine
     x: Weights  # (n, n_inputs)
     target: Array  # (n, n_targets)
-    observed: NDArray[np.bool_] | None  # (n, n_explained)
+    observed: NDArray[np.bool_] | None  # (n, n_explained); not None for networks with masks
 
     @cached_property
     def codes(self) -> Codes:
@@ -148,7 +163,7 @@ class _Batch:
 
 
 def _batch_terms(
-    model: ScoringParts, batch: _Batch, needs: frozenset[str], n_left_out: int
+    model: ScoringParts, batch: _Batch, needs: frozenset[str]
 ) -> Iterator[tuple[str, AnyArray]]:
     """Yield names and values of the terms of a batch."""
     if "elbo" in needs:
@@ -157,11 +172,10 @@ def _batch_terms(
         yield "elbo", np.column_stack([batch.masked(error), kl])
     if "importance_weighted" in needs:
         yield "importance_weighted", _importance_weighted_bound(model, batch)
-    if needs & {"exemplar", "points", "residual", "weights"}:
-        if model.network.spec.has_masks:
-            yield from _masked_terms(model, batch, needs, n_left_out)
-        else:
-            yield from _exemplar_terms(model, batch, needs)
+    if batch.observed is not None and needs & {"misfit", "weights"}:
+        yield from _masked_terms(model, batch, batch.observed, needs)
+    if needs & {"points", "residual"}:
+        yield from _exemplar_terms(model, batch, needs)
     if "latent_distance" in needs:
         yield "latent_distance", batch.mean.swapaxes(0, 1)
 
@@ -240,15 +254,13 @@ def _exemplar_terms(
 
 
 def _masked_terms(
-    model: ScoringParts, batch: _Batch, needs: frozenset[str], n_left_out: int
+    model: ScoringParts, batch: _Batch, observed: NDArray[np.bool_], needs: frozenset[str]
 ) -> Iterator[tuple[str, AnyArray]]:
-    """Yield the scores of networks with masks, and how suspicious cells are."""
-    network, reference, observed = model.network, model.reference, batch.observed
-    if observed is None:
-        observed = np.ones((len(batch.x), network.spec.joint.n_features), dtype=bool)
+    """Yield what networks with masks predict, and how suspicious cells are."""
+    network, reference = model.network, model.reference
     rows = reference.predict(network, batch.x, batch.target, observed)
-    if "exemplar" in needs:
-        yield "exemplar", reference.masked_score(rows, n_left_out)
+    if "misfit" in needs:
+        yield from (("misfit", rows.residual), ("surprise", rows.surprise), ("code", rows.code))
     if "weights" in needs:
         yield "weights", reference.suspicion(network, batch.x, batch.target, rows)
 

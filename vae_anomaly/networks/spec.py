@@ -133,6 +133,11 @@ class NetworkSpec:
         """Likelihood of all targets."""
         return JointLikelihood(self.blocks, self.variance)
 
+    @property
+    def needs_autograph(self) -> bool:
+        """Whether layers may branch on tensors in Python, which TensorFlow then converts."""
+        return self.custom is not None
+
     @cached_property
     def is_dense(self) -> bool:
         """Whether the networks are this package's dense ones."""

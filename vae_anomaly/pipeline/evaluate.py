@@ -15,9 +15,10 @@ from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.seen import digests_of
-from vae_anomaly.pipeline.fit import Say, TrainingData, fit
+from vae_anomaly.pipeline.fit import TrainingData, fit
 from vae_anomaly.pipeline.progress import Progress, no_progress
 from vae_anomaly.pipeline.reading import read_all
+from vae_anomaly.pipeline.work import Say
 
 __all__ = ["EvaluationData", "fit_comparison", "read_evaluation_data"]
 

@@ -2,52 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator
 
-from vae_anomaly._text import counted, exact
-from vae_anomaly.exceptions import ModelFileError, ParameterError
+from vae_anomaly._text import exact
+from vae_anomaly.exceptions import ModelFileError
 from vae_anomaly.model.file import restored
 from vae_anomaly.model.onnx_check import check_graph
 from vae_anomaly.model.onnx_export import export_onnx
-from vae_anomaly.pipeline.paths import check_output
-from vae_anomaly.series import is_series
-from vae_anomaly.series.file import load_series
-from vae_anomaly.series.onnx_export import export_series_onnx
-from vae_anomaly.storage.container import UnopenedFile, open_container
+from vae_anomaly.pipeline.options import Options
+from vae_anomaly.pipeline.work import Done
+from vae_anomaly.storage.container import UnopenedFile
 
-__all__ = ["ExportResult", "checked_lines", "export_file"]
+__all__ = ["checked_lines", "export"]
 
 
-class ExportResult(NamedTuple):
-    """Facts about a graph that was written.
-
-    Attributes
-    ----------
-    graph : str
-        Path of the graph.
-    threshold : float
-    notes : sequence of str
-        Lines to report.
-    """
-
-    graph: str
-    threshold: float
-    notes: Sequence[str]
-
-
-def export_file(model: str, output: str, *, check: bool = False) -> ExportResult:
-    """Write a model file as an ONNX graph.
-
-    Parameters
-    ----------
-    model, output : str
-    check : bool, default=False
-        Run the graph beside the model; see `checked_lines`.
-
-    Returns
-    -------
-    ExportResult
+def export(file: UnopenedFile, output: str, options: Options) -> Done:
+    """Write a model file as an ONNX graph, and with --check run it beside the model.
 
     Raises
     ------
@@ -58,30 +28,12 @@ def export_file(model: str, output: str, *, check: bool = False) -> ExportResult
     OutputError
         If the graph cannot be written.
     """
-    check_output(output, model)
-    file = open_container(model)
-    if is_series(file):
-        return _export_series(file, output, check=check)
-    fitted = restored(file)
-    export_onnx(fitted, output, sha256=file.sha256)
-    threshold = fitted.calibration.threshold
+    model = restored(file)
+    export_onnx(model, output, sha256=file.sha256)
+    threshold = model.calibration.threshold
     notes = [f"threshold: {exact(threshold)} nats, above which is_anomaly is true"]
-    notes += checked_lines(output) if check else []
-    return ExportResult(output, threshold, [*notes, f"graph: {output}"])
-
-
-def _export_series(file: UnopenedFile, output: str, *, check: bool) -> ExportResult:
-    if check:
-        raise ParameterError(f"--check is not for time series, as in {file.name}. Leave it out.")
-    detector = load_series(file).detector
-    export_series_onnx(detector, output, sha256=file.sha256)
-    window, channels = detector.model_.window, counted(len(detector.channels_), "channel")
-    notes = (
-        f"the graph takes windows of {window:,} time steps of {channels}, without missing values",
-        "threshold: 1, above which is_anomaly is true",
-        f"graph: {output}",
-    )
-    return ExportResult(output, 1.0, notes)
+    notes += checked_lines(output) if options["check"] else []
+    return Done([*notes, f"graph: {output}"], {"graph": output, "threshold": threshold})
 
 
 def checked_lines(graph: str, engine: str = "onnxruntime") -> Iterator[str]:

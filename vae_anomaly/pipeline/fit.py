@@ -28,6 +28,7 @@ from vae_anomaly.pipeline.messages import threshold_note
 from vae_anomaly.pipeline.options import Options, divide, given_options
 from vae_anomaly.pipeline.progress import Progress, no_progress
 from vae_anomaly.pipeline.reading import read_sample
+from vae_anomaly.pipeline.work import Say
 from vae_anomaly.training.checkpoint import Checkpoint
 from vae_anomaly.training.history import History
 
@@ -52,7 +53,8 @@ NOTICE = "ending after this validation interval; Ctrl-C again stops at once and 
 OF_BOTH = ("column_types", "features", "missing_values", "pixel_range")
 """Options that both the source and the detector take."""
 
-Say = Callable[[str], object]
+OF_NEITHER = ("memory_limit", "holdout", "keep_partial")
+"""Options that neither of them takes."""
 
 
 class FitOptions(NamedTuple):
@@ -163,6 +165,7 @@ def fit_options(given: Options) -> FitOptions:
             "--contamination and --false-alarm-rate both choose the threshold. Give one of them."
         )
     parameters, source = divide(given, VAEDetector().get_params())
+    source = {name: value for name, value in source.items() if name not in OF_NEITHER}
     if "checkpoint" in parameters:
         Checkpoint(parameters["checkpoint"]).check()
     source |= given_options(parameters, OF_BOTH)

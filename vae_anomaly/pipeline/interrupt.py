@@ -33,7 +33,6 @@ def raising_signals() -> Iterator[None]:
         _raised.append(error)
         raise error
 
-    _raised.clear()
     try:
         before = {number: signal.signal(number, stop) for number in ERRORS}
     except ValueError:  # only the main thread gets signals
@@ -47,6 +46,7 @@ def raising_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        _raised.clear()  # or all later work of this process would stop as well
 
 
 def check_signals(done: int = 0, detail: str = "") -> None:

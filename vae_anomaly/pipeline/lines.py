@@ -20,13 +20,13 @@ from vae_anomaly.model.drift import DriftWatch
 from vae_anomaly.model.model import Model
 from vae_anomaly.pipeline.batch import scored_batch
 from vae_anomaly.pipeline.conditions import Condition, failures
-from vae_anomaly.pipeline.messages import drift_warning
+from vae_anomaly.pipeline.messages import drift_warning, unusable_notes
 from vae_anomaly.pipeline.models import ModelLike, loaded
 from vae_anomaly.pipeline.results import Outputs
 from vae_anomaly.pipeline.score import drift_of
 from vae_anomaly.pipeline.writers import result_writer
 
-__all__ = ["StreamSummary", "score_standard_input", "score_stream", "unusable_notes"]
+__all__ = ["StreamSummary", "score_standard_input", "score_stream"]
 
 WINDOW = 1_000
 """Rows in which drift is watched for."""
@@ -69,12 +69,6 @@ class StreamSummary(NamedTuple):
         """Return lines to report after the stream."""
         verdict = f"scored {counted(self.n_scored, 'row')}, flagged {self.n_flagged:,}"
         return [verdict, *unusable_notes(self.n_rows - self.n_scored)]
-
-
-def unusable_notes(count: int) -> list[str]:
-    """Return a line about rows that have no score, if there are any."""
-    note = f"note: {counted(count, 'row')} could not be used; see the column status"
-    return [note] if count else []
 
 
 def score_standard_input(
@@ -212,8 +206,8 @@ class _Rows:
     ) -> None:
         self._model, self._outputs, self._names = model, outputs, names
         self._window, self._say = window, say
-        self._watches = outputs.has_own_score(model) and len(model.calibration.scores) > 0
-        self._watch, self._first = DriftWatch(model) if self._watches else None, 1
+        self._watch = DriftWatch(model) if outputs.watches_drift(model) else None
+        self._first = 1  # row of its window
         self.n_rows = self.n_scored = self.n_flagged = self.n_drifted = 0
 
     def score(self, reader: LineReader, records: Sequence[str]) -> pa.RecordBatch:

@@ -21,6 +21,7 @@ __all__ = [
     "score_notes",
     "skipped_records",
     "threshold_note",
+    "unusable_notes",
 ]
 
 MAX_NAMED = 3
@@ -129,6 +130,12 @@ def skipped_records(source: Source, purpose: str = "") -> list[str]:
     if count > MAX_LISTED_SKIPPED:
         lines.append(f"  and {count - MAX_LISTED_SKIPPED:,} more")
     return lines
+
+
+def unusable_notes(count: int) -> list[str]:
+    """Return a line about rows that have no score, if there are any."""
+    note = f"note: {counted(count, 'row')} could not be used; see the column status"
+    return [note] if count else []
 
 
 def p_value_words(p_value: float) -> str:

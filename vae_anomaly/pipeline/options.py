@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from vae_anomaly._types import Parameter
+from vae_anomaly.detectors import DETECTORS
 from vae_anomaly.exceptions import ParameterError
 
-__all__ = ["Options", "check_labels", "divide", "flag", "given_options", "refuse_foreign"]
+__all__ = [
+    "Options",
+    "check_labels",
+    "divide",
+    "flag",
+    "given_options",
+    "refuse_foreign",
+    "refuse_other_types",
+]
 
 Options = Mapping[str, Parameter]
 """Name of an option -> its value, also where none was given: None, () or False."""
@@ -70,6 +79,19 @@ def refuse_foreign(given: Options, accepted: Collection[str], reason: str) -> No
     for name in given_options(given):
         if name not in accepted:
             raise ParameterError(f"{flag(name)} {reason}.")
+
+
+def refuse_other_types(given: Options, model: str) -> None:
+    """Raise if an option has a value that is for another type of detector than `RECORDS`.
+
+    Raises
+    ------
+    ParameterError
+    """
+    for other in DETECTORS.values():
+        own = [name for name in other.options if name in given]
+        reason = f"is for {other.contents}; {model} was fitted on other data"
+        refuse_foreign({name: given[name] for name in own}, (), reason)
 
 
 def check_labels(label_column: str | None, normal_label: Collection[str]) -> None:

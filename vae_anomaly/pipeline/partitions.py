@@ -33,8 +33,7 @@ from vae_anomaly.pipeline.batch import scored_batch
 from vae_anomaly.pipeline.conditions import Condition, failures
 from vae_anomaly.pipeline.executors import Executor
 from vae_anomaly.pipeline.facts import drift_facts
-from vae_anomaly.pipeline.lines import unusable_notes
-from vae_anomaly.pipeline.messages import drift_warning
+from vae_anomaly.pipeline.messages import drift_warning, unusable_notes
 from vae_anomaly.pipeline.models import ModelBytes, ModelLike, loaded, portable
 from vae_anomaly.pipeline.progress import Progress, no_progress
 from vae_anomaly.pipeline.results import Outputs
@@ -141,7 +140,7 @@ class PartitionsSummary(NamedTuple):
         ]
 
 
-class _Done(NamedTuple):
+class _ScoredPartition(NamedTuple):
     """Scores of a partition: a Parquet file, and what is in it."""
 
     place: int
@@ -150,17 +149,17 @@ class _Done(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Work:
+class _ScorePartition:
     """Function of a partition that an executor runs."""
 
     model: ModelBytes
     outputs: Outputs
     names: Names
 
-    def __call__(self, item: tuple[int, Partition]) -> _Done:
+    def __call__(self, item: tuple[int, Partition]) -> _ScoredPartition:
         index, partition = item
         model = loaded(self.model)
-        return _Done(index, *score_partition(model, partition, self.outputs, self.names))
+        return _ScoredPartition(index, *score_partition(model, partition, self.outputs, self.names))
 
 
 def score_partition(
@@ -257,20 +256,20 @@ def score_partitions(
     columns = columnar(fitted.encoder)
     names = columns.kept(data, Names(key, tuple(keep)))
     partitions = columns.partitions(data, fitted.encoder, names)
-    job = _Job(Path(folder), _plan(content, partitions, outputs, names))
-    receipts = job.begin()
+    result_folder = _ResultFolder(Path(folder), _plan(content, partitions, outputs, names))
+    receipts = result_folder.begin()
     n_resumed = len(receipts)
     left = [item for item in enumerate(partitions) if item[0] not in receipts]
     done = sum(receipt.n_rows for receipt in receipts.values())
     counts = [partition.n_records for partition in partitions]
     total = None if None in counts else sum(count or 0 for count in counts)
     with progress("scoring", total, unit="rows") as update:
-        for result in executor(_Work(content, outputs, names), left) if left else ():
-            job.add(result)
+        for result in executor(_ScorePartition(content, outputs, names), left) if left else ():
+            result_folder.add(result)
             receipts[result.place] = result.receipt
             done += result.receipt.n_rows
             update(done)
-    job.finish()
+    result_folder.finish()
     # In the order of the partitions, so that sums do not depend on which was first.
     found = [receipts[place] for place in sorted(receipts)]
     return PartitionsSummary(
@@ -309,7 +308,7 @@ def _plan(
 
 
 @dataclass(frozen=True)
-class _Job:
+class _ResultFolder:
     """Folder that is being written.
 
     Attributes
@@ -363,7 +362,7 @@ class _Job:
                 found[index] = receipt
         return found
 
-    def add(self, done: _Done) -> None:
+    def add(self, done: _ScoredPartition) -> None:
         """Write the scores of a partition, if it has rows, and then its receipt."""
         if done.content:
             with atomic_write(self.partial / _name(done.place)) as file:

@@ -10,15 +10,12 @@ from numpy.typing import NDArray
 
 from vae_anomaly._parameters import number
 from vae_anomaly.data.base import Batch, Source
-from vae_anomaly.data.reducers import OneRowEach
-from vae_anomaly.data.registry import modality
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.recalibration import recalibrated
 from vae_anomaly.model.seen import Repeats, digests_of
 from vae_anomaly.pipeline.executors import Executor, overlapped
 from vae_anomaly.pipeline.progress import Progress, no_progress
-from vae_anomaly.pipeline.results import Outputs
 from vae_anomaly.pipeline.score import evaluated
 
 __all__ = ["RecalibrationResult", "recalibrate"]
@@ -98,24 +95,21 @@ def recalibrate(
         raise ParameterError(f"false_alarm_rate must be {RATE.words}. Got {rate!r} instead.")
     digests: list[NDArray[np.uint64]] = [np.empty(0, np.uint64)]
     parts: list[NDArray[np.float64]] = [np.empty(0)]
-    # Scores of several records have no digest.
-    one_each = isinstance(modality(model.encoder.modality).reducer(model.encoder), OneRowEach)
 
     def batches() -> Iterator[Batch]:
         for batch in source.batches():
-            if one_each:
-                digests.append(digests_of(model.encoder, batch.records))
+            digests.append(digests_of(model.encoder, batch.records))
             yield batch
 
     done = 0
     with progress("scoring", source.n_records, unit=f"{source.unit}s") as update:
-        for rows in evaluated(model, batches(), Outputs(), executor):
+        for rows in evaluated(model, batches(), executor):
             parts.append(rows.scores)
             done += len(rows.keys)
             update(done)
     scores, known = np.concatenate(parts), np.concatenate(digests)
     labels, n_anomalous = source.labels, 0
-    if labels is not None and one_each:
+    if labels is not None:
         scores, known, n_anomalous = scores[~labels], known[~labels], int(labels.sum())
     source.require(len(scores), 1, "There is nothing to calibrate by.")
     result = recalibrated(model, scores, known, rate, keep_learned=keep_learned)

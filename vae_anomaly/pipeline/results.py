@@ -15,8 +15,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vae_anomaly._types import AnyArray
-from vae_anomaly.data.reducers import OneRowEach
-from vae_anomaly.data.registry import modality
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.model import LATENT
 from vae_anomaly.model.parameters import checked_threshold
@@ -89,10 +87,6 @@ class Outputs:
     parts: bool = False
     only_flagged: bool = False
     sort: bool = False
-
-    def __post_init__(self) -> None:
-        """Keep further scores as a tuple, without those that are named twice."""
-        object.__setattr__(self, "also", tuple(dict.fromkeys(self.also)))
 
     @property
     def further(self) -> Mapping[str, str]:
@@ -215,20 +209,6 @@ class Evaluated(NamedTuple):
     sample: Records = None
     kept: pa.RecordBatch | None = None
 
-    def without_scores(self) -> Evaluated:
-        """Return the rows that have no score."""
-        places = sorted(self.faults)
-        keys = self.keys.take(array_of(np.array(places)))
-        return Evaluated(
-            keys,
-            self.scores[:0],
-            None if self.contributions is None else self.contributions[:0],
-            [scores[:0] for scores in self.also],
-            positions=np.zeros(0, dtype=np.int64),
-            faults={i: self.faults[place] for i, place in enumerate(places)},
-            sample=self.sample[:0],
-        )
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -242,11 +222,9 @@ class Layout:
         Columns before the score: the key, and those that are kept.
     flagged : bool
         Whether there is a column of flags.
-    one_row_each : bool
-        Whether records are the rows of the result.
     described : bool
-        Whether there are reasons with values and what is normal: where records are rows of the
-        result, and features mean something by themselves.
+        Whether there are reasons with values and what is normal: where features mean something by
+        themselves.
     status : bool
         Whether there is a column of faults.
     """
@@ -255,7 +233,6 @@ class Layout:
     outputs: Outputs
     n_keys: int
     flagged: bool
-    one_row_each: bool
     described: bool
     status: bool
 
@@ -273,9 +250,7 @@ class Layout:
             If the model cannot return what is asked for.
         """
         outputs.check(model)
-        reducer = modality(model.encoder.modality).reducer(model.encoder)
-        one_row_each = isinstance(reducer, OneRowEach)
-        if outputs.repair and (model.has_rest or not one_row_each):
+        if outputs.repair and model.has_rest:
             raise ParameterError(
                 f"repair is for rows whose columns mean something by themselves, got "
                 f"{model.unit}s. Leave it out."
@@ -287,7 +262,7 @@ class Layout:
         if flagged:
             fields.append(("is_anomaly", pa.bool_()))
         fields += [(name, number) for name in outputs.further]
-        described = outputs.explain > 0 and one_row_each and not model.has_rest
+        described = outputs.explain > 0 and not model.has_rest
         if outputs.explain:
             if model.has_rest:
                 fields.append((LATENT, number))
@@ -303,7 +278,7 @@ class Layout:
             taken = {other for other, _ in fields}
             fields.insert(0, (f"id_{name}" if name in taken else name, dtype))
         schema = pa.schema(fields)
-        return cls(schema, outputs, len(given), flagged, one_row_each, described, status)
+        return cls(schema, outputs, len(given), flagged, described, status)
 
     def scored(self, model: Model, rows: Evaluated) -> Scored:
         """Lay rows out."""

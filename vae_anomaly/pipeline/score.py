@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly.data.base import Batch, Source
-from vae_anomaly.data.reducers import OneRowEach, Rows
-from vae_anomaly.data.registry import modality
 from vae_anomaly.model.drift import Drift, DriftWatch, sample_slice
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.reasons import NormalValues, reasons_of
@@ -169,7 +167,7 @@ def applied(outputs: Outputs, model: Model, source: Source, executor: Executor) 
         return model
     calibration = model.calibration
     counts = np.zeros(len(calibration.scores) + 1, dtype=np.int64)
-    for rows in evaluated(model, source.batches(), Outputs(), executor):
+    for rows in evaluated(model, source.batches(), executor):
         counts += calibration.rank_counts(rows.scores)
     return replace(model, calibration=calibration.with_fdr(counts, outputs.fdr))
 
@@ -221,7 +219,7 @@ class _Evaluate:
 
 @dataclass(frozen=True)
 class _Score:
-    """Function of a batch that an executor runs, where records are the rows of the result."""
+    """Function of a batch that an executor runs: rows of the result."""
 
     evaluate: _Evaluate
     layout: Layout
@@ -246,40 +244,12 @@ def _only(batch: Batch, chosen: NDArray[np.bool_]) -> Batch:
 
 
 def _scored(model: Model, source: Source, layout: Layout, executor: Executor) -> Iterator[Scored]:
-    """Yield the rows of the result."""
+    """Return the rows of the result."""
     normal = NormalValues.of(model) if layout.described else None
     evaluate = _Evaluate(model, layout.outputs, normal)
-    if layout.one_row_each:
-        yield from executor(_Score(evaluate, layout), source.batches())
-        return
-    for rows in evaluated(model, source.batches(), layout.outputs, executor):
-        yield layout.scored(model, rows)
+    return executor(_Score(evaluate, layout), source.batches())
 
 
-def evaluated(
-    model: Model, batches: Iterator[Batch], outputs: Outputs, executor: Executor
-) -> Iterator[Evaluated]:
-    """Yield the scores of batches, reduced to rows of the result."""
-    scored = executor(_Evaluate(model, outputs), batches)
-    made_by = modality(model.encoder.modality)
-    reducer = made_by.reducer(model.encoder)
-    if isinstance(reducer, OneRowEach):
-        yield from scored
-        return
-    further = [made_by.reducer(model.encoder) for _ in outputs.further]
-    sample = None
-    for rows in scored:
-        keys = rows.keys if rows.positions is None else rows.keys.take(array_of(rows.positions))
-        ready = reducer.add(Rows(keys, rows.scores, rows.contributions))
-        also = [
-            one.add(Rows(keys, scores, None)).scores
-            for one, scores in zip(further, rows.also, strict=True)
-        ]
-        yield Evaluated(*ready, also, sample=rows.sample)
-        if rows.faults:
-            yield rows.without_scores()
-        sample = rows.sample[:0]
-    rest = reducer.finish()
-    if rest is not None:
-        finished = [one.finish() for one in further]
-        yield Evaluated(*rest, [one.scores for one in finished if one is not None], sample=sample)
+def evaluated(model: Model, batches: Iterator[Batch], executor: Executor) -> Iterator[Evaluated]:
+    """Return the scores of batches."""
+    return executor(_Evaluate(model, Outputs()), batches)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from scipy.stats import spearmanr
 from vae_anomaly._types import JsonObject, Parameter
 from vae_anomaly.data.base import Records
 from vae_anomaly.data.registry import check_options
+from vae_anomaly.detectors import RECORDS, type_of
 from vae_anomaly.displays.data import by_label
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.metrics.confusion import confusion
@@ -26,18 +26,17 @@ from vae_anomaly.model.model import Model
 from vae_anomaly.pipeline.comparison import ComparedData, read_compared
 from vae_anomaly.pipeline.options import Options, given_options, refuse_foreign
 from vae_anomaly.pipeline.paths import check_report_folder
+from vae_anomaly.pipeline.work import Done, Work
 from vae_anomaly.report.command import DEFAULT_TITLES, DEFAULT_TOP, command_line
 from vae_anomaly.report.comparison_data import ComparedModel, ComparisonReport, Disputed
 from vae_anomaly.report.comparison_page import comparison_summary, render_comparison
 from vae_anomaly.report.data import UNKNOWN, Provenance, Threshold
-from vae_anomaly.report.evaluation import Work
 from vae_anomaly.report.render import write_page
 from vae_anomaly.report.summary import model_settings
-from vae_anomaly.series import is_series
 from vae_anomaly.stats.floats import default_floats
 from vae_anomaly.storage.container import open_container
 
-__all__ = ["Comparison", "ComparisonReport", "build_comparison", "compare_files"]
+__all__ = ["ComparisonReport", "build_comparison", "compare_files"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -53,47 +52,13 @@ ONE_MODEL = (*Criteria._fields, "top", "labels", "training", "compare_beta")
 """Options of the evaluation of one model."""
 
 
-class Comparison(NamedTuple):
-    """Result of a comparison: the page, lines to report, and records that were not readable."""
-
-    report: ComparisonReport
-    page: Path
-    notes: Sequence[str]
-    n_skipped: int
-
-    def facts(self) -> JsonObject:
-        """Return what was found, in plain values."""
-        report, every = self.report, self.report.agreements[0]
-        models = [
-            {
-                "model": one.file,
-                "threshold": one.threshold.value,
-                "n_flagged": one.n_flagged,
-                **({} if one.confusion is None else asdict(one.confusion)),
-                **({} if one.curves is None else {"auroc": asdict(one.curves.roc.area)}),
-            }
-            for one in report.models
-        ]
-        difference = report.difference
-        return {
-            "report": str(self.page),
-            "unit": report.unit,
-            "n_records": report.n_rows,
-            "n_skipped": self.n_skipped,
-            "models": models,
-            "n_flagged_by_both": every.both,
-            "auroc_difference": None if difference is None else asdict(difference),
-            "rank_correlation": report.correlation,
-        }
-
-
 def compare_files(
     models: Sequence[str],
     path: str,
     folder: str,
     options: Options,
-    work: Work = Work(),  # noqa: B008 - immutable
-) -> Comparison:
+    work: Work,
+) -> Done:
     """Compare two models on the same data, and write one page.
 
     Parameters
@@ -105,11 +70,11 @@ def compare_files(
         Directory of the page.
     options : mapping
         `title`, `keep_learned`, and those that open the data, see `data.base.Modality.open`.
-    work : Work, optional
+    work : Work
 
     Returns
     -------
-    Comparison
+    Done
 
     Raises
     ------
@@ -140,9 +105,36 @@ def compare_files(
         provenance=Provenance(None, command),
     )
     page = write_comparison(report, folder)
-    return Comparison(
-        report, page, [*comparison_summary(report), f"report: {page}"], data.n_skipped
+    return Done(
+        [*comparison_summary(report), f"report: {page}"],
+        _facts(report, page, data.n_skipped),
+        is_complete=not data.n_skipped,
     )
+
+
+def _facts(report: ComparisonReport, page: Path, n_skipped: int) -> JsonObject:
+    """Return what was found, in plain values."""
+    every, difference = report.agreements[0], report.difference
+    models = [
+        {
+            "model": one.file,
+            "threshold": one.threshold.value,
+            "n_flagged": one.n_flagged,
+            **({} if one.confusion is None else asdict(one.confusion)),
+            **({} if one.curves is None else {"auroc": asdict(one.curves.roc.area)}),
+        }
+        for one in report.models
+    ]
+    return {
+        "report": str(page),
+        "unit": report.unit,
+        "n_records": report.n_rows,
+        "n_skipped": n_skipped,
+        "models": models,
+        "n_flagged_by_both": every.both,
+        "auroc_difference": None if difference is None else asdict(difference),
+        "rank_correlation": report.correlation,
+    }
 
 
 def _restored(models: Sequence[str]) -> tuple[list[Model], list[str]]:
@@ -152,11 +144,12 @@ def _restored(models: Sequence[str]) -> tuple[list[Model], list[str]]:
             f"One model is evaluated, or two are compared. Got {len(models)}. Give two."
         )
     files = [open_container(name) for name in models]
-    for file in filter(is_series, files):
-        raise ParameterError(
-            f"{file.name} is a model of time series, of which two are not compared on one page. "
-            f"Evaluate each of them."
-        )
+    for file, found in zip(files, map(type_of, files), strict=True):
+        if found is not RECORDS:
+            raise ParameterError(
+                f"{file.name} is a model of {found.contents}, of which two are not compared on one "
+                f"page. Evaluate each of them."
+            )
     fitted = [restored(file) for file in files]
     names = [model.encoder.modality for model in fitted]
     if names[0] != names[1]:

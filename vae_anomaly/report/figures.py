@@ -149,8 +149,9 @@ def drawn(figure: Figure, name: str, *, as_file: bool = True) -> Drawing:
                 page, pixels = _painted(figure)
         png, svg = io.BytesIO(), io.BytesIO()
         if as_file:
-            Image.fromarray(pixels).save(png, format="png", optimize=True, dpi=(DPI, DPI))
+            Image.fromarray(pixels).save(png, format="png", dpi=(DPI, DPI))
         if figure.is_inline:
+            page.set_layout_engine("none")  # that of the pixels is kept
             page.savefig(svg, format="svg", facecolor="none", metadata={"Date": None})
         return Drawing(png.getvalue(), svg.getvalue())
 

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -166,6 +167,15 @@ def rendered(template: str, scripts: Sequence[str] = (), **values: object) -> st
     -------
     str
     """
+    page = _environment().get_template(template)
+    return page.render(
+        style=_inline("style.css"), scripts=[_inline(name) for name in scripts], **values
+    )
+
+
+@cache
+def _environment() -> Environment:
+    """Return the templates, which are compiled once."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -176,9 +186,7 @@ def rendered(template: str, scripts: Sequence[str] = (), **values: object) -> st
     environment.filters.update(text=legible, nats=nats, number=number, percent=percent, span=span)
     environment.filters.update(breakable=breakable, multiple=multiple, prose=prose)
     environment.globals["version"] = __version__
-    return environment.get_template(template).render(
-        style=_inline("style.css"), scripts=[_inline(name) for name in scripts], **values
-    )
+    return environment
 
 
 def _inline(name: str) -> Inline:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,9 +11,9 @@ from numpy.typing import NDArray
 from vae_anomaly._threads import SINGLE_THREAD, parallel_map
 from vae_anomaly.model.model import Model
 from vae_anomaly.series.training_windows import TrainingWindows
-from vae_anomaly.series.windows import windows_at
+from vae_anomaly.series.windows import window_starts, windows_at
 
-__all__ = ["ComparedWindows", "WindowComparison"]
+__all__ = ["StepErrors", "WindowComparison"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -24,20 +23,31 @@ Weights = NDArray[np.float32]
 N_NEIGHBORS = 5
 """Nearest training windows that a window is compared with."""
 
-CHUNK_WINDOWS = 512
-"""Windows that one thread compares at a time."""
-
-BATCH_WINDOWS = 8192
-"""Windows that are in memory at a time."""
+CHUNK_WINDOWS = 256
+"""Windows that one thread compares at a time: a batch of the networks."""
 
 
-class ComparedWindows(NamedTuple):
-    """Differences of windows from what is normal, in squared standard deviations."""
+class StepErrors(NamedTuple):
+    """Differences from what is normal of windows and time steps, in squared standard deviations.
 
+    A step is compared in the first window that reaches it: near its end, where the past is
+    known alone, but for the steps of the first window.
+    """
+
+    starts: Indices  # first steps of windows, (n_windows,)
     energy: Array  # half the mean squared difference to the nearest, (n_windows, channels)
     peak: Array  # the same, root mean square over the window instead of mean
-    residual: Array  # of reconstructions as targets, not squared, (n_windows, window, channels)
-    expected: Weights  # mean of the nearest, (n_windows, window, channels)
+    residual: Array  # squared, of reconstructions as targets, (n_steps, channels)
+    expected: Array  # mean of the nearest, (n_steps, channels)
+
+
+class _Compared(NamedTuple):
+    """The same of a chunk of windows, and of the last steps of each."""
+
+    energy: Array
+    peak: Array
+    residual: Array  # (n_windows * n_new, channels)
+    expected: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,10 +69,8 @@ class WindowComparison:
         """Compare with these training windows, (n, window * channels)."""
         return cls(network, TrainingWindows(windows.astype(np.float32, order="C")))
 
-    def over(
-        self, steps: Array, observed: Flags, starts: Indices, window: int
-    ) -> Iterator[tuple[slice, ComparedWindows]]:
-        """Yield the comparisons of the windows that start at some time steps, in batches.
+    def compare(self, steps: Array, observed: Flags, window: int, hop: int) -> StepErrors:
+        """Compare the windows of a series, and each of its time steps.
 
         Parameters
         ----------
@@ -70,50 +78,65 @@ class WindowComparison:
             Standardized, without gaps.
         observed : ndarray of bool of shape (n_steps, channels)
             What was measured: nothing else counts.
-        starts : ndarray of shape (n_windows,)
         window : int
+            At most `n_steps`.
+        hop : int
+            Steps from a window to the next: so many are new in each.
         """
-        for first in range(0, len(starts), BATCH_WINDOWS):
-            part = slice(first, min(first + BATCH_WINDOWS, len(starts)))
-            at = starts[part]
-            yield (
-                part,
-                self._compared(windows_at(steps, at, window), windows_at(observed, at, window)),
+        starts = window_starts(len(steps), window, hop)
+
+        def compared(first: int) -> _Compared:
+            at = starts[first : first + CHUNK_WINDOWS]
+            windows, seen = windows_at(steps, at, window), windows_at(observed, at, window)
+            found = self._compared(windows, seen, hop)
+            if first > 0:
+                return found
+            whole = self._compared(windows[:1], seen[:1], window)
+            return found._replace(
+                residual=np.concatenate([whole.residual[:-hop], found.residual]),
+                expected=np.concatenate([whole.expected[:-hop], found.expected]),
             )
 
-    def _compared(self, windows: Array, observed: Flags) -> ComparedWindows:
-        """Compare windows, (n, window, channels)."""
-        flat = windows.reshape(len(windows), -1)
-        residual = self._residual(flat).reshape(windows.shape)
-        points = flat.astype(np.float32)
-
-        def nearest(part: slice) -> tuple[Array, Array, Weights]:
-            index = self.training.nearest(points[part], N_NEIGHBORS)
-            similar = self.training.points[index]  # (n, neighbours, window * channels)
-            away = points[part, None] - similar
-            squares = np.einsum("nkd,nkd->nd", away, away).reshape(windows[part].shape)
-            counts = np.maximum(observed[part].sum(axis=1), 1)
-            halves = np.where(observed[part], 0.5 / index.shape[1] * squares, 0.0)
-            energy = halves.sum(axis=1) / counts
-            peak = np.sqrt((halves**2).sum(axis=1) / counts)
-            return energy, peak, similar.mean(axis=1).reshape(windows[part].shape)
-
-        parts = [slice(i, i + CHUNK_WINDOWS) for i in range(0, len(flat), CHUNK_WINDOWS)]
+        chunks = range(0, len(starts), CHUNK_WINDOWS)
         with SINGLE_THREAD:
-            found = list(parallel_map(nearest, parts, self.network.network.engine.threads))
-        energy, peak, expected = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
-        return ComparedWindows(energy, peak, residual, expected)
+            found = list(parallel_map(compared, chunks, self.network.network.engine.threads))
+        energy, peak, *of_steps = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+        # The last window may be nearer to the one before: fewer of its steps are new.
+        ends = slice(None, len(steps) - hop), slice(-hop, None)
+        residual, expected = (np.concatenate([values[end] for end in ends]) for values in of_steps)
+        return StepErrors(starts, energy, peak, residual, expected)
 
-    def _residual(self, flat: Array) -> Array:
-        """Return targets minus those of the VAE, of flat windows: (n_windows, window * channels).
+    def _compared(self, windows: Array, observed: Flags, n_new: int) -> _Compared:
+        """Compare windows, (n, window, channels), and their last `n_new` steps."""
+        n, _, channels = windows.shape
+        points = windows.astype(np.float32).reshape(n, -1)
+        index = self.training.nearest(points, N_NEIGHBORS)
+        similar = self.training.points[index]  # (n, neighbours, window * channels)
+        expected = similar[:, :, -n_new * channels :].mean(axis=1, dtype=np.float64)
+        similar -= points[:, None]
+        squares = np.einsum("nkd,nkd->nd", similar, similar).reshape(windows.shape)
+        counts = np.maximum(observed.sum(axis=1), 1)
+        halves = np.where(observed, 0.5 / index.shape[1] * squares, 0.0)
+        energy = halves.sum(axis=1) / counts
+        peak = np.sqrt((halves**2).sum(axis=1) / counts)
+        residual = self._residual(windows.reshape(n, -1), n_new * channels)
+        residual = np.where(observed[:, -n_new:].reshape(n, -1), residual**2, 0.0)
+        return _Compared(
+            energy, peak, residual.reshape(-1, channels), expected.reshape(-1, channels)
+        )
+
+    def _residual(self, flat: Array, count: int) -> Array:
+        """Return the last targets minus those of the VAE, of flat windows: (n_windows, count).
 
         Targets are soft-clipped far from the training data: no spike outweighs all others.
         """
         encoder, network = self.network.encoder, self.network.network
         encoded = encoder.encode(flat)
-        difference: Array = encoded.targets - network.decode(network.encode(encoded.inputs)[0])
-        if difference.shape == flat.shape:
-            return difference
-        residual = np.zeros(flat.shape)
-        residual[:, encoder.explained] = difference
+        n_targets = encoded.targets.shape[1]
+        place = np.arange(flat.shape[1]) if n_targets == flat.shape[1] else encoder.explained
+        place = place[place >= flat.shape[1] - count] - flat.shape[1]
+        residual = np.zeros((len(flat), count))
+        if len(place):
+            expected = network.last_targets(encoded.inputs, len(place))
+            residual[:, place] = encoded.targets[:, -len(place) :] - expected
         return residual

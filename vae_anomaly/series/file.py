@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vae_anomaly._parameters import check_parameters
+from vae_anomaly._text import listed
 from vae_anomaly._types import AnyArray, Json, JsonObject
 from vae_anomaly._version import __version__
 from vae_anomaly.data.registry import DEFAULT
@@ -31,7 +32,7 @@ from vae_anomaly.series.training_windows import TrainingWindows
 from vae_anomaly.stats.exemplars import max_exemplars
 from vae_anomaly.storage.container import Layout, UnopenedFile, refuse, write_container
 
-__all__ = ["LoadedSeries", "describe_series", "load_series", "save_series"]
+__all__ = ["LoadedSeries", "describe", "lines", "load", "load_series", "save"]
 
 PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
     "architecture": (str,),
@@ -80,7 +81,7 @@ class _Network:
         return {name: found[f"{WEIGHT}{name}"] for name in layout}
 
 
-def save_series(
+def save(
     detector: SeriesDetector, path: str | Path, reading: Mapping[str, Json] | None = None
 ) -> str:
     """Write a fitted detector to one file, whole or not at all, and return its SHA-256.
@@ -131,6 +132,24 @@ def save_series(
     return write_container(
         path, config, arrays | {f"{WEIGHT}{name}": one for name, one in weights.items()}
     )
+
+
+def load(file: UnopenedFile, networks: Json = None, features: Json = None) -> SeriesDetector:
+    """Check a file and build its detector, which takes no networks from outside.
+
+    Raises
+    ------
+    ParameterError
+        If some are given.
+    ModelFileError
+        If the file is not sound.
+    """
+    if networks is not None or features is not None:
+        raise ParameterError(
+            f"{file.name} is a model of time series, and needs no networks or features. Load it "
+            f"without them."
+        )
+    return load_series(file).detector
 
 
 def load_series(file: UnopenedFile) -> LoadedSeries:
@@ -274,7 +293,7 @@ def _check_arrays(name: str, arrays: Mapping[str, AnyArray], n_varying: int) -> 
         raise refuse(name, "the array 'exemplars' holds numbers out of range")
 
 
-def describe_series(file: UnopenedFile) -> JsonObject:
+def describe(file: UnopenedFile) -> JsonObject:
     """Describe a file in plain values, after the same checks as `load_series`.
 
     Raises
@@ -302,3 +321,18 @@ def describe_series(file: UnopenedFile) -> JsonObject:
         "steps": network.history.step[-1],
         "loss": network.history.describe("window"),
     }
+
+
+def lines(facts: JsonObject) -> Sequence[str]:
+    """Return lines about a model of time series, from what `describe` returns."""
+    constant = facts["constant_channels"]
+    reading = ", ".join(f"{name}={value}" for name, value in facts["reading"].items())
+    step = "none" if facts["step"] is None else f"{facts['step'] / 1e9:g} s"
+    return [
+        f"training     {facts['steps']:,} steps, {facts['loss']}",
+        f"series       {listed(facts['channels'])}",
+        *([f"constant     {listed(constant)}"] if constant else []),
+        f"time step    {step}; windows of {facts['window']:,} steps",
+        *([f"read with    {reading}"] if reading else []),
+        f"alarms       {facts['promise']}",
+    ]

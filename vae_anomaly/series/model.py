@@ -14,21 +14,22 @@ is longer than those of training shows a sensor that is stuck.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly.detectors import DETECTORS, DetectorType
+from vae_anomaly.names import SERIES
 from vae_anomaly.series.channels import ChannelScaler, run_lengths
-from vae_anomaly.series.comparison import WindowComparison
-from vae_anomaly.series.windows import covering, window_starts
+from vae_anomaly.series.comparison import StepErrors, WindowComparison
+from vae_anomaly.series.windows import covering
 from vae_anomaly.stats.floats import default_floats
 
 __all__ = [
     "CAUSES",
     "MIN_TYPICAL",
     "SeriesModel",
-    "StepErrors",
     "StepScores",
     "Thresholds",
     "step_errors",
@@ -54,16 +55,6 @@ class Thresholds(NamedTuple):
     window: float
     point: float
     run: float = RUN_FACTOR
-
-
-class StepErrors(NamedTuple):
-    """Differences of windows and time steps from what is normal, by varying channel."""
-
-    starts: Indices  # first steps of windows, (n_windows,)
-    energy: Array  # of windows, (n_windows, varying)
-    peak: Array  # likewise, larger where the difference is in few steps
-    residual: Array  # squared, (n_steps, varying)
-    expected: Array  # (n_steps, varying)
 
 
 class StepScores(NamedTuple):
@@ -129,6 +120,8 @@ class SeriesModel:
     block_scores : ndarray of shape (n_blocks, 2)
         Largest window and point scores of calibration blocks.
     """
+
+    detector_type: ClassVar[DetectorType] = DETECTORS[SERIES]
 
     channels: tuple[str, ...]
     window: int
@@ -230,22 +223,7 @@ def step_errors(
     hop: int,
     part: slice = slice(None),
 ) -> StepErrors:
-    """Compare the windows of a series with training windows, and its steps with the VAE.
-
-    A step is reconstructed in the first window that reaches it: near its end, where the past is
-    known alone, but for the steps of the first window.
-    """
+    """Compare the windows of a series with training windows, and its steps with the VAE."""
     steps = scaler.standardized(values)[part]
-    n_steps, observed = len(steps), np.isfinite(values[part][:, scaler.varying])
-    starts = window_starts(n_steps, window, hop)
-    seen_by = np.searchsorted(starts + window, np.arange(n_steps), side="right")
-    inside = np.arange(n_steps) - starts[seen_by]
-    energy, peak = np.empty((2, len(starts), steps.shape[1]))
-    residual, expected = np.empty((2, *steps.shape))
-    for part, found in comparison.over(steps, observed, starts, window):
-        energy[part], peak[part] = found.energy, found.peak
-        here = slice(*np.searchsorted(seen_by, (part.start, part.stop)))
-        place = seen_by[here] - part.start, inside[here]
-        residual[here] = np.where(observed[here], found.residual[place] ** 2, 0.0)
-        expected[here] = found.expected[place]
-    return StepErrors(starts, energy, peak, residual, expected)
+    observed = np.isfinite(values[part][:, scaler.varying])
+    return comparison.compare(steps, observed, window, hop)

@@ -10,6 +10,14 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from vae_anomaly._threads import PADDING, SINGLE_THREAD
+from vae_anomaly.stats.nearest import (
+    FAR,
+    candidates,
+    group_size,
+    half_squares,
+    least_of_groups,
+    scratch,
+)
 
 __all__ = ["TrainingWindows"]
 
@@ -20,11 +28,11 @@ Weights = NDArray[np.float32]
 N_COMPONENTS = 64
 """Principal components in which candidates are chosen."""
 
+TILE_WINDOWS = 128
+"""Windows whose distances then stay in the cache of a processor."""
+
 N_CANDIDATES = 16
 """Candidates among which the nearest are found by their exact distances."""
-
-N_GROUPS = 128
-"""Groups of training windows, of which those that hold the nearest candidates are searched."""
 
 SELF_MATCH_TOLERANCE = 1e-6
 """Half the squared distance up to which a training window counts as the window itself."""
@@ -54,38 +62,47 @@ class TrainingWindows:
 
         Fewer than `count` are found if there are fewer training windows.
         """
-        candidates = self._candidates(windows)
-        apart = 0.5 * np.stack(
-            [((windows - self.points[of]) ** 2).sum(axis=1) for of in candidates.T], axis=1
-        )  # (n, candidates)
+        tiles = [windows[i : i + TILE_WINDOWS] for i in range(0, len(windows), TILE_WINDOWS)]
+        return np.concatenate([self._nearest(tile, count) for tile in tiles])
+
+    def _nearest(self, windows: Weights, count: int) -> Indices:
+        place = self._candidates(windows)
+        away = scratch("away", *place.shape, windows.shape[1])
+        self.points.take(place, axis=0, out=away, mode="clip")
+        away -= windows[:, None]
+        apart = half_squares(away)
         order = np.argsort(apart, axis=1, kind="stable")
-        most = max(1, min(count, len(self.points) - 1))
         least = np.take_along_axis(apart, order[:, :1], axis=1)
         is_self = (least <= SELF_MATCH_TOLERANCE) & (len(self.points) > 1)
-        place = np.arange(most) + is_self  # (n, most)
-        return np.take_along_axis(candidates, np.take_along_axis(order, place, axis=1), axis=1)
+        most = max(1, min(count, len(self.points) - 1))
+        order = np.take_along_axis(order, is_self + np.arange(most), axis=1)
+        return np.take_along_axis(place, order, axis=1)
 
     def _candidates(self, windows: Weights) -> Indices:
-        """Return the training windows that seem nearest: (n, candidates)."""
-        n, m = len(windows), len(self.points)
-        count = min(N_CANDIDATES, m)
-        center, axes, coefficients = self.search
-        padded = np.zeros((len(center), n + 2 * PADDING), dtype=np.float32)
-        padded[:, PADDING:-PADDING] = (windows - center).T
-        lifted = np.concatenate([axes @ padded, np.ones_like(padded[:1])])
-        # Neighbours in time are in different groups: training windows are in order of time.
-        size = -(-m // N_GROUPS)
-        distance = np.full((size * N_GROUPS, n + 2 * PADDING), np.inf, dtype=np.float32)
-        np.matmul(coefficients, lifted, out=distance[:m])
-        grouped = distance.reshape(size, N_GROUPS, -1)
-        least = np.ascontiguousarray(grouped.min(axis=0)[:, PADDING:-PADDING].T)  # (n, groups)
-        groups = np.argpartition(least, min(count, N_GROUPS) - 1, axis=1)[:, :count]
-        columns = np.arange(PADDING, PADDING + n)[:, None]
-        found = grouped[:, groups, columns]  # (size, n, count)
-        found = np.ascontiguousarray(found.swapaxes(0, 1)).reshape(n, -1)
-        place = np.argpartition(found, count - 1, axis=1)[:, :count]
-        row, column = np.divmod(place, groups.shape[1])
-        return np.minimum(row * N_GROUPS + np.take_along_axis(groups, column, axis=1), m - 1)
+        """Return the training windows that seem nearest to each window: (n, candidates)."""
+        center, axes, _ = self.search
+        n, m, (width, r) = len(windows), len(self.points), self._grouped.shape
+        padded = np.zeros((n + 2 * PADDING, len(center)), dtype=np.float32)
+        np.subtract(windows, center, out=padded[PADDING:-PADDING])
+        factors = np.ones((len(padded), r), dtype=np.float32)
+        np.matmul(padded, axes.T, out=factors[:, :-2])
+        factors[:, -2] = half_squares(factors[:, :-2])
+        distance = scratch("distance", len(padded), width)
+        np.matmul(factors, self._grouped.T, out=distance)
+        own, count = distance[PADDING:-PADDING], min(N_CANDIDATES, m)
+        least = scratch("least", n, width // group_size(m, count), dtype=np.int32)
+        least_of_groups(own, least)
+        return candidates(own, least, count)[0]
+
+    @cached_property
+    def _grouped(self) -> Weights:
+        """Coefficients of the whole distances, with padding to whole groups: (places, r + 2)."""
+        coefficients, m = self.search[2], len(self.points)
+        missing = -m % group_size(m, min(N_CANDIDATES, m))
+        grouped = np.zeros((m + missing, coefficients.shape[1] + 1), dtype=np.float32)
+        grouped[:m, :-2], grouped[:m, -1] = coefficients[:, :-1], coefficients[:, -1]
+        grouped[:m, -2], grouped[m:, -1] = 1.0, FAR
+        return grouped
 
     @cached_property
     def search(self) -> tuple[Weights, Weights, Weights]:

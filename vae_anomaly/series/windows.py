@@ -60,17 +60,20 @@ def covering(values: Array, starts: Indices, window: int, n_steps: int) -> Cover
     >>> covering(np.array([1.0, 5.0]), np.array([0, 2]), window=3, n_steps=6).mean.tolist()
     [1.0, 1.0, 3.0, 5.0, 5.0, nan]
     """
-    total = np.zeros((n_steps, *values.shape[1:]))
-    largest = np.full(total.shape, -np.inf)
-    count = np.zeros((n_steps, *([1] * (values.ndim - 1))))
-    steps = np.arange(n_steps)
+    # Between starts and ends of windows, steps are covered by the same ones.
+    steps = np.union1d([0], np.concatenate([starts, starts + window]))
+    steps = steps[steps < n_steps]
+    lengths = np.diff(steps, append=n_steps)
     first = np.searchsorted(starts, steps - window + 1)  # of the windows that reach the step
     stop = np.searchsorted(starts, steps, side="right")
+    total = np.zeros((len(steps), *values.shape[1:]))
+    largest = np.full(total.shape, -np.inf)
     for k in range(int((stop - first).max(initial=0))):
         reached = first + k < stop
         found = values[first[reached] + k]
         total[reached] += found
         largest[reached] = np.maximum(largest[reached], found)
-        count[reached] += 1
+    count = (stop - first).reshape(-1, *([1] * (values.ndim - 1)))
     with np.errstate(invalid="ignore"):
-        return Covering(total / count, np.where(count > 0, largest, np.nan))
+        mean, largest = total / count, np.where(count > 0, largest, np.nan)
+    return Covering(mean.repeat(lengths, axis=0), largest.repeat(lengths, axis=0))

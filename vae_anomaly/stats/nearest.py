@@ -13,22 +13,33 @@ with the exemplars near it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from math import prod
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
+from vae_anomaly._types import AnyArray
 from vae_anomaly.stats.kd_tree import KDTree
 
-__all__ = ["NearestSearch"]
+__all__ = [
+    "FAR",
+    "NearestSearch",
+    "candidates",
+    "group_size",
+    "half_squares",
+    "least_of_groups",
+    "scratch",
+]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
 Indices = NDArray[np.intp]
+Bits = NDArray[np.int32]
+"""Of float32: numbers that are not negative are in the order of their bits."""
 
 MIN_ROWS = 8192
 """Rows for which principal coordinates and boxes are worth their computation."""
@@ -48,20 +59,20 @@ NEAR_QUANTILE = 0.95
 N_MEASURED = 512
 """Exemplars on which the number of principal coordinates is chosen."""
 
-TILE_ROWS, TILE_CELLS = 256, 2**18
-"""Rows and numbers of a product, whose result then stays in the cache of a processor."""
+MAX_GROUP = 16
+"""Exemplars in a group, of which only the nearest are searched."""
+
+TILE_ROWS, TILE_CELLS = 256, 2**20
+"""Rows and numbers of a product: more do not fit into the cache of a processor."""
 
 N_SPARE = 3
 """Candidates more than needed, so that the last needed one is surely nearer than all others."""
 
 MAX_SHARE = 0.5
-"""Mean share of the exemplars near a box, beyond which boxes are not used."""
+"""Share of the exemplars near a box, beyond which boxes are not used."""
 
 MAX_CANDIDATES = 128
 """Candidates of a row, before the energies of all exemplars are computed."""
-
-TINY = 1e-30
-"""Added to what may be zero and is divided by."""
 
 UNIT_ROUNDOFF = 2.0**-24
 """Of float32."""
@@ -71,19 +82,25 @@ FAR = 1e37
 
 
 class _Memory(threading.local):
-    """Memory of each thread for the results of products: new memory costs as much as they do."""
+    """Memory of each thread for results: new memory costs as much as they do."""
 
     def __init__(self) -> None:
-        self._flat = np.empty(0, dtype=np.float32)
+        self._flat: dict[str, AnyArray] = {}
 
-    def array(self, *shape: int) -> Weights:
-        """Return an array of any content, in the place of the one before."""
-        if self._flat.size < prod(shape):
-            self._flat = np.empty(prod(shape), dtype=np.float32)
-        return self._flat[: prod(shape)].reshape(shape)
+    def array(self, name: str, *shape: int, dtype: DTypeLike = np.float32) -> AnyArray:
+        """Return an array of any content, in the place of the one of this name before."""
+        flat, size = self._flat.get(name), prod(shape)
+        if flat is None or flat.size < size:
+            flat = self._flat[name] = np.empty(size, dtype=dtype)
+        return flat[:size].reshape(shape)
 
 
 _MEMORY = _Memory()
+
+
+def scratch(name: str, *shape: int, dtype: DTypeLike = np.float32) -> AnyArray:
+    """Return memory of this thread, valid until the next call with its name."""
+    return _MEMORY.array(name, *shape, dtype=dtype)
 
 
 class _Rows(NamedTuple):
@@ -92,6 +109,7 @@ class _Rows(NamedTuple):
     points: Weights  # (n, d)
     factors: Weights  # of the coefficients in energies, (n, k + 2)
     slack: Array  # bounds of rounding, (n,)
+    box: NDArray[np.uint16]  # whose exemplars they are compared with, (n,)
 
     def only(self, chosen: Indices) -> _Rows:
         """Return some of the rows."""
@@ -99,6 +117,7 @@ class _Rows(NamedTuple):
             self.points.take(chosen, axis=0),
             self.factors.take(chosen, axis=0),
             self.slack.take(chosen),
+            self.box.take(chosen),
         )
 
 
@@ -136,39 +155,30 @@ class _Products:
     def prepare(self, points: Weights) -> _Rows:
         """Prepare rows, (n, d)."""
         kept: Weights = points - self.center
-        half_square = _half_squares(kept)
+        half_square = half_squares(kept)
         slack = self.slack[0] * half_square.astype(np.float64) + self.slack[1]
         if self.axes is not None:
             kept = kept @ self.axes
-            half_square = _half_squares(kept)
+            half_square = half_squares(kept)
         n, k = kept.shape
         factors = np.ones((n, k + 2), dtype=np.float32)
         factors[:, :k] = kept
         factors[:, k] = half_square
-        return _Rows(points, factors, slack)
+        return _Rows(points, factors, slack, np.zeros(n, dtype=np.uint16))
 
 
-class _Shortlist(NamedTuple):
-    """Exemplars that rows are compared with."""
+class _Shortlists(NamedTuple):
+    """Exemplars that the rows of each box are compared with, equally many, with padding."""
 
-    members: Indices
-    others: float  # lower bound of the energies of all others
+    members: Indices  # (boxes, s)
+    others: Array  # lower bounds of the energies of all others, (boxes,)
 
 
 class _Boxes(NamedTuple):
     """Boxes of principal coordinates, with the exemplars near them."""
 
     tree: KDTree
-    shortlists: list[_Shortlist]
-
-    def parts(self, rows: _Rows) -> Iterator[tuple[Indices, _Shortlist]]:
-        """Yield which rows are in a box, and its shortlist."""
-        box = self.tree.box_of(rows.factors).astype(np.uint16)  # which is sorted by counting
-        order = np.argsort(box, kind="stable")
-        ends = np.bincount(box, minlength=len(self.shortlists)).cumsum()
-        for part, shortlist in zip(np.split(order, ends[:-1]), self.shortlists, strict=True):
-            if len(part):
-                yield part, shortlist
+    shortlists: _Shortlists
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,63 +223,64 @@ class NearestSearch:
         found = np.empty((len(rows), count), dtype=np.float32)
         left, n_candidates = np.arange(len(rows)), count + N_SPARE
         if boxes is not None:
-            is_sure = np.empty(len(rows), dtype=bool)
-            for part, shortlist in boxes.parts(prepared):
-                some = prepared.only(part)
-                found[part], is_sure[part] = self._search(
-                    products, some, shortlist, count, n_candidates
-                )
-            left = np.flatnonzero(~is_sure)
+            box = boxes.tree.box_of(prepared.factors).astype(np.uint16)  # sorted by counting
+            left = np.argsort(box, kind="stable")
+            some = prepared._replace(box=box).only(left)
+            found[left], sure = self._search(products, boxes.shortlists, some, count, n_candidates)
+            left = left[~sure]
         while len(left) and n_candidates <= MAX_CANDIDATES:
             some = prepared.only(left)
-            found[left], sure = self._search(products, some, self._all, count, n_candidates)
+            found[left], sure = self._search(products, self._all, some, count, n_candidates)
             left, n_candidates = left[~sure], 4 * n_candidates
         for row in left:
-            energy = self._energies_of(self._all.members, rows[row])
-            found[row] = np.sort(energy)[:count]
+            energy = self._energies_of(self._all.members, rows[row : row + 1])
+            found[row] = np.sort(energy[0])[:count]
         return found
 
     def _search(
-        self, products: _Products, rows: _Rows, shortlist: _Shortlist, count: int, n_candidates: int
+        self,
+        products: _Products,
+        shortlists: _Shortlists,
+        rows: _Rows,
+        count: int,
+        n_candidates: int,
     ) -> tuple[Weights, NDArray[np.bool_]]:
-        """Return the least energies among some exemplars, (n, count), and whether of all: (n,)."""
-        # As much work with the groups as with the members of the nearest ones.
-        size = 1 << max(0, round(np.log2(len(shortlist.members) / n_candidates) / 2))
-        members, coefficients = self._padded(products, shortlist, size)
-        n_groups = len(members) // size
-        n, tile = len(rows.points), max(1, min(TILE_ROWS, TILE_CELLS // len(members)))
-        found, bound = np.empty((n, count), dtype=np.float32), np.empty(n)
+        """Return the least energies of rows, (n, count), and whether they are those of all: (n,).
+
+        Rows are in the order of their boxes.
+        """
+        n, bounds = len(rows.points), _Bounds(products, shortlists, n_candidates)
+        found, limit = np.empty((n, count), dtype=np.float32), shortlists.others.take(rows.box)
+        widest = max(shortlists.members.shape[1], n_candidates * rows.points.shape[1])
+        tile = max(1, min(TILE_ROWS, TILE_CELLS // widest))
         for start in range(0, n, tile):
             part = slice(start, start + tile)
-            factors = rows.factors[part].T
-            bounds = _MEMORY.array(len(members), factors.shape[1])
-            np.matmul(coefficients, factors, out=bounds)
-            limit, row, place = _candidates(bounds, n_groups, n_candidates)
-            energy = self._energies_of(members[place], rows.points[part].take(row, axis=0))
-            found[part] = _ascending(energy, row, len(limit), count)
-            bound[part] = limit
-        is_sure = found[:, count - 1] <= np.minimum(bound, shortlist.others) - rows.slack
-        return found, is_sure
-
-    def _padded(
-        self, products: _Products, shortlist: _Shortlist, size: int
-    ) -> tuple[Indices, Weights]:
-        """Return exemplars, and their coefficients, with padding to a multiple of a size."""
-        missing = -len(shortlist.members) % size
-        if shortlist is self._all and not missing:
-            return shortlist.members, products.coefficients[:-1]
-        members = np.append(shortlist.members, np.full(missing, len(self.points)))
-        return members, products.coefficients.take(members, axis=0)
+            members, bound = bounds.candidates(rows.factors[part], rows.box[part])
+            energy = self._energies_of(members, rows.points[part])
+            energy.sort(axis=1)
+            found[part] = energy[:, :count]
+            limit[part] = np.minimum(limit[part], bound)
+        return found, found[:, count - 1] <= limit - rows.slack
 
     def _energies_of(self, members: Indices, rows: Weights) -> Weights:
-        """Compute the energies of exemplars, (p,), at rows, (p, d) or (d,): (p,)."""
-        away = self.points.take(members, axis=0)
-        away -= rows
-        return _half_squares(away) / self.bandwidth.take(members)
+        """Compute the energies of exemplars, (n, c), at rows, (n, d): (n, c)."""
+        points, bandwidth = self._with_padding
+        away = scratch("away", *members.shape, rows.shape[1])
+        points.take(members, axis=0, out=away, mode="clip")
+        away -= rows[:, None]
+        return half_squares(away) / bandwidth.take(members)
 
     @cached_property
-    def _all(self) -> _Shortlist:
-        return _Shortlist(np.arange(len(self.points)), np.inf)
+    def _with_padding(self) -> tuple[Weights, Weights]:
+        """Points and bandwidths, and those of padding, which is infinitely far away."""
+        far = np.full((1, self.points.shape[1]), np.inf, dtype=np.float32)
+        return np.concatenate([self.points, far]), np.append(self.bandwidth, np.float32(1.0))
+
+    @cached_property
+    def _all(self) -> _Shortlists:
+        return _Shortlists(
+            _padded(np.arange(len(self.points))[None], len(self.points)), np.full(1, np.inf)
+        )
 
     @cached_property
     def _plain(self) -> _Products:
@@ -283,7 +294,7 @@ class NearestSearch:
         variances, axes = np.linalg.eigh(kept.T @ kept / m)  # ascending
         sample = self._plain.prepare(self.points[:: -(-m // N_MEASURED)])
         more = min(m, count + N_SPARE)
-        measured = self._search(self._plain, sample, self._all, more, more + N_SPARE)[0]
+        measured = self._search(self._plain, self._all, sample, more, more + N_SPARE)[0]
         # What the other coordinates add to a distance is to be less than what candidates differ by.
         spacing = np.median(self.bandwidth) * np.median(measured[:, -1] - measured[:, count - 1])
         n_left_out = np.count_nonzero(variances.cumsum() <= 0.25 * spacing)
@@ -297,63 +308,120 @@ class NearestSearch:
         levels = (m // BOX_SIZE).bit_length() - 1
         if levels < 1:
             return None
-        needed = self._search(products, rows, self._all, count, count + N_SPARE)[0][:, -1]
+        needed = self._search(products, self._all, rows, count, count + N_SPARE)[0][:, -1]
         k = min(rows.factors.shape[1] - 2, MAX_TREE_DIMENSIONS)
         points = rows.factors[:, :k].astype(np.float64)
-        tree, shortlists = KDTree.fit(points, levels), []
-        box_of = tree.box_of(rows.factors)
-        typical = np.array([np.median(needed[own]) if len(own) else 0.0 for own in tree.members])
-        factor = np.quantile(needed / np.maximum(typical[box_of], TINY), NEAR_QUANTILE)
-        for box in range(len(typical)):
-            bounds = 0.5 * tree.squared_distances(box, points) / self.bandwidth
-            order = np.argsort(bounds, kind="stable")
-            n_near = int(np.count_nonzero(bounds <= factor * typical[box]))
-            n = max(n_near, min(m, count + N_SPARE))
-            others = float(bounds[order[n]]) if n < m else np.inf
-            shortlists.append(_Shortlist(order[:n], others))
-        mean = np.mean([len(shortlist.members) for shortlist in shortlists])
-        return _Boxes(tree, shortlists) if mean <= MAX_SHARE * m else None
+        tree = KDTree.fit(points, levels)
+        bounds = np.stack([tree.squared_distances(box, points) for box in range(2**levels)])
+        bounds *= 0.5 / self.bandwidth  # (boxes, m)
+        near = [
+            np.count_nonzero(bounds[box] <= needed[own, None], axis=1)
+            for box, own in enumerate(tree.members)
+        ]
+        n_near = int(np.quantile(np.concatenate(near), NEAR_QUANTILE))
+        n_near = max(n_near, count + N_SPARE)
+        if n_near > MAX_SHARE * m:
+            return None
+        order = np.argpartition(bounds, n_near, axis=1)
+        others = np.take_along_axis(bounds, order[:, n_near:][:, :1], axis=1)[:, 0]
+        return _Boxes(tree, _Shortlists(_padded(order[:, :n_near], m), others))
 
 
-def _candidates(
-    bounds: Weights, n_groups: int, n_candidates: int
-) -> tuple[Weights, Indices, Indices]:
-    """Choose exemplars of rows by bounds of their energies, (s, n).
+class _Bounds:
+    """Bounds of the energies of exemplars at rows, in the order of the boxes of these."""
 
-    Returns a limit for each row, (n,), that at least `n_candidates` keep, and row and place of all
-    that do, by row. The limit is the least bound of the last of as many groups; a group holds
-    places with the same remainder, so that near exemplars are in different ones.
+    def __init__(self, products: _Products, shortlists: _Shortlists, count: int) -> None:
+        self._products, self._shortlists, self._count = products, shortlists, count
+        self._width = shortlists.members.shape[1]
+        self._n_groups = self._width // min(MAX_GROUP, group_size(self._width, count))
+        self._box = -1
+
+    def candidates(self, factors: Weights, box: NDArray[np.uint16]) -> tuple[Indices, Weights]:
+        """Return the exemplars with the least bounds, (n, count), and a bound of all others."""
+        n, n_groups = len(box), self._n_groups
+        bounds = scratch("bounds", n, self._width)
+        least = scratch("least", n, n_groups, dtype=np.int32)
+        starts = [0, *(np.flatnonzero(box[1:] != box[:-1]) + 1).tolist(), n]
+        for start, end in pairwise(starts):
+            coefficients, of_box = self._coefficients_of(box[start]), bounds[start:end]
+            np.matmul(factors[start:end], coefficients.T, out=of_box)
+            least_of_groups(of_box, least[start:end])
+        place, others = candidates(bounds, least, self._count)
+        place += box.astype(np.intp)[:, None] * self._width
+        return self._shortlists.members.take(place), others
+
+    def _coefficients_of(self, box: int) -> Weights:
+        """Return the coefficients of the exemplars of a box, in the place of those before."""
+        if box != self._box:
+            self._box, every = box, self._products.coefficients
+            self._coefficients = scratch("coefficients", self._width, every.shape[1])
+            members = self._shortlists.members[box]
+            every.take(members, axis=0, out=self._coefficients, mode="clip")
+        return self._coefficients
+
+
+def _padded(members: Indices, padding: int) -> Indices:
+    """Return members, (boxes, s), with padding to a multiple of the size of groups."""
+    missing = -members.shape[1] % MAX_GROUP
+    return np.pad(members, [(0, 0), (0, missing)], constant_values=padding)
+
+
+def group_size(n: int, count: int) -> int:
+    """Return the members of a group, so that groups are as much work as members of the nearest."""
+    return 1 << max(0, round(np.log2(n / count) / 2 - 1))
+
+
+def least_of_groups(bounds: Weights, out: Bits) -> None:
+    """Write the least bounds of groups of places, from (n, s) to (n, groups), as bits.
+
+    A group has places with the same remainder, so that near exemplars are in different ones.
     """
-    s, n = bounds.shape
-    grouped = bounds.reshape(-1, n_groups * n)
-    least = np.ascontiguousarray(grouped.min(axis=0).reshape(n_groups, n).T)
-    limit = np.full(n, FAR / 2, dtype=np.float32)
-    if n_candidates < n_groups:
-        last = np.partition(least, n_candidates - 1, axis=1)[:, n_candidates - 1]
-        limit = np.minimum(limit, last)
-    group = np.flatnonzero(least <= limit[:, None])
-    row = group // n_groups
-    first = (group - row * n_groups) * n + row
-    place = first[:, None] + np.arange(0, s * n, n_groups * n)
-    kept = np.flatnonzero(grouped.take(place) <= limit[row][:, None])
-    row = row[kept // len(grouped)]
-    return limit, row, place.take(kept) // n
+    grouped = bounds.view(np.int32).reshape(len(bounds), -1, out.shape[1])
+    np.minimum.reduce(grouped, axis=1, out=out)
 
 
-def _ascending(energy: Weights, row: Indices, n: int, count: int) -> Weights:
-    """Return the least energies of each of n rows, ascending: (n, count).
+def candidates(bounds: Weights, least: Bits, count: int) -> tuple[Indices, Weights]:
+    """Choose places by bounds of rows, (n, s), that are negative by rounding alone.
 
-    `row` says whose they are, in order. Rows that have fewer are filled with infinity.
+    Searches the groups with the least bounds.
+
+    Returns
+    -------
+    place : ndarray of shape (n, count)
+    others : ndarray of shape (n,)
+        Lower bounds of the bounds at all other places, if they are positive.
     """
-    counts = np.bincount(row, minlength=n)
-    starts = counts.cumsum() - counts
-    found = np.full((n, max(count, counts.max(initial=0))), np.inf, dtype=np.float32)
-    found[row, np.arange(len(row)) - starts[row]] = energy
-    found.sort(axis=1)
-    return found[:, :count]
+    (n, width), n_groups = bounds.shape, least.shape[1]
+    group, others = _least(least, count)
+    row = np.arange(n)[:, None]
+    first = group + row * width
+    place = scratch("place", n, width // n_groups, group.shape[1], dtype=np.intp)
+    np.add(first[:, None], np.arange(0, width, n_groups)[:, None], out=place)
+    of_groups = scratch("of_groups", n, place[0].size, dtype=np.int32)
+    bits = bounds.view(np.int32).ravel()
+    bits.take(place.reshape(of_groups.shape), out=of_groups, mode="clip")
+    nearest, farther = _least(of_groups, count)
+    chosen = place.ravel().take(nearest + row * of_groups.shape[1]) - row * width
+    return chosen, np.minimum(others, farther)
 
 
-def _half_squares(points: Weights) -> Weights:
-    """Return half the sums of squares of rows, (n, d), alike wherever they stand: (n,)."""
-    squares: Weights = np.einsum("nd,nd->n", points, points)
+def _least(bits: Bits, count: int) -> tuple[Indices, Weights]:
+    """Return the places of the least values of rows, (n, w), and a bound of all others, (n,).
+
+    The last bits are replaced by the place, so that no places need to be sorted besides.
+    """
+    n, width = bits.shape
+    if width <= count:
+        return np.broadcast_to(np.arange(width), bits.shape), np.full(n, FAR / 2, dtype=np.float32)
+    mask = np.int32((1 << (width - 1).bit_length()) - 1)
+    keys = scratch("keys", n, width, dtype=np.int32)
+    np.bitwise_and(bits, ~mask, out=keys)
+    keys |= np.arange(width, dtype=np.int32)
+    keys.partition(count, axis=1)
+    return (keys[:, :count] & mask).astype(np.intp), (keys[:, count] & ~mask).view(np.float32)
+
+
+def half_squares(points: Weights) -> Weights:
+    """Return half the sums of squares of the last axis, alike wherever they stand."""
+    squares: Weights = np.einsum("...d,...d->...", points, points)
     return np.float32(0.5) * squares

@@ -139,6 +139,7 @@ def compiled_steps(
     before = OPTIMIZERS[optimizer](0.0).start(zeros)
 
     @tf.function(
+        autograph=spec.needs_autograph,
         jit_compile=xla,
         input_signature=[
             tf.TensorSpec([spec.members, spec.n_weights], tf.float32),
@@ -200,7 +201,7 @@ def compiled_held_out_loss(
     rows = [tf.TensorSpec([spec.members, None, width], tf.float32) for width in widths]
     noise = tf.TensorSpec([1, 1, None, spec.latent], tf.float32)
 
-    @tf.function(input_signature=[weights, rows, noise, number])
+    @tf.function(autograph=spec.needs_autograph, input_signature=[weights, rows, noise, number])
     def held_out_loss(weights: Tensor, rows: list[Tensor], noise: Tensor, beta: Tensor) -> Tensor:
         x, target, *observed = rows
         with vae.with_weights(weights):

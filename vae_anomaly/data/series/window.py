@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly.data.series.series import interpolated
-from vae_anomaly.exceptions import DataError
 
-__all__ = ["check_length", "window_length"]
+__all__ = ["window_length"]
 
 Array = NDArray[np.float64]
 
@@ -20,29 +19,11 @@ MAX_LAG = 400
 MIN_CORRELATION = 0.1
 """Height of the autocorrelation from which on a peak is a period."""
 
-MIN_WINDOWS = 10
-"""Windows that a fit needs, each a time step after the other."""
-
 ROUNDING = 1e-9
 """Deviation from a line, as a share of that from the mean, that is rounding."""
 
 MAX_SHARE = 4
 """A window is at most this part of a series: a quarter."""
-
-
-def check_length(n_steps: int, window: int) -> None:
-    """Raise if a series without a break has fewer than `MIN_WINDOWS` windows.
-
-    Raises
-    ------
-    DataError
-    """
-    needed = window + MIN_WINDOWS - 1
-    if n_steps < needed:
-        raise DataError(
-            f"Expected at least {needed} time steps without a break, for {MIN_WINDOWS} windows of "
-            f"{window}, got {n_steps}. Give a longer series, or a shorter window."
-        )
 
 
 def window_length(values: Array) -> int:

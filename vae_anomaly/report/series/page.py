@@ -10,15 +10,17 @@ from typing import NamedTuple
 import numpy as np
 
 from vae_anomaly._text import counted, listed
-from vae_anomaly._types import Parameter
 from vae_anomaly.data.series.times import time_text
-from vae_anomaly.pipeline.series_evaluation import SeriesEvaluation, evaluate_series_file
+from vae_anomaly.pipeline.options import Options, divide, refuse_foreign
+from vae_anomaly.pipeline.paths import check_report_folder
+from vae_anomaly.pipeline.series.evaluation import SeriesEvaluation, evaluate_series_file
+from vae_anomaly.pipeline.work import Done, Work
 from vae_anomaly.report.command import command_line
 from vae_anomaly.report.data import UNKNOWN, Provenance, Summary, Tile
 from vae_anomaly.report.formatting import number
 from vae_anomaly.report.render import rendered, write_page
-from vae_anomaly.report.series_figures import Plot, plots
-from vae_anomaly.report.series_words import (
+from vae_anomaly.report.series.figures import Plot, plots
+from vae_anomaly.report.series.words import (
     Fact,
     calibration_facts,
     metric_facts,
@@ -31,15 +33,14 @@ from vae_anomaly.stats.floats import default_floats
 from vae_anomaly.storage.container import UnopenedFile
 
 __all__ = [
-    "OPTIONS",
     "SeriesReport",
     "build_series_report",
-    "report_series_file",
+    "evaluate",
     "write_series_report",
 ]
 
 OPTIONS = ("title", "top", "label_column", "normal_label", "labels")
-"""Options of `report_series_file`."""
+"""Options of `evaluate`."""
 
 MAX_ROWS = 200
 """Rows that a page lists of events, of labelled ones, and of gaps."""
@@ -126,15 +127,7 @@ class SeriesReport:
         return self.parts.sentences
 
 
-def report_series_file(
-    file: UnopenedFile,
-    path: str,
-    output: str,
-    *,
-    title: str = "Anomaly report",
-    top: int = 10,
-    **labels: Parameter,
-) -> list[str]:
+def evaluate(file: UnopenedFile, path: str, folder: str, options: Options, work: Work) -> Done:
     """Evaluate a model of time series on a file, and write the page.
 
     Parameters
@@ -142,39 +135,39 @@ def report_series_file(
     file : UnopenedFile
         Model file.
     path : str
-    output : str
+    folder : str
         Directory.
-    title : str
-    top : int, default=10
-        See `build_series_report`.
-    **labels
-        See `vae_anomaly.pipeline.series_evaluation.evaluate_series_file`.
+    options : mapping
+        Those of the command `evaluate`.
+    work : Work
 
     Returns
     -------
-    list of str
-        Lines to report.
+    Done
 
     Raises
     ------
     ModelFileError, DataError, ParameterError
-        As `evaluate_series_file`.
+        As `evaluate_series_file`; and if an option is given that is not for time series.
     OutputError
         If the page cannot be written.
     """
+    refuse_foreign(options, OPTIONS, f"is not for time series, as in {file.name}")
+    check_report_folder(folder, "row", file.name, path, options["labels"])
+    work.start()
+    shown, labels = divide(options, ("title", "top"))
     found = evaluate_series_file(file, path, **labels)
-    asked = {"title": title, "top": top, **labels}
-    command = command_line("evaluate", [file.name, path], output, asked)
+    command = command_line("evaluate", [file.name, path], folder, {**shown, **labels})
     report = build_series_report(
         found,
         model_name=Path(file.name).name,
         data_name=Path(path).name,
-        title=title,
-        top=top,
         provenance=Provenance(file.sha256, command),
+        **shown,
     )
-    page = write_series_report(report, output)
-    return [*found.notes, *report.summary, f"report: {page}"]
+    page = write_series_report(report, folder)
+    notes = [*found.notes, *report.summary, f"report: {page}"]
+    return Done(notes, {"report": str(page)})
 
 
 @default_floats()

@@ -21,13 +21,16 @@ from vae_anomaly.data.series.series import Gap
 from vae_anomaly.data.series.times import time_text
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.drift import Drift
+from vae_anomaly.pipeline.conditions import failures
 from vae_anomaly.pipeline.messages import movement_words, p_value_words
-from vae_anomaly.pipeline.options import Options, refuse_foreign
-from vae_anomaly.pipeline.series_rows import RowLayout, RowStream
+from vae_anomaly.pipeline.options import Options, given_options, refuse_foreign
+from vae_anomaly.pipeline.paths import check_result
+from vae_anomaly.pipeline.series.rows import RowLayout, RowStream
 from vae_anomaly.pipeline.sorting import most_anomalous_first
+from vae_anomaly.pipeline.work import Done, Work
 from vae_anomaly.pipeline.writers import result_writer
 from vae_anomaly.series.detector import SeriesDetector
-from vae_anomaly.series.file import load_series, save_series
+from vae_anomaly.series.file import load_series, save
 from vae_anomaly.series.frames import NamedEvent, events_frame
 from vae_anomaly.storage.container import UnopenedFile
 
@@ -35,12 +38,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "SERIES_OUTPUTS",
     "SeriesSummary",
-    "recalibrate_series_file",
+    "recalibrate",
+    "score",
     "score_series_file",
     "series_drift_warning",
-    "series_notes",
 ]
 
 T = TypeVar("T")
@@ -147,9 +149,34 @@ def score_series_file(
     )
 
 
-def recalibrate_series_file(
-    file: UnopenedFile, path: str | None, output: str, given: Options
-) -> list[str]:
+def score(file: UnopenedFile, path: str, output: str, options: Options, work: Work) -> Done:
+    """Score the series in a file as the options of the command `score` ask for.
+
+    Raises
+    ------
+    ParameterError
+        If an option is given that is not for time series.
+    ModelFileError, DataError, OutputError
+        As `score_series_file`.
+    """
+    accepted = (*SERIES_OUTPUTS, "fail_if", "engine")
+    refuse_foreign(options, accepted, f"is not for time series, as in {file.name}")
+    events = options["events"]
+    if events is not None:
+        check_result(events, path, file.name, output)
+    work.start()
+    summary = score_series_file(file, path, output, **given_options(options, SERIES_OUTPUTS))
+    drift = summary.drift is not None
+    failed = failures(
+        options["fail_if"], summary.n_flagged, summary.n_scored, "time step", drift=drift
+    )
+    facts = summary.facts() | {"scores": output, "failed": failed}
+    return Done(series_notes(summary, output, events), facts, failed=failed)
+
+
+def recalibrate(
+    file: UnopenedFile, path: str | None, output: str, options: Options, work: Work
+) -> Done:
     """Write a model file with thresholds from the normal series in a file.
 
     Parameters
@@ -159,13 +186,13 @@ def recalibrate_series_file(
     path : str or None
     output : str
         Model file to write.
-    given : mapping
-        Options of the command `recalibrate`.
+    options : mapping
+        Those of the command `recalibrate`.
+    work : Work
 
     Returns
     -------
-    list of str
-        Lines to report.
+    Done
 
     Raises
     ------
@@ -174,9 +201,10 @@ def recalibrate_series_file(
     ModelFileError, DataError, OutputError
         As `score_series_file`; and if the series are too short for what is promised.
     """
-    refuse_foreign(given, ("false_alarms_per",), f"is not for time series, as in {file.name}")
+    refuse_foreign(options, ("false_alarms_per",), f"is not for time series, as in {file.name}")
     if path is None:
         raise ParameterError("Expected DATA, normal time series to calibrate by.")
+    work.start()
     detector, reading = load_series(file)
     series = _SeriesFile(path, {**reading, **_of_training(detector)}, BLOCK_BYTES)
 
@@ -192,12 +220,14 @@ def recalibrate_series_file(
         return stream, notes
 
     (stream, notes), reason = series.read(watched)
-    episodes, per = given["false_alarms_per"] or (None, None)
+    episodes, per = options["false_alarms_per"] or (None, None)
     other = detector.recalibrated(stream.watch.blocks, episodes, per)
-    save_series(other, output, reading)
+    save(other, output, reading)
     before = f"the old thresholds flag {stream.n_flagged:,} of {stream.n_scored:,} time steps"
     counted_events = f"{before}, in {counted(len(stream.events), 'event')}"
-    return [*reason, *notes, counted_events, other.promise_.words(detector.step_)]
+    promise = other.promise_.words(detector.step_)
+    lines = [*reason, *notes, counted_events, promise, f"model: {output}"]
+    return Done(lines, {"model": output})
 
 
 def series_notes(summary: SeriesSummary, output: str, events: str | None) -> list[str]:

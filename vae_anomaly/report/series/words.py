@@ -7,7 +7,7 @@ import numpy as np
 from vae_anomaly._text import are, counted
 from vae_anomaly.data.series.times import time_text
 from vae_anomaly.names import SPANS
-from vae_anomaly.pipeline.series_evaluation import SeriesEvaluation, SeriesMetrics
+from vae_anomaly.pipeline.series.evaluation import SeriesEvaluation, SeriesMetrics
 from vae_anomaly.report.data import Summary, Tile
 from vae_anomaly.report.formatting import legible, multiple, number, percent, within
 from vae_anomaly.report.formatting import span as interval

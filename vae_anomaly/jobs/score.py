@@ -1,0 +1,64 @@
+"""Scores of the records in a path."""
+
+from __future__ import annotations
+
+from vae_anomaly.data.registry import check_options, open_source
+from vae_anomaly.model.file import restored
+from vae_anomaly.pipeline.conditions import check_conditions, failures
+from vae_anomaly.pipeline.facts import score_facts
+from vae_anomaly.pipeline.messages import score_notes, skipped_records
+from vae_anomaly.pipeline.options import Options, divide, flag, refuse_other_types
+from vae_anomaly.pipeline.paths import check_outside
+from vae_anomaly.pipeline.results import OUTPUTS, Outputs
+from vae_anomaly.pipeline.score import score_file
+from vae_anomaly.pipeline.work import Done, Work
+from vae_anomaly.storage.container import UnopenedFile
+
+__all__ = ["score"]
+
+
+def score(file: UnopenedFile, path: str, output: str, options: Options, work: Work) -> Done:
+    """Score the records in a path with a model file, and write the result.
+
+    Raises
+    ------
+    ParameterError, ModelFileError, DataError, OutputError
+        As `open_source` and `score_file`.
+    """
+    refuse_other_types(options, file.name)
+    model = restored(file)
+    conditions, maps = options["fail_if"], options["maps"]
+    wanted, asked = divide({**options, "fail_if": None, "engine": None}, OUTPUTS)
+    # --strict is for all modalities.
+    check_options(
+        {*wanted, *asked} - {"strict"}, model.encoder.modality, f"{file.name} was fitted on"
+    )
+    asked.pop("maps", None)
+    if options["engine"] is not None:
+        model = model.with_engine(options["engine"])
+    outputs = Outputs(**wanted)
+    outputs.check(model, flag)
+    if maps is not None:
+        check_outside(maps, path, "maps")
+    check_conditions(conditions, outputs, model)
+    with open_source(path, model.encoder, **asked) as source:
+        work.say(*source.notes)
+        if model.network.needs_tensorflow and source.n_records != 0:
+            work.start()
+        progress = work.progress
+        flagged: list[object] | None = None if maps is None else []
+        summary = score_file(model, source, output, outputs, progress=progress, flagged=flagged)
+        if maps is not None:
+            from vae_anomaly.displays.map_files import write_maps
+
+            work.say(*write_maps(model, source, maps, flagged=flagged or (), progress=progress))
+    drift = summary.drift is not None
+    failed = failures(
+        conditions, summary.n_flagged or 0, summary.n_scored, source.unit, drift=drift
+    )
+    return Done(
+        [*score_notes(summary, source.unit, outputs.fdr, output), *skipped_records(source)],
+        score_facts(summary) | {"scores": output, "failed": failed},
+        is_complete=not source.skipped,
+        failed=failed,
+    )

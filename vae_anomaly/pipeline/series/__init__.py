@@ -1,0 +1,1 @@
+"""Pipeline over time series: fit, score, recalibrate, evaluate and export."""
