@@ -41,8 +41,8 @@ from sklearn.neighbors import NearestNeighbors
 from vae_anomaly.data.image.patches import PatchEncoder
 from vae_anomaly.data.registry import modality
 from vae_anomaly.metrics.pixels import region_overlap
-from vae_anomaly.model.file import load_model
 from vae_anomaly.model.patches import pooled
+from vae_anomaly.pipeline.models import loaded
 
 Array = NDArray[np.float64]
 
@@ -156,7 +156,7 @@ def measure(folder: Path, seed: int, options: list[str]) -> dict[str, float]:
     table = pd.read_csv(scores)
     labels = ~table["file"].str.startswith("good")
 
-    encoder = load_model(model).encoder
+    encoder = loaded(model).encoder
     sources = [modality(encoder.modality).open(str(path), encoder) for path in (train, test)]
     trained, tested = (np.concatenate([b.records for b in s.batches()]) for s in sources)
     baselines = (knn, pca)

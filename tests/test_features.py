@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 
 from vae_anomaly import DataError, ModelFileError, ParameterError, VAEDetector, inspect, load, save
+from vae_anomaly._types import JsonObject
 from vae_anomaly.data.image.features import as_grid, open_features
 from vae_anomaly.data.image.layout import Layout
 from vae_anomaly.displays.map_files import map_at_size
-from vae_anomaly.model.patches import PlacedPatches, fit_reference, interpolated, pooled
+from vae_anomaly.model.patch_reference import PlacedPatches, fit_reference
+from vae_anomaly.model.patches import interpolated, pooled
 from vae_anomaly.storage.container import open_container, write_container
 
 Images = NDArray[np.uint8]
@@ -181,6 +184,8 @@ def test_what_is_wrong_with_a_file_is_said(network, tmp_path):
         open_features(f"onnx:{tmp_path / 'x.onnx'}").grid(normal_images(1, 0)[0])
     with pytest.raises(FileNotFoundError):
         open_features(f"onnx:{tmp_path / 'y.onnx'}")
+    with pytest.raises(FileNotFoundError):  # nothing is downloaded
+        open_features("onnx:https://example.org/net.onnx")
     with pytest.raises(DataError, match=r"Expected images of 1 or 3 channels .*, got 2"):
         open_features(f"onnx:{network}").grid(np.zeros((8, 8, 2), np.uint8))
 
@@ -301,7 +306,40 @@ def test_pooled_vectors_are_images_of_one_patch(network):
     normal, defective = normal_images(20, 1), defective_images(20, 2)[0]
     scores = -found.score_samples(np.concatenate([normal, defective]))
     assert roc_auc_score([0] * 20 + [1] * 20, scores) > 0.95
-    assert found.contribution_maps(defective[:1])[0].shape == (1, 48, 48)
+    maps, _ = found.contribution_maps(defective[:6])
+    # One patch shows no place: gradients do.
+    assert roc_auc_score(defective_images(20, 2)[1][:6].ravel(), maps.ravel()) > 0.95
+
+
+def test_maps_average_those_of_the_network_and_of_gradients(detector):
+    images = defective_images(4, 5)[0]
+    model = detector.model_
+    of_network = model.patch_scores(images, ["exemplar", "elbo"]).mean(axis=0).reshape(4, 8, 8)
+    of_gradients = model.gradients.patch_scores(images, ["exemplar"])[0].reshape(4, 32, 32)
+    for found, coarse, fine in zip(
+        detector.contribution_maps(images)[0], of_network, of_gradients, strict=True
+    ):
+        fine = fine * model.deviation / model.gradients.deviation
+        expected = (interpolated(coarse, 48, 48) + interpolated(fine, 48, 48)) / 2
+        np.testing.assert_allclose(found, expected - expected.mean() / 2)
+
+
+def test_network_and_gradients_count_alike_in_maps(detector):
+    images, model = normal_images(30, 6), detector.model_
+    for one in (model, model.gradients):
+        spread = one.patch_scores(images, one.map_scores).mean(axis=0).std()
+        assert one.deviation == pytest.approx(spread, rel=0.25)
+
+
+def test_other_scores_have_maps_of_the_network_alone(network):
+    found = VAEDetector(
+        features=f"onnx:{network}#patches",
+        score_type="elbo",
+        max_steps=20,
+        contamination=0.1,
+        random_state=0,
+    ).fit(normal_images(20, 0))
+    assert found.model_.gradients is None
 
 
 def test_grey_images_and_floats_mean_the_same_as_bytes(network):
@@ -350,6 +388,8 @@ def test_a_model_file_finds_its_network_again(detector, network, tmp_path):
     save(detector, tmp_path / "m.vae")
     loaded = load(tmp_path / "m.vae")
     assert np.array_equal(loaded.score_samples(images), detector.score_samples(images))
+    maps = [one.contribution_maps(images)[0] for one in (loaded, detector)]
+    assert np.array_equal(*maps)
     assert loaded.offset_ == detector.offset_
     assert loaded.get_params()["features"] == f"onnx:{network}#patches"
     facts = inspect(tmp_path / "m.vae")
@@ -358,18 +398,29 @@ def test_a_model_file_finds_its_network_again(detector, network, tmp_path):
     assert len(facts["features_sha256"]) == 64
 
 
-def moved(detector: VAEDetector, folder: Path, path: str) -> Path:
-    """Save a detector as if its network had been at another path."""
-    save(detector, folder / "m.vae")
-    file = open_container(folder / "m.vae")
+def with_settings(
+    detector: VAEDetector, folder: Path, change: Callable[[JsonObject], object]
+) -> Path:
+    """Save a detector with other settings."""
+    path = folder / "m.vae"
+    save(detector, path)
+    file = open_container(path)
+    layout = {name: (dtype, shape) for name, dtype, shape in all_arrays(path)}
+    arrays = {name: (layout[name][0], one) for name, one in file.arrays(layout).items()}
     config = json.loads(json.dumps(file.config))
-    config["parameters"]["features"] = config["encoder"]["source"] = f"onnx:{path}#patches"
-    layout = {name: (dtype, shape) for name, dtype, shape in all_arrays(folder / "m.vae")}
-    arrays = file.arrays(layout)
-    write_container(
-        folder / "m.vae", config, {name: (layout[name][0], arrays[name]) for name in arrays}
-    )
-    return folder / "m.vae"
+    change(config)
+    write_container(path, config, arrays)
+    return path
+
+
+def moved(detector: VAEDetector, folder: Path, network: str) -> Path:
+    """Save a detector as if its network had been at another path."""
+
+    def move(config: JsonObject) -> None:
+        config["parameters"]["features"] = f"onnx:{network}#patches"
+        config["encoder"]["source"] = f"onnx:{network}#patches"
+
+    return with_settings(detector, folder, move)
 
 
 def all_arrays(path: Path) -> list[tuple[str, str, tuple[int, ...]]]:
@@ -432,16 +483,31 @@ def test_features_are_refused_where_there_are_none(tmp_path, network):
         ({"patch": {"modality": "image"}}, "the settings of its networks are not those of a model"),
         ({"parameters": {}}, "its parameters are not those of a detector"),
         ({"created_with": []}, "created_with must map names to texts"),
+        ({"deviation": 0.0}, "deviation must be a finite number above 0"),
+        ({"gradients": []}, "the settings of its gradients are not those of a model"),
+        ({"gradients": {}}, "its settings are not those of a model of features"),
     ],
 )
 def test_damaged_settings_are_refused(detector, tmp_path, change, message):
-    save(detector, tmp_path / "m.vae")
-    layout = {name: (dtype, shape) for name, dtype, shape in all_arrays(tmp_path / "m.vae")}
-    file = open_container(tmp_path / "m.vae")
-    arrays = {name: (layout[name][0], one) for name, one in file.arrays(layout).items()}
-    write_container(tmp_path / "bad.vae", {**file.config, **change}, arrays)
+    path = with_settings(detector, tmp_path, lambda config: config.update(change))
     with pytest.raises(ModelFileError, match=message):
-        load(tmp_path / "bad.vae")
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"source": "keras"}, "its model of gradients is another one"),
+        ({"pixel_range": [0.0, 1.0]}, "its model of gradients is one of other images"),
+        ({"digest": "0"}, "Expected the network of features that the model was fitted with"),
+    ],
+)
+def test_gradients_of_other_images_are_refused(detector, tmp_path, change, message):
+    path = with_settings(
+        detector, tmp_path, lambda config: config["gradients"]["encoder"].update(change)
+    )
+    with pytest.raises((ModelFileError, ParameterError), match=message):
+        load(path)
 
 
 # ---------------------------------------------------------------------------- command line
@@ -512,7 +578,7 @@ def test_maps_have_the_size_of_their_images(vae: Vae, folders, network):
     code, _, err = vae("evaluate", model, folders / "test", "-o", folders / "report")
     assert code == 0, err
     page = (folders / "report/report.html").read_text(encoding="utf-8")
-    assert "8 × 8 patches, interpolated, the mean of their distance" in page
+    assert "8 × 8 patches, interpolated, less half of their mean: of their distance" in page
 
 
 @needs_axe

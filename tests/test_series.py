@@ -14,6 +14,7 @@ from scipy.stats import beta
 from sklearn.base import clone
 
 from vae_anomaly import DataError, ModelFileError, ParameterError, SeriesDetector, load, save
+from vae_anomaly.data.series.segments import Segment
 from vae_anomaly.series.alarms import (
     AlarmBudget,
     BlockMaxima,
@@ -22,6 +23,7 @@ from vae_anomaly.series.alarms import (
     blocks_needed,
     span,
 )
+from vae_anomaly.series.calibration import calibrated
 from vae_anomaly.series.channels import ChannelScaler, bridged, run_lengths
 from vae_anomaly.series.events import joined_runs
 from vae_anomaly.series.model import CAUSES, StepScores, step_errors
@@ -94,7 +96,7 @@ def test_windows_hold_consecutive_time_steps() -> None:
 
 def test_channels_are_scaled_by_what_was_measured() -> None:
     values = np.array([[1.0, 7.0], [np.nan, 7.0], [3.0, np.nan]])
-    scaler = ChannelScaler.fit(values)
+    scaler = ChannelScaler.fit([Segment.of(values)])
     np.testing.assert_array_equal(scaler.center, [2.0, 7.0])
     np.testing.assert_array_equal(scaler.scale, [1.0, 0.0])
     steps = scaler.standardized(values)
@@ -104,7 +106,7 @@ def test_channels_are_scaled_by_what_was_measured() -> None:
 
 def test_a_constant_channel_with_rounding_is_constant() -> None:
     values = np.full((1000, 1), 0.1) * 3
-    assert len(ChannelScaler.fit(values).varying) == 0
+    assert len(ChannelScaler.fit([Segment.of(values)]).varying) == 0
 
 
 def test_gaps_are_bridged_and_runs_counted() -> None:
@@ -142,6 +144,20 @@ def test_blocks_have_their_largest_score() -> None:
         maxima.add(values[:, None])
         maxima.finish()
         assert maxima.found.ravel().tolist() == largest
+
+
+def test_windows_and_points_have_half_of_the_episodes_each() -> None:
+    n = 400
+    blocks = np.column_stack([np.arange(n), 2.0 * np.random.RandomState(0).permutation(n)])
+    rank = alarm_rank(n, 0.025)
+    found = calibrated(blocks, 10, AlarmBudget(0.05, 10), None, "normal data")
+    assert found.thresholds[:2] == (n - rank, 2.0 * (n - rank))
+    # All are those of windows, if the blocks are too few for halves.
+    few = blocks[: blocks_needed(0.05)]
+    found = calibrated(few, 10, AlarmBudget(0.05, 10), None, "normal data")
+    assert found.thresholds[:2] == (np.sort(few[:, 0])[-alarm_rank(len(few), 0.05)], np.inf)
+    found = calibrated(few, 10, None, None, "normal data")
+    assert found.thresholds[:2] == tuple(few.max(axis=0))
 
 
 def test_spans_of_time_are_in_words() -> None:

@@ -14,7 +14,9 @@ import pyarrow as pa
 import pytest
 from scipy.signal import detrend
 
+from vae_anomaly.data.series.counters import counter_notes
 from vae_anomaly.data.series.forms import read_series
+from vae_anomaly.data.series.segments import Segment
 from vae_anomaly.data.series.series import Gap, Series, SeriesSet, interpolated
 from vae_anomaly.data.series.steps import commonest_step, duration, step_text
 from vae_anomaly.data.series.times import read_times, time_text
@@ -1328,3 +1330,27 @@ def test_grid_points_that_are_left_out_divide_a_series() -> None:
     np.testing.assert_array_equal(by_row.ravel(), np.where(kept, np.arange(8.0), np.nan))
     none = data.only([np.zeros(8, dtype=bool)], "labelled")
     assert none.series[0].segments() == ()
+
+
+# ------------------------------------------------------------------------------- counters
+
+
+def test_counters_are_told_from_other_channels() -> None:
+    rng = np.random.RandomState(0)
+    total = np.cumsum(rng.poisson(3.0, size=2000)).astype(float)
+    reset = np.where(np.arange(2000) < 900, total, total - total[899])
+    reset[500:520] = NAN
+    walk = np.cumsum(rng.normal(size=2000))
+    saw = np.arange(2000.0) % 20  # falls too often
+    few = np.repeat(np.arange(10.0), 200)
+    values = np.column_stack([total, reset, walk, saw, few, np.ones(2000)])
+    names = ("total", "reset", "walk", "saw", "few", "constant")
+    notes = counter_notes([Segment.of(values)], names)
+    assert notes == (
+        "'total', 'reset' only rise, but for resets to a small value, as counters do: later "
+        "values were never seen in training. Give differences from row to row instead, or leave "
+        "them out with ignore.",
+    )
+    parts = [Segment(values, 0, 700), Segment(values, 700, 2000)]
+    assert counter_notes(parts, names) == notes
+    assert counter_notes([Segment.of(walk[:, None])], ("walk",)) == ()

@@ -6,6 +6,7 @@ import gzip
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 import pandas as pd
@@ -18,12 +19,16 @@ from vae_anomaly.cli import run
 from vae_anomaly.data.series.forms import read_series
 from vae_anomaly.data.series.notes import merged
 from vae_anomaly.data.series.parts import WholeNeeded, parts_of_file
+from vae_anomaly.data.series.segments import Segment, in_memory, stored
 from vae_anomaly.data.series.series import SeriesSet
+from vae_anomaly.pipeline.series.fit import training_series
 from vae_anomaly.pipeline.series.score import score_series_file
+from vae_anomaly.series import fitting
 from vae_anomaly.series.events import EventStream, events_of
 from vae_anomaly.series.file import save
-from vae_anomaly.series.model import StepScores
-from vae_anomaly.series.stream import SegmentScorer
+from vae_anomaly.series.fitting import WindowSettings
+from vae_anomaly.series.model import StepScores, step_errors
+from vae_anomaly.series.stream import SegmentScorer, expected_steps
 from vae_anomaly.storage.container import open_container
 
 Array = NDArray[np.float64]
@@ -260,6 +265,106 @@ def test_rows_of_one_time_are_in_one_part(tmp_path: Path) -> None:
     assert "Different rows have 3,000 times in common; the last one counts." in merged(
         note for one in sets for note in one.notes
     )
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"), [(0, 5), (3, 44), (250, 301), (470, 501), (498, 501), (0, 501)]
+)
+def test_expected_values_of_some_steps_are_those_of_all(
+    detector: SeriesDetector, start: int, stop: int
+) -> None:
+    values = waves(501, 6)
+    values[240:260, 0] = np.nan
+    expected = detector.model_.score(values).expected
+    found = expected_steps(detector.model_, Segment.of(values), start, stop)
+    np.testing.assert_array_equal(found, expected[start:stop])
+    short = Segment.of(values[:15])
+    assert np.isnan(expected_steps(detector.model_, short, 2, 9)).all()
+
+
+# ---------------------------------------------------------------------------------- fits
+
+
+def tidy(n: int, seed: int, unit: str) -> pd.DataFrame:
+    """Return a series with gaps and missing cells."""
+    frame = frame_of(n, seed, unit)
+    frame.loc[::37, "b"] = np.nan
+    frame.loc[n // 3 : n // 3 + 500, "c"] = np.nan
+    return frame.drop(index=[*range(100, 103), *range(n // 2, n // 2 + 40)])
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """File of two series."""
+    path = tmp_path_factory.mktemp("training") / "rows.csv"
+    pd.concat([tidy(3000, 1, "x"), tidy(2200, 2, "y")]).to_csv(path, index=False)
+    return path
+
+
+def test_time_steps_of_parts_are_those_of_the_whole(training: Path) -> None:
+    reading = {"time_column": "time", "series_column": "unit"}
+    whole = in_memory(read_series(training, **reading))
+    parts = parts_of_file(training, block_bytes=BLOCK_BYTES, **reading)
+    assert parts is not None
+    with TemporaryFile() as file:
+        found = stored(parts, file)
+        assert (found.channels, found.step, found.notes) == (CHANNELS, STEP, whole.notes)
+        assert found.n_steps == whole.n_steps
+        for name in ("series", "segments"):
+            pairs = zip(getattr(found, name), getattr(whole, name), strict=True)
+            for own, other in pairs:
+                np.testing.assert_array_equal(own.read(0, len(own)), other.read(0, len(other)))
+                np.testing.assert_array_equal(own.read(-5, 7), other.read(0, 7))
+    assert len(whole.segments) == 4
+
+
+def test_a_fit_of_parts_is_that_of_the_whole(training: Path, tmp_path: Path) -> None:
+    reading = {"time_column": "time", "series_column": "unit"}
+    found = []
+    for block_bytes in (2**30, BLOCK_BYTES):
+        with TemporaryFile() as file:
+            data = training_series(str(training), reading, file, block_bytes=block_bytes)
+            detector = SeriesDetector(window=20, max_steps=20, random_state=0).fit(data)
+            assert (file.tell() > 0) == (block_bytes == BLOCK_BYTES)
+        save(detector, tmp_path / "m.vae", reading)
+        found.append((tmp_path / "m.vae").read_bytes())
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (
+            lambda frame: frame.assign(state=np.where(np.arange(len(frame)) < 2000, "on", "5")),
+            "its columns of numbers are not the same throughout",
+        ),
+        (lambda frame: frame.iloc[::-1], "the rows are not in order of time"),
+    ],
+)
+def test_a_fit_to_other_files_reads_them_as_a_whole(
+    change: Callable[[pd.DataFrame], pd.DataFrame], reason: str, tmp_path: Path
+) -> None:
+    change(frame_of(3000, 1).drop(columns="unit")).to_csv(tmp_path / "rows.csv", index=False)
+    with TemporaryFile() as file:
+        data = training_series(str(tmp_path / "rows.csv"), {}, file, block_bytes=BLOCK_BYTES)
+    assert data.notes[0] == f"The file is read as a whole: {reason}."
+    assert (data.channels, data.n_steps) == (CHANNELS, 3000)
+
+
+@pytest.mark.parametrize(("n_steps", "causal"), [(400, False), (403, False), (90, True)])
+def test_errors_of_parts_are_those_of_the_whole(
+    detector: SeriesDetector, n_steps: int, causal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, values = detector.model_, waves(n_steps, 5)
+    values[120:150, 1] = np.nan
+    settings = WindowSettings(model.window, causal)
+    whole = step_errors(model.scaler, model.comparison, values, model.window, settings.hop)
+    monkeypatch.setattr(fitting, "PART_STEPS", 60)
+    parts = fitting._errors(model.scaler, model.comparison, Segment.of(values), settings)
+    energy, residual = zip(*((one.energy, one.residual) for one in parts), strict=True)
+    np.testing.assert_array_equal(np.concatenate(energy), whole.energy)
+    np.testing.assert_array_equal(np.concatenate(residual), whole.residual)
+    assert len(energy) > 1
 
 
 # ------------------------------------------------------------------------------- results

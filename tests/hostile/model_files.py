@@ -58,11 +58,28 @@ def small_detectors() -> dict[str, VAEDetector | SeriesDetector]:
             )
         ),
         "series": small_series(),
-        "patches": VAEDetector(
-            **tiny, hidden_units=(2,), n_members=1, false_alarm_rate=0.5,
-            features=small_network(),
-        ).fit(rng.randint(256, size=(8, 8, 8, 3), dtype=np.uint8)),
+        "patches": small_patches(
+            VAEDetector(
+                **tiny, hidden_units=(2,), n_members=1, false_alarm_rate=0.5,
+                features=small_network(),
+            ).fit(rng.randint(256, size=(8, 8, 8, 3), dtype=np.uint8))
+        ),
     }  # fmt: skip
+
+
+def small_patches(detector: VAEDetector) -> VAEDetector:
+    """Return a detector of patches with few exemplars of gradients, and few of their components."""
+    gradients = detector.model_.gradients
+    compared = gradients.compared
+    compared = replace(
+        compared,
+        projection=compared.projection[:, :2],
+        points=compared.points[:4, [0, 1, -2, -1]],
+        bandwidth=compared.bandwidth[:4],
+    )
+    gradients = replace(gradients, compared=compared)
+    detector.model_ = replace(detector.model_, gradients=gradients)
+    return detector
 
 
 def small_network() -> keras.Model:

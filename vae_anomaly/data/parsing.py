@@ -1,4 +1,4 @@
-"""Columns of Arrow text as numbers."""
+"""Columns of Arrow text as numbers, and types of columns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 from vae_anomaly.data.cells import NUMBER
 from vae_anomaly.data.dialect import DECIMAL_COMMA
 
-__all__ = ["BLANKS", "Parsed", "are_true", "has_codes", "parse_numbers", "with_points"]
+__all__ = [
+    "BLANKS",
+    "Parsed",
+    "are_true",
+    "has_codes",
+    "parse_numbers",
+    "plain_type",
+    "with_points",
+]
 
 BLANKS = " \t"
 """Characters around a cell that do not count."""
@@ -84,3 +92,8 @@ def are_true(array: pa.Array) -> NDArray[np.bool_]:
     """Return where an array of booleans is true. `to_numpy` would import pandas."""
     data = pc.fill_null(array, False).cast(pa.uint8())
     return np.frombuffer(data.buffers()[1] or b"", np.uint8)[data.offset :][: len(data)] == 1
+
+
+def plain_type(dtype: pa.DataType) -> pa.DataType:
+    """Return the type of the values of a column, without a dictionary."""
+    return dtype.value_type if pa.types.is_dictionary(dtype) else dtype

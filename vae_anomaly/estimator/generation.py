@@ -163,7 +163,9 @@ class GenerativeMethods(FittedAttributes):
         -------
         maps : ndarray of shape (n_samples, height, width)
             Contributions in nats, channels summed. With `features` scores of patches, in nats,
-            interpolated between their centres: the mean of "exemplar" and "elbo".
+            interpolated between their centres, less half of their mean over the image: of
+            gradients "exemplar", of a network the mean of "exemplar" and "elbo", averaged with
+            the scores of gradients, which are scaled to the same deviation.
         kl : ndarray of shape (n_samples,)
             Contribution of the latent code; with the sum of the map it is the score. With
             `features` zero: the score is the mean of the most anomalous patches.

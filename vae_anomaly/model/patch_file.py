@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -17,14 +18,10 @@ from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.calibration import Calibration
 from vae_anomaly.model.file_schema import check_created_with, is_finite
 from vae_anomaly.model.model import Model
-from vae_anomaly.model.patches import (
-    MAX_COMPONENTS,
-    MAX_EXEMPLARS,
-    PatchModel,
-    PatchReference,
-)
+from vae_anomaly.model.patch_reference import MAX_COMPONENTS, MAX_EXEMPLARS, PatchReference
+from vae_anomaly.model.patches import PatchModel
 from vae_anomaly.model.seen import MAX_DIGESTS, SeenRecords
-from vae_anomaly.names import ONNX, is_features
+from vae_anomaly.names import GRADIENTS, ONNX, is_features
 from vae_anomaly.stats.exemplars import MAX_BANDWIDTH, MIN_SQUARED_BANDWIDTH
 from vae_anomaly.storage.container import Layout, refuse
 
@@ -33,11 +30,9 @@ __all__ = ["PATCHES", "patch_contents", "patch_model"]
 PATCHES = "patches"
 """Modality of these models in files."""
 
-INNER = "patch."
-"""Start of the names of arrays that belong to the networks."""
-
 KEYS = {
     *("created_with", "encoder", "modality", "parameters", "patch", "threshold"),
+    *("deviation", "gradients"),
     *("n_calibration", "n_seen", "n_seen_calibration"),
     *("n_components", "n_coordinates", "n_exemplars", "n_skipped_neighbors"),
 }
@@ -69,12 +64,17 @@ def patch_contents(model: PatchModel, contents_of: Callable[[Model], Contents]) 
     `contents_of` does the same for the networks.
     """
     inner, arrays = contents_of(model.patch)
+    of_gradients, further = (
+        (None, {}) if model.gradients is None else patch_contents(model.gradients, contents_of)
+    )
     given, compared = model.parameters, model.compared
     features = given["features"]
     own = {name: given[name] for name in OWN_PARAMETERS}
     config = {
         "created_with": {"vae_anomaly": __version__},
+        "deviation": model.deviation,
         "encoder": model.encoder.to_state().settings,
+        "gradients": of_gradients,
         "modality": PATCHES,
         "n_calibration": len(model.calibration.scores),
         "n_components": compared.projection.shape[1],
@@ -98,26 +98,45 @@ def patch_contents(model: PatchModel, contents_of: Callable[[Model], Contents]) 
         "seen.calibration": model.seen.calibration,
     }
     named = {name: (dtype, values[name]) for name, (dtype, _) in _layout(config).items()}
-    return config, named | {f"{INNER}{name}": one for name, one in arrays.items()}
+    named |= {f"patch.{name}": one for name, one in arrays.items()}
+    return config, named | {f"gradients.{name}": one for name, one in further.items()}
 
 
-class _Networks:
-    """The part of a file that holds the networks; its arrays come after the others."""
+class _Part:
+    """A model within a file, whose arrays come after others."""
 
-    def __init__(self, file: Json) -> None:
+    def __init__(self, file: Json, key: str, before: Layout) -> None:
         self.name: str = file.name
-        self.config: Json = file.config["patch"]
-        self._file, self._layout = file, _layout(file.config)
+        self.config: Json = file.config[key]
+        self._file, self._start, self._before = file, f"{key}.", before
         self.before: dict[str, AnyArray] = {}
 
     def arrays(self, layout: Layout) -> dict[str, AnyArray]:
-        """Return the arrays of the networks; the others must be as expected, too."""
-        inner = {f"{INNER}{name}": array for name, array in layout.items()}
-        found = self._file.arrays(self._layout | inner)
+        """Return the arrays of the part; the others must be as expected, too."""
+        own = {f"{self._start}{name}": array for name, array in layout.items()}
+        found = self._file.arrays(self._before | own)
         self.before = {
-            name: found[name].astype(found[name].dtype.newbyteorder("=")) for name in self._layout
+            name: found[name].astype(found[name].dtype.newbyteorder("=")) for name in self._before
         }
-        return {name: found[f"{INNER}{name}"] for name in layout}
+        return {name: found[f"{self._start}{name}"] for name in layout}
+
+
+class _BeforeGradients:
+    """A file up to its model of gradients, which is built when the arrays before are known."""
+
+    def __init__(self, file: Json, restore: Restore) -> None:
+        self.name: str = file.name
+        self.config: Json = file.config
+        self._file, self._restore = file, restore
+        self.gradients: PatchModel | None = None
+
+    def arrays(self, layout: Layout) -> dict[str, AnyArray]:
+        """Return the arrays; those of the model of gradients must be as expected, too."""
+        if self.config["gradients"] is None:
+            return cast("dict[str, AnyArray]", self._file.arrays(layout))
+        part = _Part(self._file, "gradients", layout)
+        self.gradients = patch_model(part, self._restore)
+        return part.before
 
 
 def patch_model(
@@ -152,7 +171,8 @@ def patch_model(
         PatchEncoder.outline_of(config["encoder"])
     except ValueError as error:
         raise refuse(name, str(error)) from None
-    networks = _Networks(file)
+    own_file = _BeforeGradients(file, restore)
+    networks = _Part(own_file, "patch", _layout(config))
     if not isinstance(networks.config, dict) or networks.config.get("modality") != DEFAULT:
         raise refuse(name, "the settings of its networks are not those of a model")
     patch, arrays = restore(networks), networks.before
@@ -168,6 +188,9 @@ def patch_model(
     )
     if len(compared.center) != patch.reference.points.shape[1]:
         raise refuse(name, "its coordinates are not those of its networks")
+    gradients = own_file.gradients
+    if gradients is not None:
+        _check_gradients(name, encoder, gradients)
     own = config["parameters"]
     given = own["features"] if features is None else features
     if not described:
@@ -187,6 +210,8 @@ def patch_model(
         seen=SeenRecords(arrays["seen.learned"], arrays["seen.calibration"]),
         patch=patch,
         compared=compared,
+        deviation=config["deviation"],
+        gradients=gradients,
     )
 
 
@@ -242,6 +267,10 @@ def _check(name: str, config: Json) -> None:
             raise refuse(name, f"{key} must be an int from {low} to {high:,}")
     if not is_finite(config["threshold"]):
         raise refuse(name, "threshold must be a finite number")
+    if not is_finite(config["deviation"]) or config["deviation"] <= 0:
+        raise refuse(name, "deviation must be a finite number above 0")
+    if config["gradients"] is not None and not isinstance(config["gradients"], dict):
+        raise refuse(name, "the settings of its gradients are not those of a model")
     if not isinstance(config["encoder"], dict):
         raise refuse(name, "the settings of its encoder are not those of its modality")
     check_created_with(name, config["created_with"])
@@ -260,6 +289,15 @@ def _check(name: str, config: Json) -> None:
         isinstance(own["features"], str) and is_features(own["features"])
     ):
         raise refuse(name, "the parameter 'features' has a wrong type")
+
+
+def _check_gradients(name: str, encoder: PatchEncoder, gradients: PatchModel) -> None:
+    """Check that a model of gradients is one for the same images."""
+    other = cast("PatchEncoder", gradients.encoder)
+    if other.source != GRADIENTS or gradients.gradients is not None:
+        raise refuse(name, "its model of gradients is another one")
+    if (other.shape, other.pixel_range) != (encoder.shape, encoder.pixel_range):
+        raise refuse(name, "its model of gradients is one of other images")
 
 
 def _check_arrays(name: str, arrays: Mapping[str, AnyArray]) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._threads import parallel_map
 from vae_anomaly._types import AnyArray, KerasModel
-from vae_anomaly.data.image.features import open_features
+from vae_anomaly.data.image.features import Features, open_features
 from vae_anomaly.data.image.patches import PatchEncoder, PatchSchema
 from vae_anomaly.data.registry import DEFAULT, modality
 from vae_anomaly.data.table.schema import TableSchema
@@ -25,13 +25,10 @@ from vae_anomaly.model.fitting import (
     settings_of,
 )
 from vae_anomaly.model.model import Model, resolved_score
-from vae_anomaly.model.patches import (
-    PatchModel,
-    PlacedPatches,
-    coordinates_of,
-    fit_reference,
-)
+from vae_anomaly.model.patch_reference import PlacedPatches, fit_reference
+from vae_anomaly.model.patches import PatchModel, coordinates_of
 from vae_anomaly.model.seen import SeenRecords
+from vae_anomaly.names import GRADIENTS
 from vae_anomaly.stats.priors import subsample
 from vae_anomaly.training.checkpoint import Checkpointer
 
@@ -49,6 +46,12 @@ MAX_ROWS = 8192
 
 MAX_IMAGES = 2048
 """Images that patches are drawn from; of more, a random sample."""
+
+MAX_SPREAD_IMAGES = 32
+"""Images that the deviation of scores is measured on."""
+
+MIN_DEVIATION = 1e-9
+"""Least deviation, in nats."""
 
 
 class PatchParameters(FitParameters):
@@ -95,21 +98,45 @@ def fit_patches(
         As `training.loop.train`.
     """
     _check(parameters)
-    images, schema = records.matrix, cast("PatchSchema", records.schema)
+    images = records.matrix
     calibrates = drawn_to_calibrate(len(images), parameters, rng)
     if (~calibrates).sum() < 2:
         raise DataError(
             f"Expected at least 2 images to learn from, got {(~calibrates).sum()}; "
             f"{calibrates.sum()} of {len(images)} calibrate. Bring more images."
         )
-    encoder = PatchEncoder.fit(schema, open_features(parameters.features), images[0])
+    network, calibrating = open_features(parameters.features), np.flatnonzero(calibrates)
+    model = _fit_one(records, calibrates, network, parameters, rng, checkpointer)
+    calibration = _calibrated(model, images, calibrating, parameters)
+    if network.source != GRADIENTS and model.score_type == "exemplar":
+        of_gradients = copy(parameters)
+        of_gradients.callback, of_gradients.features = None, GRADIENTS
+        gradients = _fit_one(records, calibrates, open_features(GRADIENTS), of_gradients, rng)
+        normal = calibrating if len(calibrating) else np.arange(len(images))
+        some = subsample(normal, MAX_SPREAD_IMAGES, rng)
+        gradients = replace(gradients, deviation=_deviation(gradients, images, some))
+        model = replace(model, deviation=_deviation(model, images, some))
+        model = replace(model, gradients=_without_positions(gradients))
+    seen = SeenRecords.of(model.encoder, images[~calibrates], images[calibrates])
+    return replace(_without_positions(model), calibration=calibration, seen=seen)
+
+
+def _fit_one(
+    records: TrainingRecords,
+    calibrates: Flags,
+    network: Features,
+    parameters: PatchParameters,
+    rng: np.random.RandomState,
+    checkpointer: Checkpointer | None = None,
+) -> PatchModel:
+    """Fit a model to the features of one network, without its calibration."""
+    images = records.matrix
+    encoder = PatchEncoder.fit(cast("PatchSchema", records.schema), network, images[0])
     sample = drawn_patches(encoder, images, rng)
     is_learned = ~calibrates[sample.image]
-    learned = sample.only(is_learned)
-    patch = _fit_rows(learned, parameters, rng, checkpointer)
+    patch = _fit_rows(sample.only(is_learned), parameters, rng, checkpointer)
     placed = PlacedPatches(coordinates_of(patch, sample.features), sample.place, sample.image)
-    compared = fit_reference(placed, is_learned, rng, patch.reference.n_skipped_neighbors)
-    model = PatchModel(
+    return PatchModel(
         encoder=encoder,
         network=patch.network,
         parameters=settings_of(parameters),
@@ -118,17 +145,31 @@ def fit_patches(
         noise=patch.noise,
         prior=patch.prior,
         reference=patch.reference,
-        calibration=Calibration.fixed(np.inf),
+        calibration=Calibration.fixed(0.0),
         latent_kl=patch.latent_kl,
         history=patch.history,
-        seen=SeenRecords.of(encoder, images[~calibrates], images[calibrates]),
         patch=patch,
-        compared=compared,
+        compared=fit_reference(placed, is_learned, rng, patch.reference.n_skipped_neighbors),
     )
-    calibration = _calibrated(model, images, np.flatnonzero(calibrates), parameters)
-    # Only the fit has to know which image an exemplar is from.
-    compared = replace(compared, image=compared.image[:0])
-    return replace(model, calibration=calibration, compared=compared)
+
+
+def _without_positions(model: PatchModel) -> PatchModel:
+    """Return the model without the images of its exemplars, which only the fit has to know."""
+    return replace(model, compared=replace(model.compared, image=model.compared.image[:0]))
+
+
+def _deviation(model: PatchModel, images: AnyArray, chosen: NDArray[np.intp]) -> float:
+    """Return the standard deviation of the scores that maps show, of patches of some images."""
+    scores = [
+        _without_image(model, i).patch_scores(images[i : i + 1], model.map_scores).mean(axis=0)
+        for i in chosen
+    ]
+    return max(MIN_DEVIATION, float(np.std(scores)))
+
+
+def _without_image(model: PatchModel, image: int) -> PatchModel:
+    """Return the model without the exemplars of an image, as it is for fresh images."""
+    return replace(model, compared=model.compared.without_image(image))
 
 
 def _check(parameters: PatchParameters) -> None:
@@ -184,9 +225,6 @@ def _calibrated(
     if parameters.contamination is not None:
         return Calibration.from_training(model.anomaly_scores(images), parameters.contamination)
     # The patches of a calibration image are exemplars for the others, not for itself.
-    scores = [
-        replace(model, compared=model.compared.without_image(i)).anomaly_scores(images[i : i + 1])
-        for i in calibrating
-    ]
+    scores = [_without_image(model, i).anomaly_scores(images[i : i + 1]) for i in calibrating]
     rate = parameters.false_alarm_rate
     return Calibration.from_normal(np.concatenate(scores), rate, stacklevel=6)

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from vae_anomaly.data.parsing import plain_type
 from vae_anomaly.pipeline.results import array_of, concatenated
 from vae_anomaly.pipeline.writers import Write
 from vae_anomaly.storage.atomic import output_error
@@ -50,7 +51,7 @@ def most_anomalous_first(write: Write, all_columns: pa.Schema, score: int) -> It
         If there is no room for the temporary file.
     """
     scores: list[NDArray[np.float64]] = [np.empty(0)]
-    types = [_plain(dtype) for dtype in all_columns.types]
+    types = [plain_type(dtype) for dtype in all_columns.types]
     schema = pa.schema(list(zip(all_columns.names, types, strict=True)))
     with tempfile.NamedTemporaryFile(prefix="vae-anomaly-") as file:
         with pa.ipc.new_file(file.name, schema) as writer:
@@ -86,8 +87,3 @@ def _taken(
         here = places[owner == i] - starts[i]
         parts.append(rows.get_batch(int(i)).take(array_of(here)))
     return concatenated(parts).take(array_of(np.argsort(by_batch, kind="stable")))
-
-
-def _plain(dtype: pa.DataType) -> pa.DataType:
-    """Return a type without a dictionary, of which a file has one for all rows."""
-    return dtype.value_type if pa.types.is_dictionary(dtype) else dtype

@@ -12,6 +12,7 @@ from math import isfinite
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from vae_anomaly._types import Json
@@ -22,8 +23,11 @@ from vae_anomaly.storage.atomic import atomic_write, output_error
 
 __all__ = ["result_writer"]
 
-FORMULA = re.compile(r"(^|[;\t])(?=[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])")
-"""Start of a spreadsheet formula: of a cell, or after a character that may separate cells."""
+BEFORE_FORMULA, FORMULA_START = "(^|[;\t])", "[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
+"""Start of a cell, or a character that may separate cells; first character of a formula."""
+
+FORMULA = re.compile(f"{BEFORE_FORMULA}(?={FORMULA_START})")
+
 
 STRUCTURAL = re.compile('[",\r\n]')
 """Characters of a cell that needs quotes."""
@@ -162,6 +166,8 @@ def _line(texts: Iterable[str | None]) -> str:
 
 def _without_formulas(texts: pa.Array) -> pa.Array:
     """Return texts without formulas; the same array if there were none."""
+    if not pc.any(pc.match_substring_regex(texts, BEFORE_FORMULA + FORMULA_START)).as_py():
+        return texts
     encoded = texts.dictionary_encode()  # of equal texts one is checked
     given = encoded.dictionary.to_pylist()
     safe = [_without_formula(text) for text in given]

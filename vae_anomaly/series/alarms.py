@@ -11,12 +11,14 @@ validity of inductive conformal predictors", :doi:`10.1007/s10994-013-5355-6`).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._text import counted
+from vae_anomaly.exceptions import ParameterError
+from vae_anomaly.names import SPANS
 
 __all__ = [
     "AlarmBudget",
@@ -49,6 +51,24 @@ class AlarmBudget(NamedTuple):
 
     episodes: float
     steps: float
+
+    @classmethod
+    def per(cls, episodes: float, span: str | int, step: int | None) -> Self:
+        """Return a number in a span of time, one of `names.SPANS`, or in time steps.
+
+        Raises
+        ------
+        ParameterError
+            If the length of a time step, in nanoseconds, is not known.
+        """
+        if not isinstance(span, str):
+            return cls(episodes, span)
+        if step is None:
+            raise ParameterError(
+                f"per={span!r} needs time stamps, and the series has none. Give per as a "
+                f"number of time steps, or a data frame with a DatetimeIndex."
+            )
+        return cls(episodes, SPANS[span] * 1e9 / step)
 
     def rate(self, length: int) -> float:
         """Return the accepted number in a block of so many time steps."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly.data.series.segments import Segment
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.model.drift import DRIFT_RATE, Drift, Movement
 from vae_anomaly.series.alarms import (
@@ -19,6 +20,7 @@ from vae_anomaly.series.alarms import (
     span,
 )
 from vae_anomaly.series.model import SeriesModel, StepScores, Thresholds
+from vae_anomaly.series.stream import scored_steps
 
 __all__ = [
     "N_BLOCK_SCORES",
@@ -59,11 +61,13 @@ def block_length(model: SeriesModel) -> int:
     return BLOCK_WINDOWS * model.window
 
 
-def block_scores(model: SeriesModel, series: Iterable[Array]) -> Array:
-    """Return the largest scores of blocks of series without breaks: (n_blocks, N_BLOCK_SCORES)."""
+def block_scores(model: SeriesModel, segments: Iterable[Segment]) -> Array:
+    """Return the largest scores of blocks of segments: (n_blocks, N_BLOCK_SCORES)."""
     maxima = BlockMaxima(block_length(model))
-    for values in series:
-        maxima.add(model.score(values).scores[:, :N_BLOCK_SCORES])
+    for segment in segments:
+        for one in scored_steps(model, segment.chunks()):
+            if one.scores is not None:
+                maxima.add(one.scores.scores[:, :N_BLOCK_SCORES])
         maxima.finish()
     return maxima.found
 

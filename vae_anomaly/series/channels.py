@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
 from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vae_anomaly.data.series.segments import Segment
 
 __all__ = ["MAX_BRIDGED", "ChannelScaler", "RunLengths", "bridged", "run_lengths"]
 
@@ -32,15 +36,25 @@ class ChannelScaler(NamedTuple):
     scale: Array
 
     @classmethod
-    def fit(cls, values: Array) -> Self:
-        """Measure channels of time steps, (n_steps, channels), NaN left out."""
-        known = np.isfinite(values)
-        counts = np.maximum(known.sum(axis=0), 1)
-        center = np.where(known, values, 0.0).sum(axis=0) / counts
-        away = np.where(known, values - center, 0.0)
-        scale = np.sqrt((away**2).sum(axis=0) / counts)
+    def fit(cls, segments: Sequence[Segment]) -> Self:
+        """Measure the channels of segments, NaN left out."""
+        width = segments[0].read(0, 1).shape[1]
+        counts, total, squares = np.zeros((3, width))
+        first = np.full(width, np.nan)
+        for values in chain.from_iterable(one.chunks() for one in segments):
+            known = np.isfinite(values)
+            counts += known.sum(axis=0)
+            total += np.where(known, values, 0.0).sum(axis=0)
+            at = known.argmax(axis=0), np.arange(width)
+            first = np.where(np.isnan(first) & known[at], values[at], first)
+        counts = np.maximum(counts, 1)
+        center = total / counts
+        for values in chain.from_iterable(one.chunks() for one in segments):
+            away = np.where(np.isfinite(values), values - center, 0.0)
+            squares += (away**2).sum(axis=0)
+        scale = np.sqrt(squares / counts)
         constant = scale <= MIN_DEVIATION * np.maximum(1.0, np.abs(center))
-        first = np.array([column[known[:, j]][:1].sum() for j, column in enumerate(values.T)])
+        first = np.nan_to_num(first)
         return cls(np.where(constant, first, center), np.where(constant, 0.0, scale))
 
     @property

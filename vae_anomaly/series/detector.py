@@ -16,12 +16,12 @@ from vae_anomaly._parameters import check_parameters
 from vae_anomaly._text import listed
 from vae_anomaly._types import Parameter, Records
 from vae_anomaly.data.series.forms import read_series
+from vae_anomaly.data.series.segments import StoredSet, in_memory
 from vae_anomaly.data.series.series import SeriesSet
 from vae_anomaly.data.series.window import window_length
 from vae_anomaly.estimator.progress import write_line
 from vae_anomaly.estimator.summary import Facts, Summarised, facts_of_model
-from vae_anomaly.exceptions import DataError, ParameterError
-from vae_anomaly.names import SPANS
+from vae_anomaly.exceptions import DataError
 from vae_anomaly.series.alarms import AlarmBudget, Promise
 from vae_anomaly.series.calibration import block_length, block_scores, calibrated
 from vae_anomaly.series.fitting import WindowSettings, fit_series
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 __all__ = ["SeriesDetector"]
 
 Array = NDArray[np.float64]
+
+MAX_PERIOD_STEPS = 2**18
+"""Last time steps of the longest series, of which the period is that of windows."""
 
 
 class SeriesDetector(OutlierMixin, Summarised):
@@ -156,7 +159,8 @@ class SeriesDetector(OutlierMixin, Summarised):
 
         Parameters
         ----------
-        X : array-like of shape (n_steps, n_channels), data frame, list of these, or SeriesSet
+        X : array-like of shape (n_steps, n_channels), data frame, list of these, SeriesSet or \
+                StoredSet
             See `vae_anomaly.data.series.forms.read_series`; missing values may be NaN.
         y : object
             Ignored.
@@ -174,13 +178,16 @@ class SeriesDetector(OutlierMixin, Summarised):
             accepted, or if no channel varies.
         """
         check_parameters(self, RULES)
-        data = X if isinstance(X, SeriesSet) else read_series(X)
+        if not isinstance(X, StoredSet):
+            X = in_memory(X if isinstance(X, SeriesSet) else read_series(X))
+        data: StoredSet = X
         budget = self._budget(data.step)
-        longest = max(data.series, key=lambda one: len(one.values))
-        window = window_length(longest.values) if self.window is None else self.window
+        longest = max(data.series, key=len)
+        last = longest.read(len(longest) - MAX_PERIOD_STEPS, len(longest))
+        window = window_length(last) if self.window is None else self.window
         rng = check_random_state(self.random_state)
         fitted = fit_series(
-            [one.values[part] for one in data.series for part in one.segments()],
+            data.segments,
             data.channels,
             WindowSettings(window, self.causal),
             budget,
@@ -229,14 +236,7 @@ class SeriesDetector(OutlierMixin, Summarised):
         """Return the false episodes that are accepted, in time steps."""
         if self.false_alarms is None:
             return None
-        if not isinstance(self.per, str):
-            return AlarmBudget(self.false_alarms, self.per)
-        if step is None:
-            raise ParameterError(
-                f"per={self.per!r} needs time stamps, and the series has none. Give per as a "
-                f"number of time steps, or a data frame with a DatetimeIndex."
-            )
-        return AlarmBudget(self.false_alarms, SPANS[self.per] * 1e9 / step)
+        return AlarmBudget.per(self.false_alarms, self.per, step)
 
     def recalibrate(
         self, X: Records, *, false_alarms: float | None = None, per: str | int | None = None
@@ -266,9 +266,8 @@ class SeriesDetector(OutlierMixin, Summarised):
             If X is too short for a window, or for the false alarms that are accepted.
         """
         data = self.read(X)
-        parts = (one.values[part] for one in data.series for part in one.segments())
-        long = [values for values in parts if len(values) >= self.model_.window]
-        return self.recalibrated(block_scores(self.model_, long), false_alarms, per)
+        blocks = block_scores(self.model_, in_memory(data).segments)
+        return self.recalibrated(blocks, false_alarms, per)
 
     def recalibrated(
         self, blocks: Array, false_alarms: float | None, per: str | int | None

@@ -12,7 +12,7 @@ from vae_anomaly._types import AnyArray
 from vae_anomaly.data.series.series import Series, SeriesSet
 from vae_anomaly.series.events import Event, PlacedEvent, events_of
 from vae_anomaly.series.model import SeriesModel, StepScores
-from vae_anomaly.series.stream import SegmentScorer
+from vae_anomaly.series.stream import scored_steps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,8 +75,7 @@ def score_parts(model: SeriesModel, data: SeriesSet) -> list[ScoredPart]:
 
 def _scored(model: SeriesModel, values: Array) -> StepScores | None:
     """Score a segment part by part, which takes less memory; None if it is too short."""
-    scorer = SegmentScorer(model)
-    found = [one.scores for one in (*scorer.add(values), *scorer.finish()) if one.scores]
+    found = [one.scores for one in scored_steps(model, [values]) if one.scores]
     if len(found) <= 1:
         return found[0] if found else None
     return StepScores(*(np.concatenate(arrays) for arrays in zip(*found, strict=True)))

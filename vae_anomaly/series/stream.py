@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly.data.series.segments import Segment
 from vae_anomaly.series.channels import MAX_BRIDGED, RunLengths
-from vae_anomaly.series.model import SeriesModel, StepScores
+from vae_anomaly.series.model import SeriesModel, StepScores, step_errors
 
-__all__ = ["ScoredSteps", "SegmentScorer"]
+__all__ = ["ScoredSteps", "SegmentScorer", "expected_steps", "scored_steps"]
 
 Array = NDArray[np.float64]
 
@@ -36,6 +37,33 @@ class ScoredSteps(NamedTuple):
 
     values: Array
     scores: StepScores | None
+
+
+def scored_steps(model: SeriesModel, chunks: Iterable[Array]) -> Iterator[ScoredSteps]:
+    """Yield the scores of a segment that comes in chunks, (n, channels), in order."""
+    scorer = SegmentScorer(model)
+    for values in chunks:
+        yield from scorer.add(values)
+    yield from scorer.finish()
+
+
+def expected_steps(model: SeriesModel, segment: Segment, start: int, stop: int) -> Array:
+    """Return the mean of similar training windows at some steps, as `StepScores.expected` has it.
+
+    Returns
+    -------
+    ndarray of shape (stop - start, channels)
+        NaN if the segment is shorter than a window.
+    """
+    window, hop = model.window, model.hop
+    if len(segment) < window:
+        return np.full((stop - start, len(model.channels)), np.nan)
+    first = _first_window(start, window, hop)
+    last = min(len(segment), (stop - 1) // hop * hop + window)
+    begin = max(0, first - MAX_BRIDGED)
+    values, part = segment.read(begin, last + MAX_BRIDGED), slice(first - begin, last - begin)
+    errors = step_errors(model.scaler, model.comparison, values, window, hop, part)
+    return model.scaler.restored(errors.expected[start - first : stop - first])
 
 
 class SegmentScorer:
@@ -102,6 +130,9 @@ class SegmentScorer:
         return found
 
     def _begin(self, step: int) -> int:
-        """Return the start of the first window that covers a step."""
-        first = max(0, step - self._model.window + 1)
-        return -(-first // self._model.hop) * self._model.hop
+        return _first_window(step, self._model.window, self._model.hop)
+
+
+def _first_window(step: int, window: int, hop: int) -> int:
+    """Return the start of the first window that covers a step."""
+    return -(-max(0, step - window + 1) // hop) * hop

@@ -73,8 +73,8 @@ class _State(NamedTuple):
 def parts_of_file(
     path: str | Path,
     *,
-    channels: Sequence[str],
-    step: int | None,
+    channels: Sequence[str] | None = None,
+    step: int | None = None,
     block_bytes: int = BLOCK_BYTES,
     **reading: Json,
 ) -> Iterator[Part] | None:
@@ -83,10 +83,10 @@ def parts_of_file(
     Parameters
     ----------
     path : str or Path
-    channels : sequence of str
-        Those of training.
-    step : int or None
-        That of training, in nanoseconds.
+    channels : sequence of str, optional
+        Those of training. By default those of the first block, and of all others, with its step.
+    step : int, optional
+        That of training, in nanoseconds; None if it had no times.
     block_bytes : int
         Bytes of a part, about.
     **reading
@@ -101,12 +101,13 @@ def parts_of_file(
     ------
     WholeNeeded
         While parts are taken: if rows are not in order of series and time, times drift from a
-        regular grid, or a cell cannot be used, of which the whole file may say more.
+        regular grid, or a cell cannot be used, of which the whole file may say more; without
+        channels, if blocks have others.
     """
     grid = {name: reading.pop(name, None) for name in ("max_gap", "duplicates", "timezone")}
     if grid["max_gap"] is None:
         grid["max_gap"] = DEFAULT_MAX_GAP
-    roles = Roles(channels=tuple(channels), **reading)
+    roles = Roles(channels=None if channels is None else tuple(channels), **reading)
     blocks = blocks_of(path, roles, block_bytes)
     return None if blocks is None else _parts(blocks, roles, _Gridding(step, **grid))
 
@@ -124,6 +125,11 @@ def _parts(blocks: Iterator[Columns], roles: Roles, grid: _Gridding) -> Iterator
             if roles.time_column is None and tail is None and n_before == 0:
                 roles, notes = _with_time_column(columns, roles)
             rows, ns = _rows(columns, roles, grid, n_before)
+            if roles.channels is None:
+                if state is None:
+                    channels, grid = rows.channels, _with_step(rows, ns, grid)
+                elif rows.channels != channels:
+                    raise WholeNeeded("its columns of numbers are not the same throughout")
             before = _check_order(rows, ns, state, ended, has_step=grid.step is not None)
             stop = columns.n_rows if is_last else _end_of_part(rows, ns, grid, before)
             if stop:
@@ -136,6 +142,13 @@ def _parts(blocks: Iterator[Columns], roles: Roles, grid: _Gridding) -> Iterator
             raise WholeNeeded("a row cannot be used by itself") from fault
         tail = _last(columns, stop)
         n_before += stop
+
+
+def _with_step(rows: Rows, ns: Integers, grid: _Gridding) -> _Gridding:
+    """Return options with the step of some rows."""
+    if rows.stamps is None or grid.step is not None:
+        return grid
+    return replace(grid, step=step_of(rows, ns, rows.usable(), None).ns)
 
 
 def _marked(blocks: Iterator[Columns]) -> Iterator[tuple[Columns, bool]]:

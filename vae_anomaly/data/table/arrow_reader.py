@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vae_anomaly._text import shown
+from vae_anomaly.data.parsing import plain_type
 from vae_anomaly.data.table.reader import CellError, TableReader, rows_of_batch
 from vae_anomaly.exceptions import DataError
 
@@ -46,7 +47,7 @@ class ArrowReader(TableReader):
         return {
             name: str(dtype)
             for name, dtype in self._types.items()
-            if not _is_numeric(_decoded(dtype))
+            if not _is_numeric(plain_type(dtype))
         }
 
     def type_of(self, column: str) -> pa.DataType:
@@ -67,7 +68,7 @@ class ArrowReader(TableReader):
     ) -> Iterator[pa.RecordBatch]:
         """Yield the rows; see `TableReader.batches`."""
         for name in (*numbers, *texts):
-            dtype = _decoded(self._types[name])
+            dtype = plain_type(self._types[name])
             is_read = _is_numeric(dtype) or (is_text(dtype) and not strict)
             if pa.types.is_nested(dtype) or (name in numbers and not is_read):
                 raise DataError(
@@ -165,10 +166,6 @@ def _index_of(schema: pa.Schema) -> list[str]:
         return []
     # A range is described in place of a column.
     return [name for name in written if isinstance(name, str) and name in schema.names]
-
-
-def _decoded(dtype: pa.DataType) -> pa.DataType:
-    return dtype.value_type if pa.types.is_dictionary(dtype) else dtype
 
 
 def is_text(dtype: pa.DataType) -> bool:

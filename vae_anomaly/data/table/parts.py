@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from vae_anomaly._text import shown
+from vae_anomaly.data.parsing import plain_type
 from vae_anomaly.data.table.listing import PartFile
 from vae_anomaly.data.table.reader import TableReader
 from vae_anomaly.exceptions import DataError
@@ -125,7 +126,7 @@ class PartsReader(TableReader):
         """Return a type that holds a column of all parts."""
         if column in self._partitions:
             return self._partitions[column].type
-        types = dict.fromkeys(_plain(reader.type_of(column)) for reader in self._readers)
+        types = dict.fromkeys(plain_type(reader.type_of(column)) for reader in self._readers)
         schemas = [pa.schema([(column, dtype)]) for dtype in types]
         try:
             return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
@@ -193,7 +194,3 @@ class PartsReader(TableReader):
                 f"{self.name}: the column {shown(name)} has the type {column.type} in "
                 f"{self._readers[index].name} and others elsewhere. Write it alike in all parts."
             ) from cause
-
-
-def _plain(dtype: pa.DataType) -> pa.DataType:
-    return dtype.value_type if pa.types.is_dictionary(dtype) else dtype

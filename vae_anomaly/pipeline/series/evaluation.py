@@ -16,19 +16,22 @@ from sklearn.metrics import average_precision_score
 
 from vae_anomaly._types import Json
 from vae_anomaly.data.series.forms import read_series
+from vae_anomaly.data.series.segments import Segment
 from vae_anomaly.data.series.series import USABLE, Series, SeriesSet
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.metrics.events import EventMetrics, event_metrics, runs
 from vae_anomaly.metrics.vus import RangeArea, vus_pr
+from vae_anomaly.model.drift import Drift
 from vae_anomaly.pipeline.options import check_labels
 from vae_anomaly.pipeline.series.labels import StepLabels, labels_of_column, labels_of_windows
 from vae_anomaly.pipeline.series.rows import TOO_SHORT
 from vae_anomaly.pipeline.series.score import series_drift_warning
 from vae_anomaly.series.calibration import SeriesDriftWatch
 from vae_anomaly.series.detector import SeriesDetector
-from vae_anomaly.series.events import Event
+from vae_anomaly.series.events import Event, EventStream, PlacedEvent
 from vae_anomaly.series.file import load_series
-from vae_anomaly.series.frames import ScoredPart, events_in, score_parts
+from vae_anomaly.series.model import StepScores
+from vae_anomaly.series.stream import expected_steps, scored_steps
 from vae_anomaly.storage.container import UnopenedFile
 
 __all__ = [
@@ -121,7 +124,6 @@ class SeriesEvaluation:
     ----------
     detector : SeriesDetector
     data : SeriesSet
-    scored : list of ScoredPart
     totals : list of ndarray
         Anomaly scores of each series, NaN where a time step has none: (n_steps,).
     events : list of FoundEvent
@@ -139,7 +141,6 @@ class SeriesEvaluation:
 
     detector: SeriesDetector
     data: SeriesSet
-    scored: Sequence[ScoredPart]
     totals: list[Array]
     events: list[FoundEvent]
     n_scored: int
@@ -149,6 +150,19 @@ class SeriesEvaluation:
     labelled: list[LabelledEvent]
     metrics: SeriesMetrics | None
     notes: tuple[str, ...]
+
+    def expected(self, series: int, part: slice) -> Array:
+        """Return the mean of similar training windows at some steps of a series: (n, channels)."""
+        one, model = self.data.series[series], self.detector.model_
+        found = np.full((part.stop - part.start, len(self.data.channels)), np.nan)
+        for own in one.segments():
+            first, last = max(part.start, own.start), min(part.stop, own.stop)
+            if first < last:
+                segment = Segment(one.values, own.start, own.stop)
+                found[first - part.start : last - part.start] = expected_steps(
+                    model, segment, first - own.start, last - own.start
+                )
+        return found
 
 
 def evaluate_series_file(
@@ -217,20 +231,9 @@ def evaluate_series(
     -------
     SeriesEvaluation
     """
-    scored = score_parts(detector.model_, data)
-    watch = SeriesDriftWatch(detector.model_)
-    for i, part, scores in scored:
-        if scores is not None:
-            watch.add(data.series[i].values[part], scores)
-            watch.finish()
-    drift = watch.result()
-    warnings = () if drift is None else (f"warning: {series_drift_warning(drift)}",)
-    totals = [np.full(len(one.values), np.nan) for one in data.series]
-    for i, part, scores in scored:
-        if scores is not None:
-            totals[i][part] = scores.total
     of_series = None if labels is None else labels.of_series
-    events = _found(detector, data, scored, of_series)
+    totals, events, drift = _scored(detector, data, of_series)
+    warnings = () if drift is None else (f"warning: {series_drift_warning(drift)}",)
     measured = [
         np.where(one.measured, total, np.nan)
         for one, total in zip(data.series, totals, strict=True)
@@ -244,7 +247,6 @@ def evaluate_series(
     return SeriesEvaluation(
         detector=detector,
         data=data,
-        scored=scored,
         totals=totals,
         events=events,
         n_scored=sum(int(np.isfinite(one).sum()) for one in measured),
@@ -257,30 +259,82 @@ def evaluate_series(
     )
 
 
-def _found(
-    detector: SeriesDetector,
-    data: SeriesSet,
-    scored: Sequence[ScoredPart],
-    labels: list[Flags] | None,
-) -> list[FoundEvent]:
-    """Return the events with what their main channel was and should have been."""
-    found = []
-    for one in scored:
-        i, part, scores = one
-        if scores is None:
-            continue
-        for series, event in events_in(data, [one], detector.channels_, detector.event_rules):
-            channel = detector.channels_.index(event.channels[0])
-            found.append(
-                FoundEvent(
-                    i,
-                    event,
-                    float(series.values[event.peak, channel]),
-                    float(scores.expected[event.peak - part.start, channel]),
-                    None if labels is None else bool(labels[i][event.start : event.stop].any()),
-                )
-            )
-    return found
+class _Scored(NamedTuple):
+    """Scores of all series, their events, and whether they have drifted from calibration."""
+
+    totals: list[Array]
+    events: list[FoundEvent]
+    drift: Drift | None
+
+
+def _scored(detector: SeriesDetector, data: SeriesSet, labels: list[Flags] | None) -> _Scored:
+    """Score series part by part; of each step only the total is kept."""
+    watch = SeriesDriftWatch(detector.model_)
+    totals = [np.full(len(one.values), np.nan) for one in data.series]
+    events: list[FoundEvent] = []
+    for i, series in enumerate(data.series):
+        own = None if labels is None else labels[i]
+        for part in series.segments():
+            segment = _Segment(detector, i, part.start, own)
+            for values, scores in scored_steps(
+                detector.model_, Segment(series.values, part.start, part.stop).chunks()
+            ):
+                if scores is not None:
+                    at = segment.stop
+                    totals[i][at : at + len(values)] = scores.total
+                    watch.add(values, scores)
+                    events += segment.add(values, scores)
+            events += segment.finish()
+            watch.finish()
+    return _Scored(totals, events, watch.result())
+
+
+class _Segment:
+    """A segment whose scores come part by part: its events, and what was expected at their peaks.
+
+    Parameters
+    ----------
+    detector : SeriesDetector
+    series : int
+        Position in the set.
+    start : int
+        Time step of the series that it begins with.
+    labels : ndarray of bool or None
+        Of the series.
+    """
+
+    def __init__(
+        self, detector: SeriesDetector, series: int, start: int, labels: Flags | None
+    ) -> None:
+        self.stop = start
+        self._series, self._start, self._labels = series, start, labels
+        self._channels = detector.channels_
+        self._stream = EventStream(detector.channels_, *detector.event_rules)
+        self._flagged: dict[int, tuple[Array, Array]] = {}  # values and expected ones
+
+    def add(self, values: Array, scores: StepScores) -> list[FoundEvent]:
+        """Add consecutive time steps, and return the events that have ended."""
+        steps = np.arange(self.stop, self.stop + len(values))
+        self.stop += len(values)
+        chosen = np.flatnonzero(scores.flags)
+        pairs = zip(values[chosen], scores.expected[chosen], strict=True)
+        self._flagged.update(zip(steps[chosen].tolist(), pairs, strict=True))
+        found = [self._found(one) for one in self._stream.add(scores, steps)]
+        if self._stream.open_span is None:
+            self._flagged.clear()
+        return found
+
+    def finish(self) -> list[FoundEvent]:
+        """Return the event that has not ended."""
+        return [self._found(one) for one in self._stream.finish()]
+
+    def _found(self, placed: PlacedEvent) -> FoundEvent:
+        event = placed.event.shifted(self._start)
+        channel = self._channels.index(event.channels[0])
+        value, expected = (float(one[channel]) for one in self._flagged[event.peak])
+        labels = self._labels
+        is_labelled = None if labels is None else bool(labels[event.start : event.stop].any())
+        return FoundEvent(self._series, event, value, expected, is_labelled)
 
 
 def _labelled(labels: list[Flags], events: Sequence[FoundEvent]) -> list[LabelledEvent]:

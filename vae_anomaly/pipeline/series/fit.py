@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import IO
+
 from vae_anomaly._text import counted, listed
-from vae_anomaly._types import Parameter
+from vae_anomaly._types import Json, Parameter
 from vae_anomaly.data.registry import MODALITIES, modality
+from vae_anomaly.data.series.blocks import BLOCK_BYTES
+from vae_anomaly.data.series.counters import counter_notes
 from vae_anomaly.data.series.forms import read_series
+from vae_anomaly.data.series.parts import WholeNeeded, parts_of_file
+from vae_anomaly.data.series.segments import StoredSet, in_memory, stored
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.pipeline.limits import check_address_space
 from vae_anomaly.pipeline.options import Options, check_labels, flag, given_options
@@ -16,7 +24,7 @@ from vae_anomaly.series.alarms import span
 from vae_anomaly.series.detector import SeriesDetector
 from vae_anomaly.series.file import save
 
-__all__ = ["fit"]
+__all__ = ["fit", "training_series"]
 
 READING = (
     *("time_column", "series_column", "metric_column", "value_column", "time_format"),
@@ -34,7 +42,8 @@ NOT_FOR_SERIES = ("contamination", "latent_dim", "checkpoint", "holdout")
 def fit(path: str, output: str, options: Options, work: Work) -> Done:
     """Fit a detector to the series in a file, and write the model file.
 
-    Of series with labels only normal time steps are learned.
+    Of series with labels only normal time steps are learned. Without labels, memory does not grow
+    with a large file; see `training_series`.
 
     Parameters
     ----------
@@ -69,18 +78,16 @@ def fit(path: str, output: str, options: Options, work: Work) -> Done:
         reading["ignore"] = [name.strip() for name in several.split(",")]
     if label_column is not None:
         reading["ignore"] = [*reading.get("ignore", ()), label_column]
-    data = read_series(path, **reading)
-    work.say(*data.notes)
-    if label_column is not None:
-        labels = labels_of_column(path, label_column, data, normal_label)
-        data = data.only([~flags for flags in labels.of_series], "labelled as an anomaly")
-        work.say(labels.note)
-    n_steps = sum(len(one.values) for one in data.series)
-    work.say(
-        f"fitting on {n_steps:,} time steps of {counted(len(data.channels), 'channel')}: "
-        f"{listed(data.channels)}"
-    )
-    detector = SeriesDetector(**parameters).fit(data)
+    with tempfile.TemporaryFile(prefix="vae-anomaly-") as file:
+        data = training_series(
+            path, reading, file, label_column=label_column, normal_label=normal_label
+        )
+        work.say(*data.notes, *counter_notes(data.segments, data.channels))
+        work.say(
+            f"fitting on {data.n_steps:,} time steps of {counted(len(data.channels), 'channel')}: "
+            f"{listed(data.channels)}"
+        )
+        detector = SeriesDetector(**parameters).fit(data)
     save(detector, output, reading)
     notes = [
         f"window: {span(detector.model_.window, data.step)}",
@@ -88,6 +95,56 @@ def fit(path: str, output: str, options: Options, work: Work) -> Done:
         f"model: {output}",
     ]
     return Done(notes, {"model": output})
+
+
+def training_series(
+    path: str,
+    reading: Mapping[str, Json],
+    file: IO[bytes],
+    *,
+    label_column: str | None = None,
+    normal_label: Sequence[str] = (),
+    block_bytes: int = BLOCK_BYTES,
+) -> StoredSet:
+    """Read series to learn from.
+
+    The time steps of a large file whose rows are in order of time wait in a temporary file. Others,
+    and those with labels, are read as a whole.
+
+    Parameters
+    ----------
+    path : str
+    reading : mapping
+        Options of `read_series`.
+    file : binary file
+        Empty, and open as long as the result is used.
+    label_column : str, optional
+        Column of labels: only normal time steps are taken.
+    normal_label : sequence of str
+        See `vae_anomaly.data.labels.anomalous`.
+    block_bytes : int, optional
+        Bytes that are read at a time, about.
+
+    Raises
+    ------
+    DataError
+        As `read_series` and `labels_of_column`.
+    """
+    reason = []
+    if label_column is None:
+        try:
+            parts = parts_of_file(path, block_bytes=block_bytes, **reading)
+            if parts is not None:
+                return stored(parts, file)
+        except WholeNeeded as found:
+            reason.append(f"The file is read as a whole: {found}.")
+    data = read_series(path, **reading)
+    notes = (*reason, *data.notes)
+    if label_column is not None:
+        labels = labels_of_column(path, label_column, data, normal_label)
+        data = data.only([~flags for flags in labels.of_series], "labelled as an anomaly")
+        notes = (*notes, labels.note)
+    return in_memory(data)._replace(notes=notes)
 
 
 def _parameters(given: Options) -> dict[str, Parameter]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import gzip
 import json
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from vae_anomaly._types import Json
 from vae_anomaly.data.labels import anomalous, label_summary
 from vae_anomaly.data.series.clock import to_utc
 from vae_anomaly.data.series.csv_text import columns_of_csv
+from vae_anomaly.data.series.files import GZIP, PARQUET, UTF16
 from vae_anomaly.data.series.series import Series, SeriesSet
 from vae_anomaly.data.series.times import read_times
 from vae_anomaly.exceptions import DataError
@@ -27,9 +27,6 @@ from vae_anomaly.metrics.events import nab_windows, window_labels
 __all__ = ["StepLabels", "labels_of_column", "labels_of_windows"]
 
 Flags = NDArray[np.bool_]
-
-GZIP, PARQUET = b"\x1f\x8b", b"PAR1"
-UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 WANTED = (
     "Expected a CSV file with the columns start and end, and perhaps series; a JSON list of "

@@ -125,12 +125,7 @@ def _event_plot(found: SeriesEvaluation, one: FoundEvent) -> SeriesPlot:
     context = max(int(MIN_CONTEXT * found.detector.model_.window), (stop - start) // 2)
     part = slice(max(0, start - context), min(len(found.totals[one.series]), stop + context))
     chosen = [found.data.channels.index(name) for name in one.event.channels]
-    expected = np.full((part.stop - part.start, len(chosen)), np.nan)
-    for series, scored, scores in found.scored:
-        first, last = max(part.start, scored.start), min(part.stop, scored.stop)
-        if series == one.series and scores is not None and first < last:
-            inside = slice(first - scored.start, last - scored.start)
-            expected[first - part.start : last - part.start] = scores.expected[inside][:, chosen]
+    expected = found.expected(one.series, part)[:, chosen]
     return _plot(found, one.series, part, chosen, expected)
 
 
