@@ -22,6 +22,7 @@ from vae_anomaly.stats.exemplars import (
     N_NEIGHBORS,
     Exemplars,
     max_exemplars,
+    sparse_first,
 )
 from vae_anomaly.stats.thresholds import TooFewCalibrationRowsWarning
 
@@ -247,6 +248,16 @@ def test_a_calibration_row_leaves_itself_out_and_then_one_like_it() -> None:
     doubled = Exemplars.fit(POINTS, np.concatenate([FRESH[:1], FRESH[:1]]))
     others = energies(doubled, FRESH[:1])[:60]
     assert doubled.score(FRESH[:1], 2) == pytest.approx(score(others), rel=1e-4)
+
+
+def test_exemplars_are_chosen_with_probabilities_proportional_to_bandwidths() -> None:
+    bandwidth, rng = np.array([0.5, 1.0, 2.5], dtype=np.float32), np.random.RandomState(0)
+    first = [sparse_first(bandwidth, 1, rng)[0] for _ in range(4000)]
+    np.testing.assert_allclose(np.bincount(first) / 4000, bandwidth / bandwidth.sum(), atol=0.025)
+    order = sparse_first(EXEMPLARS.bandwidth, 20, rng)
+    assert (np.diff(order[:20]) > 0).all()
+    assert (np.diff(order[20:]) > 0).all()
+    assert sorted(order) == list(range(60))
 
 
 def test_skipped_neighbours_give_no_support() -> None:

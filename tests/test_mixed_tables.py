@@ -18,10 +18,11 @@ from vae_anomaly.data.table.codebook import MAX_TEXTS, Codebook
 from vae_anomaly.data.table.column import MAX_LEVELS
 from vae_anomaly.data.table.encoder import TableEncoder
 from vae_anomaly.exceptions import DataError, ParameterError
-from vae_anomaly.model.reference import MIN_CODE_DISTANCE, N_SUSPECTS
+from vae_anomaly.model.reference import MAX_COMPARED, MIN_CODE_DISTANCE, N_SUSPECTS
 from vae_anomaly.stats.categorical import Categorical, unseen_probability
 from vae_anomaly.stats.densities import numpy_ops
 from vae_anomaly.stats.likelihoods import Block, JointLikelihood
+from vae_anomaly.stats.thresholds import choose_calibration_rows
 from vae_anomaly.training.batches import shown_features
 
 CENTER = {"north": 0.0, "south": 4.0, "west": -4.0}
@@ -158,6 +159,35 @@ def test_codes_are_compared_apart_from_residuals(detector: VAEDetector) -> None:
     np.testing.assert_array_equal(reference.exemplars.points, reference.points[:, :k])
 
 
+def test_scores_of_many_rows_compare_with_some_of_the_exemplars(tmp_path) -> None:
+    normal = machines(MAX_COMPARED + 200, 3)
+    many = VAEDetector(**BRIEF | {"max_steps": 20, "n_members": 1}).fit(normal)
+    model, reference = many.model_, many.model_.reference
+    assert len(reference.points) == len(normal)
+    assert len(reference.bandwidth) == len(reference.exemplars.points) == MAX_COMPARED
+    compared = reference.position[:MAX_COMPARED].astype(int)
+    learned = model.encoder.matrix(normal).to_numpy()
+    k = len(reference.residual_unit)
+    of_targets = model.encoder.encode(learned[compared]).targets.astype(np.float32)
+    np.testing.assert_allclose(reference.targets[:MAX_COMPARED], of_targets, atol=1e-6)
+    np.testing.assert_array_equal(reference.exemplars.points, reference.points[:MAX_COMPARED, :k])
+    # Calibration rows leave themselves out if they are among them, and one like themselves.
+    calibrates = np.flatnonzero(
+        choose_calibration_rows(len(normal), 0.05, np.random.RandomState(0))
+    )
+    among = np.isin(calibrates, compared)
+    assert 0.5 < among.mean() < 1
+    scores = [
+        model.evaluate(learned[calibrates[some]], n_left_out=count).scores
+        for some, count in ((among, 2), (~among, 1))
+    ]
+    np.testing.assert_array_equal(np.sort(np.concatenate(scores)), model.calibration.scores)
+    save(many, tmp_path / "m.vae")
+    np.testing.assert_array_equal(
+        load(tmp_path / "m.vae").score_samples(FRESH[:9]), many.score_samples(FRESH[:9])
+    )
+
+
 def test_cells_are_as_suspicious_as_the_others_are_without_them(detector: VAEDetector) -> None:
     model, n = detector.model_, 40
     network, reference = model.network, model.reference
@@ -181,7 +211,7 @@ def test_cells_are_as_suspicious_as_the_others_are_without_them(detector: VAEDet
         fall = plain.sum(axis=1) - np.sqrt(reference.costs(without) * rest).sum(axis=1)
         suspect = (plain > plain[:, [cell]]).sum(axis=1) < N_SUSPECTS
         expected = np.where(suspect, 0.5 * (plain[:, cell] + np.maximum(fall, 0)), plain[:, cell])
-        expected /= np.sqrt(1.0 + less_suspect[:, cell])
+        expected /= (1.0 + less_suspect[:, cell]) ** 0.25
         np.testing.assert_allclose(found[:, cell], expected[:n], rtol=1e-6, atol=1e-9)
 
 

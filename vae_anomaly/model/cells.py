@@ -22,7 +22,7 @@ from vae_anomaly.stats.categorical import Categorical
 from vae_anomaly.stats.densities import numpy_ops
 from vae_anomaly.stats.likelihoods import JointLikelihood, sum_adjacent
 
-__all__ = ["N_RANKS", "Tails", "cell_units", "interpolated_symbol", "surprises"]
+__all__ = ["N_RANKS", "PredictedRows", "Tails", "cell_units", "interpolated_symbol", "surprises"]
 
 Array = NDArray[np.float64]
 
@@ -108,6 +108,20 @@ def surprises(
             least = each.min(axis=0)  # of k predictions
             parts.append(least - ops.log(ops.exp(least - each).mean(axis=0)))
     return ops.concatenate(parts)
+
+
+class PredictedRows(NamedTuple):
+    """Rows whose features networks with masks predict from each other."""
+
+    residual: Array  # targets minus the expected ones, 0 where not observed, (n, n_targets)
+    surprise: Array  # of cells, in nats, (n, n_explained)
+    observed: NDArray[np.bool_]  # (n, n_explained)
+    code: Array  # mean of q(z|x), (n, members, latent)
+
+    def only(self, chosen: NDArray[np.bool_]) -> PredictedRows:
+        """Return some of the rows."""
+        residual, surprise, observed, code = self
+        return PredictedRows(residual[chosen], surprise[chosen], observed[chosen], code[chosen])
 
 
 class Tails(NamedTuple):

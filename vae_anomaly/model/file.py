@@ -29,7 +29,13 @@ from vae_anomaly.model.model import Model
 from vae_anomaly.model.parameters import RULES, network_spec
 from vae_anomaly.model.patch_file import PATCHES, patch_contents, patch_model
 from vae_anomaly.model.patches import PatchModel
-from vae_anomaly.model.reference import HIDDEN_SHARES, N_STATISTICS, EncodedRows, Reference
+from vae_anomaly.model.reference import (
+    HIDDEN_SHARES,
+    MAX_COMPARED,
+    N_STATISTICS,
+    EncodedRows,
+    Reference,
+)
 from vae_anomaly.model.seen import SeenRecords
 from vae_anomaly.networks.custom import CustomNetworks
 from vae_anomaly.networks.spec import NetworkSpec
@@ -356,14 +362,15 @@ def _layout(outline: Outline, spec: NetworkSpec, config: JsonObject, draws: int)
         layout["prior"] = ("F32", (members, config["n_components"], 2 * latent))
     n_exemplars = config["n_exemplars"]
     levels = len(HIDDEN_SHARES) if spec.has_masks else 0
-    n_apart = n_exemplars if spec.has_masks and config["n_coded"] else 0
+    n_compared = min(n_exemplars, MAX_COMPARED) if spec.has_masks else n_exemplars
+    n_apart = n_compared if spec.has_masks and config["n_coded"] else 0
     n_tails = spec.joint.n_features + levels * N_STATISTICS if spec.has_masks else 0
     layout |= {
         "noise": ("F32", (draws, latent)),
         "reference.code_unit": ("F32", (members, latent)),
         "reference.residual_unit": ("F32", (spec.joint.n_targets,)),
         "reference.points": ("F32", (n_exemplars, spec.joint.n_targets + config["n_coded"])),
-        "reference.bandwidth": ("F32", (n_exemplars,)),
+        "reference.bandwidth": ("F32", (n_compared,)),
         "reference.targets": ("F32", (n_exemplars, spec.joint.n_targets)),
         "reference.position": ("F64", (n_exemplars,)),
         "reference.code_center": ("F64", (members, latent)),

@@ -141,7 +141,9 @@ def fit_model(
         latent_kl=gaussian_kl(numpy_ops, rows.mean, rows.log_variance).mean(axis=0),
         history=history,
     )
-    calibrated = _calibrate(model, learned, calibration, parameters, supports=supports)
+    compared = reference.position[: len(reference.bandwidth)]
+    among = np.isin(np.flatnonzero(calibrates), compared)
+    calibrated = _calibrate(model, learned, calibration, parameters, among)
     seen = SeenRecords.of(encoder, learned, calibration)
     return replace(model, calibration=calibrated, seen=seen)
 
@@ -261,14 +263,24 @@ def _prior_and_reference(
 
 
 def _calibrate(
-    model: Model, learned: Array, calibration: Array, parameters: FitParameters, *, supports: bool
+    model: Model,
+    learned: Array,
+    calibration: Array,
+    parameters: FitParameters,
+    among: NDArray[np.bool_],
 ) -> Calibration:
-    """Choose the threshold as the parameters say."""
+    """Choose the threshold as the parameters say.
+
+    `among` says which calibration rows are exemplars that scores compare with.
+    """
     if parameters.threshold is not None:
         return Calibration.fixed(float(parameters.threshold))
     if parameters.contamination is not None:
         scores = model.anomaly_scores(learned)
         return Calibration.from_training(scores, parameters.contamination)
     # A row that is an exemplar leaves itself out, and then one as a fresh row would.
-    scores = model.evaluate(calibration, n_left_out=2 if supports else 1).scores
+    scores = np.empty(len(calibration))
+    for some, n_left_out in ((among, 2), (~among, 1)):
+        if some.any():
+            scores[some] = model.evaluate(calibration[some], n_left_out=n_left_out).scores
     return Calibration.from_normal(scores, parameters.false_alarm_rate, stacklevel=6)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from vae_anomaly._types import AnyArray, JsonObject
 from vae_anomaly.data.base import Encoded
 from vae_anomaly.inference.network import Network
-from vae_anomaly.model.cells import N_RANKS, Tails, surprises
+from vae_anomaly.model.cells import N_RANKS, PredictedRows, Tails, surprises
 from vae_anomaly.model.similar import SimilarRows
 from vae_anomaly.stats.densities import UNUSED_NATS, gaussian_kl, numpy_ops
-from vae_anomaly.stats.exemplars import Exemplars, max_exemplars
+from vae_anomaly.stats.exemplars import Exemplars, max_exemplars, sparse_first
 from vae_anomaly.stats.likelihoods import JointLikelihood
 from vae_anomaly.stats.normal_scores import NormalScores
 from vae_anomaly.stats.priors import subsample
@@ -34,8 +34,8 @@ NO_BANDWIDTH = np.empty(0, dtype=np.float32)
 N_STATISTICS = 4
 """Statistics of a row whose tail probabilities make its score, see `Reference.masked_score`."""
 
-MAX_CODE_EXEMPLARS = 1024
-"""Exemplars that codes are compared with apart from residuals: more hardly detect better."""
+MAX_COMPARED = 2048
+"""Exemplars that networks with masks compare with: those chosen detect as well as twice as many."""
 
 MIN_CODE_DISTANCE = 0.1
 """Nats below which distances of codes count alike: less than the noise of the encoder network."""
@@ -79,15 +79,6 @@ class EncodedRows(NamedTuple):
         return EncodedRows(*(part[chosen] for part in self))
 
 
-class PredictedRows(NamedTuple):
-    """Rows whose features networks with masks predict from each other."""
-
-    residual: Array  # targets minus the expected ones, 0 where not observed, (n, n_targets)
-    surprise: Array  # of cells, in nats, (n, n_explained)
-    observed: NDArray[np.bool_]  # (n, n_explained)
-    code: Array  # mean of q(z|x), (n, members, latent)
-
-
 @dataclass(frozen=True, eq=False)
 class Reference:
     """Training rows in the coordinates of the networks.
@@ -101,8 +92,9 @@ class Reference:
         not count; all are 0 with a `beta` of 0.
     residual_unit : ndarray of shape (columns,)
         Standard deviations of p(x|z).
-    points, bandwidth, n_skipped_neighbors : ndarray of shape (m, d), (m,), and int
-        See `Exemplars`. Of codes only the dimensions with a unit.
+    points, bandwidth, n_skipped_neighbors : ndarray of shape (m, d), (s,), and int
+        See `Exemplars`. Of codes only the dimensions with a unit. Scores compare with the first
+        s of the m exemplars: with all, or `MAX_COMPARED` for networks with masks.
     targets : ndarray of shape (m, columns)
         Targets of the exemplars.
     position : ndarray of shape (m,)
@@ -115,9 +107,9 @@ class Reference:
         :doi:`10.1016/S0047-259X(03)00096-4`).
     typical : ndarray of shape (n_features + 1,)
         Mean contributions to minus the ELBO.
-    code_bandwidth : ndarray of shape (m,)
-        Bandwidths of the codes of exemplars for networks with masks, which compare codes apart
-        from residuals; () for others, whose `bandwidth` is that of both.
+    code_bandwidth : ndarray of shape (s,)
+        Bandwidths of the codes of these exemplars for networks with masks, which compare codes
+        apart from residuals; () for others, whose `bandwidth` is that of both.
     tail_values, tail_nats : ndarray of shape (n_tails, N_RANKS)
         See `Tails`: of the surprises of the n_explained cells, then of the statistics of rows,
         with each of `HIDDEN_SHARES`. None for networks without masks.
@@ -197,21 +189,25 @@ class Reference:
         places = [reference.locate(mean[kept], rows.residual[kept])]
         if calibration is not None:
             places.append(reference.locate(calibration.mean, calibration.residual))
-        k = len(unit) if codes_apart else d
-        exemplars = Exemplars.fit(*(one[:, :k] for one in places))
-        has_codes = k < places[0].shape[1]  # no codes count if beta is 0
-        codes = Exemplars.fit(*(one[:, k:] for one in places)) if has_codes else None
+        n_learned, k = len(kept), len(unit) if codes_apart else d
         targets = [(rows.expected + rows.residual)[kept]]
         if calibration is not None:
             targets.append(calibration.expected + calibration.residual)
             kept = np.append(kept, len(mean) + np.arange(len(calibration.mean)))
+        points = np.concatenate(places)
+        order, compared = np.arange(len(points)), len(points)
+        if codes_apart and compared > MAX_COMPARED:
+            wider = np.maximum.reduce(_bandwidths(points, n_learned, k))
+            order, compared = sparse_first(wider, MAX_COMPARED, rng), MAX_COMPARED
+            n_learned = int((order[:compared] < n_learned).sum())
+        bandwidth, *of_codes = _bandwidths(points[order[:compared]], n_learned, k)
         return replace(
             reference,
-            points=np.concatenate(places),
-            bandwidth=exemplars.bandwidth,
-            code_bandwidth=NO_BANDWIDTH if codes is None else codes.bandwidth,
-            targets=np.concatenate(targets).astype(np.float32),
-            position=kept.astype(np.float64),
+            points=points[order],
+            bandwidth=bandwidth,
+            code_bandwidth=of_codes[0] if of_codes else NO_BANDWIDTH,
+            targets=np.concatenate(targets)[order].astype(np.float32),
+            position=kept[order].astype(np.float64),
         )
 
     @classmethod
@@ -245,15 +241,19 @@ class Reference:
         whole = self._predicted(network, encoded, observed)
         cells = Tails.fit(whole.surprise, observed)
         tails, shares, rng = [cells], [], np.random.RandomState(0)
+        itself = np.isin(np.arange(len(observed)), self.position[: len(self.bandwidth)])
+        # The nearest exemplar of an exemplar with hidden cells is mostly itself.
+        without_nearest = replace(self, n_skipped_neighbors=self.n_skipped_neighbors + 1)
         for hidden in HIDDEN_SHARES:
             order = rng.random_sample(observed.shape).argsort(axis=1)
             shown = observed & (order >= round(hidden * observed.shape[1]))
             rows = self._predicted(network, encoded, shown) if hidden else whole
-            # The nearest exemplar of a training row with hidden cells is mostly itself.
-            skipped = self.n_skipped_neighbors + (hidden > 0)
-            seen = replace(self, n_skipped_neighbors=skipped)
             costs = np.where(rows.observed, cells.costs(rows.surprise), 0.0)
-            tails.append(Tails.fit(seen._statistics(rows, costs)))
+            statistics = np.empty((len(costs), N_STATISTICS))
+            for some, reference in ((itself, without_nearest if hidden else self), (~itself, self)):
+                if some.any():
+                    statistics[some] = reference._statistics(rows.only(some), costs[some])
+            tails.append(Tails.fit(statistics))
             shares.append(shown.mean())
         return replace(
             self,
@@ -324,7 +324,7 @@ class Reference:
 
         The geometric mean of its cost and its surprise. A wrong cell makes others look wrong: the
         most suspicious ones are hidden in turn, and each gets the mean of this value and of the
-        nats by which those of the row fall without it. All are divided by the square root of
+        nats by which those of the row fall without it. All are divided by the fourth root of
         1 + L, where L says how much less suspect a cell is than the most suspect one beside
         similar rows, see `similar.Comparison`.
 
@@ -356,7 +356,7 @@ class Reference:
         points = rows.residual / self.residual_unit
         similar = self.similar(spec.joint)
         compared = similar.compare(targets, points, rows.observed, expected=False)
-        suspicion: Array = found * compared.weights**0.25
+        suspicion: Array = found * compared.weights**0.125
         return suspicion
 
     def _suspicion_alone(self, rows: PredictedRows) -> Array:
@@ -392,7 +392,7 @@ class Reference:
     def exemplars(self) -> Exemplars:
         """Training rows that scores compare with, without their codes where these are apart."""
         k = self.points.shape[1] if self.codes is None else len(self.residual_unit)
-        points = np.ascontiguousarray(self.points[:, :k])
+        points = np.ascontiguousarray(self.points[: len(self.bandwidth), :k])
         return Exemplars(points, self.bandwidth, self.n_skipped_neighbors)
 
     @cached_property
@@ -403,12 +403,12 @@ class Reference:
 
     @cached_property
     def codes(self) -> Exemplars | None:
-        """Codes of every so many training rows, where scores compare them apart from residuals."""
-        if not len(self.code_bandwidth):
+        """Codes of training rows, where scores compare them apart from residuals."""
+        compared = len(self.code_bandwidth)
+        if not compared:
             return None
-        some = slice(None, None, -(-len(self.points) // MAX_CODE_EXEMPLARS))
-        codes = np.ascontiguousarray(self.points[some, len(self.residual_unit) :])
-        return Exemplars(codes, self.code_bandwidth[some], self.n_skipped_neighbors)
+        codes = np.ascontiguousarray(self.points[:compared, len(self.residual_unit) :])
+        return Exemplars(codes, self.code_bandwidth, self.n_skipped_neighbors)
 
     def locate(self, mean: AnyArray, residual: Array) -> Weights:
         """Return coordinates of codes (n, members, latent) and residuals (n, columns): (n, d)."""
@@ -430,3 +430,12 @@ class Reference:
         away = mean - self.code_center
         squares = np.einsum("nml,mlk,nmk->n", away, self.code_precision, away)
         return 0.5 * squares / mean.shape[1]
+
+
+def _bandwidths(points: Weights, n_learned: int, k: int) -> list[Weights]:
+    """Return bandwidths of exemplars in their first k coordinates, and in the others, if any.
+
+    The first `n_learned` are training rows, the others calibration rows.
+    """
+    parts = [points[:, :k], points[:, k:]] if k < points.shape[1] else [points]
+    return [Exemplars.fit(one[:n_learned], one[n_learned:]).bandwidth for one in parts]

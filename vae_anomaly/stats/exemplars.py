@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from vae_anomaly._threads import SINGLE_THREAD
 from vae_anomaly.stats.nearest import NearestSearch
 
-__all__ = ["MAX_EXEMPLARS", "SELF_MATCH_TOLERANCE", "Exemplars", "max_exemplars"]
+__all__ = ["MAX_EXEMPLARS", "SELF_MATCH_TOLERANCE", "Exemplars", "max_exemplars", "sparse_first"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
@@ -140,6 +140,18 @@ class Exemplars:
         first = skipped + np.count_nonzero(is_self, axis=1)
         places = first[:, None] + np.arange(used)
         return _score_of(np.take_along_axis(energy, places, axis=1).astype(np.float64))
+
+
+def sparse_first(bandwidth: Weights, count: int, rng: np.random.RandomState) -> NDArray[np.intp]:
+    """Return an order of exemplars, `count` random ones first, more likely where they are sparse.
+
+    Their probabilities are proportional to bandwidths: rare groups of rows keep their exemplars,
+    where many are alike a part of them will do. P. S. Efraimidis and P. G. Spirakis, "Weighted
+    random sampling with a reservoir", :doi:`10.1016/j.ipl.2005.11.003`.
+    """
+    keys = rng.exponential(size=len(bandwidth)) / bandwidth
+    chosen = np.sort(np.argsort(keys, kind="stable")[:count])
+    return np.append(chosen, np.setdiff1d(np.arange(len(bandwidth)), chosen))
 
 
 def _score_of(energy: Array) -> Array:
