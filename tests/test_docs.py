@@ -7,6 +7,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+from for_each import for_each
 
 import vae_anomaly
 from vae_anomaly import displays
@@ -23,7 +24,7 @@ def text_of(*parts: str) -> str:
     return ROOT.joinpath(*parts).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", [*vae_anomaly.__all__, *displays.__all__])
+@for_each([*vae_anomaly.__all__, *displays.__all__])
 def test_the_reference_lists_all_public_names(name: str) -> None:
     listed = {line.strip().split(".")[-1] for line in text_of("docs/api/index.rst").splitlines()}
     assert name in listed

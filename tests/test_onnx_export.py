@@ -187,11 +187,11 @@ def with_odd_cells(frame: pd.DataFrame) -> pd.DataFrame:
 def test_the_graph_scores_categories_and_missing_cells(
     parameters: dict[str, Any], tmp_path: Path
 ) -> None:
-    detector = VAEDetector(**({"hidden_units": (16, 8)} | QUICK | parameters)).fit(mixed(2000, 1))
+    detector = VAEDetector(**({"hidden_units": (16, 8)} | QUICK | parameters)).fit(mixed(600, 1))
     encoder = detector.model_.encoder
     assert encoder.has_masks
     assert encoder.levels.counts[1][-1] > 0  # levels beyond those that are told apart
-    rows = with_odd_cells(mixed(300, 2))
+    rows = with_odd_cells(mixed(100, 2))
     session = exported(detector, tmp_path / "m.onnx")
     codes = encoder.matrix(rows).to_numpy()
     (theirs,) = session.run(["anomaly_score"], {"rows": codes})
@@ -207,7 +207,7 @@ def test_the_graph_scores_categories_and_missing_cells(
 
 
 def test_levels_are_in_the_metadata_and_all_other_codes_are_unseen(tmp_path: Path) -> None:
-    detector = VAEDetector(**QUICK).fit(mixed(2000, 1))
+    detector = VAEDetector(**QUICK).fit(mixed(600, 1))
     session = exported(detector, tmp_path / "m.onnx")
     metadata = session.get_modelmeta().custom_metadata_map
     assert float(metadata["threshold"]) == -detector.offset_
@@ -467,7 +467,7 @@ def orders(n: int, seed: int) -> pd.DataFrame:
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
 def test_the_graph_scores_dates(likelihood: str, tmp_path: Path) -> None:
-    detector = VAEDetector(**QUICK, likelihood=likelihood).fit(orders(1500, 1))
+    detector = VAEDetector(**QUICK, likelihood=likelihood).fit(orders(500, 1))
     rows = orders(200, 2)
     rows.loc[:5, "ordered"] = None
     rows.loc[4:9, "sent"] = pd.Timestamp("2044-02-29 23:59:59")
@@ -526,8 +526,8 @@ GRAPHS: dict[str, tuple[dict[str, Any], Any]] = {
     "numbers": ({}, table()),
     "bernoulli": ({"likelihood": "bernoulli"}, table()),
     "elbo": ({"score_type": "elbo", "likelihood": "discretized_logistic"}, table()),
-    "mixed": ({}, mixed(800, 1)),
-    "dates": ({}, orders(900, 1)),
+    "mixed": ({}, mixed(400, 1)),
+    "dates": ({}, orders(400, 1)),
     "conv": (
         {"architecture": "conv"},
         np.random.RandomState(0).randint(256, size=(60, 9, 12)).astype(np.uint8),

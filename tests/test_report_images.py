@@ -412,7 +412,7 @@ def test_skipped_files_are_counted_and_the_first_listed(
 def test_a_page_of_noise_in_colour_stays_small() -> None:
     """Noise compresses worst; a page shows at most 100 images."""
     noise = np.random.RandomState(0).randint(256, size=(110, 90, 120, 3), dtype=np.uint8)
-    options = QUICK | {"max_steps": 1, "false_alarm_rate": 0.01}
+    options = QUICK | {"max_steps": 1, "hidden_units": (2,), "false_alarm_rate": 0.01}
     detector = VAEDetector(**options, threshold=0.0).fit(noise[:20])
     context = ImageContext(masks=noise[..., 0] > 127)
     report = build_report(detector, noise, keys=["x" * 5000] * 110, context=context, top=10**6)

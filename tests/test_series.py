@@ -26,6 +26,7 @@ from vae_anomaly.series.alarms import (
 from vae_anomaly.series.calibration import calibrated
 from vae_anomaly.series.channels import ChannelScaler, bridged, run_lengths
 from vae_anomaly.series.events import joined_runs
+from vae_anomaly.series.file import needs_tensorflow
 from vae_anomaly.series.model import CAUSES, StepScores, step_errors
 from vae_anomaly.series.networks import LATENT, UNITS, networks_of
 from vae_anomaly.series.windows import covering, window_starts, windows_at
@@ -433,7 +434,7 @@ def test_other_networks_find_the_same_faults(architecture: str, normal: pd.DataF
 @pytest.mark.parametrize("architecture", ["dense", "gru"])
 def test_a_file_holds_a_detector(architecture: str, normal: pd.DataFrame, tmp_path: Path) -> None:
     detector = SeriesDetector(
-        window=PERIOD, architecture=architecture, false_alarms=3, per=300, max_steps=30
+        window=PERIOD, architecture=architecture, false_alarms=3, per=300, max_steps=5
     ).set_params(random_state=0)
     detector.fit(make_series(2000, 0))
     path = tmp_path / "series.vae"
@@ -446,6 +447,8 @@ def test_a_file_holds_a_detector(architecture: str, normal: pd.DataFrame, tmp_pa
     np.testing.assert_array_equal(again.score_samples(normal), detector.score_samples(normal))
     pd.testing.assert_frame_equal(again.events(normal), detector.events(normal))
     assert save(again, path) == digest
+    network = detector.model_.comparison.network.network
+    assert needs_tensorflow(open_container(path)) == network.needs_tensorflow
     with pytest.raises(ParameterError, match=r"is a model of time series, and needs no networks"):
         load(path, features="net.onnx")
 

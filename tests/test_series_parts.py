@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -18,9 +19,10 @@ from vae_anomaly import DataError, SeriesDetector
 from vae_anomaly.cli import run
 from vae_anomaly.data.series.forms import read_series
 from vae_anomaly.data.series.notes import merged
-from vae_anomaly.data.series.parts import WholeNeeded, parts_of_file
+from vae_anomaly.data.series.parts import Part, WholeNeeded, joined, parts_of_file
 from vae_anomaly.data.series.segments import Segment, in_memory, stored
 from vae_anomaly.data.series.series import SeriesSet
+from vae_anomaly.pipeline.series.evaluation import evaluate_series_file
 from vae_anomaly.pipeline.series.fit import training_series
 from vae_anomaly.pipeline.series.score import score_series_file
 from vae_anomaly.series import fitting
@@ -165,6 +167,17 @@ def flat(sets: list[SeriesSet], of: Callable[[SeriesSet], Iterator[Array]]) -> A
     return np.concatenate([array for one in sets for array in of(one)])
 
 
+def check_joined(found: SeriesSet, whole: SeriesSet) -> None:
+    """Check that series are those of a whole file, but for the text of times."""
+    for name in ("channels", "step", "n_rows", "status", "gaps", "notes", "goes_on"):
+        assert getattr(found, name) == getattr(whole, name), name
+    np.testing.assert_array_equal(found.points, whole.points)
+    for own, other in zip(found.series, whole.series, strict=True):
+        assert (own.name, own.starts, own.max_gap) == (other.name, other.starts, other.max_gap)
+        for name in ("values", "times", "measured", "rows"):
+            np.testing.assert_array_equal(getattr(own, name), getattr(other, name))
+
+
 @pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz", "rows.parquet"])
 @pytest.mark.parametrize("block_bytes", [BLOCK_BYTES, 90_000])
 def test_grids_of_parts_are_those_of_the_whole(files: Path, name: str, block_bytes: int) -> None:
@@ -184,9 +197,8 @@ def test_grids_of_parts_are_those_of_the_whole(files: Path, name: str, block_byt
             [whole], lambda one: (series.times for series in one.series if series.times is not None)
         ),
     )
-    assert sum((one.status for one in sets), ()) == whole.status
-    assert sum((one.gaps for one in sets), ()) == whole.gaps
-    assert merged(note for one in sets for note in one.notes) == whole.notes
+    check_joined(joined(found), whole)
+    check_joined(joined([Part(whole, 0)]), whole)
     assert [part.n_before for part in found] == list(
         np.cumsum([0, *(one.n_rows for one in sets[:-1])])
     )
@@ -388,6 +400,26 @@ def test_results_of_parts_are_those_of_the_whole(
         found.append((summary, scores.read_bytes(), events.read_bytes()))
     assert found[0] == found[1]
     assert found[0][0].n_events > 0
+
+
+def test_an_evaluation_of_parts_is_that_of_the_whole(
+    model: Path, files: Path, tmp_path: Path
+) -> None:
+    first = pd.to_datetime(pd.read_csv(files / "rows.csv")["time"].iloc[[700, 760]], unit="ms")
+    windows = [{"series": "x", "start": str(first.iloc[0]), "end": str(first.iloc[1])}]
+    (tmp_path / "labels.json").write_text(json.dumps(windows))
+    found = []
+    for block_bytes in (2**30, BLOCK_BYTES):
+        one = evaluate_series_file(
+            open_container(model),
+            str(files / "rows.csv"),
+            labels=str(tmp_path / "labels.json"),
+            block_bytes=block_bytes,
+        )
+        found.append((one.events, one.unscored, one.labelled, one.notes, one.n_flagged))
+        found[-1] += (np.concatenate(one.totals).tobytes(), one.metrics.vus_pr)
+    assert found[0] == found[1]
+    assert found[0][0]
 
 
 def test_a_file_out_of_order_has_the_same_scores(model: Path, files: Path, tmp_path: Path) -> None:

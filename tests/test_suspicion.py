@@ -69,23 +69,33 @@ def test_suspicion_does_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch)
 # ------------------------------------------------------------------------------------ what if
 
 
+HIGH = 1.95
+"""Score above which records are high; the median of normal scores is 1."""
+
+
 def absolute_sum(records: np.ndarray) -> np.ndarray:
     """Score records by the sum of their absolute values."""
     return np.abs(records).sum(axis=1)
 
 
-def shares_of(record: list[float], shares: list[float]) -> np.ndarray:
-    """Return shares of a record where zeros are normal, and scores above 1.9 are high."""
-    records, zeros = np.array([record]), np.zeros((1, len(record)))
+def shares_of(
+    record: list[float],
+    shares: list[float],
+    nearest: list[float] | None = None,
+    similar: list[float] | None = None,
+) -> np.ndarray:
+    """Return shares of a record; `nearest` and `similar` records are zeros."""
+    records, zeros = np.array([record]), [0.0] * len(record)
     calibration = Calibration(np.linspace(0, 2, 41), 4.0, "false_alarm_rate", 0.05)
     assert calibration.typical == 1.0
-    assert calibration.high == pytest.approx(1.9)
+    assert calibration.high == pytest.approx(HIGH)
+    donors = np.array([nearest or zeros]), np.array([similar or zeros])
     found: np.ndarray = repairing_shares(
         np.array([shares]),
         np.full((1, len(record)), 1 / len(record)),
         records,
         absolute_sum(records),
-        Donors(zeros, zeros, records**2),
+        Donors(*donors, (records - donors[0]) ** 2),
         absolute_sum,
         calibration,
     )[0]
@@ -98,17 +108,68 @@ def test_shares_stay_where_the_largest_make_a_record_normal() -> None:
     np.testing.assert_array_equal(shares_of([6, 4, 2, 1, 0.5], shares), shares)
 
 
+def test_two_suspects_get_the_third_that_makes_a_record_normal() -> None:
+    found = shares_of([6, 4, 0.5, 0.6, 2], [0.4, 0.3, 0.2, 0.1, 0.0])
+    assert np.argsort(-found)[:3].tolist() == [0, 1, 4]
+    parts = np.array([0.4, 0.3, 0.0]) + 0.05 * 0.7
+    np.testing.assert_allclose(found[[0, 1, 4]] / found[0], parts / parts[0])
+    np.testing.assert_allclose(found[[2, 3]], found[4] * np.array([0.5, 0.25]))
+
+
 def test_features_that_make_a_record_normal_come_first() -> None:
     found = shares_of([6, 4, 2, 0.4, 0.2], [0.1, 0.0, 0.0, 0.5, 0.4])
-    assert np.argsort(-found)[:3].tolist() == [0, 1, 2]
-    np.testing.assert_allclose(found[:3] / found[2], [3, 2, 1])  # as they lower the score
+    assert set(np.argsort(-found)[:3]) == {0, 1, 2}
+    np.testing.assert_allclose(found[:3] / found[2], [21, 1, 1])
     assert found[3] == pytest.approx(found[2] / 2)
     assert found[4] == pytest.approx(found[3] * 0.8)
 
 
+def test_of_third_features_that_are_enough_the_most_suspect_comes_first() -> None:
+    found = shares_of([6, 4, 1.0, 1.2, 0.2], [0.0, 0.0, 0.2, 0.1, 0.7])
+    assert set(np.argsort(-found)[:3]) == {0, 1, 2}
+
+
+def test_shares_stay_where_a_record_is_typical_without_two_suspects() -> None:
+    record, shares = [1.2, 0.7, 0.4, 0.4, 0.3], [0.5, 0.3, 0.1, 0.05, 0.05]
+    nearest = [3.0, 3.0, 0.0, 0.0, 0.0]
+    np.testing.assert_array_equal(shares_of(record, shares, nearest), shares)
+    found = shares_of(record, shares, nearest, similar=record)
+    assert set(np.argsort(-found)[:3]) == {2, 3, 4}
+
+
 def test_differences_count_where_many_features_are_unusual() -> None:
-    found = shares_of([6, 6, 6, 6, 6], [0.4, 0.3, 0.1, 0.1, 0.1])
-    np.testing.assert_allclose(found, 0.2)
+    shares = [0.4, 0.3, 0.1, 0.1, 0.1, 0.0, 0.0, 0.0]
+    np.testing.assert_allclose(shares_of([6.0] * 8, shares), 1 / 8)
+    np.testing.assert_array_equal(shares_of([6.0] * 5, shares[:5]), shares[:5])
+
+
+@pytest.mark.parametrize("n_features", [1, 2, 3])
+def test_few_features_keep_their_shares(n_features: int) -> None:
+    shares = [0.6, 0.3, 0.1][:n_features]
+    shares = [share / sum(shares) for share in shares]
+    record, other = [2.0] * n_features, [3.0] * n_features
+    np.testing.assert_array_equal(shares_of(record, shares, other), shares)
+
+
+@pytest.mark.parametrize(("shares", "most"), [([0.5, 0.3, 0.2], 1), ([0.0, 0.0, 0.0], 24)])
+def test_few_changed_records_are_scored(shares: list[float], most: int) -> None:
+    """The price of contributions: at most 24 scores of a record, whatever its columns."""
+    n, d, scored = 200, 30, []
+    records = RNG.uniform(0.5, 0.9, size=(n, d))
+    records[:, :3] = 4.0
+    some = np.column_stack(
+        [np.tile(shares, (n, 1)), np.linspace(1e-6, 1e-5, d - 3)[None].repeat(n, 0)]
+    )
+
+    def score(changed: np.ndarray) -> np.ndarray:
+        scored.append(len(changed))
+        return absolute_sum(changed) / d
+
+    zeros = np.zeros((n, d))
+    calibration = Calibration(np.linspace(0, 1, 41), 4.0, "false_alarm_rate", 0.05)
+    donors = Donors(zeros, zeros, records**2)
+    repairing_shares(some, zeros + 1 / d, records, score(records), donors, score, calibration)
+    assert sum(scored[1:]) <= most * n
 
 
 def test_features_that_are_not_observed_do_not_change() -> None:
@@ -116,6 +177,15 @@ def test_features_that_are_not_observed_do_not_change() -> None:
         np.array([[np.nan, 1.0, 2.0]]), np.array([0])
     )
     assert np.isneginf(donors.distance[0]).tolist() == [True, False, False]
+
+
+def test_a_value_that_no_training_record_has_is_changed_first() -> None:
+    records = np.column_stack([RNG.normal(size=(50, 2)), np.full(50, 0.3)])
+    training = TrainingRecords.of(records)
+    new = np.array([[9.0, 9.0, 0.3], [9.0, 9.0, 0.4], [9.0, 9.0, np.nan]])
+    found = training.donors(new, np.zeros(3, dtype=int)).distance
+    assert np.isneginf(found[:, 2]).tolist() == [True, False, True]
+    assert found.argmax(axis=1)[1] == 2
 
 
 def test_the_nearest_record_is_that_of_least_distance_and_not_the_record_itself() -> None:
@@ -142,3 +212,14 @@ def test_contributions_do_not_depend_on_the_threshold_alone() -> None:
     never = replace(model, calibration=Calibration.fixed(np.inf)).contributions(faulty)
     np.testing.assert_allclose(never.sum(axis=1), parts.sum(axis=1), rtol=1e-9)
     assert 0 < (never != parts).any(axis=1).sum() < 60
+
+
+def test_a_new_value_in_a_constant_column_is_named_first() -> None:
+    X = np.column_stack([RNG.normal(size=(400, 5)).cumsum(axis=1), np.full(400, 0.3)])
+    detector = VAEDetector(max_steps=100, n_members=1, random_state=0).fit(X)
+    faulty = X[:40].copy()
+    faulty[:, 5] = 9.0
+    faulty[20:, 1] -= 0.5
+    parts = detector.explain(faulty).to_numpy()
+    assert (parts.argmax(axis=1) == 5).all()
+    np.testing.assert_allclose(parts.sum(axis=1), -detector.score_samples(faulty), rtol=1e-9)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from for_each import for_each
 
 import vae_anomaly
 
@@ -111,7 +112,7 @@ def uses(text: str) -> Iterator[tuple[int, str, str]]:
             yield line, " ".join(found.group().split()).lower(), WORDS[word]
 
 
-@pytest.mark.parametrize("path", FILES)
+@for_each(FILES)
 def test_words_are_those_of_the_field(path: str) -> None:
     found = [
         f"{path}:{line}: {word!r}, use: {instead}"
@@ -127,7 +128,7 @@ def test_exceptions_are_needed() -> None:
         assert word in {used for _, used, _ in uses(text)}, (path, word)
 
 
-@pytest.mark.parametrize("path", MODULES)
+@for_each(MODULES)
 def test_docstrings_open_with_a_capital_and_a_plain_verb(path: str) -> None:
     wrong = []
     for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):

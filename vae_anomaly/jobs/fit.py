@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from vae_anomaly._text import counted
 from vae_anomaly.data.registry import check_options, modality_of
-from vae_anomaly.pipeline.facts import fit_facts
 from vae_anomaly.pipeline.fit import NOTICE, fit_file, fit_options, read_training_data
 from vae_anomaly.pipeline.limits import check_address_space
 from vae_anomaly.pipeline.messages import skipped_records
@@ -54,7 +53,7 @@ def fit(path: str, output: str, options: Options, work: Work) -> Done:
     )
     return Done(
         [*fitted.notes(source), f"model: {output}", *skipped_records(source)],
-        fit_facts(fitted, training) | {"model": output},
+        fitted.facts(training) | {"model": output},
         is_complete=not source.skipped,
         interruption=fitted.interruption(),
     )

@@ -7,8 +7,8 @@ from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.file import restored, save_model
 from vae_anomaly.model.recalibration import with_threshold
 from vae_anomaly.pipeline import recalibrate as pipeline
-from vae_anomaly.pipeline.facts import recalibration_facts, threshold_facts
-from vae_anomaly.pipeline.messages import recalibration_notes, skipped_records, threshold_note
+from vae_anomaly.pipeline.facts import threshold_facts
+from vae_anomaly.pipeline.messages import skipped_records, threshold_note
 from vae_anomaly.pipeline.options import Options, check_labels, divide, refuse_other_types
 from vae_anomaly.pipeline.work import Done, Work
 from vae_anomaly.storage.container import UnopenedFile
@@ -59,10 +59,10 @@ def recalibrate(
     save_model(result.model, output)
     return Done(
         [
-            *recalibration_notes(model, result, keep_learned=keep_learned),
+            *result.notes(model, keep_learned=keep_learned),
             f"model: {output}",
             *skipped_records(source),
         ],
-        recalibration_facts(model, result) | {"model": output},
+        result.facts(model) | {"model": output},
         is_complete=not source.skipped,
     )

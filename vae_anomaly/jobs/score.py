@@ -5,8 +5,7 @@ from __future__ import annotations
 from vae_anomaly.data.registry import check_options, open_source
 from vae_anomaly.model.file import restored
 from vae_anomaly.pipeline.conditions import check_conditions, failures
-from vae_anomaly.pipeline.facts import score_facts
-from vae_anomaly.pipeline.messages import score_notes, skipped_records
+from vae_anomaly.pipeline.messages import skipped_records
 from vae_anomaly.pipeline.options import Options, divide, flag, refuse_other_types
 from vae_anomaly.pipeline.paths import check_outside
 from vae_anomaly.pipeline.results import OUTPUTS, Outputs
@@ -57,8 +56,8 @@ def score(file: UnopenedFile, path: str, output: str, options: Options, work: Wo
         conditions, summary.n_flagged or 0, summary.n_scored, source.unit, drift=drift
     )
     return Done(
-        [*score_notes(summary, source.unit, outputs.fdr, output), *skipped_records(source)],
-        score_facts(summary) | {"scores": output, "failed": failed},
+        [*summary.notes(source.unit, outputs.fdr, output), *skipped_records(source)],
+        summary.facts() | {"scores": output, "failed": failed},
         is_complete=not source.skipped,
         failed=failed,
     )

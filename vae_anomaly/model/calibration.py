@@ -14,6 +14,7 @@ from vae_anomaly.stats.thresholds import (
     contamination_threshold,
     false_alarm_threshold,
     false_discovery_threshold,
+    max_exceeding,
     ranks_among,
 )
 
@@ -22,8 +23,8 @@ __all__ = ["Calibration"]
 Array = NDArray[np.float64]
 Method = Literal["false_alarm_rate", "contamination", "threshold"]
 
-HIGH = 0.95
-"""Share of the calibration records whose scores are not high."""
+HIGH_RATE = 0.05
+"""Probability that a normal record has a high score, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +90,14 @@ class Calibration:
 
     @property
     def high(self) -> float:
-        """Score that few calibration records exceed, whatever the threshold; see `HIGH`."""
-        return float(np.quantile(self.scores, HIGH)) if len(self.scores) else self.threshold
+        """Score that few normal records exceed, whatever the threshold; see `HIGH_RATE`.
+
+        The largest of few calibration scores.
+        """
+        if not len(self.scores):
+            return self.threshold
+        n_above = max(1, max_exceeding(len(self.scores), HIGH_RATE))
+        return float(self.scores[-n_above])
 
     def p_values(self, scores: Array, rng: np.random.RandomState | None = None) -> Array:
         """Return conformal p-values; with `rng` ties are broken at random."""

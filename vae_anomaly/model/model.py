@@ -183,8 +183,7 @@ class Model:
             if contributions:
                 found = own.contributions(terms)
                 if not self.has_rest:
-                    shares = self._shares(records[chunk], scores[chunk], terms, n_left_out)
-                    found = without_rest(found, shares)
+                    found = self._divided(records[chunk], scores[chunk], terms, found, n_left_out)
                 parts[chunk] = found
             if expected:
                 targets[chunk] = terms.expected
@@ -199,11 +198,19 @@ class Model:
         self._require_finite([scores, *others.values(), parts])
         return Evaluation(scores, parts, targets, others)
 
-    def _shares(self, records: Records, scores: Array, terms: Terms, n_left_out: int) -> Array:
-        """Return the shares of features in the rest of scores: (n, n_features)."""
-        rows = np.flatnonzero(scores > self.calibration.high)
+    def _divided(
+        self, records: Records, scores: Array, terms: Terms, parts: Array, n_left_out: int
+    ) -> Array:
+        """Return contributions of features alone, (n, n_features), from `parts` with a rest.
+
+        High scores by what would happen without features; penalties are then divided as the rest.
+        """
+        found, amount = without_rest(parts, terms.shares), terms.penalty.sum(axis=1) + parts[:, -1]
+        rows = np.flatnonzero((scores > self.calibration.high) & (amount > 0))
         if not (self.has_own_score and len(terms.similar) and len(rows)):
-            return terms.shares
+            return found
+        amount, errors = amount[rows, None], parts[rows, :-1] - terms.penalty[rows]
+        differences = without_rest(parts[rows], terms.differences[rows])
         own = SCORES[self.score_type]
 
         def score(changed: Array) -> Array:
@@ -215,13 +222,17 @@ class Model:
         training = TrainingRecords.of(
             self.encoder.decode(self.reference.targets.astype(np.float64))
         )
-        donors = training.donors(high, terms.similar[rows])
-        shares = terms.shares.copy()
-        shares[rows] = repairing_shares(
-            *(shares[rows], terms.differences[rows], high, scores[rows]),
-            *(donors, score, self.calibration),
+        shares = repairing_shares(
+            (found[rows] - errors) / amount,
+            (differences - errors) / amount,
+            high,
+            scores[rows],
+            training.donors(high, terms.similar[rows]),
+            score,
+            self.calibration,
         )
-        return shares
+        found[rows] = errors + amount * shares
+        return found
 
     def _require_finite(self, arrays: Sequence[Array]) -> None:
         """Raise if a number is not finite: compared with a threshold, NaN would be normal."""

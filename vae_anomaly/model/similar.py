@@ -30,7 +30,10 @@ Flags = NDArray[np.bool_]
 Indices = NDArray[np.intp]
 
 N_SIMILAR = 5
-"""Similar exemplars that a row is compared with, and those that a feature is expected from."""
+"""Similar exemplars that a feature is expected from."""
+
+N_COMPARED = 8
+"""Most similar exemplars from which the differences of a row are averaged."""
 
 MAX_LEFT_OUT = 2
 """Features that do not count: those that differ most."""
@@ -39,9 +42,9 @@ N_CANDIDATES = 128
 """Most similar exemplars among which those are sought that a feature is expected from."""
 
 MAX_CELLS = 2**20
-"""Differences from exemplars that are computed at a time."""
+"""Numbers of exemplars, or differences from them, that are processed at a time."""
 
-N_FITTED = 48
+N_FITTED = 64
 """Most similar exemplars to which a Gaussian is fitted."""
 
 MIN_DIFFERENCE = 1e-3
@@ -59,7 +62,7 @@ class Comparison(NamedTuple):
     weights : ndarray of shape (n, n_features)
         How suspect each feature is, from 0 to 1 of the most suspect one: ``(1 + L)^-2``, where L
         is the log of the ratio of their probabilities, see `suspicion.log_suspicion`. Their
-        log-weights are the logs of differences from similar rows, `N_SIMILAR` of them: the mean
+        log-weights are the logs of differences from similar rows, `N_COMPARED` of them: the mean
         products of those of targets and of residuals. One says how unusual a value is, the other
         how badly the networks account for it.
     differences : ndarray of shape (n, n_features)
@@ -125,7 +128,7 @@ class SimilarRows:
         """
         found = [
             self._nearest(targets[part], None if observed is None else observed[part], count)
-            for part in self._parts(len(targets))
+            for part in _parts(len(targets), self._targets.size)
         ]
         places, distances = zip(*found, strict=True) if found else ((), ())
         none = np.empty((0, count))
@@ -163,17 +166,12 @@ class SimilarRows:
         values = np.empty(targets.shape if expected else (len(targets), 0))
         found = Comparison(values, features, features.copy(), similar)
         scored = self._normal_scores.apply(targets)
-        for part in self._parts(len(targets)):
+        for part in _parts(len(targets), N_CANDIDATES * len(self._targets)):
             seen = None if observed is None else observed[part]
             compared = self._compare(targets[part], points[part], scored[part], seen, expected)
             for whole, some in zip(found, compared, strict=True):
                 whole[part] = some
         return found
-
-    def _parts(self, n: int) -> list[slice]:
-        """Divide rows: a few are compared at a time."""
-        size = max(1, MAX_CELLS // self._targets.size)
-        return [slice(i, i + size) for i in range(0, n, size)]
 
     def _compare(
         self,
@@ -183,29 +181,42 @@ class SimilarRows:
         observed: Flags | None,
         expected: bool,
     ) -> Comparison:
-        """Compare a few rows, `scored` as `normal_scores` maps their targets."""
-        apart = self._apart(targets, observed)
-        order = self._least(self._distances(apart), min(N_CANDIDATES, self.max_count))
-        similar = order[:, :N_SIMILAR]
-        differences = np.abs(
-            (targets.T[:, :, None] - self._targets[:, similar])
-            * (points.T[:, :, None] - self._points[:, similar])
-        )
-        sizes = self._by_feature(differences).mean(axis=2).T  # (n, n_features)
-        if observed is not None:
-            sizes = np.where(observed, sizes, 0.0)
+        """Compare some rows, `scored` as `normal_scores` maps their targets."""
+        count = min(N_CANDIDATES if expected else N_FITTED, self.max_count)
+        order = np.empty((len(targets), count), dtype=np.intp)
+        for part in _parts(len(targets), self._targets.size):
+            seen = None if observed is None else observed[part]
+            order[part] = self._least(self._distances(self._apart(targets[part], seen)), count)
+        sizes = self._differences(targets, points, observed, order[:, :N_COMPARED])
         suspicion = self._log_suspicion(scored, observed, order[:, :N_FITTED], sizes)
         away = suspicion.max(axis=1, keepdims=True) - suspicion
-        values = np.empty((0, len(order)))
+        values = np.empty((len(targets), 0))
         if expected:
-            values = self._expected(apart, suspicion.T, order)
-        return Comparison(values.T, (1.0 + away) ** -2.0, sizes, order[:, 0])
+            values = self._expected(targets, suspicion, order, observed)
+        return Comparison(values, (1.0 + away) ** -2.0, sizes, order[:, 0])
 
-    def _expected(self, apart: Weights, suspicion: Array, order: Indices) -> Array:
-        """Return what is expected of each target: (n_targets, n)."""
-        flat = order + np.arange(len(order))[:, None] * apart.shape[2]
-        near = apart.reshape(len(apart), -1).take(flat, axis=1)  # (n_features, n, candidates)
-        expected: Array = self._conditional(near, suspicion, order).mean(axis=2)
+    def _differences(
+        self, targets: Array, points: Array, observed: Flags | None, order: Indices
+    ) -> Array:
+        """Return the mean products of differences from exemplars `order`: (n, n_features)."""
+        differences = np.abs(
+            (targets.T - self._targets[:, order.T].swapaxes(0, 1))
+            * (points.T - self._points[:, order.T].swapaxes(0, 1))
+        )  # (k, n_targets, n)
+        # Added one after another: the order in which NumPy sums depends on the number of rows.
+        total: Array = sum(differences, np.zeros(differences.shape[1:]))
+        sizes: Array = self._by_feature(total).T / len(differences)
+        return sizes if observed is None else np.where(observed, sizes, 0.0)
+
+    def _expected(
+        self, targets: Array, suspicion: Array, order: Indices, observed: Flags | None
+    ) -> Array:
+        """Return what is expected of each target: (n, n_targets)."""
+        near = self._targets[:, order] - targets.astype(np.float32).T[:, :, None]
+        near = self._by_feature(near * near)  # (n_features, n, candidates)
+        if observed is not None:
+            near[~observed.T] = 0.0
+        expected: Array = self._conditional(near, suspicion.T, order).mean(axis=2).T
         return expected
 
     def _log_suspicion(
@@ -235,9 +246,11 @@ class SimilarRows:
         """Return sums of the squares that count, (n, m), infinite for a row itself."""
         squares, largest = _sums_without_largest(apart, self._n_left_out)
         if squares.shape[1] > 1:
-            is_self = squares + largest <= SELF_MATCH_TOLERANCE
-            rows = np.flatnonzero(is_self.any(axis=1))
-            squares[rows, is_self[rows].argmax(axis=1)] = np.inf
+            rows = np.flatnonzero(squares.min(axis=1) <= SELF_MATCH_TOLERANCE)
+            total = squares[rows] + sum(one[rows] for one in largest)
+            is_self = total <= SELF_MATCH_TOLERANCE
+            found = is_self.any(axis=1)
+            squares[rows[found], is_self[found].argmax(axis=1)] = np.inf
         return squares
 
     def _least(self, squares: Weights, count: int) -> Indices:
@@ -273,8 +286,14 @@ class SimilarRows:
         return summed
 
 
-def _sums_without_largest(values: Weights, count: int) -> tuple[Weights, Weights]:
-    """Return sums over features without the largest numbers, and those of the largest: (n, m).
+def _parts(n: int, n_cells: int) -> list[slice]:
+    """Divide n rows, each of which needs so many cells."""
+    size = max(1, MAX_CELLS // n_cells)
+    return [slice(i, i + size) for i in range(0, n, size)]
+
+
+def _sums_without_largest(values: Weights, count: int) -> tuple[Weights, list[Weights]]:
+    """Return sums over features without the largest numbers, (n, m), and these numbers.
 
     At most two are left out. They are never part of a sum: what they leave would be rounded.
     """
@@ -289,4 +308,4 @@ def _sums_without_largest(values: Weights, count: int) -> tuple[Weights, Weights
             smaller = np.minimum(largest[i], smaller, out=rest)
             largest[i], larger = larger, largest[i]
         sums += smaller
-    return sums, sum(largest, np.zeros(size, np.float32))
+    return sums, largest

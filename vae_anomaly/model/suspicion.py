@@ -15,7 +15,7 @@ __all__ = ["log_suspicion"]
 
 Array = NDArray[np.float64]
 
-SHRINKAGE, MIN_VARIANCE = 0.03, 0.02
+SHRINKAGE, MIN_VARIANCE = 0.02, 0.01
 """Added to the variances of similar rows: a share of their mean, and a constant."""
 
 PENALTY = 1.0

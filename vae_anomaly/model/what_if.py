@@ -2,8 +2,9 @@
 
 The most suspect features of an anomaly, see `model.suspicion`, are mostly those that make it one:
 with other values there it would be normal. Where they are not, and the values of the nearest
-training row in other features make it normal, these get the largest shares. Where nothing of
-this is enough, many features are unusual, and each counts as far as it is.
+training row in three others make it normal, these get the largest shares; the more suspect they
+are, the better. Where nothing of this is enough, many features are unusual, and each counts as
+far as it is.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from vae_anomaly.model.calibration import Calibration
 __all__ = ["Donors", "TrainingRecords", "repairing_shares"]
 
 Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 Indices = NDArray[np.intp]
 
 N_REPAIRED = 3
@@ -30,7 +32,7 @@ N_SUSPECT = 2
 TYPICAL = 0.2
 """How far above the median of normal scores, on the way to high ones, a score may be typical."""
 
-MANY = 0.5
+MANY = 0.7
 """Share of what a score is above high ones that remains without two suspects if many are wrong."""
 
 MAX_DISTANCE = 1e6
@@ -39,14 +41,17 @@ MAX_DISTANCE = 1e6
 ROUNDING = 1e-6
 """Relative error of squared distances: as near, a training record is the record itself."""
 
-MAX_TRIED = 10
-"""Features that are changed: those that are farthest from the nearest training record."""
+MAX_TRIED = 7
+"""Features that are changed: the most suspect ones, and those farthest from the nearest record."""
 
-MAX_FALL = 1.25
+MAX_FALL = 1.5
 """A feature may still lower a score by so many times as the mean of those before it."""
 
 MIN_PART = 0.05
-"""Part of the fall of a score that each of the changed features has at least."""
+"""Part of the shares of the changed features that each of them has at least."""
+
+TINY = np.finfo(float).tiny
+"""Added to what may be zero and is divided by."""
 
 MAX_CELLS = 2**20
 """Numbers in the records that are scored at a time."""
@@ -61,7 +66,7 @@ class Donors(NamedTuple):
         The record that is nearest in all features, and the most similar one in most.
     distance : ndarray of shape (n, n_features)
         Squared distances from the nearest one, in standard deviations; minus infinity for
-        features that do not change.
+        features that do not change, infinity for those that are alike in all training records.
     """
 
     nearest: Array
@@ -115,7 +120,11 @@ class TrainingRecords(NamedTuple):
         half[half >= size * (1 - ROUNDING) - ROUNDING] = -np.inf  # the record itself
         nearest = half.argmax(axis=1)
         distance = (points - self.standardized[nearest]) ** 2
-        distance[np.isnan(records) | (self.scale == 0)] = -np.inf
+        alike = self.scale == 0
+        with np.errstate(over="ignore"):
+            is_new = np.abs(records - self.center) > ROUNDING * np.abs(self.center)
+        distance[np.isnan(records) | (alike & ~is_new)] = -np.inf
+        distance[alike & is_new] = np.inf
         return Donors(self.records[nearest], self.records[similar], distance)
 
 
@@ -130,13 +139,13 @@ def repairing_shares(
 ) -> Array:
     """Return the shares of features, changed where others make a record normal.
 
-    A record keeps its shares if the values of the nearest row in the three features with the
-    largest ones lower its score so that it is not high, or those of the most similar row in two of
-    them so that it is typical. Otherwise features get the values of the nearest row one after
-    another, each time the one that lowers the score most. If three make it no longer high, these
-    have the largest shares, in proportion to how far each lowers the score, and each other at
-    most half as much. Else a record that is mostly as high without the two suspects has the shares
-    of its differences.
+    The suspects are the features with the largest shares. A record keeps its shares if the values
+    of the nearest row in three suspects lower its score so that it is not high. Otherwise a third
+    feature is sought that does so together with two suspects. If there is none, and the values of
+    the most similar row in the two suspects do not make the record typical, a third feature is
+    sought beside two others: the one that lowers the score most by itself, and the one that does
+    with it. Three features that make a record not high have the largest shares. Else a record that
+    is mostly as high without the two suspects has the shares of its differences.
 
     Parameters
     ----------
@@ -150,21 +159,23 @@ def repairing_shares(
         Scores that are high, and that are typical.
     """
     found, scored, high = shares.copy(), _in_parts(score), calibration.high
-    typical = calibration.typical + TYPICAL * (high - calibration.typical)
-    order = np.argsort(-shares, axis=1, kind="stable")[:, :N_REPAIRED]
+    order = _suspects(shares)  # (n, 3)
     rows = np.flatnonzero(scored(_changed(records, donors.nearest, order)) > high)
-    some = _changed(records[rows], donors.similar[rows], order[rows, :N_SUSPECT])
-    remaining = scored(some)
-    rows, remaining = rows[remaining > typical], remaining[remaining > typical]
-    if not len(rows):
-        return found
-    chosen, path = _greedy(records[rows], scores[rows], donors.at(rows), scored, high)
-    enough = path[:, -1] <= high
-    falls = -np.diff(path[enough], axis=1)
-    rest = (remaining - high) / np.maximum(scores[rows] - high, np.finfo(float).tiny)
-    many = rows[rest > MANY]
-    found[many] = differences[many]
-    found[rows[enough]] = _preferring(shares[rows[enough]], chosen[enough], falls)
+    suspects = order[rows, :N_SUSPECT]
+    remaining = scored(_changed(records[rows], donors.similar[rows], suspects))
+    is_typical = remaining <= calibration.typical + TYPICAL * (high - calibration.typical)
+    is_many = remaining - high > MANY * (scores[rows] - high)
+    if len(rows) and shares.shape[1] > N_REPAIRED:
+        some = records[rows], scores[rows], shares[rows], donors.at(rows)
+        search = _Search.of(*some, scored, high)
+        third = search.third(np.arange(len(rows)), suspects, known=order[rows])
+        chosen = np.column_stack([suspects, third])
+        others, pairs = search.pairs(np.flatnonzero((chosen[:, -1] < 0) & ~is_typical))
+        chosen[others] = np.column_stack([pairs, search.third(others, pairs)])
+        enough = chosen[:, -1] >= 0
+        found[rows[enough]] = _preferring(shares[rows[enough]], chosen[enough])
+        is_many &= ~enough
+    found[rows[is_many]] = differences[rows[is_many]]
     return found
 
 
@@ -186,46 +197,103 @@ def _changed(records: Array, donors: Array, features: Indices) -> Array:
     return changed
 
 
-def _greedy(
-    records: Array, scores: Array, donors: Donors, score: Callable[[Array], Array], high: float
-) -> tuple[Indices, Array]:
-    """Return features that lower scores one after another, (n, k), and scores, (n, k + 1).
+class _Search(NamedTuple):
+    """Search for three features with whose values of the nearest row a record is not high.
 
-    Scores are infinite from where it is given up.
+    Attributes
+    ----------
+    records, shares, nearest : ndarray of shape (n, n_features)
+    scores : ndarray of shape (n,)
+        Of the records.
+    tried : ndarray of int of shape (n, k)
+        Features that are changed.
+    can : ndarray of bool of shape (n, k)
+        Whether a feature that is tried can change.
+    score : callable
+    high : float
     """
-    count = min(N_REPAIRED, records.shape[1])
-    tried = np.argsort(-donors.distance, axis=1, kind="stable")[:, :MAX_TRIED]
-    can = np.take_along_axis(donors.distance, tried, axis=1) >= 0
-    chosen = np.zeros((len(records), count), dtype=np.intp)
-    path = np.full((len(records), count + 1), np.inf)
-    path[:, 0], rows = scores, np.arange(len(records))
-    for step in range(count):
+
+    records: Array
+    scores: Array
+    shares: Array
+    nearest: Array
+    tried: Indices
+    can: Flags
+    score: Callable[[Array], Array]
+    high: float
+
+    @classmethod
+    def of(
+        cls,
+        records: Array,
+        scores: Array,
+        shares: Array,
+        donors: Donors,
+        score: Callable[[Array], Array],
+        high: float,
+    ) -> _Search:
+        """Choose the features that are tried."""
+        first, suspects = donors.distance.copy(), _suspects(shares)
+        np.put_along_axis(first, suspects, np.inf, axis=1)
+        tried = np.argsort(-first, axis=1, kind="stable")[:, :MAX_TRIED]
+        can = np.take_along_axis(donors.distance, tried, axis=1) >= 0
+        return cls(records, scores, shares, donors.nearest, tried, can, score, high)
+
+    def pairs(self, rows: Indices) -> tuple[Indices, Indices]:
+        """Choose two features one after another, each time the one that lowers the score most.
+
+        Returns the rows for which a third one may be enough, (m,), and the features, (m, 2).
+        """
+        chosen = np.empty((len(rows), 0), dtype=np.intp)
+        for n_left in range(N_REPAIRED - 1, 0, -1):
+            found = self._with_each(rows, chosen)
+            place, least = found.argmin(axis=1), found.min(axis=1)
+            chosen = np.column_stack([chosen, self.tried[rows, place]])
+            with np.errstate(invalid="ignore"):  # infinite where nothing is left to change
+                fall = (self.scores[rows] - least) / (N_REPAIRED - n_left)
+                hope = least - self.high <= MAX_FALL * n_left * fall
+            rows, chosen = rows[hope], chosen[hope]
+        return rows, chosen
+
+    def third(self, rows: Indices, chosen: Indices, known: Indices | None = None) -> Indices:
+        """Return the most suspect feature that is enough besides two, (m, 2), or -1: (m,).
+
+        `known` are the two, and others that are not enough.
+        """
+        tried = self.tried[rows]
+        enough = self._with_each(rows, chosen, known) <= self.high
+        share = np.where(enough, self.shares[rows[:, None], tried], -1.0)
+        best = share.argmax(axis=1)
+        return np.where(enough.any(axis=1), tried[np.arange(len(rows)), best], -1)
+
+    def _with_each(self, rows: Indices, chosen: Indices, known: Indices | None = None) -> Array:
+        """Return scores with chosen features, (m, j), and each of those tried changed: (m, k).
+
+        Infinite for the chosen ones, or those that are `known`.
+        """
+        tried, known = self.tried[rows], chosen if known is None else known
+        can = self.can[rows] & (tried[:, :, None] != known[:, None]).all(axis=2)
         found = np.full(tried.shape, np.inf)
         row, place = np.nonzero(can)
-        changed = _changed(records[row], donors.nearest[rows[row]], tried[row, place, None])
-        found[row, place] = score(changed)
-        best = found.argsort(axis=1, kind="stable")
-        tried, found = (np.take_along_axis(one, best, axis=1) for one in (tried, found))
-        chosen[rows, step], path[rows, step + 1] = tried[:, 0], found[:, 0]
-        records = _changed(records, donors.nearest[rows], tried[:, :1])
-
-        if step == count - 1:
-            break
-        with np.errstate(invalid="ignore"):  # infinite where nothing is left to change
-            fall = (path[rows, 0] - found[:, 0]) / (step + 1)
-            hope = found[:, 0] - high <= MAX_FALL * (count - 1 - step) * fall
-        rows, records = rows[hope], records[hope]
-        tried, can = tried[hope, 1:], np.isfinite(found[hope, 1:])
-    return chosen, path
+        features = np.column_stack([chosen[row], tried[row, place]])
+        at = rows[row]
+        found[row, place] = self.score(_changed(self.records[at], self.nearest[at], features))
+        return found
 
 
-def _preferring(shares: Array, chosen: Indices, falls: Array) -> Array:
-    """Return shares of which those of chosen features are largest, in proportion to falls."""
-    parts = np.maximum(falls, MIN_PART * falls.sum(axis=1, keepdims=True))
+def _suspects(shares: Array) -> Indices:
+    """Return the features with the largest shares: (n, N_REPAIRED), fewer if there are fewer."""
+    return np.argsort(-shares, axis=1, kind="stable")[:, :N_REPAIRED]
+
+
+def _preferring(shares: Array, chosen: Indices) -> Array:
+    """Return shares of which those of chosen features, (n, k), are largest, in their order."""
+    parts = np.take_along_axis(shares, chosen, axis=1)
+    parts += MIN_PART * np.maximum(parts.sum(axis=1, keepdims=True), TINY)
     parts /= parts.sum(axis=1, keepdims=True)
     others = shares.copy()
     np.put_along_axis(others, chosen, 0.0, axis=1)
-    largest = np.maximum(others.max(axis=1, keepdims=True), np.finfo(float).tiny)
+    largest = np.maximum(others.max(axis=1, keepdims=True), TINY)
     found: Array = others / largest * (0.5 * parts.min(axis=1, keepdims=True))
     np.put_along_axis(found, chosen, parts, axis=1)
     return found / found.sum(axis=1, keepdims=True)

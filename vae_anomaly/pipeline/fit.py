@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.base import clone
 
 from vae_anomaly._text import counted
-from vae_anomaly._types import Parameter
+from vae_anomaly._types import JsonObject, Parameter
 from vae_anomaly.data.base import Records, Source
 from vae_anomaly.data.registry import modality
 from vae_anomaly.estimator import VAEDetector
@@ -22,6 +22,7 @@ from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.file import save_model
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.parameters import DENSE_MEMBERS
+from vae_anomaly.pipeline.facts import threshold_facts
 from vae_anomaly.pipeline.interrupt import check_signals, stop_on_interrupt
 from vae_anomaly.pipeline.memory import USUAL_LATENT_DIM, rows_within
 from vae_anomaly.pipeline.messages import threshold_note
@@ -136,6 +137,21 @@ class FitResult(NamedTuple):
             *source.fit_notes(self.model.encoder),
             threshold_note(self.model),
         ]
+
+    def facts(self, data: TrainingData) -> JsonObject:
+        """Return plain values for JSON."""
+        return {
+            "unit": data.source.unit,
+            "n_records": len(data.records),
+            "n_seen": data.n_seen,
+            "n_held_out": data.n_held_out,
+            "n_skipped": len(data.source.skipped),
+            "n_steps": self.model.history.step[-1],
+            "loss": self.model.history.loss[-1],
+            "seconds": self.seconds,
+            "interrupted": self.interrupted,
+            **threshold_facts(self.model),
+        }
 
     def interruption(self) -> Sequence[str]:
         """Return lines to report if training ended early, else none."""

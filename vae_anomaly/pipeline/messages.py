@@ -1,15 +1,11 @@
-"""Sentences about thresholds, scores, drift and skipped records."""
+"""Sentences about thresholds, drift, and records without a score."""
 
 from __future__ import annotations
-
-import math
 
 from vae_anomaly._text import are, counted, exact, shown
 from vae_anomaly.data.base import Source
 from vae_anomaly.model.drift import Drift
 from vae_anomaly.model.model import Model
-from vae_anomaly.pipeline.recalibrate import RecalibrationResult
-from vae_anomaly.pipeline.score import ScoreSummary
 from vae_anomaly.stats.thresholds import false_alarm_interval
 
 __all__ = [
@@ -17,8 +13,6 @@ __all__ = [
     "drift_warning",
     "movement_words",
     "p_value_words",
-    "recalibration_notes",
-    "score_notes",
     "skipped_records",
     "threshold_note",
     "unusable_notes",
@@ -36,24 +30,10 @@ MIN_MOVEMENT = 0.25
 
 def threshold_note(model: Model) -> str:
     """Return the threshold of a model, and where it comes from."""
-    return f"threshold: {exact(model.calibration.threshold)} nats, {threshold_origin(model)}"
+    return f"threshold: {exact(model.calibration.threshold)} nats, {_threshold_origin(model)}"
 
 
-def recalibration_notes(
-    old: Model, result: RecalibrationResult, *, keep_learned: bool = False
-) -> list[str]:
-    """Return lines to report after a recalibration."""
-    anomalous = f"note: left out {counted(result.n_anomalous, old.unit)} labelled as anomalous"
-    return [
-        *([anomalous] if result.n_anomalous else []),
-        *result.repeats.notes(old.unit, "learned", keep=keep_learned),
-        f"the old threshold, {exact(old.calibration.threshold)} nats, flags "
-        f"{result.n_flagged_before:,} of {counted(result.n_records, old.unit)}",
-        threshold_note(result.model),
-    ]
-
-
-def threshold_origin(model: Model) -> str:
+def _threshold_origin(model: Model) -> str:
     """Return where the threshold of a model comes from."""
     calibration, unit = model.calibration, f"{model.unit}s"
     if calibration.method == "threshold":
@@ -69,30 +49,6 @@ def threshold_origin(model: Model) -> str:
         f"false-alarm rate {rate:.2g} (from {counted(count, f'calibration {model.unit}')}; so many "
         f"give {low:.2g} to {high:.2g} in 95 of 100 cases)"
     )
-
-
-def score_notes(summary: ScoreSummary, unit: str, fdr: float | None, path: str) -> list[str]:
-    """Return lines to report after scoring: how many were flagged, drift, and where scores are."""
-    lines = [score_verdict(summary, unit, fdr)]
-    if summary.drift is not None:
-        lines.append(f"warning: {drift_warning(summary.drift, unit)}")
-    return lines if path == "-" else [*lines, f"scores: {path}"]
-
-
-def score_verdict(summary: ScoreSummary, unit: str, fdr: float | None) -> str:
-    """Return how many records were flagged, and above which threshold."""
-    if summary.n_flagged is None:
-        return (
-            f"scored {counted(summary.n_scored, unit)}; is_anomaly is left out: the threshold is "
-            f"one of another score. Set one with --threshold"
-        )
-    of_all = f"{summary.n_flagged:,} of {counted(summary.n_scored, unit)}"
-    text = f"{of_all} {are(summary.n_flagged)} flagged"
-    if math.isfinite(summary.threshold):
-        text += f", above {exact(summary.threshold)} nats"
-    if fdr is None or not summary.n_flagged:
-        return text
-    return f"{text}; at most {100 * fdr:g} % of them are expected to be false"
 
 
 def drift_warning(drift: Drift, unit: str, *, are_normal: bool = False) -> str:

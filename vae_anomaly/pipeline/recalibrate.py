@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._parameters import number
+from vae_anomaly._text import counted, exact
+from vae_anomaly._types import JsonObject
 from vae_anomaly.data.base import Batch, Source
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.recalibration import recalibrated
 from vae_anomaly.model.seen import Repeats, digests_of
 from vae_anomaly.pipeline.executors import Executor, overlapped
+from vae_anomaly.pipeline.facts import threshold_facts
+from vae_anomaly.pipeline.messages import threshold_note
 from vae_anomaly.pipeline.progress import Progress, no_progress
 from vae_anomaly.pipeline.score import evaluated
 
@@ -44,6 +48,26 @@ class RecalibrationResult(NamedTuple):
     n_flagged_before: int
     repeats: Repeats
     n_anomalous: int = 0
+
+    def notes(self, old: Model, *, keep_learned: bool = False) -> Sequence[str]:
+        """Return lines to report about what changed in a model."""
+        anomalous = f"note: left out {counted(self.n_anomalous, old.unit)} labelled as anomalous"
+        return [
+            *([anomalous] if self.n_anomalous else []),
+            *self.repeats.notes(old.unit, "learned", keep=keep_learned),
+            f"the old threshold, {exact(old.calibration.threshold)} nats, flags "
+            f"{self.n_flagged_before:,} of {counted(self.n_records, old.unit)}",
+            threshold_note(self.model),
+        ]
+
+    def facts(self, old: Model) -> JsonObject:
+        """Return plain values for JSON."""
+        return {
+            "n_records": self.n_records,
+            "n_flagged_before": self.n_flagged_before,
+            "threshold_before": old.calibration.threshold,
+            **threshold_facts(self.model),
+        }
 
 
 def recalibrate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -10,11 +11,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._text import are, counted, exact
+from vae_anomaly._types import JsonObject
 from vae_anomaly.data.base import Batch, Source
 from vae_anomaly.model.drift import Drift, DriftWatch, sample_slice
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.reasons import NormalValues, reasons_of
 from vae_anomaly.pipeline.executors import Executor, overlapped
+from vae_anomaly.pipeline.facts import drift_facts
+from vae_anomaly.pipeline.messages import drift_warning
 from vae_anomaly.pipeline.progress import Progress, no_progress
 from vae_anomaly.pipeline.reasons import repair_texts
 from vae_anomaly.pipeline.results import Evaluated, Layout, Outputs, Scored, array_of
@@ -45,6 +50,38 @@ class ScoreSummary(NamedTuple):
     threshold: float
     drift: Drift | None
     skipped: Sequence[tuple[str, str]]
+
+    def notes(self, unit: str, fdr: float | None, path: str) -> Sequence[str]:
+        """Return lines to report: how many were flagged, drift, and where the scores are."""
+        lines = [self._verdict(unit, fdr)]
+        if self.drift is not None:
+            lines.append(f"warning: {drift_warning(self.drift, unit)}")
+        return lines if path == "-" else [*lines, f"scores: {path}"]
+
+    def _verdict(self, unit: str, fdr: float | None) -> str:
+        """Return how many records were flagged, and above which threshold."""
+        if self.n_flagged is None:
+            return (
+                f"scored {counted(self.n_scored, unit)}; is_anomaly is left out: the threshold is "
+                f"one of another score. Set one with --threshold"
+            )
+        of_all = f"{self.n_flagged:,} of {counted(self.n_scored, unit)}"
+        text = f"{of_all} {are(self.n_flagged)} flagged"
+        if math.isfinite(self.threshold):
+            text += f", above {exact(self.threshold)} nats"
+        if fdr is None or not self.n_flagged:
+            return text
+        return f"{text}; at most {100 * fdr:g} % of them are expected to be false"
+
+    def facts(self) -> JsonObject:
+        """Return plain values for JSON."""
+        return {
+            "n_scored": self.n_scored,
+            "n_flagged": self.n_flagged,
+            "n_skipped": len(self.skipped),
+            "threshold": self.threshold,
+            "drift": drift_facts(self.drift),
+        }
 
 
 def score(

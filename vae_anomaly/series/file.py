@@ -32,7 +32,7 @@ from vae_anomaly.series.training_windows import TrainingWindows
 from vae_anomaly.stats.exemplars import max_exemplars
 from vae_anomaly.storage.container import Layout, UnopenedFile, refuse, write_container
 
-__all__ = ["LoadedSeries", "describe", "lines", "load", "load_series", "save"]
+__all__ = ["LoadedSeries", "describe", "lines", "load", "load_series", "needs_tensorflow", "save"]
 
 PARAMETER_TYPES: dict[str, tuple[type, ...]] = {
     "architecture": (str,),
@@ -150,6 +150,18 @@ def load(file: UnopenedFile, networks: Json = None, features: Json = None) -> Se
             f"without them."
         )
     return load_series(file).detector
+
+
+def needs_tensorflow(file: UnopenedFile) -> bool:
+    """Return whether the networks in a file run in TensorFlow.
+
+    Raises
+    ------
+    ModelFileError
+        If its settings are not sound.
+    """
+    _check(file.name, file.config)
+    return bool(file.config["parameters"]["architecture"] != "dense")
 
 
 def load_series(file: UnopenedFile) -> LoadedSeries:

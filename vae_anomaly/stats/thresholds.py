@@ -42,6 +42,7 @@ __all__ = [
     "false_alarm_interval",
     "false_alarm_threshold",
     "false_discovery_threshold",
+    "max_exceeding",
     "min_calibration_rows",
     "ranks_among",
 ]
@@ -60,7 +61,7 @@ class TooFewCalibrationRowsWarning(UserWarning):
     """There are too few calibration rows for the requested rate."""
 
 
-def _max_exceeding(n: int, rate: float) -> int:
+def max_exceeding(n: int, rate: float) -> int:
     """Return how many of n calibration rows and a new row may exceed the threshold."""
     # The product is rounded first: it is often an integer but for one ulp.
     return math.floor(round((n + 1) * rate, 9))
@@ -171,7 +172,7 @@ def false_alarm_threshold(calibration_scores: Array, rate: float, *, stacklevel:
     """
     _require_finite(calibration_scores)
     n = len(calibration_scores)
-    exceeding = _max_exceeding(n, rate)
+    exceeding = max_exceeding(n, rate)
     if not exceeding:
         warnings.warn(
             f"false_alarm_rate={rate:g} needs at least {min_calibration_rows(rate)} "
@@ -212,7 +213,7 @@ def false_alarm_interval(n: int, rate: float, level: float = 0.95) -> tuple[floa
     """
     from scipy.special import betaincinv
 
-    exceeding = max(1, _max_exceeding(n, rate))
+    exceeding = max(1, max_exceeding(n, rate))
     tails = [(1 - level) / 2, (1 + level) / 2]
     low, high = betaincinv(exceeding, n + 1 - exceeding, tails)
     return float(low), float(high)

@@ -6,8 +6,9 @@ segment is placed by its first rows; they are in one part, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,13 +22,14 @@ from vae_anomaly.data.series.blocks import BLOCK_BYTES, blocks_of
 from vae_anomaly.data.series.clock import check_timezone, to_utc
 from vae_anomaly.data.series.columns import Columns, Roles, rows_of, time_column_of
 from vae_anomaly.data.series.grid import DEFAULT_MAX_GAP, any_known, gap_points, gridded, step_of
+from vae_anomaly.data.series.notes import merged
 from vae_anomaly.data.series.points import ORIGIN_ROWS, points_of
 from vae_anomaly.data.series.rows import NO_TIME, NO_VALUE, Rows, without_duplicates
-from vae_anomaly.data.series.series import SeriesSet
+from vae_anomaly.data.series.series import Series, SeriesSet
 from vae_anomaly.data.series.steps import Step
 from vae_anomaly.exceptions import DataError
 
-__all__ = ["Part", "WholeNeeded", "parts_of_file"]
+__all__ = ["Part", "WholeNeeded", "joined", "parts_of_file"]
 
 Integers = NDArray[np.int64]
 
@@ -49,6 +51,55 @@ class Part(NamedTuple):
 
     data: SeriesSet
     n_before: int
+
+
+def joined(parts: Iterable[Part]) -> SeriesSet:
+    """Return the whole of parts, without the text of times.
+
+    Parameters
+    ----------
+    parts : iterable of Part
+        At least one.
+    """
+    sets: list[SeriesSet] = []
+    found: dict[str, list[Series]] = {}
+    starts: dict[str, list[int]] = {}
+    points, n_points = [], 0
+    for part in parts:
+        data, goes_on = part.data, part.data.goes_on
+        points.append(np.where(data.points >= 0, data.points + n_points, -1))
+        for one in data.series:
+            before = sum(len(own.values) for own in found.get(one.name, []))
+            of_series = starts.setdefault(one.name, [])
+            of_series.extend(before + start for start in one.starts if start or not goes_on)
+            found.setdefault(one.name, []).append(one)
+            n_points += len(one.values)
+            goes_on = False
+        sets.append(replace(data, series=(), times_text=None))
+    return replace(
+        sets[0],
+        series=tuple(_concatenated(own, starts[name]) for name, own in found.items()),
+        n_rows=sum(one.n_rows for one in sets),
+        status=tuple(chain.from_iterable(one.status for one in sets)),
+        points=np.concatenate(points),
+        gaps=tuple(chain.from_iterable(one.gaps for one in sets)),
+        notes=merged(chain.from_iterable(one.notes for one in sets)),
+    )
+
+
+def _concatenated(parts: Sequence[Series], starts: Sequence[int]) -> Series:
+    """Return a series whose time steps come in consecutive parts."""
+    if len(parts) == 1:
+        return parts[0]
+    times = [one.times for one in parts if one.times is not None]
+    return replace(
+        parts[0],
+        times=np.concatenate(times) if times else None,
+        values=np.concatenate([one.values for one in parts]),
+        measured=np.concatenate([one.measured for one in parts]),
+        rows=np.concatenate([one.rows for one in parts]),
+        starts=tuple(starts),
+    )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
 from vae_anomaly._types import Json
-from vae_anomaly.data.series.forms import read_series
+from vae_anomaly.data.series.blocks import BLOCK_BYTES
+from vae_anomaly.data.series.parts import joined
 from vae_anomaly.data.series.segments import Segment
 from vae_anomaly.data.series.series import USABLE, Series, SeriesSet
 from vae_anomaly.exceptions import ParameterError
@@ -24,6 +25,7 @@ from vae_anomaly.metrics.vus import RangeArea, vus_pr
 from vae_anomaly.model.drift import Drift
 from vae_anomaly.pipeline.options import check_labels
 from vae_anomaly.pipeline.series.labels import StepLabels, labels_of_column, labels_of_windows
+from vae_anomaly.pipeline.series.reading import SeriesFile
 from vae_anomaly.pipeline.series.rows import TOO_SHORT
 from vae_anomaly.pipeline.series.score import series_drift_warning
 from vae_anomaly.series.calibration import SeriesDriftWatch
@@ -172,6 +174,7 @@ def evaluate_series_file(
     label_column: str | None = None,
     normal_label: Sequence[str] = (),
     labels: str | None = None,
+    block_bytes: int = BLOCK_BYTES,
 ) -> SeriesEvaluation:
     """Score the series in a file, and compare them with labels where there are some.
 
@@ -185,6 +188,8 @@ def evaluate_series_file(
         Labels of normal rows.
     labels : str, optional
         File of labelled windows.
+    block_bytes : int, optional
+        Bytes of the file that are read at a time, about.
 
     Returns
     -------
@@ -203,7 +208,9 @@ def evaluate_series_file(
         raise ParameterError("--label-column and --labels are both labels. Give one of them.")
     check_labels(label_column, normal_label)
     detector, reading = load_series(file)
-    data = read_series(path, channels=detector.channels_, step=detector.step_, **reading)
+    options = {**reading, "channels": detector.channels_, "step": detector.step_}
+    data, reason = SeriesFile(path, options, block_bytes).read(joined)
+    data = replace(data, notes=(*reason, *data.notes))
     found = None
     if label_column is not None:
         found = labels_of_column(path, label_column, data, normal_label)

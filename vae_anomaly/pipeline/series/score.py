@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -14,9 +13,8 @@ import pyarrow.compute as pc
 from vae_anomaly._text import counted
 from vae_anomaly._types import JsonObject
 from vae_anomaly.data.series.blocks import BLOCK_BYTES
-from vae_anomaly.data.series.forms import read_series
 from vae_anomaly.data.series.notes import merged
-from vae_anomaly.data.series.parts import Part, WholeNeeded, parts_of_file
+from vae_anomaly.data.series.parts import Part
 from vae_anomaly.data.series.series import Gap
 from vae_anomaly.data.series.times import time_text
 from vae_anomaly.exceptions import ParameterError
@@ -25,12 +23,13 @@ from vae_anomaly.pipeline.conditions import failures
 from vae_anomaly.pipeline.messages import movement_words, p_value_words
 from vae_anomaly.pipeline.options import Options, given_options, refuse_foreign
 from vae_anomaly.pipeline.paths import check_result
+from vae_anomaly.pipeline.series.reading import SeriesFile
 from vae_anomaly.pipeline.series.rows import RowLayout, RowStream
 from vae_anomaly.pipeline.sorting import most_anomalous_first
 from vae_anomaly.pipeline.work import Done, Work
 from vae_anomaly.pipeline.writers import result_writer
 from vae_anomaly.series.detector import SeriesDetector
-from vae_anomaly.series.file import load_series, save
+from vae_anomaly.series.file import load_series, needs_tensorflow, save
 from vae_anomaly.series.frames import NamedEvent, events_frame
 from vae_anomaly.storage.container import UnopenedFile
 
@@ -129,7 +128,7 @@ def score_series_file(
         If a result cannot be written.
     """
     detector, reading = load_series(file)
-    series = _SeriesFile(path, {**reading, **_of_training(detector)}, block_bytes)
+    series = SeriesFile(path, {**reading, **_of_training(detector)}, block_bytes)
     # What is written to a pipe cannot be taken back: all is read before.
     scored, reason = series.read(
         lambda parts: _write_scores(
@@ -164,7 +163,8 @@ def score(file: UnopenedFile, path: str, output: str, options: Options, work: Wo
     events = options["events"]
     if events is not None:
         check_result(events, path, file.name, output)
-    work.start()
+    if needs_tensorflow(file):
+        work.start()
     summary = score_series_file(file, path, output, **given_options(options, SERIES_OUTPUTS))
     drift = summary.drift is not None
     failed = failures(
@@ -204,9 +204,10 @@ def recalibrate(
     refuse_foreign(options, ("false_alarms_per",), f"is not for time series, as in {file.name}")
     if path is None:
         raise ParameterError("Expected DATA, normal time series to calibrate by.")
-    work.start()
+    if needs_tensorflow(file):
+        work.start()
     detector, reading = load_series(file)
-    series = _SeriesFile(path, {**reading, **_of_training(detector)}, BLOCK_BYTES)
+    series = SeriesFile(path, {**reading, **_of_training(detector)})
 
     def watched(parts: Iterable[Part]) -> tuple[RowStream, tuple[str, ...]]:
         stream = RowStream(detector, RowLayout.of(detector.channels_, None, 0))
@@ -269,41 +270,6 @@ class _Scored(NamedTuple):
     gaps: Sequence[Gap]
     notes: Sequence[str]
     has_times: bool
-
-
-class _SeriesFile(NamedTuple):
-    """A file of series, which is read part by part if it can be."""
-
-    path: str
-    options: JsonObject
-    block_bytes: int
-
-    def read(
-        self, use: Callable[[Iterable[Part]], T], *, check: bool = False
-    ) -> tuple[T, Sequence[str]]:
-        """Return what a function makes of the parts, and why the file was read as a whole.
-
-        Parameters
-        ----------
-        use : callable
-            Is called again with the whole, if a part cannot be used.
-        check : bool, default=False
-            Read all parts before the first is used.
-        """
-        reason: Sequence[str] = ()
-        try:
-            parts = self._parts()
-            if parts is not None and check:
-                deque(parts, maxlen=0)
-                parts = self._parts()
-            if parts is not None:
-                return use(parts), reason
-        except WholeNeeded as found:
-            reason = (f"The file is read as a whole: {found}.",)
-        return use([Part(read_series(self.path, **self.options), 0)]), reason
-
-    def _parts(self) -> Iterator[Part] | None:
-        return parts_of_file(self.path, block_bytes=self.block_bytes, **self.options)
 
 
 def _of_training(detector: SeriesDetector) -> JsonObject:

@@ -29,6 +29,7 @@ from vae_anomaly.report.series.words import (
     series_tiles,
     step_time,
 )
+from vae_anomaly.series.file import needs_tensorflow
 from vae_anomaly.stats.floats import default_floats
 from vae_anomaly.storage.container import UnopenedFile
 
@@ -154,7 +155,8 @@ def evaluate(file: UnopenedFile, path: str, folder: str, options: Options, work:
     """
     refuse_foreign(options, OPTIONS, f"is not for time series, as in {file.name}")
     check_report_folder(folder, "row", file.name, path, options["labels"])
-    work.start()
+    if needs_tensorflow(file):
+        work.start()
     shown, labels = divide(options, ("title", "top"))
     found = evaluate_series_file(file, path, **labels)
     command = command_line("evaluate", [file.name, path], folder, {**shown, **labels})
