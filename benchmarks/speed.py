@@ -110,19 +110,20 @@ def fit(arguments: argparse.Namespace) -> None:
     from pyod.models.vae import VAE
 
     from vae_anomaly.networks.spec import NetworkSpec
+    from vae_anomaly.stats.likelihoods import Block
     from vae_anomaly.training.batches import InMemoryData
-    from vae_anomaly.training.loop import Plan, train
+    from vae_anomaly.training.loop import TrainingConfig, train
 
     hidden, latent, epochs = (128, 64, 32), 2, 3
     rows = table(20_000).astype(np.float32)
     rows = (rows - rows.mean(axis=0)) / rows.std(axis=0)
-    spec = NetworkSpec(1, COLUMNS, hidden, latent, "gaussian")
+    spec = NetworkSpec(1, COLUMNS, (Block("gaussian", COLUMNS),), hidden, latent)
 
     def ours(batch: int, steps: int) -> None:
         # With many steps the fit is compiled; the callback stops it earlier.
-        plan = Plan(batch_size=batch, max_steps=10**6, patience=10**6)
+        config = TrainingConfig(batch_size=batch, max_steps=10**6, patience=10**6)
         data, rng = InMemoryData(rows, rows), np.random.RandomState(0)
-        train(spec, data, plan, rng, lambda history: history.step[-1] >= steps)
+        train(spec, data, config, rng, lambda history: history.step[-1] >= steps)
 
     def pyod_fit(batch: int, count: int) -> Work:
         sizes = {"encoder_neuron_list": list(hidden), "decoder_neuron_list": list(hidden[::-1])}
@@ -230,9 +231,9 @@ def bare_scoring(detector: object, n: int, batch: int = 256) -> None:
     """Compute only the float32 products of scoring, with all exemplars, on all cores."""
     from threadpoolctl import threadpool_limits
 
-    spec = detector.network_spec_
+    spec = detector.model_.network.spec
     rng = np.random.RandomState(0)
-    m, d = detector.reference_.points.shape
+    m, d = detector.model_.reference.points.shape
     sizes = [((m, d + 2), (d + 2, batch))]
     for name, shape in spec.weight_shapes().items():
         if name.endswith("kernel"):

@@ -40,7 +40,7 @@ MAX_BATCH_CELLS = 2**22
 CHUNK_CELLS = 2**20
 """Numbers in the records of a chunk, the unit of parallel work."""
 
-FEW_CELLS = 2**14
+FEW_CELLS = 2**15
 """Numbers in records for which a thread costs more than it saves."""
 
 HIDDEN_GROUPS = 8
