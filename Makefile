@@ -31,6 +31,10 @@ types: .venv/installed-test
 tests: .venv/installed-test
 	$(BIN)/python tests/ordinary_user.py $(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 
+# Beside the tests, small products on several threads take three times the processor time.
+docs wheel-test: export OMP_WAIT_POLICY = PASSIVE
+docs wheel-test: export TF_NUM_INTRAOP_THREADS = 1
+
 # Warnings are errors. The gallery of examples runs if an example changed.
 docs: .venv/installed-test
 	$(BIN)/python -m sphinx -W --keep-going -q -d build/docs/cache docs build/docs/html

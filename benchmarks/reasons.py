@@ -10,9 +10,9 @@ largest contributions get the values of the nearest training row: how many are t
 how many `repair` makes normal, and by how many columns.
 
 `images` plants faults in normal images that were not trained on: a patch of another image, a
-blot, a scratch. It prints how often the hottest place of the contribution map lies in the fault,
-and the pixel AUROC; beside the squared difference from the five nearest training images. Further
-options are those of `fit`.
+blot, a scratch. It prints how often the hottest place of the contribution map lies in the square
+around the fault, and the pixel AUROC; beside the squared difference from the five nearest
+training images. Further options are those of `fit`.
 """
 
 from __future__ import annotations
@@ -101,8 +101,11 @@ def tables(folder: Path, seed: int) -> pd.DataFrame:
 
 
 def planted(images: Array, fault: str, rng: np.random.Generator) -> tuple[Array, Flags]:
-    """Plant a fault in each image, (n, height, width, channels); also where it is."""
-    images, where = images.astype(float), np.zeros(images.shape[:3], dtype=bool)
+    """Plant a fault in each image, (n, height, width, channels).
+
+    Returns the images, and where the faults and the squares around them are, (2, n, height, width).
+    """
+    images, where = images.astype(float), np.zeros((2, *images.shape[:3]), dtype=bool)
     originals, size = images.copy(), max(3, round(FAULT_SHARE * min(images.shape[1:3])))
     low, high = np.quantile(images, [0.01, 0.99])
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
@@ -121,7 +124,7 @@ def planted(images: Array, fault: str, rng: np.random.Generator) -> tuple[Array,
             rows, columns = (slice(start, start + size) for start in source)
             new = originals[other, rows, columns]
         part[shape] = new[shape]
-        where[i, top : top + size, left : left + size] = shape
+        where[:, i, top : top + size, left : left + size] = shape, np.ones_like(shape)
     return images, where
 
 
@@ -146,8 +149,11 @@ def images(folder: Path, options: list[str], seed: int) -> pd.DataFrame:
             "kNN": ((faulty[:, None] - near) ** 2).mean(axis=1).sum(axis=-1),
         }
         for name, values in maps.items():
-            flat, inside = values.reshape(len(values), -1), where.reshape(len(where), -1)
-            hottest = inside[np.arange(len(flat)), flat.argmax(axis=1)].mean()
+            flat, (inside, square) = (
+                values.reshape(len(values), -1),
+                where.reshape(2, len(where[0]), -1),
+            )
+            hottest = square[np.arange(len(flat)), flat.argmax(axis=1)].mean()
             auroc = np.mean([roc_auc_score(*one) for one in zip(inside, flat, strict=True)])
             rows.append({"fault": fault, "by": name, "hottest": hottest, "pixel_auroc": auroc})
     return pd.DataFrame(rows)

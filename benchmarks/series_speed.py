@@ -38,7 +38,7 @@ from vae_anomaly import SeriesDetector
 from vae_anomaly.series.windows import window_starts, windows_at
 
 CHANNELS, WINDOW = 8, 64
-TRAIN_STEPS, TEST_STEPS = 12_000, 200_000
+TRAIN_STEPS = 12_000
 PART_STEPS = 250_000
 
 Work = Callable[[], object]
@@ -64,7 +64,7 @@ def least_times(works: dict[str, Work], repeats: int) -> dict[str, float]:
 
 def compare(arguments: argparse.Namespace) -> None:
     """Print microseconds of processor time for each time step, and ratios."""
-    train, test = waves(TRAIN_STEPS), waves(TEST_STEPS, TRAIN_STEPS)
+    train, test = waves(TRAIN_STEPS), waves(arguments.steps, TRAIN_STEPS)
     detector = SeriesDetector(window=WINDOW, max_steps=300, random_state=0).fit(train)
     model = detector.model_
     kept = model.comparison.training.points
@@ -89,13 +89,14 @@ def compare(arguments: argparse.Namespace) -> None:
         works["matrix profile"] = matrix_profile
     times = least_times(works, arguments.repeats)
     ours = times["SeriesDetector"]
-    print(f"{TEST_STEPS:,} steps x {CHANNELS}, {len(kept):,} training windows of {WINDOW} steps")
+    print(
+        f"{arguments.steps:,} steps x {CHANNELS}, {len(kept):,} training windows of {WINDOW} steps"
+    )
     for name, seconds in times.items():
-        print(
-            f"{name:16s} {1e6 * seconds / TEST_STEPS:7.2f} us a step, {seconds / ours:5.2f} times"
-        )
+        each = 1e6 * seconds / arguments.steps
+        print(f"{name:16s} {each:7.2f} us a step, {seconds / ours:5.2f} times")
     cores = os.cpu_count() or 1
-    print(f"at best {cores * TEST_STEPS / ours:,.0f} steps a second on {cores} cores")
+    print(f"at best {cores * arguments.steps / ours:,.0f} steps a second on {cores} cores")
 
 
 def write_series(path: Path, n: int) -> None:
@@ -163,6 +164,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stumpy", action="store_true", help="also time stumpy")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=100_000, help="time steps to score")
     parser.add_argument("--files", type=float, nargs="+", help="million time steps of files")
     arguments = parser.parse_args()
     if arguments.files:

@@ -32,6 +32,9 @@ Vae = Callable[..., tuple[int, str, str]]
 QUICK = {"max_steps": 150, "n_members": 2, "random_state": 0}
 """Parameters of a fit that takes about a second."""
 
+COLUMNS = ["t", "square", "count"]
+"""Columns of `make_rows` that vary."""
+
 
 def make_rows(n: int, seed: int = 0) -> pd.DataFrame:
     """Return points on a noisy parabola, with a constant column and a column of counts."""
@@ -47,6 +50,11 @@ def make_rows(n: int, seed: int = 0) -> pd.DataFrame:
     )
 
 
+def read_cells(text: str) -> pd.DataFrame:
+    """Return a table of CSV with all cells as text."""
+    return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+
+
 @pytest.fixture(scope="session")
 def rows() -> pd.DataFrame:
     return make_rows(300)
@@ -56,6 +64,13 @@ def rows() -> pd.DataFrame:
 def fitted(rows: pd.DataFrame) -> VAEDetector:
     """A fitted detector shared by all tests; do not change it."""
     return VAEDetector(**QUICK, false_alarm_rate=0.05).fit(rows)
+
+
+@pytest.fixture(scope="session")
+def brief() -> VAEDetector:
+    """A detector of the columns that vary, with one member; do not change it."""
+    options = QUICK | {"max_steps": 60, "n_members": 1, "false_alarm_rate": 0.05}
+    return VAEDetector(**options).fit(make_rows(400)[COLUMNS])
 
 
 @pytest.fixture

@@ -10,28 +10,19 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from conftest import Vae, make_rows
+from conftest import COLUMNS, Vae, make_rows, read_cells
 
 import vae_anomaly
 from vae_anomaly.data.registry import open_source
 from vae_anomaly.data.table import csv_reader
 from vae_anomaly.data.table.files import open_table
 
-COLUMNS = ["t", "square", "count"]
 N = 30
 
 
-@pytest.fixture(scope="module")
-def detector() -> vae_anomaly.VAEDetector:
-    options = {"max_steps": 40, "n_members": 1, "random_state": 0, "false_alarm_rate": 0.05}
-    return vae_anomaly.VAEDetector(**options).fit(make_rows(400)[COLUMNS])
-
-
 @pytest.fixture
-def place(
-    detector: vae_anomaly.VAEDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
-    vae_anomaly.save(detector, tmp_path / "m.vae")
+def place(brief: vae_anomaly.VAEDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    vae_anomaly.save(brief, tmp_path / "m.vae")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -54,10 +45,6 @@ def lines_of(n: int = N) -> list[str]:
     return records
 
 
-def read(text: str) -> pd.DataFrame:
-    return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-
-
 BAD = {
     "1,2,3\n": "expected 4 fields, as in the header, got 3",
     "p,1,2,3,4\n": "expected 4 fields, as in the header, got 5",
@@ -74,7 +61,7 @@ def test_other_rows_have_the_scores_of_a_sound_file(
 ) -> None:
     header, *rows = lines_of()
     (place / "sound.csv").write_text(header + "".join(rows))
-    sound = read(vae("score m.vae sound.csv -o - --keep all --explain 1")[1])
+    sound = read_cells(vae("score m.vae sound.csv -o - --keep all --explain 1")[1])
     faults = list(BAD.items())[examples]
     mixed, expected = [], []
     for i in range(N + 1):
@@ -86,7 +73,7 @@ def test_other_rows_have_the_scores_of_a_sound_file(
         mixed += rows[i : i + 1]
     (place / "mixed.csv").write_text(header + "".join(mixed))
     code, out, err = vae("score m.vae mixed.csv -o - --keep all --explain 1")
-    found = read(out)
+    found = read_cells(out)
     assert code == 6
     assert found["row"].tolist() == [str(i + 1) for i in range(len(mixed))]
     is_bad = found["status"] != "ok"
@@ -104,14 +91,14 @@ def test_other_rows_have_the_scores_of_a_sound_file(
 
 
 def test_rows_keep_their_places_across_blocks(
-    detector: vae_anomaly.VAEDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    brief: vae_anomaly.VAEDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(csv_reader, "CHUNK_BYTES", 200)
     good = "".join(f"{i}.5,1,{i}\n" if i % 37 else f"{i}\n" for i in range(2000))
     run_of_bad = "x\n" * 500  # whole blocks of them
     content = "t,square,count\n" + good + run_of_bad + "1,text,2\n" + "y\n" * 3
     (tmp_path / "t.csv").write_text(content)
-    with open_source(str(tmp_path / "t.csv"), detector.model_.encoder) as source:
+    with open_source(str(tmp_path / "t.csv"), brief.model_.encoder) as source:
         for _ in range(2):
             batches = list(source.batches())
             faults = {b.start + i: why for b in batches for i, why in b.faults.items()}
@@ -134,11 +121,11 @@ def test_identifiers_of_rows_that_cannot_be_parsed(place: Path, vae: Vae) -> Non
     assert code == 6
     assert out.splitlines()[-N + 1 :][1].endswith("ok")
     fault = "row 3: expected 4 fields, as in the header, got 2"
-    assert read(out).loc[2].tolist() == ["", "", "", fault]
+    assert read_cells(out).loc[2].tolist() == ["", "", "", fault]
     assert f"  without an identifier: {fault}" in err
-    flagged = read(vae("score m.vae t.csv -o - --only-flagged")[1])
+    flagged = read_cells(vae("score m.vae t.csv -o - --only-flagged")[1])
     assert (flagged["status"] == "ok").all()
-    assert read(vae("score m.vae t.csv -o - --sort")[1])["row"].iloc[-1] == "3"
+    assert read_cells(vae("score m.vae t.csv -o - --sort")[1])["row"].iloc[-1] == "3"
 
 
 def test_other_tables_of_files(place: Path, vae: Vae) -> None:
@@ -148,12 +135,12 @@ def test_other_tables_of_files(place: Path, vae: Vae) -> None:
     (place / "parts" / "b.csv").write_text(header + "".join(["2\n", *rows[6:]]))
     code, out, _ = vae("score m.vae parts -o -")
     assert code == 6
-    assert read(out).loc[lambda found: found["status"] != "ok", "row"].tolist() == ["7", "8"]
+    assert read_cells(out).loc[lambda found: found["status"] != "ok", "row"].tolist() == ["7", "8"]
     blanks = header.replace("\n", ',"q"\n') + "".join(
         row.replace("\n", ' , "x"\n') if '"' not in row else "bad\n" for row in rows
     )
     (place / "blanks.csv").write_text(blanks)
-    found = read(vae("score m.vae blanks.csv -o -")[1])
+    found = read_cells(vae("score m.vae blanks.csv -o -")[1])
     assert found.loc[found["status"] != "ok", "row"].tolist() == ["1", "6", "11"]
     (place / "one.csv").write_text("t\n1\n\n2,3\n4\n")
     with open_table(place / "one.csv") as reader:

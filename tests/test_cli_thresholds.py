@@ -6,13 +6,11 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import make_rows
+from conftest import COLUMNS, make_rows
 from PIL import Image
 from scipy import stats
 
 import vae_anomaly
-
-COLUMNS = ["t", "square", "count"]
 
 
 @pytest.fixture(scope="module")

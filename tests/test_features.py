@@ -476,7 +476,7 @@ def test_features_are_refused_where_there_are_none(tmp_path, network):
     ("change", "message"),
     [
         ({"threshold": None}, "threshold must be a finite number"),
-        ({"n_exemplars": 1}, "n_exemplars must be an int from 2 to 4,096"),
+        ({"n_exemplars": 1}, "n_exemplars must be an int from 2 to 6,144"),
         ({"n_coordinates": True}, "n_coordinates must be an int"),
         ({"extra": 1}, "its settings are not those of a model of features"),
         ({"encoder": {}}, "the settings of its encoder are not those of its modality"),

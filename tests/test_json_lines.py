@@ -10,13 +10,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from conftest import Vae, make_rows
+from conftest import COLUMNS, Vae, make_rows
 
 from vae_anomaly.cli import run
 from vae_anomaly.data.table.files import open_table
 from vae_anomaly.data.table.jsonl_reader import JsonLinesReader
-
-COLUMNS = ["t", "square", "count"]
 
 
 def records(n: int, seed: int) -> list[dict[str, object]]:

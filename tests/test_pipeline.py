@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import QUICK, make_rows
+from conftest import COLUMNS, QUICK, make_rows
 from PIL import Image
 
 from vae_anomaly import ParameterError, VAEDetector, load, recalibrate
@@ -29,7 +29,6 @@ from vae_anomaly.pipeline.recalibrate import recalibrate as recalibrate_model
 from vae_anomaly.pipeline.results import Outputs
 from vae_anomaly.pipeline.score import score, score_file
 
-COLUMNS = ["t", "square", "count"]
 EVERYTHING = Outputs(explain=2, p_values=True, also=("elbo", "kl"), fdr=0.2)
 
 

@@ -18,13 +18,15 @@ import pytest
 
 from vae_anomaly import VAEDetector
 from vae_anomaly.data import csv_content
+from vae_anomaly.data.arrays import as_records
 from vae_anomaly.data.base import Source
 from vae_anomaly.data.cells import STRAY as STRAY_CODE
 from vae_anomaly.data.dialect import Dialect
-from vae_anomaly.data.registry import modality, open_source
+from vae_anomaly.data.registry import modality, modality_of_array, open_source
 from vae_anomaly.data.table import codebook, csv_reader, reader
 from vae_anomaly.data.table.encoder import TableEncoder
 from vae_anomaly.data.table.training_source import TrainingTable
+from vae_anomaly.estimator.validation import validated
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.pipeline.progress import no_progress
 from vae_anomaly.pipeline.reading import read_sample
@@ -67,9 +69,13 @@ def refusal(source: Source) -> str:
 
 
 def fitted(rows: pd.DataFrame, **parameters: object) -> TableEncoder:
-    """Return the encoder of a detector that was fitted to rows."""
-    detector = VAEDetector(max_steps=2, n_members=1, contamination=0.1, **parameters).fit(rows)
-    return detector.model_.encoder
+    """Return the encoder that a detector fits to rows, without its networks."""
+    detector = VAEDetector(contamination=0.1, **parameters)
+    records = as_records(rows)
+    table = modality_of_array(records)
+    schema = table.schema(records, detector)
+    matrix = validated(detector, records, schema, ensure_min_samples=2)
+    return table.fit(matrix, schema, getattr(detector, "feature_names_in_", None), detector)
 
 
 RNG = np.random.RandomState(0)

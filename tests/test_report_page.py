@@ -72,6 +72,14 @@ def browser(tmp_path_factory: pytest.TempPathFactory):
             "x 18.65 (above 1 to 3.5)",
         ),
         ({"value": 2.0, "low": 1.0, "high": 3.5, "direction": "within"}, "x 2 (within 1 to 3.5)"),
+        (
+            {"value": 2.0, "expected": 3.2, "low": 1.0, "high": 3.5, "direction": "within"},
+            "x 2 (within 1 to 3.5, expected 3.2)",
+        ),
+        (
+            {"value": 9.0, "expected": 3.2, "low": 1.0, "high": 3.5, "direction": "above"},
+            "x 9 (above 1 to 3.5)",
+        ),
         ({"value": 2.0, "low": 0.0, "high": 0.0, "direction": "above"}, "x 2 (above 0)"),
         ({"value": 0.0, "low": 0.0, "high": 0.0, "direction": "within"}, "x 0 (usually 0)"),
         ({"value": "M", "expected": "F", "direction": "within"}, "x M (expected F)"),

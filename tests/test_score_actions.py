@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
@@ -13,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from conftest import Vae, make_rows
+from conftest import COLUMNS, Vae, make_rows, read_cells
 
 import vae_anomaly
 from vae_anomaly.cli import run
@@ -24,22 +23,13 @@ from vae_anomaly.pipeline.conditions import Condition
 from vae_anomaly.pipeline.results import Outputs
 from vae_anomaly.pipeline.score import score
 
-COLUMNS = ["t", "square", "count"]
 N = 60
 
 
-@pytest.fixture(scope="module")
-def detector() -> vae_anomaly.VAEDetector:
-    options = {"max_steps": 60, "n_members": 1, "random_state": 0, "false_alarm_rate": 0.05}
-    return vae_anomaly.VAEDetector(**options).fit(make_rows(400)[COLUMNS])
-
-
 @pytest.fixture
-def place(
-    detector: vae_anomaly.VAEDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def place(brief: vae_anomaly.VAEDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the model m.vae and rows.csv, of which every third is anomalous."""
-    vae_anomaly.save(detector, tmp_path / "m.vae")
+    vae_anomaly.save(brief, tmp_path / "m.vae")
     rows = make_rows(N, seed=1)[COLUMNS]
     rows.loc[::3, "square"] = -np.linspace(5.0, 9.0, N // 3)
     rows.insert(0, "pump", [f"p{i:02d}" for i in range(N)])
@@ -48,19 +38,14 @@ def place(
     return tmp_path
 
 
-def read(text: str) -> pd.DataFrame:
-    """Return a result with all cells as text."""
-    return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
-
-
 # ------------------------------------------------------------------------------- columns kept
 
 
 def test_columns_are_kept_as_they_are(place: Path, vae: Vae) -> None:
-    given = read((place / "rows.csv").read_text())
-    plain = read(vae("score m.vae rows.csv -o - --id-column pump")[1])
+    given = read_cells((place / "rows.csv").read_text())
+    plain = read_cells(vae("score m.vae rows.csv -o - --id-column pump")[1])
     code, out, err = vae("score m.vae rows.csv -o - --id-column pump --keep code,t --keep site")
-    found = read(out)
+    found = read_cells(out)
     assert code == 0
     assert list(found) == ["pump", "code", "t", "site", "anomaly_score", "is_anomaly", "status"]
     pd.testing.assert_frame_equal(found[["code", "t", "site"]], given[["code", "t", "site"]])
@@ -75,13 +60,13 @@ def test_all_columns_are_kept_but_that_of_the_keys(place: Path, vae: Vae) -> Non
     found, given = pq.read_table("s.parquet"), pq.read_table("rows.parquet")
     assert found.column_names[:6] == given.column_names
     assert found.select(given.column_names).equals(given.replace_schema_metadata())
-    csv = read(vae("score m.vae rows.csv -o - --keep all")[1])
+    csv = read_cells(vae("score m.vae rows.csv -o - --keep all")[1])
     np.testing.assert_array_equal(csv["anomaly_score"].astype(float), found["anomaly_score"])
 
 
 def test_a_kept_column_that_is_called_like_a_result_is_renamed(place: Path, vae: Vae) -> None:
     pd.read_csv("rows.csv").rename(columns={"site": "status"}).to_csv("rows.csv", index=False)
-    found = read(vae("score m.vae rows.csv -o - --keep status")[1])
+    found = read_cells(vae("score m.vae rows.csv -o - --keep status")[1])
     assert list(found) == ["row", "id_status", "anomaly_score", "is_anomaly", "status"]
     assert set(found["id_status"]) == {"a,b"}
 
@@ -97,22 +82,22 @@ def test_columns_to_keep_must_be_there(place: Path, vae: Vae) -> None:
 
 def test_only_flagged_rows_are_written_with_the_reasons_of_all(place: Path, vae: Vae) -> None:
     words = "--explain 2 --repair --keep pump"
-    every = read(vae(f"score m.vae rows.csv -o - {words}")[1])
+    every = read_cells(vae(f"score m.vae rows.csv -o - {words}")[1])
     code, out, err = vae(f"score m.vae rows.csv -o - --only-flagged {words}")
     assert code == 0
     flagged = every[every["is_anomaly"] == "1"].reset_index(drop=True)
     assert 0 < len(flagged) < N
-    pd.testing.assert_frame_equal(read(out), flagged)
+    pd.testing.assert_frame_equal(read_cells(out), flagged)
     assert f"{len(flagged)} of {N} rows are flagged" in err
     assert "as a whole" in err, "drift is that of all rows"
 
 
 def test_reasons_are_computed_for_flagged_rows_alone(
-    place: Path, detector: vae_anomaly.VAEDetector
+    place: Path, brief: vae_anomaly.VAEDetector
 ) -> None:
     outputs = Outputs(explain=1, repair=True, only_flagged=True)
-    with open_source("rows.csv", detector.model_.encoder) as source:
-        (found,) = score(detector.model_, source, outputs, executor=map)
+    with open_source("rows.csv", brief.model_.encoder) as source:
+        (found,) = score(brief.model_, source, outputs, executor=map)
     assert found.n_rows == len(found.scores) == N
     assert found.batch.num_rows == found.n_flagged < N
 
@@ -133,13 +118,13 @@ def test_the_most_anomalous_rows_come_first(
     table.loc[[3, 20], "t"] = "inf"
     table.loc[5, COLUMNS] = table.loc[4, COLUMNS]  # a tie
     table.to_csv("rows.csv", index=False)
-    every = read(vae("score m.vae rows.csv -o - --explain 1 --keep pump")[1])
+    every = read_cells(vae("score m.vae rows.csv -o - --explain 1 --keep pump")[1])
     code, _, _ = vae("score m.vae rows.csv -o s.csv --explain 1 --keep pump --sort")
     assert code == 6
     every["number"] = pd.to_numeric(every["anomaly_score"])
     order = every.sort_values("number", ascending=False, kind="stable", na_position="last")
     expected = order.drop(columns="number").reset_index(drop=True)
-    pd.testing.assert_frame_equal(read(Path("s.csv").read_text()), expected)
+    pd.testing.assert_frame_equal(read_cells(Path("s.csv").read_text()), expected)
     assert list(expected["row"][-2:]) == ["4", "21"]
 
 
@@ -159,15 +144,13 @@ def test_dictionaries_are_sorted(place: Path, vae: Vae) -> None:
     assert set(found["pump"]) == set(frame["pump"])
 
 
-def test_the_two_parts_of_the_elbo(
-    place: Path, vae: Vae, detector: vae_anomaly.VAEDetector
-) -> None:
-    found = read(vae("score m.vae rows.csv -o - --parts --also kl")[1])
+def test_the_two_parts_of_the_elbo(place: Path, vae: Vae, brief: vae_anomaly.VAEDetector) -> None:
+    found = read_cells(vae("score m.vae rows.csv -o - --parts --also kl")[1])
     names = ["score_kl", "reconstruction_error", "kl_divergence"]
     assert list(found)[3:6] == names
     found[names] = found[names].astype(float)
     rows = pd.read_csv("rows.csv", dtype=str)[COLUMNS].astype(float)
-    scores = detector.scores(rows, ["reconstruction", "kl", "elbo"])
+    scores = brief.scores(rows, ["reconstruction", "kl", "elbo"])
     np.testing.assert_array_equal(found["reconstruction_error"], scores["reconstruction"])
     np.testing.assert_array_equal(found["kl_divergence"], scores["kl"])
     total = found["reconstruction_error"] + found["kl_divergence"]
@@ -179,12 +162,12 @@ def test_the_two_parts_of_the_elbo(
 
 @pytest.mark.parametrize("cell", ["inf", "-inf", "1e400"])
 def test_a_row_that_cannot_be_scored_has_a_status(place: Path, vae: Vae, cell: str) -> None:
-    sound = read(vae("score m.vae rows.csv -o - --explain 1")[1])
+    sound = read_cells(vae("score m.vae rows.csv -o - --explain 1")[1])
     table = pd.read_csv("rows.csv", dtype=str)
     table.loc[11, "count"] = cell
     table.to_csv("rows.csv", index=False)
     code, out, err = vae("score m.vae rows.csv -o - --explain 1")
-    found = read(out)
+    found = read_cells(out)
     assert code == 6
     assert found.loc[11, "status"].startswith("column 'count': expected a finite number, got ")
     assert set(found.drop(index=11)["status"]) == {"ok"}
@@ -245,9 +228,9 @@ def test_conditions_that_nothing_can_meet(place: Path, vae: Vae, words: str, mes
     assert message in err
 
 
-def test_repairs_need_columns_that_mean_something(detector: vae_anomaly.VAEDetector) -> None:
+def test_repairs_need_columns_that_mean_something(brief: vae_anomaly.VAEDetector) -> None:
     with pytest.raises(ParameterError, match="only_flagged needs a threshold"):
-        Outputs(score="kl", only_flagged=True).check(detector.model_)
+        Outputs(score="kl", only_flagged=True).check(brief.model_)
 
 
 # ------------------------------------------------------------------ what a fit is remembered for
@@ -274,7 +257,7 @@ def test_columns_of_the_fit_that_are_no_features_may_be_there_or_not(
     code, out, err = vae(f"score {fitted} {tmp_path}/rows.csv -o - --strict")
     assert code == 0
     assert "does not know" not in err
-    found = read(out)
+    found = read_cells(out)
     assert found.columns[0] == ("pump" if "pump" in there else "row")
     assert list(found.iloc[:, 0]) == (list("abcde") if "pump" in there else list("12345"))
 
@@ -282,7 +265,7 @@ def test_columns_of_the_fit_that_are_no_features_may_be_there_or_not(
 def test_another_identifier_can_be_named(fitted: Path, tmp_path: Path, vae: Vae) -> None:
     rows = make_rows(2, seed=1)[COLUMNS].assign(pump=["a", "b"], other=["c", "d"])
     rows.to_csv(tmp_path / "rows.csv", index=False)
-    found = read(vae(f"score {fitted} {tmp_path}/rows.csv -o - --id-column other")[1])
+    found = read_cells(vae(f"score {fitted} {tmp_path}/rows.csv -o - --id-column other")[1])
     assert list(found["other"]) == ["c", "d"]
 
 

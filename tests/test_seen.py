@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import make_rows
+from conftest import COLUMNS, make_rows
 from PIL import Image
 
 from vae_anomaly import (
@@ -26,7 +26,6 @@ from vae_anomaly.model.seen import SeenRecords, digests_of, expected_repeats
 from vae_anomaly.pipeline.evaluate import read_evaluation_data
 
 QUICK = {"max_steps": 60, "n_members": 2, "random_state": 0}
-COLUMNS = ["t", "square", "count"]
 
 
 def digests(*values: int) -> np.ndarray:

@@ -434,7 +434,7 @@ def test_other_networks_find_the_same_faults(architecture: str, normal: pd.DataF
 @pytest.mark.parametrize("architecture", ["dense", "gru"])
 def test_a_file_holds_a_detector(architecture: str, normal: pd.DataFrame, tmp_path: Path) -> None:
     detector = SeriesDetector(
-        window=PERIOD, architecture=architecture, false_alarms=3, per=300, max_steps=30
+        window=PERIOD, architecture=architecture, false_alarms=3, per=300, max_steps=5
     ).set_params(random_state=0)
     detector.fit(make_series(2000, 0))
     path = tmp_path / "series.vae"

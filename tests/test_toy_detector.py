@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,21 @@ from vae_anomaly.pipeline.options import Options
 from vae_anomaly.pipeline.work import Done, Work
 from vae_anomaly.storage.container import UnopenedFile, write_container
 
-JOBS = ("fit", "score", "recalibrate", "evaluate", "export")
-FILES = ("save", "load", "describe", "lines")
+PARAMETERS = {
+    "save": "detector path",
+    "load": "file networks features",
+    "describe": "file",
+    "lines": "facts",
+    "fit": "path output options work",
+    "score": "file path output options work",
+    "recalibrate": "file path output options work",
+    "evaluate": "file path folder options work",
+    "export": "file output options",
+}
+"""Functions of each type of detector, and their parameters."""
 
 VOLTAGES = DetectorType(
-    "voltages", {name: f"{__name__}:{name}_voltages" for name in FILES + JOBS}, ("volts",)
+    "voltages", {name: f"{__name__}:{name}_voltages" for name in PARAMETERS}, ("volts",)
 )
 
 
@@ -186,11 +197,16 @@ def test_what_is_for_records_refuses_it(model: Path, data: Path, tmp_path: Path,
         loaded(str(model))
 
 
-@pytest.mark.parametrize("found", [RECORDS, *DETECTORS.values()], ids=lambda one: one.contents)
-def test_registered_functions_are_there(found: DetectorType) -> None:
-    assert set(found.functions) == {*FILES, *JOBS}
-    for name in found.functions:
-        assert callable(found.function(name))
+@pytest.mark.parametrize(
+    "found", [RECORDS, VOLTAGES, *DETECTORS.values()], ids=lambda one: one.contents
+)
+def test_registered_functions_take_the_same(found: DetectorType) -> None:
+    assert set(found.functions) == set(PARAMETERS)
+    for name, words in PARAMETERS.items():
+        parameters = signature(found.function(name)).parameters.values()
+        required = [one.name for one in parameters if one.default is one.empty]
+        assert [one.name for one in parameters][: len(words.split())] == words.split()
+        assert set(required) <= set(words.split())
 
 
 def test_registered_options_are_those_of_commands() -> None:

@@ -128,8 +128,9 @@ class ScoringMethods(FittedAttributes):
             the columns, in nats; each row sums to its anomaly score, minus `score_samples`. What
             belongs to the code as a whole, such as the KL divergence, is divided among the
             columns by which the row differs from similar ones; see
-            `vae_anomaly.model.suspicion`. A flagged row is divided among others if the values of
-            the nearest training row in these make it normal; see `vae_anomaly.model.what_if`.
+            `vae_anomaly.model.suspicion`. Of a high score others have the largest parts if the
+            values of the nearest training row in these make the row normal; see
+            `vae_anomaly.model.what_if`.
             Where features form a grid it is a last column, "latent_code"; a feature of that name
             is then "feature_latent_code".
 

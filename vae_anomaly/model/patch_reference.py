@@ -35,7 +35,7 @@ Indices = NDArray[np.intp]
 MAX_COMPONENTS = 128
 """Principal components of the coordinates of patches."""
 
-MAX_EXEMPLARS = 4096
+MAX_EXEMPLARS = 6144
 """Patches of training and calibration images that others are compared with."""
 
 N_STAGES = 4

@@ -41,10 +41,10 @@ MAX_DISTANCE = 1e6
 ROUNDING = 1e-6
 """Relative error of squared distances: as near, a training record is the record itself."""
 
-MAX_TRIED = 8
+MAX_TRIED = 7
 """Features that are changed: the most suspect ones, and those farthest from the nearest record."""
 
-MAX_FALL = 2.0
+MAX_FALL = 1.5
 """A feature may still lower a score by so many times as the mean of those before it."""
 
 MIN_PART = 0.05

@@ -71,7 +71,10 @@ class Reason:
         if self.low is not None and self.high is not None:
             low, high = number(self.low, 4), number(self.high, 4)
             if low != high:
-                return f"{text} ({self.direction} {low} to {high})"
+                notes = [f"{self.direction} {low} to {high}"]
+                if self.direction == "within" and self.expected not in (None, self.value):
+                    notes.append(f"expected {_text(self.expected)}")
+                return f"{text} ({', '.join(notes)})"
             return f"{text} ({'usually' if self.direction == 'within' else self.direction} {low})"
         notes = [] if self.direction in (None, "within") else [str(self.direction)]
         if self.expected is not None and self.expected != self.value:
