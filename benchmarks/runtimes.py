@@ -232,6 +232,18 @@ HOLDERS: dict[str, tuple[str, Held]] = {
 }
 
 
+def is_wanted(name: str, package: str, only: list[str]) -> bool:
+    """Return whether a row is chosen, and its package installed."""
+    if only and not name.startswith(tuple(only)):
+        return False
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        print(f"{name}: {package} is not installed, its row is left out", file=sys.stderr)
+        return False
+    return True
+
+
 def packages(only: list[str], columns: list[str]) -> str:
     """Return the table of packages."""
     rows = {"tables": numbers(), "mixed tables": mixed(), "dates": dates()}
@@ -245,7 +257,7 @@ def packages(only: list[str], columns: list[str]) -> str:
     lines = [f"| package | {' | '.join(chosen)} |", "|---|" + "---|" * len(chosen)]
     graphs = {"IREE": ("iree-base-compiler", IREE), "mlflow.onnx": ("mlflow", MLFLOW)}
     for name, (package, code) in graphs.items():
-        if only and not name.startswith(tuple(only)):
+        if not is_wanted(name, package, only):
             continue
         cells = []
         for i, detector in enumerate(chosen.values()):
@@ -263,7 +275,7 @@ def packages(only: list[str], columns: list[str]) -> str:
         lines.append(f"| {name} {importlib.metadata.version(package)} | {' | '.join(cells)} |")
         print(lines[-1], file=sys.stderr)
     for name, (package, score) in HOLDERS.items():
-        if only and not name.startswith(tuple(only)):
+        if not is_wanted(name, package, only):
             continue
         cells = []
         for column, detector in chosen.items():
