@@ -665,7 +665,7 @@ def test_options_of_other_models_are_refused(
     code, _, err = vae("export", model, "-o", tmp_path / "m.onnx", "--check")
     assert code == 2
     assert "--check is not for time series" in err
-    for option in ("--fdr", "--threshold"):
-        code, _, err = vae("score", model, recent, "-o", tmp_path / "s.csv", option, 0.1)
+    for option, value in (("--fdr", 0.1), ("--threshold", 0.1), ("--engine", "numpy")):
+        code, _, err = vae("score", model, recent, "-o", tmp_path / "s.csv", option, value)
         assert code == 2
         assert f"{option} is not for time series" in err
