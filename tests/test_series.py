@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.stats import beta, binom
 from sklearn.base import clone
 
 from vae_anomaly import DataError, ModelFileError, ParameterError, SeriesDetector, load, save
@@ -331,6 +331,32 @@ def test_several_series_are_scored_apart(detector: SeriesDetector, normal: pd.Da
     assert (detector.predict(parts)[300:320] == 1).all()
 
 
+def make_windows(n: int, seed: int) -> Array:
+    """Return separate windows of waves, each with its own phase: (n, PERIOD, 2)."""
+    rng = np.random.RandomState(seed)
+    phase = 2 * np.pi * (np.arange(PERIOD) / 20 + rng.rand(n, 1))
+    waves = np.stack([np.sin(phase), np.cos(phase)], axis=2)
+    return waves + 0.1 * rng.normal(size=waves.shape)
+
+
+def test_windows_that_are_cut_already_calibrate_by_the_last_of_them() -> None:
+    detector = SeriesDetector(max_steps=150, random_state=0).fit(make_windows(400, 0))
+    assert detector.model_.window == PERIOD
+    promise = detector.promise_
+    assert (promise.n_blocks, promise.block) == (120, PERIOD)
+    fresh = make_windows(300, 1)
+    scores = detector.score_samples(fresh)
+    np.testing.assert_array_equal(scores, detector.score_samples(list(fresh)))
+    flagged = (scores < -1).reshape(300, PERIOD).any(axis=1)
+    expected = promise.budget.rate(PERIOD)  # of windows with a false episode
+    assert flagged.sum() <= binom.ppf(0.9999, 300, 2 * expected)
+    fresh[::3, 10:25, 1] = 0.0
+    flagged = (detector.score_samples(fresh) < -1).reshape(300, PERIOD).any(axis=1)
+    assert flagged[::3].mean() > 0.95
+    again = detector.recalibrate(make_windows(50, 2))
+    assert (again.promise_.n_blocks, again.promise_.block) == (50, PERIOD)
+
+
 def test_copies_score_identically(detector: SeriesDetector, normal: pd.DataFrame) -> None:
     again = clone(detector).fit(make_series(3000, 0))
     copy = pickle.loads(pickle.dumps(detector))
@@ -384,6 +410,8 @@ def test_a_span_of_time_needs_time_stamps() -> None:
 def test_short_and_constant_series_are_refused() -> None:
     with pytest.raises(DataError, match="at least 160 time steps without a break, 4 windows of 40"):
         SeriesDetector(window=40).fit(make_series(150, 0))
+    with pytest.raises(DataError, match=r"or 10 series of a window, got 40\. Give a longer"):
+        SeriesDetector().fit(make_windows(9, 0))
     with pytest.raises(DataError, match="All 3 channels are constant in the 500 time steps of"):
         SeriesDetector(window=40).fit(np.ones((500, 3)))
 

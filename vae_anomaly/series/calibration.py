@@ -56,9 +56,10 @@ class Calibration(NamedTuple):
     blocks: Array
 
 
-def block_length(model: SeriesModel) -> int:
-    """Return the time steps of a calibration block."""
-    return BLOCK_WINDOWS * model.window
+def block_length(model: SeriesModel, segments: Sequence[Segment] = ()) -> int:
+    """Return the time steps of a calibration block: of two windows, or of shorter segments."""
+    length = BLOCK_WINDOWS * model.window
+    return min(length, max(map(len, segments), default=length))
 
 
 def block_scores(model: SeriesModel, segments: Iterable[Segment]) -> Array:

@@ -18,7 +18,7 @@ from vae_anomaly._types import Parameter, Records
 from vae_anomaly.data.series.forms import read_series
 from vae_anomaly.data.series.segments import StoredSet, in_memory
 from vae_anomaly.data.series.series import SeriesSet
-from vae_anomaly.data.series.window import window_length
+from vae_anomaly.data.series.window import ready_window, window_length
 from vae_anomaly.estimator.progress import write_line
 from vae_anomaly.estimator.summary import Facts, Summarised, facts_of_model
 from vae_anomaly.exceptions import DataError
@@ -161,7 +161,8 @@ class SeriesDetector(OutlierMixin, Summarised):
         ----------
         X : array-like of shape (n_steps, n_channels), data frame, list of these, SeriesSet or \
                 StoredSet
-            See `vae_anomaly.data.series.forms.read_series`; missing values may be NaN.
+            Or ready windows, of shape (n_windows, window, n_channels). Missing values may be NaN.
+            See `vae_anomaly.data.series.forms.read_series`.
         y : object
             Ignored.
 
@@ -178,13 +179,14 @@ class SeriesDetector(OutlierMixin, Summarised):
             accepted, or if no channel varies.
         """
         check_parameters(self, RULES)
+        asked = ready_window(X) if self.window is None else self.window
         if not isinstance(X, StoredSet):
             X = in_memory(X if isinstance(X, SeriesSet) else read_series(X))
         data: StoredSet = X
         budget = self._budget(data.step)
         longest = max(data.series, key=len)
         last = longest.read(len(longest) - MAX_PERIOD_STEPS, len(longest))
-        window = window_length(last) if self.window is None else self.window
+        window = window_length(last) if asked is None else asked
         rng = check_random_state(self.random_state)
         fitted = fit_series(
             data.segments,
@@ -265,12 +267,12 @@ class SeriesDetector(OutlierMixin, Summarised):
         DataError
             If X is too short for a window, or for the false alarms that are accepted.
         """
-        data = self.read(X)
-        blocks = block_scores(self.model_, in_memory(data).segments)
-        return self.recalibrated(blocks, false_alarms, per)
+        segments = in_memory(self.read(X)).segments
+        blocks, length = block_scores(self.model_, segments), block_length(self.model_, segments)
+        return self.recalibrated(blocks, false_alarms, per, length)
 
     def recalibrated(
-        self, blocks: Array, false_alarms: float | None, per: str | int | None
+        self, blocks: Array, false_alarms: float | None, per: str | int | None, length: int = 0
     ) -> SeriesDetector:
         """Return a detector with thresholds from scores of blocks; see `recalibrate`.
 
@@ -278,10 +280,10 @@ class SeriesDetector(OutlierMixin, Summarised):
         ----------
         blocks : ndarray of shape (n_blocks, 2)
             Largest window and point scores of blocks of normal time steps.
-        false_alarms : float, optional
+        false_alarms, per : float and str or int, optional
             By default as in the fit.
-        per : str or int, optional
-            By default as in the fit.
+        length : int, optional
+            Time steps in a block.
 
         Returns
         -------
@@ -300,7 +302,7 @@ class SeriesDetector(OutlierMixin, Summarised):
         if not len(blocks):
             wanted = f"{self.model_.window:,} time steps without a break, a window"
             raise DataError(f"Expected at least {wanted}, got fewer. Give a longer series.")
-        length, budget = block_length(self.model_), other._budget(self.step_)
+        length, budget = length or block_length(self.model_), other._budget(self.step_)
         found = calibrated(blocks, length, budget, self.step_, "normal data")
         model = replace(self.model_, thresholds=found.thresholds, block_scores=found.blocks)
         other._keep(model, found.promise, self.step_)

@@ -40,6 +40,9 @@ CALIBRATION_SHARE = 0.3
 MIN_WINDOWS = 4
 """Windows side by side below which no part of a series calibrates."""
 
+MIN_SHORT = 10
+"""Shorter series, the last of which calibrate as a whole where there is no longer one."""
+
 HOPS_IN_WINDOW = 8
 """Windows that cover a time step."""
 
@@ -79,7 +82,10 @@ class _Parts:
 
     @classmethod
     def of(cls, segments: Sequence[Segment], window: int) -> _Parts:
-        """Divide each segment; what is too short to calibrate is learned from as a whole."""
+        """Divide each segment; what is too short to calibrate is learned from as a whole.
+
+        Where all are too short, as windows that are cut already, the last ones calibrate.
+        """
         learned, calibrating = [], []
         for one in segments:
             n_steps = len(one)
@@ -90,6 +96,9 @@ class _Parts:
             learned.append(one.within(0, at))
             if last:
                 calibrating.append(one.within(at + window, n_steps))
+        if not calibrating and len(segments) >= MIN_SHORT:
+            n_learned = round((1 - CALIBRATION_SHARE) * len(segments))
+            learned, calibrating = learned[:n_learned], learned[n_learned:]
         return cls(learned, calibrating)
 
 
@@ -128,7 +137,8 @@ def fit_series(
         longest = max(map(len, segments), default=0)
         raise DataError(
             f"Expected at least {MIN_WINDOWS * window:,} time steps without a break, {MIN_WINDOWS} "
-            f"windows of {window}, got {longest:,}. Give a longer series, or a shorter window."
+            f"windows of {window}, or {MIN_SHORT} series of a window, got {longest:,}. Give a "
+            f"longer series, or a shorter window."
         )
     scaler = ChannelScaler.fit(parts.learned)
     if not len(scaler.varying):
@@ -157,7 +167,7 @@ def fit_series(
     )
     found = calibrated(
         block_scores(model, parts.calibrating),
-        block_length(model),
+        block_length(model, parts.calibrating),
         budget,
         step,
         f"a calibration part, the last {CALIBRATION_SHARE:.0%} of training,",

@@ -36,7 +36,8 @@ def read_series(
     Parameters
     ----------
     data : path, array-like of shape (n, channels), data frame, or list or mapping of the latter
-        A path is that of a file, see `vae_anomaly.data.series.files.rows_of_file`. Keys of a
+        Or windows that are cut already, of shape (windows, n, channels): each is a series. A path
+        is that of a file, see `vae_anomaly.data.series.files.rows_of_file`. Keys of a
         mapping are names of series.
     time_column : str, optional
         By default an index of times, or the only column that holds times. Without times rows

@@ -16,6 +16,7 @@ from vae_anomaly.data.arrays import as_records
 from vae_anomaly.data.series.columns import Columns, Roles, free_name, rows_of
 from vae_anomaly.data.series.rows import Rows
 from vae_anomaly.data.series.series import USABLE
+from vae_anomaly.data.series.window import ready_window
 from vae_anomaly.exceptions import DataError
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def rows_of_data(data: Records, roles: Roles) -> Rows:
     Parameters
     ----------
     data : array-like of shape (n, channels) or (n,), data frame, list of these, or mapping
-        Keys of a mapping are names of series; those of a list are "0", "1" and so on.
+        Keys of a mapping are names of series; those of a list are "0", "1" and so on. An array of
+        shape (series, n, channels) is like a list.
     roles : Roles
 
     Returns
@@ -52,6 +54,8 @@ def rows_of_data(data: Records, roles: Roles) -> Rows:
     """
     if isinstance(data, Mapping):
         return _rows_of_parts(list(data.values()), [str(name) for name in data], roles)
+    if ready_window(data):
+        data = list(data)
     if isinstance(data, list | tuple) and all(_is_part(one) for one in data):
         return _rows_of_parts(data, [str(i) for i in range(len(data))], roles)
     return _rows_of_parts([data], [""], roles)
@@ -98,7 +102,8 @@ def _matrix(data: Records) -> Array:
     if matrix.ndim != 2:
         raise DataError(
             f"Expected series of shape (time steps, channels), got an array of shape "
-            f"{matrix.shape}. Give a list of arrays, if they are several series."
+            f"{matrix.shape}. Windows that are cut already have the shape (windows, time steps, "
+            f"channels)."
         )
     return matrix
 

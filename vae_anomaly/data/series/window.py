@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._types import Records
 from vae_anomaly.data.series.series import interpolated
 
 __all__ = ["window_length"]
@@ -24,6 +25,18 @@ ROUNDING = 1e-9
 
 MAX_SHARE = 4
 """A window is at most this part of a series: a quarter."""
+
+
+def ready_window(data: Records) -> int | None:
+    """Return the time steps of windows that are cut already, (n, time, channels); else None.
+
+    Examples
+    --------
+    >>> ready_window(np.zeros((10, 64, 3))), ready_window(np.zeros((640, 3)))
+    (64, None)
+    """
+    shape: tuple[int, ...] = getattr(data, "shape", ())
+    return int(shape[1]) if len(shape) == 3 else None
 
 
 def window_length(values: Array) -> int:

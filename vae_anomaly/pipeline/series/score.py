@@ -158,7 +158,9 @@ def score(file: UnopenedFile, path: str, output: str, options: Options, work: Wo
     ModelFileError, DataError, OutputError
         As `score_series_file`.
     """
-    refuse_foreign(options, (*SERIES_OUTPUTS, "fail_if"), f"is not for time series, as in {file.name}")
+    refuse_foreign(
+        options, (*SERIES_OUTPUTS, "fail_if"), f"is not for time series, as in {file.name}"
+    )
     events = options["events"]
     if events is not None:
         check_result(events, path, file.name, output)
