@@ -1179,8 +1179,10 @@ def test_arrays_and_lists() -> None:
 
 
 def test_arrays_that_are_refused() -> None:
-    with pytest.raises(DataError, match=r"got an array of shape \(2, 3, 4\). Give a list"):
-        read_series(np.zeros((2, 3, 4)))
+    with pytest.raises(
+        DataError, match=r"got an array of shape \(2, 3, 4, 5\). Windows that are cut"
+    ):
+        read_series(np.zeros((2, 3, 4, 5)))
     with pytest.raises(DataError, match="same number of channels, got 1 and 2"):
         read_series([np.zeros((3, 1)), np.zeros((3, 2))])
     with pytest.raises(DataError, match="Expected a series of numbers"):
