@@ -117,7 +117,9 @@ class TrainingRecords(NamedTuple):
         half = (points @ self.standardized.T).astype(np.float32)
         half -= 0.5 * (self.standardized**2).sum(axis=1, dtype=np.float32)
         size = 0.5 * (points**2).sum(axis=1, keepdims=True)
-        half[half >= size * (1 - ROUNDING) - ROUNDING] = -np.inf  # the record itself
+        itself = size * (1 - ROUNDING) - ROUNDING
+        rows = np.flatnonzero(half.max(axis=1) >= itself[:, 0])
+        half[rows] = np.where(half[rows] >= itself[rows], -np.inf, half[rows])
         nearest = half.argmax(axis=1)
         distance = (points - self.standardized[nearest]) ** 2
         alike = self.scale == 0
