@@ -46,10 +46,10 @@ N_CANDIDATES = 128
 MAX_CELLS = 2**20
 """Numbers of exemplars, or differences from them, that are processed at a time."""
 
-TILE_CELLS = 2**15
+TILE_CELLS = 2**16
 """Differences that are summed at a time: more do not fit into the cache of a processor."""
 
-N_FITTED = 64
+N_FITTED = 96
 """Most similar exemplars to which a Gaussian is fitted."""
 
 MIN_DIFFERENCE = 1e-3
@@ -319,12 +319,15 @@ def _sum_without_largest(values: Iterable[Weights], count: int, out: Weights) ->
     """
     largest = [scratch(f"largest {i}", *out.shape) for i in range(count)]  # descending
     larger = scratch("larger", *out.shape)
-    for array in (out, *largest):
-        array.fill(0.0)
-    for smaller in values:
-        for i in range(count):
+    for place, smaller in enumerate(values):
+        for i in range(min(place, count)):
             np.maximum(largest[i], smaller, out=larger)
             np.minimum(largest[i], smaller, out=smaller)
             largest[i], larger = larger, largest[i]
-        out += smaller
+        if place < count:
+            largest[place][...] = smaller
+        elif place == count:
+            out[...] = smaller
+        else:
+            out += smaller
     return largest
