@@ -1,9 +1,9 @@
 """How suspect each target of a row is: by which one or two of them the row differs from others.
 
-A Gaussian is fitted to the rows that are most similar, to the nearest ones most. Given the other targets, it predicts those
-that may be wrong; the fall of the squared distance, if these had the predicted values, is the
-evidence that they are. All single targets and all pairs of them are compared: a wrong value
-makes others look wrong, and what remains without it shows which these are.
+A Gaussian is fitted to the rows that are most similar, to the nearest ones most. Given the other
+targets, it predicts those that may be wrong; the fall of the squared distance, if these had the
+predicted values, is the evidence that they are. All single targets and all pairs of them are
+compared: a wrong value makes others look wrong, and what remains without it shows which these are.
 """
 
 from __future__ import annotations

@@ -141,10 +141,11 @@ def repairing_shares(
     The suspects are the features with the largest shares. A record keeps its shares if the values
     of the nearest row in three suspects lower its score so that it is not high. Otherwise a third
     feature is sought that does so together with two suspects. If there is none, and the values of
-    the most similar row in the two suspects do not make the record typical, a third feature is
-    sought beside two others: the one that lowers the score most by itself, and the one that does
-    with it. Typical is at most the median of normal scores. Three features that make a record not high have the largest shares. Else a record that
-    is mostly as high without the two suspects has the shares of its differences.
+    the most similar row in the two suspects do not make the record typical, with a score of at
+    most the median of normal ones, a third feature is sought beside two others: the one that
+    lowers the score most by itself, and the one that does with it. Three features that make a
+    record not high have the largest shares. Else a record that is mostly as high without the two
+    suspects has the shares of its differences.
 
     Parameters
     ----------
