@@ -168,7 +168,7 @@ def _about_pixels(pixels: PixelArea, regions: RegionOverlap | None) -> str:
     used, total = pixels.n_used, pixels.n_pixels
     of = f"{used:,} pixels" if used == total else f"{used:,} of {total:,} pixels, drawn evenly"
     return (
-        f"The chance that a masked pixel adds more to its score than an unmasked one is "
+        f"The chance that a masked pixel is higher in its map than an unmasked one is "
         f"{pixels.value:.3f}: the pixel AUROC, of {of} from {counted(pixels.n_maps, 'image')}. "
         f"Pixels of an image depend on each other, so no interval is given.{_about(regions)}"
     )
