@@ -75,8 +75,8 @@ class EncodedRows(NamedTuple):
         return cls(mean, log_variance, expected, residual)
 
     def only(self, chosen: NDArray[np.bool_]) -> EncodedRows:
-        """Return some of the rows."""
-        return EncodedRows(*(part[chosen] for part in self))
+        """Return some of the rows, without a copy if all are chosen."""
+        return self if chosen.all() else EncodedRows(*(part[chosen] for part in self))
 
 
 @dataclass(frozen=True, eq=False)
