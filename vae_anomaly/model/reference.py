@@ -419,7 +419,7 @@ class Reference:
             (points[:, :k], residual, self.residual_unit),
             (points[:, k:], mean[:, used], self.code_unit[used]),
         ):
-            np.divide(values, unit, out=part, dtype=np.float64, casting="same_kind")
+            np.divide(values, unit, out=part, dtype=np.float64, casting="unsafe")
         return points
 
     def similar(self, joint: JointLikelihood) -> SimilarRows:
