@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._types import Ops, Symbol, Tensor
+from vae_anomaly._types import AnyArray, Ops, Symbol, Tensor
 from vae_anomaly.stats.categorical import Categorical
 from vae_anomaly.stats.densities import numpy_ops
 from vae_anomaly.stats.likelihoods import JointLikelihood, sum_adjacent
@@ -32,8 +32,17 @@ MIN_DEVIATION = 0.1
 CLIPPED_QUANTILE = 0.99
 """Squared residuals above this quantile are clipped to it, to measure a unit."""
 
-N_RANKS = 64
+N_RANKS = 32
 """Ranks of training values that are kept, evenly spaced in log."""
+
+TAIL_SHARE = 0.1
+"""Share of training values from which the rest of their distribution is estimated."""
+
+MIN_TAIL_VALUES = 5
+"""Fewest values from which it is, if there are as many."""
+
+MIN_EXCESS = 0.05
+"""Smallest mean excess in such a tail: bounds the cost of a value beyond others that are equal."""
 
 MIN_GAP = 1e-300
 """Width of a step between equal knots: far below the distance of numbers near them."""
@@ -127,13 +136,25 @@ class PredictedRows(NamedTuple):
 class Tails(NamedTuple):
     """Tails of the distributions of some quantities in training rows.
 
+    Values are ranked up to u, which nine tenths do not exceed. Those that do are taken for the tail
+    of a Pareto distribution of 1 + value, with the exponent of B. M. Hill, "A simple general
+    approach to inference about the tail of a distribution", :doi:`10.1214/aos/1176343247`: large
+    values, of which training rows have few or none, keep their order and their distances.
+
     Attributes
     ----------
     values : ndarray of shape (quantities, N_RANKS)
-        Training values at some ranks, ascending.
+        Log of 1 + training values at some ranks, ascending, then two points of the tail, which
+        goes on as a line through them.
     nats : ndarray of shape (quantities, N_RANKS)
         Minus the log of the share of training values that are at least as large, one more
         value counted.
+
+    Examples
+    --------
+    >>> tails = Tails.fit(np.arange(1000.0)[:, None])
+    >>> tails.costs(np.array([[499.0], [999.0], [9999.0]])).round(1).ravel().tolist()
+    [0.7, 4.2, 46.8]
     """
 
     values: Array
@@ -143,40 +164,60 @@ class Tails(NamedTuple):
     def fit(cls, values: Array, observed: NDArray[np.bool_] | None = None) -> Tails:
         """Rank the values of training rows, (n, quantities), that are observed."""
         kept = np.zeros((values.shape[1], N_RANKS))
-        nats = np.zeros_like(kept)
-        for j, column in enumerate(values.T):
+        kept[:, -1] = 1.0
+        nats = kept.copy()
+        for j, column in enumerate(_log(values).T):
             known = np.sort(column if observed is None else column[observed[:, j]])
             if not len(known):
                 continue
+            n_tail = min(max(int(TAIL_SHARE * len(known)), MIN_TAIL_VALUES), len(known) - 1)
             # Of the values with a rank, all at least as large count, also equal ones.
-            rank = np.unique(np.geomspace(1, len(known), N_RANKS).astype(int))[::-1]
+            rank = np.unique(np.geomspace(n_tail + 1, len(known), N_RANKS - 2).astype(int))[::-1]
             at_rank = known[-rank]
             at_least = len(known) - np.searchsorted(known, at_rank, side="left")
-            cost = -np.log((1.0 + at_least) / (len(known) + 1.0))
-            place = np.linspace(0, len(at_rank) - 1, N_RANKS)
-            kept[j] = np.interp(place, np.arange(len(at_rank)), at_rank)
-            nats[j] = np.interp(place, np.arange(len(at_rank)), cost)
+            cost = _nats(at_least, len(known))
+            place = np.linspace(0, len(at_rank) - 1, N_RANKS - 2)
+            kept[j, :-2] = np.interp(place, np.arange(len(at_rank)), at_rank)
+            nats[j, :-2] = np.interp(place, np.arange(len(at_rank)), cost)
+            above = known[known > at_rank[-1]] - at_rank[-1]
+            excess = max(above.mean() if len(above) else 0.0, MIN_EXCESS)
+            least = above[0] if len(above) else excess
+            tail = np.array([least, least + excess])
+            kept[j, -2:] = at_rank[-1] + tail
+            nats[j, -2:] = _nats(len(above), len(known)) + tail / excess
         # As a model file holds them.
         return cls(*(one.astype(np.float32).astype(np.float64) for one in (kept, nats)))
 
     def costs(self, values: Array) -> Array:
-        """Return minus the log of the tail probabilities of values, (n, quantities), at least 0.
-
-        Interpolated between training values; beyond the largest, t, by the tail that falls as
-        ``(1 + t) / (1 + value)``, so that larger values keep their order and cost little more.
-        """
-        costs, largest = np.empty_like(values), self.values[:, -1]
+        """Return minus the log of the tail probabilities of values, (n, quantities), at least 0."""
+        places = _log(values)
+        beyond = np.maximum(places - self.values[:, -1], 0.0)
+        costs = beyond * self._slopes
         for j, (known, nats) in enumerate(zip(self.values, self.nats, strict=True)):
-            costs[:, j] = np.interp(values[:, j], known, nats)
-        row, column = np.nonzero(values > largest)
-        costs[row, column] += np.log1p(values[row, column]) - np.log1p(largest[column])
+            costs[:, j] += np.interp(places[:, j], known, nats)
         return costs
 
     def in_graph(self, values: Symbol) -> Symbol:
         """Add `costs` to an ONNX graph."""
-        largest = self.values[:, -1]
-        beyond = (values.apply("Max", largest) + 1.0).apply("Log") - np.log1p(largest)
-        return interpolated_symbol(values, self.values, self.nats) + beyond
+        places = (values.apply("Max", 0.0) + 1.0).apply("Log")
+        beyond = (places - self.values[:, -1]).apply("Max", 0.0)
+        return interpolated_symbol(places, self.values, self.nats) + beyond * self._slopes
+
+    @property
+    def _slopes(self) -> Array:
+        """Exponents of the tails, nats by which costs rise where 1 + value is e times as large."""
+        rise = self.nats[:, -1] - self.nats[:, -2]
+        return rise / np.maximum(self.values[:, -1] - self.values[:, -2], MIN_GAP)
+
+
+def _nats(count: AnyArray | int, n: int) -> Array:
+    """Return minus the log of the share of `count` of n values, one more counted."""
+    return -np.log((1.0 + count) / (n + 1.0))
+
+
+def _log(values: Array) -> Array:
+    """Return the log of 1 + values, those below 0 taken for 0."""
+    return np.log(np.maximum(values, 0.0) + 1.0)
 
 
 def interpolated_symbol(x: Symbol, knots: Array, values: Array) -> Symbol:
