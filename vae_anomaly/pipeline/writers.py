@@ -80,7 +80,9 @@ def result_writer(path: str, schema: pa.Schema, *, json: bool = False) -> Iterat
 
         with (
             atomic_write(path) as file,
-            pq.ParquetWriter(file, schema, write_page_checksum=True) as writer,
+            pq.ParquetWriter(
+                file, schema, use_dictionary=_repeating(schema), write_page_checksum=True
+            ) as writer,
         ):
             yield writer.write_batch
     else:
@@ -118,6 +120,11 @@ def _csv(put: Callable[[bytes], object], schema: pa.Schema) -> Write:
 
     put(_line([_without_formula(name) for name in schema.names]).encode())
     return write
+
+
+def _repeating(schema: pa.Schema) -> list[str]:
+    """Return columns whose values may be equal: a dictionary of others costs time and space."""
+    return [name for name in schema.names[1:] if name != "anomaly_score"]  # the first is the key
 
 
 def _json_lines(put: Callable[[bytes], object], schema: pa.Schema) -> Write:
