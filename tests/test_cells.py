@@ -83,27 +83,34 @@ def test_the_exponent_is_that_of_hill() -> None:
     values = np.exp([0.0] * 45 + [1.0, 2.0, 2.0, 4.0, 5.0])[:, None] - 1.0
     costs = Tails.fit(values).costs(np.exp([[0.0], [1.0], [2.8], [28.0]]) - 1.0)
     # The mean of the five largest logs is 2.8, and all others are 0.
-    expected = np.log(51 / 6) + np.array([1.0, 2.8, 28.0]) / 2.8
-    np.testing.assert_allclose(costs[:, 0], [0.0, *expected], rtol=1e-6)
+    np.testing.assert_allclose(costs[:, 0], [0.0, 1.0 / 2.8, 1.0, 10.0], rtol=1e-6)
 
 
 def test_equal_values_have_the_share_of_all_of_them() -> None:
     tails = Tails.fit(np.repeat([0.1, 2.0], [700, 299])[:, None])
     found = tails.costs(np.array([[0.1], [2.0]]))
-    np.testing.assert_allclose(found, [[0.0], [np.log(1000 / 300)]], rtol=1e-6)
+    np.testing.assert_allclose(found, [[0.0], [np.log(1000 / 300)]], atol=1e-3)
 
 
 def test_values_beyond_equal_ones_cost_a_limited_amount() -> None:
     tails = Tails.fit(np.full((1000, 1), 0.1))
     found = tails.costs(np.array([[0.1], [1e3]]))
-    expected = [0.0, np.log(1001) + np.log(1001 / 1.1) / MIN_EXCESS]
-    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-5, atol=1e-5)
+    expected = [0.0, np.log(1001 / 1.1) / MIN_EXCESS]
+    np.testing.assert_allclose(found[:, 0], expected, atol=1e-3)
 
 
 def test_a_few_values_are_enough() -> None:
     for n in range(3):
         costs = Tails.fit(np.arange(float(n))[:, None]).costs(np.array([[0.0], [5.0], [500.0]]))
         assert (np.diff(costs, axis=0) > 0).all()
+
+
+def test_rounding_makes_no_difference_between_values() -> None:
+    rng = np.random.RandomState(0)
+    nearly_equal = np.repeat(np.arange(1.0, 9.0), 50) * (1 + 1e-7 * rng.normal(size=400))
+    tails = Tails.fit(nearly_equal[:, None])
+    x = np.arange(1.0, 9.0)[:, None]
+    np.testing.assert_allclose(tails.costs(x * (1 + 1e-7)), tails.costs(x), rtol=0, atol=1e-5)
 
 
 def test_values_that_are_not_observed_do_not_count() -> None:

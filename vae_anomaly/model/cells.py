@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._types import AnyArray, Ops, Symbol, Tensor
+from vae_anomaly._types import Ops, Symbol, Tensor
 from vae_anomaly.stats.categorical import Categorical
 from vae_anomaly.stats.densities import numpy_ops
 from vae_anomaly.stats.likelihoods import JointLikelihood, sum_adjacent
@@ -43,6 +43,9 @@ MIN_TAIL_VALUES = 5
 
 MIN_EXCESS = 0.05
 """Smallest mean excess in such a tail: bounds the cost of a value beyond others that are equal."""
+
+DECIMALS = 4
+"""Of ranked values: those that differ by the rounding of float32 alone have the same rank."""
 
 MIN_GAP = 1e-300
 """Width of a step between equal knots: far below the distance of numbers near them."""
@@ -136,16 +139,16 @@ class PredictedRows(NamedTuple):
 class Tails(NamedTuple):
     """Tails of the distributions of some quantities in training rows.
 
-    Values are ranked up to u, which nine tenths do not exceed. Those that do are taken for the tail
-    of a Pareto distribution of 1 + value, with the exponent of B. M. Hill, "A simple general
-    approach to inference about the tail of a distribution", :doi:`10.1214/aos/1176343247`: large
-    values, of which training rows have few or none, keep their order and their distances.
+    Values are ranked up to u, above which is a tenth of them. These are taken for the tail of a
+    Pareto distribution of 1 + value, with the exponent of B. M. Hill, "A simple general approach
+    to inference about the tail of a distribution", :doi:`10.1214/aos/1176343247`: large values,
+    of which training rows have few or none, keep their order and their distances.
 
     Attributes
     ----------
     values : ndarray of shape (quantities, N_RANKS)
-        Log of 1 + training values at some ranks, ascending, then two points of the tail, which
-        goes on as a line through them.
+        Log of 1 + training values at some ranks, ascending, and u plus the mean excess above it:
+        the tail is the line from u through this point.
     nats : ndarray of shape (quantities, N_RANKS)
         Minus the log of the share of training values that are at least as large, one more
         value counted.
@@ -166,25 +169,23 @@ class Tails(NamedTuple):
         kept = np.zeros((values.shape[1], N_RANKS))
         kept[:, -1] = 1.0
         nats = kept.copy()
-        for j, column in enumerate(_log(values).T):
+        for j, column in enumerate(_log(values).round(DECIMALS).T):
             known = np.sort(column if observed is None else column[observed[:, j]])
             if not len(known):
                 continue
             n_tail = min(max(int(TAIL_SHARE * len(known)), MIN_TAIL_VALUES), len(known) - 1)
             # Of the values with a rank, all at least as large count, also equal ones.
-            rank = np.unique(np.geomspace(n_tail + 1, len(known), N_RANKS - 2).astype(int))[::-1]
+            rank = np.unique(np.geomspace(n_tail + 1, len(known), N_RANKS - 1).astype(int))[::-1]
             at_rank = known[-rank]
             at_least = len(known) - np.searchsorted(known, at_rank, side="left")
-            cost = _nats(at_least, len(known))
-            place = np.linspace(0, len(at_rank) - 1, N_RANKS - 2)
-            kept[j, :-2] = np.interp(place, np.arange(len(at_rank)), at_rank)
-            nats[j, :-2] = np.interp(place, np.arange(len(at_rank)), cost)
-            above = known[known > at_rank[-1]] - at_rank[-1]
-            excess = max(above.mean() if len(above) else 0.0, MIN_EXCESS)
-            least = above[0] if len(above) else excess
-            tail = np.array([least, least + excess])
-            kept[j, -2:] = at_rank[-1] + tail
-            nats[j, -2:] = _nats(len(above), len(known)) + tail / excess
+            cost = -np.log((1.0 + at_least) / (len(known) + 1.0))
+            place = np.linspace(0, len(at_rank) - 1, N_RANKS - 1)
+            kept[j, :-1] = np.interp(place, np.arange(len(at_rank)), at_rank)
+            nats[j, :-1] = np.interp(place, np.arange(len(at_rank)), cost)
+            start = at_rank[-1]
+            excess = known[len(known) - n_tail :] - start
+            kept[j, -1] = start + max(excess.mean() if n_tail else 0.0, MIN_EXCESS)
+            nats[j, -1] = cost[-1] + 1.0
         # As a model file holds them.
         return cls(*(one.astype(np.float32).astype(np.float64) for one in (kept, nats)))
 
@@ -208,11 +209,6 @@ class Tails(NamedTuple):
         """Exponents of the tails, nats by which costs rise where 1 + value is e times as large."""
         rise = self.nats[:, -1] - self.nats[:, -2]
         return rise / np.maximum(self.values[:, -1] - self.values[:, -2], MIN_GAP)
-
-
-def _nats(count: AnyArray | int, n: int) -> Array:
-    """Return minus the log of the share of `count` of n values, one more counted."""
-    return -np.log((1.0 + count) / (n + 1.0))
 
 
 def _log(values: Array) -> Array:
