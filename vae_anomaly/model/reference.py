@@ -75,8 +75,8 @@ class EncodedRows(NamedTuple):
         return cls(mean, log_variance, expected, residual)
 
     def only(self, chosen: NDArray[np.bool_]) -> EncodedRows:
-        """Return some of the rows."""
-        return EncodedRows(*(part[chosen] for part in self))
+        """Return some of the rows, without a copy if all are chosen."""
+        return self if chosen.all() else EncodedRows(*(part[chosen] for part in self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -419,7 +419,7 @@ class Reference:
             (points[:, :k], residual, self.residual_unit),
             (points[:, k:], mean[:, used], self.code_unit[used]),
         ):
-            np.divide(values, unit, out=part, dtype=np.float64, casting="same_kind")
+            np.divide(values, unit, out=part, dtype=np.float64)
         return points
 
     def similar(self, joint: JointLikelihood) -> SimilarRows:
