@@ -10,7 +10,7 @@ largest contributions get the values of the nearest training row: how many are t
 how many `repair` makes normal, and by how many columns.
 
 `images` plants faults in normal images that were not trained on: a patch of another image, a
-blot, a scratch. It prints how often the hottest place of the contribution map lies in the square
+blot, a scratch. It prints how often the hottest place of the anomaly map lies in the square
 around the fault, and the pixel AUROC; beside the squared difference from the five nearest
 training images. Further options are those of `fit`.
 """
@@ -145,7 +145,7 @@ def images(folder: Path, options: list[str], seed: int) -> pd.DataFrame:
         faulty, where = planted(normal, fault, np.random.default_rng(seed))
         near = train[nearest.kneighbors(faulty.reshape(len(faulty), -1))[1]]
         maps = {
-            "maps": detector.contribution_maps(faulty.astype(normal.dtype))[0],
+            "maps": detector.anomaly_maps(faulty.astype(normal.dtype)),
             "kNN": ((faulty[:, None] - near) ** 2).mean(axis=1).sum(axis=-1),
         }
         for name, values in maps.items():

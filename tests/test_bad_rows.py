@@ -94,6 +94,7 @@ def test_rows_keep_their_places_across_blocks(
     brief: vae_anomaly.VAEDetector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(csv_reader, "CHUNK_BYTES", 200)
+    monkeypatch.setattr(csv_reader, "BLOCK_BYTES", 200)
     good = "".join(f"{i}.5,1,{i}\n" if i % 37 else f"{i}\n" for i in range(2000))
     run_of_bad = "x\n" * 500  # whole blocks of them
     content = "t,square,count\n" + good + run_of_bad + "1,text,2\n" + "y\n" * 3

@@ -231,8 +231,8 @@ class StubDetector:
     def reconstruct(self, X: np.ndarray) -> np.ndarray:
         return 0.0 * X
 
-    def contribution_maps(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return X.reshape(*X.shape[:3], -1).sum(axis=3) / 255, np.zeros(len(X))
+    def anomaly_maps(self, X: np.ndarray) -> np.ndarray:
+        return X.reshape(*X.shape[:3], -1).sum(axis=3) / 255
 
     def sample(self, n_samples: int, random_state: int) -> np.ndarray:
         return np.random.RandomState(random_state).uniform(size=(n_samples, 6, 4))
@@ -293,7 +293,7 @@ def test_reconstructions_are_drawn_beside_their_images() -> None:
     assert len(labels) == 10  # of twelve
     assert max(map(len, labels)) == 28
     heads = [label.get_text() for label in display.ax_.get_xticklabels()]
-    assert heads == ["input", "reconstruction", "contribution"]
+    assert heads == ["input", "reconstruction", "anomaly map"]
 
 
 def test_a_map_of_zeros_has_a_scale() -> None:

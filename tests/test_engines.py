@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from threading import Barrier, get_ident
+from threading import Barrier, Event, get_ident
 from typing import Any
 
 import numpy as np
@@ -274,6 +274,37 @@ def test_work_in_parallel_is_not_divided_again() -> None:
     assert len(places) == 4
     assert all(own == own[:1] * 4 for own in places)
     assert all(own[0] != get_ident() for own in places)
+
+
+def test_calls_share_threads() -> None:
+    both = Barrier(2, timeout=20)
+
+    def own(_: int) -> int:
+        both.wait()
+        return get_ident()
+
+    first, second = (set(parallel_map(own, range(2), 2)) for _ in range(2))
+    assert len(first) == 2
+    assert first == second
+
+
+def test_after_a_failure_nothing_runs_nor_starts() -> None:
+    running, done = Event(), []
+
+    def work(task: int) -> None:
+        if task == 0:
+            running.wait(20)
+            raise ValueError("no")
+        running.set()
+        time.sleep(0.05)
+        done.append(task)
+
+    with pytest.raises(ValueError, match="no"):
+        parallel_map(work, range(200), 2)
+    n_done = len(done)
+    assert 1 <= n_done < 100
+    assert list(parallel_map(abs, [-1, -2], 2)) == [1, 2]
+    assert len(done) == n_done
 
 
 def test_two_batches_run_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:

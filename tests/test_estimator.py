@@ -369,7 +369,8 @@ def test_a_last_step_that_diverges_is_noticed(n: int) -> None:
     "method",
     [
         *("score_samples", "scores", "score", "explain", "decision_function", "predict"),
-        *("p_values", "flag_batch", "transform", "reconstruct", "contribution_maps", "decode"),
+        *("p_values", "flag_batch", "transform", "reconstruct", "decode"),
+        *("contribution_maps", "anomaly_maps"),
     ],
 )
 def test_methods_before_fit_raise_that_it_is_not_fitted(method: str) -> None:

@@ -27,7 +27,8 @@ from vae_anomaly.data.image.features import as_grid, open_features
 from vae_anomaly.data.image.layout import Layout
 from vae_anomaly.displays.map_files import map_at_size
 from vae_anomaly.model.patch_reference import PlacedPatches, fit_reference
-from vae_anomaly.model.patches import interpolated, pooled
+from vae_anomaly.model.patches import pooled
+from vae_anomaly.stats.maps import interpolated
 from vae_anomaly.storage.container import open_container, write_container
 
 Images = NDArray[np.uint8]
@@ -321,7 +322,8 @@ def test_maps_average_those_of_the_network_and_of_gradients(detector):
     ):
         fine = fine * model.deviation / model.gradients.deviation
         expected = (interpolated(coarse, 48, 48) + interpolated(fine, 48, 48)) / 2
-        np.testing.assert_allclose(found, expected - expected.mean() / 2)
+        expected = expected - expected.mean() / 2
+        np.testing.assert_allclose(found, expected / expected.std() ** 0.25)
 
 
 def test_network_and_gradients_count_alike_in_maps(detector):
@@ -578,7 +580,8 @@ def test_maps_have_the_size_of_their_images(vae: Vae, folders, network):
     code, _, err = vae("evaluate", model, folders / "test", "-o", folders / "report")
     assert code == 0, err
     page = (folders / "report/report.html").read_text(encoding="utf-8")
-    assert "8 × 8 patches, interpolated, less half of their mean: of their distance" in page
+    assert "8 × 8 patches, interpolated, less half of their mean and divided" in page
+    assert "fourth root of their deviation: of their distance" in page
 
 
 @needs_axe

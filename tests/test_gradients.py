@@ -158,7 +158,8 @@ def test_the_command_line_learns_gradients(
     assert run(["inspect", str(model)]) == 0
     assert "features     gradients" in capsys.readouterr().out
     page = (report / "report.html").read_text(encoding="utf-8")
-    assert "32 × 32 patches, interpolated, less half of their mean. None above" in page
+    assert "32 × 32 patches, interpolated, less half of their mean and divided" in page
+    assert "fourth root of their deviation. None above" in page
 
 
 def test_neither_onnx_nor_keras_is_imported_for_them() -> None:

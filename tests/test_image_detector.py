@@ -146,6 +146,18 @@ def test_an_anomalous_image_scores_higher_and_the_map_shows_where(fitted: VAEDet
     assert gain[5:8, 2:4].mean() > 3 * np.abs(gain).mean()
 
 
+def test_maps_show_where_images_differ_from_training(fitted: VAEDetector) -> None:
+    normal = strokes(50, seed=1)
+    broken = normal.copy()
+    broken[:, 5:8, 2:4] = 128
+    maps = fitted.anomaly_maps(broken)
+    assert maps.shape == (50, 12, 10)
+    gain = (maps - fitted.anomaly_maps(normal)).mean(axis=0)
+    assert gain[5:8, 2:4].mean() > 3 * np.abs(gain).mean()
+    assert np.array_equal(fitted.anomaly_maps(broken[7:8])[0], maps[7])
+    np.testing.assert_allclose(fitted.anomaly_maps(broken / 1.0), maps)
+
+
 def test_scores_of_images_do_not_depend_on_batch_or_order(fitted: VAEDetector) -> None:
     images = strokes(300, seed=2)
     scores = fitted.score_samples(images)
@@ -278,6 +290,8 @@ def test_what_does_not_fit_is_refused(fitted: VAEDetector) -> None:
         table.predict(strokes(3))
     with pytest.raises(DataError, match="contribution_maps is for images"):
         table.contribution_maps(np.eye(120))
+    with pytest.raises(DataError, match="anomaly_maps is for images"):
+        table.anomaly_maps(np.eye(120))
 
 
 def test_smoothing_is_a_gaussian_on_each_channel_by_itself() -> None:

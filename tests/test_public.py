@@ -56,6 +56,7 @@ def public_objects() -> list[str]:
 
 def test_every_method_of_the_detector_is_validated() -> None:
     expected = [
+        "anomaly_maps",
         "contribution_maps",
         "decision_function",
         "decode",

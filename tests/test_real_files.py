@@ -208,6 +208,7 @@ def test_a_reading_that_begins_again_counts_each_row_once(
     opened: Open, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int
 ) -> None:
     monkeypatch.setattr(csv_reader, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(csv_reader, "BLOCK_BYTES", chunk_bytes)
     monkeypatch.setattr(csv_content, "CHUNK_BYTES", chunk_bytes)
     monkeypatch.setattr(reader, "MAX_BATCH_ROWS", 7)
     rows = [(str(i), f"{i % 3}" if i < 400 else "xyz"[i % 3]) for i in range(900)]
@@ -407,6 +408,7 @@ def test_the_decimal_mark_may_come_late(
     opened: Open, case: str, delimiter: str, chunk_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(csv_reader, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(csv_reader, "BLOCK_BYTES", chunk_bytes)
     cells, numbers = LATE[case]
     late = "".join(f"{cell};0;24.12.2023\n" for cell in cells)
     text = ("a;b;c\n" + "7;1;x, 1.5 y\n" * 500 + late).replace(";", delimiter)

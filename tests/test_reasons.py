@@ -72,6 +72,7 @@ def test_values_are_rounded_to_a_hundredth_of_the_spread(plain: VAEDetector) -> 
     np.testing.assert_array_equal(normal.decimals, [2, 0, 4, 3, 0])
     rounded = normal.rounded(np.array([[1.23456, 123.4, -0.0123456, 0.98765, 7.4]]))
     np.testing.assert_allclose(rounded, [[1.23, 123.0, -0.0123, 0.988, 7.0]], rtol=1e-12)
+    assert not np.signbit(normal.rounded(np.full((1, 5), -1e-9))).any()  # "-0" is no number
 
 
 def test_large_numbers_are_rounded_to_tens_and_hundreds() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +69,27 @@ def test_a_flow_of_bytewax_scores_what_has_come(rows: pa.RecordBatch) -> None:
     flow = run("bytewax", source=source, sink=testing.TestingSink(found))["flow"]
     testing.run_main(flow)
     assert found == score_batch(MODEL, rows, keep=["id"]).to_pylist()
+
+
+def test_a_flow_of_bytewax_scores_messages_of_kafka(rows: pa.RecordBatch) -> None:
+    kafka = pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed")
+    testing = pytest.importorskip("bytewax.testing", reason="bytewax is not installed")
+    producer = kafka.Producer({"test.mock.num.brokers": 3})  # they stop with the producer
+    brokers = [f"{one.host}:{one.port}" for one in producer.list_topics().brokers.values()]
+    for row in rows.to_pylist():
+        producer.produce("pumps", json.dumps(row))
+    assert producer.flush(20) == 0
+
+    flow = run("bytewax", source=testing.TestingSource([]), sink=testing.TestingSink([]))
+    found = {**flow, "brokers": brokers, "tail": False}
+    testing.run_main(run("kafka", **found)["flow"])
+
+    consumer = kafka.Consumer(
+        {"bootstrap.servers": ",".join(brokers), "group.id": "a", "auto.offset.reset": "earliest"}
+    )
+    consumer.subscribe(["scores"])
+    messages = consumer.consume(rows.num_rows, timeout=30)
+    consumer.close()
+    scores = [json.loads(message.value()) for message in messages]
+    expected = score_batch(MODEL, rows, keep=["id"]).to_pylist()
+    assert sorted(scores, key=lambda row: row["id"]) == expected

@@ -122,7 +122,7 @@ def test_the_most_anomalous_and_the_most_normal_are_shown(
         np.testing.assert_allclose(shown.reconstruction + shown.kl, shown.score, rtol=1e-6)
     np.testing.assert_array_equal(anomalous.display.images[..., 0], labelled["images"][order[:10]])
     assert anomalous.display.columns().keys() == {
-        "input", "reconstruction", "contribution", "mask"
+        "input", "reconstruction", "anomaly map", "mask"
     }  # fmt: skip
     assert normal.display.masks is None
 
@@ -149,7 +149,7 @@ def test_a_normal_image_without_a_mask_has_an_empty_one(
     found, labels, masks = image_section(report).pixels, labelled["labels"], labelled["masks"]
     n = int((~labels).sum()) + 30  # the masks of ten anomalies are unknown
     assert (found.n_maps, found.n_used, found.n_pixels) == (n, 64 * n, 64 * n)
-    maps, _ = detector.contribution_maps(labelled["images"][:n])
+    maps = detector.anomaly_maps(labelled["images"][:n])
     truth = np.stack([np.zeros((8, 8), bool) if m is None else m for m in masks[:n]])
     assert found.value == roc_auc_score(truth.ravel(), maps.astype(np.float32).ravel())
 

@@ -26,9 +26,9 @@ from vae_anomaly.report import ReportData, build_report, write_report
 from vae_anomaly.report.data import Figure, Provenance
 from vae_anomaly.report.figures import SQUARE, WIDE, draw_figures, drawn
 from vae_anomaly.report.formatting import multiple, number
-from vae_anomaly.report.render import render_page
+from vae_anomaly.report.render import _environment, render_page
 from vae_anomaly.report.sections.histogram import HEIGHT, MARGIN, N_BINS, WIDTH, TrainingHistogram
-from vae_anomaly.report.sections.table_reasons import Reason
+from vae_anomaly.report.sections.table_reasons import Reason, cell
 from vae_anomaly.report.svg import ELEMENTS, GEOMETRY, PRESENTATION, inline_svg
 
 chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, as Debian packages it")
@@ -98,6 +98,27 @@ def browser(tmp_path_factory: pytest.TempPathFactory):
 )
 def test_reasons_in_words(given: dict[str, Any], words: str) -> None:
     assert Reason("x", 1.0, **given).words == words
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "direction", "words"),
+    [
+        (1.0, 3.5, "above", ", above 1 to 3.5"),
+        (1.0, 3.5, "within", ", within 1 to 3.5"),
+        (0.0, 0.0, "above", ", above 0"),
+        (0.0, 0.0, "within", ", usually 0"),
+    ],
+)
+def test_normal_ranges_on_cards(low: float, high: float, direction: str, words: str) -> None:
+    reason = Reason("x", 1.0, 2.0, low=low, high=high, direction=direction)
+    macros = _environment().get_template("_table.html.j2").module
+    assert str(macros.normal(reason)) == words
+
+
+def test_dates_without_a_time_of_day_are_shown_as_days() -> None:
+    assert cell(pd.Timestamp("2021-12-23")) == "2021-12-23"
+    assert cell(pd.Timestamp("2021-12-23 10:30")) == "2021-12-23 10:30:00"
+    assert cell("at 00:00:00") == "at 00:00:00"
 
 
 def test_all_flagged_rows_are_listed_the_most_anomalous_first(

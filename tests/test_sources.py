@@ -250,6 +250,7 @@ def test_text_columns_are_recognised_by_their_first_rows(table):
 
 def test_an_encoding_error_beyond_the_first_block(table, monkeypatch):
     monkeypatch.setattr(csv_reader, "CHUNK_BYTES", 16)
+    monkeypatch.setattr(csv_reader, "BLOCK_BYTES", 16)
     monkeypatch.setattr(csv_content, "CHUNK_BYTES", 16)
     good = table("a,b\n" + "1,é\n" * 20)
     assert good.check(["a"]) == 20
@@ -458,7 +459,8 @@ def test_a_parquet_file_is_never_in_memory_as_a_whole(tmp_path, groups):
 
 def test_a_csv_file_is_never_in_memory_as_a_whole_case_40(tmp_path, monkeypatch):
     """Only the chunks that are read ahead are."""
-    monkeypatch.setattr("vae_anomaly.data.table.csv_reader.CHUNK_BYTES", 2**16)
+    monkeypatch.setattr("vae_anomaly.data.table.csv_reader.BLOCK_BYTES", 2**16)
+    monkeypatch.setattr(reader, "MAX_BATCH_ROWS", 4096)
     line = b",".join([b"1.25"] * 20) + b"\n"
     path = tmp_path / "long.csv"
     path.write_bytes(b",".join(b"c%d" % i for i in range(20)) + b"\n" + line * 300_000)  # 30 MB

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
 import pytest
 
 from vae_anomaly.pipeline.writers import SpreadsheetWarning, result_writer
@@ -129,3 +130,17 @@ def test_text_of_any_type_is_no_formula(tmp_path: Path, column: pa.Array) -> Non
     ):
         write(pa.record_batch([column, [1.0]], schema=schema))
     assert (tmp_path / "s.csv").read_text().splitlines()[1] == "'=1+1,1"
+
+
+def test_parquet_has_dictionaries_of_values_that_repeat(tmp_path: Path) -> None:
+    schema = pa.schema(
+        [("id", pa.string()), ("anomaly_score", pa.float64()), ("reason_1", pa.string())]
+    )
+    rows = pa.record_batch([["a", "b"], [0.5, 0.25], pa.array(["flow", None])], schema=schema)
+    path = tmp_path / "s.parquet"
+    with result_writer(str(path), schema) as write:
+        write(rows)
+    assert pq.read_table(path).equals(pa.table(rows))
+    group = pq.ParquetFile(path).metadata.row_group(0)
+    has = [group.column(i).has_dictionary_page for i in range(3)]
+    assert has == [False, False, True]

@@ -6,7 +6,7 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -201,9 +201,21 @@ def parallel_map(
     is_worker = _is_alone.get() or current_thread().name.startswith(WORKER)
     if min(threads, len(tasks)) <= 1 or is_worker:
         return map(work, tasks)
-    with ThreadPoolExecutor(threads, thread_name_prefix=WORKER) as pool:
-        try:
-            return [future.result() for future in [pool.submit(work, task) for task in tasks]]
-        except BaseException:  # KeyboardInterrupt too
-            pool.shutdown(cancel_futures=True)
-            raise
+    pool = _workers(threads)
+    futures = [pool.submit(work, task) for task in tasks]
+    try:
+        return [future.result() for future in futures]
+    finally:  # KeyboardInterrupt too
+        for future in futures:
+            future.cancel()
+        wait(futures)
+
+
+@cache
+def _workers(threads: int) -> ThreadPoolExecutor:
+    """Return a pool that all calls share: its threads keep their memory for results."""
+    return ThreadPoolExecutor(threads, thread_name_prefix=WORKER)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_workers.cache_clear)

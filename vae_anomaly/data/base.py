@@ -59,7 +59,9 @@ class Encoded(NamedTuple):
     observed: NDArray[np.bool_] | None = None  # (n, n_features); None where all are
 
     def only(self, chosen: NDArray[np.bool_]) -> Encoded:
-        """Return some of the records."""
+        """Return some of the records, without a copy if all are chosen."""
+        if chosen.all():
+            return self
         inputs, targets, penalty, observed = self
         seen = None if observed is None else observed[chosen]
         return Encoded(inputs[chosen], targets[chosen], penalty[chosen], seen)

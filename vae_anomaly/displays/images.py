@@ -1,4 +1,4 @@
-"""Image plots: reconstructions with contribution maps, samples, latent grid."""
+"""Image plots: reconstructions with anomaly maps, samples, latent grid."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ MAX_ROWS = 10
 """Maximum number of images that `ReconstructionDisplay.plot` draws."""
 
 SATURATED = 99.8
-"""Percentile of the contributions at the end of the colour scale, robust to single pixels."""
+"""Percentile of maps at the end of the colour scale, robust to single pixels."""
 
 MAX_TILED = 1200
 """Approximate length of the longer side of a latent grid, in pixels."""
 
 
 def map_scale(maps: ArrayLike) -> float:
-    """Return the upper end of the colour scale of contribution maps, in nats."""
+    """Return the upper end of the colour scale of anomaly maps, in nats."""
     positive = np.maximum(np.asarray(maps, dtype=np.float64), 0.0)
     top = float(np.percentile(positive, SATURATED)) if positive.size else 0.0
     return top or float(positive.max(initial=0.0)) or 1.0
@@ -127,13 +127,13 @@ class ImageGridDisplay(Display):
 
 
 class ReconstructionDisplay(Display):
-    """Images, their reconstructions and contribution maps, a row for each image.
+    """Images, their reconstructions and anomaly maps, a row for each image.
 
     Parameters
     ----------
     images, reconstructions : ndarray of uint8 of shape (n, h, w, 3)
     maps : ndarray of shape (n, h, w)
-        Contribution of each pixel to the anomaly score, in nats.
+        How anomalous each pixel is, in nats; see `VAEDetector.anomaly_maps`.
     names : sequence of str, optional
         Names of the images.
     masks : ndarray of bool of shape (n, h, w), optional
@@ -187,7 +187,7 @@ class ReconstructionDisplay(Display):
         shown = {
             "input": self.images,
             "reconstruction": self.reconstructions,
-            "contribution": self.overlays,
+            "anomaly map": self.overlays,
         }
         if self.masks is not None:
             shown["mask"] = np.repeat(np.uint8(255) * self.masks[..., None], 3, axis=3)
@@ -205,7 +205,7 @@ class ReconstructionDisplay(Display):
         values: tuple[float, float] | None = None,
         top: float | None = None,
     ) -> Self:
-        """Shrink images, their reconstructions and contribution maps to thumbnails."""
+        """Shrink images, their reconstructions and anomaly maps to thumbnails."""
         raw = np.asarray(images)
         low, high = value_range(raw) if values is None else values
         scale = map_scale(maps) if top is None else top
@@ -229,7 +229,7 @@ class ReconstructionDisplay(Display):
         masks: NDArray[np.bool_] | None = None,
         ax: Axes | None = None,
     ) -> Self:
-        """Draw images, reconstructions and contribution maps.
+        """Draw images, reconstructions and anomaly maps.
 
         Parameters
         ----------
@@ -245,7 +245,7 @@ class ReconstructionDisplay(Display):
         -------
         ReconstructionDisplay
         """
-        maps, _ = detector.contribution_maps(X)
+        maps = detector.anomaly_maps(X)
         measured = cls.measure(X, detector.reconstruct(X), maps, names=names, masks=masks)
         return measured.plot(ax)
 
@@ -274,7 +274,7 @@ class ReconstructionDisplay(Display):
         colors = ListedColormap(heat(np.linspace(0, 1, 256)).tolist())
         mappable = ScalarMappable(Normalize(0, self.top), colors)
         bar = figure.colorbar(mappable, ax=ax, shrink=0.6, aspect=30, pad=0.03, extend="max")
-        bar.set_label("contribution to the anomaly score (nats per pixel)", color=INK)
+        bar.set_label("anomaly map (nats)", color=INK)
         bar.outline.set_visible(False)
         bar.ax.tick_params(color=GREY, labelcolor=INK)
 

@@ -1,4 +1,4 @@
-"""Contribution maps of images in files, at the size of the images: numbers, and overlays."""
+"""Anomaly maps of images in files, at the size of the images: numbers, and overlays."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NUMBERS, OVERLAY = ".tiff", ".png"
 """Ends of the files of an image. TIFF holds floats of 32 bits."""
 
 SATURATED = 99.8
-"""Percentile of the contributions of an image that counts as their largest, robust to pixels."""
+"""Percentile of the map of an image that counts as its largest value, robust to pixels."""
 
 MAX_BAND_PIXELS = 2**20
 """Pixels that are painted at once."""
@@ -45,7 +45,7 @@ class _Mapped(NamedTuple):
     position: int
     name: str
     size: tuple[int, int]
-    top: float  # its largest contribution, in nats
+    top: float  # the largest value of its map, in nats
     is_flagged: bool
 
 
@@ -57,13 +57,13 @@ def write_maps(
     flagged: Collection[object] = (),
     progress: Progress = no_progress,
 ) -> Sequence[str]:
-    """Write the contribution map of each readable image twice, and return lines to report.
+    """Write the anomaly map of each readable image twice, and return lines to report.
 
     The images are read and scored a second time. What is written has the size of the image, and
     its path in the source with a further end: ``.tiff`` for floats of 32 bits, in nats, and
     ``.png`` for the image in grey with the map over it. All overlays have one scale of colours: it
-    ends at the median of what flagged images have as their largest contribution, and if none is
-    flagged at twice the largest of all.
+    ends at the median of the largest values of the maps of flagged images, and if none is flagged
+    at twice the largest of all.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def _write_numbers(
     """Write the maps as numbers."""
     known = frozenset(flagged)
     for batch in images.batches():
-        maps, _ = model.contribution_maps(batch.records)
+        maps = model.anomaly_maps(batch.records)
         names = batch.keys.to_pylist()
         places = range(len(names)) if batch.positions is None else batch.positions.tolist()
         for place, one, size in zip(places, maps, images.sizes, strict=True):

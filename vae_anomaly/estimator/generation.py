@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from vae_anomaly._parameters import integer
+from vae_anomaly._types import Records
 from vae_anomaly.estimator.attributes import FittedAttributes
 from vae_anomaly.estimator.frames import as_given, in_form_of
 from vae_anomaly.exceptions import DataError, ParameterError
@@ -162,10 +163,7 @@ class GenerativeMethods(FittedAttributes):
         Returns
         -------
         maps : ndarray of shape (n_samples, height, width)
-            Contributions in nats, channels summed. With `features` scores of patches, in nats,
-            interpolated between their centres, less half of their mean over the image: of
-            gradients "exemplar", of a network the mean of "exemplar" and "elbo", averaged with
-            the scores of gradients, which are scaled to the same deviation.
+            Contributions in nats, channels summed. With `features` those of `anomaly_maps`.
         kl : ndarray of shape (n_samples,)
             Contribution of the latent code; with the sum of the map it is the score. With
             `features` zero: the score is the mean of the most anomalous patches.
@@ -175,7 +173,35 @@ class GenerativeMethods(FittedAttributes):
         DataError
             If the detector was not fitted on images.
         """
+        return self.model_.contribution_maps(self._image_records(X, "contribution_maps"))
+
+    def anomaly_maps(self, X: ArrayLike) -> Array:
+        """Compute where images are anomalous, whatever their scores are made of.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, height, width) or (..., channels)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, height, width)
+            In nats, less half of the mean over each image, and divided by the fourth root of the
+            standard deviation over it. Half the mean squared difference between the
+            surroundings of a pixel and the most similar ones of the training images around the
+            same place, of pixels and of their gradients, each divided by its standard
+            deviation. With `features` scores of patches, interpolated between their centres: of
+            gradients "exemplar", of a network the mean of "exemplar" and "elbo", averaged with
+            the scores of gradients, which are scaled to the same deviation.
+
+        Raises
+        ------
+        DataError
+            If the detector was not fitted on images.
+        """
+        return self.model_.anomaly_maps(self._image_records(X, "anomaly_maps"))
+
+    def _image_records(self, X: ArrayLike, method: str) -> Records:
         records = self._records(X)
         if self.model_.encoder.outline.grid is None:
-            raise DataError("contribution_maps is for images. Use explain.")
-        return self.model_.contribution_maps(records)
+            raise DataError(f"{method} is for images. Use explain.")
+        return records

@@ -1,4 +1,4 @@
-"""Pixel AUROC and region overlap: contribution maps against masks of anomalous pixels."""
+"""Pixel AUROC and region overlap: maps against masks of anomalous pixels."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,8 +18,6 @@ from vae_anomaly.stats.floats import default_floats
 __all__ = ["Drift", "DriftWatch", "Moments", "Movement", "Watched", "sample_slice"]
 
 Array = NDArray[np.float64]
-
-SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 
 DRIFT_RATE = 0.001
 """Share of batches of fresh normal rows in which drift is reported."""
@@ -350,8 +348,12 @@ class DriftWatch:
 
         The test depends on the order of all scores alone, which the counts determine.
         """
-        below, not_above = (np.searchsorted(self._calibration, scores, s) for s in SIDES)
-        return np.bincount(below + not_above, minlength=2 * len(self._calibration) + 1)
+        known = self._calibration
+        below = np.searchsorted(known, scores)
+        place = 2 * below
+        at = np.flatnonzero(known.take(below, mode="clip") == scores)
+        place[at] = below[at] + np.searchsorted(known, scores[at], "right")
+        return np.bincount(place, minlength=2 * len(known) + 1)
 
     def _p_value(self, distance: float, rows: int) -> float:
         n = len(self._calibration)

@@ -100,7 +100,9 @@ def fit_model(
     """
     matrix = records.matrix
     calibrates = drawn_to_calibrate(len(matrix), parameters, rng)
-    learned, calibration = matrix[~calibrates], matrix[calibrates]
+    # Copies take memory: of all records there are none.
+    learned = matrix[~calibrates] if calibrates.any() else matrix
+    calibration = matrix[calibrates]
     if len(learned) < 2:
         raise DataError(
             f"Expected at least 2 rows to learn from, got {len(learned)}; {len(calibration)} "
@@ -113,6 +115,7 @@ def fit_model(
     data = InMemoryData.of(versions, spec.joint, encoder.explained, hidden)
     network, history = _train(spec, data, parameters, rng, checkpointer)
     noise = scoring_noise(spec, parameters.n_draws, rng)
+    del data  # the memory is needed for what follows
 
     # Where there is room, calibration rows are exemplars as well, each for all others.
     room = max_exemplars(spec.joint.n_targets + spec.members * spec.latent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, cast
 from unicodedata import normalize
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._text import distinct, listed
 from vae_anomaly._threads import parallel_map
-from vae_anomaly._types import Json
+from vae_anomaly._types import AnyArray, Json
 from vae_anomaly.data.arrays import as_records
 from vae_anomaly.data.base import Defaults, Encoder, Records
 from vae_anomaly.data.registry import modality
@@ -21,6 +21,7 @@ from vae_anomaly.detectors import RECORDS, DetectorType
 from vae_anomaly.exceptions import DataError, DivergenceError, ParameterError
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.calibration import Calibration
+from vae_anomaly.model.local_maps import LocalReference
 from vae_anomaly.model.reference import Reference
 from vae_anomaly.model.seen import SeenRecords
 from vae_anomaly.model.terms import compute_terms
@@ -281,6 +282,26 @@ class Model:
         if grid is None:
             raise ParameterError("Features do not form a grid: there are no maps. Use explain.")
         return parts[:, :-1].reshape(-1, *grid).sum(axis=-1), parts[:, -1]
+
+    @default_floats()
+    def anomaly_maps(self, records: Records) -> Array:
+        """Compare records on a grid with training, place by place: (n, h, w), in nats.
+
+        See `local_maps.LocalReference`. A map belongs to no score: where the reconstruction is
+        bad need not be where the anomaly is.
+        """
+        if self.encoder.outline.grid is None:
+            raise ParameterError("Features do not form a grid: there are no maps. Use explain.")
+        training = LocalReference.of(
+            self._on_grid(self.reference.targets), self.reference.n_skipped_neighbors
+        )
+        return training.maps(self._on_grid(self.encoder.encode(records).targets))
+
+    def _on_grid(self, targets: AnyArray) -> Array:
+        """Return targets on the grid of features, 0 where there are none: (n, h, w, c)."""
+        found = np.zeros((len(targets), self.encoder.outline.n_features))
+        found[:, self.encoder.explained] = targets
+        return found.reshape(-1, *cast("tuple[int, int, int]", self.encoder.outline.grid))
 
     @default_floats()
     def mean_elbo(self, records: Records) -> float:

@@ -67,10 +67,6 @@ class Sample(NamedTuple):
     image: NDArray[np.intp]  # position of the image of each, (n,)
     place: Weights  # row and column in the grid, (n, 2)
 
-    def only(self, chosen: Flags) -> Sample:
-        """Return some of the patches."""
-        return Sample(self.features[chosen], self.image[chosen], self.place[chosen])
-
 
 def fit_patches(
     records: TrainingRecords,
@@ -134,8 +130,9 @@ def _fit_one(
     encoder = PatchEncoder.fit(cast("PatchSchema", records.schema), network, images[0])
     sample = drawn_patches(encoder, images, rng)
     is_learned = ~calibrates[sample.image]
-    patch = _fit_rows(sample.only(is_learned), parameters, rng, checkpointer)
+    patch = _fit_rows(sample.features, is_learned, parameters, rng, checkpointer)
     placed = PlacedPatches(coordinates_of(patch, sample.features), sample.place, sample.image)
+    del sample  # features take as much memory as coordinates
     return PatchModel(
         encoder=encoder,
         network=patch.network,
@@ -199,7 +196,8 @@ def drawn_patches(encoder: PatchEncoder, images: AnyArray, rng: np.random.Random
 
 
 def _fit_rows(
-    learned: Sample,
+    features: Weights,
+    is_learned: Flags,
     parameters: PatchParameters,
     rng: np.random.RandomState,
     checkpointer: Checkpointer | None,
@@ -210,7 +208,7 @@ def _fit_rows(
     of_rows.column_types, of_rows.missing_values, of_rows.features = None, (), None
     if parameters.contamination is None:
         of_rows.threshold = 0.0  # images calibrate, not patches
-    some = subsample(learned.features, MAX_ROWS, rng).astype(np.float64)
+    some = features[subsample(np.flatnonzero(is_learned), MAX_ROWS, rng)].astype(np.float64)
     rows = TrainingRecords(some, TableSchema(), None)
     patch = fit_model(modality(DEFAULT), rows, of_rows, rng, checkpointer)
     return replace(patch, reference=patch.reference.without_exemplars())

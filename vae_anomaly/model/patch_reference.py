@@ -193,8 +193,11 @@ def _squared_distances(points: Weights, others: Weights) -> Array:
 
 def _scaled_components(centered: Weights) -> Weights:
     """Return principal components, each divided by the root of its standard deviation: (k, d)."""
-    values = centered.astype(np.float64)
-    variance, direction = np.linalg.eigh(values.T @ values / len(values))
+    squares = np.zeros((centered.shape[1],) * 2)
+    for start in range(0, len(centered), CHUNK):
+        values = centered[start : start + CHUNK].astype(np.float64)
+        squares += values.T @ values
+    variance, direction = np.linalg.eigh(squares / len(centered))
     count = min(MAX_COMPONENTS, centered.shape[1], max(1, len(centered) - 1))
     variance, direction = variance[::-1][:count], direction[:, ::-1][:, :count]
     direction *= np.where(direction.sum(axis=0) < 0, -1.0, 1.0)  # the sign is arbitrary

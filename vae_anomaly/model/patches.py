@@ -9,9 +9,7 @@ them: a defect covers few patches, and one patch alone may be noise.
 
 Maps show where an image is anomalous. With a network gradients are learned as well, for maps
 alone: their patches are smaller than those of networks, and they see what networks overlook.
-Each is divided by its standard deviation on normal patches. Half of the mean of its map is
-subtracted from each: an image of another exposure is unusual everywhere, which says nothing of
-places.
+Each is divided by its standard deviation on normal patches; see also `stats.maps.balanced`.
 
 K. Roth et al., "Towards total recall in industrial anomaly detection", CVPR 2022
 (:arxiv:`2106.08265`), compare patches of features with those of training images, and
@@ -37,8 +35,9 @@ from vae_anomaly.model.patch_reference import CHUNK, PatchReference
 from vae_anomaly.model.reference import EncodedRows
 from vae_anomaly.names import GRADIENTS
 from vae_anomaly.stats.floats import default_floats
+from vae_anomaly.stats.maps import balanced, interpolated
 
-__all__ = ["PatchModel", "coordinates_of", "interpolated", "pooled"]
+__all__ = ["PatchModel", "coordinates_of", "pooled"]
 
 Array = NDArray[np.float64]
 Weights = NDArray[np.float32]
@@ -46,42 +45,19 @@ Weights = NDArray[np.float32]
 TOP_SHARE = 0.03
 """Share of the patches of an image, the most anomalous, over which its score averages."""
 
-LEVEL_SHARE = 0.5
-"""Share of the mean of a map that is subtracted from it."""
-
-
-def interpolated(grid: Array, height: int, width: int) -> Array:
-    """Interpolate values at the centres of equal patches, linearly, at those of pixels.
-
-    Parameters
-    ----------
-    grid : ndarray of shape (h, w)
-    height, width : int
-        Pixels that the grid covers; beyond the outer centres values stay as they are there.
-
-    Examples
-    --------
-    >>> interpolated(np.array([[0.0, 1.0]]), 1, 4).tolist()
-    [[0.0, 0.25, 0.75, 1.0]]
-    """
-    for axis, pixels in ((0, height), (1, width)):
-        count = grid.shape[axis]
-        place = np.clip((np.arange(pixels) + 0.5) * count / pixels - 0.5, 0, count - 1)
-        below = np.minimum(place.astype(np.intp), max(0, count - 2))
-        share = np.expand_dims(place - below, 1 - axis)
-        above = np.minimum(below + 1, count - 1)
-        grid = (1 - share) * grid.take(below, axis) + share * grid.take(above, axis)
-    return grid
-
 
 def coordinates_of(rows: Model, features: Weights) -> Weights:
     """Return the coordinates of patches to the networks of a model of rows: (n, k)."""
-    parts = []
+    coordinates = np.empty((len(features), 0), dtype=np.float32)
     for start in range(0, len(features), CHUNK):
-        encoded = rows.encoder.encode(features[start : start + CHUNK].astype(np.float64))
+        chunk = slice(start, start + CHUNK)
+        encoded = rows.encoder.encode(features[chunk].astype(np.float64))
         found = EncodedRows.of(rows.network, encoded, rows.encoder.explained)
-        parts.append(rows.reference.locate(found.mean, found.residual))
-    return np.concatenate(parts)
+        located = rows.reference.locate(found.mean, found.residual)
+        if not start:
+            coordinates = np.empty((len(features), located.shape[1]), dtype=np.float32)
+        coordinates[chunk] = located
+    return coordinates
 
 
 def pooled(scores: Array) -> Array:
@@ -209,17 +185,21 @@ class PatchModel(Model):
         return (self.score_type,)
 
     def contribution_maps(self, records: Records) -> tuple[Array, Array]:
-        """Score each pixel as the patches around it, (n, height, width); no rest, zeros, (n,).
+        """Return `anomaly_maps`, and no rest: zeros, (n,)."""
+        maps = self.anomaly_maps(records)
+        return maps, np.zeros(len(maps))
+
+    def anomaly_maps(self, records: Records) -> Array:
+        """Score each pixel as the patches around it: (n, height, width).
 
         See `map_scores`. With `gradients` the mean of both, which count as much as each other,
-        in nats of the network. Half of the mean of each map is subtracted.
+        in nats of the network; see also `stats.maps.balanced`.
         """
         maps = self._score_maps(records)
         if self.gradients is not None:
             unit = self.deviation / self.gradients.deviation
             maps = 0.5 * (maps + unit * self.gradients._score_maps(records))
-        level = maps.mean(axis=(1, 2), keepdims=True)
-        return maps - LEVEL_SHARE * level, np.zeros(len(maps))
+        return balanced(maps)
 
     def _score_maps(self, records: Records) -> Array:
         """Interpolate the mean of `map_scores` of patches: (n, height, width)."""

@@ -254,7 +254,8 @@ def _rounded(values: Array, decimals: Array) -> Array:
     with np.errstate(over="ignore", invalid="ignore"):
         fine, coarse = np.round(values * unit) / unit, np.round(values / unit) * unit
     rounded = np.where(decimals > 0, fine, coarse)
-    return np.where(np.isfinite(decimals) & np.isfinite(rounded), rounded, values)
+    found = np.where(np.isfinite(decimals) & np.isfinite(rounded), rounded, values)
+    return found + 0.0  # without minus zero
 
 
 def _decimals(known: Array) -> float:

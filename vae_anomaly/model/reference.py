@@ -75,8 +75,8 @@ class EncodedRows(NamedTuple):
         return cls(mean, log_variance, expected, residual)
 
     def only(self, chosen: NDArray[np.bool_]) -> EncodedRows:
-        """Return some of the rows."""
-        return EncodedRows(*(part[chosen] for part in self))
+        """Return some of the rows, without a copy if all are chosen."""
+        return self if chosen.all() else EncodedRows(*(part[chosen] for part in self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -412,11 +412,15 @@ class Reference:
 
     def locate(self, mean: AnyArray, residual: Array) -> Weights:
         """Return coordinates of codes (n, members, latent) and residuals (n, columns): (n, d)."""
-        used = self.code_unit > 0
-        codes = mean[:, used].astype(np.float64) / self.code_unit[used]
-        points = [residual / self.residual_unit, codes]
+        used, (n, k) = self.code_unit > 0, residual.shape
         # In the memory order that a file restores: rounding of sums depends on it.
-        return np.concatenate(points, axis=1).astype(np.float32, order="C")
+        points = np.empty((n, k + np.count_nonzero(used)), dtype=np.float32)
+        for part, values, unit in (
+            (points[:, :k], residual, self.residual_unit),
+            (points[:, k:], mean[:, used], self.code_unit[used]),
+        ):
+            np.divide(values, unit, out=part, dtype=np.float64)
+        return points
 
     def similar(self, joint: JointLikelihood) -> SimilarRows:
         """Return the exemplars, to compare rows with."""

@@ -11,6 +11,7 @@ How far a feature is from similar rows says little by itself where columns follo
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from vae_anomaly._types import AnyArray
 from vae_anomaly.model.suspicion import log_suspicion
 from vae_anomaly.stats.exemplars import SELF_MATCH_TOLERANCE
 from vae_anomaly.stats.likelihoods import JointLikelihood
+from vae_anomaly.stats.nearest import scratch
 from vae_anomaly.stats.normal_scores import NormalScores
 
 __all__ = ["N_SIMILAR", "Comparison", "SimilarRows"]
@@ -44,7 +46,10 @@ N_CANDIDATES = 128
 MAX_CELLS = 2**20
 """Numbers of exemplars, or differences from them, that are processed at a time."""
 
-N_FITTED = 64
+TILE_CELLS = 2**16
+"""Differences that are summed at a time: more do not fit into the cache of a processor."""
+
+N_FITTED = 96
 """Most similar exemplars to which a Gaussian is fitted."""
 
 MIN_DIFFERENCE = 1e-3
@@ -128,7 +133,7 @@ class SimilarRows:
         """
         found = [
             self._nearest(targets[part], None if observed is None else observed[part], count)
-            for part in _parts(len(targets), self._targets.size)
+            for part in _parts(len(targets), self._targets.shape[1])
         ]
         places, distances = zip(*found, strict=True) if found else ((), ())
         none = np.empty((0, count))
@@ -136,10 +141,9 @@ class SimilarRows:
 
     def _nearest(self, targets: Array, observed: Flags | None, count: int) -> tuple[Indices, Array]:
         """Find the most similar exemplars of a few rows."""
-        apart = self._apart(targets, observed)
-        squares = self._distances(apart)
+        squares = self._distances(targets, observed)
         order = self._least(squares, count)
-        n_counting = len(apart) if observed is None else observed.sum(axis=1, keepdims=True)
+        n_counting = len(self._starts) if observed is None else observed.sum(axis=1, keepdims=True)
         squares = np.take_along_axis(squares, order, axis=1).astype(np.float64)
         return order, np.sqrt(squares / np.maximum(1, n_counting - self._n_left_out))
 
@@ -184,9 +188,9 @@ class SimilarRows:
         """Compare some rows, `scored` as `normal_scores` maps their targets."""
         count = min(N_CANDIDATES if expected else N_FITTED, self.max_count)
         order = np.empty((len(targets), count), dtype=np.intp)
-        for part in _parts(len(targets), self._targets.size):
+        for part in _parts(len(targets), self._targets.shape[1]):
             seen = None if observed is None else observed[part]
-            order[part] = self._least(self._distances(self._apart(targets[part], seen)), count)
+            order[part] = self._least(self._distances(targets[part], seen), count)
         sizes = self._differences(targets, points, observed, order[:, :N_COMPARED])
         suspicion = self._log_suspicion(scored, observed, order[:, :N_FITTED], sizes)
         away = suspicion.max(axis=1, keepdims=True) - suspicion
@@ -233,32 +237,47 @@ class SimilarRows:
         found: Array = np.logaddexp.reduceat(of_targets, self._starts, axis=1)
         return found
 
-    def _apart(self, targets: Array, observed: Flags | None) -> Weights:
-        """Return the squared differences of rows from all exemplars: (n_features, n, m)."""
-        apart = self._targets[:, None] - targets.astype(np.float32).T[:, :, None]
-        apart *= apart
-        apart = self._by_feature(apart)
-        if observed is not None:
-            apart[~observed.T] = 0.0
-        return apart
-
-    def _distances(self, apart: Weights) -> Weights:
+    def _distances(self, targets: Array, observed: Flags | None) -> Weights:
         """Return sums of the squares that count, (n, m), infinite for a row itself."""
-        squares, largest = _sums_without_largest(apart, self._n_left_out)
-        if squares.shape[1] > 1:
-            rows = np.flatnonzero(squares.min(axis=1) <= SELF_MATCH_TOLERANCE)
-            total = squares[rows] + sum(one[rows] for one in largest)
-            is_self = total <= SELF_MATCH_TOLERANCE
-            found = is_self.any(axis=1)
-            squares[rows[found], is_self[found].argmax(axis=1)] = np.inf
-        return squares
+        found = np.empty((len(targets), self._targets.shape[1]), dtype=np.float32)
+        for part in _parts(*found.shape, TILE_CELLS):
+            apart = self._apart(targets[part], None if observed is None else observed[part])
+            squares = found[part]
+            largest = _sum_without_largest(apart, self._n_left_out, out=squares)
+            if squares.shape[1] > 1:
+                rows = np.flatnonzero(squares.min(axis=1) <= SELF_MATCH_TOLERANCE)
+                total = squares[rows] + sum(one[rows] for one in largest)
+                is_self = total <= SELF_MATCH_TOLERANCE
+                itself = is_self.any(axis=1)
+                squares[rows[itself], is_self[itself].argmax(axis=1)] = np.inf
+        return found
+
+    def _apart(self, targets: Array, observed: Flags | None) -> Iterator[Weights]:
+        """Yield the squared differences of rows from all exemplars in each feature, (n, m).
+
+        All in the same memory.
+        """
+        shape = len(targets), self._targets.shape[1]
+        apart, added = scratch("apart", *shape), scratch("added", *shape)
+        values = targets.astype(np.float32)
+        ends = [*self._starts[1:], len(self._targets)]
+        for feature, (first, end) in enumerate(zip(self._starts, ends, strict=True)):
+            np.subtract(self._targets[first], values[:, first, None], out=apart)
+            apart *= apart
+            for target in range(first + 1, end):
+                np.subtract(self._targets[target], values[:, target, None], out=added)
+                added *= added
+                apart += added
+            if observed is not None:
+                apart[~observed[:, feature]] = 0.0
+            yield apart
 
     def _least(self, squares: Weights, count: int) -> Indices:
         """Return the places of the least sums, after those that are skipped: (n, count)."""
         last = min(self._n_skipped + count, squares.shape[1])
         order = np.argpartition(squares, last - 1, axis=1)[:, :last]
-        # In the order of the exemplars where they are equally similar.
-        ascending = np.lexsort((order, np.take_along_axis(squares, order, axis=1)), axis=1)
+        order.sort(axis=1)  # in the order of the exemplars where they are equally similar
+        ascending = np.take_along_axis(squares, order, axis=1).argsort(axis=1, kind="stable")
         return np.take_along_axis(order, ascending, axis=1)[:, self._n_skipped :]
 
     def _conditional(self, apart: Weights, suspicion: Array, order: Indices) -> Array:
@@ -286,26 +305,29 @@ class SimilarRows:
         return summed
 
 
-def _parts(n: int, n_cells: int) -> list[slice]:
+def _parts(n: int, n_cells: int, max_cells: int = MAX_CELLS) -> list[slice]:
     """Divide n rows, each of which needs so many cells."""
-    size = max(1, MAX_CELLS // n_cells)
+    size = max(1, max_cells // n_cells)
     return [slice(i, i + size) for i in range(0, n, size)]
 
 
-def _sums_without_largest(values: Weights, count: int) -> tuple[Weights, list[Weights]]:
-    """Return sums over features without the largest numbers, (n, m), and these numbers.
+def _sum_without_largest(values: Iterable[Weights], count: int, out: Weights) -> list[Weights]:
+    """Write sums of arrays, (n, m), without the largest numbers, and return these.
 
-    At most two are left out. They are never part of a sum: what they leave would be rounded.
+    At most two are left out. They are never part of a sum: what they leave would be rounded. The
+    arrays are overwritten.
     """
-    size = values.shape[1:]
-    largest = [np.zeros(size, np.float32) for _ in range(count)]  # descending
-    sums, rest = np.zeros(size, np.float32), np.empty_like(values[0])
-    larger = np.empty_like(rest)
-    for row in values:
-        smaller = row
-        for i in range(count):
+    largest = [scratch(f"largest {i}", *out.shape) for i in range(count)]  # descending
+    larger = scratch("larger", *out.shape)
+    for place, smaller in enumerate(values):
+        for i in range(min(place, count)):
             np.maximum(largest[i], smaller, out=larger)
-            smaller = np.minimum(largest[i], smaller, out=rest)
+            np.minimum(largest[i], smaller, out=smaller)
             largest[i], larger = larger, largest[i]
-        sums += smaller
-    return sums, largest
+        if place < count:
+            largest[place][...] = smaller
+        elif place == count:
+            out[...] = smaller
+        else:
+            out += smaller
+    return largest

@@ -1,9 +1,9 @@
 """How suspect each target of a row is: by which one or two of them the row differs from others.
 
-A Gaussian is fitted to the rows that are most similar. Given the other targets, it predicts those
-that may be wrong; the fall of the squared distance, if these had the predicted values, is the
-evidence that they are. All single targets and all pairs of them are compared: a wrong value
-makes others look wrong, and what remains without it shows which these are.
+A Gaussian is fitted to the rows that are most similar, to the nearest ones most. Given the other
+targets, it predicts those that may be wrong; the fall of the squared distance, if these had the
+predicted values, is the evidence that they are. All single targets and all pairs of them are
+compared: a wrong value makes others look wrong, and what remains without it shows which these are.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def log_suspicion(targets: Array, similar: Array, log_weights: Array) -> Array:
     ----------
     targets : ndarray of shape (n, n_targets)
     similar : ndarray of shape (n, k, n_targets)
-        The same of the most similar rows.
+        The same of the most similar rows, in this order: the k-th one weighs ``k^-1/2``.
     log_weights : ndarray of shape (n, n_targets)
         Other evidence, in nats.
 
@@ -58,8 +58,10 @@ def log_suspicion(targets: Array, similar: Array, log_weights: Array) -> Array:
 
 
 def _log_suspicion(targets: Array, similar: Array, log_weights: Array) -> Array:
-    mean = similar.mean(axis=1)
-    precision = _precision((similar - mean[:, None]) / np.sqrt(similar.shape[1]))
+    weights = 1 / np.sqrt(np.arange(1, similar.shape[1] + 1))
+    weights /= weights.sum()
+    mean = np.matmul(weights, similar)
+    precision = _precision((similar - mean[:, None]) * np.sqrt(weights)[:, None])
     pull = np.matmul(precision, (targets - mean)[:, :, None])[:, :, 0]  # q
     own = np.diagonal(precision, axis1=1, axis2=2)
     single = 0.5 * pull**2 / own + log_weights

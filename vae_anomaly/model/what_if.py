@@ -29,9 +29,6 @@ N_REPAIRED = 3
 N_SUSPECT = 2
 """Features without which a record with so many errors is typical."""
 
-TYPICAL = 0.2
-"""How far above the median of normal scores, on the way to high ones, a score may be typical."""
-
 MANY = 0.7
 """Share of what a score is above high ones that remains without two suspects if many are wrong."""
 
@@ -41,10 +38,10 @@ MAX_DISTANCE = 1e6
 ROUNDING = 1e-6
 """Relative error of squared distances: as near, a training record is the record itself."""
 
-MAX_TRIED = 7
-"""Features that are changed: the most suspect ones, and those farthest from the nearest record."""
+SHARE_TRIED, MIN_TRIED, MAX_TRIED = 2 / 3, 6, 40
+"""Share of the features that are changed, and bounds of their number."""
 
-MAX_FALL = 1.5
+MAX_FALL = 2.0
 """A feature may still lower a score by so many times as the mean of those before it."""
 
 MIN_PART = 0.05
@@ -117,7 +114,9 @@ class TrainingRecords(NamedTuple):
         half = (points @ self.standardized.T).astype(np.float32)
         half -= 0.5 * (self.standardized**2).sum(axis=1, dtype=np.float32)
         size = 0.5 * (points**2).sum(axis=1, keepdims=True)
-        half[half >= size * (1 - ROUNDING) - ROUNDING] = -np.inf  # the record itself
+        itself = size * (1 - ROUNDING) - ROUNDING
+        rows = np.flatnonzero(half.max(axis=1) >= itself[:, 0])
+        half[rows] = np.where(half[rows] >= itself[rows], -np.inf, half[rows])
         nearest = half.argmax(axis=1)
         distance = (points - self.standardized[nearest]) ** 2
         alike = self.scale == 0
@@ -142,10 +141,11 @@ def repairing_shares(
     The suspects are the features with the largest shares. A record keeps its shares if the values
     of the nearest row in three suspects lower its score so that it is not high. Otherwise a third
     feature is sought that does so together with two suspects. If there is none, and the values of
-    the most similar row in the two suspects do not make the record typical, a third feature is
-    sought beside two others: the one that lowers the score most by itself, and the one that does
-    with it. Three features that make a record not high have the largest shares. Else a record that
-    is mostly as high without the two suspects has the shares of its differences.
+    the most similar row in the two suspects do not make the record typical, with a score of at
+    most the median of normal ones, a third feature is sought beside two others: the one that
+    lowers the score most by itself, and the one that does with it. Three features that make a
+    record not high have the largest shares. Else a record that is mostly as high without the two
+    suspects has the shares of its differences.
 
     Parameters
     ----------
@@ -158,16 +158,16 @@ def repairing_shares(
     calibration : Calibration
         Scores that are high, and that are typical.
     """
-    found, scored, high = shares.copy(), _in_parts(score), calibration.high
+    found, high = shares.copy(), calibration.high
     order = _suspects(shares)  # (n, 3)
-    rows = np.flatnonzero(scored(_changed(records, donors.nearest, order)) > high)
+    rows = np.flatnonzero(score(_changed(records, donors.nearest, order)) > high)
     suspects = order[rows, :N_SUSPECT]
-    remaining = scored(_changed(records[rows], donors.similar[rows], suspects))
-    is_typical = remaining <= calibration.typical + TYPICAL * (high - calibration.typical)
+    remaining = score(_changed(records[rows], donors.similar[rows], suspects))
+    is_typical = remaining <= calibration.typical
     is_many = remaining - high > MANY * (scores[rows] - high)
     if len(rows) and shares.shape[1] > N_REPAIRED:
         some = records[rows], scores[rows], shares[rows], donors.at(rows)
-        search = _Search.of(*some, scored, high)
+        search = _Search.of(*some, score, high)
         third = search.third(np.arange(len(rows)), suspects, known=order[rows])
         chosen = np.column_stack([suspects, third])
         others, pairs = search.pairs(np.flatnonzero((chosen[:, -1] < 0) & ~is_typical))
@@ -177,17 +177,6 @@ def repairing_shares(
         is_many &= ~enough
     found[rows[is_many]] = differences[rows[is_many]]
     return found
-
-
-def _in_parts(score: Callable[[Array], Array]) -> Callable[[Array], Array]:
-    """Return a function that scores many records, some at a time."""
-
-    def scored(records: Array) -> Array:
-        size = max(1, MAX_CELLS // max(1, records.shape[1]))
-        parts = [score(records[i : i + size]) for i in range(0, len(records), size)]
-        return np.concatenate([*parts, np.empty(0)])
-
-    return scored
 
 
 def _changed(records: Array, donors: Array, features: Indices) -> Array:
@@ -232,10 +221,11 @@ class _Search(NamedTuple):
         score: Callable[[Array], Array],
         high: float,
     ) -> _Search:
-        """Choose the features that are tried."""
-        first, suspects = donors.distance.copy(), _suspects(shares)
-        np.put_along_axis(first, suspects, np.inf, axis=1)
-        tried = np.argsort(-first, axis=1, kind="stable")[:, :MAX_TRIED]
+        """Choose the features that are tried: suspect ones, far from the nearest record."""
+        n_tried = min(max(MIN_TRIED, int(SHARE_TRIED * shares.shape[1])), MAX_TRIED)
+        first = donors.distance * (shares + TINY)
+        np.put_along_axis(first, _suspects(shares), np.inf, axis=1)
+        tried = np.argsort(-first, axis=1, kind="stable")[:, :n_tried]
         can = np.take_along_axis(donors.distance, tried, axis=1) >= 0
         return cls(records, scores, shares, donors.nearest, tried, can, score, high)
 
@@ -275,9 +265,11 @@ class _Search(NamedTuple):
         can = self.can[rows] & (tried[:, :, None] != known[:, None]).all(axis=2)
         found = np.full(tried.shape, np.inf)
         row, place = np.nonzero(can)
-        features = np.column_stack([chosen[row], tried[row, place]])
-        at = rows[row]
-        found[row, place] = self.score(_changed(self.records[at], self.nearest[at], features))
+        size = max(1, MAX_CELLS // self.records.shape[1])
+        for start in range(0, len(row), size):
+            each = row[start : start + size], place[start : start + size]
+            features, at = np.column_stack([chosen[each[0]], tried[each]]), rows[each[0]]
+            found[each] = self.score(_changed(self.records[at], self.nearest[at], features))
         return found
 
 

@@ -18,7 +18,6 @@ from typing import NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vae_anomaly._text import are, counted
 from vae_anomaly._threads import on_one_thread
@@ -37,6 +36,7 @@ from vae_anomaly.pipeline.models import ModelBytes, ModelLike, loaded, portable
 from vae_anomaly.pipeline.progress import Progress, no_progress
 from vae_anomaly.pipeline.results import Outputs
 from vae_anomaly.pipeline.score import drift_of
+from vae_anomaly.pipeline.writers import parquet_writer
 from vae_anomaly.storage.atomic import atomic_write, check_writable, make_folder, output_error
 
 __all__ = [
@@ -182,7 +182,7 @@ def score_partition(
                 if watch is not None and len(part.scores):
                     watch.add_records(part.sample, part.scores)
             if writer is None:
-                writer = pq.ParquetWriter(sink, found.schema, write_page_checksum=True)
+                writer = parquet_writer(sink, found.schema)
             writer.write_batch(found)
             n_rows += rows.batch.num_rows
             n_scored += sum(len(part.scores) for part in parts)

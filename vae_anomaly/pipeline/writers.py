@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from json import JSONEncoder
 from math import isfinite
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,7 +22,10 @@ from vae_anomaly.names import JSON_SUFFIXES, PARQUET_SUFFIXES
 from vae_anomaly.pipeline.texts import texts_of
 from vae_anomaly.storage.atomic import atomic_write, output_error
 
-__all__ = ["result_writer"]
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
+__all__ = ["parquet_writer", "result_writer"]
 
 BEFORE_FORMULA, FORMULA_START = "(^|[;\t])", "[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
 """Start of a cell, or a character that may separate cells; first character of a formula."""
@@ -76,17 +80,23 @@ def result_writer(path: str, schema: pa.Schema, *, json: bool = False) -> Iterat
         with _stdout() as write:
             yield _json_lines(write, schema) if json else _csv(write, schema)
     elif Path(path).suffix.lower() in PARQUET_SUFFIXES:
-        import pyarrow.parquet as pq
-
-        with (
-            atomic_write(path) as file,
-            pq.ParquetWriter(file, schema, write_page_checksum=True) as writer,
-        ):
+        with atomic_write(path) as file, parquet_writer(file, schema) as writer:
             yield writer.write_batch
     else:
         is_json = Path(path).suffix.lower() in JSON_SUFFIXES
         with atomic_write(path) as file:
             yield _json_lines(file.write, schema) if is_json else _csv(file.write, schema)
+
+
+def parquet_writer(file: object, schema: pa.Schema) -> pq.ParquetWriter:
+    """Return a writer of results in Parquet to a binary file; the first column holds the keys.
+
+    Keys and scores are mostly different, and a dictionary of them would cost time and space.
+    """
+    import pyarrow.parquet as pq
+
+    repeating = [name for name in schema.names[1:] if name != "anomaly_score"]
+    return pq.ParquetWriter(file, schema, use_dictionary=repeating, write_page_checksum=True)
 
 
 @contextmanager

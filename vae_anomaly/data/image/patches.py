@@ -221,7 +221,7 @@ class PatchEncoder:
     def decode(self, targets: Array) -> NoReturn:
         """Raise a ParameterError: features do not lead back to pixels."""
         raise ParameterError(
-            "A model of features knows no pixels: it makes no images. Use contribution_maps, or "
+            "A model of features knows no pixels: it makes no images. Use anomaly_maps, or "
             "fit without features."
         )
 

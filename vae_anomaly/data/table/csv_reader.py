@@ -41,6 +41,7 @@ from vae_anomaly.data.table.csv_records import (
     Record,
     filled,
     further_lines,
+    joined,
     sound_records,
     tolerant_records,
     width_advice,
@@ -60,6 +61,9 @@ from vae_anomaly.exceptions import DataError
 from vae_anomaly.storage.atomic import output_error
 
 __all__ = ["CsvReader"]
+
+BLOCK_BYTES = 2**20
+"""Bytes that are parsed at once: pyarrow reads 32 such blocks ahead."""
 
 MAX_ROW_BYTES = 2**28
 """Bytes of a block from which on no larger one is tried for a long row."""
@@ -116,13 +120,13 @@ class CsvReader(TableReader):
         wanted, n_rows = [*numbers, *texts, *keep], 0
         size = rows_of_batch(len(wanted))
         try:
-            for chunk in self._chunks(numbers, wanted, strict=strict):
+            for chunk in joined(self._chunks(numbers, wanted, strict=strict), size):
                 yield from _slices(self._with_points(chunk, texts), size)
                 n_rows += chunk.num_rows
         except TextInNumbersError:
             if strict:
                 self._find_fault(numbers)  # none, if these are missing cells with blanks
-            for chunk in self._chunks((), wanted, n_rows=n_rows):
+            for chunk in joined(self._chunks((), wanted, n_rows=n_rows), size):
                 rows = self._with_points(chunk, [*numbers, *texts])
                 yield from _slices(self._parsed(rows, numbers) if strict else rows, size)
         self.check_unchanged()
@@ -139,7 +143,7 @@ class CsvReader(TableReader):
 
         The blocks are larger from a row on that needs one.
         """
-        block = CHUNK_BYTES
+        block = BLOCK_BYTES
         while True:
             skipped = n_rows
             _ = self._parsed_file  # which may know of faults

@@ -1,4 +1,4 @@
-"""Galleries of images with their reconstructions and contribution maps."""
+"""Galleries of images with their reconstructions and anomaly maps."""
 
 from __future__ import annotations
 
@@ -23,14 +23,12 @@ from vae_anomaly.report.ranking import most_anomalous
 
 __all__ = [
     "Gallery",
-    "Maps",
     "TopImage",
     "as_images",
     "encoder_of",
     "galleries",
     "known_masks",
     "main_part",
-    "maps_of",
 ]
 
 Array = NDArray[np.float64]
@@ -80,19 +78,15 @@ class Gallery:
         ]
 
     def why(self) -> str:
-        """Return what the score of the first image is made of, and where most of it lies."""
+        """Return what the score of the first image is made of, and where the image is unusual."""
         first, nats = self.images[0], np.maximum(self.display.maps[0], 0.0)
         if first.score <= 0 or not nats.any():
             return ""
         pixels = percent(round(min(max(first.reconstruction / first.score, 0.0), 1.0), 2))
-        part, share = main_part(nats)
-        return (
-            f"{pixels} of its score belongs to pixels, and of that {percent(round(share, 2))} lies "
-            f"in {part}"
-        )
+        return f"{pixels} of its score belongs to pixels, most anomalous in {main_part(nats**2)}"
 
     def scale(self) -> str:
-        """Return the colour scale of the contribution maps, as data."""
+        """Return the colour scale of the anomaly maps, as data."""
         strip = (255 * heat(np.linspace(0, 1, SCALE_PIXELS))).round().astype(np.uint8)
         return embedded_thumbnail(strip[None])
 
@@ -104,8 +98,8 @@ class Gallery:
         return across + 2.8, max(2.5, 0.6 + n * 1.5 * height / width)
 
 
-def main_part(nats: Array) -> tuple[str, float]:
-    """Return which ninth of an image has most of its contributions, and its share of them.
+def main_part(nats: Array) -> str:
+    """Return which ninth of an image has most of its map.
 
     Parameters
     ----------
@@ -117,7 +111,7 @@ def main_part(nats: Array) -> tuple[str, float]:
     >>> corner = np.zeros((6, 6))
     >>> corner[5, 0] = 2.0
     >>> main_part(corner)
-    ('the lower left', 1.0)
+    'the lower left'
     """
     rows, columns = (np.arange(n) * 3 // n for n in nats.shape)
     parts = np.zeros((3, 3))
@@ -126,25 +120,12 @@ def main_part(nats: Array) -> tuple[str, float]:
     words = (("upper", "middle", "lower")[row], ("left", "", "right")[column])
     name = {"middle ": "centre", "middle left": "left", "middle right": "right"}
     text = " ".join(words)
-    share = float(parts[row, column] / parts.sum())
-    return f"the {name.get(text, text if words[1] else f'{words[0]} middle')}", share
+    return f"the {name.get(text, text if words[1] else f'{words[0]} middle')}"
 
 
 def encoder_of(model: Model) -> ImageEncoder:
     """Return the encoder of a model of images."""
     return cast("ImageEncoder", model.encoder)
-
-
-class Maps(NamedTuple):
-    """Contributions to the scores of images, in nats."""
-
-    pixels: Array  # (n, height, width), channels summed
-    code: Array  # (n,)
-
-
-def maps_of(model: Model, images: Records) -> Maps:
-    """Return the contribution of each pixel and of the latent code of images."""
-    return Maps(*model.contribution_maps(images))
 
 
 def as_images(model: Model, records: Records) -> Records:
@@ -177,11 +158,11 @@ def _gallery(
 ) -> Gallery:
     model, records = scored.model, scored.records
     shown = records[rows]
-    maps = maps_of(model, shown)
+    pixels, code = model.contribution_maps(shown)
     display = ReconstructionDisplay.measure(
         as_images(model, shown),
         as_images(model, model.reconstruct(shown, like=shown)),
-        maps.pixels,
+        model.anomaly_maps(shown),
         names=[str(scored.keys[row]) for row in rows],
         masks=masks,
         values=value_range(records),
@@ -191,10 +172,10 @@ def _gallery(
         TopImage(
             **vars(scored.ranked(row)),
             category=None if categories is None else str(categories[row]),
-            reconstruction=float(pixels.sum()),
-            kl=float(code),
+            reconstruction=float(nats.sum()),
+            kl=float(rest),
         )
-        for row, pixels, code in zip(rows, *maps, strict=True)
+        for row, nats, rest in zip(rows, pixels, code, strict=True)
     )
     return Gallery(images, display)
 

@@ -24,7 +24,6 @@ from vae_anomaly.report.sections.image_gallery import (
     as_images,
     known_masks,
     main_part,
-    maps_of,
 )
 from vae_anomaly.report.sections.image_results import ImageContext, ImageResults, checked_masks
 
@@ -53,7 +52,7 @@ class PatchGallery(Gallery):
         excess = np.maximum(self.display.maps[0], 0.0)
         if not excess.any():
             return ""
-        return f"its patches are most anomalous in {main_part(excess**2)[0]}"
+        return f"its patches are most anomalous in {main_part(excess**2)}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +146,7 @@ def _galleries(
     if not len(anomalous):
         return 0.0, None, None
     normal = np.argsort(scored.scores, kind="stable")[: min(MAX_NORMAL, len(anomalous))]
-    usual = float(np.median(maps_of(scored.model, scored.records[normal]).pixels))
+    usual = float(np.median(scored.model.anomaly_maps(scored.records[normal])))
     first = _gallery(scored, anomalous, categories, usual, known_masks(masks, anomalous))
     scale = first.display.top
     return usual, first, _gallery(scored, normal, categories, usual, None, scale)
@@ -163,7 +162,7 @@ def _gallery(
 ) -> PatchGallery:
     model, records = scored.model, scored.records
     images = as_images(model, records[rows])
-    maps = np.maximum(maps_of(model, records[rows]).pixels - usual, 0.0)
+    maps = np.maximum(model.anomaly_maps(records[rows]) - usual, 0.0)
     rgb = as_rgb(images, *value_range(records))
     display = MapDisplay(
         shrink(rgb, SIDE),

@@ -20,7 +20,7 @@ from vae_anomaly.metrics.pixels import PixelArea, RegionOverlap, pixel_area, reg
 from vae_anomaly.model.model import Model
 from vae_anomaly.report.data import Context, ScoredRecords, Tile
 from vae_anomaly.report.formatting import area, legible, percent
-from vae_anomaly.report.sections.image_gallery import encoder_of, maps_of
+from vae_anomaly.report.sections.image_gallery import encoder_of
 
 __all__ = ["ImageContext", "ImageResults", "checked_masks"]
 
@@ -29,7 +29,7 @@ Masks = Sequence[Flags | None] | Flags
 
 MAX_SKIPPED, MAX_CATEGORIES = 100, 50
 CHUNK_CELLS = 2**22
-"""Numbers in the images whose contributions are held at once."""
+"""Numbers in the images whose maps are computed at once."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def _about_pixels(pixels: PixelArea, regions: RegionOverlap | None) -> str:
     used, total = pixels.n_used, pixels.n_pixels
     of = f"{used:,} pixels" if used == total else f"{used:,} of {total:,} pixels, drawn evenly"
     return (
-        f"The chance that a masked pixel adds more to its score than an unmasked one is "
+        f"The chance that a masked pixel is higher in its map than an unmasked one is "
         f"{pixels.value:.3f}: the pixel AUROC, of {of} from {counted(pixels.n_maps, 'image')}. "
         f"Pixels of an image depend on each other, so no interval is given.{_about(regions)}"
     )
@@ -211,7 +211,7 @@ def _checked_mask(mask: ArrayLike, size: tuple[int, int]) -> Flags:
 
 
 class _MaskMetrics(NamedTuple):
-    """What contribution maps have in common with masks."""
+    """What anomaly maps have in common with masks."""
 
     pixels: PixelArea | None
     regions: RegionOverlap | None
@@ -221,7 +221,7 @@ _NO_MASKS = _MaskMetrics(None, None)
 
 
 def _mask_metrics(scored: ScoredRecords, masks: Sequence[Flags | None]) -> _MaskMetrics:
-    """Compare the contributions with the masks that are known."""
+    """Compare the maps with the masks that are known."""
     n, labels = len(scored.scores), scored.labels
     normal = np.zeros(n, dtype=bool) if labels is None else ~labels
     rows = np.array([i for i in range(n) if masks[i] is not None or normal[i]], dtype=int)
@@ -232,8 +232,8 @@ def _mask_metrics(scored: ScoredRecords, masks: Sequence[Flags | None]) -> _Mask
 
 
 def _maps(scored: ScoredRecords, rows: NDArray[np.int_]) -> Iterator[NDArray[np.float32]]:
-    """Yield the contribution maps of some images."""
+    """Yield the anomaly maps of some images."""
     chunk = max(1, CHUNK_CELLS // scored.model.encoder.outline.n_features)
     for start in range(0, len(rows), chunk):
-        maps = maps_of(scored.model, scored.records[rows[start : start + chunk]]).pixels
+        maps = scored.model.anomaly_maps(scored.records[rows[start : start + chunk]])
         yield from maps.astype(np.float32)

@@ -23,6 +23,9 @@ __all__ = ["Explained", "Neighbor", "Reason", "TopRow", "explain_rows", "top_row
 MAX_NAME_LENGTH, MAX_TEXT_LENGTH = 60, 24
 """Characters of a column and of a value in a sentence."""
 
+MIDNIGHT = " 00:00:00"
+"""End of a date without a time of day."""
+
 N_NEIGHBORS = 3
 """Similar training rows that a card shows, folded."""
 
@@ -215,7 +218,9 @@ def cell(value: Json) -> float | str | None:
     if value is None or value != value:
         return None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number else str(value)
+    if is_number:
+        return float(value)
+    return value if isinstance(value, str) else str(value).removesuffix(MIDNIGHT)
 
 
 def _text(value: float | str) -> str:
