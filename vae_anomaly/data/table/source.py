@@ -31,7 +31,7 @@ from vae_anomaly.exceptions import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Coding", "TableSource"]
+__all__ = ["Coding", "TableSource", "matrix_of"]
 
 MAX_UNPARSED_SHARE = 0.5
 """Share of rows that cannot be parsed, up to which the others are those of the table."""
@@ -128,7 +128,7 @@ class Coding:
 
     def matrix(self, batch: pa.RecordBatch, start: int = 0) -> Array:
         """Return the rows of a batch, the first of which is the row `start`: (n, width)."""
-        numbers = self.missing.without(_matrix_of(batch, self.numbers))
+        numbers = self.missing.without(matrix_of(batch, self.numbers))
         if len(self.numbers) == self.width:
             return numbers
         rows = np.full((batch.num_rows, self.width), np.nan)
@@ -400,7 +400,7 @@ class TableSource(Source):
         self._reader.close()
 
 
-def _matrix_of(batch: pa.RecordBatch, columns: Sequence[str]) -> NDArray[np.float64]:
+def matrix_of(batch: pa.RecordBatch, columns: Sequence[str]) -> NDArray[np.float64]:
     """Return columns of float64 as a matrix, NaN where they are null: (n, n_columns).
 
     `pyarrow.Array.to_numpy` would import pandas, which takes longer than the rest of scoring
