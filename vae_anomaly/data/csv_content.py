@@ -11,7 +11,7 @@ import numpy as np
 
 from vae_anomaly.exceptions import DataError
 
-__all__ = ["CHUNK_BYTES", "ContentScan", "check_bytes", "check_start", "may_have_codes"]
+__all__ = ["CHUNK_BYTES", "ContentScan", "check_bytes", "check_start", "may_have_codes", "parts_of"]
 
 WIDE = {
     codecs.BOM_UTF32_LE: "UTF-32",
@@ -86,6 +86,16 @@ def chunks_of(path: Path) -> Iterator[tuple[bytes, bytes]]:
         while chunk := file.read(CHUNK_BYTES):
             yield before, chunk
             before = chunk[-OVERLAP:]
+
+
+def parts_of(path: Path) -> Iterator[bytes]:
+    """Yield the bytes of a file in parts that end with lines, but for very long ones."""
+    rest = b""
+    for _, chunk in chunks_of(path):
+        end = chunk.rfind(b"\n") + 1
+        yield rest + chunk[:end]
+        rest = chunk[end:]
+    yield rest
 
 
 def may_have_codes(path: Path, delimiter: str) -> bool:

@@ -12,7 +12,7 @@ import csv
 import re
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from itertools import islice
@@ -30,6 +30,7 @@ from vae_anomaly.data.csv_content import (
     ContentScan,
     check_start,
     may_have_codes,
+    parts_of,
 )
 from vae_anomaly.data.dialect import (
     LONG_CELLS,
@@ -41,7 +42,6 @@ from vae_anomaly.data.table.csv_records import (
     Record,
     filled,
     further_lines,
-    joined,
     sound_records,
     tolerant_records,
     width_advice,
@@ -120,13 +120,13 @@ class CsvReader(TableReader):
         wanted, n_rows = [*numbers, *texts, *keep], 0
         size = rows_of_batch(len(wanted))
         try:
-            for chunk in joined(self._chunks(numbers, wanted, strict=strict), size):
+            for chunk in _joined(self._chunks(numbers, wanted, strict=strict), size):
                 yield from _slices(self._with_points(chunk, texts), size)
                 n_rows += chunk.num_rows
         except TextInNumbersError:
             if strict:
                 self._find_fault(numbers)  # none, if these are missing cells with blanks
-            for chunk in joined(self._chunks((), wanted, n_rows=n_rows), size):
+            for chunk in _joined(self._chunks((), wanted, n_rows=n_rows), size):
                 rows = self._with_points(chunk, [*numbers, *texts])
                 yield from _slices(self._parsed(rows, numbers) if strict else rows, size)
         self.check_unchanged()
@@ -314,7 +314,7 @@ class CsvReader(TableReader):
         text = start.decode("utf-8-sig", errors="ignore")  # the last character may be cut off
         if not is_whole:
             text = text[: 1 + max(text.rfind(end) for end in "\r\n")]
-        self._dialect = Dialect.of(text, self._parts())
+        self._dialect = Dialect.of(text, parts_of(self.path))
         header = next(self._records())
         names = header.fields
         if names[0].startswith("#") and self._is_comment(names):
@@ -331,16 +331,6 @@ class CsvReader(TableReader):
                 f"each."
             )
         return header
-
-    def _parts(self) -> Iterator[bytes]:
-        """Yield the file in parts that end with lines, but for very long ones."""
-        rest = b""
-        with self.path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                end = chunk.rfind(b"\n") + 1
-                yield rest + chunk[:end]
-                rest = chunk[end:]
-        yield rest
 
     def _is_comment(self, names: list[str]) -> bool:
         """Return whether a first line that begins with # is no header, by the two below it."""
@@ -433,6 +423,25 @@ def _are_sound(numbers: pa.Array, *, infinite: bool) -> bool:
     """Return whether no number is NaN, nor infinite unless that is allowed."""
     sound = pc.invert(pc.is_nan(numbers)) if infinite else pc.is_finite(numbers)
     return bool(pc.all(sound, min_count=0).as_py())
+
+
+def _joined(chunks: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:
+    """Yield consecutive rows, several chunks at once where these have at most `size` rows."""
+    several: list[pa.RecordBatch] = []
+    for chunk in chunks:
+        if several and sum(one.num_rows for one in several) + chunk.num_rows > size:
+            yield _joint(several)
+            several = []
+        several.append(chunk)
+    if several:
+        yield _joint(several)
+
+
+def _joint(chunks: list[pa.RecordBatch]) -> pa.RecordBatch:
+    if len(chunks) == 1:
+        return chunks[0]
+    [joint] = pa.Table.from_batches(chunks).combine_chunks().to_batches()
+    return joint
 
 
 def _slices(chunk: pa.RecordBatch, size: int) -> Iterator[pa.RecordBatch]:

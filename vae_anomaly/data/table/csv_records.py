@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import IO, NamedTuple, Self
 
 import numpy as np
@@ -19,7 +19,6 @@ __all__ = [
     "Record",
     "filled",
     "further_lines",
-    "joined",
     "sound_records",
     "tolerant_records",
     "width_advice",
@@ -180,25 +179,6 @@ def filled(chunks: pa_csv.CSVStreamingReader, pending: list[int]) -> Iterator[pa
     if pending:
         empty = pa.RecordBatch.from_pylist([], schema=chunks.schema)
         yield empty.take(pa.nulls(len(pending), pa.int64()))
-
-
-def joined(chunks: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:
-    """Yield consecutive rows, several chunks at once where these have at most `size` rows."""
-    several: list[pa.RecordBatch] = []
-    for chunk in chunks:
-        if several and sum(one.num_rows for one in several) + chunk.num_rows > size:
-            yield _joint(several)
-            several = []
-        several.append(chunk)
-    if several:
-        yield _joint(several)
-
-
-def _joint(chunks: list[pa.RecordBatch]) -> pa.RecordBatch:
-    if len(chunks) == 1:
-        return chunks[0]
-    [joint] = pa.Table.from_batches(chunks).combine_chunks().to_batches()
-    return joint
 
 
 def _with_missing_rows(chunk: pa.RecordBatch, first: int, pending: list[int]) -> pa.RecordBatch:
