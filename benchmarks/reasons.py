@@ -96,7 +96,7 @@ def tables(folder: Path, seed: int) -> pd.DataFrame:
         normal = rng.permutation(rows[is_normal])[:MAX_NORMAL]
         if len(normal) >= MIN_ROWS and rows.shape[1] in COLUMNS:
             found[path.stem] = of_table(normal, rows[~is_normal], rng)
-            print(path.stem, {name: round(one, 3) for name, one in found[path.stem].items()})
+            print(path.stem, {name: float(round(one, 3)) for name, one in found[path.stem].items()})
     return pd.DataFrame(found).T
 
 

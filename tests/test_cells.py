@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special, stats
 
-from vae_anomaly.model.cells import MIN_DEVIATION, Tails, cell_units, surprises
+from vae_anomaly.model.cells import MIN_DEVIATION, MIN_EXCESS, Tails, cell_units, surprises
 from vae_anomaly.stats.densities import numpy_ops
 from vae_anomaly.stats.likelihoods import Block, JointLikelihood
 
@@ -67,23 +67,50 @@ def test_costs_are_minus_the_log_of_tail_probabilities() -> None:
     tails = Tails.fit(training)
     fresh = rng.exponential(size=(200, 2))
     at_least = (training[None] >= fresh[:, None]).sum(axis=1)
-    expected, common = -np.log((1 + at_least) / 1000), at_least >= 3
-    np.testing.assert_allclose(tails.costs(fresh)[common], expected[common], atol=0.15)
-    np.testing.assert_allclose(tails.costs(fresh), expected, atol=0.7)
+    expected, common = -np.log((1 + at_least) / 1000), at_least >= 100
+    np.testing.assert_allclose(tails.costs(fresh)[common], expected[common], atol=0.05)
     assert tails.costs(np.zeros((1, 2))).min() == 0.0
 
 
-def test_values_beyond_training_keep_their_order_and_cost_little_more() -> None:
-    training = np.linspace(0.0, 9.0, 999)[:, None]
-    tails = Tails.fit(training)
-    found = tails.costs(np.array([[9.0], [19.0], [999.0]]))
-    expected = np.log(500) + np.log([1.0, 2.0, 100.0])
-    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-6)
+def test_tails_have_the_exponent_of_a_pareto_distribution() -> None:
+    distribution = stats.lomax(2.5)
+    tails = Tails.fit(distribution.rvs((20_000, 1), random_state=0))
+    x = distribution.isf([0.05, 1e-2, 1e-3, 1e-5])[:, None]
+    np.testing.assert_allclose(tails.costs(x), -distribution.logsf(x), rtol=0.03)
+
+
+def test_the_exponent_is_that_of_hill() -> None:
+    values = np.exp([0.0] * 45 + [1.0, 2.0, 2.0, 4.0, 5.0])[:, None] - 1.0
+    costs = Tails.fit(values).costs(np.exp([[0.0], [1.0], [2.8], [28.0]]) - 1.0)
+    # The mean of the five largest logs is 2.8, and all others are 0.
+    np.testing.assert_allclose(costs[:, 0], [0.0, 1.0 / 2.8, 1.0, 10.0], rtol=1e-6)
 
 
 def test_equal_values_have_the_share_of_all_of_them() -> None:
-    tails = Tails.fit(np.repeat([0.1, 2.0], [900, 99])[:, None])
-    np.testing.assert_allclose(tails.costs(np.array([[0.1], [2.0]])), [[0.0], [np.log(10)]])
+    tails = Tails.fit(np.repeat([0.1, 2.0], [700, 299])[:, None])
+    found = tails.costs(np.array([[0.1], [2.0]]))
+    np.testing.assert_allclose(found, [[0.0], [np.log(1000 / 300)]], atol=1e-3)
+
+
+def test_values_beyond_equal_ones_cost_a_limited_amount() -> None:
+    tails = Tails.fit(np.full((1000, 1), 0.1))
+    found = tails.costs(np.array([[0.1], [1e3]]))
+    expected = [0.0, np.log(1001 / 1.1) / MIN_EXCESS]
+    np.testing.assert_allclose(found[:, 0], expected, atol=1e-3)
+
+
+def test_a_few_values_are_enough() -> None:
+    for n in range(3):
+        costs = Tails.fit(np.arange(float(n))[:, None]).costs(np.array([[0.0], [5.0], [500.0]]))
+        assert (np.diff(costs, axis=0) > 0).all()
+
+
+def test_rounding_makes_no_difference_between_values() -> None:
+    rng = np.random.RandomState(0)
+    nearly_equal = np.repeat(np.arange(1.0, 9.0), 50) * (1 + 1e-7 * rng.normal(size=400))
+    tails = Tails.fit(nearly_equal[:, None])
+    x = np.arange(1.0, 9.0)[:, None]
+    np.testing.assert_allclose(tails.costs(x * (1 + 1e-7)), tails.costs(x), rtol=0, atol=1e-5)
 
 
 def test_values_that_are_not_observed_do_not_count() -> None:

@@ -17,8 +17,7 @@ from threadpoolctl import threadpool_info
 from vae_anomaly._threads import parallel_map
 from vae_anomaly.inference import tensorflow_engine
 from vae_anomaly.inference.base import Codes, Engine
-from vae_anomaly.inference.engines import open_engine
-from vae_anomaly.inference.network import Network
+from vae_anomaly.inference.network import Network, open_engine
 from vae_anomaly.inference.numpy_engine import NumpyEngine
 from vae_anomaly.inference.tensorflow_engine import TensorFlowEngine
 from vae_anomaly.networks.spec import NetworkSpec

@@ -19,8 +19,7 @@ from vae_anomaly import VAEDetector
 from vae_anomaly.data.table.dates import PERIODS, Cycle, DateParts
 from vae_anomaly.exceptions import ModelFileError, ParameterError
 from vae_anomaly.inference.base import Codes
-from vae_anomaly.inference.engines import open_engine
-from vae_anomaly.inference.network import Network
+from vae_anomaly.inference.network import Network, open_engine
 from vae_anomaly.model.cells import Tails, interpolated_symbol, surprises
 from vae_anomaly.model.onnx_check import RUNNERS, check_graph
 from vae_anomaly.names import CHECK_ENGINES, ENGINES

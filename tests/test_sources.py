@@ -19,6 +19,7 @@ from vae_anomaly.data.cells import MISSING, WEAKLY_MISSING
 from vae_anomaly.data.table import csv_reader, reader
 from vae_anomaly.data.table.files import open_table
 from vae_anomaly.data.table.reader import CellError
+from vae_anomaly.data.table.source import matrix_of
 from vae_anomaly.exceptions import DataError
 
 NO_NUMBERS = sorted(MISSING | WEAKLY_MISSING)
@@ -384,14 +385,14 @@ def test_parquet_cells_that_are_no_numbers(parquet, monkeypatch):
 def test_missing_cells_of_parquet_are_nan(parquet, value):
     source = parquet({"a": [1.0, value, 3.0], "b": [1, 2, 3]})
     (batch,) = source.batches(["a", "b"])
-    rows = reader.matrix_of(batch.slice(1), ["a", "b"])
+    rows = matrix_of(batch.slice(1), ["a", "b"])
     np.testing.assert_array_equal(rows, [[np.nan, 2.0], [3.0, 3.0]])
 
 
 @pytest.mark.parametrize("cell", NO_NUMBERS)
 def test_missing_cells_of_csv_are_nan(table, cell):
     (batch,) = table(f"a,b\n1,2\n{cell},4\n").batches(["a", "b"])
-    np.testing.assert_array_equal(reader.matrix_of(batch, ["a", "b"]), [[1.0, 2.0], [np.nan, 4.0]])
+    np.testing.assert_array_equal(matrix_of(batch, ["a", "b"]), [[1.0, 2.0], [np.nan, 4.0]])
 
 
 def test_parquet_text_is_no_number(parquet):

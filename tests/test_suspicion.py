@@ -6,12 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 from scipy.stats import norm, rankdata
 
 from vae_anomaly import VAEDetector
-from vae_anomaly.model import suspicion
+from vae_anomaly.model import similar, suspicion
 from vae_anomaly.model.calibration import Calibration
+from vae_anomaly.model.model import Model
 from vae_anomaly.model.what_if import Donors, TrainingRecords, repairing_shares
+from vae_anomaly.stats.likelihoods import Block, JointLikelihood
 from vae_anomaly.stats.normal_scores import NormalScores
 
 RNG = np.random.RandomState(0)
@@ -58,12 +61,69 @@ def test_two_wrong_values_are_the_most_suspect(d: int) -> None:
     assert (order == [1, 4]).all(axis=1).mean() > 0.9
 
 
+def test_suspicion_is_that_of_all_single_targets_and_pairs() -> None:
+    """Of each target by hand: falls of squared distances in a Gaussian of weighted rows."""
+    row, similar, log_weights = RNG.normal(size=3), RNG.normal(size=(7, 3)), RNG.normal(size=3)
+    weights = np.arange(1, 8) ** -0.5
+    moments = np.cov(similar.T, aweights=weights, ddof=0)
+    added = suspicion.SHRINKAGE * np.trace(moments) / 3 + suspicion.MIN_VARIANCE
+    precision = np.linalg.inv(moments + added * np.eye(3))
+    away = row - np.average(similar, axis=0, weights=weights)
+
+    def squared_distance_without(targets: list[int]) -> float:
+        """Return the distance of the other targets from the mean, by their marginal Gaussian."""
+        others = np.delete(np.arange(3), targets)
+        covariance = np.linalg.inv(precision)[np.ix_(others, others)]
+        return float(away[others] @ np.linalg.solve(covariance, away[others]))
+
+    def evidence(*targets: int) -> float:
+        fall = away @ precision @ away - squared_distance_without(list(targets))
+        return float(0.5 * fall + log_weights[list(targets)].sum())
+
+    single = [evidence(i) for i in range(3)]
+    expected = [
+        logsumexp([single[i], *(evidence(i, j) - suspicion.PENALTY for j in range(3) if j != i)])
+        for i in range(3)
+    ]
+    found = suspicion.log_suspicion(row[None], similar[None], log_weights[None])[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
 def test_suspicion_does_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, similar = RNG.normal(size=(30, 20)), RNG.normal(size=(30, 48, 20))
     whole = suspicion.log_suspicion(rows, similar, np.zeros(rows.shape))
     monkeypatch.setattr(suspicion, "MAX_CELLS", 1)
     alone = suspicion.log_suspicion(rows, similar, np.zeros(rows.shape))
     np.testing.assert_array_equal(alone, whole)
+
+
+# ------------------------------------------------------------------------------- similar rows
+
+
+@pytest.mark.parametrize("tile", [1, 2**16])
+def test_similar_rows_differ_least_without_two_features(
+    tile: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joint = JointLikelihood((Block("gaussian", 4), Block("categorical", 1, 3)), variance=1.0)
+    assert joint.feature_of_target.tolist() == [0, 1, 2, 3, 4, 4, 4]
+    kept, rows = RNG.normal(size=(2, 40, 7)).astype(np.float32)
+    rows = np.concatenate([rows[:20], kept[:3]]).astype(np.float64)
+    observed = RNG.uniform(size=(23, 5)) < 0.8
+    observed[20:] = True
+    squares = (rows[:, None] - kept) ** 2  # (n, m, n_targets)
+    squares = np.stack([*np.moveaxis(squares, 2, 0)[:4], squares[:, :, 4:].sum(axis=2)], axis=2)
+    squares[~observed[:, None].repeat(40, axis=1)] = 0.0
+    n_left_out = 1  # a third of five features
+    expected = np.sort(squares, axis=2)[:, :, : 5 - n_left_out].sum(axis=2)
+    expected[[20, 21, 22], [0, 1, 2]] = np.inf  # the rows themselves
+    monkeypatch.setattr(similar, "TILE_CELLS", tile)
+    scores = NormalScores.fit(kept)
+    among = similar.SimilarRows(kept, kept, joint, scores, scores.apply(kept), 0)
+    order, distances = among.nearest(rows, observed, 5)
+    np.testing.assert_array_equal(order, np.argsort(expected, axis=1)[:, :5])
+    count = np.maximum(1, observed.sum(axis=1, keepdims=True) - n_left_out)
+    least = np.sort(expected, axis=1)[:, :5]
+    np.testing.assert_allclose(distances, np.sqrt(least / count), rtol=1e-4)
 
 
 # ------------------------------------------------------------------------------------ what if
@@ -151,9 +211,9 @@ def test_few_features_keep_their_shares(n_features: int) -> None:
     np.testing.assert_array_equal(shares_of(record, shares, other), shares)
 
 
-@pytest.mark.parametrize(("shares", "most"), [([0.5, 0.3, 0.2], 1), ([0.0, 0.0, 0.0], 81)])
+@pytest.mark.parametrize(("shares", "most"), [([0.5, 0.3, 0.2], 1), ([0.0, 0.0, 0.0], 57)])
 def test_few_changed_records_are_scored(shares: list[float], most: int) -> None:
-    """The price of contributions: two thirds of the columns are changed, four times at most."""
+    """The price of contributions: half of the columns are changed, four times at most."""
     n, d, scored = 200, 30, []
     records = RNG.uniform(0.5, 0.9, size=(n, d))
     records[:, :3] = 4.0
@@ -200,10 +260,34 @@ def test_the_nearest_record_is_that_of_least_distance_and_not_the_record_itself(
     np.testing.assert_allclose(np.maximum(found.distance, 0).sum(axis=1), apart.min(axis=1))
 
 
-def test_contributions_do_not_depend_on_the_threshold_alone() -> None:
+@pytest.fixture(scope="module")
+def walks() -> tuple[np.ndarray, Model]:
+    """Rows of which each column follows from the one before, and a model of them."""
+    X = np.random.RandomState(1).normal(size=(460, 6)).cumsum(axis=1)
+    return X, VAEDetector(max_steps=100, n_members=1, random_state=0).fit(X[:400]).model_
+
+
+def test_one_fault_of_six_deviations_is_named_first(walks: tuple[np.ndarray, Model]) -> None:
+    X, model = walks
+    faulty, column = X[400:].copy(), np.arange(60) % 6
+    faulty[np.arange(60), column] += (
+        6.0 * X.std(axis=0)[column] * np.where(RNG.rand(60) < 0.5, 1, -1)
+    )
+    assert (model.contributions(faulty).argmax(axis=1) == column).mean() >= 0.95
+
+
+def test_engines_have_the_same_contributions(walks: tuple[np.ndarray, Model]) -> None:
+    X, model = walks
+    parts = model.contributions(X[400:])
+    other = model.with_engine("tensorflow").contributions(X[400:])
+    np.testing.assert_allclose(other, parts, rtol=1e-3, atol=1e-3)
+
+
+def test_contributions_do_not_depend_on_the_threshold_alone(
+    walks: tuple[np.ndarray, Model],
+) -> None:
     """An FDR sets the threshold by the batch: reasons stay the same."""
-    X = RNG.normal(size=(400, 6)).cumsum(axis=1)
-    model = VAEDetector(max_steps=100, n_members=1, random_state=0).fit(X).model_
+    X, model = walks
     faulty = X[:60] + 3.0 * RNG.normal(size=(60, 6))
     other = replace(model, calibration=replace(model.calibration, threshold=1e3))
     parts = model.contributions(faulty)

@@ -18,7 +18,7 @@ from vae_anomaly import DataError
 from vae_anomaly.cli.errors import Exit, code_after
 from vae_anomaly.data.table.reader import check_resources
 from vae_anomaly.exceptions import ResourceError
-from vae_anomaly.pipeline.limits import COMMAND_BYTES, USUAL_BYTES
+from vae_anomaly.pipeline.startup import COMMAND_BYTES, USUAL_BYTES
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits as Linux keeps them")
 

@@ -12,9 +12,8 @@ from typing import Any
 import click
 
 from vae_anomaly.cli.errors import Exit, say
-from vae_anomaly.pipeline.limits import check_limits
 from vae_anomaly.pipeline.progress import Progress, no_progress, progress_bar, progress_lines
-from vae_anomaly.pipeline.startup import has_started, set_environment, start_tensorflow
+from vae_anomaly.pipeline.startup import has_started, prepare, start_tensorflow
 from vae_anomaly.pipeline.work import Done, Work
 
 __all__ = ["Console", "run_command"]
@@ -90,8 +89,7 @@ class Console:
 
 def run_command(name: str, *, quiet: bool, debug: bool, json: bool, **given: Any) -> Exit:
     """Load the module of a command, run it, and print its facts if they are wanted."""
-    set_environment(muted=not debug)
-    check_limits(name)
+    prepare(name, muted=not debug)
     console = Console(quiet=quiet, debug=debug, json=json)
     with warnings.catch_warnings():
         warnings.simplefilter("default")

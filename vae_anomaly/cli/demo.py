@@ -8,8 +8,7 @@ from pathlib import Path
 from vae_anomaly.cli.commands import cli
 from vae_anomaly.cli.console import Console
 from vae_anomaly.samples import sample_results, write_samples
-from vae_anomaly.storage.atomic import output_error
-from vae_anomaly.storage.paths import make_folder
+from vae_anomaly.storage.atomic import make_folder, output_error
 
 __all__ = ["run"]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from vae_anomaly.exceptions import DataError
 
-__all__ = ["CHUNK_BYTES", "ContentScan", "check_bytes", "may_have_codes", "refuse_wide"]
+__all__ = ["CHUNK_BYTES", "ContentScan", "check_bytes", "check_start", "may_have_codes"]
 
 WIDE = {
     codecs.BOM_UTF32_LE: "UTF-32",
@@ -126,13 +126,16 @@ def check_bytes(name: str, chunk: bytes, lines_before: int, *, final: bool) -> N
         ) from cause
 
 
-def refuse_wide(name: str, start: bytes) -> None:
-    """Raise if a file begins as UTF-16 or UTF-32 text.
+def check_start(name: str, start: bytes, *, is_whole: bool) -> None:
+    """Raise if the first bytes of a file, or all, are none of text in UTF-8.
 
     Raises
     ------
     DataError
     """
+    if not start.strip(b"\xef\xbb\xbf \t\r\n"):
+        raise DataError(f"{name} is empty. Expected a line of column names, then rows.")
     for mark, encoding in WIDE.items():
         if start.startswith(mark):
             raise DataError(f"{name} is {encoding} text. Save it as UTF-8.")
+    check_bytes(name, start, 0, final=is_whole)

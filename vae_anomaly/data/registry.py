@@ -12,7 +12,7 @@ from vae_anomaly._types import Json
 from vae_anomaly.data.base import Encoder, Modality, Records, Source
 from vae_anomaly.data.columnar import Columnar
 from vae_anomaly.exceptions import DataError, ParameterError
-from vae_anomaly.storage.paths import check_path
+from vae_anomaly.storage.atomic import check_path
 
 __all__ = [
     "DEFAULT",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from vae_anomaly._text import counted
 from vae_anomaly.data.registry import check_options, modality_of
 from vae_anomaly.pipeline.fit import NOTICE, fit_file, fit_options, read_training_data
-from vae_anomaly.pipeline.limits import check_address_space
 from vae_anomaly.pipeline.messages import skipped_records
 from vae_anomaly.pipeline.options import Options, check_labels, given_options
 from vae_anomaly.pipeline.paths import check_output
+from vae_anomaly.pipeline.startup import check_address_space
 from vae_anomaly.pipeline.work import Done, Work
 
 __all__ = ["fit"]

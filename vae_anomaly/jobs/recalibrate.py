@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from vae_anomaly.data.registry import check_options, open_source
+from vae_anomaly.data.registry import open_source
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.file import restored, save_model
 from vae_anomaly.model.recalibration import with_threshold
 from vae_anomaly.pipeline import recalibrate as pipeline
 from vae_anomaly.pipeline.facts import threshold_facts
 from vae_anomaly.pipeline.messages import skipped_records, threshold_note
-from vae_anomaly.pipeline.options import Options, check_labels, divide, refuse_other_types
+from vae_anomaly.pipeline.options import Options, check_labels, check_model_options, divide
 from vae_anomaly.pipeline.work import Done, Work
 from vae_anomaly.storage.container import UnopenedFile
 
@@ -29,7 +29,6 @@ def recalibrate(
     ParameterError, ModelFileError, DataError, OutputError
         As `open_source` and `pipeline.recalibrate`.
     """
-    refuse_other_types(options, file.name)
     rate, threshold, keep_learned = (options[name] for name in OWN)
     if (path is None) == (threshold is None) or None not in (threshold, rate):
         raise ParameterError(
@@ -38,7 +37,7 @@ def recalibrate(
     check_labels(options["label_column"], options["normal_label"])
     model = restored(file)
     _, asked = divide(options, OWN)
-    check_options(asked, model.encoder.modality, f"{file.name} was fitted on")
+    check_model_options(options, model.encoder.modality, file.name)
     if path is None:
         changed = with_threshold(model, threshold)
         save_model(changed, output)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from vae_anomaly.data.registry import check_options, open_source
+from vae_anomaly.data.registry import open_source
 from vae_anomaly.model.file import restored
 from vae_anomaly.pipeline.conditions import check_conditions, failures
 from vae_anomaly.pipeline.messages import skipped_records
-from vae_anomaly.pipeline.options import Options, divide, flag, refuse_other_types
+from vae_anomaly.pipeline.options import Options, check_model_options, divide, flag
 from vae_anomaly.pipeline.paths import check_outside
 from vae_anomaly.pipeline.results import OUTPUTS, Outputs
 from vae_anomaly.pipeline.score import score_file
@@ -14,6 +14,9 @@ from vae_anomaly.pipeline.work import Done, Work
 from vae_anomaly.storage.container import UnopenedFile
 
 __all__ = ["score"]
+
+OWN = ("engine", "fail_if", "maps")
+"""Options that concern neither the source nor the columns of the result."""
 
 
 def score(file: UnopenedFile, path: str, output: str, options: Options, work: Work) -> Done:
@@ -24,15 +27,11 @@ def score(file: UnopenedFile, path: str, output: str, options: Options, work: Wo
     ParameterError, ModelFileError, DataError, OutputError
         As `open_source` and `score_file`.
     """
-    refuse_other_types(options, file.name)
     model = restored(file)
-    conditions, maps = options["fail_if"], options["maps"]
-    wanted, asked = divide({**options, "fail_if": None, "engine": None}, OUTPUTS)
     # --strict is for all modalities.
-    check_options(
-        {*wanted, *asked} - {"strict"}, model.encoder.modality, f"{file.name} was fitted on"
-    )
-    asked.pop("maps", None)
+    check_model_options({**options, "strict": None}, model.encoder.modality, file.name)
+    conditions, maps = options["fail_if"], options["maps"]
+    wanted, asked = divide({**options, **dict.fromkeys(OWN)}, OUTPUTS)
     if options["engine"] is not None:
         model = model.with_engine(options["engine"])
     outputs = Outputs(**wanted)

@@ -32,8 +32,20 @@ MIN_DEVIATION = 0.1
 CLIPPED_QUANTILE = 0.99
 """Squared residuals above this quantile are clipped to it, to measure a unit."""
 
-N_RANKS = 64
+N_RANKS = 32
 """Ranks of training values that are kept, evenly spaced in log."""
+
+TAIL_SHARE = 0.1
+"""Share of training values from which the rest of their distribution is estimated."""
+
+MIN_TAIL_VALUES = 5
+"""Fewest values from which it is, if there are as many."""
+
+MIN_EXCESS = 0.05
+"""Smallest mean excess in such a tail: bounds the cost of a value beyond others that are equal."""
+
+DECIMALS = 4
+"""Of ranked values: those that differ by the rounding of float32 alone have the same rank."""
 
 MIN_GAP = 1e-300
 """Width of a step between equal knots: far below the distance of numbers near them."""
@@ -127,13 +139,25 @@ class PredictedRows(NamedTuple):
 class Tails(NamedTuple):
     """Tails of the distributions of some quantities in training rows.
 
+    Values are ranked up to u, above which is a tenth of them. These are taken for the tail of a
+    Pareto distribution of 1 + value, with the exponent of B. M. Hill, "A simple general approach
+    to inference about the tail of a distribution", :doi:`10.1214/aos/1176343247`: large values,
+    of which training rows have few or none, keep their order and their distances.
+
     Attributes
     ----------
     values : ndarray of shape (quantities, N_RANKS)
-        Training values at some ranks, ascending.
+        Log of 1 + training values at some ranks, ascending, and u plus the mean excess above it:
+        the tail is the line from u through this point.
     nats : ndarray of shape (quantities, N_RANKS)
         Minus the log of the share of training values that are at least as large, one more
         value counted.
+
+    Examples
+    --------
+    >>> tails = Tails.fit(np.arange(1000.0)[:, None])
+    >>> tails.costs(np.array([[499.0], [999.0], [9999.0]])).round(1).ravel().tolist()
+    [0.7, 4.2, 46.8]
     """
 
     values: Array
@@ -143,40 +167,53 @@ class Tails(NamedTuple):
     def fit(cls, values: Array, observed: NDArray[np.bool_] | None = None) -> Tails:
         """Rank the values of training rows, (n, quantities), that are observed."""
         kept = np.zeros((values.shape[1], N_RANKS))
-        nats = np.zeros_like(kept)
-        for j, column in enumerate(values.T):
+        kept[:, -1] = 1.0
+        nats = kept.copy()
+        for j, column in enumerate(_log(values).round(DECIMALS).T):
             known = np.sort(column if observed is None else column[observed[:, j]])
             if not len(known):
                 continue
+            n_tail = min(max(int(TAIL_SHARE * len(known)), MIN_TAIL_VALUES), len(known) - 1)
             # Of the values with a rank, all at least as large count, also equal ones.
-            rank = np.unique(np.geomspace(1, len(known), N_RANKS).astype(int))[::-1]
+            rank = np.unique(np.geomspace(n_tail + 1, len(known), N_RANKS - 1).astype(int))[::-1]
             at_rank = known[-rank]
             at_least = len(known) - np.searchsorted(known, at_rank, side="left")
             cost = -np.log((1.0 + at_least) / (len(known) + 1.0))
-            place = np.linspace(0, len(at_rank) - 1, N_RANKS)
-            kept[j] = np.interp(place, np.arange(len(at_rank)), at_rank)
-            nats[j] = np.interp(place, np.arange(len(at_rank)), cost)
+            place = np.linspace(0, len(at_rank) - 1, N_RANKS - 1)
+            kept[j, :-1] = np.interp(place, np.arange(len(at_rank)), at_rank)
+            nats[j, :-1] = np.interp(place, np.arange(len(at_rank)), cost)
+            start = at_rank[-1]
+            excess = known[len(known) - n_tail :] - start
+            kept[j, -1] = start + max(excess.mean() if n_tail else 0.0, MIN_EXCESS)
+            nats[j, -1] = cost[-1] + 1.0
         # As a model file holds them.
         return cls(*(one.astype(np.float32).astype(np.float64) for one in (kept, nats)))
 
     def costs(self, values: Array) -> Array:
-        """Return minus the log of the tail probabilities of values, (n, quantities), at least 0.
-
-        Interpolated between training values; beyond the largest, t, by the tail that falls as
-        ``(1 + t) / (1 + value)``, so that larger values keep their order and cost little more.
-        """
-        costs, largest = np.empty_like(values), self.values[:, -1]
+        """Return minus the log of the tail probabilities of values, (n, quantities), at least 0."""
+        places = _log(values)
+        beyond = np.maximum(places - self.values[:, -1], 0.0)
+        costs = beyond * self._slopes
         for j, (known, nats) in enumerate(zip(self.values, self.nats, strict=True)):
-            costs[:, j] = np.interp(values[:, j], known, nats)
-        row, column = np.nonzero(values > largest)
-        costs[row, column] += np.log1p(values[row, column]) - np.log1p(largest[column])
+            costs[:, j] += np.interp(places[:, j], known, nats)
         return costs
 
     def in_graph(self, values: Symbol) -> Symbol:
         """Add `costs` to an ONNX graph."""
-        largest = self.values[:, -1]
-        beyond = (values.apply("Max", largest) + 1.0).apply("Log") - np.log1p(largest)
-        return interpolated_symbol(values, self.values, self.nats) + beyond
+        places = (values.apply("Max", 0.0) + 1.0).apply("Log")
+        beyond = (places - self.values[:, -1]).apply("Max", 0.0)
+        return interpolated_symbol(places, self.values, self.nats) + beyond * self._slopes
+
+    @property
+    def _slopes(self) -> Array:
+        """Exponents of the tails, nats by which costs rise where 1 + value is e times as large."""
+        rise = self.nats[:, -1] - self.nats[:, -2]
+        return rise / np.maximum(self.values[:, -1] - self.values[:, -2], MIN_GAP)
+
+
+def _log(values: Array) -> Array:
+    """Return the log of 1 + values, those below 0 taken for 0."""
+    return np.log(np.maximum(values, 0.0) + 1.0)
 
 
 def interpolated_symbol(x: Symbol, knots: Array, values: Array) -> Symbol:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vae_anomaly._parameters import number
-from vae_anomaly._types import Records
+from vae_anomaly._types import JsonObject, Records
 from vae_anomaly.data.arrays import take
 from vae_anomaly.data.base import Encoder
 from vae_anomaly.exceptions import DataError, ParameterError
@@ -102,6 +102,10 @@ class Drift(NamedTuple):
     def is_drift(self) -> bool:
         """Whether the batch differs."""
         return self.p_value <= self.rate
+
+    def facts(self) -> JsonObject:
+        """Return plain values for JSON."""
+        return {"p_value": self.p_value, "movements": [one._asdict() for one in self.movements]}
 
 
 class Watched(NamedTuple):

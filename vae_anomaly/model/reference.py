@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._threads import SINGLE_THREAD
 from vae_anomaly._types import AnyArray, JsonObject
 from vae_anomaly.data.base import Encoded
 from vae_anomaly.inference.network import Network
@@ -168,7 +169,8 @@ class Reference:
         from sklearn.covariance import LedoitWolf
 
         mean, members = rows.mean, rows.mean.shape[1]
-        covariances = [LedoitWolf().fit(mean[:, j]) for j in range(members)]
+        with SINGLE_THREAD:  # a second one gains nothing, and waits at full load on a busy machine
+            covariances = [LedoitWolf().fit(mean[:, j]) for j in range(members)]
         deviation = np.exp(0.5 * rows.log_variance).mean(axis=0)
         used = gaussian_kl(numpy_ops, mean, rows.log_variance).mean(axis=0) >= UNUSED_NATS
         code_unit = np.clip(deviation * np.sqrt(members / beta), *UNIT_RANGE) if beta > 0 else 0.0

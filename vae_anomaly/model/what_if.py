@@ -38,7 +38,7 @@ MAX_DISTANCE = 1e6
 ROUNDING = 1e-6
 """Relative error of squared distances: as near, a training record is the record itself."""
 
-SHARE_TRIED, MIN_TRIED, MAX_TRIED = 2 / 3, 6, 40
+SHARE_TRIED, MIN_TRIED, MAX_TRIED = 0.5, 6, 40
 """Share of the features that are changed, and bounds of their number."""
 
 MAX_FALL = 2.0

@@ -9,10 +9,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from vae_anomaly._types import Json, JsonObject
-from vae_anomaly.model.drift import Drift
 from vae_anomaly.model.model import Model
 
-__all__ = ["drift_facts", "json_text", "threshold_facts"]
+__all__ = ["json_text", "threshold_facts"]
 
 
 def json_text(facts: Mapping[str, Json]) -> str:
@@ -49,10 +48,3 @@ def threshold_facts(model: Model) -> JsonObject:
         "requested": calibration.value,
         "n_calibration": len(calibration.scores),
     }
-
-
-def drift_facts(drift: Drift | None) -> JsonObject | None:
-    """Return facts about drift, if there is any."""
-    if drift is None:
-        return None
-    return {"p_value": drift.p_value, "movements": [one._asdict() for one in drift.movements]}

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from vae_anomaly._types import Parameter
+from vae_anomaly.data.registry import check_options
 from vae_anomaly.detectors import DETECTORS
 from vae_anomaly.exceptions import ParameterError
 
 __all__ = [
     "Options",
     "check_labels",
+    "check_model_options",
     "divide",
     "flag",
     "given_options",
     "refuse_foreign",
-    "refuse_other_types",
 ]
 
 Options = Mapping[str, Parameter]
@@ -81,8 +82,16 @@ def refuse_foreign(given: Options, accepted: Collection[str], reason: str) -> No
             raise ParameterError(f"{flag(name)} {reason}.")
 
 
-def refuse_other_types(given: Options, model: str) -> None:
-    """Raise if an option has a value that is for another type of detector than `RECORDS`.
+def check_model_options(given: Options, modality: str, model: str) -> None:
+    """Raise if an option has a value that is for another type of detector, or modality.
+
+    Parameters
+    ----------
+    given : mapping
+    modality : str
+        That of the model, a detector of `RECORDS`.
+    model : str
+        Name of its file.
 
     Raises
     ------
@@ -92,6 +101,7 @@ def refuse_other_types(given: Options, model: str) -> None:
         own = [name for name in other.options if name in given]
         reason = f"is for {other.contents}; {model} was fitted on other data"
         refuse_foreign({name: given[name] for name in own}, (), reason)
+    check_options(given_options(given), modality, f"{model} was fitted on")
 
 
 def check_labels(label_column: str | None, normal_label: Collection[str]) -> None:

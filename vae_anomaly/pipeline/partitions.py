@@ -31,15 +31,13 @@ from vae_anomaly.model.model import Model
 from vae_anomaly.pipeline.batch import scored_batch
 from vae_anomaly.pipeline.conditions import Condition, failures
 from vae_anomaly.pipeline.executors import Executor
-from vae_anomaly.pipeline.facts import drift_facts
 from vae_anomaly.pipeline.messages import drift_warning, unusable_notes
 from vae_anomaly.pipeline.models import ModelBytes, ModelLike, loaded, portable
 from vae_anomaly.pipeline.progress import Progress, no_progress
 from vae_anomaly.pipeline.results import Outputs
 from vae_anomaly.pipeline.score import drift_of
 from vae_anomaly.pipeline.writers import parquet_writer
-from vae_anomaly.storage.atomic import atomic_write, check_writable, output_error
-from vae_anomaly.storage.paths import make_folder
+from vae_anomaly.storage.atomic import atomic_write, check_writable, make_folder, output_error
 
 __all__ = [
     "PartitionsSummary",
@@ -116,7 +114,7 @@ class PartitionsSummary(NamedTuple):
 
     def facts(self) -> JsonObject:
         """Return plain values for JSON."""
-        return self._asdict() | {"drift": drift_facts(self.drift)}
+        return self._asdict() | {"drift": None if self.drift is None else self.drift.facts()}
 
     def failures(self, conditions: Collection[Condition]) -> list[str]:
         """Return a line for each condition that the result meets."""

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.names import JSON_SUFFIXES, PARQUET_SUFFIXES, REPORT_FILES
-from vae_anomaly.storage.atomic import check_name, check_writable
-from vae_anomaly.storage.paths import check_path
+from vae_anomaly.storage.atomic import check_name, check_path, check_writable
 
 __all__ = ["check_output", "check_outside", "check_report_folder", "check_result"]
 

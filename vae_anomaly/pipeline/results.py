@@ -250,7 +250,8 @@ class Layout:
             If the model cannot return what is asked for.
         """
         outputs.check(model)
-        if outputs.repair and model.has_rest:
+        has_rest = model.has_rest
+        if outputs.repair and has_rest:
             raise ParameterError(
                 f"repair is for rows whose columns mean something by themselves, got "
                 f"{model.unit}s. Leave it out."
@@ -262,9 +263,9 @@ class Layout:
         if flagged:
             fields.append(("is_anomaly", pa.bool_()))
         fields += [(name, number) for name in outputs.further]
-        described = outputs.explain > 0 and not model.has_rest
+        described = outputs.explain > 0 and not has_rest
         if outputs.explain:
-            if model.has_rest:
+            if has_rest:
                 fields.append((LATENT, number))
             count = min(outputs.explain, len(model.encoder.features))
             fields += reason_fields(model.encoder, count, described=described)

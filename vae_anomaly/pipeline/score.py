@@ -18,7 +18,6 @@ from vae_anomaly.model.drift import Drift, DriftWatch, sample_slice
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.reasons import NormalValues, reasons_of
 from vae_anomaly.pipeline.executors import Executor, overlapped
-from vae_anomaly.pipeline.facts import drift_facts
 from vae_anomaly.pipeline.messages import drift_warning
 from vae_anomaly.pipeline.progress import Progress, no_progress
 from vae_anomaly.pipeline.reasons import repair_texts
@@ -80,7 +79,7 @@ class ScoreSummary(NamedTuple):
             "n_flagged": self.n_flagged,
             "n_skipped": len(self.skipped),
             "threshold": self.threshold,
-            "drift": drift_facts(self.drift),
+            "drift": None if self.drift is None else self.drift.facts(),
         }
 
 

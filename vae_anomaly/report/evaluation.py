@@ -9,7 +9,7 @@ from pathlib import Path
 from vae_anomaly._text import counted
 from vae_anomaly._types import JsonObject
 from vae_anomaly.data.base import Source
-from vae_anomaly.data.registry import check_options, modality, open_source
+from vae_anomaly.data.registry import modality, open_source
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.metrics.threshold_search import Criteria
 from vae_anomaly.model.file import restored
@@ -19,10 +19,10 @@ from vae_anomaly.pipeline.fit import read_training_data
 from vae_anomaly.pipeline.messages import skipped_records
 from vae_anomaly.pipeline.options import (
     Options,
+    check_model_options,
     divide,
     flag,
     given_options,
-    refuse_other_types,
 )
 from vae_anomaly.pipeline.paths import check_report_folder
 from vae_anomaly.pipeline.work import Done, Work
@@ -66,10 +66,9 @@ def evaluate(file: UnopenedFile, path: str, folder: str, options: Options, work:
     OutputError
         If the page cannot be written.
     """
-    refuse_other_types(options, file.name)
     model = restored(file)
     fitted_on = modality(model.encoder.modality)
-    check_options(given_options(options), fitted_on.name, f"{file.name} was fitted on")
+    check_model_options(options, fitted_on.name, file.name)
     _check_pairs(model, file.name, options)
     check_report_folder(folder, fitted_on.unit, file.name, path, options["training"])
     criteria, others = divide(options, Criteria._fields)

@@ -38,8 +38,7 @@ from vae_anomaly.report.formatting import (
 from vae_anomaly.report.sections import section_types
 from vae_anomaly.report.summary import latent_sentence, tiles
 from vae_anomaly.stats.floats import default_floats
-from vae_anomaly.storage.atomic import atomic_write, output_error
-from vae_anomaly.storage.paths import make_folder
+from vae_anomaly.storage.atomic import atomic_write, make_folder, output_error
 
 __all__ = ["figure_names", "render_page", "rendered", "write_page", "write_report"]
 

@@ -1,4 +1,4 @@
-"""Atomic file writes.
+"""Atomic file writes, directories at any depth, and paths that no file can have.
 
 A file is written under a temporary name in the directory of its target, synced,
 and renamed over the target. After a full disk, Ctrl-C or a power cut the target
@@ -20,14 +20,20 @@ from typing import IO, Any
 
 from vae_anomaly._text import display_name
 from vae_anomaly.exceptions import OutputError
-from vae_anomaly.storage.paths import check_path
 
 try:
     import fcntl
 except ImportError:  # Windows has no flock: stale files are recognised by their age alone
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["atomic_write", "check_name", "check_writable", "output_error"]
+__all__ = [
+    "atomic_write",
+    "check_name",
+    "check_path",
+    "check_writable",
+    "make_folder",
+    "output_error",
+]
 
 STALE_SECONDS = 24 * 3600
 """Age from which a temporary file is stale where locks do not work."""
@@ -101,6 +107,45 @@ def atomic_write(
             return
         with _replacement(_resolved(target), mode, **kwargs) as file:
             yield file
+
+
+def check_path(path: str | os.PathLike[str]) -> None:
+    r"""Raise for a path that no file can have: with a NUL, or with text that is no bytes.
+
+    Python raises a ValueError for it where it is opened, and finds that it does not exist.
+
+    Raises
+    ------
+    OSError
+
+    Examples
+    --------
+    >>> check_path("a\0b")
+    Traceback (most recent call last):
+        ...
+    OSError: [Errno 22] its name holds a character that no file name has: 'a\x00b'
+    """
+    try:
+        possible = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        words = "its name holds a character that no file name has"
+        raise OSError(errno.EINVAL, words, os.fspath(path))
+
+
+def make_folder(path: Path) -> None:
+    """Create a directory and those above it, however many there are.
+
+    Raises
+    ------
+    OSError
+    """
+    check_path(path)
+    for folder in reversed(path.parents):
+        if not folder.exists():
+            folder.mkdir(exist_ok=True)
+    path.mkdir(exist_ok=True)
 
 
 def check_name(path: str | os.PathLike[str]) -> None:

@@ -30,8 +30,7 @@ import numpy as np
 
 from vae_anomaly._types import AnyArray, Json, JsonObject
 from vae_anomaly.exceptions import ModelFileError, OutputError, VAEAnomalyError
-from vae_anomaly.storage.atomic import atomic_write
-from vae_anomaly.storage.paths import check_path
+from vae_anomaly.storage.atomic import atomic_write, check_path
 
 __all__ = [
     "FORMAT",

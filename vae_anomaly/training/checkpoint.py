@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from vae_anomaly._types import AnyArray, Json, JsonObject
 from vae_anomaly._version import __version__
 from vae_anomaly.exceptions import CheckpointError, ParameterError
-from vae_anomaly.storage.atomic import check_name, check_writable, output_error
+from vae_anomaly.storage.atomic import check_name, check_writable, make_folder, output_error
 from vae_anomaly.storage.container import (
     MODEL,
     FileType,
@@ -34,7 +34,6 @@ from vae_anomaly.storage.container import (
     open_container,
     write_container,
 )
-from vae_anomaly.storage.paths import make_folder
 
 __all__ = [
     "Checkpoint",

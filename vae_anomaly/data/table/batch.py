@@ -7,11 +7,10 @@ from typing import cast
 from vae_anomaly.data.base import Encoder, Source
 from vae_anomaly.data.columnar import NUMBERED, Names, Rows
 from vae_anomaly.data.table.arrow_reader import MemoryReader
-from vae_anomaly.data.table.coding import Coding
 from vae_anomaly.data.table.columns import columns_to_keep
 from vae_anomaly.data.table.encoder import TableEncoder
 from vae_anomaly.data.table.opening import matched
-from vae_anomaly.data.table.source import TableSource
+from vae_anomaly.data.table.source import Coding, TableSource
 
 __all__ = ["open_batch"]
 

@@ -28,9 +28,8 @@ from vae_anomaly.data.cells import has_leading_zero, is_number
 from vae_anomaly.data.csv_content import (
     CHUNK_BYTES,
     ContentScan,
-    check_bytes,
+    check_start,
     may_have_codes,
-    refuse_wide,
 )
 from vae_anomaly.data.dialect import (
     LONG_CELLS,
@@ -202,7 +201,7 @@ class CsvReader(TableReader):
                     decimal_point=self._dialect.decimal,
                 ),
             )
-            for chunk in filled(reader, pending):
+            for chunk in reader if handler is None else filled(reader, pending):
                 for name in numbers:
                     if not _are_sound(chunk.column(name), infinite=self.allows_infinite):
                         words = f"column {shown(name)} holds a number that is not finite"
@@ -310,11 +309,8 @@ class CsvReader(TableReader):
     def _header(self) -> Record:
         with self.path.open("rb") as file:
             start = file.read(CHUNK_BYTES)
-        if not start.strip(b"\xef\xbb\xbf \t\r\n"):
-            raise DataError(f"{self.name} is empty. Expected a line of column names, then rows.")
-        refuse_wide(self.name, start)
         is_whole = len(start) < CHUNK_BYTES
-        check_bytes(self.name, start, 0, final=is_whole)
+        check_start(self.name, start, is_whole=is_whole)
         text = start.decode("utf-8-sig", errors="ignore")  # the last character may be cut off
         if not is_whole:
             text = text[: 1 + max(text.rfind(end) for end in "\r\n")]

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vae_anomaly._text import display_name
+from vae_anomaly.data.json_objects import is_json_object
 from vae_anomaly.data.table.csv_reader import CsvReader
-from vae_anomaly.data.table.jsonl_reader import JsonLinesReader, is_json_lines
+from vae_anomaly.data.table.jsonl_reader import JsonLinesReader
 from vae_anomaly.data.table.listing import PartFile, has_parts, part_files
 from vae_anomaly.data.table.parts import PartsReader
 from vae_anomaly.data.table.reader import TableReader
 from vae_anomaly.exceptions import DataError
+from vae_anomaly.names import JSON_SUFFIXES, PARQUET_SUFFIXES
 from vae_anomaly.storage.atomic import output_error
 
 __all__ = ["open_part", "open_table"]
@@ -144,9 +146,9 @@ def _reader(
             from vae_anomaly.data.table.parquet_reader import ParquetReader
 
             return ParquetReader(path, name, copy)
-        if path.suffix.lower() in (".parquet", ".pq"):
+        if path.suffix.lower() in PARQUET_SUFFIXES:
             raise DataError(f"{name} is not a Parquet file, in spite of its name.")
-        if is_json_lines(path, start):
+        if is_json_object(start) or path.suffix.lower() in JSON_SUFFIXES:
             return JsonLinesReader(path, name, copy)
         return CsvReader(path, name, copy)
     except BaseException:

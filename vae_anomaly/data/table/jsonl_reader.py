@@ -22,7 +22,6 @@ from vae_anomaly.data.json_objects import (
     ARROW_TYPES,
     Row,
     cell_of,
-    is_json_object,
     nesting_fault,
     parsed,
     type_of,
@@ -30,21 +29,9 @@ from vae_anomaly.data.json_objects import (
 from vae_anomaly.data.table.csv_reader import CsvReader
 from vae_anomaly.data.table.csv_records import Record, further_lines
 from vae_anomaly.exceptions import DataError
-from vae_anomaly.names import JSON_SUFFIXES
 from vae_anomaly.storage.atomic import output_error
 
-__all__ = ["JsonLinesReader", "is_json_lines"]
-
-
-def is_json_lines(path: Path, start: bytes) -> bool:
-    """Return whether a file holds JSON Lines, by its first bytes or its name.
-
-    Examples
-    --------
-    >>> is_json_lines(Path("t.txt"), b'{"flow": 1}'), is_json_lines(Path("t.csv"), b"a,b")
-    (True, False)
-    """
-    return is_json_object(start) or path.suffix.lower() in JSON_SUFFIXES
+__all__ = ["JsonLinesReader"]
 
 
 class JsonLinesReader(CsvReader):

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from types import MappingProxyType
 
 from vae_anomaly._text import listed, shown
-from vae_anomaly.data.table.coding import Coding
 from vae_anomaly.data.table.columns import (
     ColumnSelection,
     columns_to_keep,
@@ -17,7 +16,7 @@ from vae_anomaly.data.table.columns import (
 from vae_anomaly.data.table.encoder import TableEncoder
 from vae_anomaly.data.table.missing import MissingValues
 from vae_anomaly.data.table.reader import TableReader
-from vae_anomaly.data.table.source import TableSource
+from vae_anomaly.data.table.source import Coding, TableSource
 from vae_anomaly.exceptions import DataError, ParameterError
 
 __all__ = ["matched", "open_source"]

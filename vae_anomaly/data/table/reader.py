@@ -30,7 +30,6 @@ __all__ = [
     "coded",
     "factorized",
     "is_infinite",
-    "matrix_of",
     "openable",
     "rows_of_batch",
     "with_columns",
@@ -303,22 +302,6 @@ def check_resources(name: str, cause: Exception) -> None:
         ) from cause
 
 
-def matrix_of(batch: pa.RecordBatch, columns: Sequence[str]) -> NDArray[np.float64]:
-    """Return columns of float64 as a matrix, NaN where they are null: (n, n_columns).
-
-    `pyarrow.Array.to_numpy` would import pandas, which takes longer than the rest of scoring
-    a small table.
-    """
-    rows = np.empty((batch.num_rows, len(columns)))
-    for i, name in enumerate(columns):
-        column = batch.column(name)
-        _, data = column.buffers()
-        rows[:, i] = np.frombuffer(data or b"", np.float64)[column.offset :][: len(column)]
-        if column.null_count:
-            rows[_are_null(column), i] = np.nan
-    return rows
-
-
 def coded(column: pa.Array, code_of: Callable[[object], float]) -> NDArray[np.float64]:
     """Return the cells of a column as codes; `code_of` is asked once for equal ones."""
     distinct, places = factorized(column)
@@ -337,11 +320,6 @@ def factorized(column: pa.Array) -> tuple[list[object], NDArray[np.int64]]:
     places = pc.fill_null(encoded.indices.cast(pa.int64()), len(distinct))
     data = np.frombuffer(places.buffers()[1] or b"", np.int64)
     return distinct, data[places.offset :][: len(places)]
-
-
-def _are_null(column: pa.Array) -> NDArray[np.bool_]:
-    bits = np.unpackbits(np.frombuffer(column.buffers()[0], np.uint8), bitorder="little")
-    return bits[column.offset :][: len(column)] == 0
 
 
 def array_of_floats(values: NDArray[np.float64]) -> pa.Array:

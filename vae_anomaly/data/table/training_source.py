@@ -13,7 +13,6 @@ from vae_anomaly._text import listed, shown
 from vae_anomaly.data.base import Array, Batch, Encoder, Records
 from vae_anomaly.data.parsing import has_codes, parse_numbers
 from vae_anomaly.data.table.codebook import Codebook
-from vae_anomaly.data.table.coding import Coding
 from vae_anomaly.data.table.column import CATEGORY, NUMBER
 from vae_anomaly.data.table.column_types import check_column_types
 from vae_anomaly.data.table.columns import ColumnSelection, require_columns
@@ -21,7 +20,7 @@ from vae_anomaly.data.table.encoder import TableEncoder
 from vae_anomaly.data.table.labelled_rows import LabelledRows, copies_of_labels
 from vae_anomaly.data.table.missing import MissingValues
 from vae_anomaly.data.table.reader import CellError, TableReader
-from vae_anomaly.data.table.source import TableSource
+from vae_anomaly.data.table.source import Coding, TableSource
 from vae_anomaly.data.table.strays import advice, infinite_cells, refuse_cells
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.names import may_be_labels

@@ -15,10 +15,10 @@ from vae_anomaly.data.series.forms import read_series
 from vae_anomaly.data.series.parts import WholeNeeded, parts_of_file
 from vae_anomaly.data.series.segments import StoredSet, in_memory, stored
 from vae_anomaly.exceptions import ParameterError
-from vae_anomaly.pipeline.limits import check_address_space
 from vae_anomaly.pipeline.options import Options, check_labels, flag, given_options
 from vae_anomaly.pipeline.paths import check_output
 from vae_anomaly.pipeline.series.labels import labels_of_column
+from vae_anomaly.pipeline.startup import check_address_space
 from vae_anomaly.pipeline.work import Done, Work
 from vae_anomaly.series.alarms import span
 from vae_anomaly.series.detector import SeriesDetector
