@@ -173,7 +173,8 @@ class GenerativeMethods(FittedAttributes):
         DataError
             If the detector was not fitted on images.
         """
-        return self.model_.contribution_maps(self._image_records(X, "contribution_maps"))
+        records = self._image_records(X, "contribution_maps")
+        return self.model_.contribution_maps(records)
 
     def anomaly_maps(self, X: ArrayLike) -> Array:
         """Compute where images are anomalous, whatever their scores are made of.
@@ -198,7 +199,8 @@ class GenerativeMethods(FittedAttributes):
         DataError
             If the detector was not fitted on images.
         """
-        return self.model_.anomaly_maps(self._image_records(X, "anomaly_maps"))
+        records = self._image_records(X, "anomaly_maps")
+        return self.model_.anomaly_maps(records)
 
     def _image_records(self, X: ArrayLike, method: str) -> Records:
         records = self._records(X)
