@@ -14,8 +14,6 @@ categories of up to a million levels, dates and identifiers.
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from usage import run
 
 from vae_anomaly.pipeline.memory import MIN_ROWS, memory_of_fit, rows_within
 from vae_anomaly.pipeline.sizes import bytes_of
@@ -51,11 +50,7 @@ BATCH_ROWS = 100_000
 def peak(*arguments: str | Path) -> float:
     """Run a command in a separate process; return its peak memory in bytes."""
     command = [sys.executable, "-m", "vae_anomaly", *map(str, arguments), "-q"]
-    process = subprocess.Popen(command)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed")
-    return usage.ru_maxrss * 1024
+    return run(command).peak
 
 
 def fit(data: Path, model: Path, *options: str) -> float:

@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
+from usage import run
 
 import vae_anomaly
 
@@ -68,11 +69,7 @@ def make_parts(folder: Path, n_rows: int, n_parts: int) -> Path:
 def command(*words: object) -> float:
     """Run a command in a separate process; return its peak memory in GB."""
     line = [sys.executable, "-m", "vae_anomaly", *map(str, words), "-q"]
-    process = subprocess.Popen(line)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(line)} failed")
-    return usage.ru_maxrss * 1024 / 1e9
+    return run(line).peak / 1e9
 
 
 def report(target: str, found: str, met: bool) -> None:

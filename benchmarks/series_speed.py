@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -32,6 +31,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
+import usage
 from sklearn.neighbors import NearestNeighbors
 
 from vae_anomaly import SeriesDetector
@@ -120,13 +120,10 @@ def run(arguments: Sequence[str | Path]) -> None:
     """Run a command in a process, and print its times and peak memory."""
     command = [sys.executable, "-m", "vae_anomaly", *map(str, arguments)]
     begin = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed")
+    used = usage.run(command, quiet=True)
     print(
-        f"  {arguments[0]:9s} {usage.ru_utime + usage.ru_stime:6.1f} s of processor time, "
-        f"{time.perf_counter() - begin:6.1f} s, peak {usage.ru_maxrss * 1024 / 1e6:,.0f} MB",
+        f"  {arguments[0]:9s} {used.seconds:6.1f} s of processor time, "
+        f"{time.perf_counter() - begin:6.1f} s, peak {used.peak / 1e6:,.0f} MB",
         flush=True,
     )
 

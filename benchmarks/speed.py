@@ -24,6 +24,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from usage import run
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -57,18 +58,18 @@ def seconds(work: Work) -> float:
 
 
 class Command:
-    """A command line in a separate process, and its peak memory over all runs."""
+    """A command line in a separate process."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
-        self.arguments, self.megabytes = arguments, 0.0
+        self.arguments = arguments
 
     def __call__(self) -> None:
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        process = subprocess.Popen(self.arguments, **quiet)
-        _, status, usage = os.wait4(process.pid, 0)
-        if status:
-            raise SystemExit(f"{' '.join(self.arguments)} failed")
-        self.megabytes = max(self.megabytes, usage.ru_maxrss * 1024 / 1e6)
+        subprocess.run(self.arguments, check=True, **quiet)
+
+    def peak(self) -> float:
+        """Return the peak memory of a further run, in MB."""
+        return run(self.arguments, quiet=True).peak / 1e6
 
 
 def compare(
@@ -273,10 +274,10 @@ def files(arguments: argparse.Namespace) -> None:
             target = f"score {arguments.rows:,} rows, {file_type}: times pyarrow"
             compare(target, ours, pyarrow, FILE_TARGETS[file_type], arguments.repeats)
             fifth = Command([*program, str(small), "-o", str(out), "-q"])
-            fifth()
             target = f"score {arguments.rows:,} rows, {file_type}: peak in MB"
-            print_target(target, ours.megabytes, 350)
-            growth = ours.megabytes / fifth.megabytes
+            peak = ours.peak()
+            print_target(target, peak, 350)
+            growth = peak / fifth.peak()
             print_target(f"score, {file_type}: times the peak for a fifth of the rows", growth, 1.1)
 
 
