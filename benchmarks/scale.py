@@ -28,8 +28,6 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from usage import run
 
-import vae_anomaly
-
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 COLUMNS = 20
@@ -97,12 +95,11 @@ def peak() -> float:
     return int(line.split()[1]) * 1024 / 1e9
 
 
-def scored(model: Path, parts: Path, out: Path, n_workers: int) -> Run:
-    """Score a folder by workers of one thread, which have scored some rows before."""
+def scored(model: Path, few: Path, parts: Path, out: Path, n_workers: int) -> Run:
+    """Score a folder by workers of one thread, which have scored a folder of few rows before."""
     import distributed
 
     from vae_anomaly.dask import Cluster
-    from vae_anomaly.pipeline.models import portable
     from vae_anomaly.pipeline.partitions import score_partitions
 
     with (
@@ -111,11 +108,11 @@ def scored(model: Path, parts: Path, out: Path, n_workers: int) -> Run:
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
-        [some] = table(1000, 0).combine_chunks().to_batches()
-        client.run(vae_anomaly.score_batch, portable(model), some)
+        executor = Cluster(client)
+        score_partitions(model, str(few), f"{out}-few", key="id", executor=executor)
         before = client.run(time.process_time)
         start = time.perf_counter()
-        score_partitions(model, str(parts), str(out), key="id", executor=Cluster(client))
+        score_partitions(model, str(parts), str(out), key="id", executor=executor)
         seconds = time.perf_counter() - start
         after = client.run(time.process_time)
         peaks = client.run(peak)
@@ -123,11 +120,12 @@ def scored(model: Path, parts: Path, out: Path, n_workers: int) -> Run:
 
 
 def workers(folder: Path, n_rows: int, repeats: int) -> None:
-    model, parts = make_model(folder), make_parts(folder / "parts", n_rows, 16)
+    model, parts = make_model(folder), make_parts(folder / "parts", n_rows, 40)
+    few = make_parts(folder / "few", 1000, 10)
     runs: dict[int, list[Run]] = {1: [], 2: []}
     for i in range(repeats):
         for n, found in runs.items():
-            found.append(scored(model, parts, folder / f"scores-{i}-{n}", n))
+            found.append(scored(model, few, parts, folder / f"scores-{i}-{n}", n))
             busy = ", ".join(f"{one:.1f}" for one in found[-1].processor)
             print(f"        {n} workers: {found[-1].seconds:.1f} s, processor {busy} s; {load()}")
     one, two = (min(run.seconds for run in found) for found in runs.values())
