@@ -1,4 +1,4 @@
-"""Processor time and peak memory of commands in processes of their own.
+"""Processor time and peak memory of commands in separate processes.
 
 On Linux the peak that is reported for a process is at least the memory of the process that
 started it, since a program that replaces another takes over its peak: so a small process starts
