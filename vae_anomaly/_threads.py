@@ -6,7 +6,7 @@ import os
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -201,9 +201,10 @@ def parallel_map(
     is_worker = _is_alone.get() or current_thread().name.startswith(WORKER)
     if min(threads, len(tasks)) <= 1 or is_worker:
         return map(work, tasks)
-    pool = _workers(threads)
-    futures = [pool.submit(work, task) for task in tasks]
+    pool, futures = _workers(threads), list[Future[Result]]()
     try:
+        for task in tasks:
+            futures.append(pool.submit(work, task))
         return [future.result() for future in futures]
     finally:  # KeyboardInterrupt too
         for future in futures:

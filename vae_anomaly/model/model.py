@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import ClassVar, NamedTuple, cast
 from unicodedata import normalize
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._text import distinct, listed
 from vae_anomaly._threads import parallel_map
-from vae_anomaly._types import AnyArray, Json
+from vae_anomaly._types import AnyArray, Json, JsonObject
 from vae_anomaly.data.arrays import as_records
 from vae_anomaly.data.base import Defaults, Encoder, Records
 from vae_anomaly.data.registry import modality
@@ -294,10 +295,17 @@ class Model:
         """
         if self.encoder.outline.grid is None:
             raise ParameterError("Features do not form a grid: there are no maps. Use explain.")
-        training = LocalReference.of(
-            self._on_grid(self.reference.targets), self.reference.n_skipped_neighbors
-        )
-        return training.maps(self._on_grid(self.encoder.encode(records).targets))
+        return self._local_reference.maps(self._on_grid(self.encoder.encode(records).targets))
+
+    @cached_property
+    def _local_reference(self) -> LocalReference:
+        """Training records on the grid, for maps of any number of batches."""
+        reference = self.reference
+        return LocalReference.of(self._on_grid(reference.targets), reference.n_skipped_neighbors)
+
+    def __getstate__(self) -> JsonObject:
+        """Leave out of pickles what can be computed again."""
+        return {name: one for name, one in vars(self).items() if name != "_local_reference"}
 
     def _on_grid(self, targets: AnyArray) -> Array:
         """Return targets on the grid of features, 0 where there are none: (n, h, w, c)."""
