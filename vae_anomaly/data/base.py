@@ -188,12 +188,9 @@ class Source(AbstractContextManager["Source"], Protocol):
         """Return lines to report about a fit to the records of this source."""
         return ()
 
-    def close(self) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close files that the source opened."""
         return
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
 
 class Outline(NamedTuple):

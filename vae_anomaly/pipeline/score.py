@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._text import are, counted, exact
+from vae_anomaly._text import counted, counted_among, exact
 from vae_anomaly.data.base import Batch, Source
 from vae_anomaly.model.drift import Drift, DriftWatch, sample_slice
 from vae_anomaly.model.model import Model
@@ -82,8 +82,7 @@ class ScoreSummary(NamedTuple):
                 f"scored {counted(self.n_scored, unit)}; is_anomaly is left out: the threshold is "
                 f"one of another score. Set one with --threshold"
             )
-        of_all = f"{self.n_flagged:,} of {counted(self.n_scored, unit)}"
-        text = f"{of_all} {are(self.n_flagged)} flagged"
+        text = f"{counted_among(self.n_flagged, self.n_scored, unit)} flagged"
         if math.isfinite(self.threshold):
             text += f", above {exact(self.threshold)} nats"
         if fdr is None or not self.n_flagged:

@@ -391,7 +391,7 @@ class TableSource(Source):
 
         return pd.DataFrame(records, columns=list(self.columns.features), copy=False)
 
-    def close(self) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close the reader, which removes its temporary copy."""
         self._reader.close()
 
