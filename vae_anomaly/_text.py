@@ -10,6 +10,7 @@ __all__ = [
     "MAX_VALUE_LENGTH",
     "are",
     "counted",
+    "counted_among",
     "display_name",
     "distinct",
     "exact",
@@ -77,6 +78,17 @@ def counted(n: int, one: str, more: str | None = None) -> str:
     ('1 row', '1,200 rows')
     """
     return f"{n:,} {one}" if n == 1 else f"{n:,} {more or one + 's'}"
+
+
+def counted_among(n: int, total: int, one: str) -> str:
+    """Return how many of some things, and the verb.
+
+    Examples
+    --------
+    >>> counted_among(1, 12, "row"), counted_among(0, 1, "row")
+    ('1 of 12 rows is', '0 of 1 row are')
+    """
+    return f"{n:,} of {counted(total, one)} {are(n)}"
 
 
 def are(n: int) -> str:

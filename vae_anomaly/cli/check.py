@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from vae_anomaly.cli.console import Console
 from vae_anomaly.pipeline.export import checked_lines
+from vae_anomaly.pipeline.work import Done, Work
 
 __all__ = ["run"]
 
 
-def run(console: Console, graph: str, engine: str) -> None:
+def run(work: Work, graph: str, engine: str) -> Done:
     """Check GRAPH in an engine."""
     for line in checked_lines(graph, engine):
-        console.say(line)
+        work.say(line)
+    return Done()

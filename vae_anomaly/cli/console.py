@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -28,14 +28,10 @@ class Console:
     quiet : bool
     debug : bool
         Show the messages of TensorFlow as well.
-    json : bool
-        Print facts about the result as a JSON object.
     """
 
     quiet: bool = False
     debug: bool = False
-    json: bool = False
-    facts: dict[str, Any] = field(default_factory=dict)
 
     def say(self, *lines: str) -> None:
         """Write lines for people."""
@@ -44,11 +40,10 @@ class Console:
                 say(line)
 
     def finish(self, done: Done) -> Exit:
-        """Write the last lines, keep the facts, and return the exit code."""
+        """Write the last lines, and return the exit code."""
         for line in done.interruption:  # also to those who asked for silence
             say(line)
         self.say(*done.notes, *done.failed)
-        self.facts.update(done.facts)
         if done.interruption:
             return Exit.INTERRUPTED
         if done.failed:
@@ -88,16 +83,19 @@ class Console:
 
 
 def run_command(name: str, *, quiet: bool, debug: bool, json: bool, **given: Any) -> Exit:
-    """Load the module of a command, run it, and print its facts if they are wanted."""
+    """Load the module of a command, run it, and print the result: its facts if they are wanted."""
     prepare(name, muted=not debug)
-    console = Console(quiet=quiet, debug=debug, json=json)
+    console = Console(quiet=quiet, debug=debug)
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         warnings.showwarning = console.warn
-        code = import_module(f"vae_anomaly.cli.{name}").run(console, **given) or Exit.DONE
+        done = import_module(f"vae_anomaly.cli.{name}").run(console.work, **given)
+        code = console.finish(done)
     if json:
         from vae_anomaly.pipeline.facts import json_text
 
-        facts = {"command": name, **console.facts, "exit_code": code.value}
+        facts = {"command": name, **done.facts, "exit_code": code.value}
         click.echo(json_text(facts), err=given.get("output") == "-")
-    return Exit(code)
+    elif done.text:
+        click.echo(done.text)
+    return code

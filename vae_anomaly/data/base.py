@@ -109,6 +109,8 @@ class Source(AbstractContextManager["Source"], Protocol):
         Lines to report before reading.
     skipped : sequence of (str, str)
         Records that were not readable in the last reading, and the reasons.
+    key_type : DataType or None
+        Arrow type of the keys; None for int64.
     kept_types : mapping of str to DataType
         Columns of the source that the result has as they are.
     """
@@ -121,14 +123,8 @@ class Source(AbstractContextManager["Source"], Protocol):
     is_json: bool = False
     notes: Sequence[str] = ()
     skipped: Sequence[tuple[str, str]] = ()
+    key_type: pa.DataType | None = None
     kept_types: Mapping[str, pa.DataType] = {}
-
-    @property
-    def key_type(self) -> pa.DataType:
-        """Arrow type of the keys."""
-        import pyarrow as pa
-
-        return pa.int64()
 
     @property
     def record_shape(self) -> tuple[int, ...]:
@@ -192,12 +188,9 @@ class Source(AbstractContextManager["Source"], Protocol):
         """Return lines to report about a fit to the records of this source."""
         return ()
 
-    def close(self) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close files that the source opened."""
         return
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
 
 class Outline(NamedTuple):

@@ -8,10 +8,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vae_anomaly._threads import Swapped
 from vae_anomaly.data.cells import is_number
+from vae_anomaly.data.csv_content import parts_of
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -67,7 +69,7 @@ class Dialect:
     decimal: str = "."
 
     @classmethod
-    def of(cls, text: str, later: Iterable[bytes] = ()) -> Dialect:
+    def of(cls, text: str, path: Path | None = None) -> Dialect:
         """Find the dialect of the first lines of a file.
 
         The delimiter is the one by which most rows have as many fields as the header, of which
@@ -80,8 +82,8 @@ class Dialect:
         ----------
         text : str
             First lines.
-        later : iterable of bytes
-            All lines of the file, in parts that end with lines.
+        path : Path, optional
+            The whole file.
         """
         with LONG_CELLS:
             samples = {sign: cls(sign)._sample(text) for sign in DELIMITERS}
@@ -89,7 +91,10 @@ class Dialect:
         cells = [cell for row in samples[found][1:] for cell in row]
         if found not in ";\t":
             return cls(found)
-        return cls(found, decimal_mark(cells) or _first_mark(later, found) or ".")
+        mark = decimal_mark(cells)
+        if mark is None and path is not None:
+            mark = _first_mark(parts_of(path), found)
+        return cls(found, mark or ".")
 
     def records(self, lines: Iterable[str]) -> Reader:
         """Read records; blanks before a cell do not count, so that a quote may follow them."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from vae_anomaly.pipeline.conditions import check_conditions
 from vae_anomaly.pipeline.lines import StreamSummary, score_standard_input
 from vae_anomaly.pipeline.models import loaded
 from vae_anomaly.pipeline.options import Options, given_options, refuse_foreign
@@ -27,7 +26,8 @@ def score_rows(model: str, path: str, output: str, options: Options, work: Work)
     refuse_foreign(options, accepted, f"does not go with {where}")
     outputs, fitted = Outputs(**given_options(options, OUTPUTS)), loaded(model)
     names = {"key": options["id_column"], "keep": options["keep"]}
-    check_conditions(conditions, outputs, fitted)
+    for condition in conditions:
+        condition.check(outputs, fitted)
     done: StreamSummary | PartitionsSummary
     if scheduler is None:
         done = score_standard_input(fitted, path, output, outputs, say=work.say, **names)

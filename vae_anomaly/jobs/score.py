@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from vae_anomaly.data.registry import open_source
 from vae_anomaly.model.file import restored
-from vae_anomaly.pipeline.conditions import check_conditions, failures
-from vae_anomaly.pipeline.messages import skipped_records
 from vae_anomaly.pipeline.options import Options, check_model_options, divide, flag
 from vae_anomaly.pipeline.paths import check_outside
 from vae_anomaly.pipeline.results import OUTPUTS, Outputs
@@ -38,7 +36,8 @@ def score(file: UnopenedFile, path: str, output: str, options: Options, work: Wo
     outputs.check(model, flag)
     if maps is not None:
         check_outside(maps, path, "maps")
-    check_conditions(conditions, outputs, model)
+    for condition in conditions:
+        condition.check(outputs, model)
     with open_source(path, model.encoder, **asked) as source:
         work.say(*source.notes)
         if model.network.needs_tensorflow and source.n_records != 0:
@@ -50,13 +49,4 @@ def score(file: UnopenedFile, path: str, output: str, options: Options, work: Wo
             from vae_anomaly.displays.map_files import write_maps
 
             work.say(*write_maps(model, source, maps, flagged=flagged or (), progress=progress))
-    drift = summary.drift is not None
-    failed = failures(
-        conditions, summary.n_flagged or 0, summary.n_scored, source.unit, drift=drift
-    )
-    return Done(
-        [*summary.notes(source.unit, outputs.fdr, output), *skipped_records(source)],
-        summary.facts() | {"scores": output, "failed": failed},
-        is_complete=not source.skipped,
-        failed=failed,
-    )
+    return summary.done(source, outputs, output, conditions)

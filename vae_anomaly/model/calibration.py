@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -83,12 +84,12 @@ class Calibration:
         """Return which scores lie above the threshold, or are not finite: never normal."""
         return ~((scores <= self.threshold) & np.isfinite(scores))
 
-    @property
+    @cached_property
     def typical(self) -> float:
         """Median score of the calibration records; without any the threshold."""
         return float(np.median(self.scores)) if len(self.scores) else self.threshold
 
-    @property
+    @cached_property
     def high(self) -> float:
         """Score that few normal records exceed, whatever the threshold; see `HIGH_RATE`.
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import ClassVar, NamedTuple, cast
 from unicodedata import normalize
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._text import distinct, listed
-from vae_anomaly._threads import parallel_map
+from vae_anomaly._threads import for_each
 from vae_anomaly._types import AnyArray, Json, JsonObject
 from vae_anomaly.data.arrays import as_records
 from vae_anomaly.data.base import Defaults, Encoder, Records
@@ -194,9 +193,7 @@ class Model:
 
         widest = max(width, self.network.spec.n_inputs, MIN_CHUNK_WIDTH)
         chunks, engine = self.network.chunks(n, widest), self.network.engine
-        with engine.setting:
-            threads = engine.threads if len(chunks) > 1 else 1
-            deque(parallel_map(work, chunks, threads), maxlen=0)
+        for_each(work, chunks, engine.threads if len(chunks) > 1 else 1, engine.setting)
         self._require_finite([scores, *others.values(), parts])
         return Evaluation(scores, parts, targets, others)
 
@@ -223,15 +220,12 @@ class Model:
             )
 
         high = np.asarray(records, dtype=np.float64)[rows]
-        training = TrainingRecords.of(
-            self.encoder.decode(self.reference.targets.astype(np.float64))
-        )
         shares = repairing_shares(
             (found[rows] - errors) / amount,
             (differences - errors) / amount,
             high,
             scores[rows],
-            training.donors(high, terms.similar[rows]),
+            self._training.donors(high, terms.similar[rows]),
             score,
             self.calibration,
         )
@@ -298,6 +292,16 @@ class Model:
         return self._local_reference.maps(self._on_grid(self.encoder.encode(records).targets))
 
     @cached_property
+    def training_records(self) -> Array:
+        """The training records that the model keeps, as the encoder decodes them."""
+        return self.encoder.decode(self.reference.targets.astype(np.float64))
+
+    @cached_property
+    def _training(self) -> TrainingRecords:
+        """The same in standard deviations as well."""
+        return TrainingRecords.of(self.training_records)
+
+    @cached_property
     def _local_reference(self) -> LocalReference:
         """Training records on the grid, for maps of any number of batches."""
         reference = self.reference
@@ -305,7 +309,7 @@ class Model:
 
     def __getstate__(self) -> JsonObject:
         """Leave out of pickles what can be computed again."""
-        return {name: one for name, one in vars(self).items() if name != "_local_reference"}
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     def _on_grid(self, targets: AnyArray) -> Array:
         """Return targets on the grid of features, 0 where there are none: (n, h, w, c)."""

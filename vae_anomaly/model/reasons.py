@@ -84,8 +84,8 @@ class NormalValues:
     @classmethod
     def of(cls, model: Model) -> NormalValues:
         """Measure the training records that a model keeps."""
-        encoder, targets = model.encoder, model.reference.targets.astype(np.float64)
-        values = np.where(_missing(model), np.nan, encoder.decode(targets))
+        encoder = model.encoder
+        values = np.where(_missing(model), np.nan, model.training_records)
         bounds, decimals = np.full((4, values.shape[1]), np.nan), np.full(values.shape[1], np.nan)
         shares = {}
         for i, column in enumerate(values.T):

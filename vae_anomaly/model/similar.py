@@ -258,7 +258,7 @@ class SimilarRows:
         All in the same memory.
         """
         shape = len(targets), self._targets.shape[1]
-        apart, added = scratch("apart", *shape), scratch("added", *shape)
+        apart, added = scratch("apart", 2, *shape)
         values = targets.astype(np.float32)
         ends = [*self._starts[1:], len(self._targets)]
         for feature, (first, end) in enumerate(zip(self._starts, ends, strict=True)):
@@ -317,8 +317,7 @@ def _sum_without_largest(values: Iterable[Weights], count: int, out: Weights) ->
     At most two are left out. They are never part of a sum: what they leave would be rounded. The
     arrays are overwritten.
     """
-    largest = [scratch(f"largest {i}", *out.shape) for i in range(count)]  # descending
-    larger = scratch("larger", *out.shape)
+    *largest, larger = scratch("largest", count + 1, *out.shape)  # descending
     for place, smaller in enumerate(values):
         for i in range(min(place, count)):
             np.maximum(largest[i], smaller, out=larger)

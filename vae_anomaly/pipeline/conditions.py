@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vae_anomaly.model.model import Model
     from vae_anomaly.pipeline.results import Outputs
 
-__all__ = ["Condition", "check_conditions", "failures"]
+__all__ = ["Condition", "failures"]
 
 FLAGGED = re.compile(r"\s*flagged\s*(>=|>)\s*(\d+(?:\.\d*)?|\.\d+)\s*(%?)\s*")
 
@@ -67,6 +67,24 @@ class Condition:
         """Whether the condition is one on drift."""
         return self.limit is None
 
+    def check(self, outputs: Outputs, model: Model) -> None:
+        """Raise if the result that is asked of a model cannot tell whether it meets the condition.
+
+        Raises
+        ------
+        ParameterError
+        """
+        if self.is_drift and not outputs.watches_drift(model):
+            raise ParameterError(
+                "--fail-if drift needs calibration rows of the score, which are not there. Leave "
+                "it out, or fit or recalibrate a model with some."
+            )
+        if not self.is_drift and not outputs.has_threshold(model):
+            raise ParameterError(
+                f"--fail-if {self.text} needs a threshold, and that of the model is one of another "
+                f"score. Give --threshold."
+            )
+
     def is_met(self, n_flagged: int, n_scored: int, *, drift: bool = False) -> bool:
         """Return whether a result meets the condition.
 
@@ -82,34 +100,6 @@ class Condition:
             return False
         bound = self.limit * n_scored / 100 if self.is_share else self.limit
         return n_flagged > bound or (self.is_met_at_limit and n_flagged == bound)
-
-
-def check_conditions(conditions: Collection[Condition], outputs: Outputs, model: Model) -> None:
-    """Raise if a result cannot tell whether it meets a condition.
-
-    Parameters
-    ----------
-    conditions : collection of Condition
-    outputs : Outputs
-        What is asked of the model.
-    model : Model
-
-    Raises
-    ------
-    ParameterError
-    """
-    for one in conditions:
-        is_known = outputs.watches_drift(model) if one.is_drift else outputs.has_threshold(model)
-        if not is_known and one.is_drift:
-            raise ParameterError(
-                "--fail-if drift needs calibration rows of the score, which are not there. Leave "
-                "it out, or fit or recalibrate a model with some."
-            )
-        if not is_known:
-            raise ParameterError(
-                f"--fail-if {one.text} needs a threshold, and that of the model is one of another "
-                f"score. Give --threshold."
-            )
 
 
 def failures(

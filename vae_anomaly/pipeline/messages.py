@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vae_anomaly._text import are, counted, exact, shown
+from vae_anomaly._text import counted, counted_among, exact, shown
 from vae_anomaly.data.base import Source
 from vae_anomaly.model.drift import Drift
 from vae_anomaly.model.model import Model
@@ -37,9 +37,9 @@ def _threshold_origin(model: Model) -> str:
     """Return where the threshold of a model comes from."""
     calibration, unit = model.calibration, f"{model.unit}s"
     if calibration.method == "threshold":
-        above = int(calibration.flags(calibration.scores).sum())
-        known = f"{above:,} of {len(calibration.scores):,} calibration {unit} {are(above)} above it"
-        return f"set by hand; {known}" if len(calibration.scores) else "set by hand"
+        above, total = int(calibration.flags(calibration.scores).sum()), len(calibration.scores)
+        known = f"{counted_among(above, total, f'calibration {model.unit}')} above it"
+        return f"set by hand; {known}" if total else "set by hand"
     if calibration.method == "contamination":
         return f"above which {calibration.value:g} of the training {unit} lie"
     count = len(calibration.scores)

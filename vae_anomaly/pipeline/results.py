@@ -222,6 +222,8 @@ class Layout:
         Columns before the score: the key, and those that are kept.
     flagged : bool
         Whether there is a column of flags.
+    further : sequence of str
+        Names of the further scores.
     described : bool
         Whether there are reasons with values and what is normal: where features mean something by
         themselves.
@@ -233,6 +235,7 @@ class Layout:
     outputs: Outputs
     n_keys: int
     flagged: bool
+    further: Sequence[str]
     described: bool
     status: bool
 
@@ -262,7 +265,8 @@ class Layout:
             fields.append(("p_value", number))
         if flagged:
             fields.append(("is_anomaly", pa.bool_()))
-        fields += [(name, number) for name in outputs.further]
+        further = outputs.further
+        fields += [(name, number) for name in further]
         described = outputs.explain > 0 and not has_rest
         if outputs.explain:
             if has_rest:
@@ -274,12 +278,13 @@ class Layout:
         status = source.may_skip
         if status:
             fields.append(("status", pa.string()))
-        given = [(source.key_name, source.key_type), *source.kept_types.items()]
+        given = [(source.key_name, source.key_type or pa.int64()), *source.kept_types.items()]
         for name, dtype in reversed(given):
             taken = {other for other, _ in fields}
             fields.insert(0, (f"id_{name}" if name in taken else name, dtype))
         schema = pa.schema(fields)
-        return cls(schema, outputs, len(given), flagged, described, status)
+        scores = tuple(further.values())
+        return cls(schema, outputs, len(given), flagged, scores, described, status)
 
     def scored(self, model: Model, rows: Evaluated) -> Scored:
         """Lay rows out."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -11,18 +11,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._text import are, counted, exact
-from vae_anomaly._types import JsonObject
+from vae_anomaly._text import counted, counted_among, exact
 from vae_anomaly.data.base import Batch, Source
 from vae_anomaly.model.drift import Drift, DriftWatch, sample_slice
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.reasons import NormalValues, reasons_of
+from vae_anomaly.pipeline.conditions import Condition, failures
 from vae_anomaly.pipeline.executors import Executor, overlapped
-from vae_anomaly.pipeline.messages import drift_warning
+from vae_anomaly.pipeline.messages import drift_warning, skipped_records
 from vae_anomaly.pipeline.progress import Progress, no_progress
 from vae_anomaly.pipeline.reasons import repair_texts
 from vae_anomaly.pipeline.results import Evaluated, Layout, Outputs, Scored, array_of
 from vae_anomaly.pipeline.sorting import most_anomalous_first
+from vae_anomaly.pipeline.work import Done
 from vae_anomaly.pipeline.writers import result_writer
 
 __all__ = ["ScoreSummary", "drift_of", "evaluated", "score", "score_file"]
@@ -50,12 +51,29 @@ class ScoreSummary(NamedTuple):
     drift: Drift | None
     skipped: Sequence[tuple[str, str]]
 
-    def notes(self, unit: str, fdr: float | None, path: str) -> Sequence[str]:
-        """Return lines to report: how many were flagged, drift, and where the scores are."""
-        lines = [self._verdict(unit, fdr)]
-        if self.drift is not None:
-            lines.append(f"warning: {drift_warning(self.drift, unit)}")
-        return lines if path == "-" else [*lines, f"scores: {path}"]
+    def done(
+        self, source: Source, outputs: Outputs, path: str, conditions: Collection[Condition]
+    ) -> Done:
+        """Return a report on what was scored, into a file, and on the conditions that it meets."""
+        lines, drift = [self._verdict(source.unit, outputs.fdr)], self.drift
+        if drift is not None:
+            lines.append(f"warning: {drift_warning(drift, source.unit)}")
+        if path != "-":
+            lines.append(f"scores: {path}")
+        failed = failures(
+            conditions, self.n_flagged or 0, self.n_scored, source.unit, drift=drift is not None
+        )
+        facts = {
+            "n_scored": self.n_scored,
+            "n_flagged": self.n_flagged,
+            "n_skipped": len(self.skipped),
+            "threshold": self.threshold,
+            "drift": None if drift is None else drift.facts(),
+            "scores": path,
+            "failed": failed,
+        }
+        lines += skipped_records(source)
+        return Done(lines, facts, is_complete=not self.skipped, failed=failed)
 
     def _verdict(self, unit: str, fdr: float | None) -> str:
         """Return how many records were flagged, and above which threshold."""
@@ -64,23 +82,12 @@ class ScoreSummary(NamedTuple):
                 f"scored {counted(self.n_scored, unit)}; is_anomaly is left out: the threshold is "
                 f"one of another score. Set one with --threshold"
             )
-        of_all = f"{self.n_flagged:,} of {counted(self.n_scored, unit)}"
-        text = f"{of_all} {are(self.n_flagged)} flagged"
+        text = f"{counted_among(self.n_flagged, self.n_scored, unit)} flagged"
         if math.isfinite(self.threshold):
             text += f", above {exact(self.threshold)} nats"
         if fdr is None or not self.n_flagged:
             return text
         return f"{text}; at most {100 * fdr:g} % of them are expected to be false"
-
-    def facts(self) -> JsonObject:
-        """Return plain values for JSON."""
-        return {
-            "n_scored": self.n_scored,
-            "n_flagged": self.n_flagged,
-            "n_skipped": len(self.skipped),
-            "threshold": self.threshold,
-            "drift": None if self.drift is None else self.drift.facts(),
-        }
 
 
 def score(
@@ -225,16 +232,16 @@ class _Evaluate:
 
     model: Model
     outputs: Outputs
+    further: Sequence[str] = ()  # names of scores
     normal: NormalValues | None = None  # describes reasons
 
     def __call__(self, batch: Batch) -> Evaluated:
         model, records, outputs, normal = self.model, batch.records, self.outputs, self.normal
-        further = outputs.further.values()
         found = model.evaluate(
             records,
             contributions=outputs.explain > 0,
             expected=normal is not None,
-            also=tuple(dict.fromkeys(further)),
+            also=self.further,
         )
         described = None
         if normal is not None:
@@ -243,7 +250,7 @@ class _Evaluate:
             batch.keys,
             found.scores,
             found.contributions if outputs.explain else None,
-            [found.also[name] for name in further],
+            [found.also[name] for name in self.further],
             described,
             repair_texts(model, records) if outputs.repair else None,
             batch.positions,
@@ -282,7 +289,7 @@ def _only(batch: Batch, chosen: NDArray[np.bool_]) -> Batch:
 def _scored(model: Model, source: Source, layout: Layout, executor: Executor) -> Iterator[Scored]:
     """Return the rows of the result."""
     normal = NormalValues.of(model) if layout.described else None
-    evaluate = _Evaluate(model, layout.outputs, normal)
+    evaluate = _Evaluate(model, layout.outputs, layout.further, normal)
     return executor(_Score(evaluate, layout), source.batches())
 
 

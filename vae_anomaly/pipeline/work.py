@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from vae_anomaly.pipeline.progress import Progress, no_progress
 
 if TYPE_CHECKING:  # it imports NumPy, which comes after the check of limits
-    from vae_anomaly._types import JsonObject
+    from vae_anomaly._types import Json
 
 __all__ = ["Done", "Say", "Work"]
 
@@ -51,7 +51,7 @@ class Done(NamedTuple):
     ----------
     notes : sequence of str
         Lines to report.
-    facts : dict
+    facts : mapping
         The same in plain values.
     is_complete : bool
         Whether all records were readable.
@@ -59,10 +59,13 @@ class Done(NamedTuple):
         Lines about the conditions that the result meets.
     interruption : sequence of str
         Lines about an early end, also for those who asked for silence.
+    text : str
+        What was asked for, where that is text: for standard output.
     """
 
-    notes: Sequence[str]
-    facts: JsonObject
+    notes: Sequence[str] = ()
+    facts: Mapping[str, Json] = {}
     is_complete: bool = True
     failed: Sequence[str] = ()
     interruption: Sequence[str] = ()
+    text: str = ""

@@ -66,6 +66,7 @@ class ImageSource(Source):
 
     unit = "image"
     key_name = "file"
+    key_type = pa.string()
     may_skip = True
 
     def __init__(
@@ -88,11 +89,6 @@ class ImageSource(Source):
         self._strict, self._flags = strict, flags
         self._units = SourceUnits(self.name, pixel_range, check=check_range)
         self._positions: NDArray[np.int64] | None = None
-
-    @property
-    def key_type(self) -> pa.DataType:
-        """Arrow type of the keys: text."""
-        return pa.string()
 
     @property
     def record_shape(self) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._text import are, counted
+from vae_anomaly._text import counted, counted_among
 from vae_anomaly.data.base import Array, Records
 from vae_anomaly.stats.soft_clip import MAX_MAGNITUDE
 
@@ -216,7 +216,7 @@ class RangeCheck:
         advice = "Bring them into the unit of the training images, or fit a model on such images."
         if self.n_beyond:
             return [
-                f"{self.n_beyond:,} of {counted(self._n, 'image')} {are(self.n_beyond)} beyond the "
+                f"{counted_among(self.n_beyond, self._n, 'image')} beyond the "
                 f"range of the training images, {expected}{first}: the numbers are {found}. "
                 f"{advice}"
             ]

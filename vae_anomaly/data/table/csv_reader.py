@@ -30,7 +30,6 @@ from vae_anomaly.data.csv_content import (
     ContentScan,
     check_start,
     may_have_codes,
-    parts_of,
 )
 from vae_anomaly.data.dialect import (
     LONG_CELLS,
@@ -314,7 +313,7 @@ class CsvReader(TableReader):
         text = start.decode("utf-8-sig", errors="ignore")  # the last character may be cut off
         if not is_whole:
             text = text[: 1 + max(text.rfind(end) for end in "\r\n")]
-        self._dialect = Dialect.of(text, parts_of(self.path))
+        self._dialect = Dialect.of(text, self.path)
         header = next(self._records())
         names = header.fields
         if names[0].startswith("#") and self._is_comment(names):

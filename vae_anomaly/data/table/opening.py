@@ -121,8 +121,9 @@ def matched(
     strict: bool = False,
 ) -> ColumnSelection:
     """Match the columns of a table to an encoder; see `open_source`."""
+    names = encoder.used_names
     for name in roles:
-        if name in (encoder.used_names or ()):
+        if name in (names or ()):
             raise ParameterError(
                 f"The model was fitted on column {shown(name)}: it cannot be the label or the "
                 f"identifier as well."
@@ -130,7 +131,7 @@ def matched(
     columns = select_for_scoring(
         reader.name,
         reader.columns,
-        names=encoder.used_names,
+        names=names,
         n_features=len(encoder.features),
         roles=roles,
         known=(

@@ -218,7 +218,8 @@ class TableSource(Source):
         self._strays = StrayCells(reader)
         self._names = {place: name for name, place in coding.places.items()}
         self.is_json = reader.is_json
-        self.key_name = "row" if id_column is None else id_column
+        if id_column is not None:
+            self.key_name, self.key_type = id_column, reader.type_of(id_column)
         self.notes: Sequence[str] = tuple(self._opening_notes())
 
     def _opening_notes(self) -> list[str]:
@@ -229,11 +230,6 @@ class TableSource(Source):
             unused = listed(self.columns.unused)
             notes.append(f"note: {self.name}: the model does not know {unused}; ignored")
         return notes
-
-    @property
-    def key_type(self) -> pa.DataType:
-        """Arrow type of the keys: that of the identifiers, or int64."""
-        return pa.int64() if self._id_column is None else self._reader.type_of(self._id_column)
 
     @property
     def record_shape(self) -> tuple[int, ...]:
@@ -395,7 +391,7 @@ class TableSource(Source):
 
         return pd.DataFrame(records, columns=list(self.columns.features), copy=False)
 
-    def close(self) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close the reader, which removes its temporary copy."""
         self._reader.close()
 

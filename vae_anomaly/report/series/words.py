@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vae_anomaly._text import are, counted
+from vae_anomaly._text import are, counted, counted_among
 from vae_anomaly.data.series.times import time_text
 from vae_anomaly.names import SPANS
 from vae_anomaly.pipeline.series.evaluation import SeriesEvaluation, SeriesMetrics
@@ -43,7 +43,7 @@ def series_summary(found: SeriesEvaluation) -> Summary:
     flagged, scored, n_events = found.n_flagged, found.n_scored, len(found.events)
     share = f" ({percent(flagged / scored)})" if scored else ""
     verdict = [
-        f"{flagged:,} of {counted(scored, 'time step')} {are(flagged)} flagged{share}, in "
+        f"{counted_among(flagged, scored, 'time step')} flagged{share}, in "
         f"{counted(n_events, 'event')}."
     ]
     if n_events:
@@ -113,13 +113,13 @@ def _label_sentences(found: SeriesEvaluation, metrics: SeriesMetrics) -> list[st
     else:
         delay = "" if metrics.delay is None else f", median delay {span(metrics.delay, step)}"
         sentences.append(
-            f"{alarms.n_detected:,} of {counted(alarms.n_events, 'labelled event')} "
-            f"{are(alarms.n_detected)} detected: recall {percent(alarms.recall.value)} "
+            f"{counted_among(alarms.n_detected, alarms.n_events, 'labelled event')} "
+            f"detected: recall {percent(alarms.recall.value)} "
             f"({within(alarms.recall)}){delay}."
         )
     if alarms.precision is not None:
         sentences.append(
-            f"{alarms.n_false:,} of {counted(alarms.n_alarms, 'event')} {are(alarms.n_false)} "
+            f"{counted_among(alarms.n_false, alarms.n_alarms, 'event')} "
             f"false: precision {percent(alarms.precision.value)} ({within(alarms.precision)})."
         )
     lasts = "" if alarms.share_in_alarm is None else f"{percent(alarms.share_in_alarm)} of the time"
