@@ -383,6 +383,24 @@ def test_a_delivery_before_its_order_is_found(detector: VAEDetector) -> None:
     np.testing.assert_allclose(reasons.sum(axis=1), -detector.score_samples(early), rtol=1e-9)
 
 
+def test_reasons_say_what_is_unusual_of_a_date(detector: VAEDetector) -> None:
+    start, days = FRESH["ordered"].dt.normalize(), FRESH["ordered"].dt.day_of_week
+    weekend = FRESH["ordered"] + pd.to_timedelta(5 - days, unit="D")
+    cases = {
+        "unusual time of day": FRESH.assign(ordered=start + pd.Timedelta(hours=3)),
+        "unusual weekday": FRESH.assign(ordered=weekend),
+        "unusual time since ordered": FRESH.assign(delivered=start - pd.Timedelta(days=20)),
+        "far from training": FRESH.assign(ordered=pd.Timestamp("1970-01-01 12:00")),
+        "within": FRESH,
+    }
+    for expected, rows in cases.items():
+        found = detector.reasons(rows, top=4)
+        column = "delivered" if "since" in expected else "ordered"
+        assert (found.loc[found["column"] == column, "direction"] == expected).mean() > 0.9, (
+            expected
+        )
+
+
 def test_missing_and_stray_dates_are_scored(detector: VAEDetector) -> None:
     for column in ("ordered", "delivered"):
         reasons = detector.explain(FRESH.assign(**{column: pd.NaT}))

@@ -198,7 +198,7 @@ def test_reasons_of_mixed_rows_are_in_the_form_of_the_data(mixed: VAEDetector) -
         *("west", "unusual level")
     ]
     dates = found[found["column"] == "day"]
-    assert dates["direction"].isna().all()
+    assert (dates["direction"] == "within").all()
 
     # The likelihood of categories is last: the levels of the site, and all others.
     model = mixed.model_

@@ -92,7 +92,8 @@ def score() -> None:
     With --explain also reason_1, the column that adds most, contribution_1,
     value_1, expected_1 given the rest of the row, low_1 and high_1, between
     which nine tenths of the training rows lie, direction_1 (within, below,
-    above, unusual level, missing or unreadable), and so on.
+    above, unusual level, unusual weekday and the like of dates, far from
+    training, missing or unreadable), and so on.
     With --repair also repair, such as "normal if flow were 3.1 (it is 80)".
     A warning says if the rows differ as a whole.
 

@@ -248,6 +248,11 @@ class Encoder(Protocol):
         return np.ones(self.outline.n_features, dtype=bool)
 
     @property
+    def named_targets(self) -> Mapping[int, tuple[str, ...]]:
+        """Feature whose targets have names, such as parts of a date -> these names."""
+        return {}
+
+    @property
     def missing_shares(self) -> Array:
         """Shares of training records in which each feature is missing: (n_features,)."""
 

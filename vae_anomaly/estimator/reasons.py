@@ -13,7 +13,7 @@ from vae_anomaly._types import Json, Records
 from vae_anomaly.estimator.frames import as_given, in_form_of, require_features
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.model import Model
-from vae_anomaly.model.reasons import DIRECTIONS, NormalValues, reasons_of
+from vae_anomaly.model.reasons import NormalValues, directions_of, reasons_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +38,7 @@ def reasons(model: Model, X: Records, records: Array, top: int) -> pd.DataFrame:
     feature = found.feature[row, rank]
     usual = in_form_of(encoder, normal.usual(encoder.decode(evaluated.expected)), given)
     places = list(zip(row.tolist(), feature.tolist(), strict=True))
-    names = [*DIRECTIONS, None]
+    names = [*directions_of(encoder), None]
     return pd.DataFrame(
         {
             "row": given.index[row],

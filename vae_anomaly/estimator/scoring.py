@@ -175,8 +175,9 @@ class ScoringMethods(FittedAttributes):
             in the rest of the row; `probability` of an expected level, given the rest of the row,
             NaN for others; `low` and `high`, between which nine tenths of the training rows lie;
             `direction`: "within", "below" or "above" this range, "unusual level" of a
-            category that fewer than a twentieth have, "missing", or "unreadable" text. Levels
-            and dates have no range, and dates nothing that is expected and no direction.
+            category that fewer than a twentieth have, "unusual weekday" and the like of a date,
+            or "far from training", "missing", or "unreadable" text. Levels and dates have no
+            range, and dates nothing that is expected.
 
         Raises
         ------

@@ -1,7 +1,9 @@
 """Reasons for anomaly scores: the features that contribute most, beside what is normal of them.
 
 Normal are the values of the training records that a model keeps: of numbers the range from the
-5th to the 95th percentile, of categories the levels of at least a twentieth of the records.
+5th to the 95th percentile, of categories the levels of at least a twentieth of the records. Of
+features with several named targets, such as dates, those are unusual that are farther from the
+nearest records than these mostly are from each other.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly.data.base import Encoder
 from vae_anomaly.data.cells import STRAY
 from vae_anomaly.model.model import Evaluation, Model
 from vae_anomaly.stats.categorical import Categorical
@@ -22,6 +25,7 @@ __all__ = [
     "DIRECTIONS",
     "NormalValues",
     "Reasons",
+    "directions_of",
     "largest",
     "level_probabilities",
     "reasons_of",
@@ -31,13 +35,27 @@ Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Indices = NDArray[np.intp]
 
-DIRECTIONS = ("within", "below", "above", "unusual level", "missing", "unreadable")
+DIRECTIONS = (
+    "within",
+    "below",
+    "above",
+    "unusual level",
+    "missing",
+    "unreadable",
+    "far from training",
+)
 """Where a value lies: in the normal range or beyond it; of a category whether its level is rare."""
 
-WITHIN, BELOW, ABOVE, UNUSUAL, MISSING, UNREADABLE = range(6)
+WITHIN, BELOW, ABOVE, UNUSUAL, MISSING, UNREADABLE, FAR = range(7)
 
 UNKNOWN = -1
-"""Stands for the direction of a value without an order, such as a date."""
+"""Stands for the direction of a value without an order."""
+
+N_SAMPLE, N_NEAR = 256, 5
+"""Training records that named targets are compared with, and the number of the nearest ones."""
+
+MIN_DISTANCE = 1e-3
+"""Standard deviations that are near in any case."""
 
 TAIL_SHARE = 0.05
 """Share of training records below the normal range, and above it; rarer levels are unusual."""
@@ -52,6 +70,66 @@ MAX_DECIMALS = 300
 
 SINGLE_PRECISION, DOUBLE_PRECISION = 1e-6, 1e-14
 """Bounds of the relative errors of targets, in 32 bits, and of the values that they stand for."""
+
+
+class NamedTargets(NamedTuple):
+    """Targets of a feature that have a name, such as those of the time of day of a date.
+
+    Attributes
+    ----------
+    word : int
+        What to say where they are unusual, as position in `directions_of`.
+    places : ndarray of int of shape (k,)
+        Their places among all.
+    sample : ndarray of shape (s, k)
+        Those of some training records.
+    limit : float
+        Distance of most of these from others that are near.
+    """
+
+    word: int
+    places: Indices
+    sample: Array
+    limit: float
+
+    @classmethod
+    def of(cls, word: int, places: Indices, targets: Array, share: float) -> NamedTargets:
+        """Measure training records, (m, n_targets), a share of which may be unusual."""
+        sample = targets[:: -(-len(targets) // N_SAMPLE)][:, places]
+        itself = _near_distance(sample, sample, N_NEAR)
+        return cls(word, places, sample, max(float(np.quantile(itself, 1 - share)), MIN_DISTANCE))
+
+    def distance(self, targets: Array) -> Array:
+        """Return the distances of records, (n, n_targets), from near ones over the limit: (n,)."""
+        return _near_distance(targets[:, self.places], self.sample, N_NEAR - 1) / self.limit
+
+
+def _near_distance(points: Array, sample: Array, rank: int) -> Array:
+    """Return the distances of points, (n, k), from those of a sample of this rank, from 0: (n,)."""
+    found, rank = np.empty(len(points)), min(rank, len(sample) - 1)
+    for start in range(0, len(points), N_SAMPLE):
+        part = points[start : start + N_SAMPLE]
+        squares = ((part[:, None] - sample) ** 2).sum(axis=2)
+        found[start : start + N_SAMPLE] = np.partition(squares, rank, axis=1)[:, rank]
+    return np.sqrt(found)
+
+
+def _named_targets(model: Model, missing: Flags) -> dict[int, list[NamedTargets]]:
+    """Measure the named targets of the training records that a model keeps."""
+    encoder, found = model.encoder, {}
+    words, targets = directions_of(encoder), model.reference.targets.astype(np.float64)
+    feature = encoder.explained[model.network.spec.joint.feature_of_target]
+    for i, names in encoder.named_targets.items():
+        places, known = np.flatnonzero(feature == i), targets[~missing[:, i]]
+        if not len(known):
+            continue
+        of_name = {name: places[np.array(names) == name] for name in names}
+        share = TAIL_SHARE / len(of_name)  # all together not more than of a number
+        found[i] = [
+            NamedTargets.of(words.index(f"unusual {name}"), own, known, share)
+            for name, own in of_name.items()
+        ]
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +149,8 @@ class NormalValues:
         Feature that is a category -> shares of its levels by code.
     records : ndarray of shape (m, n_features)
         The training records, rounded; NaN for missing values and for dates.
+    named : mapping of int to list of NamedTargets
+        Feature with named targets -> these.
     """
 
     low: Array
@@ -80,12 +160,14 @@ class NormalValues:
     decimals: Array
     level_shares: dict[int, Array]
     records: Array
+    named: dict[int, list[NamedTargets]]
 
     @classmethod
     def of(cls, model: Model) -> NormalValues:
         """Measure the training records that a model keeps."""
         encoder = model.encoder
-        values = np.where(_missing(model), np.nan, model.training_records)
+        missing = _missing(model)
+        values = np.where(missing, np.nan, model.training_records)
         bounds, decimals = np.full((4, values.shape[1]), np.nan), np.full(values.shape[1], np.nan)
         shares = {}
         for i, column in enumerate(values.T):
@@ -99,7 +181,8 @@ class NormalValues:
             bounds[:, i] = np.quantile(known, [TAIL_SHARE, 1 - TAIL_SHARE, 0, 1])
         low, high, least, greatest = (_rounded(one, decimals) for one in bounds)
         records = _rounded(values, decimals)
-        return cls(low, high, least, greatest, decimals, shares, records)
+        named = _named_targets(model, missing)
+        return cls(low, high, least, greatest, decimals, shares, records, named)
 
     def usual(self, values: Array) -> Array:
         """Return expected values, (n, n_features), rounded, and within those of all records."""
@@ -141,7 +224,7 @@ class Reasons(NamedTuple):
     low, high : ndarray
         Normal range, see `NormalValues`.
     direction : ndarray of int
-        Position in `DIRECTIONS`, or `UNKNOWN`.
+        Position in `directions_of`, or `UNKNOWN`.
     """
 
     feature: Indices
@@ -186,8 +269,31 @@ def reasons_of(
         level_probabilities(model, found.expected)[rows, feature],
         normal.low[feature],
         normal.high[feature],
-        normal.directions(feature, values),
+        _directions(model, normal, records, feature),
     )
+
+
+def directions_of(encoder: Encoder) -> tuple[str, ...]:
+    """Return the words for directions: `DIRECTIONS`, then one for each named target."""
+    names = dict.fromkeys(name for own in encoder.named_targets.values() for name in own)
+    return (*DIRECTIONS, *(f"unusual {name}" for name in names))
+
+
+def _directions(model: Model, normal: NormalValues, records: Array, feature: Indices) -> Indices:
+    """Return where the values of features, (n, k), lie, as positions in `directions_of`."""
+    values = np.asarray(records, dtype=np.float64)
+    found = normal.directions(feature, np.take_along_axis(values, feature, axis=1))
+    named = (found == UNKNOWN) & np.isin(feature, list(normal.named))
+    if not named.any():
+        return found
+    encoded = model.encoder.encode(records)
+    for i, parts in normal.named.items():
+        row, place = np.nonzero(named & (feature == i))
+        away = np.stack([part.distance(encoded.targets[row]) for part in parts])  # (parts, n)
+        words = np.array([part.word for part in parts])[away.argmax(axis=0)]
+        near = np.where(away.max(axis=0) > 1.0, words, WITHIN)
+        found[row, place] = np.where(encoded.penalty[row, i] > 0, FAR, near)
+    return found
 
 
 def level_probabilities(model: Model, expected: Array) -> Array:

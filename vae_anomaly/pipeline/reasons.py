@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vae_anomaly._types import AnyArray, Json
 from vae_anomaly.data.base import Encoder
 from vae_anomaly.model.model import Model
-from vae_anomaly.model.reasons import DIRECTIONS, UNKNOWN, Reasons
+from vae_anomaly.model.reasons import UNKNOWN, Reasons, directions_of
 from vae_anomaly.model.repair import repair_records
 
 __all__ = ["reason_columns", "reason_fields", "repair_texts"]
@@ -52,7 +52,8 @@ def reason_fields(
 
 def reason_columns(encoder: Encoder, found: Reasons) -> list[ReasonColumn]:
     """Return the columns of described reasons; see `reason_fields`."""
-    names, directions = pa.array(encoder.features, pa.string()), pa.array(DIRECTIONS, pa.string())
+    names = pa.array(encoder.features, pa.string())
+    directions = pa.array(directions_of(encoder), pa.string())
     are_numbers = encoder.are_numbers.all()
     columns: list[ReasonColumn] = []
     for k in range(found.feature.shape[1]):

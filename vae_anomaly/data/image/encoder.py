@@ -185,6 +185,11 @@ class ImageEncoder:
         return np.ones(len(self.features), dtype=bool)
 
     @property
+    def named_targets(self) -> Mapping[int, tuple[str, ...]]:
+        """Return that pixels have one target each."""
+        return {}
+
+    @property
     def missing_shares(self) -> Array:
         """No pixel is ever missing: zeros."""
         return np.zeros(len(self.features))

@@ -204,6 +204,11 @@ class PatchEncoder:
         return np.ones(prod(self.shape), dtype=bool)
 
     @property
+    def named_targets(self) -> Mapping[int, tuple[str, ...]]:
+        """Return that pixels have one target each."""
+        return {}
+
+    @property
     def missing_shares(self) -> Array:
         """No pixel is ever missing: zeros."""
         return np.zeros(prod(self.shape))

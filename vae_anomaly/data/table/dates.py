@@ -296,6 +296,17 @@ class DateParts:
         """Column that each part belongs to."""
         return np.repeat(np.arange(len(self.widths)), self.widths)
 
+    def names(self, first: str) -> list[list[str]]:
+        """Return the names of the parts of each column; `first` is that of the first column.
+
+        Examples
+        --------
+        >>> DateParts(((Cycle("weekday", 0.0),), ())).names("ordered")
+        [['weekday', 'weekday'], ['time since ordered']]
+        """
+        of_cycles = [[one.name for one in cycles for _ in range(2)] for cycles in self.cycles]
+        return [own + [f"time since {first}"] * (i > 0) for i, own in enumerate(of_cycles)]
+
     def encode(self, seconds: Array) -> Array:
         """Return the parts of rows, (n, n_columns) to (n, n_parts); NaN where they are missing.
 

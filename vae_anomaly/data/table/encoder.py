@@ -218,6 +218,15 @@ class TableEncoder:
             return np.ones(len(self.scaler.center), dtype=bool)
         return np.array([column.type == NUMBER for column in self.schema.columns])
 
+    @cached_property
+    def named_targets(self) -> Mapping[int, tuple[str, ...]]:
+        """Dates that vary -> the cycle of each target, or the time since another date."""
+        dates = self.schema.dates.tolist()
+        varies = iter(self.scaler.varies[len(self.schema.numbers) :])
+        names = self.schema.date_parts.names(self.features[dates[0]]) if dates else []
+        kept = [tuple(name for name in own if next(varies)) for own in names]
+        return {i: own for i, own in zip(dates, kept, strict=True) if own}
+
     @property
     def missing_shares(self) -> Array:
         """Shares of training rows in which each column is missing; 0 of those left out."""

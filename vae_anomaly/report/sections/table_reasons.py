@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._types import Json
-from vae_anomaly.model.reasons import DIRECTIONS, NormalValues, Reasons, reasons_of
+from vae_anomaly.data.base import Encoder
+from vae_anomaly.model.reasons import DIRECTIONS, NormalValues, Reasons, directions_of, reasons_of
 from vae_anomaly.report.data import RankedRecord, ScoredRecords
 from vae_anomaly.report.formatting import legible, number
 from vae_anomaly.report.sections.histogram import TrainingHistogram
@@ -46,7 +47,7 @@ class Reason:
     low, high : float or None
         Normal range; None for what is no number. See `model.reasons`.
     direction : str or None
-        One of `model.reasons.DIRECTIONS`; None for dates.
+        One of `model.reasons.directions_of`, or None.
     feature : int
         Position of the column among all.
     mark : float or None
@@ -150,7 +151,7 @@ def explain_rows(
     values, others = (np.asarray(encoder.rows(one), dtype=object) for one in (shown, usual))
     reasons = [
         tuple(
-            _reason(encoder.features[j], found, (i, k), values[i, j], others[i, j], histograms)
+            _reason(encoder, found, (i, k), values[i, j], others[i, j], histograms)
             for k, j in enumerate(found.feature[i].tolist())
             if found.contribution[i, k] > 0
         )
@@ -160,7 +161,7 @@ def explain_rows(
 
 
 def _reason(
-    column: str,
+    encoder: Encoder,
     found: Reasons,
     at: tuple[int, int],
     value: Json,
@@ -171,14 +172,14 @@ def _reason(
     histogram, direction = histograms.get(feature), found.direction[at]
     is_drawn = histogram is not None and direction < DIRECTIONS.index("missing")
     return Reason(
-        column,
+        encoder.features[feature],
         float(found.contribution[at]),
         cell(value),
         cell(expected),
         _bound(found.probability[at]),
         _bound(found.low[at]),
         _bound(found.high[at]),
-        (*DIRECTIONS, None)[direction],
+        (*directions_of(encoder), None)[direction],
         feature,
         histogram.at(code) if histogram is not None and is_drawn else None,
     )
