@@ -273,6 +273,10 @@ class Encoder(Protocol):
     def rows(self, records: Records, like: Records = None) -> Records:
         """Return records in the form of the training data, or in form and units of `like`."""
 
+    def cells(self, values: Array, feature: NDArray[np.intp]) -> list[Json]:
+        """Return values, each of a feature, (n,) both, in the types of the training data."""
+        return list(values.tolist())
+
     def in_graph(self, rows: Symbol) -> EncodedSymbols:
         """Add `encode` to an ONNX graph, for a symbolic matrix.
 

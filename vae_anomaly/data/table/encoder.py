@@ -220,10 +220,10 @@ class TableEncoder:
     @property
     def missing_shares(self) -> Array:
         """Shares of training rows in which each column is missing; 0 of those left out."""
-        shares = np.zeros(len(self.features))
-        for i, column in enumerate(self.schema.columns):
-            shares[i] = self.n_missing[i] / self.n_rows if column.is_used else 0.0
-        return shares
+        if self.is_plain:
+            return np.zeros(len(self.features))
+        used = [column.is_used for column in self.schema.columns]
+        return np.where(used, self.n_missing / self.n_rows, 0.0)
 
     def matrix(self, X: Records) -> Records:
         """Return the cells as numbers: NaN where missing, categories as codes.
@@ -359,6 +359,18 @@ class TableEncoder:
         if self.is_plain or self.schema.is_numeric:
             return records
         return self.schema.frame(records, as_frame(like))
+
+    def cells(self, values: Array, feature: NDArray[np.intp]) -> list[Json]:
+        """Return values, each of a column, (n,) both, in the types of the training data."""
+        if self.is_plain or self.schema.is_numeric:
+            return list(values.tolist())
+        found: list[Json] = [None] * len(values)
+        for i in np.unique(feature):
+            here = np.flatnonzero(feature == i)
+            cells = self.schema.columns[i].cells(values[here]).tolist()
+            for place, cell in zip(here.tolist(), cells, strict=True):
+                found[place] = cell
+        return found
 
     def to_state(self) -> EncoderState:
         """Return the settings and arrays for a model file."""
