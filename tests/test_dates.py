@@ -21,6 +21,7 @@ from vae_anomaly.data.table.dates import (
     DateParts,
     best_formats,
     covered_cycles,
+    covered_span,
     seconds_of_timestamps,
 )
 from vae_anomaly.data.table.schema import TableSchema
@@ -215,6 +216,25 @@ def test_days_since_the_first_date() -> None:
     np.testing.assert_array_equal(parts.encode(rows), [[2.5, np.nan], [np.nan, np.nan]])
 
 
+def test_dates_are_far_beyond_the_time_that_is_covered_or_ten_years() -> None:
+    short, long = (
+        covered_span(seconds(*moments)) for moments in (("2021", "2023"), ("1950", "2000"))
+    )
+    parts = DateParts(((), (), ()), (short, long, ()))
+    near = [("2011-02", "1902", "0001"), ("2032-11", "2048", "9999"), ("NaT", "NaT", "NaT")]
+    far = [("2010-11", "1900", "NaT"), ("2033-02", "2051", "0001")]
+    dates = [seconds(*row) for row in (*near, *far)]
+    expected = [[False] * 3] * 3 + [[True, True, False]] * 2
+    assert parts.are_far(np.array(dates)).tolist() == expected
+
+
+def test_a_mistyped_date_does_not_widen_the_time_that_is_covered() -> None:
+    days = seconds(*np.arange("2021", "2023", dtype="datetime64[D]").astype(str))
+    first, last = covered_span(np.concatenate([days, seconds("1900", "NaT"), [STRAY]]))
+    assert (first, last) == pytest.approx(tuple(days[[7, -8]]), abs=86400)
+    assert covered_span(seconds("NaT")) == ()
+
+
 COVERED = {
     "one day": ("2026-01-01", "2026-01-02", "h", []),
     "two days": ("2026-01-01", "2026-01-03", "h", ["time of day"]),
@@ -281,6 +301,8 @@ def test_two_dates_have_a_difference() -> None:
     encoder = detector.model_.encoder
     assert encoder.schema.columns[1].reason == "ISO8601: other dates are compared with it"
     assert encoder.schema.columns[2].reason == "ISO8601: days since 'start', without the trend"
+    facts = encoder.describe()["columns"][1]
+    assert (facts["first"], facts["last"]) == ("2026-01-01", "2026-01-01")
     assert encoder.date_widths == (0, 1)
     assert encoder.explained.tolist() == [0, 2]
     assert not any("constant" in note for note in encoder.notes())
@@ -338,6 +360,17 @@ def test_unusual_weekdays_are_found(detector: VAEDetector) -> None:
     weekend = FRESH.assign(ordered=FRESH["ordered"] + days, delivered=FRESH["delivered"] + days)
     assert (weekend["ordered"].dt.day_of_week == 5).all()
     assert auroc(detector, weekend) > 0.8
+
+
+@pytest.mark.parametrize("year", [1900, 1970, 2099, 9999])
+def test_dates_far_from_training_are_found(detector: VAEDetector, year: int) -> None:
+    wrong = FRESH.assign(ordered=pd.Series([pd.Timestamp(year, 1, 4, 12)] * len(FRESH)))
+    wrong["delivered"] = pd.NaT
+    least = np.log(detector.model_.encoder.n_rows + 1)
+    assert (detector.explain(wrong)["ordered"] >= least).all()
+    # The same cycles, in a year that is near.
+    later = wrong.assign(ordered=pd.Timestamp(2027, 1, 4, 12))
+    assert (detector.explain(later)["ordered"] < least).all()
 
 
 def test_a_delivery_before_its_order_is_found(detector: VAEDetector) -> None:

@@ -49,10 +49,15 @@ def sorted_energies(points: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return np.sort(0.5 * squares / bandwidth, axis=1)[:, :COUNT]
 
 
-@pytest.fixture
-def always_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
+def search_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
     """Search few rows as many are."""
     monkeypatch.setattr(nearest, "MIN_ROWS", 1)
+    monkeypatch.setattr(nearest, "MIN_ROWS_AT_ONCE", 1)
+
+
+@pytest.fixture
+def always_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
+    search_as_many(monkeypatch)
 
 
 @pytest.mark.parametrize("make", DATA)
@@ -68,7 +73,7 @@ def test_boxes_change_no_bit(make, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = np.concatenate([make(N, 1), points[:50], 3 * make(50, 2), make(50, 3) + 1e3])
     search = search_among(points)
     expected = search.energies(rows, COUNT)
-    monkeypatch.setattr(nearest, "MIN_ROWS", 1)
+    search_as_many(monkeypatch)
     np.testing.assert_array_equal(search.energies(rows, COUNT), expected)
 
 
@@ -78,6 +83,20 @@ def test_boxes_hold_a_part_of_the_exemplars_where_there_are_few_dimensions() -> 
     assert boxes is not None
     assert boxes.shortlists.members.shape[1] < 500
     assert search_among(noise(1500, 0))._divided[1] is None
+
+
+def test_many_calls_together_are_worth_boxes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nearest, "MIN_ROWS", 300)
+    monkeypatch.setattr(nearest, "MIN_ROWS_AT_ONCE", 100)
+    search, rows = search_among(plane(600, 0)), plane(100, 1)
+    for _ in range(2):
+        search.energies(rows, COUNT)
+    search.energies(rows[:99], COUNT)
+    assert "_divided" not in vars(search)
+    search.energies(rows[:99], COUNT)
+    assert "_divided" not in vars(search)  # of no use for so few rows
+    search.energies(rows, COUNT)
+    assert "_divided" in vars(search)
 
 
 @pytest.mark.parametrize("make", DATA)
@@ -97,7 +116,8 @@ def test_copies_of_points_count_as_often_as_they_occur(
 ) -> None:
     points = np.concatenate([np.tile(plane(1, 0), (900, 1)), plane(300, 1), plane(300, 1)])
     rows = np.concatenate([points[::40], plane(60, 2)])
-    monkeypatch.setattr(nearest, "MIN_ROWS", 1 if many else 10**9)
+    if many:
+        search_as_many(monkeypatch)
     search = search_among(points)
     assert len(search.points) == COUNT + 600
     found = search.energies(rows, COUNT)
@@ -109,7 +129,8 @@ def test_copies_of_points_count_as_often_as_they_occur(
 def test_rows_of_any_size_are_found(
     scale: float, many: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nearest, "MIN_ROWS", 1 if many else 10**9)
+    if many:
+        search_as_many(monkeypatch)
     points = plane(400, 0)
     rows = (np.float32(scale) * plane(20, 1)).astype(np.float32)
     found = search_among(points).energies(rows, COUNT)

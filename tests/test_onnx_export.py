@@ -471,6 +471,7 @@ def test_the_graph_scores_dates(likelihood: str, tmp_path: Path) -> None:
     rows.loc[:5, "ordered"] = None
     rows.loc[4:9, "sent"] = pd.Timestamp("2044-02-29 23:59:59")
     rows.loc[10:12, "ordered"] = "soon"
+    rows.loc[13:14, "ordered"] = ["01.01.1900 00:00", "31.12.2099 00:00"]
     session = exported(detector, tmp_path / "m.onnx")
     metadata = session.get_modelmeta().custom_metadata_map
     assert json.loads(metadata["dates"]) == {"ordered": "%d.%m.%Y %H:%M", "sent": "ISO8601"}

@@ -211,14 +211,14 @@ class Network:
         self._over_batches(work, rows.astype(np.float32))
         return targets
 
-    def predictions(self, x: Weights) -> Array:
+    def predictions(self, x: Weights) -> Weights:
         """Predict each feature of a batch from random halves of the others: (k, n, n_targets).
 
         In a pass each member hides half of the features, not those that others do, then the
         other half. The number of passes does not depend on that of features.
         """
-        outputs = self.engine.predict(x, self.halves).astype(np.float64)
-        predictions: Array = self.spec.joint.mean(numpy_ops, outputs)
+        outputs = self.engine.predict(x, self.halves)
+        predictions: Weights = self.spec.joint.mean(numpy_ops, outputs)
         return predictions
 
     def _outputs_without(self, x: Weights, hidden: NDArray[np.bool_]) -> Array:

@@ -122,16 +122,13 @@ class NumpyEngine:
 
     def decode(self, z: Weights) -> Array:
         """Decode codes."""
-        return _forward(self.decoder, z.swapaxes(1, 2)).swapaxes(1, 2).astype(np.float64)
+        return self._decoded(z.swapaxes(1, 2)).swapaxes(1, 2).astype(np.float64)
 
     def expected(self, z: Weights, first: int = 0) -> Array:
         """Decode codes, and average what members expect."""
         if self.joint.mean_outputs is None:
             return expected_by_member(self, self.spec, z, first)
-        buffers, hidden = self._buffers, _framed(z.swapaxes(1, 2))
-        for layer in self.decoder[:-1]:
-            hidden = buffers.product(layer, hidden)
-            buffers.rectify(hidden)
+        hidden = self._hidden(self.decoder, _framed(z.swapaxes(1, 2)))
         outputs = self._mean_output[first:] @ hidden.reshape(-1, hidden.shape[-1])
         return _rows_first(outputs).astype(np.float64)
 
@@ -147,7 +144,7 @@ class NumpyEngine:
         deviation = 0.0 if self.spec.noiseless else np.exp(0.5 * log_variance)
         likelihood = np.zeros((self.joint.n_features, len(target))).T  # rows last in memory
         for draw in noise:
-            outputs = _forward(self.decoder, mean + deviation * draw[:, None])
+            outputs = self._decoded(mean + deviation * draw[:, None])
             likelihood += self._log_prob(target, outputs.swapaxes(1, 2))
         return -likelihood / len(noise)
 
@@ -167,8 +164,21 @@ class NumpyEngine:
         predictions = np.empty((len(pairs), self.joint.n_outputs, len(x)), dtype=np.float32)
         for found, pair in zip(predictions, pairs, strict=True):
             for half in pair:
-                found[half.outputs] = _run(half.layers, framed[half.inputs])[:, PADDING:-PADDING]
+                hidden = self._hidden(half.layers, framed[half.inputs])
+                found[half.outputs] = (half.layers[-1] @ hidden)[:, PADDING:-PADDING]
         return predictions.swapaxes(1, 2)
+
+    def _decoded(self, z: Weights) -> Weights:
+        """Return the outputs of decoders: (members, latent, n) to (members, outputs, n)."""
+        hidden = self._hidden(self.decoder, _framed(z))
+        return (self.decoder[-1] @ hidden)[..., PADDING:-PADDING]
+
+    def _hidden(self, layers: Layers, framed: Weights) -> Weights:
+        """Run padded inputs through all layers but the last, with rectifiers, in a buffer."""
+        for layer in layers[:-1]:
+            framed = self._buffers.product(layer, framed)
+            self._buffers.rectify(framed)
+        return framed
 
     def _half(self, member: int, shown: NDArray[np.bool_]) -> _Half:
         """Return the network of a member that sees some features and predicts the others."""
@@ -229,11 +239,6 @@ def _layers(arrays: Mapping[str, Weights], part: str, hidden: int) -> Layers:
     return layers
 
 
-def _forward(layers: Layers, x: Weights) -> Weights:
-    """Run (members, inputs, n) through dense layers, with rectifiers between them."""
-    return _run(layers, _framed(x))[..., PADDING:-PADDING]
-
-
 def _rows_first(padded: Weights) -> Weights:
     """Return results, (..., outputs, n), without padding: (..., n, outputs)."""
     return padded[..., PADDING:-PADDING].swapaxes(-1, -2)
@@ -245,14 +250,4 @@ def _framed(x: Weights) -> Weights:
     framed = np.zeros((*others, inputs + 1, n + 2 * PADDING), dtype=np.float32)
     framed[..., :-1, PADDING:-PADDING] = x
     framed[..., -1, :] = 1.0
-    return framed
-
-
-def _run(layers: Layers, framed: Weights) -> Weights:
-    """Run padded inputs through dense layers, with rectifiers between them."""
-    zeros = np.zeros(framed.shape[-1], dtype=np.float32)
-    for i, layer in enumerate(layers):
-        if i > 0:
-            np.maximum(framed, zeros, out=framed)  # several times as fast as with one number
-        framed = layer @ framed
     return framed

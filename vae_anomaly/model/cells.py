@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._types import Ops, Symbol, Tensor
+from vae_anomaly._types import AnyArray, Ops, Symbol, Tensor
 from vae_anomaly.stats.categorical import Categorical
 from vae_anomaly.stats.densities import numpy_ops
 from vae_anomaly.stats.likelihoods import JointLikelihood, sum_adjacent
@@ -25,6 +25,7 @@ from vae_anomaly.stats.likelihoods import JointLikelihood, sum_adjacent
 __all__ = ["N_RANKS", "PredictedRows", "Tails", "cell_units", "interpolated_symbol", "surprises"]
 
 Array = NDArray[np.float64]
+Weights = NDArray[np.float32]
 
 MIN_DEVIATION = 0.1
 """Added to deviations of numbers from what is predicted, in standard deviations of the column."""
@@ -85,7 +86,7 @@ def cell_units(joint: JointLikelihood, residual: Array, observed: NDArray[np.boo
 
 
 def surprises(
-    ops: Ops, joint: JointLikelihood, units: Array, predictions: Tensor, targets: Tensor
+    ops: Ops, joint: JointLikelihood, units: AnyArray, predictions: Tensor, targets: Tensor
 ) -> Tensor:
     """Return the surprise of each cell given others of its row, in nats: (n, n_features).
 
@@ -125,10 +126,10 @@ def surprises(
 class PredictedRows(NamedTuple):
     """Rows whose features networks with masks predict from each other."""
 
-    residual: Array  # targets minus the expected ones, 0 where not observed, (n, n_targets)
-    surprise: Array  # of cells, in nats, (n, n_explained)
+    residual: Weights  # targets minus the expected ones, 0 where not observed, (n, n_targets)
+    surprise: Weights  # of cells, in nats, (n, n_explained)
     observed: NDArray[np.bool_]  # (n, n_explained)
-    code: Array  # mean of q(z|x), (n, members, latent)
+    code: Weights  # mean of q(z|x), (n, members, latent)
 
     def only(self, chosen: NDArray[np.bool_]) -> PredictedRows:
         """Return some of the rows."""
@@ -164,7 +165,7 @@ class Tails(NamedTuple):
     nats: Array
 
     @classmethod
-    def fit(cls, values: Array, observed: NDArray[np.bool_] | None = None) -> Tails:
+    def fit(cls, values: AnyArray, observed: NDArray[np.bool_] | None = None) -> Tails:
         """Rank the values of training rows, (n, quantities), that are observed."""
         kept = np.zeros((values.shape[1], N_RANKS))
         kept[:, -1] = 1.0
@@ -189,7 +190,7 @@ class Tails(NamedTuple):
         # As a model file holds them.
         return cls(*(one.astype(np.float32).astype(np.float64) for one in (kept, nats)))
 
-    def costs(self, values: Array) -> Array:
+    def costs(self, values: AnyArray) -> Array:
         """Return minus the log of the tail probabilities of values, (n, quantities), at least 0."""
         places = _log(values)
         beyond = np.maximum(places - self.values[:, -1], 0.0)
@@ -211,9 +212,10 @@ class Tails(NamedTuple):
         return rise / np.maximum(self.values[:, -1] - self.values[:, -2], MIN_GAP)
 
 
-def _log(values: Array) -> Array:
+def _log(values: AnyArray) -> Array:
     """Return the log of 1 + values, those below 0 taken for 0."""
-    return np.log(np.maximum(values, 0.0) + 1.0)
+    logs: Array = np.log(np.maximum(values, 0.0, dtype=np.float64) + 1.0)
+    return logs
 
 
 def interpolated_symbol(x: Symbol, knots: Array, values: Array) -> Symbol:

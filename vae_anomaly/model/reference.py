@@ -286,12 +286,11 @@ class Reference:
         """Predict the features of a batch; see `PredictedRows` for the shapes."""
         joint = network.spec.joint
         predictions = network.predictions(x)
-        given = np.asfortranarray(targets)  # rows last in memory, as predictions are
+        given = targets.astype(np.float32, order="F")  # rows last in memory, as predictions are
         residual = given - predictions.mean(axis=0)
         residual[~observed[:, joint.feature_of_target]] = 0.0
-        units = self.residual_unit.astype(np.float64)
-        surprise: Array = surprises(numpy_ops, joint, units, predictions, given)
-        code = network.engine.encode_means(x).swapaxes(0, 1).astype(np.float64)
+        surprise = surprises(numpy_ops, joint, self.residual_unit, predictions, given)
+        code = network.engine.encode_means(x).swapaxes(0, 1)
         return PredictedRows(residual, surprise, observed, code)
 
     def masked_score(self, rows: PredictedRows, n_left_out: int = 1) -> Array:
@@ -355,7 +354,7 @@ class Reference:
             without = self.predict(network, x * seen_inputs, targets * seen, shown)
             fall = plain.sum(axis=1) - self._suspicion_alone(without).sum(axis=1)
             found[each, cell] = 0.5 * (found[each, cell] + np.maximum(fall, 0.0))
-        points = rows.residual / self.residual_unit
+        points = rows.residual / self.residual_unit.astype(np.float64)
         similar = self.similar(spec.joint)
         compared = similar.compare(targets, points, rows.observed, expected=False)
         suspicion: Array = found * compared.weights**0.125
@@ -412,7 +411,7 @@ class Reference:
         codes = np.ascontiguousarray(self.points[:compared, len(self.residual_unit) :])
         return Exemplars(codes, self.code_bandwidth, self.n_skipped_neighbors)
 
-    def locate(self, mean: AnyArray, residual: Array) -> Weights:
+    def locate(self, mean: AnyArray, residual: AnyArray) -> Weights:
         """Return coordinates of codes (n, members, latent) and residuals (n, columns): (n, d)."""
         used, (n, k) = self.code_unit > 0, residual.shape
         # In the memory order that a file restores: rounding of sums depends on it.

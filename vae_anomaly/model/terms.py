@@ -100,9 +100,11 @@ def compute_terms(
         "surprise": (len(explained),),
         "code": (spec.members, spec.latent),
     }
-    dtypes = {"points": np.float32}
+    single = {"points", "misfit", "surprise", "code"}
     values: dict[str, AnyArray] = {
-        name: np.empty((n, *widths.get(name, ())), dtype=dtypes.get(name, np.float64))
+        name: np.empty(
+            (n, *widths.get(name, ())), dtype=np.float32 if name in single else np.float64
+        )
         for name in computed
     }
 

@@ -71,6 +71,9 @@ class KDTree:
 
     def squared_distances(self, box: int, points: Array) -> Array:
         """Return the squared distances of points, (m, k), from a box: (m,)."""
-        away = np.maximum(self.low[box] - points, points - self.high[box])
+        low, high = self.low[box], self.high[box]
+        is_bounded = np.isfinite(low) | np.isfinite(high)
+        points = points[:, is_bounded]
+        away = np.maximum(low[is_bounded] - points, points - high[is_bounded])
         squares: Array = (np.maximum(away, 0.0) ** 2).sum(axis=1)
         return squares

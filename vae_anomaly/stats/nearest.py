@@ -42,7 +42,10 @@ Bits = NDArray[np.int32]
 """Of float32: numbers that are not negative are in the order of their bits."""
 
 MIN_ROWS = 8192
-"""Rows for which principal coordinates and boxes are worth their computation."""
+"""Rows of all searches for which principal coordinates and boxes are worth their computation."""
+
+MIN_ROWS_AT_ONCE = 1024
+"""Rows of one search for which they are of use."""
 
 MAX_DIMENSIONS = 1024
 """Coordinates of which principal ones are computed."""
@@ -181,9 +184,12 @@ class _Boxes(NamedTuple):
     shortlists: _Shortlists
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class NearestSearch:
     """Search for the least energies: half squared distances, divided by bandwidths.
+
+    It finds the same ones in the same or in principal coordinates, so that it may begin with the
+    former, and go on in the latter.
 
     Attributes
     ----------
@@ -191,11 +197,14 @@ class NearestSearch:
     bandwidth : ndarray of shape (m,)
     max_count : int
         Number of least energies of a row that are wanted at most.
+    n_searched : int
+        Rows that were searched before.
     """
 
     points: Weights
     bandwidth: Weights
     max_count: int
+    n_searched: int = 0
 
     @classmethod
     def among(cls, points: Weights, bandwidth: Weights, max_count: int) -> NearestSearch:
@@ -218,7 +227,8 @@ class NearestSearch:
     def energies(self, rows: Weights, count: int) -> Weights:
         """Compute the least energies of rows, (n, d), ascending: (n, count)."""
         products, boxes = self._plain, None
-        if len(rows) >= MIN_ROWS and rows.shape[1] <= MAX_DIMENSIONS:
+        self.n_searched += len(rows)
+        if self._is_worth_dividing(*rows.shape):
             products, boxes = self._divided
         prepared = products.prepare(rows)
         found = np.empty((len(rows), count), dtype=np.float32)
@@ -237,6 +247,10 @@ class NearestSearch:
             energy = self._energies_of(self._all.members, rows[row : row + 1])
             found[row] = np.sort(energy[0])[:count]
         return found
+
+    def _is_worth_dividing(self, n: int, d: int) -> bool:
+        is_long = n >= MIN_ROWS_AT_ONCE and self.n_searched >= MIN_ROWS
+        return is_long and d <= MAX_DIMENSIONS
 
     def _search(
         self,
@@ -293,34 +307,35 @@ class NearestSearch:
         m, count = len(self.points), min(self.max_count, len(self.points))
         kept = self.points.astype(np.float64) - self.points.mean(axis=0)
         variances, axes = np.linalg.eigh(kept.T @ kept / m)  # ascending
-        sample = self._plain.prepare(self.points[:: -(-m // N_MEASURED)])
-        more = min(m, count + N_SPARE)
-        measured = self._search(self._plain, self._all, sample, more, more + N_SPARE)[0]
+        sample = self.points[:: -(-m // N_MEASURED)]
+        rows, more = self._plain.prepare(sample), min(m, count + N_SPARE)
+        measured = self._search(self._plain, self._all, rows, more, more + N_SPARE)[0]
         # What the other coordinates add to a distance is to be less than what candidates differ by.
         spacing = np.median(self.bandwidth) * np.median(measured[:, -1] - measured[:, count - 1])
         n_left_out = np.count_nonzero(variances.cumsum() <= 0.25 * spacing)
         axes = axes[:, n_left_out:][:, ::-1].astype(np.float32)
         products = _Products.of(self.points, self.bandwidth, axes)
-        return products, self._boxes(products, count)
+        return products, self._boxes(products, count, sample, measured[:, count - 1])
 
-    def _boxes(self, products: _Products, count: int) -> _Boxes | None:
-        """Divide the space of principal coordinates, or return None if this is of no use."""
-        m, rows = len(self.points), products.prepare(self.points)
+    def _boxes(
+        self, products: _Products, count: int, sample: Weights, needed: Weights
+    ) -> _Boxes | None:
+        """Divide the space of principal coordinates, or return None if this is of no use.
+
+        `needed` are the largest of the least energies of a sample of the exemplars.
+        """
+        m = len(self.points)
         levels = (m // BOX_SIZE).bit_length() - 1
         if levels < 1:
             return None
-        needed = self._search(products, self._all, rows, count, count + N_SPARE)[0][:, -1]
-        k = min(rows.factors.shape[1] - 2, MAX_TREE_DIMENSIONS)
-        points = rows.factors[:, :k].astype(np.float64)
+        points = products.prepare(self.points).factors[:, :-2].astype(np.float64)
+        points = points[:, :MAX_TREE_DIMENSIONS]
         tree = KDTree.fit(points, levels)
         bounds = np.stack([tree.squared_distances(box, points) for box in range(2**levels)])
         bounds *= 0.5 / self.bandwidth  # (boxes, m)
-        near = [
-            np.count_nonzero(bounds[box] <= needed[own, None], axis=1)
-            for box, own in enumerate(tree.members)
-        ]
-        n_near = int(np.quantile(np.concatenate(near), NEAR_QUANTILE))
-        n_near = max(n_near, count + N_SPARE)
+        box = tree.box_of(products.prepare(sample).factors)
+        near = np.count_nonzero(bounds[box] <= needed[:, None], axis=1)
+        n_near = max(int(np.quantile(near, NEAR_QUANTILE)), count + N_SPARE)
         if n_near > MAX_SHARE * m:
             return None
         order = np.argpartition(bounds, n_near, axis=1)

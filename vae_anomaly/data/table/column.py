@@ -94,6 +94,8 @@ class Column:
         Of the texts of a date, see `dates.parsed`.
     cycles : tuple of Cycle
         Cycles of a date that a model sees.
+    span : tuple of float
+        First and last date of training without the tails, in seconds since 1970; () without any.
     """
 
     type: str
@@ -102,6 +104,7 @@ class Column:
     dtype: str = "float"
     format: str = ""
     cycles: tuple[Cycle, ...] = ()
+    span: tuple[float, ...] = ()
 
     @property
     def is_used(self) -> bool:

@@ -32,6 +32,7 @@ from vae_anomaly.data.table.column import (
 from vae_anomaly.data.table.dates import (
     best_formats,
     covered_cycles,
+    covered_span,
     is_aware,
     parsed,
 )
@@ -293,7 +294,7 @@ def _column_of_texts(cells: pd.Series, dtype: str) -> Column:
 
 
 def _date(cells: pd.Series, form: str, dtype: str) -> Column:
-    """Return a column of dates, with the cycles that they cover."""
+    """Return a column of dates, with the cycles and the time that they cover."""
     column = Column(DATE, form, dtype=dtype, format=form)
     seconds = column.codes(cells)
     aware = is_aware(cells)
@@ -301,4 +302,5 @@ def _date(cells: pd.Series, form: str, dtype: str) -> Column:
         dates = (parsed(text, form) for text in _counts(cells))
         aware = next((date.tzinfo is not None for date in dates if date is not None), False)
     reason = f"{form}, in UTC" if aware else form
-    return replace(column, reason=reason, cycles=covered_cycles(seconds))
+    cycles, span = covered_cycles(seconds), covered_span(seconds)
+    return replace(column, reason=reason, cycles=cycles, span=span)

@@ -1,10 +1,11 @@
 """Dates: cells to seconds since 1970, and seconds to positions in cycles.
 
 A model sees no trend: rows of a later year would all be new to it. It sees where in a day, a
-week, a month and a year a date lies, each as the sine and cosine of an angle, and how long
-after the first date of its row it is. Angles count from the mean direction of training dates
-(Mardia and Jupp, "Directional statistics", section 2.2, :doi:`10.1002/9780470316979`): sine and
-cosine are then hardly correlated, and a model does not depend on the hour that a day begins.
+week, a month and a year a date lies, each as the sine and cosine of an angle, how long after the
+first date of its row it is, and whether it is far from those of training. Angles count from the
+mean direction of training dates (Mardia and Jupp, "Directional statistics", section 2.2,
+:doi:`10.1002/9780470316979`): sine and cosine are then hardly correlated, and a model does not
+depend on the hour that a day begins.
 """
 
 from __future__ import annotations
@@ -29,11 +30,15 @@ if TYPE_CHECKING:
 __all__ = [
     "EPOCH",
     "MAX_PARTS",
+    "MAX_SECONDS",
+    "MIN_SECONDS",
     "PERIODS",
     "Cycle",
     "DateParts",
     "best_formats",
     "covered_cycles",
+    "covered_span",
+    "day_of",
     "is_aware",
     "parsed",
     "seconds_of",
@@ -81,6 +86,13 @@ TAIL = 0.01
 
 MIN_PERIODS = 1.9
 """Periods of a cycle between these tails, less than two whole ones without them."""
+
+MIN_MARGIN = 10 * 365.2425 * 86400.0
+"""Seconds before the first and after the last training date that are not far from them: ten years.
+
+Models are used for years after training. Dates that stand for none are mostly farther: 1900, 1970,
+2099, 9999.
+"""
 
 DECIMALS = 9
 """Decimals of sines and cosines, so that those of one position are equal."""
@@ -146,6 +158,17 @@ def timestamps_of(seconds: Array) -> NDArray[np.datetime64]:
     dates = whole.view("datetime64[us]")
     dates[missing] = np.datetime64("NaT")
     return dates
+
+
+def day_of(seconds: float) -> str:
+    """Return the day of a date.
+
+    Examples
+    --------
+    >>> day_of(86400.0)
+    '1970-01-02'
+    """
+    return str(timestamps_of(np.array([seconds]))[0].astype("datetime64[D]"))
 
 
 def best_formats(counts: Mapping[str, int]) -> list[str]:
@@ -214,6 +237,15 @@ def covered_cycles(seconds: Array) -> tuple[Cycle, ...]:
     return tuple(cycles)
 
 
+def covered_span(seconds: Array) -> tuple[float, ...]:
+    """Return the first and the last date without the tails; () without any.
+
+    NaN and `STRAY` do not count.
+    """
+    known = seconds[~np.isnan(seconds) & (seconds != STRAY)]
+    return tuple(np.quantile(known, [TAIL, 1 - TAIL]).tolist()) if len(known) else ()
+
+
 def _circle(seconds: Array, cycle: Cycle) -> Array:
     """Return sine and cosine of the positions in a cycle: (n, 2)."""
     angle = 2 * np.pi * (_position(seconds, cycle.name) - cycle.center)
@@ -241,6 +273,8 @@ class DateParts:
     ----------
     cycles : tuple of tuple of Cycle
         Of each column of dates.
+    spans : tuple of tuple of float
+        First and last training date of each without the tails, in seconds since 1970, or ().
 
     Examples
     --------
@@ -250,6 +284,7 @@ class DateParts:
     """
 
     cycles: tuple[tuple[Cycle, ...], ...] = ()
+    spans: tuple[tuple[float, ...], ...] = ()
 
     @cached_property
     def widths(self) -> tuple[int, ...]:
@@ -277,6 +312,24 @@ class DateParts:
                 parts[:, place] = (column - seconds[:, 0]) / 86400
                 place += 1
         return parts
+
+    @cached_property
+    def limits(self) -> Array:
+        """Dates before and after which each column is far from training: (2, n_columns).
+
+        The time that training dates cover is allowed on both sides of it, at least `MIN_MARGIN`.
+        """
+        limits = np.tile([[-np.inf], [np.inf]], len(self.spans))
+        for i, span in enumerate(self.spans):
+            if span:
+                margin = max(span[1] - span[0], MIN_MARGIN)
+                limits[:, i] = span[0] - margin, span[1] + margin
+        return limits
+
+    def are_far(self, seconds: Array) -> NDArray[np.bool_]:
+        """Return which dates, (n, n_columns), are far from those of training; NaN are not."""
+        first, last = self.limits
+        return (seconds < first) | (seconds > last)
 
     def in_graph(self, seconds: Symbol) -> Symbol:
         """Add `encode` to an ONNX graph; NaN are missing there as well."""

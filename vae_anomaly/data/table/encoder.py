@@ -17,6 +17,7 @@ from vae_anomaly.data.cells import STRAY
 from vae_anomaly.data.graph import EncodedSymbols
 from vae_anomaly.data.scaling import ColumnScaler
 from vae_anomaly.data.table.column import CATEGORY, DATE, NUMBER
+from vae_anomaly.data.table.dates import day_of
 from vae_anomaly.data.table.graph import encoded_in_graph
 from vae_anomaly.data.table.levels import LevelIndicators
 from vae_anomaly.data.table.missing import MissingValues
@@ -257,7 +258,9 @@ class TableEncoder:
 
         # As unexpected as a level that no training row had.
         never = np.ones(n_features, bool) if self.is_plain else self.n_missing == 0
-        penalty = np.where(missing & never | stray, np.log(self.n_rows + 1.0), 0.0)
+        unexpected = missing & never | stray
+        unexpected[:, schema.dates] |= schema.date_parts.are_far(records[:, schema.dates])
+        penalty = np.where(unexpected, np.log(self.n_rows + 1.0), 0.0)
         # Tails of training cells take the place of the Jacobian where networks have masks.
         known = absent | self.scaler.varies if self.has_masks else absent
         of_values = np.where(known, 0.0, scaled.penalty)
@@ -319,6 +322,8 @@ class TableEncoder:
                 counts = self.levels.counts[self.schema.categories.tolist().index(i)]
                 facts["levels"] = list(column.levels)
                 facts["level_rows"] = counts[:-1].astype(int).tolist()
+            if column.span:
+                facts["first"], facts["last"] = map(day_of, column.span)
             if column.is_used:
                 facts["missing_rows"] = int(self.n_missing[i])
             described.append(known.get(name, {}) | facts)

@@ -86,10 +86,13 @@ def encoded_in_graph(table: FittedTable, rows: Symbol) -> EncodedSymbols:
         missing = missing + cells.test("Equal", number) * (np.arange(len(valued)) < n_numbers)
     stray = cells.test("Equal", STRAY) * (not table.is_plain)
     known = 1.0 - missing - stray
-    values = cells.where(known, np.nan)
+    values, penalties = cells.where(known, np.nan), []
+    cost = np.log(table.n_rows + 1.0)
     if len(schema.dates):
-        parts = schema.date_parts.in_graph(values.taken(n_numbers, None))
-        values = _joined(values.taken(0, n_numbers), parts)
+        dates = values.taken(n_numbers, None)
+        first, last = schema.date_parts.limits
+        penalties = [(dates.test("Less", first) + dates.test("Greater", last)) * cost]
+        values = _joined(values.taken(0, n_numbers), schema.date_parts.in_graph(dates))
     absent = values.is_nan()
     # The center costs nothing.
     scaled = table.scaler.in_graph(
@@ -100,8 +103,7 @@ def encoded_in_graph(table: FittedTable, rows: Symbol) -> EncodedSymbols:
     of_values = scaled.penalty * ~varies if table.has_masks else scaled.penalty
     widths = np.array(() if table.is_plain else table.date_widths)
     vary = np.concatenate([varies[:n_numbers], widths > 0])
-    cost = np.log(table.n_rows + 1.0)
-    penalties = [(missing * never[valued] + stray) * cost, of_values]
+    penalties += [(missing * never[valued] + stray) * cost, of_values]
     targets, inputs = [scaled.targets], [scaled.inputs]
     observed = [known.columns(np.flatnonzero(vary))]
     if len(schema.categories):

@@ -171,7 +171,8 @@ def _remarks(column: Mapping[str, Json]) -> str:
     if "levels" in column:
         remarks.append(f"category, {column['reason']}: {listed(column['levels'])}")
     elif column.get("type") == DATE:
-        remarks.append(f"date, {column['reason']}")
+        days = f"; {column['first']} to {column['last']}" if "first" in column else ""
+        remarks.append(f"date, {column['reason']}{days}")
     elif column.get("type", NUMBER) != NUMBER:
         remarks.append(f"left out, {column['type']}: {column['reason']}")
     if column.get("constant"):

@@ -121,7 +121,8 @@ class TableSchema:
     @cached_property
     def date_parts(self) -> DateParts:
         """Parts of the dates."""
-        return DateParts(tuple(self.columns[i].cycles for i in self.dates.tolist()))
+        dates = [self.columns[i] for i in self.dates.tolist()]
+        return DateParts(tuple(one.cycles for one in dates), tuple(one.span for one in dates))
 
     @cached_property
     def column_of_value(self) -> NDArray[np.intp]:

@@ -17,14 +17,14 @@ from vae_anomaly.data.table.column import (
     MAX_LEVELS,
     Column,
 )
-from vae_anomaly.data.table.dates import PERIODS, Cycle
+from vae_anomaly.data.table.dates import MAX_SECONDS, MIN_SECONDS, PERIODS, Cycle
 from vae_anomaly.data.table.schema import TableSchema
 from vae_anomaly.stats.likelihoods import Block
 
 __all__ = ["MixedSizes", "mixed_outline", "outline_of_table", "schema_of", "sizes_of"]
 
 KEYS = {"names", "n_rows", "missing", "id_column", "ignored", "mixed"}
-COLUMN_KEYS = {"type", "reason", "levels", "dtype", "format", "cycles"}
+COLUMN_KEYS = {"type", "reason", "levels", "dtype", "format", "cycles", "span"}
 MAX_TEXT_LENGTH = 100_000
 MAX_ROWS = 10**12
 
@@ -121,7 +121,8 @@ def schema_of(columns: Sequence[Mapping[str, Json]], names: tuple[str, ...] | No
     made = []
     for one in columns:
         cycles = tuple(Cycle(*cycle) for cycle in one["cycles"])
-        made.append(Column(**{**one, "levels": tuple(one["levels"]), "cycles": cycles}))
+        tuples = {"levels": tuple(one["levels"]), "cycles": cycles, "span": tuple(one["span"])}
+        made.append(Column(**{**one, **tuples}))
     return TableSchema(tuple(made), names)
 
 
@@ -151,13 +152,17 @@ def _is_text(value: Json) -> bool:
 
 def _check_date(column: Mapping[str, Json]) -> None:
     """Raise if what a column says of dates is not sound."""
-    form, cycles = column["format"], column["cycles"]
-    if not isinstance(form, str) or not isinstance(cycles, list | tuple):
-        raise ValueError("format of a column must be a text, and cycles a list")
+    form, cycles, span = column["format"], column["cycles"], column["span"]
+    if not isinstance(form, str) or not all(
+        isinstance(one, list | tuple) for one in (cycles, span)
+    ):
+        raise ValueError("format of a column must be a text, cycles and span lists")
     if column["type"] != DATE:
-        if form or cycles:
-            raise ValueError("only dates have a format and cycles")
+        if form or cycles or span:
+            raise ValueError("only dates have a format, cycles and a span")
         return
+    if span and not _is_span(span):
+        raise ValueError("span of a date must be two numbers of seconds, in order")
     if not is_date_format(form):
         raise ValueError("format of a date must give a year, a month and a day")
     if not all(isinstance(one, list | tuple) and len(one) == 2 for one in cycles):
@@ -167,6 +172,12 @@ def _check_date(column: Mapping[str, Json]) -> None:
         raise ValueError(f"cycles of a date must be some of {', '.join(PERIODS)}")
     if not all(type(center) is float and 0 <= center <= 1 for _, center in cycles):
         raise ValueError("the center of a cycle must be a number from 0 to 1")
+
+
+def _is_span(span: Sequence[Json]) -> bool:
+    if len(span) != 2 or not all(type(one) is float for one in span):
+        return False
+    return bool(MIN_SECONDS <= span[0] <= span[1] < MAX_SECONDS)
 
 
 def _check_sizes(mixed: Mapping[str, Json], schema: TableSchema) -> None:

@@ -13,7 +13,7 @@ from vae_anomaly._text import counted
 from vae_anomaly._types import Json
 from vae_anomaly.data.cells import STRAY
 from vae_anomaly.data.table.column import DATE
-from vae_anomaly.data.table.dates import timestamps_of
+from vae_anomaly.data.table.dates import day_of
 from vae_anomaly.model.drift import Moments, Movement
 from vae_anomaly.model.reasons import NormalValues
 from vae_anomaly.pipeline.messages import MIN_MOVEMENT
@@ -128,7 +128,7 @@ def _column_facts(
             distribution = of_numbers(known, facts["low"], facts["high"], training)
     elif role == DATE and not np.isnan(known).all():
         first, last = np.nanmin(known), np.nanmax(known)
-        content = f"{content}; here {_day(first)} to {_day(last)}"
+        content = f"{content}; {_training_days(facts)}here {day_of(first)} to {day_of(last)}"
         distribution = of_numbers(known, first, last)
     elif "missing_rows" not in facts:
         return ColumnFacts(facts["name"], "left out", f"{role}: {content}")
@@ -137,9 +137,9 @@ def _column_facts(
     return ColumnFacts(facts["name"], role, content, in_training, missing, distribution)
 
 
-def _day(seconds: float) -> str:
-    """Return the day of a date."""
-    return str(timestamps_of(np.array([seconds]))[0].astype("datetime64[D]"))
+def _training_days(facts: Mapping[str, Json]) -> str:
+    """Return the days between which nearly all dates of training are."""
+    return f"{facts['first']} to {facts['last']} in training, " if "first" in facts else ""
 
 
 def _levels(levels: Sequence[str], rows: Sequence[int]) -> str:
