@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._text import distinct, listed
-from vae_anomaly._threads import for_each
+from vae_anomaly._threads import parallel_map
 from vae_anomaly._types import AnyArray, Json, JsonObject
 from vae_anomaly.data.arrays import as_records
 from vae_anomaly.data.base import Defaults, Encoder, Records
@@ -193,7 +194,9 @@ class Model:
 
         widest = max(width, self.network.spec.n_inputs, MIN_CHUNK_WIDTH)
         chunks, engine = self.network.chunks(n, widest), self.network.engine
-        for_each(work, chunks, engine.threads if len(chunks) > 1 else 1, engine.setting)
+        with engine.setting:
+            threads = engine.threads if len(chunks) > 1 else 1
+            deque(parallel_map(work, chunks, threads), maxlen=0)
         self._require_finite([scores, *others.values(), parts])
         return Evaluation(scores, parts, targets, others)
 
