@@ -235,6 +235,11 @@ class Encoder(Protocol):
         """Names of what contributions to a score belong to."""
 
     @property
+    def shape(self) -> tuple[int, int, int] | None:
+        """Height, width and channels of a record, where features form a grid."""
+        return None
+
+    @property
     def outline(self) -> Outline:
         """Sizes."""
 

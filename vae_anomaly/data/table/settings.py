@@ -140,7 +140,8 @@ def _check_column(column: Json) -> None:
         raise ValueError(f"levels of a column must be at most {MAX_LEVELS} texts")
     if (column["type"] == CATEGORY) != bool(levels):
         raise ValueError("a category has levels, and nothing else has")
-    check_names(list(levels), len(levels))
+    if levels:
+        check_names(list(levels), len(levels))
     if not all(map(_is_text, levels)):
         raise ValueError("a level is too long")
     _check_date(column)
