@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -24,7 +23,6 @@ __all__ = [
     "TENSORFLOW_THREADS",
     "ProcessWideSetting",
     "Swapped",
-    "for_each",
     "on_one_thread",
     "only_fit_of",
     "parallel_map",
@@ -212,24 +210,6 @@ def parallel_map(
         for future in futures:
             future.cancel()
         wait(futures)
-
-
-def for_each(
-    work: Callable[[Task], object],
-    tasks: Sequence[Task],
-    threads: int,
-    setting: ProcessWideSetting,
-) -> None:
-    """Run `work` on each task in a setting, with at most `threads` at a time; see `parallel_map`.
-
-    Examples
-    --------
-    >>> for_each(print, [1, 2], threads=1, setting=SINGLE_THREAD)
-    1
-    2
-    """
-    with setting:
-        deque(parallel_map(work, tasks, threads), maxlen=0)
 
 
 @cache

@@ -235,6 +235,11 @@ class Encoder(Protocol):
         """Names of what contributions to a score belong to."""
 
     @property
+    def shape(self) -> tuple[int, int, int] | None:
+        """Height, width and channels of a record, where features form a grid."""
+        return None
+
+    @property
     def outline(self) -> Outline:
         """Sizes."""
 
@@ -277,6 +282,10 @@ class Encoder(Protocol):
 
     def rows(self, records: Records, like: Records = None) -> Records:
         """Return records in the form of the training data, or in form and units of `like`."""
+
+    def cells(self, values: Array, feature: NDArray[np.intp]) -> list[Json]:
+        """Return values, each of a feature, (n,) both, in the types of the training data."""
+        return list(values.tolist())
 
     def in_graph(self, rows: Symbol) -> EncodedSymbols:
         """Add `encode` to an ONNX graph, for a symbolic matrix.

@@ -78,7 +78,7 @@ class FittedAttributes:
     @property
     def image_shape_(self) -> tuple[int, int, int] | None:
         """Height, width and channels of the training images, if it was fitted on images."""
-        return self.model_.encoder.outline.grid
+        return self.model_.encoder.shape
 
     @property
     def smoothing_(self) -> float:

@@ -16,7 +16,7 @@ __all__ = ["as_given", "in_form_of", "require_features"]
 
 def require_features(encoder: Encoder, name: str, unit: str) -> None:
     """Raise a DataError if single features of the records mean nothing by themselves."""
-    if encoder.outline.grid is not None:
+    if encoder.shape is not None:
         raise DataError(
             f"{name} is for data whose features mean something by themselves, got {unit}s. "
             f"Use contribution_maps."

@@ -204,6 +204,6 @@ class GenerativeMethods(FittedAttributes):
 
     def _image_records(self, X: ArrayLike, method: str) -> Records:
         records = self._records(X)
-        if self.model_.encoder.outline.grid is None:
+        if self.model_.encoder.shape is None:
             raise DataError(f"{method} is for images. Use explain.")
         return records

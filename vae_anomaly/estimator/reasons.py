@@ -72,7 +72,7 @@ def neighbors(model: Model, X: Records, records: Array, k: int) -> pd.DataFrame:
             "distance": found.distance.ravel(),
         }
     )
-    if encoder.outline.grid is not None:
+    if encoder.shape is not None:
         return facts
     names = list(encoder.features)
     for own in facts.columns:

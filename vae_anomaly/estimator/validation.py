@@ -125,7 +125,7 @@ def _words(
 def _grid(detector: BaseEstimator) -> tuple[int, ...] | None:
     """Return the shape of a record of the fitted model, if it is a grid."""
     model = getattr(detector, "model_", None)
-    return None if model is None else model.encoder.outline.grid
+    return None if model is None else model.encoder.shape
 
 
 def _of_grid(detector: BaseEstimator, shape: tuple[int, ...], error: str) -> str:

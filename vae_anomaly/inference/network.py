@@ -7,6 +7,7 @@ last bit.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +16,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._threads import for_each
+from vae_anomaly._threads import parallel_map
 from vae_anomaly._types import AnyArray, JsonObject
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.inference.base import Engine
@@ -272,8 +273,11 @@ class Network:
 
     def _over_batches(self, work: Work, *arrays: AnyArray) -> None:
         """Run `work` on every padded batch, in parallel."""
-        engine = self.engine
-        for_each(lambda batch: work(*batch), self.batches(*arrays), engine.threads, engine.setting)
+        with self.engine.setting:
+            results = parallel_map(
+                lambda batch: work(*batch), self.batches(*arrays), self.engine.threads
+            )
+            deque(results, maxlen=0)
 
     def expected(self, outputs: Array) -> Array:
         """Return the mean of p(x|z) over members: (members, n, outputs) to (n, n_targets)."""

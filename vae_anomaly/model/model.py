@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._text import distinct, listed
-from vae_anomaly._threads import for_each
+from vae_anomaly._threads import parallel_map
 from vae_anomaly._types import AnyArray, Json, JsonObject
 from vae_anomaly.data.arrays import as_records
 from vae_anomaly.data.base import Defaults, Encoder, Records
@@ -119,7 +120,7 @@ class Model:
     @property
     def has_rest(self) -> bool:
         """Whether a part of each score belongs to no feature: where features form a grid."""
-        return self.encoder.outline.grid is not None
+        return self.encoder.shape is not None
 
     @property
     def part_names(self) -> list[str]:
@@ -193,7 +194,9 @@ class Model:
 
         widest = max(width, self.network.spec.n_inputs, MIN_CHUNK_WIDTH)
         chunks, engine = self.network.chunks(n, widest), self.network.engine
-        for_each(work, chunks, engine.threads if len(chunks) > 1 else 1, engine.setting)
+        with engine.setting:
+            threads = engine.threads if len(chunks) > 1 else 1
+            deque(parallel_map(work, chunks, threads), maxlen=0)
         self._require_finite([scores, *others.values(), parts])
         return Evaluation(scores, parts, targets, others)
 
@@ -275,7 +278,7 @@ class Model:
 
     def contribution_maps(self, records: Records) -> tuple[Array, Array]:
         """Split scores on a grid: by place, channels summed, (n, h, w), and the rest, (n,)."""
-        parts, grid = self.contributions(records), self.encoder.outline.grid
+        parts, grid = self.contributions(records), self.encoder.shape
         if grid is None:
             raise ParameterError("Features do not form a grid: there are no maps. Use explain.")
         return parts[:, :-1].reshape(-1, *grid).sum(axis=-1), parts[:, -1]
@@ -287,7 +290,7 @@ class Model:
         See `local_maps.LocalReference`. A map belongs to no score: where the reconstruction is
         bad need not be where the anomaly is.
         """
-        if self.encoder.outline.grid is None:
+        if self.encoder.shape is None:
             raise ParameterError("Features do not form a grid: there are no maps. Use explain.")
         return self._local_reference.maps(self._on_grid(self.encoder.encode(records).targets))
 
@@ -315,7 +318,7 @@ class Model:
         """Return targets on the grid of features, 0 where there are none: (n, h, w, c)."""
         found = np.zeros((len(targets), self.encoder.outline.n_features))
         found[:, self.encoder.explained] = targets
-        return found.reshape(-1, *cast("tuple[int, int, int]", self.encoder.outline.grid))
+        return found.reshape(-1, *cast("tuple[int, int, int]", self.encoder.shape))
 
     @default_floats()
     def mean_elbo(self, records: Records) -> float:

@@ -136,7 +136,7 @@ def _groups(model: Model) -> Mapping[str, Array]:
     n = int(np.clip(MAX_NUMBERS // (6 * n_features), MIN_REPEATS, MAX_REPEATS))
     low, high = _units(model)
     normal = encoder.decode(model.network.sample(3 * n, rng, model.prior)) * (high - low) + low
-    if encoder.outline.grid is not None:
+    if encoder.shape is not None:
         normal = np.clip(normal, low, high)
         normal = np.round(normal) if high - low > WIDE_RANGE else normal
     codes = _Columns(model)

@@ -18,6 +18,7 @@ S. Damm et al., "AnomalyDINO", WACV 2025 (:arxiv:`2405.14529`), average the most
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
@@ -25,7 +26,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._threads import for_each
+from vae_anomaly._threads import parallel_map
 from vae_anomaly._types import Records
 from vae_anomaly.data.image.patches import PatchEncoder
 from vae_anomaly.exceptions import ParameterError
@@ -148,8 +149,9 @@ class PatchModel(Model):
     def _for_each(self, work: Callable[[int], None], count: int) -> None:
         """Run `work` for each of so many images, on several threads."""
         network = self._images.network
-        threads = 1 if network is None else network.threads
-        for_each(work, range(count), threads, self.network.engine.setting)
+        with self.network.engine.setting:
+            threads = 1 if network is None else network.threads
+            deque(parallel_map(work, range(count), threads), maxlen=0)
 
     def evaluate(
         self,

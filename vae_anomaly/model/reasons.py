@@ -346,11 +346,12 @@ def _missing(model: Model) -> Flags:
     """
     encoder, joint = model.encoder, model.network.spec.joint
     missing = np.zeros((len(model.reference.targets), len(encoder.features)), dtype=bool)
-    if encoder.missing_shares.any():
+    shares = encoder.missing_shares
+    if shares.any():
         residual = np.abs(model.reference.points[:, : joint.n_targets])
         size = joint.by_feature(numpy_ops, joint.split(numpy_ops, residual))
         missing[:, encoder.explained] = size == 0
-        missing &= encoder.missing_shares > 0
+        missing &= shares > 0
     return missing
 
 

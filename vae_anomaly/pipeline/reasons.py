@@ -19,6 +19,7 @@ __all__ = ["reason_columns", "reason_fields", "repair_texts"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Indices = NDArray[np.intp]
 
 NO_REPAIR = "not normal whatever changes"
 
@@ -111,18 +112,9 @@ def _sentence(clauses: Sequence[str]) -> str:
     return f"normal if {', '.join(first)} and {last}" if first else f"normal if {last}"
 
 
-def _texts(encoder: Encoder, values: Array, feature: AnyArray) -> list[str | None]:
+def _texts(encoder: Encoder, values: Array, feature: Indices) -> list[str | None]:
     """Return values of features, (n,) each, as texts; None where they are missing."""
-    texts: list[str | None] = [None] * len(values)
-    for i in np.unique(feature):
-        here = np.flatnonzero(feature == i)
-        codes = np.full((len(here), len(encoder.features)), np.nan)
-        codes[:, i] = values[here]
-        rows = encoder.rows(codes)
-        cells = rows.iloc[:, i].tolist() if hasattr(rows, "iloc") else rows[:, i].tolist()
-        for place, cell in zip(here.tolist(), cells, strict=True):
-            texts[place] = _text(cell)
-    return texts
+    return [_text(cell) for cell in encoder.cells(values, feature)]
 
 
 def _text(cell: Json) -> str | None:

@@ -29,7 +29,7 @@ def fitted_model(model: Model | VAEDetector) -> Model:
 def subject_of(model: Model | VAEDetector, X: Records) -> Subject:
     """Return the model and its records; those of a detector are validated."""
     fitted = fitted_model(model)
-    grid, given = fitted.encoder.outline.grid, as_records(X)
+    grid, given = fitted.encoder.shape, as_records(X)
     if isinstance(model, VAEDetector):
         rows = model._records(X)
     elif hasattr(given, "iloc"):

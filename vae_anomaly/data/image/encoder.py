@@ -202,6 +202,10 @@ class ImageEncoder:
         """Encode the images that targets stand for, which are smooth already."""
         return self.scaler.encode(self.decode(targets), self.likelihood)
 
+    def cells(self, values: Array, feature: NDArray[np.intp]) -> list[Json]:
+        """Return values of pixels."""
+        return list(values.tolist())
+
     def rows(self, records: Array, like: Records = None) -> Records:
         """Return rows as images; as flattened ones if `like` are flattened."""
         if like is None or as_rows(like).shape is not None:

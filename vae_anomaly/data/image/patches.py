@@ -234,6 +234,10 @@ class PatchEncoder:
         """Raise the ParameterError of `decode`."""
         self.decode(targets)
 
+    def cells(self, values: Array, feature: NDArray[np.intp]) -> list[Json]:
+        """Return values of pixels."""
+        return list(values.tolist())
+
     def rows(self, records: Records, like: Records = None) -> NoReturn:
         """Raise a ParameterError: features do not lead back to pixels."""
         self.decode(records)

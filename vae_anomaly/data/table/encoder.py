@@ -75,6 +75,7 @@ class TableEncoder:
 
     modality: ClassVar[str] = "table"
     may_miss: ClassVar[bool] = True
+    shape: ClassVar[None] = None
 
     names: tuple[str, ...] | None
     scaler: ColumnScaler
@@ -130,7 +131,7 @@ class TableEncoder:
         """Measure columns of different types, or with missing cells; see `fit`."""
         if not schema.columns:
             schema = TableSchema.of_numbers(names, records.shape[1], schema.missing)
-        if not any(column.is_used for column in schema.columns):
+        if not len(schema.used):
             left_out = [
                 f"{shown(name)} ({column.type}: {column.reason})"
                 for name, column in zip(names or (), schema.columns, strict=False)
@@ -163,8 +164,7 @@ class TableEncoder:
         """Names of the columns that are not left out, where the training data had names."""
         if self.names is None or self.is_plain:
             return self.names
-        pairs = zip(self.names, self.schema.columns, strict=True)
-        return tuple(name for name, column in pairs if column.is_used)
+        return tuple(self.names[i] for i in self.schema.used)
 
     @property
     def is_plain(self) -> bool:
@@ -230,9 +230,9 @@ class TableEncoder:
     @property
     def missing_shares(self) -> Array:
         """Shares of training rows in which each column is missing; 0 of those left out."""
-        shares = np.zeros(len(self.features))
-        for i, column in enumerate(self.schema.columns):
-            shares[i] = self.n_missing[i] / self.n_rows if column.is_used else 0.0
+        shares, used = np.zeros(len(self.features)), self.schema.used
+        if not self.is_plain:
+            shares[used] = self.n_missing[used] / self.n_rows
         return shares
 
     def matrix(self, X: Records) -> Records:
@@ -373,6 +373,18 @@ class TableEncoder:
         if self.is_plain or self.schema.is_numeric:
             return records
         return self.schema.frame(records, as_frame(like))
+
+    def cells(self, values: Array, feature: NDArray[np.intp]) -> list[Json]:
+        """Return values, each of a column, (n,) both, in the types of the training data."""
+        if self.is_plain or self.schema.is_numeric:
+            return list(values.tolist())
+        found: list[Json] = [None] * len(values)
+        for i in np.unique(feature):
+            here = np.flatnonzero(feature == i)
+            cells = self.schema.columns[i].cells(values[here]).tolist()
+            for place, cell in zip(here.tolist(), cells, strict=True):
+                found[place] = cell
+        return found
 
     def to_state(self) -> EncoderState:
         """Return the settings and arrays for a model file."""

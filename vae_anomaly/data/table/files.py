@@ -90,13 +90,13 @@ def open_table(
     if str(path) == "-":
         copy = _spooled(stdin or sys.stdin.buffer, "standard input")
         return _reader(Path(copy.name), "standard input", copy)
-    if has_parts(str(path)):
-        return _open_parts(str(path))
-    path = Path(path)
+    path, text = Path(path), str(path)
+    if path.is_file():
+        return _reader(path, display_name(path), None)
+    if has_parts(text):
+        return _open_parts(text)
     with path.open("rb") as file:
-        if path.is_file():
-            return _reader(path, display_name(path), None)
-        copy = _spooled(file, str(path))
+        copy = _spooled(file, text)
     return _reader(Path(copy.name), display_name(path), copy)
 
 

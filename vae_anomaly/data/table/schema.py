@@ -119,6 +119,11 @@ class TableSchema:
         return self._positions(DATE)
 
     @cached_property
+    def used(self) -> NDArray[np.intp]:
+        """Positions of the columns that a model uses."""
+        return np.sort(np.concatenate([self.numbers, self.categories, self.dates]))
+
+    @cached_property
     def date_parts(self) -> DateParts:
         """Parts of the dates."""
         dates = [self.columns[i] for i in self.dates.tolist()]

@@ -99,7 +99,7 @@ def mixed_outline(likelihood: str, schema: TableSchema, sizes: MixedSizes) -> Ou
     blocks = [Block(likelihood, sizes.n_varying)] if sizes.n_varying else []
     blocks += [Block(likelihood, 1, width) for width in sizes.date_widths if width]
     blocks += [Block("categorical", 1, width) for width in sizes.level_widths if width]
-    n_targets = sum(block.n_targets for block in blocks)
+    n_targets = sizes.n_varying + sum(sizes.date_widths) + sum(sizes.level_widths)
     n_explained = sum(block.n_features for block in blocks)
     n_columns, n_values = len(schema.columns), len(schema.column_of_value)
     arrays: ArrayTypes = dict.fromkeys(("center", "scale", "low", "high"), ("F64", (n_values,)))
@@ -140,7 +140,8 @@ def _check_column(column: Json) -> None:
         raise ValueError(f"levels of a column must be at most {MAX_LEVELS} texts")
     if (column["type"] == CATEGORY) != bool(levels):
         raise ValueError("a category has levels, and nothing else has")
-    check_names(list(levels), len(levels))
+    if levels:
+        check_names(list(levels), len(levels))
     if not all(map(_is_text, levels)):
         raise ValueError("a level is too long")
     _check_date(column)

@@ -99,9 +99,8 @@ class Coding:
             # Where no cell was missing in training, text counts as missing.
             places = {name: i for i, name in enumerate(names)}
             return cls(len(names), tuple(names), places, missing=schema.missing, stray=np.nan)
-        used = [i for i, column in enumerate(schema.columns) if column.is_used]
-        by_name = schema.names is not None
-        places = dict(zip(names, used if by_name else range(len(names)), strict=True))
+        used = range(len(names)) if schema.names is None else schema.used.tolist()
+        places = dict(zip(names, used, strict=True))
         columns = {name: schema.columns[place] for name, place in places.items()}
         numbers = tuple(name for name in names if columns[name].type == NUMBER)
         others = {name: columns[name] for name in names if name not in numbers}

@@ -90,10 +90,10 @@ def compare(
     """
     model, records = scored.model, scored.records
     other = fitted_model(comparison_model)
-    if other.encoder.outline.grid != model.encoder.outline.grid:
+    if other.encoder.shape != model.encoder.shape:
         raise DataError(
             f"Models to compare must be fitted on images of one shape. Got "
-            f"{model.encoder.outline.grid} and {other.encoder.outline.grid}."
+            f"{model.encoder.shape} and {other.encoder.shape}."
         )
     normal = records if scored.labels is None else records[~scored.labels]
     shown = (normal if len(normal) else records)[:MAX_CODES]
