@@ -216,8 +216,6 @@ class Model:
         own = SCORES[self.score_type]
 
         def score(changed: Array) -> Array:
-            if not len(changed):  # encoders take at least one record
-                return np.empty(0)
             return own.total(
                 compute_terms(self, self.encoder.encode(changed), own.terms, n_left_out)
             )

@@ -161,11 +161,13 @@ def repairing_shares(
     found, high = shares.copy(), calibration.high
     order = _suspects(shares)  # (n, 3)
     rows = np.flatnonzero(score(_changed(records, donors.nearest, order)) > high)
+    if not len(rows):
+        return found
     suspects = order[rows, :N_SUSPECT]
     remaining = score(_changed(records[rows], donors.similar[rows], suspects))
     is_typical = remaining <= calibration.typical
     is_many = remaining - high > MANY * (scores[rows] - high)
-    if len(rows) and shares.shape[1] > N_REPAIRED:
+    if shares.shape[1] > N_REPAIRED:
         some = records[rows], scores[rows], shares[rows], donors.at(rows)
         search = _Search.of(*some, score, high)
         third = search.third(np.arange(len(rows)), suspects, known=order[rows])

@@ -229,6 +229,8 @@ class Layout:
         themselves.
     status : bool
         Whether there is a column of faults.
+    watches_drift : bool
+        Whether scores are compared with those of the calibration rows.
     """
 
     schema: pa.Schema
@@ -238,6 +240,7 @@ class Layout:
     further: Sequence[str]
     described: bool
     status: bool
+    watches_drift: bool
 
     @classmethod
     def of(cls, model: Model, source: Source, outputs: Outputs) -> Layout:
@@ -284,7 +287,8 @@ class Layout:
             fields.insert(0, (f"id_{name}" if name in taken else name, dtype))
         schema = pa.schema(fields)
         scores = tuple(further.values())
-        return cls(schema, outputs, len(given), flagged, scores, described, status)
+        watches = outputs.watches_drift(model)
+        return cls(schema, outputs, len(given), flagged, scores, described, status, watches)
 
     def scored(self, model: Model, rows: Evaluated) -> Scored:
         """Lay rows out."""

@@ -164,11 +164,10 @@ def score_file(
         If the result cannot be written.
     """
     layout = Layout.of(model, source, outputs)
-    calibrated = outputs.watches_drift(model)
     # What is written to a pipe cannot be taken back: all of the source is checked before.
     total = source.check() if path == "-" else source.n_records
     model = applied(outputs, model, source, executor)
-    watch = DriftWatch(model) if calibrated else None
+    watch = DriftWatch(model) if layout.watches_drift else None
     done = scored = n_flagged = 0
     with (
         result_writer(path, layout.schema, json=source.is_json) as put,

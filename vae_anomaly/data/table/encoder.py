@@ -230,8 +230,9 @@ class TableEncoder:
     @property
     def missing_shares(self) -> Array:
         """Shares of training rows in which each column is missing; 0 of those left out."""
-        shares, used = np.zeros(len(self.features)), self.schema.used
+        shares = np.zeros(len(self.features))
         if not self.is_plain:
+            used = self.schema.used
             shares[used] = self.n_missing[used] / self.n_rows
         return shares
 
