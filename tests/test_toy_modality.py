@@ -30,14 +30,13 @@ from vae_anomaly.data.base import (
     Defaults,
     Encoded,
     Encoder,
-    EncoderState,
     Modality,
-    Outline,
     Schema,
     Source,
 )
 from vae_anomaly.data.graph import EncodedSymbols
 from vae_anomaly.data.registry import MODALITIES, modality_of, modality_of_array
+from vae_anomaly.data.state import EncoderState, Outline
 from vae_anomaly.model.model import Model
 from vae_anomaly.names import NORMAL_LABELS
 from vae_anomaly.pipeline.evaluate import read_evaluation_data

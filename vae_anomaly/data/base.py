@@ -22,32 +22,26 @@ from numpy.typing import NDArray
 
 from vae_anomaly._types import Architecture, Json, JsonObject, Records, Symbol
 from vae_anomaly.data.graph import EncodedSymbols
+from vae_anomaly.data.state import EncoderState, Outline
 from vae_anomaly.exceptions import DataError
-from vae_anomaly.stats.likelihoods import Block
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
-    "ArrayTypes",
     "Batch",
     "DataParameters",
     "Defaults",
     "Encoded",
     "Encoder",
-    "EncoderState",
     "Masks",
     "Modality",
-    "Outline",
     "Records",
     "Schema",
     "Source",
 ]
 
 Array = NDArray[np.float64]
-
-ArrayTypes = dict[str, tuple[str, tuple[int, ...]]]
-"""Name -> (dtype, shape) of arrays in a file; "F64" is float64."""
 
 
 class Encoded(NamedTuple):
@@ -191,29 +185,6 @@ class Source(AbstractContextManager["Source"], Protocol):
     def __exit__(self, *error: object) -> None:
         """Close files that the source opened."""
         return
-
-
-class Outline(NamedTuple):
-    """Sizes of an encoder that determine the networks and the arrays of a model file."""
-
-    n_features: int
-    n_inputs: int
-    blocks: tuple[Block, ...]
-    arrays: ArrayTypes  # in `EncoderState`
-    grid: tuple[int, int, int] | None = None
-    has_masks: bool = False  # the last inputs say which explained features are observed
-
-    @property
-    def n_targets(self) -> int:
-        """Number of targets."""
-        return sum(block.n_targets for block in self.blocks)
-
-
-class EncoderState(NamedTuple):
-    """Contents of an encoder for a model file: plain settings and arrays."""
-
-    settings: JsonObject
-    arrays: dict[str, Array]
 
 
 class Encoder(Protocol):

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from vae_anomaly._text import shown
 from vae_anomaly._types import Json, JsonObject, Symbol
-from vae_anomaly.data.base import ArrayTypes, Encoded, Outline
+from vae_anomaly.data.base import Encoded
 from vae_anomaly.data.graph import EncodedSymbols
+from vae_anomaly.data.state import ArrayTypes, Outline
 from vae_anomaly.names import LIKELIHOODS
 from vae_anomaly.stats.likelihoods import Block
 from vae_anomaly.stats.soft_clip import (

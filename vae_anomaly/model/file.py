@@ -17,8 +17,9 @@ import numpy as np
 from vae_anomaly._parameters import check_parameters
 from vae_anomaly._types import AnyArray, Json, JsonObject, KerasModel
 from vae_anomaly._version import __version__
-from vae_anomaly.data.base import Encoded, EncoderState, Outline
+from vae_anomaly.data.base import Encoded
 from vae_anomaly.data.registry import modality
+from vae_anomaly.data.state import EncoderState, Outline
 from vae_anomaly.detectors import RECORDS, type_of
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.inference.network import Network

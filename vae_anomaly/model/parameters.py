@@ -22,7 +22,7 @@ from vae_anomaly._parameters import (
     units,
 )
 from vae_anomaly._types import Architecture
-from vae_anomaly.data.base import Outline
+from vae_anomaly.data.state import Outline
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.names import ARCHITECTURES, LIKELIHOODS, OPTIMIZERS, PRIORS, is_features
 from vae_anomaly.networks.custom import CustomNetworks, is_pair

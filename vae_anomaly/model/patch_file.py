@@ -10,10 +10,10 @@ import numpy as np
 
 from vae_anomaly._types import AnyArray, Json, JsonObject, KerasModel
 from vae_anomaly._version import __version__
-from vae_anomaly.data.base import EncoderState
 from vae_anomaly.data.image.features import open_features
 from vae_anomaly.data.image.patches import PatchEncoder
 from vae_anomaly.data.registry import DEFAULT
+from vae_anomaly.data.state import EncoderState
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.calibration import Calibration
 from vae_anomaly.model.file_schema import check_created_with, is_finite

@@ -13,13 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._types import Json, JsonObject, Symbol
-from vae_anomaly.data.base import (
-    DataParameters,
-    Encoded,
-    EncoderState,
-    Outline,
-    Records,
-)
+from vae_anomaly.data.base import DataParameters, Encoded, Records
 from vae_anomaly.data.graph import EncodedSymbols
 from vae_anomaly.data.image.pixels import (
     ImageSchema,
@@ -33,6 +27,7 @@ from vae_anomaly.data.image.pixels import (
 )
 from vae_anomaly.data.image.units import PixelRange, warn_beyond
 from vae_anomaly.data.scaling import ColumnScaler, checked_outline
+from vae_anomaly.data.state import EncoderState, Outline
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.names import RESIZES
 from vae_anomaly.stats.soft_clip import MAX_MAGNITUDE

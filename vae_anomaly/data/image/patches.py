@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._types import Json, JsonObject, Records, Symbol
-from vae_anomaly.data.base import Encoded, EncoderState, Outline
+from vae_anomaly.data.base import Encoded
 from vae_anomaly.data.graph import EncodedSymbols
 from vae_anomaly.data.image.features import Features
 from vae_anomaly.data.image.pixels import ImageSchema, ImageShape, as_rows, check_shape
 from vae_anomaly.data.image.units import BYTES, PixelRange
+from vae_anomaly.data.state import EncoderState, Outline
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.names import RESIZES
 from vae_anomaly.stats.soft_clip import MAX_MAGNITUDE

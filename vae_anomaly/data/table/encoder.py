@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from vae_anomaly._text import listed, shown
 from vae_anomaly._types import Json, JsonObject, Symbol
-from vae_anomaly.data.base import DataParameters, Encoded, EncoderState, Outline, Records
+from vae_anomaly.data.base import DataParameters, Encoded, Records
 from vae_anomaly.data.cells import STRAY
 from vae_anomaly.data.graph import EncodedSymbols
 from vae_anomaly.data.scaling import ColumnScaler
+from vae_anomaly.data.state import EncoderState, Outline
 from vae_anomaly.data.table.column import CATEGORY, DATE, NUMBER
 from vae_anomaly.data.table.dates import day_of
 from vae_anomaly.data.table.graph import encoded_in_graph

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from vae_anomaly._types import Json
-from vae_anomaly.data.base import ArrayTypes, Outline
 from vae_anomaly.data.date_formats import is_date_format
 from vae_anomaly.data.scaling import check_keys, check_likelihood, check_names, checked_outline
+from vae_anomaly.data.state import ArrayTypes, Outline
 from vae_anomaly.data.table.column import (
     CATEGORY,
     CELL_TYPES,
