@@ -23,6 +23,7 @@ from vae_anomaly.data.table.dates import (
     covered_cycles,
     covered_span,
     seconds_of_timestamps,
+    timestamps_of,
 )
 from vae_anomaly.data.table.schema import TableSchema
 from vae_anomaly.exceptions import DataError, ParameterError
@@ -280,6 +281,12 @@ def test_the_years_1_to_9999_are_known() -> None:
     far = np.array(["0000-12-31", "10000-01-01", "200000-01-01"], "datetime64[s]")
     assert (seconds_of_timestamps(far) == STRAY).all()
     assert np.isnan(seconds_of_timestamps(units)[2])
+
+
+def test_other_numbers_are_no_dates() -> None:
+    others = np.array([np.nan, STRAY, -STRAY, 1e300, 253_402_300_800.0, -62_135_596_801.0])
+    assert np.isnat(timestamps_of(others)).all()
+    assert timestamps_of(np.array([86400.5])) == np.datetime64("1970-01-02T00:00:00.5")
 
 
 # -------------------------------------------------------------------------- schema and encoder
