@@ -231,6 +231,18 @@ class Encoder(Protocol):
         return {}
 
     @property
+    def undetermined(self) -> NDArray[np.intp]:
+        """Features whose values targets do not tell, such as dates: a model keeps some of these."""
+        return np.empty(0, dtype=np.intp)
+
+    def moved(self, values: Array, records: Array, changed: NDArray[np.bool_]) -> Array:
+        """Return undetermined values of training records for others, (n, k), some of which change.
+
+        `records` are the own values, `changed` says which of them the result replaces.
+        """
+        return values
+
+    @property
     def missing_shares(self) -> Array:
         """Shares of training records in which each feature is missing: (n_features,)."""
 
@@ -261,7 +273,7 @@ class Encoder(Protocol):
         return list(values.tolist())
 
     def texts(self, X: Records, codes: Records) -> CellTexts:
-        """Return texts of unseen levels and stray cells of a user's data, whose `matrix` is given."""
+        """Return texts of unseen levels and stray cells of data whose `matrix` is given."""
         return NO_TEXTS
 
     def in_graph(self, rows: Symbol) -> EncodedSymbols:

@@ -38,7 +38,7 @@ class ColumnTexts(NamedTuple):
 
 
 class CellTexts(NamedTuple):
-    r"""Texts of unseen levels and stray cells of consecutive records, kept as they are until they are shown.
+    r"""Texts of unseen levels and stray cells, kept as they are until they are shown.
 
     Attributes
     ----------

@@ -213,8 +213,8 @@ class VAEDetector(
     the row; `reconstruct` and `sample` give none. Networks of such tables learn with cells hidden
     at random, and score as `Reference.masked_score` in `vae_anomaly.model.reference` says. A
     missing cell counts for nothing, unless none of its column was missing in training: then it
-    costs log(n + 1) nats. A level that no training row has costs minus the log of the probability
-    of an unseen one.
+    costs log(n + 1) nats, as a date far from those of training does. A level that no training row
+    has costs minus the log of the probability of an unseen one.
 
     Custom networks, ``architecture=(encoder, decoder)``, are functional or Sequential Keras models
     with one input. The encoder takes rows, (n, columns), or any shape of as many numbers, or images

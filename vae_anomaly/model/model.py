@@ -17,6 +17,7 @@ from vae_anomaly._threads import parallel_map
 from vae_anomaly._types import AnyArray, Json, JsonObject
 from vae_anomaly.data.arrays import as_records
 from vae_anomaly.data.base import Defaults, Encoder, Records
+from vae_anomaly.data.cells import STRAY
 from vae_anomaly.data.registry import modality
 from vae_anomaly.detectors import RECORDS, DetectorType
 from vae_anomaly.exceptions import DataError, DivergenceError, ParameterError
@@ -295,7 +296,11 @@ class Model:
     @cached_property
     def training_records(self) -> Array:
         """The training records that the model keeps, as the encoder decodes them."""
-        return self.encoder.decode(self.reference.targets.astype(np.float64))
+        records = self.encoder.decode(self.reference.targets.astype(np.float64))
+        if len(self.encoder.undetermined):
+            values = self.reference.undetermined
+            records[:, self.encoder.undetermined] = np.where(values == STRAY, np.nan, values)
+        return records
 
     @cached_property
     def _training(self) -> TrainingRecords:

@@ -211,6 +211,15 @@ class PatchEncoder:
         return {}
 
     @property
+    def undetermined(self) -> NDArray[np.intp]:
+        """Return that targets tell all pixels."""
+        return np.empty(0, dtype=np.intp)
+
+    def moved(self, values: Array, records: Array, changed: NDArray[np.bool_]) -> Array:
+        """Return values as they are."""
+        return values
+
+    @property
     def missing_shares(self) -> Array:
         """No pixel is ever missing: zeros."""
         return np.zeros(prod(self.shape))

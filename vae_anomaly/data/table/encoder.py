@@ -18,7 +18,7 @@ from vae_anomaly.data.cells import STRAY
 from vae_anomaly.data.graph import EncodedSymbols
 from vae_anomaly.data.scaling import ColumnScaler
 from vae_anomaly.data.state import EncoderState, Outline
-from vae_anomaly.data.table.column import CATEGORY, DATE, NUMBER, without_strays
+from vae_anomaly.data.table.column import NUMBER, without_strays
 from vae_anomaly.data.table.dates import day_of
 from vae_anomaly.data.table.graph import encoded_in_graph
 from vae_anomaly.data.table.levels import LevelIndicators
@@ -230,6 +230,15 @@ class TableEncoder:
         return {i: own for i, own in zip(dates, kept, strict=True) if own}
 
     @property
+    def undetermined(self) -> NDArray[np.intp]:
+        """The dates: targets do not say of which year they are."""
+        return self.schema.dates
+
+    def moved(self, values: Array, records: Array, changed: NDArray[np.bool_]) -> Array:
+        """Move dates by one time in a row: see `DateParts.moved`."""
+        return self.schema.date_parts.moved(values, records, changed)
+
+    @property
     def missing_shares(self) -> Array:
         """Shares of training rows in which each column is missing; 0 of those left out."""
         shares = np.zeros(len(self.features))
@@ -288,7 +297,7 @@ class TableEncoder:
     def decode(self, targets: Array) -> Array:
         """Return the rows that targets stand for as numbers, see `matrix`: (n, n_features).
 
-        Dates are missing: their parts do not say of which year they are.
+        Dates are missing: see `undetermined`.
         """
         k = int(self.scaler.varies.sum())
         values = self.scaler.decode(targets[:, :k], self.likelihood)
@@ -343,23 +352,7 @@ class TableEncoder:
 
     def notes(self) -> list[str]:
         """Return lines about columns that are no plain numbers, or constant."""
-        lines = []
-        for i, column in enumerate(self.schema.columns):
-            name, missing = shown(self.features[i]), int(self.n_missing[i])
-            if not column.is_used:
-                lines.append(f"{name}: left out, {column.type}: {column.reason}")
-                continue
-            facts = []
-            if column.type == CATEGORY:
-                n = len(column.levels)
-                size = "1 level" if n == 1 else f"{n:,} levels"
-                facts.append(f"category of {size}: {column.reason}")
-            if column.type == DATE:
-                facts.append(f"date, {column.reason}")
-            if missing:
-                facts.append(f"missing in {missing:,} of {self.n_rows:,} training rows")
-            if facts:
-                lines.append(f"{name}: {', '.join(facts)}")
+        lines = self.schema.notes(self.features, self.n_missing, self.n_rows)
         values = self.schema.column_of_value.tolist()
         places = values + self.schema.categories.tolist()
         if self.is_plain:

@@ -144,6 +144,36 @@ class TableSchema:
         parts = self.date_parts.encode(codes[:, self.dates])
         return np.concatenate([codes[:, self.numbers], parts], axis=1)
 
+    def notes(self, names: Sequence[str], n_missing: Array, n_rows: int) -> list[str]:
+        """Return lines about the columns that are no plain numbers.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Of all columns.
+        n_missing : ndarray of shape (n_columns,)
+            Training rows in which each is missing.
+        n_rows : int
+            Training rows.
+        """
+        lines = []
+        for name, column, missing in zip(map(shown, names), self.columns, n_missing, strict=False):
+            if not column.is_used:
+                lines.append(f"{name}: left out, {column.type}: {column.reason}")
+                continue
+            facts = []
+            if column.type == CATEGORY:
+                n = len(column.levels)
+                size = "1 level" if n == 1 else f"{n:,} levels"
+                facts.append(f"category of {size}: {column.reason}")
+            if column.type == DATE:
+                facts.append(f"date, {column.reason}")
+            if missing:
+                facts.append(f"missing in {missing:,.0f} of {n_rows:,} training rows")
+            if facts:
+                lines.append(f"{name}: {', '.join(facts)}")
+        return lines
+
     def _positions(self, type_: str) -> NDArray[np.intp]:
         return np.array([i for i, one in enumerate(self.columns) if one.type == type_], np.intp)
 
