@@ -472,13 +472,24 @@ def test_a_model_file_holds_dates(detector: VAEDetector, tmp_path) -> None:
     assert again.model_.encoder.schema == detector.model_.encoder.schema
 
 
-def test_dates_do_not_come_back(detector: VAEDetector) -> None:
-    made = [(detector.reconstruct(FRESH), FRESH["ordered"].dtype)]
-    made += [(detector.sample(5, random_state=0), "datetime64[us]")]
-    for rows, dtype in made:
+def test_dates_come_back(detector: VAEDetector) -> None:
+    later = FRESH.assign(
+        **{name: FRESH[name] + pd.Timedelta(weeks=156) for name in FRESH.columns[:2]}
+    )
+    made = [(detector.reconstruct(later), later["ordered"].dtype, later)]
+    made += [(detector.sample(400, random_state=0), "datetime64[us]", NORMAL)]
+    for rows, dtype, like in made:
         assert rows["ordered"].dtype == dtype
-        assert rows["ordered"].isna().all()
-        assert rows["a"].notna().all()
+        assert rows.notna().all(axis=None)
+        # As in training: on working days, in working hours, delivered after one day to six.
+        assert (rows["ordered"].dt.day_of_week < 5).all()
+        assert rows["ordered"].dt.hour.between(8, 17).all()
+        assert (rows["delivered"] - rows["ordered"]).dt.days.between(0, 6).all()
+        assert set(rows["ordered"].dt.year) <= {*like["ordered"].dt.year}
+    away = made[0][0]["ordered"] - later["ordered"]
+    assert (away.abs() < pd.Timedelta(days=184)).all()
+    missing = detector.sample(50, random_state=0, missing=True)
+    assert missing.notna().all(axis=None)  # nothing was missing in training
     encoder = detector.model_.encoder
     shown = encoder.rows(encoder.matrix(FRESH).to_numpy())
     np.testing.assert_array_equal(shown["ordered"], FRESH["ordered"])

@@ -41,6 +41,9 @@ LATENT = "latent_code"
 """Name of the part of a score that belongs to no feature."""
 
 
+DECODED_AT_ONCE = 64
+"""Records that are compared with training records at a time."""
+
 MIN_CHUNK_WIDTH = 16
 """Assumed width of narrow records, which bounds the rows of a chunk."""
 
@@ -346,7 +349,11 @@ class Model:
     @default_floats()
     def rebuilt(self, records: Records) -> Array:
         """Reconstruct records as the encoder takes them."""
-        return self.encoder.decode(self.network.decode(self.codes(records)))
+        rebuilt = self._decoded(self.network.decode(self.codes(records)))
+        if len(places := self.encoder.undetermined):
+            own, found = np.asarray(records, dtype=np.float64)[:, places], rebuilt[:, places]
+            rebuilt[:, places] = self.encoder.moved(found, own, np.full(own.shape, True))
+        return rebuilt
 
     @default_floats()
     def expected(self, records: Records) -> Records:
@@ -372,7 +379,27 @@ class Model:
 
     def _rows(self, targets: Array) -> Records:
         """Return the records that targets stand for, in the form of the training data."""
-        return self.encoder.rows(self.encoder.decode(targets))
+        return self.encoder.rows(self._decoded(targets))
+
+    def _decoded(self, targets: Array) -> Array:
+        """Return the records that targets, (n, n_targets), stand for.
+
+        Undetermined features are those of the training record whose targets of these features
+        are nearest.
+        """
+        records, undetermined = self.encoder.decode(targets), self.encoder.undetermined
+        if not len(undetermined):
+            return records
+        feature = self.encoder.explained[self.network.spec.joint.feature_of_target]
+        places = np.flatnonzero(np.isin(feature, undetermined))
+        values = self.training_records[:, undetermined]
+        whole = np.flatnonzero(~np.isnan(values).any(axis=1))
+        known = self.reference.targets[:, places][whole]
+        for start in range(0, len(records) if len(whole) else 0, DECODED_AT_ONCE):
+            part = slice(start, start + DECODED_AT_ONCE)
+            squares = ((targets[part, None, places] - known) ** 2).sum(axis=2)
+            records[part, undetermined] = values[whole[squares.argmin(axis=1)]]
+        return records
 
     @default_floats()
     def decode(self, z: Array, member: int | None = None) -> Records:
@@ -394,7 +421,7 @@ class Model:
 
         With `missing` features are missing as often as in training.
         """
-        records = self.encoder.decode(self.network.sample(n, rng, self.prior))
+        records = self._decoded(self.network.sample(n, rng, self.prior))
         if missing:
             records[rng.uniform(size=records.shape) < self.encoder.missing_shares] = np.nan
         return self.encoder.rows(records)
