@@ -49,12 +49,12 @@ class CellTexts(NamedTuple):
     --------
     >>> import pyarrow as pa
     >>> rows = np.array([1, 3])
-    >>> texts = CellTexts({2: ColumnTexts(rows, pa.array(["blu", "x\t"]))})
+    >>> texts = CellTexts({2: ColumnTexts(rows, pa.array(["blu", "x\ty"]))})
     >>> texts.shown(["(new level)", 7.5], np.array([1, 1]), np.array([2, 0]))
     ['blu', 7.5]
     >>> later = CellTexts.joined([(0, texts), (4, texts.only(rows))])
     >>> later.shown([None, None], np.array([5, 6]), np.array([2, 2]))
-    ['x\\x09', None]
+    ['x\\x09y', None]
     """
 
     columns: Mapping[int, ColumnTexts] = {}
