@@ -23,6 +23,7 @@ from vae_anomaly.data.table.dates import (
     covered_cycles,
     covered_span,
     seconds_of_timestamps,
+    timestamps_of,
 )
 from vae_anomaly.data.table.schema import TableSchema
 from vae_anomaly.exceptions import DataError, ParameterError
@@ -282,6 +283,12 @@ def test_the_years_1_to_9999_are_known() -> None:
     assert np.isnan(seconds_of_timestamps(units)[2])
 
 
+def test_other_numbers_are_no_dates() -> None:
+    others = np.array([np.nan, STRAY, -STRAY, 1e300, 253_402_300_800.0, -62_135_596_801.0])
+    assert np.isnat(timestamps_of(others)).all()
+    assert timestamps_of(np.array([86400.5])) == np.datetime64("1970-01-02T00:00:00.5")
+
+
 # -------------------------------------------------------------------------- schema and encoder
 
 
@@ -401,6 +408,36 @@ def test_reasons_say_what_is_unusual_of_a_date(detector: VAEDetector) -> None:
         )
 
 
+def test_training_dates_are_moved_to_a_row() -> None:
+    dates = seconds("2021-03-01T10:00", "2021-03-04T15:00")
+    own = np.array([seconds("2022-05-05T03:00", "2022-05-09T06:00")] * 3 + [seconds("1970", "NaT")])
+    changed = np.array([[True, False], [False, True], [True, True], [True, True]])
+    span = covered_span(seconds("2021", "2022"))
+    moved = DateParts(((), ()), (span, span)).moved(np.tile(dates, (4, 1)), own, changed)
+    assert moved.astype("datetime64[s]").astype("datetime64[m]").astype(str).tolist() == [
+        # As far from the other one as in training, but for hours; at its time of day.
+        *(["2022-05-06T10:00", "2022-05-09T15:00"], ["2022-05-05T10:00", "2022-05-08T15:00"]),
+        # Of the same weekday, in another year; of a far date in that of training.
+        *(["2022-02-28T10:00", "2022-03-03T15:00"], ["2021-03-01T10:00", "2021-03-04T15:00"]),
+    ]
+
+
+def test_dates_are_repaired_and_shown_among_similar_rows(detector: VAEDetector, tmp_path) -> None:
+    rows = FRESH.iloc[:20].copy()
+    rows["ordered"] = rows["ordered"].dt.normalize() + pd.Timedelta(hours=3)
+    rows.loc[:9, "ordered"] = pd.Timestamp("1970-01-01")
+    save(detector, tmp_path / "m.vae")
+    for one in (detector, load(tmp_path / "m.vae")):
+        repaired = one.repair(rows)
+        assert (one.predict(repaired.rows) == 1).mean() > 0.9
+        changed = repaired.rows["ordered"]
+        assert changed.dt.hour.between(8, 17).mean() > 0.9
+        assert changed.dt.year.between(2021, 2024).all()
+        found = one.neighbors(rows, 2)
+        there = NORMAL.iloc[found["training_row"]]
+        np.testing.assert_array_equal(found["delivered"], there["delivered"])
+
+
 def test_missing_and_stray_dates_are_scored(detector: VAEDetector) -> None:
     for column in ("ordered", "delivered"):
         reasons = detector.explain(FRESH.assign(**{column: pd.NaT}))
@@ -435,13 +472,24 @@ def test_a_model_file_holds_dates(detector: VAEDetector, tmp_path) -> None:
     assert again.model_.encoder.schema == detector.model_.encoder.schema
 
 
-def test_dates_do_not_come_back(detector: VAEDetector) -> None:
-    made = [(detector.reconstruct(FRESH), FRESH["ordered"].dtype)]
-    made += [(detector.sample(5, random_state=0), "datetime64[us]")]
-    for rows, dtype in made:
+def test_dates_come_back(detector: VAEDetector) -> None:
+    later = FRESH.assign(
+        **{name: FRESH[name] + pd.Timedelta(weeks=156) for name in FRESH.columns[:2]}
+    )
+    made = [(detector.reconstruct(later), later["ordered"].dtype, later)]
+    made += [(detector.sample(400, random_state=0), "datetime64[us]", NORMAL)]
+    for rows, dtype, like in made:
         assert rows["ordered"].dtype == dtype
-        assert rows["ordered"].isna().all()
-        assert rows["a"].notna().all()
+        assert rows.notna().all(axis=None)
+        # As in training: on working days, in working hours, delivered after one day to six.
+        assert (rows["ordered"].dt.day_of_week < 5).all()
+        assert rows["ordered"].dt.hour.between(8, 17).all()
+        assert (rows["delivered"] - rows["ordered"]).dt.days.between(0, 6).all()
+        assert set(rows["ordered"].dt.year) <= {*like["ordered"].dt.year}
+    away = made[0][0]["ordered"] - later["ordered"]
+    assert (away.abs() < pd.Timedelta(days=184)).all()
+    missing = detector.sample(50, random_state=0, missing=True)
+    assert missing.notna().all(axis=None)  # nothing was missing in training
     encoder = detector.model_.encoder
     shown = encoder.rows(encoder.matrix(FRESH).to_numpy())
     np.testing.assert_array_equal(shown["ordered"], FRESH["ordered"])

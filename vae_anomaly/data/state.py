@@ -27,6 +27,7 @@ class Outline(NamedTuple):
     arrays: ArrayTypes  # in `EncoderState`
     grid: tuple[int, int, int] | None = None
     has_masks: bool = False  # the last inputs say which explained features are observed
+    n_undetermined: int = 0  # see `Encoder.undetermined`
 
     @property
     def n_targets(self) -> int:

@@ -210,11 +210,11 @@ class VAEDetector(
     is found in all of its cells; identifiers, counters, free text and empty columns are left out
     (``model_.encoder.schema``). Of dates the time of day, weekday, day of the month and of the year
     are used, where training rows cover two periods of them, and the days since the first date of
-    the row; `reconstruct` and `sample` give none. Networks of such tables learn with cells hidden
-    at random, and score as `Reference.masked_score` in `vae_anomaly.model.reference` says. A
-    missing cell counts for nothing, unless none of its column was missing in training: then it
-    costs log(n + 1) nats. A level that no training row has costs minus the log of the probability
-    of an unseen one.
+    the row; `reconstruct` and `sample` give those of similar training rows. Networks of such tables
+    learn with cells hidden at random, and score as `Reference.masked_score` in
+    `vae_anomaly.model.reference` says. A missing cell counts for nothing, unless none of its column
+    was missing in training: then it costs log(n + 1) nats, as a date far from those of training
+    does. A level that no training row has costs minus the log of the probability of an unseen one.
 
     Custom networks, ``architecture=(encoder, decoder)``, are functional or Sequential Keras models
     with one input. The encoder takes rows, (n, columns), or any shape of as many numbers, or images

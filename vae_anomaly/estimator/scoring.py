@@ -246,8 +246,8 @@ class ScoringMethods(FittedAttributes):
         A new value is the mean, or the most frequent level, of the training rows that are most
         similar in the columns that do not change. The search is greedy; see
         `vae_anomaly.model.repair`. Missing cells change only where no training row lacked them,
-        and columns that the model leaves out never. A date becomes missing: what is known of
-        similar dates does not say of which year they are.
+        and columns that the model leaves out never. A date becomes that of a similar training row,
+        moved by whole days to the other dates of its row, or by years to its own.
 
         Parameters
         ----------

@@ -347,7 +347,7 @@ def _calibration(scores: AnyArray, threshold: float, parameters: Json) -> Calibr
 
 
 REFERENCE_ARRAYS = (
-    *("code_unit", "residual_unit", "points", "bandwidth", "targets", "position"),
+    *("code_unit", "residual_unit", "points", "bandwidth", "targets", "position", "undetermined"),
     *("code_center", "code_precision", "typical"),
     *("code_bandwidth", "tail_values", "tail_nats", "tail_shares"),
 )
@@ -374,6 +374,7 @@ def _layout(outline: Outline, spec: NetworkSpec, config: JsonObject, draws: int)
         "reference.bandwidth": ("F32", (n_compared,)),
         "reference.targets": ("F32", (n_exemplars, spec.joint.n_targets)),
         "reference.position": ("F64", (n_exemplars,)),
+        "reference.undetermined": ("F64", (n_exemplars, outline.n_undetermined)),
         "reference.code_center": ("F64", (members, latent)),
         "reference.code_precision": ("F64", (members, latent, latent)),
         "reference.typical": ("F64", (outline.n_features + 1,)),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._types import Architecture, Json, JsonObject
 from vae_anomaly.data.base import DataParameters, Encoded, Encoder, Modality, Schema
+from vae_anomaly.data.cells import STRAY
 from vae_anomaly.exceptions import DataError, DivergenceError
 from vae_anomaly.inference.network import Network
 from vae_anomaly.model.calibration import Calibration
@@ -130,7 +131,12 @@ def fit_model(
     parts = _Parts(encoder, network, noise, parameters.beta)
     rows, prior, reference = _prior_and_reference(parts, encoded, further, parameters, rng)
     position = np.append(position, np.flatnonzero(calibrates))
-    reference = replace(reference, position=position[reference.position.astype(int)].astype(float))
+    position = position[reference.position.astype(int)]
+    reference = replace(
+        reference,
+        position=position.astype(float),
+        undetermined=_undetermined(encoder, matrix, position),
+    )
     model = Model(
         encoder=encoder,
         network=network,
@@ -149,6 +155,14 @@ def fit_model(
     calibrated = _calibrate(model, learned, calibration, parameters, among)
     seen = SeenRecords.of(encoder, learned, calibration)
     return replace(model, calibration=calibrated, seen=seen)
+
+
+def _undetermined(encoder: Encoder, matrix: Array, position: NDArray[np.intp]) -> Array:
+    """Return the values of some records that targets do not tell, in the form of a file."""
+    if not len(encoder.undetermined):
+        return np.empty((len(position), 0))
+    values = matrix[np.ix_(position, encoder.undetermined)]
+    return np.where(np.isnan(values), STRAY, values)
 
 
 def drawn_to_calibrate(

@@ -17,6 +17,7 @@ from vae_anomaly._threads import parallel_map
 from vae_anomaly._types import AnyArray, Json, JsonObject
 from vae_anomaly.data.arrays import as_records
 from vae_anomaly.data.base import Defaults, Encoder, Records
+from vae_anomaly.data.cells import STRAY
 from vae_anomaly.data.registry import modality
 from vae_anomaly.detectors import RECORDS, DetectorType
 from vae_anomaly.exceptions import DataError, DivergenceError, ParameterError
@@ -39,6 +40,9 @@ Weights = NDArray[np.float32]
 LATENT = "latent_code"
 """Name of the part of a score that belongs to no feature."""
 
+
+DECODED_AT_ONCE = 64
+"""Records that are compared with training records at a time."""
 
 MIN_CHUNK_WIDTH = 16
 """Assumed width of narrow records, which bounds the rows of a chunk."""
@@ -295,7 +299,11 @@ class Model:
     @cached_property
     def training_records(self) -> Array:
         """The training records that the model keeps, as the encoder decodes them."""
-        return self.encoder.decode(self.reference.targets.astype(np.float64))
+        records = self.encoder.decode(self.reference.targets.astype(np.float64))
+        if len(self.encoder.undetermined):
+            values = self.reference.undetermined
+            records[:, self.encoder.undetermined] = np.where(values == STRAY, np.nan, values)
+        return records
 
     @cached_property
     def _training(self) -> TrainingRecords:
@@ -341,7 +349,11 @@ class Model:
     @default_floats()
     def rebuilt(self, records: Records) -> Array:
         """Reconstruct records as the encoder takes them."""
-        return self.encoder.decode(self.network.decode(self.codes(records)))
+        rebuilt = self._decoded(self.network.decode(self.codes(records)))
+        if len(places := self.encoder.undetermined):
+            own, found = np.asarray(records, dtype=np.float64)[:, places], rebuilt[:, places]
+            rebuilt[:, places] = self.encoder.moved(found, own, np.full(own.shape, True))
+        return rebuilt
 
     @default_floats()
     def expected(self, records: Records) -> Records:
@@ -367,7 +379,27 @@ class Model:
 
     def _rows(self, targets: Array) -> Records:
         """Return the records that targets stand for, in the form of the training data."""
-        return self.encoder.rows(self.encoder.decode(targets))
+        return self.encoder.rows(self._decoded(targets))
+
+    def _decoded(self, targets: Array) -> Array:
+        """Return the records that targets, (n, n_targets), stand for.
+
+        Undetermined features are those of the training record whose targets of these features
+        are nearest.
+        """
+        records, undetermined = self.encoder.decode(targets), self.encoder.undetermined
+        if not len(undetermined):
+            return records
+        feature = self.encoder.explained[self.network.spec.joint.feature_of_target]
+        places = np.flatnonzero(np.isin(feature, undetermined))
+        values = self.training_records[:, undetermined]
+        whole = np.flatnonzero(~np.isnan(values).any(axis=1))
+        known = self.reference.targets[:, places][whole]
+        for start in range(0, len(records) if len(whole) else 0, DECODED_AT_ONCE):
+            part = slice(start, start + DECODED_AT_ONCE)
+            squares = ((targets[part, None, places] - known) ** 2).sum(axis=2)
+            records[part, undetermined] = values[whole[squares.argmin(axis=1)]]
+        return records
 
     @default_floats()
     def decode(self, z: Array, member: int | None = None) -> Records:
@@ -389,7 +421,7 @@ class Model:
 
         With `missing` features are missing as often as in training.
         """
-        records = self.encoder.decode(self.network.sample(n, rng, self.prior))
+        records = self._decoded(self.network.sample(n, rng, self.prior))
         if missing:
             records[rng.uniform(size=records.shape) < self.encoder.missing_shares] = np.nan
         return self.encoder.rows(records)

@@ -148,7 +148,7 @@ class NormalValues:
     level_shares : mapping of int to ndarray
         Feature that is a category -> shares of its levels by code.
     records : ndarray of shape (m, n_features)
-        The training records, rounded; NaN for missing values and for dates.
+        The training records, rounded; NaN for missing values.
     named : mapping of int to list of NamedTargets
         Feature with named targets -> these.
     """
@@ -172,7 +172,7 @@ class NormalValues:
         shares = {}
         for i, column in enumerate(values.T):
             known = np.sort(column[~np.isnan(column)])
-            if not len(known):
+            if not len(known) or i in encoder.undetermined:
                 continue
             if not encoder.are_numbers[i]:
                 shares[i] = np.bincount(known.astype(np.intp)) / len(known)

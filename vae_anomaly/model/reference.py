@@ -100,6 +100,8 @@ class Reference:
         Targets of the exemplars.
     position : ndarray of shape (m,)
         Where the exemplars stand among the records of the fit, from 0: whole numbers.
+    undetermined : ndarray of shape (m, k)
+        Their values of the features that targets do not tell, `STRAY` where there is none.
     code_center : ndarray of shape (members, latent)
         Mean codes.
     code_precision : ndarray of shape (members, latent, latent)
@@ -128,6 +130,7 @@ class Reference:
     code_precision: Array
     typical: Array
     n_skipped_neighbors: int = 0
+    undetermined: Array = field(default_factory=lambda: np.empty((0, 0)))
     code_bandwidth: Weights = field(default_factory=lambda: NO_BANDWIDTH)
     tail_values: Weights = field(default_factory=lambda: NO_TAILS)
     tail_nats: Weights = field(default_factory=lambda: NO_TAILS)
@@ -220,7 +223,7 @@ class Reference:
 
     def without_exemplars(self) -> Reference:
         """Return the reference with as few exemplars as a model file may hold."""
-        names = ("points", "bandwidth", "code_bandwidth", "targets", "position")
+        names = ("points", "bandwidth", "code_bandwidth", "targets", "position", "undetermined")
         return replace(self, **{name: getattr(self, name)[:2] for name in names})
 
     def __getstate__(self) -> JsonObject:

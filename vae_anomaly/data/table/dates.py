@@ -94,6 +94,9 @@ Models are used for years after training. Dates that stand for none are mostly f
 2099, 9999.
 """
 
+WEEKS_OF_A_YEAR = 52 * 7 * 86400.0
+"""Seconds by which dates move to another year: their weekday stays."""
+
 DECIMALS = 9
 """Decimals of sines and cosines, so that those of one position are equal."""
 
@@ -152,11 +155,11 @@ def seconds_of_series(cells: pd.Series) -> Array:
 
 
 def timestamps_of(seconds: Array) -> NDArray[np.datetime64]:
-    """Return the dates that seconds stand for, in microseconds; NaT for NaN and `STRAY`."""
-    missing = np.isnan(seconds) | (seconds == STRAY)
-    whole = np.rint(np.where(missing, 0.0, seconds) * 10**6).astype(np.int64)
+    """Return the dates that seconds stand for, in microseconds; NaT for all other numbers."""
+    known = (seconds >= MIN_SECONDS) & (seconds < MAX_SECONDS)
+    whole = np.rint(np.where(known, seconds, 0.0) * 10**6).astype(np.int64)
     dates = whole.view("datetime64[us]")
-    dates[missing] = np.datetime64("NaT")
+    dates[~known] = np.datetime64("NaT")
     return dates
 
 
@@ -342,6 +345,20 @@ class DateParts:
         first, last = self.limits
         return (seconds < first) | (seconds > last)
 
+    def moved(self, dates: Array, own: Array, changed: NDArray[np.bool_]) -> Array:
+        """Move the dates of each row by one time, so that they are near its own: (n, n_columns).
+
+        By whole days, so that those that change are about as far from the others as they were; by
+        years of whole weeks where all change, unless its own are far from training.
+        """
+        away, known = own - dates, ~np.isnan(own) & ~np.isnan(dates) & (own != STRAY)
+        kept, near = known & ~changed, known & ~self.are_far(own)
+        some = np.logical_or.reduce(kept, axis=1)
+        unit = np.where(some, 86400.0, WEEKS_OF_A_YEAR)
+        shift = _mean_of(away, np.where(some[:, None], kept, near))
+        moved: Array = dates + (np.round(shift / unit) * unit)[:, None]
+        return moved
+
     def in_graph(self, seconds: Symbol) -> Symbol:
         """Add `encode` to an ONNX graph; NaN are missing there as well."""
         days = seconds / 86400.0
@@ -356,6 +373,12 @@ class DateParts:
             if i > 0:
                 parts.append(column - days.taken(0, 1))
         return parts[0].apply("Concat", *parts[1:], axis=1)
+
+
+def _mean_of(values: Array, chosen: NDArray[np.bool_]) -> Array:
+    """Return the means of the chosen values of rows, 0 without any: (n, k) to (n,)."""
+    total: Array = np.where(chosen, values, 0.0).sum(axis=1)
+    return total / np.maximum(chosen.sum(axis=1), 1)
 
 
 def _position_in_graph(days: Symbol, cycle: str) -> Symbol:

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from vae_anomaly._text import listed, shown
 from vae_anomaly._types import Json, JsonObject, Symbol
 from vae_anomaly.data.base import DataParameters, Encoded, Records
+from vae_anomaly.data.cell_texts import CellTexts
 from vae_anomaly.data.cells import STRAY
 from vae_anomaly.data.graph import EncodedSymbols
 from vae_anomaly.data.scaling import ColumnScaler
 from vae_anomaly.data.state import EncoderState, Outline
-from vae_anomaly.data.table.column import CATEGORY, DATE, NUMBER
+from vae_anomaly.data.table.column import NUMBER, without_strays
 from vae_anomaly.data.table.dates import day_of
 from vae_anomaly.data.table.graph import encoded_in_graph
 from vae_anomaly.data.table.levels import LevelIndicators
@@ -146,7 +147,7 @@ class TableEncoder:
                 "Custom networks take numbers without missing cells. Encode categories and dates "
                 "and fill the cells before, or leave architecture at its default."
             )
-        values = schema.values(_without_strays(records))
+        values = schema.values(without_strays(records))
         scaler = ColumnScaler.from_columns([column[~np.isnan(column)] for column in values.T])
         sizes = [len(schema.columns[i].levels) for i in schema.categories.tolist()]
         levels = LevelIndicators.fit(records[:, schema.categories], sizes)
@@ -222,11 +223,22 @@ class TableEncoder:
     @cached_property
     def named_targets(self) -> Mapping[int, tuple[str, ...]]:
         """Dates that vary -> the cycle of each target, or the time since another date."""
+        if self.is_plain:
+            return {}
         dates = self.schema.dates.tolist()
         varies = iter(self.scaler.varies[len(self.schema.numbers) :])
         names = self.schema.date_parts.names(self.features[dates[0]]) if dates else []
         kept = [tuple(name for name in own if next(varies)) for own in names]
         return {i: own for i, own in zip(dates, kept, strict=True) if own}
+
+    @property
+    def undetermined(self) -> NDArray[np.intp]:
+        """The dates: targets do not say of which year they are."""
+        return self.schema.dates
+
+    def moved(self, values: Array, records: Array, changed: NDArray[np.bool_]) -> Array:
+        """Move dates by one time in a row: see `DateParts.moved`."""
+        return self.schema.date_parts.moved(values, records, changed)
 
     @property
     def missing_shares(self) -> Array:
@@ -287,7 +299,7 @@ class TableEncoder:
     def decode(self, targets: Array) -> Array:
         """Return the rows that targets stand for as numbers, see `matrix`: (n, n_features).
 
-        Dates are missing: their parts do not say of which year they are.
+        Dates are missing: see `undetermined`.
         """
         k = int(self.scaler.varies.sum())
         values = self.scaler.decode(targets[:, :k], self.likelihood)
@@ -315,7 +327,7 @@ class TableEncoder:
         if self.is_plain:
             return np.nan_to_num(soft_clip(self.scaler.standardize(rows)))
         z, numbers = np.zeros(rows.shape), self.schema.numbers
-        values = soft_clip(self.scaler.standardize(self.schema.values(_without_strays(rows))))
+        values = soft_clip(self.scaler.standardize(self.schema.values(without_strays(rows))))
         z[:, numbers] = np.nan_to_num(values[:, : len(numbers)])
         return z
 
@@ -342,23 +354,7 @@ class TableEncoder:
 
     def notes(self) -> list[str]:
         """Return lines about columns that are no plain numbers, or constant."""
-        lines = []
-        for i, column in enumerate(self.schema.columns):
-            name, missing = shown(self.features[i]), int(self.n_missing[i])
-            if not column.is_used:
-                lines.append(f"{name}: left out, {column.type}: {column.reason}")
-                continue
-            facts = []
-            if column.type == CATEGORY:
-                n = len(column.levels)
-                size = "1 level" if n == 1 else f"{n:,} levels"
-                facts.append(f"category of {size}: {column.reason}")
-            if column.type == DATE:
-                facts.append(f"date, {column.reason}")
-            if missing:
-                facts.append(f"missing in {missing:,} of {self.n_rows:,} training rows")
-            if facts:
-                lines.append(f"{name}: {', '.join(facts)}")
+        lines = self.schema.notes(self.features, self.n_missing, self.n_rows)
         values = self.schema.column_of_value.tolist()
         places = values + self.schema.categories.tolist()
         if self.is_plain:
@@ -377,16 +373,20 @@ class TableEncoder:
         return self.schema.frame(records, as_frame(like))
 
     def cells(self, values: Array, feature: NDArray[np.intp]) -> list[Json]:
-        """Return values, each of a column, (n,) both, in the types of the training data."""
+        """Return values, each of a column, (n,) both, in the types of training; None if missing."""
         if self.is_plain or self.schema.is_numeric:
             return list(values.tolist())
         found: list[Json] = [None] * len(values)
         for i in np.unique(feature):
             here = np.flatnonzero(feature == i)
-            cells = self.schema.columns[i].cells(values[here]).tolist()
-            for place, cell in zip(here.tolist(), cells, strict=True):
-                found[place] = cell
+            cells = self.schema.columns[i].cells(values[here])
+            for place, cell, known in zip(here.tolist(), cells, cells.notna(), strict=True):
+                found[place] = cell if known else None
         return found
+
+    def texts(self, X: Records, codes: Array) -> CellTexts:
+        """Return the texts of unseen levels and stray cells of a data frame."""
+        return self.schema.texts(X, codes)
 
     def to_state(self) -> EncoderState:
         """Return the settings and arrays for a model file."""
@@ -441,8 +441,3 @@ class TableEncoder:
         if encoder._mixed_sizes() != sizes_of(mixed):
             raise ValueError("its columns do not vary as its settings say")
         return encoder
-
-
-def _without_strays(codes: Array) -> Array:
-    """Return codes with NaN for stray cells."""
-    return np.where(codes == STRAY, np.nan, codes)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._text import listed, shown
 from vae_anomaly._types import Records
+from vae_anomaly.data.cell_texts import NO_TEXTS, CellTexts, ColumnTexts
 from vae_anomaly.data.table.column import (
     CATEGORY,
     DATE,
@@ -25,6 +26,7 @@ from vae_anomaly.data.table.column import (
     Column,
     cells_like,
     has_numbers_alone,
+    text_of,
 )
 from vae_anomaly.data.table.column_types import check_column_types, columns_of
 from vae_anomaly.data.table.dates import DateParts
@@ -142,6 +144,36 @@ class TableSchema:
         parts = self.date_parts.encode(codes[:, self.dates])
         return np.concatenate([codes[:, self.numbers], parts], axis=1)
 
+    def notes(self, names: Sequence[str], n_missing: Array, n_rows: int) -> list[str]:
+        """Return lines about the columns that are no plain numbers.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Of all columns.
+        n_missing : ndarray of shape (n_columns,)
+            Training rows in which each is missing.
+        n_rows : int
+            Training rows.
+        """
+        lines = []
+        for name, column, missing in zip(map(shown, names), self.columns, n_missing, strict=False):
+            if not column.is_used:
+                lines.append(f"{name}: left out, {column.type}: {column.reason}")
+                continue
+            facts = []
+            if column.type == CATEGORY:
+                n = len(column.levels)
+                size = "1 level" if n == 1 else f"{n:,} levels"
+                facts.append(f"category of {size}: {column.reason}")
+            if column.type == DATE:
+                facts.append(f"date, {column.reason}")
+            if missing:
+                facts.append(f"missing in {missing:,.0f} of {n_rows:,} training rows")
+            if facts:
+                lines.append(f"{name}: {', '.join(facts)}")
+        return lines
+
     def _positions(self, type_: str) -> NDArray[np.intp]:
         return np.array([i for i, one in enumerate(self.columns) if one.type == type_], np.intp)
 
@@ -169,6 +201,20 @@ class TableSchema:
         if given is None:
             return codes
         return pd.DataFrame(codes, index=frame.index, columns=frame.columns)
+
+    def texts(self, X: Records, codes: Array) -> CellTexts:
+        """Return the texts of unseen levels and stray cells of a data frame."""
+        import pyarrow as pa
+
+        frame, found = as_frame(X), {}
+        if frame is None:
+            return NO_TEXTS
+        for i, column in enumerate(self.columns):
+            rows = np.flatnonzero(column.are_unknown(codes[:, i]))
+            if len(rows):
+                texts = [text_of(cell) for cell in frame.iloc[rows, i]]
+                found[i] = ColumnTexts(rows, pa.array(texts, pa.string()))
+        return CellTexts(found)
 
     @property
     def is_numeric(self) -> bool:

@@ -107,7 +107,8 @@ def mixed_outline(likelihood: str, schema: TableSchema, sizes: MixedSizes) -> Ou
     arrays["level_counts"] = ("F64", (n_counts,))
     arrays["n_missing"] = ("F64", (n_columns,))
     n_inputs = n_targets + n_explained * sizes.has_masks
-    return Outline(n_columns, n_inputs, tuple(blocks), arrays, has_masks=sizes.has_masks)
+    outline = Outline(n_columns, n_inputs, tuple(blocks), arrays, has_masks=sizes.has_masks)
+    return outline._replace(n_undetermined=len(schema.dates))
 
 
 def sizes_of(mixed: Mapping[str, Json]) -> MixedSizes:
