@@ -702,6 +702,49 @@ def test_moved_series_are_warned_of_and_recalibrated(
         assert message in err
 
 
+def test_silent_channels_and_series_without_scores_are_warned_of(
+    detector: SeriesDetector, tmp_path: Path, vae: Callable[..., tuple[int, str, str]]
+) -> None:
+    model, scores = tmp_path / "m.vae", tmp_path / "s.csv"
+    save(detector, model)
+    series = make_series(200, 1)
+    series.iloc[100 : 100 + PERIOD - 1, 0] = np.nan
+    code, _, err = vae("score", model, written(tmp_path, "a.csv", series), "-o", scores)
+    assert (code, "warning" in err) == (0, False), err
+    series.iloc[100 : 100 + PERIOD, 0] = np.nan
+    warning = "'sine' has no value for up to 3.33 hours: its anomalies cannot be found there."
+    dead = written(tmp_path, "b.csv", series)
+    code, _, err = vae("score", model, dead, "-o", scores, "--json")
+    assert code == 0
+    assert f"warning: {warning}" in err
+    code, _, err = vae("recalibrate", model, dead, "-o", tmp_path / "n.vae")
+    assert f"warning: {warning}" in err
+    code, _, err = vae("evaluate", model, dead, "-o", tmp_path / "report")
+    assert f"Warning: {warning}" in err
+    page = (tmp_path / "report" / "report.html").read_text("utf-8")
+    assert "has no value for up to 3.33 hours" in page
+    short = written(tmp_path, "c.csv", series[: PERIOD - 1])
+    code, _, err = vae("score", model, short, "-o", scores)
+    assert code == 6
+    assert "warning: no row has a score: that needs 40 time steps, 3.33 hours, without a" in err
+
+
+def test_standard_input_is_refused(
+    detector: SeriesDetector, tmp_path: Path, vae: Callable[..., tuple[int, str, str]]
+) -> None:
+    model = tmp_path / "m.vae"
+    save(detector, model)
+    message = "Time series are not read from standard input. Write them to a file, and name it."
+    for words in (
+        ("fit", "-", "--time-column", "time", "-o", tmp_path / "n.vae"),
+        ("score", model, "-", "-o", "-"),
+    ):
+        code, _, err = vae(*words)
+        assert (code, message in err) == (2, True), err
+    code, _, err = vae("score", model, "-", "-o", "-", "--stream")
+    assert (code, "not for `serve`, `score --stream` and" in err) == (2, True), err
+
+
 def test_recalibration_is_by_blocks_of_the_given_series(
     detector: SeriesDetector, normal: pd.DataFrame
 ) -> None:

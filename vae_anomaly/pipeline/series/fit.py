@@ -18,6 +18,7 @@ from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.pipeline.options import Options, check_labels, flag, given_options
 from vae_anomaly.pipeline.paths import check_output
 from vae_anomaly.pipeline.series.labels import labels_of_column
+from vae_anomaly.pipeline.series.reading import check_file
 from vae_anomaly.pipeline.startup import check_address_space
 from vae_anomaly.pipeline.work import Done, Work
 from vae_anomaly.series.alarms import span
@@ -66,6 +67,7 @@ def fit(path: str, output: str, options: Options, work: Work) -> Done:
     OutputError
         If the file cannot be written.
     """
+    check_file(path)
     check_output(output, path)
     check_address_space()
     parameters = _parameters(options)
