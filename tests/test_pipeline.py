@@ -150,9 +150,9 @@ def test_reasons_of_mixed_rows_are_texts(tmp_path: Path) -> None:
     source = opened(tmp_path / "t.parquet", model)
     found = rows_of(model, source, Outputs(explain=1, repair=True)).to_pandas()
     assert found["reason_1"].isin(["site", "load"]).all()
-    assert found["value_1"].isin(["north", "8", "(new level)", "800"]).all()
+    assert found["value_1"].isin(["north", "8", "west", "800"]).all()
     assert found.loc[1, ["reason_1", "value_1", "direction_1"]].tolist() == [
-        *("site", "(new level)", "unusual level")
+        *("site", "west", "unusual level")
     ]
     assert found.loc[2, ["reason_1", "value_1", "direction_1"]].tolist() == ["load", "800", "above"]
     numbers = found["reason_1"] == "load"
@@ -160,7 +160,7 @@ def test_reasons_of_mixed_rows_are_texts(tmp_path: Path) -> None:
     assert found.loc[~numbers, "probability_1"].between(0.5, 1.0).all()
     assert found.loc[1, "expected_1"] == "north"
     assert 1.5 < found.loc[2, "low_1"] < found.loc[2, "high_1"] < 8.5
-    assert found.loc[1, "repair"] == "normal if site were north (it is (new level))"
+    assert found.loc[1, "repair"] == "normal if site were north (it is west)"
     assert "load were " in found.loc[2, "repair"]
 
 

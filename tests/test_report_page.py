@@ -266,8 +266,8 @@ def normal_values(**given: object) -> NormalValues:
     """Return values of one feature that are normal."""
     empty = np.full(1, np.nan)
     values = dict.fromkeys(("low", "high", "least", "greatest", "decimals"), empty)
-    values |= {"level_shares": {}, "records": np.zeros((0, 1)), "named": {}}
-    return NormalValues(**{**values, **given})
+    others = {"level_shares": {}, "records": np.zeros((0, 1)), "named": {}}
+    return NormalValues(**{**values, **others, **given})
 
 
 def bars(histogram: TrainingHistogram) -> dict[float, float]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "counted_among",
     "display_name",
     "distinct",
+    "escaped",
     "exact",
     "listed",
     "shown",
@@ -67,6 +69,29 @@ def display_name(path: str | Path) -> str:
     """Return a path as given; quoted and escaped if it has control characters."""
     text = str(path)
     return text if text.isprintable() else repr(text)
+
+
+def escaped(text: str, max_length: int, also: Set[str] = frozenset()) -> str:
+    r"""Return text with hidden characters, and those of `also`, escaped, and its length limited.
+
+    Control characters, lone surrogates and marks that reorder or hide text are hidden; the
+    joiners that some scripts need stay.
+
+    Examples
+    --------
+    >>> escaped("a\x1b[31m\u202eb", 40), escaped("a long text", 7)
+    ('a\\x1b[31m\\u202eb', 'a long…')
+    """
+    shown = "".join(_visible(one, also) for one in text[: max_length + 1])
+    return shown if len(shown) <= max_length else shown[: max_length - 1] + "…"
+
+
+def _visible(character: str, also: Set[str]) -> str:
+    hidden = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+    if character not in also and (not hidden or character in "\u200c\u200d"):
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
 def counted(n: int, one: str, more: str | None = None) -> str:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._types import Architecture, Json, JsonObject, Records, Symbol
+from vae_anomaly.data.cell_texts import NO_TEXTS, CellTexts
 from vae_anomaly.data.graph import EncodedSymbols
 from vae_anomaly.data.state import EncoderState, Outline
 from vae_anomaly.exceptions import DataError
@@ -70,6 +71,7 @@ class Batch(NamedTuple):
     positions: NDArray[np.int64] | None = None  # of the records among the keys; None where n == m
     faults: Mapping[int, str] = {}  # position among the keys -> why that record is not readable
     kept: pa.RecordBatch | None = None  # columns of the result, see `Source.kept_types`
+    texts: CellTexts = NO_TEXTS  # of unseen levels and stray cells
 
 
 class Masks(NamedTuple):
@@ -269,6 +271,10 @@ class Encoder(Protocol):
     def cells(self, values: Array, feature: NDArray[np.intp]) -> list[Json]:
         """Return values, each of a feature, (n,) both, in the types of the training data."""
         return list(values.tolist())
+
+    def texts(self, X: Records, codes: Records) -> CellTexts:
+        """Return texts of unseen levels and stray cells of data whose `matrix` is given."""
+        return NO_TEXTS
 
     def in_graph(self, rows: Symbol) -> EncodedSymbols:
         """Add `encode` to an ONNX graph, for a symbolic matrix.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vae_anomaly import _text
 from vae_anomaly._matplotlib import import_matplotlib
 
 if TYPE_CHECKING:
@@ -63,8 +64,7 @@ def legible(text: object, max_length: int = MAX_TEXT_LENGTH) -> str:
     >>> legible("a\x1b[31m\u202eb")
     'a\\x1b[31m\\u202eb'
     """
-    shown = "".join(map(_visible, str(text)[: max_length + 1]))
-    return shown if len(shown) <= max_length else shown[: max_length - 1] + "…"
+    return _text.escaped(str(text), max_length, _undrawable.get())
 
 
 _undrawable: ContextVar[frozenset[str]] = ContextVar("undrawable", default=frozenset())
@@ -109,15 +109,6 @@ def _alike(shown: Mapping[str, str]) -> list[str]:
     looks = {name: unicodedata.normalize("NFKC", text) for name, text in shown.items()}
     counts = Counter(looks.values())
     return [name for name, look in looks.items() if counts[look] > 1]
-
-
-def _visible(character: str) -> str:
-    hidden = unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-    escapes = character in _undrawable.get() or (hidden and character not in "\u200c\u200d")
-    if not escapes:
-        return character
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from sklearn.base import clone
 
 from vae_anomaly._text import counted
 from vae_anomaly.data.base import Records, Source
+from vae_anomaly.data.cell_texts import NO_TEXTS, CellTexts
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.model.model import Model
@@ -45,6 +46,8 @@ class EvaluationData(NamedTuple):
         Lines to report.
     n_left_out : int
         Records that were left out because the model was fitted on them.
+    texts : CellTexts
+        Of unseen levels and stray cells.
     """
 
     records: Records
@@ -55,6 +58,7 @@ class EvaluationData(NamedTuple):
     skipped: Sequence[tuple[str, str]]
     notes: Sequence[str]
     n_left_out: int = 0
+    texts: CellTexts = NO_TEXTS
 
     def name_after(self, name: str, unit: str) -> str:
         """Return the name of the data in a report, which says how many records were left out."""
@@ -89,11 +93,18 @@ def read_evaluation_data(
     DataError
         If a record or a label cannot be used, there is no record, or all are left out.
     """
-    records, keys = read_all(source, progress)
+    records, keys, texts = read_all(source, progress)
     source.require(len(records), 1, "There is nothing to report.")
     masks = source.masks()
     data = EvaluationData(
-        records, keys, source.labels, source.categories, masks.values, source.skipped, masks.notes
+        records,
+        keys,
+        source.labels,
+        source.categories,
+        masks.values,
+        source.skipped,
+        masks.notes,
+        texts=texts,
     )
     return data if model is None else _without_seen(data, model, source, keep=keep_learned)
 
@@ -124,6 +135,7 @@ def _without_seen(
         masks=None if data.masks is None else [data.masks[i] for i in places],
         notes=notes,
         n_left_out=len(used) - len(places),
+        texts=data.texts.only(np.flatnonzero(used)),
     )
 
 

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from vae_anomaly.data.arrow import array_of
 from vae_anomaly.data.base import Batch, Records, Source
+from vae_anomaly.data.cell_texts import CellTexts
 from vae_anomaly.data.sampling import RowSample
 from vae_anomaly.pipeline.progress import Progress
-from vae_anomaly.pipeline.results import array_of
 from vae_anomaly.pipeline.texts import texts_of
 
 __all__ = ["Reading", "Sample", "read_all", "read_sample"]
@@ -38,10 +39,13 @@ class Reading(NamedTuple):
     records : records
     keys : list of (str or None)
         Their names, as a result in CSV has them.
+    texts : CellTexts
+        Of unseen levels and stray cells.
     """
 
     records: Records
     keys: list[str | None]
+    texts: CellTexts
 
 
 def read_sample(
@@ -77,14 +81,16 @@ def read_all(source: Source, progress: Progress) -> Reading:
         If a record cannot be used.
     """
     keys: list[str | None] = []
+    texts: list[tuple[int, CellTexts]] = []
     records = RowSample(source.record_shape, None, seed=0)
     for batch in _batches(source, progress):
+        texts.append((records.seen, batch.texts))
         records.add(batch.records)
         readable = batch.keys
         if batch.positions is not None:
             readable = readable.take(array_of(batch.positions))
         keys += texts_of([readable])[0].to_pylist()
-    return Reading(records.rows(), keys)
+    return Reading(records.rows(), keys, CellTexts.joined(texts))
 
 
 def _batches(source: Source, progress: Progress) -> Iterator[Batch]:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from vae_anomaly._types import AnyArray, Json
 from vae_anomaly.data.base import Encoder
+from vae_anomaly.data.cell_texts import NO_TEXTS, CellTexts
+from vae_anomaly.data.cells import STRAY
 from vae_anomaly.model.model import Model
 from vae_anomaly.model.reasons import UNKNOWN, Reasons, directions_of
 from vae_anomaly.model.repair import repair_records
@@ -51,8 +53,13 @@ def reason_fields(
     return fields
 
 
-def reason_columns(encoder: Encoder, found: Reasons) -> list[ReasonColumn]:
-    """Return the columns of described reasons; see `reason_fields`."""
+def reason_columns(
+    encoder: Encoder, found: Reasons, texts: CellTexts = NO_TEXTS
+) -> list[ReasonColumn]:
+    """Return the columns of described reasons; see `reason_fields`.
+
+    `texts` are those of unseen levels and stray cells.
+    """
     names = pa.array(encoder.features, pa.string())
     directions = pa.array(directions_of(encoder), pa.string())
     are_numbers = encoder.are_numbers.all()
@@ -64,12 +71,13 @@ def reason_columns(encoder: Encoder, found: Reasons) -> list[ReasonColumn]:
             ReasonColumn(feature, hidden, names),
             _numbers(found.contribution[:, k], hidden),
         ]
-        for cells in (found.value[:, k], found.expected[:, k]):
+        for cells, own in ((found.value[:, k], texts), (found.expected[:, k], NO_TEXTS)):
             if are_numbers:
                 columns.append(_numbers(cells, hidden))
             else:
-                texts = pa.array(_texts(encoder, cells, feature), pa.string())
-                columns.append(ReasonColumn(np.arange(len(cells)), hidden, texts))
+                rows = np.arange(len(cells))
+                words = pa.array(_texts(encoder, cells, rows, feature, own), pa.string())
+                columns.append(ReasonColumn(rows, hidden, words))
         if not are_numbers:
             columns.append(_numbers(found.probability[:, k], hidden))
         columns += [_numbers(found.low[:, k], hidden), _numbers(found.high[:, k], hidden)]
@@ -78,11 +86,11 @@ def reason_columns(encoder: Encoder, found: Reasons) -> list[ReasonColumn]:
 
 
 def _numbers(values: Array, hidden: Flags) -> ReasonColumn:
-    """Return a column of numbers, empty where they are NaN."""
-    return ReasonColumn(values, hidden | np.isnan(values))
+    """Return a column of numbers, empty where they are NaN, or stand for text."""
+    return ReasonColumn(values, hidden | np.isnan(values) | (values == STRAY))
 
 
-def repair_texts(model: Model, records: Array) -> list[str | None]:
+def repair_texts(model: Model, records: Array, texts: CellTexts = NO_TEXTS) -> list[str | None]:
     """Return what would make the flagged records normal, None for the others.
 
     Such as "normal if flow were 3.1 (it is 80) and site were 'north' (it is 'east')".
@@ -91,8 +99,9 @@ def repair_texts(model: Model, records: Array) -> list[str | None]:
     flagged = model.calibration.flags(model.anomaly_scores(records))
     clauses: list[list[str]] = [[] for _ in records]
     names = model.encoder.features
-    was = _texts(model.encoder, records[found.record, found.feature], found.feature)
-    now = _texts(model.encoder, found.records[found.record, found.feature], found.feature)
+    at = found.record, found.feature
+    was = _texts(model.encoder, records[at], *at, texts)
+    now = _texts(model.encoder, found.records[at], *at, NO_TEXTS)
     is_normal = ~flagged
     for record, feature, old, new, score in zip(
         found.record, found.feature, was, now, found.score, strict=True
@@ -112,9 +121,11 @@ def _sentence(clauses: Sequence[str]) -> str:
     return f"normal if {', '.join(first)} and {last}" if first else f"normal if {last}"
 
 
-def _texts(encoder: Encoder, values: Array, feature: Indices) -> list[str | None]:
-    """Return values of features, (n,) each, as texts; None where they are missing."""
-    return [_text(cell) for cell in encoder.cells(values, feature)]
+def _texts(
+    encoder: Encoder, values: Array, row: Indices, feature: Indices, texts: CellTexts
+) -> list[str | None]:
+    """Return values of records and features, (n,) each, as texts; None where they are missing."""
+    return [_text(cell) for cell in texts.shown(encoder.cells(values, feature), row, feature)]
 
 
 def _text(cell: Json) -> str | None:

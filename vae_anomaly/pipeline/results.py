@@ -15,6 +15,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from vae_anomaly._types import AnyArray
+from vae_anomaly.data.arrow import array_of
+from vae_anomaly.data.cell_texts import NO_TEXTS, CellTexts
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.model import LATENT
 from vae_anomaly.model.parameters import checked_threshold
@@ -33,7 +35,6 @@ __all__ = [
     "Layout",
     "Outputs",
     "Scored",
-    "array_of",
     "concatenated",
 ]
 
@@ -196,6 +197,8 @@ class Evaluated(NamedTuple):
         Some of the records that the scores are of.
     kept : RecordBatch or None
         Columns of the input that are returned as they are, of length m.
+    texts : CellTexts
+        Of unseen levels and stray cells, by position among the n records.
     """
 
     keys: pa.Array
@@ -208,6 +211,7 @@ class Evaluated(NamedTuple):
     faults: Mapping[int, str] = {}
     sample: Records = None
     kept: pa.RecordBatch | None = None
+    texts: CellTexts = NO_TEXTS
 
 
 @dataclass(frozen=True)
@@ -302,7 +306,7 @@ class Layout:
             columns.append(places.array(flags))
         columns += [places.array(scores) for scores in rows.also]
         if rows.reasons is not None:
-            described = reason_columns(model.encoder, rows.reasons)
+            described = reason_columns(model.encoder, rows.reasons, rows.texts)
             columns += [places.array(*column) for column in described]
         elif rows.contributions is not None:
             columns += self._reasons(model, rows.contributions, places)
@@ -391,18 +395,3 @@ def concatenated(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
     columns = zip(*(batch.columns for batch in batches), strict=True)
     arrays = [pa.concat_arrays(parts) for parts in columns]
     return pa.RecordBatch.from_arrays(arrays, schema=batches[0].schema)
-
-
-def array_of(values: AnyArray, missing: Flags | None = None) -> pa.Array:
-    """Return numbers or flags as a column.
-
-    `pyarrow.array` does the same, but imports pandas, which takes longer than scoring a few
-    rows.
-    """
-    dtype, data = pa.from_numpy_dtype(values.dtype), np.ascontiguousarray(values)
-    if pa.types.is_boolean(dtype):
-        data = np.packbits(data, bitorder="little")
-    present = None
-    if missing is not None and missing.any():
-        present = pa.py_buffer(np.packbits(~missing, bitorder="little"))
-    return pa.Array.from_buffers(dtype, len(values), [present, pa.py_buffer(data)])

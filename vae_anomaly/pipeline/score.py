@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._text import counted, counted_among, exact
+from vae_anomaly.data.arrow import array_of
 from vae_anomaly.data.base import Batch, Source
 from vae_anomaly.model.drift import Drift, DriftWatch, sample_slice
 from vae_anomaly.model.model import Model
@@ -21,7 +22,7 @@ from vae_anomaly.pipeline.executors import Executor, overlapped
 from vae_anomaly.pipeline.messages import drift_warning, skipped_records
 from vae_anomaly.pipeline.progress import Progress, no_progress
 from vae_anomaly.pipeline.reasons import repair_texts
-from vae_anomaly.pipeline.results import Evaluated, Layout, Outputs, Scored, array_of
+from vae_anomaly.pipeline.results import Evaluated, Layout, Outputs, Scored
 from vae_anomaly.pipeline.sorting import most_anomalous_first
 from vae_anomaly.pipeline.work import Done
 from vae_anomaly.pipeline.writers import result_writer
@@ -251,11 +252,12 @@ class _Evaluate:
             found.contributions if outputs.explain else None,
             [found.also[name] for name in self.further],
             described,
-            repair_texts(model, records) if outputs.repair else None,
+            repair_texts(model, records, batch.texts) if outputs.repair else None,
             batch.positions,
             batch.faults,
             records[sample_slice(len(records))],
             batch.kept,
+            batch.texts,
         )
 
 
@@ -282,7 +284,8 @@ def _only(batch: Batch, chosen: NDArray[np.bool_]) -> Batch:
     places = np.arange(len(batch.keys)) if batch.positions is None else batch.positions
     taken = array_of(places[chosen])
     kept = None if batch.kept is None else batch.kept.take(taken)
-    return Batch(batch.start, batch.keys.take(taken), batch.records[chosen], kept=kept)
+    keys, texts = batch.keys.take(taken), batch.texts.only(np.flatnonzero(chosen))
+    return Batch(batch.start, keys, batch.records[chosen], kept=kept, texts=texts)
 
 
 def _scored(model: Model, source: Source, layout: Layout, executor: Executor) -> Iterator[Scored]:

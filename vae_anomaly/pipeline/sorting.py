@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from vae_anomaly.data.arrow import array_of
 from vae_anomaly.data.parsing import plain_type
-from vae_anomaly.pipeline.results import array_of, concatenated
+from vae_anomaly.pipeline.results import concatenated
 from vae_anomaly.pipeline.writers import Write
 from vae_anomaly.storage.atomic import output_error
 

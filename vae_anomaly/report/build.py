@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vae_anomaly._types import Records
+from vae_anomaly.data.cell_texts import CellTexts
 from vae_anomaly.displays import (
     CalibrationDisplay,
     ElboDisplay,
@@ -68,6 +69,7 @@ def build_report(
     labels: ArrayLike | None = None,
     *,
     keys: Sequence[object] | None = None,
+    texts: CellTexts | None = None,
     title: str = "Anomaly report",
     model_name: str | None = None,
     data_name: str | None = None,
@@ -92,6 +94,8 @@ def build_report(
     keys : sequence of shape (n,), optional
         Names of the records; by default the index of a DataFrame, or positions
         from 0.
+    texts : CellTexts, optional
+        Of unseen levels and stray cells; by default those of a DataFrame.
     title : str, default="Anomaly report"
     model_name, data_name : str, optional
         Shown unchanged; leave out private paths.
@@ -120,14 +124,14 @@ def build_report(
         records, or criteria are given without labels of both classes.
     """
     index = list(records.index) if hasattr(records, "iloc") else None
-    fitted, rows = subject_of(model, records)
+    fitted, rows, own_texts = subject_of(model, records)
     section_type = section_for(fitted.encoder.modality)
     known = _checked_context(context, section_type, fitted, len(rows))
     if keys is None:
         keys = range(len(rows)) if index is None else index
     _check_length("keys", keys, len(rows), fitted.unit)
     truth = _checked_labels(labels, len(rows), fitted.unit)
-    scored = _score(fitted, rows, keys, truth)
+    scored = replace(_score(fitted, rows, keys, truth), texts=own_texts if texts is None else texts)
     section = None
     if section_type is not None:
         options = Options(top, reasons, n_listed(scored))

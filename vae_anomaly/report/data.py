@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._types import Records
+from vae_anomaly.data.cell_texts import NO_TEXTS, CellTexts
 from vae_anomaly.displays import (
     CalibrationDisplay,
     ElboDisplay,
@@ -203,6 +204,8 @@ class ScoredRecords:
     threshold : Threshold
     drift : Drift or None
         Of the normal records, without labels of all; None without calibration records.
+    texts : CellTexts
+        Of unseen levels and stray cells.
     """
 
     model: Model
@@ -213,6 +216,7 @@ class ScoredRecords:
     labels: Flags | None
     threshold: Threshold
     drift: Drift | None = None
+    texts: CellTexts = NO_TEXTS
 
     @property
     def n_flagged(self) -> int:

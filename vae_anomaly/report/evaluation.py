@@ -104,6 +104,7 @@ def evaluate(file: UnopenedFile, path: str, folder: str, options: Options, work:
             found.records,
             found.labels,
             keys=found.keys,
+            texts=found.texts,
             title=options["title"],
             model_name=Path(file.name).name,
             data_name=found.name_after(Path(source.name).resolve().name, source.unit),

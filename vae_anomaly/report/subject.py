@@ -8,6 +8,7 @@ import numpy as np
 
 from vae_anomaly._types import Records
 from vae_anomaly.data.arrays import as_records
+from vae_anomaly.data.cell_texts import NO_TEXTS, CellTexts
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.model.model import Model
 
@@ -15,10 +16,11 @@ __all__ = ["Subject", "fitted_model", "subject_of"]
 
 
 class Subject(NamedTuple):
-    """A fitted model and records as its encoder takes them."""
+    """A fitted model, records as its encoder takes them, and texts of cells."""
 
     model: Model
     records: Records
+    texts: CellTexts = NO_TEXTS
 
 
 def fitted_model(model: Model | VAEDetector) -> Model:
@@ -37,7 +39,7 @@ def subject_of(model: Model | VAEDetector, X: Records) -> Subject:
     else:
         rows = np.asarray(given)
     if grid is None:
-        return Subject(fitted, rows)
+        return Subject(fitted, rows, fitted.encoder.texts(X, rows))
     # Data on a grid are shown in their own units.
     shown = np.asarray(given)
     return Subject(fitted, shown.reshape(-1, *grid) if shown.ndim == 2 else shown)

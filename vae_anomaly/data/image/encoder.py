@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._types import Json, JsonObject, Symbol
 from vae_anomaly.data.base import DataParameters, Encoded, Records
+from vae_anomaly.data.cell_texts import NO_TEXTS, CellTexts
 from vae_anomaly.data.graph import EncodedSymbols
 from vae_anomaly.data.image.pixels import (
     ImageSchema,
@@ -209,6 +210,10 @@ class ImageEncoder:
     def cells(self, values: Array, feature: NDArray[np.intp]) -> list[Json]:
         """Return values of pixels."""
         return list(values.tolist())
+
+    def texts(self, X: Records, codes: Records) -> CellTexts:
+        """Return no texts: pixels are numbers."""
+        return NO_TEXTS
 
     def rows(self, records: Array, like: Records = None) -> Records:
         """Return rows as images; as flattened ones if `like` are flattened."""

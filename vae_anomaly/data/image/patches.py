@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._types import Json, JsonObject, Records, Symbol
 from vae_anomaly.data.base import Encoded
+from vae_anomaly.data.cell_texts import NO_TEXTS, CellTexts
 from vae_anomaly.data.graph import EncodedSymbols
 from vae_anomaly.data.image.features import Features
 from vae_anomaly.data.image.pixels import ImageSchema, ImageShape, as_rows, check_shape
@@ -247,6 +248,10 @@ class PatchEncoder:
     def cells(self, values: Array, feature: NDArray[np.intp]) -> list[Json]:
         """Return values of pixels."""
         return list(values.tolist())
+
+    def texts(self, X: Records, codes: Records) -> CellTexts:
+        """Return no texts: pixels are numbers."""
+        return NO_TEXTS
 
     def rows(self, records: Records, like: Records = None) -> NoReturn:
         """Raise a ParameterError: features do not lead back to pixels."""

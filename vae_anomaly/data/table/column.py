@@ -47,6 +47,7 @@ __all__ = [
     "is_numeric",
     "is_timestamp",
     "text_of",
+    "without_strays",
 ]
 
 Array = NDArray[np.float64]
@@ -157,6 +158,10 @@ class Column:
             return seconds_of(parsed(text, ISO if isinstance(cell, date) else self.format))
         return float(text) if is_number(text) else STRAY
 
+    def are_unknown(self, codes: Array) -> NDArray[np.bool_]:
+        """Return which codes are those of unseen levels or stray cells."""
+        return codes == (float(len(self.levels)) if self.type == CATEGORY else STRAY)
+
     @cached_property
     def _places(self) -> dict[str, float]:
         return {level: float(i) for i, level in enumerate(self.levels)}
@@ -181,7 +186,7 @@ class Column:
         if self.type != CATEGORY:
             if self.type == DATE:
                 return pd.Series(timestamps_of(codes))
-            codes = np.where(codes == STRAY, np.nan, codes)
+            codes = without_strays(codes)
             codes = np.round(codes) if self.dtype == "integer" else codes
             whole = self.dtype == "integer" and bool((np.abs(codes) < MAX_INTEGER).all())
             return pd.Series(codes.astype(np.int64) if whole else codes)
@@ -196,6 +201,11 @@ class Column:
         if self.dtype == "category":
             return pd.Series(pd.Categorical(cells, categories=sorted(self.levels)))
         return pd.Series(cells.tolist(), dtype=None if self.dtype == "string" else object)
+
+
+def without_strays(codes: Array) -> Array:
+    """Return codes with NaN for other text in a column of numbers or dates."""
+    return np.where(codes == STRAY, np.nan, codes)
 
 
 def text_of(cell: object) -> str | None:

@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from vae_anomaly._text import shown
+from vae_anomaly.data.arrow import array_of
 from vae_anomaly.data.cells import has_leading_zero, is_number
 from vae_anomaly.data.csv_content import (
     CHUNK_BYTES,
@@ -49,7 +50,6 @@ from vae_anomaly.data.table.csv_records import (
 from vae_anomaly.data.table.reader import (
     CellError,
     TableReader,
-    array_of_floats,
     check_resources,
     is_infinite,
     openable,
@@ -233,7 +233,7 @@ class CsvReader(TableReader):
     def _parsed(self, chunk: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
         """Return rows with columns of text, which have been checked, as numbers."""
         return with_columns(
-            chunk, names, lambda text: array_of_floats(parse_numbers(text, self.missing).values)
+            chunk, names, lambda text: array_of(parse_numbers(text, self.missing).values)
         )
 
     @cached_property

@@ -351,7 +351,7 @@ class DateParts:
         By whole days, so that those that change are about as far from the others as they were; by
         years of whole weeks where all change, unless its own are far from training.
         """
-        away, known = own - dates, ~np.isnan(own) & ~np.isnan(dates)
+        away, known = own - dates, ~np.isnan(own) & ~np.isnan(dates) & (own != STRAY)
         kept, near = known & ~changed, known & ~self.are_far(own)
         some = np.logical_or.reduce(kept, axis=1)
         unit = np.where(some, 86400.0, WEEKS_OF_A_YEAR)

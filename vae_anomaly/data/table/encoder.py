@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from vae_anomaly._text import listed, shown
 from vae_anomaly._types import Json, JsonObject, Symbol
 from vae_anomaly.data.base import DataParameters, Encoded, Records
+from vae_anomaly.data.cell_texts import CellTexts
 from vae_anomaly.data.cells import STRAY
 from vae_anomaly.data.graph import EncodedSymbols
 from vae_anomaly.data.scaling import ColumnScaler
 from vae_anomaly.data.state import EncoderState, Outline
-from vae_anomaly.data.table.column import NUMBER
+from vae_anomaly.data.table.column import NUMBER, without_strays
 from vae_anomaly.data.table.dates import day_of
 from vae_anomaly.data.table.graph import encoded_in_graph
 from vae_anomaly.data.table.levels import LevelIndicators
@@ -146,7 +147,7 @@ class TableEncoder:
                 "Custom networks take numbers without missing cells. Encode categories and dates "
                 "and fill the cells before, or leave architecture at its default."
             )
-        values = schema.values(_without_strays(records))
+        values = schema.values(without_strays(records))
         scaler = ColumnScaler.from_columns([column[~np.isnan(column)] for column in values.T])
         sizes = [len(schema.columns[i].levels) for i in schema.categories.tolist()]
         levels = LevelIndicators.fit(records[:, schema.categories], sizes)
@@ -326,7 +327,7 @@ class TableEncoder:
         if self.is_plain:
             return np.nan_to_num(soft_clip(self.scaler.standardize(rows)))
         z, numbers = np.zeros(rows.shape), self.schema.numbers
-        values = soft_clip(self.scaler.standardize(self.schema.values(_without_strays(rows))))
+        values = soft_clip(self.scaler.standardize(self.schema.values(without_strays(rows))))
         z[:, numbers] = np.nan_to_num(values[:, : len(numbers)])
         return z
 
@@ -372,16 +373,20 @@ class TableEncoder:
         return self.schema.frame(records, as_frame(like))
 
     def cells(self, values: Array, feature: NDArray[np.intp]) -> list[Json]:
-        """Return values, each of a column, (n,) both, in the types of the training data."""
+        """Return values, each of a column, (n,) both, in the types of training; None if missing."""
         if self.is_plain or self.schema.is_numeric:
             return list(values.tolist())
         found: list[Json] = [None] * len(values)
         for i in np.unique(feature):
             here = np.flatnonzero(feature == i)
-            cells = self.schema.columns[i].cells(values[here]).tolist()
-            for place, cell in zip(here.tolist(), cells, strict=True):
-                found[place] = cell
+            cells = self.schema.columns[i].cells(values[here])
+            for place, cell, known in zip(here.tolist(), cells, cells.notna(), strict=True):
+                found[place] = cell if known else None
         return found
+
+    def texts(self, X: Records, codes: Array) -> CellTexts:
+        """Return the texts of unseen levels and stray cells of a data frame."""
+        return self.schema.texts(X, codes)
 
     def to_state(self) -> EncoderState:
         """Return the settings and arrays for a model file."""
@@ -436,8 +441,3 @@ class TableEncoder:
         if encoder._mixed_sizes() != sizes_of(mixed):
             raise ValueError("its columns do not vary as its settings say")
         return encoder
-
-
-def _without_strays(codes: Array) -> Array:
-    """Return codes with NaN for stray cells."""
-    return np.where(codes == STRAY, np.nan, codes)

@@ -19,19 +19,21 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from vae_anomaly._text import listed, shown
+from vae_anomaly.data.arrow import array_of
+from vae_anomaly.data.cell_texts import MAX_TEXT_LENGTH
 from vae_anomaly.data.cells import MISSING, NUMBER, WEAKLY_MISSING, is_number
 from vae_anomaly.exceptions import DataError, ResourceError
 
 __all__ = [
     "CellError",
     "TableReader",
-    "array_of_floats",
     "check_resources",
     "coded",
     "factorized",
     "is_infinite",
     "openable",
     "rows_of_batch",
+    "texts_at",
     "with_columns",
 ]
 
@@ -322,10 +324,17 @@ def factorized(column: pa.Array) -> tuple[list[object], NDArray[np.int64]]:
     return distinct, data[places.offset :][: len(places)]
 
 
-def array_of_floats(values: NDArray[np.float64]) -> pa.Array:
-    """Return numbers as an Arrow array that shares their memory."""
-    # As `pyarrow.array` does, which imports pandas.
-    return pa.Array.from_buffers(pa.float64(), len(values), [None, pa.py_buffer(values)])
+def texts_at(
+    cells: pa.Array, rows: NDArray[np.intp], text_of: Callable[[object], str | None]
+) -> pa.Array:
+    """Return the texts of some cells, (k,), cut to a bounded length; see `ColumnTexts`."""
+    taken = cells.take(array_of(rows))
+    if pa.types.is_dictionary(taken.type):
+        taken = taken.dictionary_decode()
+    if not (pa.types.is_string(taken.type) or pa.types.is_large_string(taken.type)):
+        return pa.array([text_of(cell) for cell in taken.to_pylist()], pa.string())
+    trimmed = pc.utf8_trim_whitespace(taken.cast(pa.string()))
+    return pc.utf8_slice_codeunits(trimmed, 0, MAX_TEXT_LENGTH + 1)
 
 
 def with_columns(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._text import listed, shown
 from vae_anomaly._types import Records
+from vae_anomaly.data.cell_texts import NO_TEXTS, CellTexts, ColumnTexts
 from vae_anomaly.data.table.column import (
     CATEGORY,
     DATE,
@@ -25,6 +26,7 @@ from vae_anomaly.data.table.column import (
     Column,
     cells_like,
     has_numbers_alone,
+    text_of,
 )
 from vae_anomaly.data.table.column_types import check_column_types, columns_of
 from vae_anomaly.data.table.dates import DateParts
@@ -199,6 +201,20 @@ class TableSchema:
         if given is None:
             return codes
         return pd.DataFrame(codes, index=frame.index, columns=frame.columns)
+
+    def texts(self, X: Records, codes: Array) -> CellTexts:
+        """Return the texts of unseen levels and stray cells of a data frame."""
+        import pyarrow as pa
+
+        frame, found = as_frame(X), {}
+        if frame is None:
+            return NO_TEXTS
+        for i, column in enumerate(self.columns):
+            rows = np.flatnonzero(column.are_unknown(codes[:, i]))
+            if len(rows):
+                texts = [text_of(cell) for cell in frame.iloc[rows, i]]
+                found[i] = ColumnTexts(rows, pa.array(texts, pa.string()))
+        return CellTexts(found)
 
     @property
     def is_numeric(self) -> bool:

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from vae_anomaly._text import listed, shown
 from vae_anomaly._types import AnyArray
+from vae_anomaly.data.arrow import array_of
 from vae_anomaly.data.base import Array, Batch, Masks, Records, Source
+from vae_anomaly.data.cell_texts import CellTexts, ColumnTexts
 from vae_anomaly.data.cells import STRAY
 from vae_anomaly.data.labels import anomalous, label_summary
 from vae_anomaly.data.parsing import parse_numbers
@@ -23,7 +25,7 @@ from vae_anomaly.data.table.codebook import Codebook, DateTexts
 from vae_anomaly.data.table.column import DATE, NUMBER, Column, text_of
 from vae_anomaly.data.table.columns import ColumnSelection
 from vae_anomaly.data.table.missing import NO_FURTHER, MissingValues
-from vae_anomaly.data.table.reader import CellError, TableReader, array_of_floats, coded
+from vae_anomaly.data.table.reader import CellError, TableReader, coded, texts_at
 from vae_anomaly.data.table.schema import TableSchema
 from vae_anomaly.data.table.strays import StrayCells
 from vae_anomaly.exceptions import DataError
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Coding", "TableSource", "matrix_of"]
+
+ANY_NUMBER = Column(NUMBER, "numbers")
 
 MAX_UNPARSED_SHARE = 0.5
 """Share of rows that cannot be parsed, up to which the others are those of the table."""
@@ -148,6 +152,21 @@ class Coding:
             return np.nan if text is None or text in self.missing else column.code_of(cell)
 
         return coded(cells, code_of if self.missing.texts else column.code_of)
+
+    def texts_of(self, batch: pa.RecordBatch, rows: Array) -> CellTexts:
+        """Return the texts of unseen levels and stray cells of a batch.
+
+        `rows` are those of `matrix`. In columns of numbers these cells are texts.
+        """
+        found = {}
+        for name, place in () if self.codebooks else self.places.items():
+            column, cells = self.columns.get(name, ANY_NUMBER), batch.column(name)
+            if column.type == NUMBER and not pa.types.is_string(cells.type):
+                continue
+            where = np.flatnonzero(column.are_unknown(rows[:, place]))
+            if len(where):
+                found[place] = ColumnTexts(where, texts_at(cells, where, text_of))
+        return CellTexts(found)
 
     def cells(self, rows: Array, names: Sequence[str]) -> dict[str, AnyArray | pd.Series]:
         """Return the columns that drafted codes stand for: numbers, dates, texts as objects."""
@@ -311,10 +330,11 @@ class TableSource(Source):
             self._strays.add(name, batch.column(name), is_text, start)
         kept = self._columns_kept(batch) if self.kept_types else None
         faults = self._faults(batch, matrix, start) if self.may_skip else {}
+        texts = self._coding.texts_of(batch, matrix)
         if not faults:
-            return Batch(start, keys, matrix, kept=kept)
+            return Batch(start, keys, matrix, kept=kept, texts=texts)
         sound = np.setdiff1d(np.arange(len(matrix)), list(faults))
-        return Batch(start, keys, matrix[sound], sound, faults, kept)
+        return Batch(start, keys, matrix[sound], sound, faults, kept, texts.only(sound))
 
     def _columns_kept(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return the columns to keep as they are in the file."""
@@ -351,15 +371,13 @@ class TableSource(Source):
             raise CellError(f"{self.name}, {place}", name, column[row].as_py())
         self._strays.add(name, column, parsed.is_text, start)
         values = np.where(parsed.is_infinite, np.inf, parsed.values)
-        return array_of_floats(np.where(parsed.is_text, self._coding.stray, values))
+        return array_of(np.where(parsed.is_text, self._coding.stray, values))
 
     def _keys(self, batch: pa.RecordBatch, start: int) -> pa.Array:
         if self._id_column is not None:
             return self._reader.kept(batch.column(self._id_column), self._id_column)
         first = self._n_before + start + 1
-        numbers = np.arange(first, first + batch.num_rows, dtype=np.int64)
-        # As `pyarrow.array` does, which imports pandas.
-        return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
+        return array_of(np.arange(first, first + batch.num_rows, dtype=np.int64))
 
     def masks(self) -> Masks:
         """Return no masks, and a line about the labels, after a complete reading with them."""

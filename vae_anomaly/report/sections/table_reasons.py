@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
@@ -75,7 +76,8 @@ class Reason:
         if self.low is not None and self.high is not None:
             low, high = number(self.low, 4), number(self.high, 4)
             if low != high:
-                notes = [f"{self.direction} {low} to {high}"]
+                where = "unreadable, usually" if self.direction == "unreadable" else self.direction
+                notes = [f"{where} {low} to {high}"]
                 if self.direction == "within" and self.expected not in (None, self.value):
                     notes.append(f"expected {_text(self.expected)}")
                 return f"{text} ({', '.join(notes)})"
@@ -147,12 +149,14 @@ def explain_rows(
     named = np.unique(found.feature[found.contribution > 0]).tolist()
     drawn = {feature: TrainingHistogram.of(normal, feature) for feature in named}
     histograms = {feature: one for feature, one in drawn.items() if one is not None}
-    usual = normal.usual(encoder.decode(evaluated.expected))
-    values, others = (np.asarray(encoder.rows(one), dtype=object) for one in (shown, usual))
+    feature = found.feature.ravel()
+    values, others = (encoder.cells(one.ravel(), feature) for one in (found.value, found.expected))
+    values = scored.texts.shown(values, rows.repeat(found.feature.shape[1]), feature)
+    cells = iter(zip(values, others, strict=True))
     reasons = [
         tuple(
-            _reason(encoder, found, (i, k), values[i, j], others[i, j], histograms)
-            for k, j in enumerate(found.feature[i].tolist())
+            _reason(encoder, found, (i, k), *one, histograms)
+            for k, one in enumerate(islice(cells, found.feature.shape[1]))
             if found.contribution[i, k] > 0
         )
         for i in range(len(rows))
