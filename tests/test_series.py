@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from vae_anomaly.series.model import CAUSES, StepScores, step_errors
 from vae_anomaly.series.networks import LATENT, UNITS, networks_of
 from vae_anomaly.series.windows import covering, window_starts, windows_at
 from vae_anomaly.storage.container import open_container, write_container
+from vae_anomaly.training.history import History
 
 Array = NDArray[np.float64]
 
@@ -308,6 +310,32 @@ def test_missing_values_are_not_scored(detector: SeriesDetector, normal: pd.Data
     gone.iloc[300:305, 0] = np.nan
     assert -detector.score_samples(faulty)[302] > 10
     assert -detector.score_samples(gone)[302] < 1.5
+
+
+def test_a_callback_sees_the_training_and_may_end_it(normal: pd.DataFrame) -> None:
+    steps: list[int] = []
+
+    def after_interval(history: History) -> bool:
+        steps.append(history.step[-1])
+        return True
+
+    settings = {"window": PERIOD, "max_steps": 1000, "random_state": 0}
+    detector = SeriesDetector(**settings, callback=after_interval).fit(normal)
+    assert len(steps) == 1
+    assert detector.model_.comparison.network.history.step == steps
+
+
+def test_fit_reports_the_progress_of_training(
+    tmp_path: Path,
+    vae: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("vae_anomaly.pipeline.progress.SECONDS_BETWEEN_LINES", 0.0)
+    training = written(tmp_path, "training.csv", make_series(300, 0))
+    words = ("--time-column", "time", "--window", PERIOD, "--max-steps", 200)
+    code, _, err = vae("fit", training, "-o", tmp_path / "m.vae", *words)
+    assert code == 0, err
+    assert re.search(r"training: 100 of 200, loss [\d.]+ nats", err), err
 
 
 def test_a_dead_channel_makes_no_other_look_wrong(
