@@ -6,6 +6,7 @@ import csv
 import io
 import random
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -38,7 +39,7 @@ Open = Callable[..., TrainingTable]
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     """Write a table, or a frame as Parquet, and open it for a fit, or to be scored."""
     monkeypatch.chdir(tmp_path)
-    sources = []
+    sources = ExitStack()
 
     def open_table(
         content: str | pd.DataFrame, encoder: TableEncoder | None = None, **options: object
@@ -48,12 +49,10 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
         else:
             content.to_parquet("t.csv")
         source = modality("table").open("t.csv", encoder, fitting=encoder is None, **options)
-        sources.append(source)
-        return source
+        return sources.enter_context(source)
 
-    yield open_table
-    for source in sources:
-        source.close()
+    with sources:
+        yield open_table
 
 
 def learned(source: Source) -> dict[str, list[object]]:

@@ -310,6 +310,44 @@ def test_missing_values_are_not_scored(detector: SeriesDetector, normal: pd.Data
     assert -detector.score_samples(gone)[302] < 1.5
 
 
+def test_a_dead_channel_makes_no_other_look_wrong(
+    detector: SeriesDetector, normal: pd.DataFrame
+) -> None:
+    dead = normal.copy()
+    dead.iloc[250:, 0] = np.nan
+    whole, scores = scores_of(detector, normal), scores_of(detector, dead)
+    ends = slice(250 + PERIOD, None)  # in windows without a value of the channel
+    assert scores.total[ends].max() <= whole.total[ends].max()
+    assert detector.events(dead)["start"].isin(detector.events(normal)["start"]).all()
+    dead.iloc[500:520, 1] += 3.0
+    (event,) = detector.events(dead).query("score > 2").itertuples()
+    assert event.channels == "cosine"
+    assert event.start < dead.index[520]
+    assert event.end >= dead.index[500]
+
+
+def test_broken_windows_are_compared_by_what_is_known(
+    detector: SeriesDetector, normal: pd.DataFrame
+) -> None:
+    model = detector.model_
+    values = normal.to_numpy(copy=True)[:PERIOD]
+    values[10:30, 0] = np.nan
+    errors = step_errors(model.scaler, model.comparison, values, model.window, model.hop)
+    window = (values[:, :2] - model.scaler.center[:2]) / model.scaler.scale[:2]
+    kept = model.comparison.training.points.reshape(-1, PERIOD, 2)
+    squares = (window - kept) ** 2
+    nearest = np.nansum(squares, axis=(1, 2)).argsort(kind="stable")[:5]
+    halves = 0.5 * squares[nearest].mean(axis=0)
+    np.testing.assert_allclose(errors.energy[0], np.nanmean(halves, axis=0), rtol=1e-4)
+    # What is missing has the values of these windows before the network sees it.
+    filled = np.where(np.isnan(window), kept[nearest].mean(axis=0, dtype=np.float64), window)
+    rebuilt = np.asarray(model.comparison.network.reconstruct(filled.reshape(1, -1)))
+    encode = model.comparison.network.encoder.encode
+    expected = encode(filled.reshape(1, -1)).targets - encode(rebuilt).targets
+    expected = np.where(np.isnan(window), 0.0, expected.reshape(PERIOD, 2) ** 2)
+    np.testing.assert_allclose(errors.residual, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_a_causal_score_does_not_know_the_future(normal: pd.DataFrame) -> None:
     causal = SeriesDetector(window=PERIOD, causal=True, max_steps=100, random_state=0)
     causal.fit(make_series(1500, 0))

@@ -1022,6 +1022,21 @@ def test_steps_may_jitter() -> None:
     assert np.abs(series.times - times).max() < 8 * SECOND
 
 
+def test_times_to_show_are_as_exact_as_the_stamps() -> None:
+    rng = np.random.default_rng(0)
+    at = 60 * np.r_[np.arange(200), np.arange(260, 400)] + rng.integers(-3, 4, 340)
+    data = read(at.tolist())
+    (series,) = data.series
+    assert series.times is not None
+    assert (series.times % SECOND).any()  # the grid lies where the rows are on average
+    shown = series.moments(slice(None))
+    assert not (shown % SECOND).any()
+    assert np.abs(shown - series.times).max() <= SECOND / 2
+    (gap,) = data.gaps
+    start, end = series.starts[1] - 1, series.starts[1]
+    assert [gap.start, gap.end] == series.moments([start, end]).tolist()
+
+
 def test_a_slow_clock_only_moves_the_grid() -> None:
     seconds = 1.0003 * np.arange(10_000)
     data = read(seconds.tolist())

@@ -63,6 +63,7 @@ def untidy(n: int, seed: int, unit: str) -> pd.DataFrame:
     frame = frame_of(n, seed, unit, jitter=1500)
     frame.loc[50:60, list(CHANNELS)] = np.nan
     frame.loc[::37, "b"] = np.nan
+    frame.loc[n // 5 : n // 5 + 60, "a"] = np.nan
     frame.loc[n // 4 : n // 4 + 30, "c"] = 7.0
     kept = np.ones(n, dtype=bool)
     kept[rng.choice(n, n // 50)] = False

@@ -39,6 +39,15 @@ def test_noise_alone_has_neighbours_that_are_nearly_the_nearest() -> None:
     assert got < 1.05 * np.sort(apart, axis=1)[:, :5].mean() < 0.9 * apart.mean()
 
 
+def test_the_nearest_windows_by_what_is_known_have_the_least_distances_there() -> None:
+    training, fresh = waves(1500, 40, 0), waves(180, 40, 1)
+    known = np.random.RandomState(0).random_sample(fresh.shape) < 0.6
+    found = TrainingWindows(training).nearest_by(fresh, known, 3)
+    apart = (((fresh[:, None] - training) * known[:, None]) ** 2).sum(axis=2)
+    least = np.sort(apart, axis=1)[:, :3]
+    np.testing.assert_allclose(np.take_along_axis(apart, found, axis=1), least, rtol=1e-4)
+
+
 def test_a_training_window_is_not_its_own_neighbour() -> None:
     training = waves(500, 30, 0)
     found = TrainingWindows(training).nearest(training, 5)

@@ -300,9 +300,9 @@ class Model:
     def training_records(self) -> Array:
         """The training records that the model keeps, as the encoder decodes them."""
         records = self.encoder.decode(self.reference.targets.astype(np.float64))
-        if len(self.encoder.undetermined):
+        if len(places := self.encoder.undetermined):
             values = self.reference.undetermined
-            records[:, self.encoder.undetermined] = np.where(values == STRAY, np.nan, values)
+            records[:, places] = np.where(values == STRAY, np.nan, values)
         return records
 
     @cached_property

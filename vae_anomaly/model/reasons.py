@@ -165,16 +165,16 @@ class NormalValues:
     @classmethod
     def of(cls, model: Model) -> NormalValues:
         """Measure the training records that a model keeps."""
-        encoder = model.encoder
+        are_numbers, undetermined = model.encoder.are_numbers, model.encoder.undetermined
         missing = _missing(model)
         values = np.where(missing, np.nan, model.training_records)
         bounds, decimals = np.full((4, values.shape[1]), np.nan), np.full(values.shape[1], np.nan)
         shares = {}
         for i, column in enumerate(values.T):
             known = np.sort(column[~np.isnan(column)])
-            if not len(known) or i in encoder.undetermined:
+            if not len(known) or i in undetermined:
                 continue
-            if not encoder.are_numbers[i]:
+            if not are_numbers[i]:
                 shares[i] = np.bincount(known.astype(np.intp)) / len(known)
                 continue
             decimals[i] = _decimals(known)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_anomaly._types import AnyArray, Json
+from vae_anomaly._types import Json
+from vae_anomaly.data.arrow import ColumnValues
 from vae_anomaly.data.base import Encoder
 from vae_anomaly.data.cell_texts import NO_TEXTS, CellTexts
 from vae_anomaly.data.cells import STRAY
@@ -24,14 +24,6 @@ Flags = NDArray[np.bool_]
 Indices = NDArray[np.intp]
 
 NO_REPAIR = "not normal whatever changes"
-
-
-class ReasonColumn(NamedTuple):
-    """Values of the n scored records in a column of reasons."""
-
-    values: AnyArray  # numbers, or positions in `texts`, (n,)
-    hidden: Flags  # where the column is empty, (n,)
-    texts: pa.Array | None = None
 
 
 def reason_fields(
@@ -55,7 +47,7 @@ def reason_fields(
 
 def reason_columns(
     encoder: Encoder, found: Reasons, texts: CellTexts = NO_TEXTS
-) -> list[ReasonColumn]:
+) -> list[ColumnValues]:
     """Return the columns of described reasons; see `reason_fields`.
 
     `texts` are those of unseen levels and stray cells.
@@ -63,12 +55,12 @@ def reason_columns(
     names = pa.array(encoder.features, pa.string())
     directions = pa.array(directions_of(encoder), pa.string())
     are_numbers = encoder.are_numbers.all()
-    columns: list[ReasonColumn] = []
+    columns: list[ColumnValues] = []
     for k in range(found.feature.shape[1]):
         feature, direction = found.feature[:, k], found.direction[:, k]
         hidden = found.contribution[:, k] <= 0  # what lowers a score is no reason for it
         columns += [
-            ReasonColumn(feature, hidden, names),
+            ColumnValues(feature, hidden, names),
             _numbers(found.contribution[:, k], hidden),
         ]
         for cells, own in ((found.value[:, k], texts), (found.expected[:, k], NO_TEXTS)):
@@ -77,17 +69,17 @@ def reason_columns(
             else:
                 rows = np.arange(len(cells))
                 words = pa.array(_texts(encoder, cells, rows, feature, own), pa.string())
-                columns.append(ReasonColumn(rows, hidden, words))
+                columns.append(ColumnValues(rows, hidden, words))
         if not are_numbers:
             columns.append(_numbers(found.probability[:, k], hidden))
         columns += [_numbers(found.low[:, k], hidden), _numbers(found.high[:, k], hidden)]
-        columns.append(ReasonColumn(direction, hidden | (direction == UNKNOWN), directions))
+        columns.append(ColumnValues(direction, hidden | (direction == UNKNOWN), directions))
     return columns
 
 
-def _numbers(values: Array, hidden: Flags) -> ReasonColumn:
+def _numbers(values: Array, hidden: Flags) -> ColumnValues:
     """Return a column of numbers, empty where they are NaN, or stand for text."""
-    return ReasonColumn(values, hidden | np.isnan(values) | (values == STRAY))
+    return ColumnValues(values, hidden | np.isnan(values) | (values == STRAY))
 
 
 def repair_texts(model: Model, records: Array, texts: CellTexts = NO_TEXTS) -> list[str | None]:

@@ -14,8 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from vae_anomaly._types import AnyArray
-from vae_anomaly.data.arrow import array_of
+from vae_anomaly.data.arrow import ColumnValues, arrays_of
 from vae_anomaly.data.cell_texts import NO_TEXTS, CellTexts
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.model.model import LATENT
@@ -296,23 +295,22 @@ class Layout:
 
     def scored(self, model: Model, rows: Evaluated) -> Scored:
         """Lay rows out."""
-        places = _Places.of(rows)
-        kept = () if rows.kept is None else rows.kept.columns
-        columns = [rows.keys, *kept, places.array(rows.scores)]
         flags = model.calibration.flags(rows.scores) if self.flagged else np.zeros(0, dtype=bool)
+        values = [ColumnValues(rows.scores)]
         if self.outputs.p_values:
-            columns.append(places.array(model.calibration.p_values(rows.scores)))
+            values.append(ColumnValues(model.calibration.p_values(rows.scores)))
         if self.flagged:
-            columns.append(places.array(flags))
-        columns += [places.array(scores) for scores in rows.also]
+            values.append(ColumnValues(flags))
+        values += map(ColumnValues, rows.also)
         if rows.reasons is not None:
-            described = reason_columns(model.encoder, rows.reasons, rows.texts)
-            columns += [places.array(*column) for column in described]
+            values += reason_columns(model.encoder, rows.reasons, rows.texts)
         elif rows.contributions is not None:
-            columns += self._reasons(model, rows.contributions, places)
+            values += self._reasons(model, rows.contributions)
         if rows.repairs is not None:
             texts = pa.array(rows.repairs, pa.string())
-            columns.append(places.array(np.arange(len(texts)), texts=texts))
+            values.append(ColumnValues(np.arange(len(texts)), texts=texts))
+        kept = () if rows.kept is None else rows.kept.columns
+        columns = [rows.keys, *kept, *arrays_of(values, _absent(rows))]
         if self.status:
             columns.append(_status(rows))
         batch = pa.RecordBatch.from_arrays(columns, schema=self.schema)
@@ -327,15 +325,14 @@ class Layout:
         flags = rows.column(self.n_keys + 1 + self.outputs.p_values)
         return list(rows.column(0).filter(flags, null_selection_behavior="drop").to_pylist())
 
-    def _reasons(self, model: Model, contributions: Array, places: _Places) -> list[pa.Array]:
+    def _reasons(self, model: Model, contributions: Array) -> list[ColumnValues]:
         """Return columns for the latent code, and for the features that contribute most."""
         names = pa.array(model.encoder.features, pa.string())
         parts, rest = np.split(contributions, [len(names)], axis=1)
-        columns = [places.array(np.ascontiguousarray(one)) for one in rest.T]
+        columns = [ColumnValues(np.ascontiguousarray(one)) for one in rest.T]
         for feature, nats in largest(parts, min(self.outputs.explain, len(names))):
             no_reason = nats <= 0  # what lowers a score is no reason for it
-            columns.append(places.array(feature, no_reason, names))
-            columns.append(places.array(nats, no_reason))
+            columns += [ColumnValues(feature, no_reason, names), ColumnValues(nats, no_reason)]
         return columns
 
 
@@ -349,42 +346,13 @@ def _status(rows: Evaluated) -> pa.Array:
     return pa.array([rows.faults.get(i, READABLE) for i in range(len(rows.keys))], pa.string())
 
 
-class _Places(NamedTuple):
-    """Where scored rows stand among all rows of a batch.
-
-    Attributes
-    ----------
-    missing : ndarray of bool of shape (m,) or None
-        Which of the m rows have no score; None if all have one.
-    """
-
-    missing: Flags | None
-
-    @classmethod
-    def of(cls, rows: Evaluated) -> _Places:
-        """Find the rows without a score."""
-        if rows.positions is None:
-            return cls(None)
-        missing = np.ones(len(rows.keys), dtype=bool)
-        missing[rows.positions] = False
-        return cls(missing)
-
-    def array(
-        self, values: AnyArray, hidden: Flags | None = None, texts: pa.Array | None = None
-    ) -> pa.Array:
-        """Return values of the scored rows as a column, without the hidden ones.
-
-        With `texts` the values are positions in them.
-        """
-        missing = self.missing
-        if missing is not None:
-            whole = np.zeros(len(missing), values.dtype)
-            whole[~missing] = values
-            values, absent = whole, missing.copy()
-            absent[~missing] = False if hidden is None else hidden
-            hidden = absent
-        column = array_of(values, hidden)
-        return column if texts is None else texts.take(column)
+def _absent(rows: Evaluated) -> Flags | None:
+    """Return which rows of a batch have no score; None if all have one."""
+    if rows.positions is None:
+        return None
+    absent = np.ones(len(rows.keys), dtype=bool)
+    absent[rows.positions] = False
+    return absent
 
 
 def concatenated(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly.data.series.segments import Segment
+from vae_anomaly.metrics.events import runs
 
-__all__ = ["MAX_BRIDGED", "ChannelScaler", "RunLengths", "bridged", "run_lengths"]
+__all__ = ["MAX_BRIDGED", "ChannelScaler", "RunLengths", "bridged", "long_gaps", "run_lengths"]
 
 Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 MAX_BRIDGED = 1000
 """Time steps from which a known value stands in for a missing one: what a step is compared with
@@ -105,6 +107,21 @@ def bridged(values: Array) -> Array:
             np.where(has_left, column[left], np.where(has_right, column[right], 0.0)),
         )
     return filled
+
+
+def long_gaps(values: Array, most: int) -> Flags:
+    """Return which values are missing, more than `most` in a row: (n_steps, channels).
+
+    Examples
+    --------
+    >>> long_gaps(np.array([[np.nan], [1.0], [np.nan], [np.nan]]), 1).ravel().tolist()
+    [False, False, True, True]
+    """
+    found = ~np.isfinite(values)
+    for column in found.T:
+        for start, stop in zip(*runs(column), strict=True):
+            column[start:stop] = stop - start > most
+    return found
 
 
 class RunLengths:

@@ -69,7 +69,9 @@ class WindowComparison:
         """Compare with these training windows, (n, window * channels)."""
         return cls(network, TrainingWindows(windows.astype(np.float32, order="C")))
 
-    def compare(self, steps: Array, observed: Flags, window: int, hop: int) -> StepErrors:
+    def compare(
+        self, steps: Array, observed: Flags, known: Flags, window: int, hop: int
+    ) -> StepErrors:
         """Compare the windows of a series, and each of its time steps.
 
         Parameters
@@ -78,6 +80,8 @@ class WindowComparison:
             Standardized, without gaps.
         observed : ndarray of bool of shape (n_steps, channels)
             What was measured: nothing else counts.
+        known : ndarray of bool of shape (n_steps, channels)
+            The same, and what stands in for it in short gaps.
         window : int
             At most `n_steps`.
         hop : int
@@ -87,14 +91,16 @@ class WindowComparison:
 
         def compared(first: int) -> _Compared:
             at = starts[first : first + CHUNK_WINDOWS]
-            windows, seen = windows_at(steps, at, window), windows_at(observed, at, window)
-            found = self._compared(windows, seen, hop)
+            windows, seen, whole = (
+                windows_at(values, at, window) for values in (steps, observed, known)
+            )
+            found = self._compared(windows, seen, whole, hop)
             if first > 0:
                 return found
-            whole = self._compared(windows[:1], seen[:1], window)
+            start = self._compared(windows[:1], seen[:1], whole[:1], window)
             return found._replace(
-                residual=np.concatenate([whole.residual[:-hop], found.residual]),
-                expected=np.concatenate([whole.expected[:-hop], found.expected]),
+                residual=np.concatenate([start.residual[:-hop], found.residual]),
+                expected=np.concatenate([start.expected[:-hop], found.expected]),
             )
 
         chunks = range(0, len(starts), CHUNK_WINDOWS)
@@ -106,11 +112,24 @@ class WindowComparison:
         residual, expected = (np.concatenate([values[end] for end in ends]) for values in of_steps)
         return StepErrors(starts, energy, peak, residual, expected)
 
-    def _compared(self, windows: Array, observed: Flags, n_new: int) -> _Compared:
-        """Compare windows, (n, window, channels), and their last `n_new` steps."""
+    def _compared(self, windows: Array, observed: Flags, known: Flags, n_new: int) -> _Compared:
+        """Compare windows, (n, window, channels), and their last `n_new` steps.
+
+        Where a gap is long, what stands in for its values is unlike all training windows. Such a
+        window is compared by what else is known, and has the values of similar ones there.
+        """
         n, _, channels = windows.shape
         points = windows.astype(np.float32).reshape(n, -1)
         index = self.training.nearest(points, N_NEIGHBORS)
+        broken = np.flatnonzero(~known.all(axis=(1, 2)))
+        if len(broken):
+            whole = known[broken].reshape(len(broken), -1)
+            index[broken] = self.training.nearest_by(points[broken], whole, N_NEIGHBORS)
+            means = self.training.points[index[broken]].mean(axis=1, dtype=np.float64)
+            windows = windows.copy()
+            windows[broken] = np.where(
+                known[broken], windows[broken], means.reshape(-1, *windows.shape[1:])
+            )
         similar = self.training.points[index]  # (n, neighbours, window * channels)
         expected = similar[:, :, -n_new * channels :].mean(axis=1, dtype=np.float64)
         similar -= points[:, None]

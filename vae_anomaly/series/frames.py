@@ -122,9 +122,8 @@ def events_in(
 
 def placed(series: Series, event: Event) -> NamedEvent:
     """Return an event of a series with its times, or the numbers of its rows."""
-    moments = series.rows if series.times is None else series.times
-    at = (int(moments[i]) for i in (event.start, event.stop - 1, event.peak))
-    return NamedEvent(series.name, PlacedEvent(event, *at))
+    moments = series.moments([event.start, event.stop - 1, event.peak])
+    return NamedEvent(series.name, PlacedEvent(event, *moments.tolist()))
 
 
 def events_frame(events: Sequence[NamedEvent], *, have_times: bool) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly.detectors import DETECTORS, DetectorType
 from vae_anomaly.names import SERIES
-from vae_anomaly.series.channels import ChannelScaler, run_lengths
+from vae_anomaly.series.channels import MAX_BRIDGED, ChannelScaler, long_gaps, run_lengths
 from vae_anomaly.series.comparison import StepErrors, WindowComparison
 from vae_anomaly.series.windows import covering
 from vae_anomaly.stats.floats import default_floats
@@ -41,6 +41,9 @@ Indices = NDArray[np.intp]
 
 CAUSES = ("window", "point", "run")
 """What the score of a time step comes from."""
+
+LONG_GAP = 8
+"""Share of a window, as 1/8, up to which missing values in a row lie on the line between others."""
 
 MIN_TYPICAL = 1e-6
 """Least typical error, in squared standard deviations: a series may repeat exactly."""
@@ -225,5 +228,6 @@ def step_errors(
 ) -> StepErrors:
     """Compare the windows of a series with training windows, and its steps with the VAE."""
     steps = scaler.standardized(values)[part]
-    observed = np.isfinite(values[part][:, scaler.varying])
-    return comparison.compare(steps, observed, window, hop)
+    chosen = values[:, scaler.varying]
+    known = ~long_gaps(chosen, min(window // LONG_GAP, MAX_BRIDGED))[part]
+    return comparison.compare(steps, np.isfinite(chosen[part]), known, window, hop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,6 +23,7 @@ from vae_anomaly.stats.nearest import (
 __all__ = ["TrainingWindows"]
 
 Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 Indices = NDArray[np.intp]
 Weights = NDArray[np.float32]
 
@@ -62,14 +64,29 @@ class TrainingWindows:
 
         Fewer than `count` are found if there are fewer training windows.
         """
-        tiles = [windows[i : i + TILE_WINDOWS] for i in range(0, len(windows), TILE_WINDOWS)]
-        return np.concatenate([self._nearest(tile, count) for tile in tiles])
+        return self._by_tiles(lambda tile: self._nearest(windows[tile], count), len(windows))
 
-    def _nearest(self, windows: Weights, count: int) -> Indices:
-        place = self._candidates(windows)
+    def nearest_by(self, windows: Weights, known: Flags, count: int) -> Indices:
+        """Find the training windows nearest to each window in what is known of it, (n, d).
+
+        Candidates are those of all coordinates that are known.
+        """
+        return self._by_tiles(
+            lambda tile: self._nearest(windows[tile], count, known[tile]), len(windows)
+        )
+
+    @staticmethod
+    def _by_tiles(found: Callable[[slice], Indices], n_windows: int) -> Indices:
+        starts = range(0, n_windows, TILE_WINDOWS)
+        return np.concatenate([found(slice(start, start + TILE_WINDOWS)) for start in starts])
+
+    def _nearest(self, windows: Weights, count: int, known: Flags | None = None) -> Indices:
+        place = self._candidates(windows) if known is None else self._known_by(windows, known)
         away = scratch("away", *place.shape, windows.shape[1])
         self.points.take(place, axis=0, out=away, mode="clip")
         away -= windows[:, None]
+        if known is not None:
+            away *= known[:, None]
         apart = half_squares(away)
         order = np.argsort(apart, axis=1, kind="stable")
         least = np.take_along_axis(apart, order[:, :1], axis=1)
@@ -77,6 +94,14 @@ class TrainingWindows:
         most = max(1, min(count, len(self.points) - 1))
         order = np.take_along_axis(order, is_self + np.arange(most), axis=1)
         return np.take_along_axis(place, order, axis=1)
+
+    def _known_by(self, windows: Weights, known: Flags) -> Indices:
+        """Return the training windows nearest in known coordinates: (n, candidates)."""
+        weights = known.astype(np.float32)
+        distance = weights @ self._half_squares.T  # but for a constant of each window
+        distance -= (weights * windows) @ self.points.T
+        count = min(N_CANDIDATES, len(self.points))
+        return np.argpartition(distance, count - 1, axis=1)[:, :count]
 
     def _candidates(self, windows: Weights) -> Indices:
         """Return the training windows that seem nearest to each window: (n, candidates)."""
@@ -103,6 +128,10 @@ class TrainingWindows:
         grouped[:m, :-2], grouped[:m, -1] = coefficients[:, :-1], coefficients[:, -1]
         grouped[:m, -2], grouped[m:, -1] = 1.0, FAR
         return grouped
+
+    @cached_property
+    def _half_squares(self) -> Weights:
+        return np.float32(0.5) * self.points**2
 
     @cached_property
     def search(self) -> tuple[Weights, Weights, Weights]:

@@ -370,13 +370,13 @@ class JointLikelihood:
 
     def by_feature(self, ops: Ops, parts: Sequence[Tensor]) -> Tensor:
         """Sum values of the targets of each block by feature: (..., n_features)."""
-        return _joined(
-            ops,
-            [
-                sum_adjacent(ops, part, one.width)
-                for part, one in zip(parts, self.blocks, strict=True)
-            ],
-        )
+        pairs = zip(parts, self.blocks, strict=True)
+        # A category has so many levels that single additions take long to compile.
+        sums = [
+            ops.sum(part) if one.n_features == 1 else sum_adjacent(ops, part, one.width)
+            for part, one in pairs
+        ]
+        return _joined(ops, sums)
 
     @cached_property
     def feature_of_target(self) -> NDArray[np.intp]:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from vae_anomaly._types import Json, JsonObject, Symbol
 from vae_anomaly.data.base import DataParameters, Encoded, Records
-from vae_anomaly.data.cell_texts import NO_TEXTS, CellTexts
 from vae_anomaly.data.graph import EncodedSymbols
+from vae_anomaly.data.image.pixel_encoder import PixelEncoder
 from vae_anomaly.data.image.pixels import (
     ImageSchema,
     ImageShape,
@@ -85,7 +85,7 @@ def _check_channels(architecture: object, varies: NDArray[np.bool_]) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class ImageEncoder:
+class ImageEncoder(PixelEncoder):
     """Images of one shape; see `data.base.Encoder`.
 
     Attributes
@@ -175,30 +175,6 @@ class ImageEncoder:
         for rows in shift_augmented(self._smoothed(records), self.shape, pixels):
             yield self.scaler.encode(rows, self.likelihood)
 
-    @property
-    def are_numbers(self) -> NDArray[np.bool_]:
-        """Return that all pixels are numbers."""
-        return np.ones(len(self.features), dtype=bool)
-
-    @property
-    def named_targets(self) -> Mapping[int, tuple[str, ...]]:
-        """Return that pixels have one target each."""
-        return {}
-
-    @property
-    def undetermined(self) -> NDArray[np.intp]:
-        """Return that targets tell all pixels."""
-        return np.empty(0, dtype=np.intp)
-
-    def moved(self, values: Array, records: Array, changed: NDArray[np.bool_]) -> Array:
-        """Return values as they are."""
-        return values
-
-    @property
-    def missing_shares(self) -> Array:
-        """No pixel is ever missing: zeros."""
-        return np.zeros(len(self.features))
-
     def decode(self, targets: Array) -> Array:
         """Return the flattened images that targets stand for."""
         return self.scaler.decode(targets, self.likelihood)
@@ -206,14 +182,6 @@ class ImageEncoder:
     def encode_targets(self, targets: Array) -> Encoded:
         """Encode the images that targets stand for, which are smooth already."""
         return self.scaler.encode(self.decode(targets), self.likelihood)
-
-    def cells(self, values: Array, feature: NDArray[np.intp]) -> list[Json]:
-        """Return values of pixels."""
-        return list(values.tolist())
-
-    def texts(self, X: Records, codes: Records) -> CellTexts:
-        """Return no texts: pixels are numbers."""
-        return NO_TEXTS
 
     def rows(self, records: Array, like: Records = None) -> Records:
         """Return rows as images; as flattened ones if `like` are flattened."""

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from vae_anomaly._types import Json, JsonObject, Records, Symbol
 from vae_anomaly.data.base import Encoded
-from vae_anomaly.data.cell_texts import NO_TEXTS, CellTexts
 from vae_anomaly.data.graph import EncodedSymbols
 from vae_anomaly.data.image.features import Features
+from vae_anomaly.data.image.pixel_encoder import PixelEncoder
 from vae_anomaly.data.image.pixels import ImageSchema, ImageShape, as_rows, check_shape
 from vae_anomaly.data.image.units import BYTES, PixelRange
 from vae_anomaly.data.state import EncoderState, Outline
@@ -81,7 +81,7 @@ def flattened(X: Records, shape: ImageShape) -> Records:
 
 
 @dataclass(frozen=True, eq=False)
-class PatchEncoder:
+class PatchEncoder(PixelEncoder):
     """Images of one shape, of which a network makes features; see `data.base.Encoder`.
 
     Attributes
@@ -200,30 +200,6 @@ class PatchEncoder:
         """Return that no pixel has a target."""
         return np.empty(0, dtype=np.intp)
 
-    @property
-    def are_numbers(self) -> NDArray[np.bool_]:
-        """Return that all pixels are numbers."""
-        return np.ones(prod(self.shape), dtype=bool)
-
-    @property
-    def named_targets(self) -> Mapping[int, tuple[str, ...]]:
-        """Return that pixels have one target each."""
-        return {}
-
-    @property
-    def undetermined(self) -> NDArray[np.intp]:
-        """Return that targets tell all pixels."""
-        return np.empty(0, dtype=np.intp)
-
-    def moved(self, values: Array, records: Array, changed: NDArray[np.bool_]) -> Array:
-        """Return values as they are."""
-        return values
-
-    @property
-    def missing_shares(self) -> Array:
-        """No pixel is ever missing: zeros."""
-        return np.zeros(prod(self.shape))
-
     def matrix(self, X: Records) -> Records:
         """Return images as rows of numbers; flattened ones as they are."""
         return flattened(X, self.shape)
@@ -244,14 +220,6 @@ class PatchEncoder:
     def encode_targets(self, targets: Array) -> NoReturn:
         """Raise the ParameterError of `decode`."""
         self.decode(targets)
-
-    def cells(self, values: Array, feature: NDArray[np.intp]) -> list[Json]:
-        """Return values of pixels."""
-        return list(values.tolist())
-
-    def texts(self, X: Records, codes: Records) -> CellTexts:
-        """Return no texts: pixels are numbers."""
-        return NO_TEXTS
 
     def rows(self, records: Records, like: Records = None) -> NoReturn:
         """Raise a ParameterError: features do not lead back to pixels."""

@@ -17,7 +17,7 @@ from vae_anomaly.data.series.held import held_points, held_values
 from vae_anomaly.data.series.notes import Tally
 from vae_anomaly.data.series.points import Points, points_of
 from vae_anomaly.data.series.rows import NO_TIME, NO_VALUE, Rows, without_duplicates
-from vae_anomaly.data.series.series import USABLE, Gap, Series, SeriesSet
+from vae_anomaly.data.series.series import USABLE, Gap, Series, SeriesSet, rounded
 from vae_anomaly.data.series.steps import (
     JITTER,
     MIN_SHARE,
@@ -25,6 +25,7 @@ from vae_anomaly.data.series.steps import (
     Step,
     commonest_step,
     duration,
+    resolution,
     share_of,
     step_text,
 )
@@ -222,15 +223,18 @@ def gridded(
         rows = _noting_changes(rows, at[~used])
     else:
         rows = _noting_crowds(rows, at[~used], first_row[points.of_row[~used]])
-    gaps = _gaps(rows, points, first_row, step.ns)
+    unit = 1 if rows.stamps is None else resolution(ns[at], step.ns)
+    moments = rounded(points.ns, unit) if rows.stamps is not None else first_row + rows.n_before
+    gaps = _gaps(rows, points, moments, step.ns)
     if before is not None and not points.goes_on:
         missing = int(points.ns[0] - before + step.ns // 2) // step.ns - 1
-        gaps = (Gap(rows.names[points.series[0]], before, int(points.ns[0]), missing), *gaps)
+        start = int(rounded(np.array(before), unit))
+        gaps = (Gap(rows.names[points.series[0]], start, int(moments[0]), missing), *gaps)
     first_row[first_row == n_rows] = -1
     rows = _noting_missing(rows, values)
     rows = _noting_grid(rows, step, 0 if rows.holds else int((first_row < 0).sum()), gaps)
     return SeriesSet(
-        series=_divided(rows, points, values, first_row, max_gap),
+        series=_divided(rows, points, values, first_row, max_gap, unit),
         channels=rows.channels,
         step=None if rows.stamps is None else step.ns,
         n_rows=n_rows,
@@ -244,7 +248,7 @@ def gridded(
 
 
 def _divided(
-    rows: Rows, points: Points, values: Array, first_row: Integers, max_gap: int
+    rows: Rows, points: Points, values: Array, first_row: Integers, max_gap: int, unit: int
 ) -> tuple[Series, ...]:
     """Return the grid points of each series."""
     segments = np.flatnonzero(np.r_[True, np.diff(points.series) != 0, True])
@@ -261,6 +265,7 @@ def _divided(
                 rows=np.where(first_row[part] < 0, -1, first_row[part] + rows.n_before),
                 starts=tuple((points.starts[first:end] - points.starts[first]).tolist()),
                 max_gap=max_gap,
+                resolution=unit,
             )
         )
     return tuple(series)
@@ -297,12 +302,11 @@ def _long_values(
     return grid.reshape(-1, n_channels), used
 
 
-def _gaps(rows: Rows, points: Points, first_row: Integers, step: int) -> tuple[Gap, ...]:
-    """Return the gaps between segments of one series."""
+def _gaps(rows: Rows, points: Points, moments: Integers, step: int) -> tuple[Gap, ...]:
+    """Return the gaps between segments of one series, with the times or rows of grid points."""
     before = np.flatnonzero(np.diff(points.series) == 0)
     ends, starts = points.starts[before + 1] - 1, points.starts[before + 1]
     n_missing = (points.ns[starts] - points.ns[ends] + step // 2) // step - 1
-    moments = points.ns if rows.stamps is not None else first_row + rows.n_before
     return tuple(
         Gap(rows.names[code], start, end, count)
         for code, start, end, count in zip(

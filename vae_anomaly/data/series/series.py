@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vae_anomaly._types import AnyArray
 
-__all__ = ["USABLE", "Gap", "Series", "SeriesSet", "interpolated"]
+__all__ = ["USABLE", "Gap", "Series", "SeriesSet", "interpolated", "rounded"]
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -44,6 +44,8 @@ class Series:
         First grid point of each segment.
     max_gap : int
         Grid points in succession that `bridged` fills.
+    resolution : int
+        Unit of time of which the time stamps are multiples, in nanoseconds.
 
     Examples
     --------
@@ -69,6 +71,13 @@ class Series:
     rows: Integers
     starts: tuple[int, ...] = (0,)
     max_gap: int = 0
+    resolution: int = 1
+
+    def moments(self, points: slice | Sequence[int]) -> Integers:
+        """Return times to show of grid points, as exact as the time stamps are; or else rows."""
+        if self.times is None:
+            return self.rows[points]
+        return rounded(self.times[points], self.resolution)
 
     def segments(self) -> tuple[slice, ...]:
         """Return the parts between long gaps, which no window may cross."""
@@ -102,6 +111,11 @@ class Series:
             rows=self.rows[kept],
             starts=tuple(starts.tolist()),
         )
+
+
+def rounded(ns: Integers, unit: int) -> Integers:
+    """Return times in the nearest whole units, in nanoseconds."""
+    return (ns + unit // 2) // unit * unit
 
 
 class Gap(NamedTuple):

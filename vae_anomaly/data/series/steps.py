@@ -16,6 +16,7 @@ __all__ = [
     "Step",
     "commonest_step",
     "duration",
+    "resolution",
     "share_of",
     "step_text",
 ]
@@ -102,6 +103,19 @@ def step_text(ns: float) -> str:
     name, size = next((unit for unit in UNITS.items() if ns >= unit[1]), ("nanosecond", 1))
     number = f"{ns / size:.4g}"
     return f"{number} {name}" if number == "1" else f"{number} {name}s"
+
+
+def resolution(ns: Integers, step: int) -> int:
+    """Return the largest unit of time, at most half a step, of which times are multiples.
+
+    Examples
+    --------
+    >>> resolution(np.array([59, 361]) * 10**9, 300 * 10**9)
+    1000000000
+    """
+    divisor = int(np.gcd.reduce(ns))
+    units = (size for size in UNITS.values() if 2 * size <= step and divisor % size == 0)
+    return next(units, 1)
 
 
 def commonest_step(steps: Integers) -> Step:

@@ -223,6 +223,8 @@ class TableEncoder:
     @cached_property
     def named_targets(self) -> Mapping[int, tuple[str, ...]]:
         """Dates that vary -> the cycle of each target, or the time since another date."""
+        if self.is_plain:
+            return {}
         dates = self.schema.dates.tolist()
         varies = iter(self.scaler.varies[len(self.schema.numbers) :])
         names = self.schema.date_parts.names(self.features[dates[0]]) if dates else []

@@ -218,16 +218,14 @@ class RowStream:
         self._parts.append(part)
         goes_on = part.data.goes_on
         for series in part.data.series:
-            moments = series.rows if series.times is None else series.times
             for segment in series.segments():
                 if not goes_on:
                     self._end_segment()
                 if self._segment is None:
                     self._segment = _Segment(self._detector, self._layout, series.name, self.watch)
                 goes_on = False
-                for steps in self._segment.add(
-                    series.values[segment], moments[segment], self.events
-                ):
+                values, moments = series.values[segment], series.moments(segment)
+                for steps in self._segment.add(values, moments, self.events):
                     self._append(steps)
         yield from self._ready()
 

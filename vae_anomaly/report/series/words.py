@@ -183,7 +183,8 @@ def series_tiles(found: SeriesEvaluation) -> list[Tile]:
 def step_time(found: SeriesEvaluation, series: int, step: int) -> str:
     """Return the time of a time step, or the number of its row."""
     one = found.data.series[series]
-    return time_text(one.times[step]) if one.times is not None else f"row {one.rows[step]}"
+    moment = one.moments([step])[0]
+    return f"row {moment}" if one.times is None else time_text(moment)
 
 
 def metric_facts(found: SeriesEvaluation, metrics: SeriesMetrics) -> list[Fact]:
