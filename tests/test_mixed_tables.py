@@ -366,15 +366,18 @@ def test_texts_that_look_like_numbers_are_pointed_out() -> None:
         {
             "paid": [f"{one:,.2f}" for one in rng.uniform(900, 9000, 120)],
             "share": [f"{one} %" for one in rng.randint(0, 30, 120)],
+            "took": pd.to_timedelta(rng.randint(0, 9000, 120), unit="s"),
             "room": [f"{one}-{one % 7}" for one in rng.randint(0, 30, 120)],
         }
     )
-    paid, share, room = (one.reason for one in TableSchema.of(frame).columns)
-    advice = "is a number, write such cells without separators of thousands and units"
+    paid, share, took, room = (one.reason for one in TableSchema.of(frame).columns)
+    advice = "is a number or a time, write such cells as plain numbers"
     assert paid.startswith("120 different texts in 120 cells; if '")
     assert paid.endswith(advice)
     assert share.startswith("30 different texts; if '")
     assert share.endswith(f" %' {advice}")
+    assert "; if '0 days 0" in took
+    assert took.endswith(advice)
     assert room.endswith("different texts")
 
 

@@ -63,7 +63,7 @@ MAX_WHOLE = 2.0**53
 """Magnitude below which floats are whole numbers because they are meant to be."""
 
 MIN_AMOUNT_SHARE = 0.9
-"""Share of cells that look like numbers with separators or units, from which on this is said."""
+"""Share of cells that look like numbers or times, from which on this is said."""
 
 TEXT_WORDS = 4
 """Mean number of words from which on a cell is free text."""
@@ -300,16 +300,13 @@ def _column_of_texts(cells: pd.Series, dtype: str) -> Column:
 
 
 def _hint_at_amounts(counts: Counter[str]) -> str:
-    """Return what to do about texts most of which are numbers with separators or units, or ""."""
+    """Return what to do about texts most of which look like numbers or times, or ""."""
     amounts = [text for text in counts if is_amount(text)]
     n_numbers = sum(counts[text] for text in counts if is_number(text))
     n_amounts = sum(counts[text] for text in amounts)
     if not amounts or n_amounts + n_numbers < MIN_AMOUNT_SHARE * counts.total():
         return ""
-    return (
-        f"; if {shown(amounts[0])} is a number, write such cells without separators of thousands "
-        f"and units"
-    )
+    return f"; if {shown(amounts[0])} is a number or a time, write such cells as plain numbers"
 
 
 def _date(cells: pd.Series, form: str, dtype: str) -> Column:
