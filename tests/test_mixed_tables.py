@@ -17,6 +17,7 @@ from vae_anomaly.data.registry import open_source
 from vae_anomaly.data.table.codebook import MAX_TEXTS, Codebook
 from vae_anomaly.data.table.column import MAX_LEVELS
 from vae_anomaly.data.table.encoder import TableEncoder
+from vae_anomaly.data.table.schema import TableSchema
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.model.reference import MAX_COMPARED, MIN_CODE_DISTANCE, N_SUSPECTS
 from vae_anomaly.stats.categorical import Categorical, unseen_probability
@@ -357,6 +358,27 @@ def test_a_column_that_is_left_out_may_be_the_key(tmp_path, monkeypatch) -> None
     assert (
         run(["score", "m.vae", "normal.csv", "-o", "s.csv", "--id-column", "site", "--quiet"]) == 2
     )
+
+
+def test_texts_that_look_like_numbers_are_pointed_out() -> None:
+    rng = np.random.RandomState(0)
+    frame = pd.DataFrame(
+        {
+            "paid": [f"{one:,.2f}" for one in rng.uniform(900, 9000, 120)],
+            "share": [f"{one} %" for one in rng.randint(0, 30, 120)],
+            "took": pd.to_timedelta(rng.randint(0, 9000, 120), unit="s"),
+            "room": [f"{one}-{one % 7}" for one in rng.randint(0, 30, 120)],
+        }
+    )
+    paid, share, took, room = (one.reason for one in TableSchema.of(frame).columns)
+    advice = "is a number or a time, write such cells as plain numbers"
+    assert paid.startswith("120 different texts in 120 cells; if '")
+    assert paid.endswith(advice)
+    assert share.startswith("30 different texts; if '")
+    assert share.endswith(f" %' {advice}")
+    assert "; if '0 days 0" in took
+    assert took.endswith(advice)
+    assert room.endswith("different texts")
 
 
 def test_a_memory_limit_counts_the_levels_of_texts(tmp_path) -> None:

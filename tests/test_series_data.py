@@ -946,6 +946,19 @@ def test_duplicates_must_be_a_known_choice() -> None:
         read([0, 10], duplicates="median")
 
 
+def test_channels_without_a_value_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    rows = ["time,a,b,c", *(f"2024-01-01 00:{i:02},{i % 7},{i % 5},2" for i in range(40))]
+    for i in (3, 4, 9):
+        rows[i] = f"2024-01-01 00:{i - 1:02},1,,2"
+    rows[20] = "2024-01-01 00:19,,4,2"
+    path.write_text("\n".join(rows))
+    said = "Time steps without a value, which neighbours stand in for, of channel 'b' (3), 'a' (1)."
+    assert said in read_series(path).notes
+    path.write_text("\n".join([*rows[:3], *rows[5:9]]))
+    assert not any("without a value" in note for note in read_series(path, channels=["a"]).notes)
+
+
 def test_short_gaps_are_bridged_as_input_only() -> None:
     data = read([0, 10, 40, 50], [0, 10, 40, 50], max_gap=2)
     (series,) = data.series

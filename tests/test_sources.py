@@ -220,6 +220,7 @@ def test_damaged_rows(table, text, message):
         (b"a,b,a\n1,2,3\n", "pump.csv has more than one column called 'a'. Rename them"),
         (b"a,,\n1,2,3\n", "pump.csv has more than one column called ''. Rename them"),
         (b"# made by x\na,b\n1,2\n", "pump.csv begins with a comment, '# made by x'. Remove it"),
+        (b"sep=;\na;b\n1;2\n", "pump.csv begins with a line for spreadsheets, 'sep='. Remove it"),
         (
             b"1,2\n3,4\n",
             "pump.csv begins with numbers, '1,2'. Put a line of column names above them, or, if",

@@ -14,6 +14,7 @@ __all__ = [
     "WEAKLY_MISSING",
     "are_booleans",
     "has_leading_zero",
+    "is_amount",
     "is_number",
     "plain_number",
 ]
@@ -55,6 +56,26 @@ def is_number(text: str) -> bool:
     [True, True, False, False, False, False, False]
     """
     return NUMBER.fullmatch(text) is not None and abs(float(text)) != float("inf")
+
+
+AMOUNT = re.compile(
+    r"[-+]?[$€£¥]?\s?(\d+|\d{1,3}([.,'\s]\d{3})+)([.,]\d+)?\s?[%‰°$€£¥]?[^\W\d_]{0,3}"
+    r"|(-?\d+ days?,? )?\d{1,4}:\d\d(:\d\d([.,]\d+)?)?"
+)
+"""Number with separators of thousands, a percent sign, a currency or a short unit; or a time."""
+
+
+def is_amount(text: str) -> bool:
+    """Return whether text looks like a number with separators or a unit, or like a time.
+
+    Examples
+    --------
+    >>> [is_amount(text) for text in ("1.234,56", "17 %", "€3.50", "-1 200 kg", "0:26:52")]
+    [True, True, True, True, True]
+    >>> [is_amount(text) for text in ("12", "M8", "1.2.3", "10.0.0.1", "12-07", "7a4")]
+    [False, False, False, False, False, False]
+    """
+    return AMOUNT.fullmatch(text) is not None and not is_number(text)
 
 
 def has_leading_zero(text: str) -> bool:

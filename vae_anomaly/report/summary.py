@@ -49,9 +49,11 @@ def expected_false(report: ReportData) -> str:
     would = f"would be flagged if all {counted(report.n_rows, unit)} were normal"
     if share >= 1:
         return f"All of them may be false alarms: as many {would}."
+    count = n_false(report)
+    verb = "is" if count in ("1", "one") else "are"
     return (
-        f"At most {n_false(report)} of them ({percent(share)}) are expected to be false "
-        f"alarms: as many {would}."
+        f"At most {count} of them ({percent(share)}) {verb} expected to be false alarms: as many "
+        f"{would}."
     )
 
 

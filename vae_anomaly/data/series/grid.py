@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._parameters import integer
+from vae_anomaly._text import MAX_LISTED, shown
 from vae_anomaly.data.series.clock import check_timezone, to_utc
 from vae_anomaly.data.series.held import held_points, held_values
 from vae_anomaly.data.series.notes import Tally
@@ -229,6 +231,7 @@ def gridded(
         start = int(rounded(np.array(before), unit))
         gaps = (Gap(rows.names[points.series[0]], start, int(moments[0]), missing), *gaps)
     first_row[first_row == n_rows] = -1
+    rows = _noting_missing(rows, values)
     rows = _noting_grid(rows, step, 0 if rows.holds else int((first_row < 0).sum()), gaps)
     return SeriesSet(
         series=_divided(rows, points, values, first_row, max_gap, unit),
@@ -334,6 +337,15 @@ def _noting_crowds(rows: Rows, left_out: Integers, nearest: Integers) -> Rows:
     return replace(rows, status=status).noting(Tally(_crowd_words, len(left_out)))
 
 
+def _noting_missing(rows: Rows, values: Array) -> Rows:
+    """Return rows with a note of the channels without a value where others have one."""
+    counts = np.isnan(values[any_known(values)]).sum(axis=0).tolist()
+    if rows.holds or not any(counts):
+        return rows
+    words = partial(_missing_words, rows.channels)
+    return rows.noting(Tally(words, *counts, about=("missing", rows.channels)))
+
+
 def _noting_grid(rows: Rows, step: Step, n_bridged: int, gaps: tuple[Gap, ...]) -> Rows:
     """Return rows with notes of the step and of gaps."""
     notes: list[str] = []
@@ -349,6 +361,13 @@ def _noting_grid(rows: Rows, step: Step, n_bridged: int, gaps: tuple[Gap, ...]) 
 
 def _step_words(step: int, n_equal: int, n_steps: int) -> str:
     return f"The step is {step_text(step)}, that of {n_equal / max(n_steps, 1):.0%} of the rows."
+
+
+def _missing_words(channels: Sequence[str], *counts: int) -> str:
+    lacking = sorted((-n, name) for name, n in zip(channels, counts, strict=True) if n)
+    first = ", ".join(f"{shown(name)} ({-n:,})" for n, name in lacking[:MAX_LISTED])
+    rest = f" and {len(lacking) - MAX_LISTED} more" if len(lacking) > MAX_LISTED else ""
+    return f"Time steps without a value, which neighbours stand in for, of channel {first}{rest}."
 
 
 def _bridged_words(count: int) -> str:

@@ -16,6 +16,7 @@ from vae_anomaly.data.cells import (
     WEAKLY_MISSING,
     are_booleans,
     has_leading_zero,
+    is_amount,
     is_number,
 )
 from vae_anomaly.data.date_formats import ISO, is_date_format
@@ -60,6 +61,9 @@ DISTINCT_SHARE = 0.995
 
 MAX_WHOLE = 2.0**53
 """Magnitude below which floats are whole numbers because they are meant to be."""
+
+MIN_AMOUNT_SHARE = 0.9
+"""Share of cells that look like numbers or times, from which on this is said."""
 
 TEXT_WORDS = 4
 """Mean number of words from which on a cell is free text."""
@@ -285,12 +289,24 @@ def _column_of_texts(cells: pd.Series, dtype: str) -> Column:
         choice = shlex.quote(f"{cells.name}=date:{formats[0]}")
         reason = f"dates as {' and as '.join(formats)} alike; choose one, as in --type {choice}"
         return Column("ambiguous", reason, dtype=dtype)
+    hint = _hint_at_amounts(counts)
     if distinct > MIN_IDENTIFIER_LEVELS and distinct > n / 2:
-        return Column("identifier", f"{distinct:,} different texts in {n:,} cells", dtype=dtype)
+        reason = f"{distinct:,} different texts in {n:,} cells{hint}"
+        return Column("identifier", reason, dtype=dtype)
     words = sum(len(text.split()) * count for text, count in counts.items()) / n
     if distinct > MIN_IDENTIFIER_LEVELS and words >= TEXT_WORDS:
         return Column("text", f"{words:.0f} words in a cell on average", dtype=dtype)
-    return _category(counts, f"{distinct:,} different texts", dtype)
+    return _category(counts, f"{distinct:,} different texts{hint}", dtype)
+
+
+def _hint_at_amounts(counts: Counter[str]) -> str:
+    """Return what to do about texts most of which look like numbers or times, or ""."""
+    amounts = [text for text in counts if is_amount(text)]
+    n_numbers = sum(counts[text] for text in counts if is_number(text))
+    n_amounts = sum(counts[text] for text in amounts)
+    if not amounts or n_amounts + n_numbers < MIN_AMOUNT_SHARE * counts.total():
+        return ""
+    return f"; if {shown(amounts[0])} is a number or a time, write such cells as plain numbers"
 
 
 def _date(cells: pd.Series, form: str, dtype: str) -> Column:

@@ -316,9 +316,11 @@ class CsvReader(TableReader):
         self._dialect = Dialect.of(text, self.path)
         header = next(self._records())
         names = header.fields
-        if names[0].startswith("#") and self._is_comment(names):
+        is_separator = names[0].startswith("sep=") and not any(names[1:])
+        if is_separator or (names[0].startswith("#") and self._is_comment(names)):
+            what = "a line for spreadsheets" if is_separator else "a comment"
             raise DataError(
-                f"{self.name} begins with a comment, {shown(names[0])}. "
+                f"{self.name} begins with {what}, {shown(names[0])}. "
                 f"Remove it: the first line holds the column names."
             )
         # pandas writes the positions of columns that have no names.
