@@ -269,6 +269,10 @@ def test_summaries_of_images_and_series(of_images: VAEDetector, of_series: Serie
     assert "images     4 x 5 x 1\n" in repr(of_images)
     lines = repr(of_series).splitlines()
     assert lines[1:3] == ["  channels  1: 'channel_1'", "  windows   20 time steps, centred"]
+    assert re.fullmatch(
+        r"  training  20 steps, best loss on held-out windows \S+ nats per window, after 20 steps",
+        lines[-2],
+    )
     assert lines[-1] == f"  alarms    {of_series.promise_.words(None)}"
 
 

@@ -33,7 +33,7 @@ from vae_anomaly.report.sections.distribution import of_levels
 from vae_anomaly.report.sections.image_results import ImageContext
 from vae_anomaly.report.sections.table_columns import MAX_DISTRIBUTIONS
 from vae_anomaly.report.sections.table_reasons import Neighbor, Reason, TopRow
-from vae_anomaly.report.summary import summarize
+from vae_anomaly.report.summary import expected_false, summarize
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -289,6 +289,9 @@ def test_summary_states_the_main_results(report: ReportData) -> None:
     share = 0.05 * 200 / report.n_flagged
     some = f"At most 10 of them ({percent(share)}) are expected to be false alarms: as many would"
     assert false.startswith(some if share < 1 else "All of them may be false alarms: as many")
+    few = replace(report, threshold=replace(report.threshold, requested=0.001, n_calibration=999))
+    assert expected_false(few).startswith("At most one of them (")
+    assert " is expected to be a false alarm: as many would be" in expected_false(few)
     row, (reason, *_) = top_rows(report)[0], top_rows(report)[0].reasons
     times = multiple(row.score / report.threshold.value)
     assert why.startswith(

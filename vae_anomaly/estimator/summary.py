@@ -17,9 +17,9 @@ Facts: TypeAlias = Mapping[str, str]
 """Names of facts and their values, in the order in which they are shown."""
 
 
-def facts_of_model(model: Model) -> Facts:
-    """Return what a fitted model is; nothing is computed for it."""
-    spec, outline, unit = model.network.spec, model.encoder.outline, model.unit
+def facts_of_model(model: Model, unit: str = "") -> Facts:
+    """Return what a fitted model is, by default of its own records; nothing is computed for it."""
+    spec, outline, unit = model.network.spec, model.encoder.outline, unit or model.unit
     names, calibration = model.encoder.names, model.calibration
     grid = outline.grid
     columns = counted(outline.n_features, "column")

@@ -50,11 +50,9 @@ def expected_false(report: ReportData) -> str:
     if share >= 1:
         return f"All of them may be false alarms: as many {would}."
     count = n_false(report)
-    verb = "is" if count in ("1", "one") else "are"
-    return (
-        f"At most {count} of them ({percent(share)}) {verb} expected to be false alarms: as many "
-        f"{would}."
-    )
+    one = count in ("1", "one")
+    expected = "is expected to be a false alarm" if one else "are expected to be false alarms"
+    return f"At most {count} of them ({percent(share)}) {expected}: as many {would}."
 
 
 def n_false(report: ReportData) -> str:

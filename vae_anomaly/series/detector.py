@@ -441,7 +441,7 @@ class SeriesDetector(OutlierMixin, Summarised):
 
     def _facts(self) -> Facts:
         model = self.model_
-        facts = facts_of_model(model.comparison.network)
+        facts = facts_of_model(model.comparison.network, "window")
         return {
             "channels": f"{len(model.channels)}: {listed(model.channels)}",
             "windows": f"{model.window:,} time steps, {'causal' if model.causal else 'centred'}",
