@@ -350,7 +350,7 @@ def test_reconstruct_keeps_index_and_types(
     made = of_mixed.reconstruct(mixed)
     pd.testing.assert_index_equal(made.index, mixed.index)
     pd.testing.assert_series_equal(made.dtypes, mixed.dtypes)
-    assert made[["date", "zoned"]].isna().all(axis=None)
+    assert made[["date", "zoned"]].notna().all(axis=None)
     numbers = frame().set_axis(INDEXES[index])
     made = of_frame.reconstruct(numbers)
     pd.testing.assert_index_equal(made.index, numbers.index)
