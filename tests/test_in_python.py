@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import sklearn
 from conftest import QUICK
+from PIL import Image
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -225,6 +226,27 @@ def test_a_single_image_is_refused(of_images: VAEDetector) -> None:
     words = "of shape (n_samples, 4, 5, 1), as in training, got (4, 5). X[np.newaxis] is a single"
     with pytest.raises(DataError, match=re.escape(words)):
         of_images.score_samples(IMAGES[0])
+
+
+def test_images_of_other_shapes_are_refused_with_advice(of_images: VAEDetector) -> None:
+    colour = np.repeat(IMAGES[..., np.newaxis], 3, axis=3)
+    words = "Expected images of 4 x 5 x 1, as in training, got images of 4 x 5 x 3. Convert their"
+    with pytest.raises(DataError, match=re.escape(words)):
+        of_images.score_samples(colour)
+    of_colour = VAEDetector(**BRIEF).fit(colour)
+    words = "Expected images of 4 x 5 x 3, as in training, got images of 5 x 3 x 1. X[np.newaxis]"
+    with pytest.raises(DataError, match=re.escape(words)):
+        of_colour.score_samples(colour[0])
+
+
+def test_arrays_in_a_list_are_one_array(of_images: VAEDetector) -> None:
+    scores = of_images.score_samples(IMAGES)
+    np.testing.assert_array_equal(of_images.score_samples(list(IMAGES)), scores)
+    opened = [Image.fromarray(image) for image in IMAGES.astype(np.float32)]
+    np.testing.assert_allclose(of_images.score_samples(opened), scores, rtol=1e-4)
+    words = "Expected records of one shape, got (4, 5) and, in number 2, (3, 5). Bring them to one"
+    with pytest.raises(DataError, match=re.escape(words)):
+        of_images.score_samples([*IMAGES[:2], IMAGES[0][:3]])
 
 
 # ------------------------------------------------------------------------------- summaries

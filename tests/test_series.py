@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from vae_anomaly.series.model import CAUSES, StepScores, step_errors
 from vae_anomaly.series.networks import LATENT, UNITS, networks_of
 from vae_anomaly.series.windows import covering, window_starts, windows_at
 from vae_anomaly.storage.container import open_container, write_container
+from vae_anomaly.training.history import History
 
 Array = NDArray[np.float64]
 
@@ -308,6 +310,32 @@ def test_missing_values_are_not_scored(detector: SeriesDetector, normal: pd.Data
     gone.iloc[300:305, 0] = np.nan
     assert -detector.score_samples(faulty)[302] > 10
     assert -detector.score_samples(gone)[302] < 1.5
+
+
+def test_a_callback_sees_the_training_and_may_end_it(normal: pd.DataFrame) -> None:
+    steps: list[int] = []
+
+    def after_interval(history: History) -> bool:
+        steps.append(history.step[-1])
+        return True
+
+    settings = {"window": PERIOD, "max_steps": 1000, "random_state": 0}
+    detector = SeriesDetector(**settings, callback=after_interval).fit(normal)
+    assert len(steps) == 1
+    assert detector.model_.comparison.network.history.step == steps
+
+
+def test_fit_reports_the_progress_of_training(
+    tmp_path: Path,
+    vae: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("vae_anomaly.pipeline.progress.SECONDS_BETWEEN_LINES", 0.0)
+    training = written(tmp_path, "training.csv", make_series(300, 0))
+    words = ("--time-column", "time", "--window", PERIOD, "--max-steps", 200)
+    code, _, err = vae("fit", training, "-o", tmp_path / "m.vae", *words)
+    assert code == 0, err
+    assert re.search(r"training: 100 of 200, loss [\d.]+ nats", err), err
 
 
 def test_a_dead_channel_makes_no_other_look_wrong(
@@ -703,6 +731,49 @@ def test_moved_series_are_warned_of_and_recalibrated(
         code, _, err = vae("recalibrate", model, *words, "-o", new)
         assert code in (2, 3), err
         assert message in err
+
+
+def test_silent_channels_and_series_without_scores_are_warned_of(
+    detector: SeriesDetector, tmp_path: Path, vae: Callable[..., tuple[int, str, str]]
+) -> None:
+    model, scores = tmp_path / "m.vae", tmp_path / "s.csv"
+    save(detector, model)
+    series = make_series(200, 1)
+    series.iloc[100 : 100 + PERIOD - 1, 0] = np.nan
+    code, _, err = vae("score", model, written(tmp_path, "a.csv", series), "-o", scores)
+    assert (code, "warning" in err) == (0, False), err
+    series.iloc[100 : 100 + PERIOD, 0] = np.nan
+    warning = "'sine' has no value for up to 3.33 hours: its anomalies cannot be found there."
+    dead = written(tmp_path, "b.csv", series)
+    code, _, err = vae("score", model, dead, "-o", scores, "--json")
+    assert code == 0
+    assert f"warning: {warning}" in err
+    code, _, err = vae("recalibrate", model, dead, "-o", tmp_path / "n.vae")
+    assert f"warning: {warning}" in err
+    code, _, err = vae("evaluate", model, dead, "-o", tmp_path / "report")
+    assert f"Warning: {warning}" in err
+    page = (tmp_path / "report" / "report.html").read_text("utf-8")
+    assert "has no value for up to 3.33 hours" in page
+    short = written(tmp_path, "c.csv", series[: PERIOD - 1])
+    code, _, err = vae("score", model, short, "-o", scores)
+    assert code == 6
+    assert "warning: no row has a score: that needs 40 time steps, 3.33 hours, without a" in err
+
+
+def test_standard_input_is_refused(
+    detector: SeriesDetector, tmp_path: Path, vae: Callable[..., tuple[int, str, str]]
+) -> None:
+    model = tmp_path / "m.vae"
+    save(detector, model)
+    message = "Time series are not read from standard input. Write them to a file, and name it."
+    for words in (
+        ("fit", "-", "--time-column", "time", "-o", tmp_path / "n.vae"),
+        ("score", model, "-", "-o", "-"),
+    ):
+        code, _, err = vae(*words)
+        assert (code, message in err) == (2, True), err
+    code, _, err = vae("score", model, "-", "-o", "-", "--stream")
+    assert (code, "not for `serve`, `score --stream` and" in err) == (2, True), err
 
 
 def test_recalibration_is_by_blocks_of_the_given_series(

@@ -164,8 +164,9 @@ def model_of(
     found = type_of(file)
     if found is not RECORDS:
         raise ParameterError(
-            f"{file.name} is a model of {found.contents}, for `score`, `evaluate`, `recalibrate`, "
-            f"`export`, `inspect` and, in Python, `load`."
+            f"{file.name} is a model of {found.contents}, for `score` of a file, `evaluate`, "
+            f"`recalibrate`, `export`, `inspect` and, in Python, `load`; not for `serve`, `score "
+            f"--stream` and `score --scheduler`."
         )
     return restored(file, networks, features)
 

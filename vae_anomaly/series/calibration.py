@@ -19,6 +19,7 @@ from vae_anomaly.series.alarms import (
     blocks_needed,
     span,
 )
+from vae_anomaly.series.channels import RunLengths
 from vae_anomaly.series.model import SeriesModel, StepScores, Thresholds
 from vae_anomaly.series.stream import scored_steps
 
@@ -127,7 +128,7 @@ class SeriesDriftWatch:
     scores break no promise. Blocks that are scored are compared with more training windows than
     those of calibration were, so that their scores are a little lower.
 
-    Memory holds two numbers for each block.
+    Memory holds two numbers for each block. Channels without values are noted on the way.
 
     Parameters
     ----------
@@ -143,6 +144,8 @@ class SeriesDriftWatch:
         self._maxima = BlockMaxima(block_length(model))
         width = len(model.scaler.varying)
         self._counts, self._sums, self._squares = np.zeros((3, width))
+        self._missing = RunLengths()
+        self._longest_gaps = np.zeros(len(model.channels))
 
     def add(self, values: Array, scores: StepScores) -> None:
         """Add consecutive time steps of a segment, (n_steps, channels)."""
@@ -154,10 +157,20 @@ class SeriesDriftWatch:
         self._counts += np.isfinite(values[:, chosen]).sum(axis=0)
         self._sums += away.sum(axis=0)
         self._squares += (away**2).sum(axis=0)
+        is_missing = ~np.isfinite(values)
+        lengths = np.where(is_missing, self._missing.add(is_missing.astype(np.float64)), 0.0)
+        self._longest_gaps = np.maximum(self._longest_gaps, lengths.max(axis=0, initial=0.0))
 
     def finish(self) -> None:
         """End a segment."""
         self._maxima.finish()
+        self._missing = RunLengths()
+
+    @property
+    def silent(self) -> dict[str, int]:
+        """Channels without a value for a window or longer -> the most such time steps in a row."""
+        found = zip(self._model.channels, self._longest_gaps.tolist(), strict=True)
+        return {name: int(steps) for name, steps in found if steps >= self._model.window}
 
     @property
     def blocks(self) -> Array:

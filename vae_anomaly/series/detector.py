@@ -34,8 +34,9 @@ from vae_anomaly.series.frames import (
     score_parts,
 )
 from vae_anomaly.series.model import SeriesModel, StepScores
-from vae_anomaly.series.networks import fit_windows
+from vae_anomaly.series.networks import TRAINING, fit_windows
 from vae_anomaly.series.parameters import RULES
+from vae_anomaly.training.history import History
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,9 +80,10 @@ class SeriesDetector(OutlierMixin, Summarised):
         Maximum number of gradient steps.
     random_state : int, RandomState or None, default=None
         Source of all randomness.
+    callback : callable or None, default=None
+        Called with the `History` after each validation interval; see `VAEDetector`.
     verbose : int, default=0
-        1 writes up to twenty lines of progress to standard output, 2 one for each
-        validation interval.
+        1 writes up to twenty lines of progress, 2 a line for each validation interval.
 
     Attributes
     ----------
@@ -112,8 +114,7 @@ class SeriesDetector(OutlierMixin, Summarised):
     episodes in time. No rate of flagged time steps is promised, because neighbouring time
     steps depend on each other; see `vae_anomaly.series.alarms`.
 
-    Arrays have time along the first axis, as in pandas and scikit-learn. In aeon series are
-    (channels, time) by default: transpose them.
+    Arrays have time along the first axis. In aeon it is the second one: transpose them.
 
     Examples
     --------
@@ -139,6 +140,7 @@ class SeriesDetector(OutlierMixin, Summarised):
         cool_down: int | None = None,
         max_steps: int = 3000,
         random_state: int | np.random.RandomState | None = None,
+        callback: Callable[[History], object] | None = None,
         verbose: int = 0,
     ) -> None:
         self.window = window
@@ -150,6 +152,7 @@ class SeriesDetector(OutlierMixin, Summarised):
         self.cool_down = cool_down
         self.max_steps = max_steps
         self.random_state = random_state
+        self.callback = callback
         self.verbose = verbose
 
     # ----------------------------------------------------------------------------- fitting
@@ -183,19 +186,17 @@ class SeriesDetector(OutlierMixin, Summarised):
         if not isinstance(X, StoredSet):
             X = in_memory(X if isinstance(X, SeriesSet) else read_series(X))
         data: StoredSet = X
-        budget = self._budget(data.step)
         longest = max(data.series, key=len)
         last = longest.read(len(longest) - MAX_PERIOD_STEPS, len(longest))
         window = window_length(last) if asked is None else asked
         rng = check_random_state(self.random_state)
+        training = {name: getattr(self, name) for name in TRAINING}
         fitted = fit_series(
             data.segments,
             data.channels,
             WindowSettings(window, self.causal),
-            budget,
-            lambda windows, channels: fit_windows(
-                windows, channels, self.architecture, self.max_steps, rng, self.verbose
-            ),
+            self._budget(data.step),
+            lambda windows, channels: fit_windows(windows, channels, rng, **training),
             rng,
             data.step,
         )
@@ -444,7 +445,6 @@ class SeriesDetector(OutlierMixin, Summarised):
         return {
             "channels": f"{len(model.channels)}: {listed(model.channels)}",
             "windows": f"{model.window:,} time steps, {'causal' if model.causal else 'centred'}",
-            "networks": facts["networks"],
-            "training": facts["training"],
+            **{name: facts[name] for name in ("networks", "training")},
             "alarms": self.promise_.words(self.step_),
         }

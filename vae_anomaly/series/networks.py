@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._types import Parameter
 from vae_anomaly.estimator import VAEDetector
 from vae_anomaly.model.model import Model
 from vae_anomaly.training.collapse import UnusedLatentWarning
@@ -16,9 +17,12 @@ from vae_anomaly.training.collapse import UnusedLatentWarning
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["fit_windows", "networks_of"]
+__all__ = ["TRAINING", "fit_windows", "networks_of"]
 
 Array = NDArray[np.float64]
+
+TRAINING = ("architecture", "max_steps", "callback", "verbose")
+"""Parameters of `SeriesDetector` for `fit_windows`."""
 
 LATENT = 16
 """Latent dimensions of convolutional and recurrent networks."""
@@ -36,20 +40,19 @@ UNITS = 64
 def fit_windows(
     windows: Array,
     channels: int,
-    architecture: str,
-    max_steps: int,
     rng: np.random.RandomState,
-    verbose: int = 0,
+    *,
+    architecture: str,
+    **training: Parameter,
 ) -> Model:
-    """Fit a VAE to flat windows, (n, window * channels)."""
+    """Fit a VAE to flat windows, (n, window * channels); `training` is for `VAEDetector`."""
     shape = windows.shape[1] // channels, channels
     detector = VAEDetector(
         architecture="dense" if architecture == "dense" else networks_of(architecture, *shape),
         score_type="reconstruction",
         threshold=0.0,  # thresholds of time steps are chosen elsewhere
-        max_steps=max_steps,
         random_state=rng,
-        verbose=verbose,
+        **training,
     )
     with warnings.catch_warnings():
         # White noise needs no latent dimension; windows are compared with exemplars as well.

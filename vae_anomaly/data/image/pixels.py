@@ -221,8 +221,18 @@ def check_shape(shape: ImageShape | None, expected: ImageShape | None) -> None:
         return
     wanted = "rows of numbers" if expected is None else f"images of {_words_for(expected)}"
     raise DataError(
-        f"Expected {wanted}, as in training, got images of {_words_for(shape)}. Resize them."
+        f"Expected {wanted}, as in training, got images of {_words_for(shape)}. "
+        f"{_advice(shape, expected)}"
     )
+
+
+def _advice(shape: ImageShape, expected: ImageShape | None) -> str:
+    """Return what to do with images of another shape."""
+    if expected is None:
+        return "Fit a model on images."
+    if shape == (*expected[1:], 1):
+        return "X[np.newaxis] is a single one."
+    return "Convert their channels." if shape[:2] == expected[:2] else "Resize them."
 
 
 def _words_for(shape: ImageShape) -> str:

@@ -22,12 +22,11 @@ from vae_anomaly.data.series.series import USABLE, Series, SeriesSet
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.metrics.events import EventMetrics, event_metrics, runs
 from vae_anomaly.metrics.vus import RangeArea, vus_pr
-from vae_anomaly.model.drift import Drift
 from vae_anomaly.pipeline.options import check_labels
 from vae_anomaly.pipeline.series.labels import StepLabels, labels_of_column, labels_of_windows
 from vae_anomaly.pipeline.series.reading import SeriesFile
 from vae_anomaly.pipeline.series.rows import TOO_SHORT
-from vae_anomaly.pipeline.series.score import series_drift_warning
+from vae_anomaly.pipeline.series.score import series_warnings
 from vae_anomaly.series.calibration import SeriesDriftWatch
 from vae_anomaly.series.detector import SeriesDetector
 from vae_anomaly.series.events import Event, EventStream, PlacedEvent
@@ -139,6 +138,9 @@ class SeriesEvaluation:
     metrics : SeriesMetrics or None
         None without labels.
     notes : tuple of str
+        What is to be reported about the input.
+    warnings : tuple of str
+        Sentences about the result.
     """
 
     detector: SeriesDetector
@@ -152,6 +154,7 @@ class SeriesEvaluation:
     labelled: list[LabelledEvent]
     metrics: SeriesMetrics | None
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     def expected(self, series: int, part: slice) -> Array:
         """Return the mean of similar training windows at some steps of a series: (n, channels)."""
@@ -239,8 +242,7 @@ def evaluate_series(
     SeriesEvaluation
     """
     of_series = None if labels is None else labels.of_series
-    totals, events, drift = _scored(detector, data, of_series)
-    warnings = () if drift is None else (f"warning: {series_drift_warning(drift)}",)
+    totals, events, watch = _scored(detector, data, of_series)
     measured = [
         np.where(one.measured, total, np.nan)
         for one, total in zip(data.series, totals, strict=True)
@@ -251,27 +253,29 @@ def evaluate_series(
         for one in events:
             alarms[one.series][one.event.start : one.event.stop] = True
         metrics = series_metrics(data, totals, of_series, alarms, detector.model_.window)
+    n_scored = sum(int(np.isfinite(one).sum()) for one in measured)
     return SeriesEvaluation(
         detector=detector,
         data=data,
         totals=totals,
         events=events,
-        n_scored=sum(int(np.isfinite(one).sum()) for one in measured),
+        n_scored=n_scored,
         n_flagged=sum(int((one > 1.0).sum()) for one in measured),
         unscored=_unscored(data, totals),
         labels=of_series,
         labelled=[] if of_series is None else _labelled(of_series, events),
         metrics=metrics,
-        notes=(*data.notes, *([] if labels is None else [labels.note]), *warnings),
+        notes=(*data.notes, *([] if labels is None else [labels.note])),
+        warnings=tuple(series_warnings(detector, watch, n_scored)),
     )
 
 
 class _Scored(NamedTuple):
-    """Scores of all series, their events, and whether they have drifted from calibration."""
+    """Scores of all series, their events, and what was watched on the way."""
 
     totals: list[Array]
     events: list[FoundEvent]
-    drift: Drift | None
+    watch: SeriesDriftWatch
 
 
 def _scored(detector: SeriesDetector, data: SeriesSet, labels: list[Flags] | None) -> _Scored:
@@ -293,7 +297,7 @@ def _scored(detector: SeriesDetector, data: SeriesSet, labels: list[Flags] | Non
                     events += segment.add(values, scores)
             events += segment.finish()
             watch.finish()
-    return _Scored(totals, events, watch.result())
+    return _Scored(totals, events, watch)
 
 
 class _Segment:

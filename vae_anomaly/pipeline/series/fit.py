@@ -18,11 +18,13 @@ from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.pipeline.options import Options, check_labels, flag, given_options
 from vae_anomaly.pipeline.paths import check_output
 from vae_anomaly.pipeline.series.labels import labels_of_column
+from vae_anomaly.pipeline.series.reading import check_file
 from vae_anomaly.pipeline.startup import check_address_space
 from vae_anomaly.pipeline.work import Done, Work
 from vae_anomaly.series.alarms import span
 from vae_anomaly.series.detector import SeriesDetector
 from vae_anomaly.series.file import save
+from vae_anomaly.training.history import History
 
 __all__ = ["fit", "training_series"]
 
@@ -66,6 +68,7 @@ def fit(path: str, output: str, options: Options, work: Work) -> Done:
     OutputError
         If the file cannot be written.
     """
+    check_file(path)
     check_output(output, path)
     check_address_space()
     parameters = _parameters(options)
@@ -89,7 +92,13 @@ def fit(path: str, output: str, options: Options, work: Work) -> Done:
             f"fitting on {data.n_steps:,} time steps of {counted(len(data.channels), 'channel')}: "
             f"{listed(data.channels)}"
         )
-        detector = SeriesDetector(**parameters).fit(data)
+        detector = SeriesDetector(**parameters)
+        with work.progress("training", detector.max_steps) as update:
+
+            def after_interval(history: History) -> None:
+                update(history.step[-1], f"loss {history.loss[-1]:.4g} nats")
+
+            detector.set_params(callback=after_interval).fit(data)
     save(detector, output, reading)
     notes = [
         f"window: {span(detector.model_.window, data.step)}",

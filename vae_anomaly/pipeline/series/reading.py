@@ -10,10 +10,19 @@ from vae_anomaly._types import JsonObject
 from vae_anomaly.data.series.blocks import BLOCK_BYTES
 from vae_anomaly.data.series.forms import read_series
 from vae_anomaly.data.series.parts import Part, WholeNeeded, parts_of_file
+from vae_anomaly.exceptions import ParameterError
 
-__all__ = ["SeriesFile"]
+__all__ = ["SeriesFile", "check_file"]
 
 T = TypeVar("T")
+
+
+def check_file(path: str) -> None:
+    """Raise ParameterError if a path means standard input."""
+    if path == "-":
+        raise ParameterError(
+            "Time series are not read from standard input. Write them to a file, and name it."
+        )
 
 
 class SeriesFile(NamedTuple):
@@ -44,6 +53,7 @@ class SeriesFile(NamedTuple):
         check : bool, default=False
             Read all parts before the first is used.
         """
+        check_file(self.path)
         reason: Sequence[str] = ()
         try:
             parts = self._parts()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vae_anomaly._text import counted
+from vae_anomaly._text import counted, listed
 from vae_anomaly._types import JsonObject
 from vae_anomaly.data.series.blocks import BLOCK_BYTES
 from vae_anomaly.data.series.notes import merged
@@ -28,6 +28,8 @@ from vae_anomaly.pipeline.series.rows import RowLayout, RowStream
 from vae_anomaly.pipeline.sorting import most_anomalous_first
 from vae_anomaly.pipeline.work import Done, Work
 from vae_anomaly.pipeline.writers import result_writer
+from vae_anomaly.series.alarms import span
+from vae_anomaly.series.calibration import SeriesDriftWatch
 from vae_anomaly.series.detector import SeriesDetector
 from vae_anomaly.series.file import load_series, needs_tensorflow, save
 from vae_anomaly.series.frames import NamedEvent, events_frame
@@ -41,7 +43,7 @@ __all__ = [
     "recalibrate",
     "score",
     "score_series_file",
-    "series_drift_warning",
+    "series_warnings",
 ]
 
 T = TypeVar("T")
@@ -62,6 +64,8 @@ class SeriesSummary(NamedTuple):
         That of blocks of time as a whole, if there is any.
     notes : sequence of str
         Lines to report.
+    warnings : sequence of str
+        Sentences.
     """
 
     n_rows: int
@@ -70,6 +74,7 @@ class SeriesSummary(NamedTuple):
     n_events: int
     drift: Drift | None
     notes: Sequence[str]
+    warnings: Sequence[str]
 
     def facts(self) -> JsonObject:
         """Return the same in plain values."""
@@ -145,6 +150,7 @@ def score_series_file(
         len(scored.events),
         scored.drift,
         [*reason, *scored.notes, *_gap_notes(scored.gaps)],
+        scored.warnings,
     )
 
 
@@ -172,7 +178,8 @@ def score(file: UnopenedFile, path: str, output: str, options: Options, work: Wo
         options["fail_if"], summary.n_flagged, summary.n_scored, "time step", drift=drift
     )
     facts = summary.facts() | {"scores": output, "failed": failed}
-    return Done(series_notes(summary, output, events), facts, failed=failed)
+    notes = series_notes(summary, output, events)
+    return Done(notes, facts, is_complete=summary.n_scored > 0, failed=failed)
 
 
 def recalibrate(
@@ -228,14 +235,14 @@ def recalibrate(
     before = f"the old thresholds flag {stream.n_flagged:,} of {stream.n_scored:,} time steps"
     counted_events = f"{before}, in {counted(len(stream.events), 'event')}"
     promise = other.promise_.words(detector.step_)
-    lines = [*reason, *notes, counted_events, promise, f"model: {output}"]
+    silent = [f"warning: {text}" for text in silence_warnings(stream.watch, detector.step_)]
+    lines = [*reason, *notes, *silent, counted_events, promise, f"model: {output}"]
     return Done(lines, {"model": output})
 
 
 def series_notes(summary: SeriesSummary, output: str, events: str | None) -> list[str]:
     """Return lines to report after scoring: what was scored and flagged, and where it is."""
-    n_rows, n_scored, n_flagged, n_events, drift, notes = summary
-    warnings = [] if drift is None else [f"warning: {series_drift_warning(drift)}"]
+    n_rows, n_scored, n_flagged, n_events, _, notes, warnings = summary
     without = f", {n_rows - n_scored:,} have no score" if n_scored < n_rows else ""
     verdict = (
         f"{n_flagged:,} of {n_scored:,} time steps are flagged, in "
@@ -245,7 +252,7 @@ def series_notes(summary: SeriesSummary, output: str, events: str | None) -> lis
     return [
         *notes,
         verdict,
-        *warnings,
+        *(f"warning: {text}" for text in warnings),
         *(f"{what}: {path}" for what, path in written if path and path != "-"),
     ]
 
@@ -260,6 +267,29 @@ def series_drift_warning(drift: Drift) -> str:
     )
 
 
+def silence_warnings(watch: SeriesDriftWatch, step: int | None) -> list[str]:
+    """Return a warning for channels without values, if there are any."""
+    silent = watch.silent
+    if not silent:
+        return []
+    have, whose = ("has", "its") if len(silent) == 1 else ("have", "their")
+    return [
+        f"{listed(list(silent))} {have} no value for up to "
+        f"{span(max(silent.values()), step)}: {whose} anomalies cannot be found there."
+    ]
+
+
+def series_warnings(detector: SeriesDetector, watch: SeriesDriftWatch, n_scored: int) -> list[str]:
+    """Return warnings for a result without scores, for channels without values, and for drift."""
+    step, window = detector.step_, detector.model_.window
+    if not n_scored:
+        steps = counted(window, "time step")
+        length = steps if step is None else f"{steps}, {span(window, step)}"
+        return [f"no row has a score: that needs {length}, without a long gap."]
+    drift = watch.result()
+    return silence_warnings(watch, step) + ([] if drift is None else [series_drift_warning(drift)])
+
+
 class _Scored(NamedTuple):
     """What was written."""
 
@@ -270,6 +300,7 @@ class _Scored(NamedTuple):
     drift: Drift | None
     gaps: Sequence[Gap]
     notes: Sequence[str]
+    warnings: Sequence[str]
     has_times: bool
 
 
@@ -310,7 +341,8 @@ def _write_scores(
                 write(batch.filter(pc.fill_null(is_kept, False)) if only_flagged else batch)
     counts = stream.n_scored, stream.n_flagged
     drift = stream.watch.result()
-    return _Scored(n_rows, *counts, stream.events, drift, gaps, notes, layout.has_times)
+    warnings = series_warnings(detector, stream.watch, stream.n_scored)
+    return _Scored(n_rows, *counts, stream.events, drift, gaps, notes, warnings, layout.has_times)
 
 
 def _write_events(path: str, scored: _Scored) -> None:

@@ -55,6 +55,7 @@ def series_summary(found: SeriesEvaluation) -> Summary:
             else "All of these events may be false: as many are accepted in so much time."
         )
         verdict.append(_about_first(found))
+    verdict.extend(f"Warning: {text}" for text in found.warnings)
     threshold = [f"Promised: {found.detector.promise_.words(found.data.step)}"]
     without = sum(found.unscored.values())
     if without:
