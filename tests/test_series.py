@@ -642,7 +642,7 @@ def test_commands_fit_and_score_series(
         (("--false-alarms-per", "week"), "expected one of hour, day, week, month and a number"),
         (("--time-column", "time", "--image-size", "8"), "--image-size is for images, not for"),
         (("--time-column", "time", "--contamination", "0.1"), "--contamination is not for time"),
-        (("--time-column", "time", "--missing", "-1"), "--missing is for tables, not for series."),
+        (("--time-column", "time", "--type", "a=number"), "--type is for tables, not for series."),
         (("--time-column", "time", "--holdout", "0.2"), "--holdout is not for time series. Leave"),
     ],
 )
@@ -658,14 +658,17 @@ def test_options_of_other_data_are_refused(
     assert message in err
 
 
-def test_columns_are_left_out_in_fit_and_score(
+def test_columns_are_left_out_and_texts_missing_in_fit_and_score(
     tmp_path: Path, vae: Callable[..., tuple[int, str, str]]
 ) -> None:
-    labelled = make_series(500, 0).assign(fault=0)
+    labelled = make_series(500, 0).astype({"cosine": object}).assign(fault=0)
+    labelled.iloc[200:203, labelled.columns.get_loc("cosine")] = "Bad Input"
     training, model = written(tmp_path, "training.csv", labelled), tmp_path / "m.vae"
     words = ("--time-column", "time", "--window", PERIOD, "--max-steps", 10)
-    code, _, err = vae("fit", training, "-o", model, *words, "--ignore", "fault,constant")
+    words = (*words, "--ignore", "fault,constant", "--missing", "Bad Input")
+    code, _, err = vae("fit", training, "-o", model, *words)
     assert code == 0, err
+    assert "without a value, which neighbours stand in for, of channel 'cosine' (3)." in err
     found = load(model)
     assert isinstance(found, SeriesDetector)
     assert found.channels_ == ("sine", "cosine")

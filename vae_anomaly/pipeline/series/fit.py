@@ -30,9 +30,9 @@ __all__ = ["fit", "training_series"]
 
 READING = (
     *("time_column", "series_column", "metric_column", "value_column", "time_format"),
-    *("timezone", "max_gap", "duplicates", "ignore"),
+    *("timezone", "max_gap", "duplicates", "ignore", "missing_values"),
 )
-"""Options of `read_series` that a model file keeps."""
+"""Options of `read_series` that a model file keeps, where the last one is called `missing`."""
 
 LABELS = ("label_column", "normal_label")
 """Options of `fit` that say which time steps are normal."""
@@ -79,6 +79,8 @@ def fit(path: str, output: str, options: Options, work: Work) -> Done:
     if "ignore" in reading:
         several = ",".join(reading["ignore"])
         reading["ignore"] = [name.strip() for name in several.split(",")]
+    if "missing_values" in reading:
+        reading["missing"] = list(reading.pop("missing_values"))
     if label_column is not None:
         reading["ignore"] = [*reading.get("ignore", ()), label_column]
     with tempfile.TemporaryFile(prefix="vae-anomaly-") as file:
