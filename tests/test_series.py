@@ -760,6 +760,27 @@ def test_silent_channels_and_series_without_scores_are_warned_of(
     assert "warning: no row has a score: that needs 40 time steps, 3.33 hours, without a" in err
 
 
+def test_irregular_rows_are_brought_to_a_given_step(
+    tmp_path: Path, vae: Callable[..., tuple[int, str, str]]
+) -> None:
+    series = make_series(900, 0)
+    apart = np.random.RandomState(0).exponential(1.0, len(series))
+    series.index = pd.Timestamp("2026-01-01") + pd.to_timedelta(np.cumsum(apart), unit="h")
+    data, model = written(tmp_path, "irregular.csv", series), tmp_path / "m.vae"
+    words = ("--time-column", "time", "--window", 20, "--max-steps", 10, "-o", model)
+    code, _, err = vae("fit", data, *words)
+    assert code == 3
+    assert "The rows are too irregular for a grid" in err
+    code, _, err = vae("fit", data, *words, "--step", "1h", "--max-gap", 20)
+    assert code == 0, err
+    assert load(model).step_ == 3600 * 10**9
+    code, _, err = vae("score", model, data, "-o", tmp_path / "s.csv")
+    assert code == 0, err
+    code, _, err = vae("fit", data, *words, "--step", "often")
+    assert code == 2
+    assert "step must be a positive duration, such as '5min' or '10s'. Got 'often'" in err
+
+
 def test_standard_input_is_refused(
     detector: SeriesDetector, tmp_path: Path, vae: Callable[..., tuple[int, str, str]]
 ) -> None:

@@ -155,6 +155,7 @@ SERIES_FIT = [
     option("--value-column NAME", "Column of the values, with --metric-column."),
     option("--time-format FORMAT", "Format of time stamps, such as %d/%m/%Y %H:%M."),
     option("--timezone ZONE", "Time zone of time stamps without one."),
+    option("--step DURATION", "Time step for irregular rows, such as 5min."),
     option("--max-gap", "Time steps that may be missing in a row before a break.", COUNT),
     choice("--duplicates", "What counts of a time that is there twice.", names.DUPLICATES),
     option("--window", "Time steps in a window.  [default: the period]", click.IntRange(4)),

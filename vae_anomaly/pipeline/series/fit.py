@@ -14,6 +14,7 @@ from vae_anomaly.data.series.counters import counter_notes
 from vae_anomaly.data.series.forms import read_series
 from vae_anomaly.data.series.parts import WholeNeeded, parts_of_file
 from vae_anomaly.data.series.segments import StoredSet, in_memory, stored
+from vae_anomaly.data.series.steps import duration
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.pipeline.options import Options, check_labels, flag, given_options
 from vae_anomaly.pipeline.paths import check_output
@@ -33,6 +34,9 @@ READING = (
     *("timezone", "max_gap", "duplicates", "ignore", "missing_values"),
 )
 """Options of `read_series` that a model file keeps, where the last one is called `missing`."""
+
+STEP = "step"
+"""The same, but a model has a step of its own."""
 
 LABELS = ("label_column", "normal_label")
 """Options of `fit` that say which time steps are normal."""
@@ -75,7 +79,9 @@ def fit(path: str, output: str, options: Options, work: Work) -> Done:
     label_column, normal_label = options["label_column"], options["normal_label"]
     check_labels(label_column, normal_label)
     work.start()
-    reading = given_options(options, READING)
+    reading = given_options(options, (*READING, STEP))
+    if STEP in reading:
+        reading[STEP] = duration(reading[STEP], STEP)
     if "ignore" in reading:
         several = ",".join(reading["ignore"])
         reading["ignore"] = [name.strip() for name in several.split(",")]
@@ -99,7 +105,7 @@ def fit(path: str, output: str, options: Options, work: Work) -> Done:
                 update(history.step[-1], f"loss {history.loss[-1]:.4g} nats")
 
             detector.set_params(callback=after_interval).fit(data)
-    save(detector, output, reading)
+    save(detector, output, {name: reading[name] for name in reading if name != STEP})
     notes = [
         f"window: {span(detector.model_.window, data.step)}",
         detector.promise_.words(data.step),
@@ -166,7 +172,7 @@ def _parameters(given: Options) -> dict[str, Parameter]:
     ParameterError
         If an option is given that is not for time series.
     """
-    asked = [name for name in given_options(given) if name not in READING + LABELS]
+    asked = [name for name in given_options(given) if name not in (*READING, STEP, *LABELS)]
     for owner in map(modality, MODALITIES):
         for name in filter(owner.options.__contains__, asked):
             raise ParameterError(f"{owner.options[name]} is for {owner.name}s, not for series.")
