@@ -282,8 +282,19 @@ def test_a_table_without_any_usable_column_is_refused() -> None:
     assert str(caught.value) == (
         "No column is left to learn from: 'id' (identifier: 100 different texts in 100 cells), "
         "'empty' (empty: no cell has a value). Expected at least one of numbers, "
-        "categories or dates."
+        "categories or dates. If one is, say so, as in column_types={'id': 'number'}."
     )
+
+
+def test_numbers_that_count_up_are_learned_if_the_user_says_so() -> None:
+    frame = pd.DataFrame({"height": np.arange(58, 178), "weight": np.arange(120) ** 2})
+    with pytest.raises(DataError, match=r"'weight' \(counter: counts up from row to row\)"):
+        VAEDetector().fit(frame)
+    types = {"height": "number", "weight": "number"}
+    detector = VAEDetector(
+        column_types=types, max_steps=20, false_alarm_rate=0.1, random_state=0
+    ).fit(frame)
+    assert detector.feature_names_in_.tolist() == ["height", "weight"]
 
 
 def test_custom_networks_take_complete_numbers() -> None:

@@ -140,7 +140,8 @@ class TableEncoder:
             ]
             raise DataError(
                 f"No column is left to learn from: {', '.join(left_out[:MAX_LISTED])}. Expected "
-                f"at least one of numbers, categories or dates."
+                f"at least one of numbers, categories or dates. If one is, say so, as in "
+                f"column_types={{{shown((names or ('x0',))[0])}: 'number'}}."
             )
         if not isinstance(parameters.architecture, str):
             raise ParameterError(
