@@ -196,9 +196,9 @@ CASES = [
     ),
     (
         "fit t.csv -o out.vae",
-        b",flow\n0,1\n1,2\n",
+        b"flow,\n1,0\n2,1\n",
         3,
-        "t.csv: column 1 has no name. Name it, or leave it out with --ignore ''.",
+        "t.csv: column 2 has no name. Name it, or leave it out with --ignore ''.",
     ),
     (
         "fit good.csv -o out.vae --ignore flow --ignore pressure --ignore id",

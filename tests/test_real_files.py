@@ -627,6 +627,20 @@ def test_whole_numbers_are_one_level_however_they_are_written(opened: Open) -> N
     np.testing.assert_array_equal(batch.records[:, 1], [order[0], np.nan, order[1]])
 
 
+def test_the_index_that_pandas_writes_is_left_out(opened: Open) -> None:
+    rows = pd.DataFrame({"a": RNG.normal(size=60), "b": RNG.normal(size=60)}).round(3)
+    plain, text = fitted(rows), rows.sample(frac=1, random_state=0).to_csv()
+    assert text.startswith(",a,b")
+    source = opened(text)
+    assert source.columns.features == ("a", "b")
+    assert source.fit_notes(plain) == ["'': left out, the index of a pandas data frame"]
+    assert opened(text, plain, strict=True).notes == ()
+    assert opened(text, fitted(rows.to_numpy())).columns.features == ("a", "b")
+    assert opened(text, plain, id_column="").key_name == ""
+    with pytest.raises(DataError, match="column 1 has no name. Name it, or leave it out"):
+        opened(text, column_types={"": "number"})
+
+
 # ------------------------------------------------------------------------------- Parquet
 
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from vae_anomaly._text import shown
 from vae_anomaly.data.parsing import plain_type
-from vae_anomaly.data.table.reader import CellError, TableReader, rows_of_batch
+from vae_anomaly.data.table.reader import PANDAS_INDEX, CellError, TableReader, rows_of_batch
 from vae_anomaly.exceptions import DataError
 
 __all__ = ["ArrowReader", "MemoryReader", "is_text"]
@@ -35,7 +35,7 @@ class ArrowReader(TableReader):
             if pa.types.is_nested(dtype)
         }
         self.index = _index_of(schema)
-        self.left_out = nested | dict.fromkeys(self.index, "the index of a pandas data frame")
+        self.left_out = nested | dict.fromkeys(self.index, PANDAS_INDEX)
         return tuple(schema.names)
 
     @abstractmethod

@@ -25,6 +25,7 @@ from vae_anomaly.data.cells import MISSING, NUMBER, WEAKLY_MISSING, is_number
 from vae_anomaly.exceptions import DataError, ResourceError
 
 __all__ = [
+    "PANDAS_INDEX",
     "CellError",
     "TableReader",
     "check_resources",
@@ -43,6 +44,9 @@ MAX_BATCH_CELLS = 2**22
 
 MAX_SOUND_BYTES = 2**40
 """Bytes of memory that no sound table asks for at once."""
+
+PANDAS_INDEX = "the index of a pandas data frame"
+"""Why its column is left out."""
 
 NOT_FINITE = re.compile(r"[ \t]*[+-]?inf(inity)?[ \t]*", re.IGNORECASE)
 
@@ -107,7 +111,8 @@ class TableReader(ABC):
     left_out : mapping of str to str
         Columns that are no features unless they are chosen -> what they are.
     index : sequence of str
-        Those of them that are the index of a pandas data frame.
+        Those of them that are the index of a pandas data frame: in CSV a first column without
+        a name.
     is_whole : bool
         Whether it is a table, not a few rows of one, whose shares of cells mean nothing.
     allows_infinite : bool
@@ -142,6 +147,10 @@ class TableReader(ABC):
         self._state = self._current_state()
         self.columns = self._read_columns()
         _check_header(name, self.columns)
+        first, *others = self.columns
+        if others and not first.strip() and first not in self.left_out:
+            self.left_out = {**self.left_out, first: PANDAS_INDEX}
+            self.index = [*self.index, first]
 
     @abstractmethod
     def _read_columns(self) -> tuple[str, ...]:
