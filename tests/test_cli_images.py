@@ -185,6 +185,20 @@ def test_maps_of_arrays_and_of_images_none_of_which_is_flagged(place, vae_lines)
     ]
 
 
+def test_maps_of_flagged_images_alone(place, vae_lines):
+    command = "score plate.vae plate/test -o s.csv --maps"
+    assert vae_lines(f"{command} maps")[0] == 0
+    code, _, err = vae_lines(f"{command} some --only-flagged")
+    assert code == 0
+    names = [row["file"] for row in csv.DictReader((place / "s.csv").read_text().splitlines())]
+    assert any(line.startswith(f"maps: {len(names)} image") for line in err)
+    written = sorted(path.relative_to(place / "some") for path in (place / "some").rglob("*.*"))
+    assert written == sorted(Path(f"{name}.{end}") for name in names for end in ("png", "tiff"))
+    assert 0 < len(names) < 17
+    for path in written:
+        assert (place / "some" / path).read_bytes() == (place / "maps" / path).read_bytes()
+
+
 def test_evaluate_takes_labels_and_masks_from_the_folders(place, vae_lines):
     code, out, lines = vae_lines("evaluate plate.vae plate -o report --title Plates --top 3")
     assert (code, out) == (0, "")

@@ -637,7 +637,7 @@ def test_the_index_that_pandas_writes_is_left_out(opened: Open) -> None:
     assert opened(text, plain, strict=True).notes == ()
     assert opened(text, fitted(rows.to_numpy())).columns.features == ("a", "b")
     assert opened(text, plain, id_column="").key_name == ""
-    with pytest.raises(DataError, match="column 1 has no name. Name it, or leave it out"):
+    with pytest.raises(DataError, match=r"column 1 has no name\. Name it, or leave it out"):
         opened(text, column_types={"": "number"})
 
 

@@ -55,6 +55,7 @@ def write_maps(
     folder: str,
     *,
     flagged: Collection[object] = (),
+    only_flagged: bool = False,
     progress: Progress = no_progress,
 ) -> Sequence[str]:
     """Write the anomaly map of each readable image twice, and return lines to report.
@@ -72,6 +73,8 @@ def write_maps(
     folder : str
     flagged : collection, optional
         Names of the flagged images.
+    only_flagged : bool, default=False
+        Whether to leave out the other images.
     progress : Progress, optional
 
     Raises
@@ -86,7 +89,7 @@ def write_maps(
     images = cast("ImageSource", source)
     with progress("maps", source.n_records, unit=f"{source.unit}s") as update:
         mapped = []
-        for one in _write_numbers(model, images, folder, flagged):
+        for one in _write_numbers(model, images, folder, flagged, only_flagged):
             mapped.append(one)
             update(one.position + 1)
     top = _scale(mapped)
@@ -102,15 +105,23 @@ def write_maps(
 
 
 def _write_numbers(
-    model: Model, images: ImageSource, folder: str, flagged: Collection[object]
+    model: Model,
+    images: ImageSource,
+    folder: str,
+    flagged: Collection[object],
+    only_flagged: bool,
 ) -> Iterator[_Mapped]:
     """Write the maps as numbers."""
     known = frozenset(flagged)
     for batch in images.batches():
-        maps = model.anomaly_maps(batch.records)
         names = batch.keys.to_pylist()
         places = range(len(names)) if batch.positions is None else batch.positions.tolist()
-        for place, one, size in zip(places, maps, images.sizes, strict=True):
+        chosen = [i for i, at in enumerate(places) if not only_flagged or names[at] in known]
+        if not chosen:
+            continue
+        sizes = images.sizes
+        for i, one in zip(chosen, model.anomaly_maps(batch.records[chosen]), strict=True):
+            place, size = places[i], sizes[i]
             name = names[place]
             top = float(np.percentile(one, SATURATED))
             _write(_target(folder, name, NUMBERS), map_at_size(one, images.layout, size))

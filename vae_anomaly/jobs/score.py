@@ -48,5 +48,9 @@ def score(file: UnopenedFile, path: str, output: str, options: Options, work: Wo
         if maps is not None:
             from vae_anomaly.displays.map_files import write_maps
 
-            work.say(*write_maps(model, source, maps, flagged=flagged or (), progress=progress))
+            some, only = flagged or (), outputs.only_flagged
+            lines = write_maps(
+                model, source, maps, flagged=some, only_flagged=only, progress=progress
+            )
+            work.say(*lines)
     return summary.done(source, outputs, output, conditions)
