@@ -183,7 +183,8 @@ NOTE = "note: t.csv: the model does not know {}; ignored"
 ACCEPTED = {
     "5 extra columns": (b"x,flow,pressure\nq,10,20\nr,11,25\n", NOTE.format("'x'")),
     "6 other order": (b"pressure,flow\n20,10\n25,11\n", None),
-    "8 a column without a name": (b",flow,pressure\n0,10,20\n1,11,25\n", NOTE.format("''")),
+    "8 the index of pandas": (b",flow,pressure\n0,10,20\n1,11,25\n", None),
+    "8 a column without a name": (b"flow,pressure,\n10,20,0\n11,25,1\n", NOTE.format("''")),
     "17 byte-order mark": (b"\xef\xbb\xbf" + TWO, None),
     "28 lines in quotes": (b'flow,pressure,n\n10,20,"a\nb"\n11,25,"c"\n', NOTE.format("'n'")),
     "29 CRLF": (TWO.replace(b"\n", b"\r\n"), None),
