@@ -284,15 +284,17 @@ def _directions(model: Model, normal: NormalValues, records: Array, feature: Ind
     values = np.asarray(records, dtype=np.float64)
     found = normal.directions(feature, np.take_along_axis(values, feature, axis=1))
     named = (found == UNKNOWN) & np.isin(feature, list(normal.named))
-    if not named.any():
+    rows = np.flatnonzero(named.any(axis=1))
+    if not len(rows):
         return found
-    encoded = model.encoder.encode(records)
+    encoded = model.encoder.encode(values[rows])
     for i, parts in normal.named.items():
-        row, place = np.nonzero(named & (feature == i))
-        away = np.stack([part.distance(encoded.targets[row]) for part in parts])  # (parts, n)
+        row, place = np.nonzero(named[rows] & (feature[rows] == i))
+        targets = encoded.targets[row]
+        away = np.stack([part.distance(targets) for part in parts])  # (parts, n)
         words = np.array([part.word for part in parts])[away.argmax(axis=0)]
         near = np.where(away.max(axis=0) > 1.0, words, WITHIN)
-        found[row, place] = np.where(encoded.penalty[row, i] > 0, FAR, near)
+        found[rows[row], place] = np.where(encoded.penalty[row, i] > 0, FAR, near)
     return found
 
 

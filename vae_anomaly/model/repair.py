@@ -207,9 +207,9 @@ class _Search:
         mean = sum(self.exemplars[one] for one in each) / len(each)
         values = self.normal.rounded(self.model.encoder.decode(mean))
         values[:, self.whole] = np.round(values[:, self.whole])
-        if len(dates := self.model.encoder.undetermined):
-            own, similar = self.records[row][:, dates], self.normal.records[each[0]][:, dates]
-            values[:, dates] = self.model.encoder.moved(similar, own, hidden[:, dates])
+        if len(places := self.model.encoder.undetermined):
+            own, similar = self.records[row][:, places], self.normal.records[each[0]][:, places]
+            values[:, places] = self.model.encoder.moved(similar, own, hidden[:, places])
         return np.where(hidden, values, self.records[row])
 
     def _similar(self, row: int, other: Indices | None) -> Indices:
