@@ -159,6 +159,14 @@ def test_cells_of_several_types(one: Service) -> None:
     assert third["anomaly_score"] is None
 
 
+def test_keys_that_may_be_missing_may_be_left_out(one: Service) -> None:
+    row = {"square": 0.5, "constant": 7.0, "count": 2, "site": "north"}
+    status, answer = one.json("/score", [row])  # `t` was missing in training
+    assert status == 200
+    assert answer == one.json("/score", [row | {"t": None}])[1]
+    assert answer["rows"][0]["status"] == "ok"
+
+
 def test_the_model_is_described(one: Service, detector: VAEDetector) -> None:
     status, answer = one.ask("GET", "/model")
     assert status == 200
@@ -175,7 +183,7 @@ def test_the_model_is_described(one: Service, detector: VAEDetector) -> None:
     [
         ("/score", b"{", 400, "The body is no JSON"),
         ("/score", b"[1]", 400, 'Expected a list of rows such as [{"flow": 1.5}]'),
-        ("/score", b"[{}]", 422, "the batch has no columns."),
+        ("/score", b"[{}]", 422, "the batch lacks 4 columns that the model names"),
         ("/score", b'[{"t": 1}]', 422, "the batch lacks 4 columns that the model names"),
         ("/score?speed=1", b"[]", 422, "There is no option 'speed'. Those of a query are score,"),
         ("/score?explain=x", b"[]", 422, "explain must be a whole number. Got 'x' instead."),

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from vae_anomaly._extras import of_extra
 from vae_anomaly._types import Json
+from vae_anomaly.data.base import Encoder
 from vae_anomaly.data.registry import columnar
 from vae_anomaly.exceptions import DataError, ParameterError, VAEAnomalyError
 from vae_anomaly.model.file import model_of
@@ -195,7 +196,7 @@ class _Service:
                 body = await self._body(request)
                 return await anyio.to_thread.run_sync(
                     self._answer,
-                    media_type.lower(),
+                    media_type,
                     body,
                     dict(request.query_params.multi_items()),
                     abandon_on_cancel=True,
@@ -231,7 +232,8 @@ class _Service:
         loaded = self._current.get()
         try:
             options = options_of(query)
-            batches = batches_of(media_type, body, self._settings.max_rows)
+            optional = _optional(loaded.model.encoder)
+            batches = batches_of(media_type, body, self._settings.max_rows, optional)
             scored = [score_batch(loaded.model, batch, **options) for batch in batches]
         except (DataError, ParameterError) as error:
             raise RefusedError(422, str(error)) from error
@@ -240,6 +242,14 @@ class _Service:
             return Response(stream_of(scored), media_type=ARROW, headers=headers)
         rows = [cells_of(row) for batch in scored for row in batch.to_pylist()]
         return _json({"model": loaded.sha256, "rows": rows}, headers=headers)
+
+
+def _optional(encoder: Encoder) -> list[str]:
+    """Return the columns that had missing cells in training: other columns must be there."""
+    if encoder.names is None:
+        return []
+    shares = zip(encoder.names, encoder.missing_shares, strict=True)
+    return [name for name, share in shares if share > 0]
 
 
 def _json(value: Json, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

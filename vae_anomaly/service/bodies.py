@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
 import pyarrow as pa
@@ -82,8 +82,19 @@ def options_of(query: Mapping[str, str]) -> JsonObject:
     return found
 
 
-def batches_of(media_type: str, body: bytes, max_rows: int) -> Sequence[pa.RecordBatch]:
+def batches_of(
+    media_type: str, body: bytes, max_rows: int, optional: Collection[str] = ()
+) -> Sequence[pa.RecordBatch]:
     """Return the rows of a body.
+
+    Parameters
+    ----------
+    media_type : str
+    body : bytes
+    max_rows : int
+    optional : collection of str, optional
+        Columns that are missing where no object of JSON has them. A key that only some objects
+        lack is a missing cell of these, whatever the column.
 
     Raises
     ------
@@ -94,7 +105,7 @@ def batches_of(media_type: str, body: bytes, max_rows: int) -> Sequence[pa.Recor
         raise RefusedError(
             415, f"Expected the type {JSON} or {ARROW}, got {media_type or 'none'!r}."
         )
-    batches = _arrow_batches(body) if media_type == ARROW else _json_batches(body)
+    batches = _arrow_batches(body) if media_type == ARROW else _json_batches(body, optional)
     if sum(batch.num_rows for batch in batches) > max_rows:
         raise RefusedError(413, f"The body has more than {max_rows:,} rows. Send fewer.")
     return batches
@@ -113,7 +124,7 @@ def _arrow_batches(body: bytes) -> list[pa.RecordBatch]:
         raise RefusedError(400, f"The body is no stream of Arrow: {words}.") from cause
 
 
-def _json_batches(body: bytes) -> list[pa.RecordBatch]:
+def _json_batches(body: bytes, optional: Collection[str]) -> list[pa.RecordBatch]:
     """Return rows of JSON: a list of objects, or an object with such a list as its rows."""
     try:
         rows = json.loads(body)
@@ -125,7 +136,7 @@ def _json_batches(body: bytes) -> list[pa.RecordBatch]:
         raise RefusedError(
             400, 'Expected a list of rows such as [{"flow": 1.5}], or {"rows": [...]}.'
         )
-    names = dict.fromkeys(name for row in rows for name in row)
+    names = dict.fromkeys(name for row in [*rows, dict.fromkeys(optional)] for name in row)
     columns = {name: _column([row.get(name) for row in rows]) for name in names}
     return [pa.RecordBatch.from_pydict(columns)] if rows else []
 
