@@ -11,6 +11,8 @@ import sys
 import tempfile
 import time
 import tracemalloc
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +35,24 @@ from hostile.mutation import mutated
 from vae_anomaly import ModelFileError, VAEAnomalyError, inspect, load, save
 
 ROOT = Path(__file__).parent.parent.parent
-MAX_SECONDS = 0.1
-"""Maximum processor time, which does not depend on other processes."""
+LARGEST_HEADER = json.dumps([0] * 1_000_000)
+"""About as long as the largest header that is read."""
+
+
+def is_short(seconds: float) -> bool:
+    """Return whether a processor time is short: a tenth of a second, or less.
+
+    That is twice the time of a parser of JSON alone: processors differ, and share caches.
+    """
+    return seconds < 0.02 or seconds < 2 * min(
+        processor_time(lambda: json.loads(LARGEST_HEADER)) for _ in range(3)
+    )
+
+
+def processor_time(work: Callable[[], object]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
 
 
 @pytest.fixture(scope="module")
@@ -89,13 +107,13 @@ def test_hostile_models_of_mixed_tables_are_refused(tmp_path: Path, case: str) -
 def test_refusing_takes_little_time_and_memory(model: Path, raw: bytes, case: str) -> None:
     content = HOSTILE[case][0](raw)
     model.write_bytes(content)
-    seconds = []
-    for _ in range(3):  # the least: a collection of garbage may fall into one of them
-        start = time.process_time()
+
+    def refuse() -> None:
         with pytest.raises(ModelFileError):
             load(model)
-        seconds.append(time.process_time() - start)
-    assert min(seconds) < MAX_SECONDS
+
+    # The least: a collection of garbage may fall into one of them.
+    assert is_short(min(processor_time(refuse) for _ in range(3)))
     tracemalloc.start()
     try:
         with pytest.raises(ModelFileError):
@@ -200,14 +218,15 @@ def test_forged_lengths_of_tables_case_83(model: Path, raw: bytes) -> None:
         forge = settings if key in config else encoder
         for value in (0, 1, 2**31, 2**63, 10**40):
             model.write_bytes(encoder(names=None)(forge(**{key: value})(raw)))
-            start = time.process_time()
-            try:
-                load(model)
-            except ModelFileError:
-                pass
-            else:  # the correct number
-                assert where[key] == value
-            assert time.process_time() - start < MAX_SECONDS
+
+            is_read = []
+
+            def read(found: list[object] = is_read) -> None:
+                with suppress(ModelFileError):
+                    found.append(load(model))
+
+            assert is_short(processor_time(read))
+            assert not is_read or where[key] == value
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".pkl", ".joblib", ".h5", ".npz", ".safetensors"])

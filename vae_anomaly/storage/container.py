@@ -57,6 +57,9 @@ MAX_OBJECTS, MAX_LISTS = 2**13, 2**18
 MAX_DIGITS = 20
 """Maximum digits of an integer: those of 64 bits."""
 
+AS_DIGITS = bytes(0 if chr(byte) in "0123456789" else 1 for byte in range(256))
+"""Table of translation: digits to 0, all else to 1."""
+
 DTYPES: dict[str, np.dtype[np.generic]] = {
     "F32": np.dtype("<f4"),
     "F64": np.dtype("<f8"),
@@ -363,8 +366,10 @@ def _parse(text: bytes, part: str, refused: Refusal) -> Json:
     try:
         if not text.startswith(b"{"):
             raise ValueError("it does not start with a brace")
+        # A million calls take longer than all else, and mostly no number is so long.
+        read = integer if bytes(MAX_DIGITS + 1) in text.translate(AS_DIGITS) else None
         return json.loads(
-            text.decode(), object_pairs_hook=pairs, parse_constant=constant, parse_int=integer
+            text.decode(), object_pairs_hook=pairs, parse_constant=constant, parse_int=read
         )
     except (ValueError, RecursionError) as error:
         raise refused(f"its {part} cannot be read ({_short(str(error))})") from None
