@@ -403,6 +403,32 @@ def test_results_of_parts_are_those_of_the_whole(
     assert found[0][0].n_events > 0
 
 
+def test_events_say_in_which_zone_their_times_are(detector: SeriesDetector, tmp_path: Path) -> None:
+    local = pd.date_range("2026-03-29 00:00", periods=1500, freq="10s", tz="Europe/Berlin")
+    rows = pd.DataFrame(waves(1500, 3), columns=list(CHANNELS)).round(4)
+    rows.loc[1000, "a"] += 9.0  # 2:46:40 after the start, of which clocks skip an hour
+    naive = local.tz_localize(None).astype(str)
+    texts = {"naive": naive, "offset": local.astype(str), "epoch": local.as_unit("s").asi8}
+    peaks = {}
+    for name, times in texts.items():
+        reading = {"time_column": "time", "timezone": "Europe/Berlin"}
+        save(detector, str(tmp_path / "m.vae"), reading)
+        rows.assign(time=times).to_csv(tmp_path / f"{name}.csv", index=False)
+        words = ("score", tmp_path / "m.vae", tmp_path / f"{name}.csv", "-o", tmp_path / "s.csv")
+        assert run([*map(str, words), "--events", str(tmp_path / f"{name}.events.csv")]) == 0
+        found = pd.read_csv(tmp_path / f"{name}.events.csv")
+        peaks[name] = found["peak"].tolist()
+    assert "2026-03-29 03:46:40+02:00" in peaks["naive"]
+    assert "2026-03-29 01:46:40Z" in peaks["offset"]
+    assert "2026-03-29 01:46:40Z" in peaks["epoch"]
+    again = evaluate_series_file(  # events are labels of the same time steps
+        open_container(tmp_path / "m.vae"),
+        str(tmp_path / "naive.csv"),
+        labels=str(tmp_path / "naive.events.csv"),
+    )
+    assert all(one.is_labelled for one in again.events)
+
+
 def test_an_evaluation_of_parts_is_that_of_the_whole(
     model: Path, files: Path, tmp_path: Path
 ) -> None:

@@ -483,7 +483,7 @@ def test_the_page_shows_what_was_found(
     row = next(row for row in report.events if row.channels.startswith("cosine"))
     for cell in (row.start, row.end, row.peak, row.score, row.channels):
         assert cell in text
-    assert "2026-01-03 10:15:00 2026-01-03 12:00:00 20" in text  # the gap
+    assert "2026-01-03 10:15:00Z 2026-01-03 12:00:00Z 20" in text  # the gap
     assert "window 40 time steps" in text
     assert "networks dense" in text
     assert "gradient steps 100" in text

@@ -53,6 +53,8 @@ class Rows:
         Whether only changes are recorded: a value holds until the next row of its channel.
     n_before : int
         Rows of the input before these.
+    timezone : str, optional
+        Zone of naive times.
     """
 
     place: Place
@@ -67,6 +69,14 @@ class Rows:
     notes: tuple[str, ...] = ()
     holds: bool = False
     n_before: int = 0
+    timezone: str | None = None
+
+    @property
+    def zone(self) -> str | None:
+        """Zone in which times are shown: "UTC" of those with an offset; None if not known."""
+        if self.stamps is None:
+            return None
+        return self.timezone if self.stamps.is_naive else "UTC"
 
     @property
     def groups(self) -> Integers:

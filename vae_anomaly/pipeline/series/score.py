@@ -302,6 +302,7 @@ class _Scored(NamedTuple):
     notes: Sequence[str]
     warnings: Sequence[str]
     has_times: bool
+    zone: str | None
 
 
 def _of_training(detector: SeriesDetector) -> JsonObject:
@@ -342,20 +343,25 @@ def _write_scores(
     counts = stream.n_scored, stream.n_flagged
     drift = stream.watch.result()
     warnings = series_warnings(detector, stream.watch, stream.n_scored)
-    return _Scored(n_rows, *counts, stream.events, drift, gaps, notes, warnings, layout.has_times)
+    times = layout.has_times, first.data.zone
+    return _Scored(n_rows, *counts, stream.events, drift, gaps, notes, warnings, *times)
 
 
 def _write_events(path: str, scored: _Scored) -> None:
     """Write events, and after them the gaps in the data."""
+
+    def text(moment: pd.Timestamp | int) -> str:
+        if not scored.has_times:
+            return str(moment)
+        return time_text(moment if isinstance(moment, int) else moment.value, scored.zone)
+
     events = events_frame(scored.events, have_times=scored.has_times)
-    texts = events.assign(
-        **{name: events[name].map(_time_text) for name in ("start", "end", "peak")}
-    )
+    texts = events.assign(**{name: events[name].map(text) for name in ("start", "end", "peak")})
     gaps: list[JsonObject] = [
         {
             "series": gap.series,
-            "start": time_text(gap.start) if scored.has_times else str(gap.start),
-            "end": time_text(gap.end) if scored.has_times else str(gap.end),
+            "start": text(gap.start),
+            "end": text(gap.end),
             "cause": "gap",
         }
         for gap in scored.gaps
@@ -372,11 +378,6 @@ def _write_events(path: str, scored: _Scored) -> None:
     batch = pa.record_batch(columns)
     with result_writer(path, batch.schema) as write:
         write(batch)
-
-
-def _time_text(time: pd.Timestamp | int) -> str:
-    """Return a time, or the number of a row, as text."""
-    return str(time) if isinstance(time, int) else time_text(time.value)
 
 
 def _gap_notes(gaps: Sequence[Gap]) -> Sequence[str]:

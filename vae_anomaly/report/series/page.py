@@ -261,7 +261,7 @@ def _caption(what: str, count: int) -> str:
 def _gap_times(found: SeriesEvaluation, start: int, end: int) -> tuple[str, str]:
     if found.data.step is None:
         return f"row {start}", f"row {end}"
-    return time_text(start), time_text(end)
+    return time_text(start, found.data.zone), time_text(end, found.data.zone)
 
 
 def _event_row(found: SeriesEvaluation, at: int) -> EventRow:

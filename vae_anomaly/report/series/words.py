@@ -185,7 +185,7 @@ def step_time(found: SeriesEvaluation, series: int, step: int) -> str:
     """Return the time of a time step, or the number of its row."""
     one = found.data.series[series]
     moment = one.moments([step])[0]
-    return f"row {moment}" if one.times is None else time_text(moment)
+    return f"row {moment}" if one.times is None else time_text(moment, found.data.zone)
 
 
 def metric_facts(found: SeriesEvaluation, metrics: SeriesMetrics) -> list[Fact]:
