@@ -14,6 +14,7 @@ from vae_anomaly.data.series.times import time_text
 from vae_anomaly.pipeline.options import Options, divide, refuse_foreign
 from vae_anomaly.pipeline.paths import check_report_folder
 from vae_anomaly.pipeline.series.evaluation import SeriesEvaluation, evaluate_series_file
+from vae_anomaly.pipeline.series.reading import DATA_OPTIONS
 from vae_anomaly.pipeline.work import Done, Work
 from vae_anomaly.report.command import command_line
 from vae_anomaly.report.data import UNKNOWN, Provenance, Summary, Tile
@@ -40,7 +41,7 @@ __all__ = [
     "write_series_report",
 ]
 
-OPTIONS = ("title", "top", "label_column", "normal_label", "labels")
+OPTIONS = ("title", "top", "label_column", "normal_label", "labels", *DATA_OPTIONS)
 """Options of `evaluate`."""
 
 MAX_ROWS = 200
