@@ -941,6 +941,20 @@ def test_differing_duplicates_need_a_choice(
     assert data.status == status
 
 
+@pytest.mark.parametrize("choice", [None, "mean", "first", "last"])
+def test_rows_that_complete_each_other_count_as_one(choice: str | None, written) -> None:
+    lines = ["time,a,b,c", "10:00,1,,7", "10:00,,2,", "10:00,1,,", "10:01,3,4,", "10:02,5,,"]
+    lines = [lines[0], *(f"2024-03-01 {line}" for line in lines[1:])]
+    data = written("\n".join(lines), duplicates=choice)
+    np.testing.assert_array_equal(data.series[0].values, [[1, 2, 7], [3, 4, NAN], [5, NAN, NAN]])
+    assert data.status == ("", "same time as row 1", "same time as row 1", "", "")
+    assert "Rows that complete each other have 1 time in common: they count as one." in data.notes
+    with pytest.raises(
+        DataError, match=r"line 5: expected the values of row 1, .* 3 rows are like"
+    ):
+        written("\n".join([*lines[:4], lines[1].replace(",7", ",8"), *lines[4:]]))
+
+
 def test_duplicates_must_be_a_known_choice() -> None:
     with pytest.raises(ParameterError, match="duplicates must be None or one of 'mean', 'first'"):
         read([0, 10], duplicates="median")
