@@ -829,10 +829,16 @@ AUTUMN = pd.date_range("2024-10-26 20:00", "2024-10-27 06:00", freq="10min", tz=
 SPRING = pd.date_range("2024-03-30 20:00", "2024-03-31 06:00", freq="10min", tz="UTC")
 
 
-@pytest.mark.parametrize("times", [AUTUMN, SPRING, AUTUMN[::6]], ids=["back", "ahead", "hourly"])
-def test_local_times_over_a_clock_change_need_a_zone(times: pd.DatetimeIndex, written) -> None:
+@pytest.mark.parametrize(
+    ("times", "change"),
+    [(AUTUMN, "goes back"), (SPRING, "jumps ahead"), (AUTUMN[::6], "repeats")],
+)
+def test_local_times_over_a_clock_change_need_a_zone(
+    times: pd.DatetimeIndex, change: str, written
+) -> None:
     rows = rows_of_times(local(times))
-    with pytest.raises(DataError, match="as local time does where clocks are changed") as caught:
+    said = f"the time {change}, as local time does where clocks are changed"
+    with pytest.raises(DataError, match=said) as caught:
         written(rows)
     assert "give timezone, such as 'Europe/Berlin', or 'UTC'" in str(caught.value)
     data = written(rows, timezone="Europe/Berlin")
