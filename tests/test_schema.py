@@ -200,6 +200,7 @@ def test_levels_beyond_those_with_a_code_share_the_last_indicator() -> None:
     levels = LevelIndicators.fit(codes, [4], [0.09])
     # 9 rows of 100 are expected to have the last level, and 3 is their standard deviation.
     assert [counts.tolist() for counts in levels.counts] == [[40, 20, 0, 0, 40]]
+    assert levels.words == ["2 levels and all others"]
     indicators, unseen = levels.encode(np.array([[1.0], [2.0], [3.0], [4.0]]))
     assert indicators.tolist() == [[0, 1, 0], [0, 0, 1], [0, 0, 1], [0, 0, 1]]
     assert unseen.tolist() == [[0]] * 4

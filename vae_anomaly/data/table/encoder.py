@@ -359,7 +359,7 @@ class TableEncoder:
 
     def notes(self) -> list[str]:
         """Return lines about columns that are no plain numbers, or constant."""
-        lines = self.schema.notes(self.features, self.n_missing, self.n_rows)
+        lines = self.schema.notes(self.features, self.n_missing, self.n_rows, self.levels.words)
         values = self.schema.column_of_value.tolist()
         places = values + self.schema.categories.tolist()
         if self.is_plain:

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._text import counted
 from vae_anomaly._types import Symbol
 from vae_anomaly.stats.categorical import unseen_probability
 
@@ -61,6 +62,22 @@ class LevelIndicators:
                 found = np.append(np.where(is_other, 0.0, found)[:-1], found[is_other].sum())
             counts.append(found)
         return cls(tuple(counts))
+
+    @property
+    def words(self) -> list[str]:
+        """How many levels each category has, in words.
+
+        Examples
+        --------
+        >>> LevelIndicators((np.array([4.0, 2.0, 0.0]), np.array([4.0, 0.0, 2.0]))).words
+        ['2 levels', '1 level and all others']
+        """
+        return [
+            f"{counted(int(np.count_nonzero(counts[:-1])), 'level')} and all others"
+            if counts[-1]
+            else counted(len(counts) - 1, "level")
+            for counts in self.counts
+        ]
 
     @cached_property
     def widths(self) -> tuple[int, ...]:
