@@ -252,7 +252,6 @@ DAMAGED = {
     "text": (lambda raw: b"a,b\n" * 99, "it is text, such as a CSV file."),
     "pickle": (lambda raw: pickle.dumps([0] * 999), "Pickles run code and are never loaded."),
     "a flipped bit": (lambda raw: raw[:-1] + bytes([raw[-1] ^ 1]), "it was damaged or edited."),
-    "newer": (metadata(format_version="2"), "this release reads up to 1. Upgrade"),
     "a model": (metadata(format="vae-anomaly"), "its format is 'vae-anomaly', not 'vae-anomaly ch"),
     "more settings": (settings(more=1), "its settings are not those of a checkpoint."),
     "another fit": (fit_settings(rows=1), "it does not identify its fit."),
@@ -282,6 +281,16 @@ def test_a_damaged_checkpoint_is_refused(case: str, folder: Path) -> None:
     message = refused(folder)
     assert f"{FILE}: not a sound vae-anomaly checkpoint: " in message
     assert words in message
+
+
+def test_a_checkpoint_of_a_later_release_is_refused(folder: Path) -> None:
+    path = folder / FILE
+    path.write_bytes(metadata(format_version="2")(path.read_bytes()))
+    assert refused(folder).endswith(
+        f"{FILE}: a vae-anomaly checkpoint of a later release: it has format version 2, this "
+        f"release reads 1. Upgrade vae-anomaly. To start over, delete it or choose another "
+        f"directory."
+    )
 
 
 def test_truncations_and_flipped_bits_are_detected_everywhere(folder: Path) -> None:

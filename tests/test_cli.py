@@ -310,7 +310,7 @@ def test_scores_are_those_of_the_library(vae, model, expected, tmp_path):
     note, verdict, drift, place = err.splitlines()
     assert note == f"note: {LABELLED}: the model does not know 'id', 'diagnosis'; ignored"
     assert verdict == (
-        f"{table['is_anomaly'].sum()} of 302 rows are flagged, above {-detector.offset_} nats"
+        f"{table['is_anomaly'].sum()} of 302 rows are flagged, above {-detector.offset_:.6g} nats"
     )
     assert drift.startswith("warning: as a whole, the scores of these 302 rows are not those of")
     assert place == f"scores: {out}"

@@ -1,7 +1,9 @@
 """Thresholds on the command line: batches, p-values, drift, recalibration, labels."""
 
 import io
+import json
 import re
+from decimal import Context
 
 import numpy as np
 import pandas as pd
@@ -148,8 +150,8 @@ def test_recalibration_takes_the_threshold_from_the_rows(place, vae):
     np.testing.assert_array_equal(new.score_samples(rows), old.score_samples(rows))
     flagged = (old.predict(rows) == -1).sum()
     first, second, third = err.splitlines()
-    assert first == (f"the old threshold, {-old.offset_} nats, flags {flagged} of 500 rows")
-    assert second.startswith(f"threshold: {-new.offset_} nats, false-alarm rate 0.1 (from 500")
+    assert first == (f"the old threshold, {-old.offset_:.6g} nats, flags {flagged} of 500 rows")
+    assert second.startswith(f"threshold: {-new.offset_:.6g} nats, false-alarm rate 0.1 (from 500")
     assert third == "model: new.vae"
     assert vae("score new.vae moved.csv -o s.csv")[2].startswith("49 of 500 rows are flagged")
 
@@ -171,18 +173,21 @@ def test_recalibration_is_refused_in_a_sentence(place, vae):
     assert vae("recalibrate m.vae normal.csv -o new.vae --strict")[0] == 2
 
 
-def test_a_threshold_that_is_printed_reproduces_the_flags(place, vae):
-    _, _, err = vae("score m.vae mixed.csv -o s.csv")
-    printed = re.search(r"\d+ of 400 rows are flagged, above (\S+) nats\n", err)[1]
-    assert float(printed) == -vae_anomaly.load("m.vae").offset_
-    assert vae(f"score m.vae mixed.csv -o t.csv --threshold {printed}")[0] == 0
+def test_the_threshold_in_json_reproduces_the_flags_and_is_printed_with_six_digits(place, vae):
+    _, out, _ = vae("score m.vae mixed.csv -o s.csv --json")
+    threshold = json.loads(out)["threshold"]
+    assert threshold == -vae_anomaly.load("m.vae").offset_
+    assert vae(f"score m.vae mixed.csv -o t.csv --threshold {threshold}")[0] == 0
     assert (place / "t.csv").read_bytes() == (place / "s.csv").read_bytes()
-    assert vae(f"recalibrate m.vae --threshold {printed} -o n.vae")[0] == 0
+    assert vae(f"recalibrate m.vae --threshold {threshold} -o n.vae")[0] == 0
     assert vae("score n.vae mixed.csv -o u.csv")[0] == 0
     assert (place / "u.csv").read_bytes() == (place / "s.csv").read_bytes()
     for command in ("inspect m.vae", "export m.vae -o m.onnx"):
+        assert json.loads(vae(f"{command} --json")[1])["threshold"] == threshold
+    digits = Context(prec=6).create_decimal(threshold).normalize()
+    for command in ("score m.vae mixed.csv -o s.csv", "inspect m.vae", "export m.vae -o m.onnx"):
         _, out, err = vae(command)
-        assert f"{printed} nats" in out + err
+        assert f" {digits} nats" in out + err
 
 
 def test_a_threshold_flags_the_scores_above_it(place, vae):
@@ -195,7 +200,7 @@ def test_a_threshold_flags_the_scores_above_it(place, vae):
     assert "as a whole" in vae("score m.vae moved.csv -o s.csv --threshold 9")[2]
     pd.read_csv("normal.csv")[:1].to_csv("one.csv", index=False)
     err = vae("score m.vae one.csv -o s.csv --threshold -99")[2]
-    assert err.startswith("1 of 1 row is flagged, above -99.0 nats\n")
+    assert err.startswith("1 of 1 row is flagged, above -99 nats\n")
 
 
 def test_recalibration_sets_a_threshold_and_keeps_the_calibration_rows(place, vae):

@@ -703,7 +703,7 @@ def test_the_commands_export_with_a_check_and_check_a_graph(
     digest = save(VAEDetector(**QUICK).fit(table()), model)
     assert run(["export", model, "-o", graph, "--check"]) == 0
     said = capsys.readouterr().err.splitlines()
-    assert said[0] == "threshold: 10.0 nats, above which is_anomaly is true"
+    assert said[0] == "threshold: 10 nats, above which is_anomaly is true"
     assert re.fullmatch(r"normal +8 rows, greatest relative error \S+, flags equal", said[1])
     assert said[-2:] == ["onnxruntime computes what was exported", f"graph: {graph}"]
     found = {one.key: one.value for one in graph_of_file(Path(graph)).metadata_props}

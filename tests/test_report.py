@@ -22,6 +22,7 @@ from vae_anomaly import DataError, OutputError, VAEDetector
 from vae_anomaly.displays import LatentDisplay, ScoreDisplay
 from vae_anomaly.inference import network
 from vae_anomaly.metrics import intervals
+from vae_anomaly.metrics.confusion import confusion
 from vae_anomaly.metrics.curves import curves
 from vae_anomaly.metrics.intervals import areas, rate
 from vae_anomaly.report import Context, ReportData, build_report, render, write_report
@@ -362,6 +363,27 @@ def test_more_false_alarms_than_nominal_are_reported(
         report.summary
     )
     assert top_rows(report) == ()
+
+
+@pytest.mark.parametrize(
+    ("hits", "said"),
+    [
+        (500, "That is more than the nominal 1 %: these normal rows seem to differ from the"),
+        (300, "consistent with the nominal 1 %: 499 calibration rows give {} to {} in 95 of 100"),
+        (200, "consistent with the nominal 1 %."),
+        (100, "consistent with the nominal 1 %: 499 calibration rows give {} to {} in 95 of 100"),
+        (20, "That is less than the nominal 1 %: anomalies among the training rows may have"),
+    ],
+)
+def test_false_alarms_are_judged_by_what_so_few_calibration_rows_give(
+    report: ReportData, hits: int, said: str
+) -> None:
+    found = confusion(8, hits, 9, 20_000)
+    threshold = Threshold(5.0, "false_alarm_rate", 0.01, 499)
+    low, high = beta(5, 495).ppf([0.025, 0.975])
+    assert said.format(percent(low), percent(high)) in " ".join(
+        summarize(replace(report, confusion=found, threshold=threshold)).quality
+    )
 
 
 @pytest.mark.parametrize(

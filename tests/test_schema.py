@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from vae_anomaly.data.cells import STRAY
 from vae_anomaly.data.table.column import MAX_LEVELS, text_of
@@ -184,7 +185,7 @@ def test_spellings_of_one_level_are_one() -> None:
 
 def test_levels_without_training_rows_count_as_unseen() -> None:
     codes = np.array([[0.0, 0.0], [2.0, 0.0], [np.nan, 0.0], [0.0, 0.0]])
-    levels = LevelIndicators.fit(codes, [3, 2])
+    levels = LevelIndicators.fit(codes, [3, 2], [0.0, 0.0])
     assert levels.widths == (3, 0)
     indicators, unseen = levels.encode(np.array([[2.0, 0.0], [1.0, 1.0], [3.0, np.nan]]))
     assert indicators.tolist() == [[0, 1, 0], [0, 0, 0], [0, 0, 0]]
@@ -195,8 +196,32 @@ def test_levels_without_training_rows_count_as_unseen() -> None:
 
 
 def test_levels_beyond_those_with_a_code_share_the_last_indicator() -> None:
-    codes = np.array([[0.0], [1.0], [1.0], [2.0], [2.0]])
-    levels = LevelIndicators.fit(codes, [2])
-    indicators, unseen = levels.encode(np.array([[1.0], [2.0]]))
-    assert indicators.tolist() == [[0, 1, 0], [0, 0, 1]]
-    assert unseen.tolist() == [[0], [0]]
+    codes = np.array([0.0] * 40 + [1.0] * 20 + [2.0] * 12 + [3.0] * 9 + [4.0] * 19)[:, None]
+    levels = LevelIndicators.fit(codes, [4], [0.09])
+    # 9 rows of 100 are expected to have the last level, and 3 is their standard deviation.
+    assert [counts.tolist() for counts in levels.counts] == [[40, 20, 0, 0, 40]]
+    assert levels.words == ["2 levels and all others"]
+    indicators, unseen = levels.encode(np.array([[1.0], [2.0], [3.0], [4.0]]))
+    assert indicators.tolist() == [[0, 1, 0], [0, 0, 1], [0, 0, 1], [0, 0, 1]]
+    assert unseen.tolist() == [[0]] * 4
+    # One level, and all others, are two that are told apart.
+    levels = LevelIndicators.fit(codes, [4], [0.5])
+    assert [counts.tolist() for counts in levels.counts] == [[40, 0, 0, 0, 60]]
+    assert levels.encode(np.array([[0.0], [3.0]]))[0].tolist() == [[1, 0], [0, 1]]
+    assert levels.decode(np.array([[0.2, 0.8]])).tolist() == [[0.0]]
+
+
+def test_calibration_rows_have_no_more_levels_with_a_code_than_new_rows() -> None:
+    rng = np.random.RandomState(0)
+    rows = pd.DataFrame({"part": rng.randint(0, 1200, 3000).astype(str)})
+    new = pd.DataFrame({"part": rng.randint(0, 1200, 20_000).astype(str)})
+    schema = TableSchema.of(rows, {"part": "category"})
+    codes, learns = schema.matrix(rows).to_numpy(), np.arange(3000) < 2400
+    column = schema.columns[0]
+    levels = LevelIndicators.fit(codes[learns], [len(column.levels)], [column.last_share])
+    parts = (codes[~learns], schema.matrix(new).to_numpy())
+    known = [int(levels.encode(part)[0][:, :-1].sum()) for part in parts]
+    # The levels that all rows choose are in 18 % of the calibration rows, and in 8 % of new ones.
+    table = [[n, len(part) - n] for n, part in zip(known, parts, strict=True)]
+    assert known[1] > 0
+    assert stats.fisher_exact(table).pvalue > 0.01

@@ -15,7 +15,6 @@ __all__ = [
     "display_name",
     "distinct",
     "escaped",
-    "exact",
     "listed",
     "shown",
 ]
@@ -119,14 +118,3 @@ def counted_among(n: int, total: int, one: str) -> str:
 def are(n: int) -> str:
     """Return the verb for `n` things."""
     return "is" if n == 1 else "are"
-
-
-def exact(number: float) -> str:
-    """Return a number with all digits that it takes to read the same one again.
-
-    Examples
-    --------
-    >>> exact(7.5), exact(0.1 + 0.2)
-    ('7.5', '0.30000000000000004')
-    """
-    return repr(float(number))

@@ -3,7 +3,8 @@
     python tests/hostile/fuzz_model_files.py --runs 1000000
 
 Fuzzing is guided by coverage with atheris, and random without it. Inputs are mutations of
-`corpus`, which `--new-corpus` writes again after a change of the format.
+`corpus`, which `--new-corpus` writes again after a change of the format, which needs a new
+`FORMAT_VERSION` as well.
 """
 
 from __future__ import annotations

@@ -27,12 +27,14 @@ from hostile.model_files import (
     HOSTILE_MIXED,
     build,
     encoder,
+    metadata,
     parts,
     settings,
     small_detector,
 )
 from hostile.mutation import mutated
 from vae_anomaly import ModelFileError, VAEAnomalyError, inspect, load, save
+from vae_anomaly.storage.container import FORMAT_VERSION
 
 ROOT = Path(__file__).parent.parent.parent
 LONG_HEADER = json.dumps([0] * 1_000_000)
@@ -87,6 +89,24 @@ def check_refused(model: Path, raw: bytes, content: bytes, reason: str) -> None:
 def test_hostile_files_are_refused_with_one_line(model: Path, raw: bytes, case: str) -> None:
     damage, reason = HOSTILE[case]
     check_refused(model, raw, damage(raw), reason)
+
+
+@pytest.mark.parametrize(
+    ("version", "release", "remedy"),
+    [("1", "an older", "Fit again."), ("9999", "a later", "Upgrade vae-anomaly.")],
+)
+@pytest.mark.parametrize("settings", ["{}", "{"])
+def test_models_of_other_releases_say_so_whatever_else_they_hold(
+    model: Path, raw: bytes, version: str, release: str, remedy: str, settings: str
+) -> None:
+    model.write_bytes(metadata(format_version=version, config=settings)(raw))
+    for read in (load, inspect):
+        with pytest.raises(ModelFileError) as caught:
+            read(model)
+        assert str(caught.value) == (
+            f"{model}: a vae-anomaly model of {release} release: it has format version {version}, "
+            f"this release reads {FORMAT_VERSION}. {remedy}"
+        )
 
 
 @pytest.mark.parametrize("case", HOSTILE_IMAGES)

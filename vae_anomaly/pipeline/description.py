@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from vae_anomaly._text import counted, display_name, exact
+from vae_anomaly._text import counted, display_name
 from vae_anomaly._types import Json, JsonObject
 from vae_anomaly.data.registry import modality
 from vae_anomaly.detectors import type_named
@@ -36,7 +36,7 @@ def record_lines(facts: JsonObject) -> Sequence[str]:
     origin = f", {counted(calibration, f'calibration {data.unit}')}" if calibration else ""
     lines = [
         f"training     {facts['steps']:,} steps, {facts['loss']}",
-        f"threshold    {exact(facts['threshold'])} nats{origin}",
+        f"threshold    {facts['threshold']:.6g} nats{origin}",
         *data.describe(facts),
     ]
     if networks is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vae_anomaly._text import exact
 from vae_anomaly.exceptions import ModelFileError
 from vae_anomaly.model.file import restored
 from vae_anomaly.model.onnx_check import check_graph
@@ -31,7 +30,7 @@ def export(file: UnopenedFile, output: str, options: Options) -> Done:
     model = restored(file)
     export_onnx(model, output, sha256=file.sha256)
     threshold = model.calibration.threshold
-    notes = [f"threshold: {exact(threshold)} nats, above which is_anomaly is true"]
+    notes = [f"threshold: {threshold:.6g} nats, above which is_anomaly is true"]
     notes += checked_lines(output) if options["check"] else []
     return Done([*notes, f"graph: {output}"], {"graph": output, "threshold": threshold})
 

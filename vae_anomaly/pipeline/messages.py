@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vae_anomaly._text import counted, counted_among, exact, shown
+from vae_anomaly._text import counted, counted_among, shown
 from vae_anomaly.data.base import Source
 from vae_anomaly.model.drift import Drift
 from vae_anomaly.model.model import Model
@@ -30,7 +30,7 @@ MIN_MOVEMENT = 0.25
 
 def threshold_note(model: Model) -> str:
     """Return the threshold of a model, and where it comes from."""
-    return f"threshold: {exact(model.calibration.threshold)} nats, {_threshold_origin(model)}"
+    return f"threshold: {model.calibration.threshold:.6g} nats, {_threshold_origin(model)}"
 
 
 def _threshold_origin(model: Model) -> str:

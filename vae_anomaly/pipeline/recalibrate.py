@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._parameters import number
-from vae_anomaly._text import counted, exact
+from vae_anomaly._text import counted
 from vae_anomaly._types import JsonObject
 from vae_anomaly.data.base import Batch, Source
 from vae_anomaly.exceptions import ParameterError
@@ -55,7 +55,7 @@ class RecalibrationResult(NamedTuple):
         return [
             *([anomalous] if self.n_anomalous else []),
             *self.repeats.notes(old.unit, "learned", keep=keep_learned),
-            f"the old threshold, {exact(old.calibration.threshold)} nats, flags "
+            f"the old threshold, {old.calibration.threshold:.6g} nats, flags "
             f"{self.n_flagged_before:,} of {counted(self.n_records, old.unit)}",
             threshold_note(self.model),
         ]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vae_anomaly._text import counted, counted_among, exact
+from vae_anomaly._text import counted, counted_among
 from vae_anomaly.data.arrow import array_of
 from vae_anomaly.data.base import Batch, Source
 from vae_anomaly.model.drift import Drift, DriftWatch, sample_slice
@@ -85,7 +85,7 @@ class ScoreSummary(NamedTuple):
             )
         text = f"{counted_among(self.n_flagged, self.n_scored, unit)} flagged"
         if math.isfinite(self.threshold):
-            text += f", above {exact(self.threshold)} nats"
+            text += f", above {self.threshold:.6g} nats"
         if fdr is None or not self.n_flagged:
             return text
         return f"{text}; at most {100 * fdr:g} % of them are expected to be false"

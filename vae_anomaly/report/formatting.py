@@ -75,14 +75,17 @@ def rounded(value: float, digits: int) -> str:
 
 
 def number(value: float, digits: int = 6) -> str:
-    """Return a value of the data with some significant digits.
+    """Return a value of the data with some significant digits, whole ones up to a million.
 
     Examples
     --------
     >>> number(0.1), number(120000.0), number(1 / 3)
     ('0.1', '120000', '0.333333')
+    >>> number(99999.0, 4), number(-25001.7, 4), number(2.5e6, 4), number(0.00001, 4)
+    ('99999', '-25002', '2.5e+06', '1e-05')
     """
-    return f"{value:.{digits}g}"
+    shown = f"{value:.{digits}g}"
+    return f"{value:.0f}" if "e+" in shown and abs(value) < 1e6 else shown
 
 
 def within(estimate: Estimate) -> str:

@@ -12,6 +12,7 @@ from vae_anomaly.model.model import Model
 from vae_anomaly.pipeline.messages import drift_warning, p_value_words
 from vae_anomaly.report.data import RankedRecord, ReportData, Summary, Tile
 from vae_anomaly.report.formatting import area, legible, multiple, nats, number, percent, within
+from vae_anomaly.stats.thresholds import false_alarm_interval
 
 __all__ = ["latent_sentence", "model_settings", "multiple_words", "summarize", "tiles"]
 
@@ -180,14 +181,28 @@ def _about_false_alarms(report: ReportData, observed: Estimate) -> str:
         f"Of {counted(confusion.n_normal, f'normal {unit}')}, {alarms:,} {are(alarms)} flagged: a "
         f"false-alarm rate of {percent(observed.value)} ({within(observed)})"
     )
-    if nominal is None:
+    if nominal is None or report.threshold.requested is None:
         return f"{text}."
-    if observed.low > nominal:
+    # The rate of new rows also depends on the calibration rows, which are few.
+    count = report.threshold.n_calibration
+    low, high = false_alarm_interval(count, report.threshold.requested)
+    if observed.low > high:
         return (
             f"{text}. That is more than the nominal {percent(nominal)}: these normal {unit}s "
             f"seem to differ from the training {unit}s."
         )
-    return f"{text}, consistent with the nominal {percent(nominal)}."
+    if observed.high < low:
+        return (
+            f"{text}. That is less than the nominal {percent(nominal)}: anomalies among the "
+            f"training {unit}s may have raised the threshold."
+        )
+    if observed.low <= nominal <= observed.high:
+        return f"{text}, consistent with the nominal {percent(nominal)}."
+    return (
+        f"{text}, consistent with the nominal {percent(nominal)}: "
+        f"{counted(count, f'calibration {unit}')} give {percent(low)} to {percent(high)} in 95 of "
+        f"100 cases."
+    )
 
 
 def _about_curves(report: ReportData) -> str:

@@ -46,9 +46,9 @@ __all__ = [
 
 FORMAT = "vae-anomaly"
 
-FORMAT_VERSION = 1
-"""Increase it when files of a released version would be misread, and keep a reader and a sample of
-each version in `tests/old_formats`. None has been released yet."""
+FORMAT_VERSION = 2
+"""Increase it with every change of what a model file holds: files of other versions are refused.
+Of versions in a release keep a reader, and a sample in `tests/old_formats`; there is none yet."""
 
 MAX_HEADER_BYTES = 4 * 2**20
 MAX_OBJECTS, MAX_LISTS = 2**13, 2**18
@@ -79,7 +79,7 @@ class FileType(NamedTuple):
     Attributes
     ----------
     format, version : str, int
-        Name of the format in the file's metadata, and its latest version.
+        Name of the format in the file's metadata, and the version that is read and written.
     label, writer : str
         Noun for the file, and name of the function that writes it, for messages.
     max_bytes : int
@@ -301,7 +301,7 @@ def read_container(raw: bytes | memoryview, name: str, file_type: FileType = MOD
         raise refused(f"its metadata are not those of a {file_type.label}")
     if metadata["format"] != file_type.format:
         raise refused(f"its format is {_short(metadata['format'])}, not {file_type.format!r}")
-    _check_version(metadata["format_version"], file_type.version, refused)
+    _check_version(metadata["format_version"], name, file_type)
     config = _parse(metadata["config"].encode("utf-8", "surrogatepass"), "settings", refused)
     return UnopenedFile(name, config, header, raw[8 + length :], file_type)
 
@@ -338,13 +338,15 @@ def _has_too_many_parts(header: bytes) -> bool:
     return header.count(b"{") > MAX_OBJECTS or header.count(b"[") > MAX_LISTS
 
 
-def _check_version(text: str, latest: int, refused: Refusal) -> None:
+def _check_version(text: str, name: str, file_type: FileType) -> None:
     if not re.fullmatch("[1-9][0-9]{0,3}", text):
-        raise refused(f"its format version is {_short(text)}")
-    if int(text) > latest:
-        raise refused(
-            f"it has format version {text}, this release reads up to {latest}. "
-            f"Upgrade vae-anomaly to load it"
+        raise refuse(name, f"its format version is {_short(text)}", file_type)
+    if int(text) != file_type.version:
+        is_older = int(text) < file_type.version
+        raise file_type.error(
+            f"{name}: a vae-anomaly {file_type.label} of {'an older' if is_older else 'a later'} "
+            f"release: it has format version {text}, this release reads {file_type.version}. "
+            f"{'Fit again' if is_older else 'Upgrade vae-anomaly'}.{file_type.remedy}"
         )
 
 

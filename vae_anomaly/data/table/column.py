@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vae_anomaly._text import shown
+from vae_anomaly._types import JsonObject
 from vae_anomaly.data.cells import (
     MISSING,
     STRAY,
@@ -97,6 +98,9 @@ class Column:
         Cycles of a date that a model sees.
     span : tuple of float
         First and last date of training without the tails, in seconds since 1970; () without any.
+    last_share : float
+        Of a category with more than `MAX_LEVELS`: share of the cells with the last of `levels`.
+        Needed by `fit` only.
     """
 
     type: str
@@ -106,6 +110,13 @@ class Column:
     format: str = ""
     cycles: tuple[Cycle, ...] = ()
     span: tuple[float, ...] = ()
+    last_share: float = field(default=0.0, compare=False)
+
+    def to_plain(self) -> JsonObject:
+        """Return what a model file holds of the column."""
+        plain = asdict(self)
+        del plain["last_share"]
+        return plain
 
     @property
     def is_used(self) -> bool:

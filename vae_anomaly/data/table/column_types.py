@@ -246,7 +246,9 @@ def _category(counts: Counter[str], reason: str, dtype: str) -> Column:
     longest = max(map(len, levels[:MAX_LEVELS]))
     if longest > MAX_LEVEL_LENGTH:
         return Column("text", f"cells of up to {longest:,} characters", dtype=dtype)
-    return Column(CATEGORY, reason, tuple(levels[:MAX_LEVELS]), dtype)
+    left_out = len(levels) > MAX_LEVELS
+    last_share = counts[levels[MAX_LEVELS - 1]] / counts.total() if left_out else 0.0
+    return Column(CATEGORY, reason, tuple(levels[:MAX_LEVELS]), dtype, last_share=last_share)
 
 
 def _column_of_numbers(values: Array, dtype: str) -> Column:

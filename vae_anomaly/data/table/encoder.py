@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -150,8 +150,12 @@ class TableEncoder:
             )
         values = schema.values(without_strays(records))
         scaler = ColumnScaler.from_columns([column[~np.isnan(column)] for column in values.T])
-        sizes = [len(schema.columns[i].levels) for i in schema.categories.tolist()]
-        levels = LevelIndicators.fit(records[:, schema.categories], sizes)
+        categories = [schema.columns[i] for i in schema.categories.tolist()]
+        levels = LevelIndicators.fit(
+            records[:, schema.categories],
+            [len(column.levels) for column in categories],
+            [column.last_share for column in categories],
+        )
         n_missing = np.isnan(records).sum(axis=0).astype(np.float64)
         likelihood = parameters.likelihood
         return cls(names, scaler, likelihood, schema, levels, n_missing, len(records))
@@ -355,7 +359,7 @@ class TableEncoder:
 
     def notes(self) -> list[str]:
         """Return lines about columns that are no plain numbers, or constant."""
-        lines = self.schema.notes(self.features, self.n_missing, self.n_rows)
+        lines = self.schema.notes(self.features, self.n_missing, self.n_rows, self.levels.words)
         values = self.schema.column_of_value.tolist()
         places = values + self.schema.categories.tolist()
         if self.is_plain:
@@ -405,7 +409,7 @@ class TableEncoder:
         arrays = self.scaler.arrays()
         if not self.is_plain:
             settings["mixed"] = {
-                "columns": [asdict(column) for column in self.schema.columns],
+                "columns": [column.to_plain() for column in self.schema.columns],
                 **self._mixed_sizes()._asdict(),
             }
             arrays["level_counts"] = np.concatenate([*self.levels.counts, np.empty(0)])

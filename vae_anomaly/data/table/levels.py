@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from vae_anomaly._text import counted
 from vae_anomaly._types import Symbol
 from vae_anomaly.stats.categorical import unseen_probability
 
@@ -40,19 +41,49 @@ class LevelIndicators:
     counts: tuple[Array, ...] = ()
 
     @classmethod
-    def fit(cls, codes: Array, n_levels: Sequence[int]) -> LevelIndicators:
-        """Count the levels in training rows, (n, n_categories)."""
+    def fit(
+        cls, codes: Array, n_levels: Sequence[int], last_shares: Sequence[float]
+    ) -> LevelIndicators:
+        """Count the levels in training rows, (n, n_categories).
+
+        Where levels were left out, the last ones are there only because all rows, calibration
+        rows as well, chose them: new rows have them less often. So levels that are not more
+        frequent, by a standard deviation, than the last one, of share `last_shares`, count as
+        others, but for the most frequent one.
+        """
         counts = []
-        for column, size in zip(codes.T, n_levels, strict=True):
+        for column, size, last_share in zip(codes.T, n_levels, last_shares, strict=True):
             codes_seen = np.minimum(column[~np.isnan(column)], size).astype(np.intp)
-            counts.append(np.bincount(codes_seen, minlength=size + 1).astype(np.float64))
+            found = np.bincount(codes_seen, minlength=size + 1).astype(np.float64)
+            last = last_share * len(codes_seen)
+            if last > 0:
+                is_other = found <= last + np.sqrt(last)
+                is_other[-1], is_other[found[:-1].argmax()] = True, False
+                found = np.append(np.where(is_other, 0.0, found)[:-1], found[is_other].sum())
+            counts.append(found)
         return cls(tuple(counts))
+
+    @property
+    def words(self) -> list[str]:
+        """How many levels each category has, in words.
+
+        Examples
+        --------
+        >>> LevelIndicators((np.array([4.0, 2.0, 0.0]), np.array([4.0, 0.0, 2.0]))).words
+        ['2 levels', '1 level and all others']
+        """
+        return [
+            f"{counted(int(np.count_nonzero(counts[:-1])), 'level')} and all others"
+            if counts[-1]
+            else counted(len(counts) - 1, "level")
+            for counts in self.counts
+        ]
 
     @cached_property
     def widths(self) -> tuple[int, ...]:
         """Indicators of each category that varies; 0 for one with fewer than two levels."""
-        seen = [int((counts[:-1] > 0).sum()) for counts in self.counts]
-        return tuple(n + 1 if n > 1 else 0 for n in seen)
+        seen = [(int((counts[:-1] > 0).sum()), int(counts[-1] > 0)) for counts in self.counts]
+        return tuple(n + 1 if n and n + others > 1 else 0 for n, others in seen)
 
     @cached_property
     def _slots(self) -> tuple[NDArray[np.intp], ...]:

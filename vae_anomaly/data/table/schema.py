@@ -144,7 +144,9 @@ class TableSchema:
         parts = self.date_parts.encode(codes[:, self.dates])
         return np.concatenate([codes[:, self.numbers], parts], axis=1)
 
-    def notes(self, names: Sequence[str], n_missing: Array, n_rows: int) -> list[str]:
+    def notes(
+        self, names: Sequence[str], n_missing: Array, n_rows: int, n_levels: Sequence[str]
+    ) -> list[str]:
         """Return lines about the columns that are no plain numbers.
 
         Parameters
@@ -155,17 +157,17 @@ class TableSchema:
             Training rows in which each is missing.
         n_rows : int
             Training rows.
+        n_levels : sequence of str
+            Of the categories: how many levels they have, in words.
         """
-        lines = []
+        lines, sizes = [], iter(n_levels)
         for name, column, missing in zip(map(shown, names), self.columns, n_missing, strict=False):
             if not column.is_used:
                 lines.append(f"{name}: left out, {column.type}: {column.reason}")
                 continue
             facts = []
             if column.type == CATEGORY:
-                n = len(column.levels)
-                size = "1 level" if n == 1 else f"{n:,} levels"
-                facts.append(f"category of {size}: {column.reason}")
+                facts.append(f"category of {next(sizes)}: {column.reason}")
             if column.type == DATE:
                 facts.append(f"date, {column.reason}")
             if missing:

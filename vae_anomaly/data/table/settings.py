@@ -193,7 +193,7 @@ def _check_sizes(mixed: Mapping[str, Json], schema: TableSchema) -> None:
     if not isinstance(widths, list) or len(widths) != len(categories):
         raise ValueError("level_widths must have a number for each category")
     for width, column in zip(widths, categories, strict=True):
-        allowed = {0, *range(3, len(column.levels) + 2)}
+        allowed = {0, *range(2, len(column.levels) + 2)}
         if type(width) is not int or width not in allowed:
             raise ValueError("a category has more indicators than levels")
     widths, greatest = mixed["date_widths"], schema.date_parts.widths
