@@ -22,6 +22,7 @@ from vae_anomaly import DataError, OutputError, VAEDetector
 from vae_anomaly.displays import LatentDisplay, ScoreDisplay
 from vae_anomaly.inference import network
 from vae_anomaly.metrics import intervals
+from vae_anomaly.metrics.confusion import confusion
 from vae_anomaly.metrics.curves import curves
 from vae_anomaly.metrics.intervals import areas, rate
 from vae_anomaly.report import Context, ReportData, build_report, render, write_report
@@ -351,6 +352,26 @@ def test_labels_of_one_class_leave_the_curves_out(
     assert (report.confusion.recall is None) == (not anomalous)
     assert (report.confusion.false_alarm_rate is None) == anomalous
     assert "not defined" in render_page(report)
+
+
+def test_few_calibration_rows_explain_more_false_alarms_than_nominal(
+    fitted: VAEDetector, mixed: tuple[pd.DataFrame, np.ndarray]
+) -> None:
+    """Of 40 normal rows 5 are flagged: of 36 calibration rows that is no rare draw."""
+    report = build_report(fitted, *mixed)
+    flagged = confusion(found=3, alarms=5, n_anomalies=3, n_normal=40)
+    given = replace(report, confusion=flagged)
+
+    def said(n_calibration: int) -> str:
+        threshold = replace(report.threshold, requested=0.027, n_calibration=n_calibration)
+        lines = summarize(replace(given, threshold=threshold)).quality
+        return next(line for line in lines if line.startswith("Of 40 normal rows"))
+
+    assert said(36).endswith(
+        "consistent with the nominal 2.7 %: a threshold from 36 calibration rows gives 0.1 % to "
+        "9.7 % in 95 of 100 cases."
+    )
+    assert said(3600).endswith("seem to differ from the training rows.")
 
 
 def test_more_false_alarms_than_nominal_are_reported(

@@ -12,8 +12,12 @@ from vae_anomaly.model.model import Model
 from vae_anomaly.pipeline.messages import drift_warning, p_value_words
 from vae_anomaly.report.data import RankedRecord, ReportData, Summary, Tile
 from vae_anomaly.report.formatting import area, legible, multiple, nats, number, percent, within
+from vae_anomaly.stats.thresholds import false_alarm_interval, false_alarm_tail
 
 __all__ = ["latent_sentence", "model_settings", "multiple_words", "summarize", "tiles"]
+
+MAX_TAIL = 0.025
+"""Normal records whose false alarms are less probable than this seem to differ."""
 
 
 def summarize(report: ReportData) -> Summary:
@@ -182,12 +186,20 @@ def _about_false_alarms(report: ReportData, observed: Estimate) -> str:
     )
     if nominal is None:
         return f"{text}."
-    if observed.low > nominal:
+    n_calibration = report.threshold.n_calibration
+    if false_alarm_tail(n_calibration, nominal, alarms, confusion.n_normal) < MAX_TAIL:
         return (
             f"{text}. That is more than the nominal {percent(nominal)}: these normal {unit}s "
             f"seem to differ from the training {unit}s."
         )
-    return f"{text}, consistent with the nominal {percent(nominal)}."
+    text += f", consistent with the nominal {percent(nominal)}"
+    if observed.low > nominal:
+        low, high = false_alarm_interval(n_calibration, nominal)
+        text += (
+            f": a threshold from {counted(n_calibration, f'calibration {unit}')} gives "
+            f"{percent(low)} to {percent(high)} in 95 of 100 cases"
+        )
+    return f"{text}."
 
 
 def _about_curves(report: ReportData) -> str:
