@@ -386,7 +386,7 @@ def test_animations_are_noted(place, vae_lines):
     frames[0].save(place / "plate/test/good/9.gif", save_all=True, append_images=frames[1:])
     code, _, lines = vae_lines("score plate.vae plate/test -o s.csv")
     assert code == 0
-    assert lines[-1] == "note: of 1 animated, the first frame was taken: good/9.gif ..."
+    assert lines[-1] == "note: only the first frame of 1 image was read: good/9.gif ..."
 
 
 def test_a_broken_mask_is_noted(place, vae_lines):
