@@ -35,8 +35,8 @@ from hostile.mutation import mutated
 from vae_anomaly import ModelFileError, VAEAnomalyError, inspect, load, save
 
 ROOT = Path(__file__).parent.parent.parent
-LARGEST_HEADER = json.dumps([0] * 1_000_000)
-"""About as long as the largest header that is read."""
+LONG_HEADER = json.dumps([0] * 1_000_000)
+"""Nearly as long as a header may be."""
 
 
 def is_short(seconds: float) -> bool:
@@ -45,7 +45,7 @@ def is_short(seconds: float) -> bool:
     That is twice the time of a parser of JSON alone: processors differ, and share caches.
     """
     return seconds < 0.02 or seconds < 2 * min(
-        processor_time(lambda: json.loads(LARGEST_HEADER)) for _ in range(3)
+        processor_time(lambda: json.loads(LONG_HEADER)) for _ in range(3)
     )
 
 

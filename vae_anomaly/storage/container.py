@@ -58,7 +58,7 @@ MAX_DIGITS = 20
 """Maximum digits of an integer: those of 64 bits."""
 
 AS_DIGITS = bytes(0 if chr(byte) in "0123456789" else 1 for byte in range(256))
-"""Table of translation: digits to 0, all else to 1."""
+"""What bytes are translated to: digits to 0, all else to 1."""
 
 DTYPES: dict[str, np.dtype[np.generic]] = {
     "F32": np.dtype("<f4"),
