@@ -80,6 +80,16 @@ def test_a_pattern_is_fitted_and_scored(photos: Path, capsys: pytest.CaptureFixt
     assert "The report would lie among the images in photos/*/good" in capsys.readouterr().err
 
 
+def test_files_that_the_shell_lists_are_to_be_a_pattern_in_quotes(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["fit", "photos/a/good/p0.png", "photos/a/good/p1.png", "-o", "m.vae"]) == 2
+    assert capsys.readouterr().err == (
+        "error: Got unexpected extra argument (photos/a/good/p1.png). Put a pattern of files in "
+        "quotes. Try 'vae-anomaly fit --help'.\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("pattern", "code", "message"),
     [
