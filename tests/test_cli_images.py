@@ -197,6 +197,10 @@ def test_maps_of_flagged_images_alone(place, vae_lines):
     assert 0 < len(names) < 17
     for path in written:
         assert (place / "some" / path).read_bytes() == (place / "maps" / path).read_bytes()
+    code, _, err = vae_lines(f"{command} none --only-flagged --threshold 1e9")
+    assert code == 0
+    assert "maps: none, as no image is flagged" in err
+    assert not (place / "none").exists()
 
 
 def test_evaluate_takes_labels_and_masks_from_the_folders(place, vae_lines):
