@@ -286,6 +286,20 @@ def test_a_fault_is_one_event_in_its_channel(
         assert event["cause"] == "run"
 
 
+def test_a_constant_channel_that_is_rarely_read_may_not_change() -> None:
+    sparse = make_series(1000, 0)
+    sparse.loc[np.arange(1000) % 5 != 0, "constant"] = np.nan
+    fitted = SeriesDetector(window=PERIOD, max_steps=20, random_state=0).fit(sparse)
+    other = sparse.copy()
+    other.iloc[600:640, 2] += 1.0  # eight readings, none next to another
+    flags, before = (fitted.predict(one) == -1 for one in (other, sparse))
+    read = sparse["constant"].notna().to_numpy()
+    assert flags[600:640][read[600:640]].all()
+    np.testing.assert_array_equal(
+        np.delete(flags, np.s_[600:640]), np.delete(before, np.s_[600:640])
+    )
+
+
 def test_contributions_sum_to_the_score(detector: SeriesDetector, normal: pd.DataFrame) -> None:
     normal.iloc[200:220, 0] += 2.0
     contributions = detector.explain(normal)
@@ -474,6 +488,8 @@ def test_a_span_of_time_needs_time_stamps() -> None:
 
 
 def test_short_and_constant_series_are_refused() -> None:
+    with pytest.raises(DataError, match="at least 16 time steps without a break, 4 windows of 4"):
+        SeriesDetector().fit(make_series(5, 0))
     with pytest.raises(DataError, match="at least 160 time steps without a break, 4 windows of 40"):
         SeriesDetector(window=40).fit(make_series(150, 0))
     with pytest.raises(DataError, match=r"or 10 series of a window, got 40\. Give a longer"):

@@ -829,10 +829,16 @@ AUTUMN = pd.date_range("2024-10-26 20:00", "2024-10-27 06:00", freq="10min", tz=
 SPRING = pd.date_range("2024-03-30 20:00", "2024-03-31 06:00", freq="10min", tz="UTC")
 
 
-@pytest.mark.parametrize("times", [AUTUMN, SPRING, AUTUMN[::6]], ids=["back", "ahead", "hourly"])
-def test_local_times_over_a_clock_change_need_a_zone(times: pd.DatetimeIndex, written) -> None:
+@pytest.mark.parametrize(
+    ("times", "change"),
+    [(AUTUMN, "goes back"), (SPRING, "jumps ahead"), (AUTUMN[::6], "repeats")],
+)
+def test_local_times_over_a_clock_change_need_a_zone(
+    times: pd.DatetimeIndex, change: str, written
+) -> None:
     rows = rows_of_times(local(times))
-    with pytest.raises(DataError, match="as local time does where clocks are changed") as caught:
+    said = f"the time {change}, as local time does where clocks are changed"
+    with pytest.raises(DataError, match=said) as caught:
         written(rows)
     assert "give timezone, such as 'Europe/Berlin', or 'UTC'" in str(caught.value)
     data = written(rows, timezone="Europe/Berlin")
@@ -939,6 +945,20 @@ def test_differing_duplicates_need_a_choice(
     data = read(seconds, values, duplicates=choice)
     assert data.series[0].values[:, 0].tolist() == [1, value, 9]
     assert data.status == status
+
+
+@pytest.mark.parametrize("choice", [None, "mean", "first", "last"])
+def test_rows_that_complete_each_other_count_as_one(choice: str | None, written) -> None:
+    lines = ["time,a,b,c", "10:00,1,,7", "10:00,,2,", "10:00,1,,", "10:01,3,4,", "10:02,5,,"]
+    lines = [lines[0], *(f"2024-03-01 {line}" for line in lines[1:])]
+    data = written("\n".join(lines), duplicates=choice)
+    np.testing.assert_array_equal(data.series[0].values, [[1, 2, 7], [3, 4, NAN], [5, NAN, NAN]])
+    assert data.status == ("", "same time as row 1", "same time as row 1", "", "")
+    assert "Rows that complete each other have 1 time in common: they count as one." in data.notes
+    with pytest.raises(
+        DataError, match=r"line 5: expected the values of row 1, .* 3 rows are like"
+    ):
+        written("\n".join([*lines[:4], lines[1].replace(",7", ",8"), *lines[4:]]))
 
 
 def test_duplicates_must_be_a_known_choice() -> None:

@@ -403,6 +403,81 @@ def test_results_of_parts_are_those_of_the_whole(
     assert found[0][0].n_events > 0
 
 
+def test_events_say_in_which_zone_their_times_are(detector: SeriesDetector, tmp_path: Path) -> None:
+    local = pd.date_range("2026-03-29 00:00", periods=1500, freq="10s", tz="Europe/Berlin")
+    rows = pd.DataFrame(waves(1500, 3), columns=list(CHANNELS)).round(4)
+    rows.loc[1000, "a"] += 9.0  # 2:46:40 after the start, of which clocks skip an hour
+    naive = local.tz_localize(None).astype(str)
+    texts = {"naive": naive, "offset": local.astype(str), "epoch": local.as_unit("s").asi8}
+    peaks = {}
+    for name, times in texts.items():
+        reading = {"time_column": "time", "timezone": "Europe/Berlin"}
+        save(detector, str(tmp_path / "m.vae"), reading)
+        rows.assign(time=times).to_csv(tmp_path / f"{name}.csv", index=False)
+        words = ("score", tmp_path / "m.vae", tmp_path / f"{name}.csv", "-o", tmp_path / "s.csv")
+        assert run([*map(str, words), "--events", str(tmp_path / f"{name}.events.csv")]) == 0
+        found = pd.read_csv(tmp_path / f"{name}.events.csv")
+        peaks[name] = found["peak"].tolist()
+    assert "2026-03-29 03:46:40+02:00" in peaks["naive"]
+    assert "2026-03-29 01:46:40Z" in peaks["offset"]
+    assert "2026-03-29 01:46:40Z" in peaks["epoch"]
+    again = evaluate_series_file(  # events are labels of the same time steps
+        open_container(tmp_path / "m.vae"),
+        str(tmp_path / "naive.csv"),
+        labels=str(tmp_path / "naive.events.csv"),
+    )
+    assert all(one.is_labelled for one in again.events)
+
+
+def test_a_file_may_be_read_otherwise_than_that_of_the_fit(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    local = pd.date_range("2026-03-29 00:00", periods=1500, freq="10s", tz="Europe/Berlin")
+    rows = pd.DataFrame(waves(1500, 3), columns=list(CHANNELS)).round(4).astype(object)
+    rows.insert(0, "time", local.tz_localize(None).astype(str))
+    rows.insert(0, "unit", "pump")
+    rows.loc[700, "b"] = "sensor off"
+    pd.concat([rows, rows[-1:].assign(a=0.0)]).to_csv(tmp_path / "t.csv", index=False)
+    words, given = ["score", str(model), str(tmp_path / "t.csv"), "-o", str(tmp_path / "s.csv")], []
+    for said, *option in (
+        (
+            "got 'sensor off'. Correct the cell, or give the text in missing",
+            "--missing",
+            "sensor off",
+        ),
+        ("give timezone, such as 'Europe/Berlin'", "--timezone", "Europe/Berlin"),
+        ("Give duplicates: 'mean', 'first' or 'last'", "--duplicates", "last"),
+    ):
+        assert run([*words, *given]) == 3
+        assert said in capsys.readouterr().err
+        given += option
+    assert run([*words, *given]) == 0
+    scored = pd.read_csv(tmp_path / "s.csv")
+    assert scored["anomaly_score"].notna().sum() == 1500
+    assert scored["status"].iloc[1499] == "same time as row 1501"
+
+    evaluation = ["evaluate", *words[1:3], "-o", str(tmp_path / "report")]
+    assert run(evaluation) == 3
+    assert run([*evaluation, *given]) == 0
+    assert "--duplicates last" in (tmp_path / "report" / "report.html").read_text()
+
+    other = str(tmp_path / "other.vae")  # which reads like this from now on
+    assert run(["recalibrate", *words[1:3], "-o", other, *given]) == 0
+    assert run([words[0], other, *words[2:]]) == 0
+
+
+def test_how_series_are_read_is_not_for_tables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, model = str(tmp_path / "t.csv"), str(tmp_path / "m.vae")
+    pd.DataFrame(waves(300, 0), columns=list(CHANNELS)).to_csv(path, index=False)
+    assert run(["fit", path, "-o", model, "--max-steps", "20"]) == 0
+    for option in ("--timezone", "--time-format", "--missing", "--duplicates"):
+        capsys.readouterr()
+        assert run(["score", model, path, "-o", str(tmp_path / "s.csv"), option, "mean"]) == 2
+        assert f"{option} is for time series; {model} was fitted on" in capsys.readouterr().err
+
+
 def test_an_evaluation_of_parts_is_that_of_the_whole(
     model: Path, files: Path, tmp_path: Path
 ) -> None:

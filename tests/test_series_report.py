@@ -217,6 +217,21 @@ def test_an_evaluation_without_events_and_labels_is_reported(
     assert "Labels against events" not in page
 
 
+def test_a_constant_channel_that_changes_is_said_to_do_so() -> None:
+    normal = make_series(1000, 0).assign(valve=1.0)
+    fitted = SeriesDetector(window=PERIOD, max_steps=20, random_state=0).fit(normal)
+    model = replace(fitted.model_, thresholds=Thresholds(1e6, 1e6))  # runs alone are flagged
+    detector = SeriesDetector.from_model(model, fitted.promise_, fitted.step_)
+    normal.iloc[500:520, 2] = 0.0
+    verdict = " ".join(series_summary(evaluate_series(detector, detector.read(normal))).sentences)
+    assert "times the threshold: another value than the only one in training, above" in verdict
+    assert "above all in valve, 0 at the peak where 1 was expected." in verdict
+    normal.iloc[500:520, 2] = 1.0
+    normal.iloc[500:515, 1] = normal.iloc[500, 1]
+    verdict = " ".join(series_summary(evaluate_series(detector, detector.read(normal))).sentences)
+    assert "times the threshold: a value that is repeated for too long, above" in verdict
+
+
 # -------------------------------------------------------------------------------- labels
 
 
@@ -483,7 +498,7 @@ def test_the_page_shows_what_was_found(
     row = next(row for row in report.events if row.channels.startswith("cosine"))
     for cell in (row.start, row.end, row.peak, row.score, row.channels):
         assert cell in text
-    assert "2026-01-03 10:15:00 2026-01-03 12:00:00 20" in text  # the gap
+    assert "2026-01-03 10:15:00Z 2026-01-03 12:00:00Z 20" in text  # the gap
     assert "window 40 time steps" in text
     assert "networks dense" in text
     assert "gradient steps 100" in text

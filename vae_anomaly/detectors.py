@@ -86,7 +86,7 @@ DETECTORS = {
         (
             *("time_column", "series_column", "metric_column", "value_column", "time_format"),
             *("timezone", "max_gap", "duplicates", "window", "causal", "false_alarms_per"),
-            *("step", "events", "labels"),
+            *("step", "events", "labels", "missing"),
         ),
     ),
 }

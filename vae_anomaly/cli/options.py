@@ -148,16 +148,24 @@ FALSE_ALARMS_PER = option(
     parsed(names.false_alarms_of),
 )
 
+TIME_FORMAT = option("--time-format FORMAT", "Format of time stamps, such as %d/%m/%Y %H:%M.")
+TIMEZONE = option("--timezone ZONE", "Time zone of time stamps without one.")
+DUPLICATES = choice("--duplicates", "What counts of a time that is there twice.", names.DUPLICATES)
+SERIES_DATA = [
+    *(TIME_FORMAT, TIMEZONE, DUPLICATES),
+    several("--missing TEXT", "Further missing cell of a time series; may be repeated."),
+]
+"""How time series are read, instead of as in the fit."""
+
 SERIES_FIT = [
     option("--time-column NAME", "Column of time stamps: DATA is a time series."),
     option("--series-column NAME", "Column that tells several series apart."),
     option("--metric-column NAME", "Column of channel names, a row for each value."),
     option("--value-column NAME", "Column of the values, with --metric-column."),
-    option("--time-format FORMAT", "Format of time stamps, such as %d/%m/%Y %H:%M."),
-    option("--timezone ZONE", "Time zone of time stamps without one."),
+    *(TIME_FORMAT, TIMEZONE),
     option("--step DURATION", "Time step for irregular rows, such as 5min."),
     option("--max-gap", "Time steps that may be missing in a row before a break.", COUNT),
-    choice("--duplicates", "What counts of a time that is there twice.", names.DUPLICATES),
+    DUPLICATES,
     option("--window", "Time steps in a window.  [default: the period]", click.IntRange(4)),
     switch("--causal", "Score time steps by the past alone."),
     FALSE_ALARMS_PER,
@@ -269,6 +277,7 @@ SCORE = [
         parsed(Condition.parse),
     ),
     option("--events FILE", "Table of the events of a time series to write."),
+    *SERIES_DATA,
     switch(
         "--strict", "Refuse unknown columns, text or infinity among numbers, unreadable images."
     ),
@@ -346,6 +355,7 @@ EVALUATE = [
     STRICT_IMAGES,
     FOLLOW_LINKS,
     option("--labels FILE", "Anomalous windows of a time series, CSV or JSON.", INPUT),
+    *SERIES_DATA,
     several(
         "--normal-label VALUE",
         "Label of normal rows; may be repeated.  [default: 0, false, no, normal, good, ok, "
@@ -365,6 +375,7 @@ RECALIBRATE = [
     option("--threshold NATS", "Threshold to set, instead of DATA.", float),
     option("--label-column NAME", "Column of labels: only normal rows calibrate."),
     several("--normal-label VALUE", "See evaluate; may be repeated."),
+    *SERIES_DATA,
     *(FALSE_ALARMS_PER, SQL, KEEP_LEARNED, STRICT_IMAGES, FOLLOW_LINKS),
 ]
 

@@ -91,6 +91,8 @@ class SeriesPlot:
         Starts, and ends outside of them.
     has_labels : bool
     expected : ndarray of shape (n, k), optional
+    in_utc : bool
+        Whether times are known to be in UTC.
     """
 
     x: Array
@@ -103,6 +105,7 @@ class SeriesPlot:
     labelled: tuple[tuple[int, int], ...]
     has_labels: bool
     expected: Array | None = None
+    in_utc: bool = False
 
     @property
     def height(self) -> float:
@@ -197,6 +200,8 @@ class SeriesPlot:
         if not self.is_time:
             ax.set_xlabel("time step", fontsize=8)
             return
+        if self.in_utc:
+            ax.set_xlabel("time in UTC", fontsize=8)
         from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
         locator = AutoDateLocator()  # type: ignore[no-untyped-call]

@@ -67,7 +67,8 @@ class StepScores(NamedTuple):
     ----------
     scores : ndarray of shape (n_steps, len(CAUSES))
         Relative to normal steps: windows and points are about 1, runs at most 1. Another value
-        of a channel that was constant in training counts as a run of all training steps.
+        of a channel that was constant in training counts as its longest run there, or as a window
+        if gaps divided its runs into shorter ones.
     total : ndarray of shape (n_steps,)
         The window score as a multiple of its threshold or, where it is more, 1 plus the log of
         the multiples of points and runs, which count above their thresholds only: a spike of
@@ -200,7 +201,8 @@ class SeriesModel:
         constant = self.scaler.scale == 0
         moved = np.isfinite(values[:, constant])
         moved &= values[:, constant] != self.scaler.center[constant]
-        relative[:, constant] = np.where(moved, self.longest_runs[constant], 0.0)
+        surprise = np.maximum(self.longest_runs[constant], self.window)
+        relative[:, constant] = np.where(moved, surprise, 0.0)
         return relative
 
     def _combined(self, scores: Array, shares: Array, expected: Array) -> StepScores:

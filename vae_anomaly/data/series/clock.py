@@ -121,7 +121,7 @@ def check_clock(ns: Integers, series: Integers, rows: Integers, place: Place) ->
     found = goes_back | twice | jumps
     if found.any():
         i = int(np.argmax(found))
-        change = "jumps ahead" if steps[i] > 0 else "goes back"
+        change = ("goes back", "repeats", "jumps ahead")[int(np.sign(steps[i])) + 1]
         raise DataError(
             f"{place(int(rows[i + 1]))}: from {time_text(ns[i])} to {time_text(ns[i + 1])} the "
             f"time {change}, as local time does where clocks are changed. Expected times with "

@@ -292,7 +292,7 @@ def _wide(rows: Rows, columns: Columns, roles: Roles, names: list[str]) -> Rows:
     for name in names:
         numbers = numbers_of(columns.cells[name], roles.missing, one_group, 1)
         if roles.channels is not None or numbers.holds_numbers.all():
-            check_text(numbers.is_text, columns, name)
+            check_text(numbers.is_text, columns, name, fitting=roles.channels is None)
         if roles.channels is not None:
             found[name] = numbers.values
         elif not numbers.holds_numbers.all():
@@ -347,7 +347,8 @@ def _long(rows: Rows, columns: Columns, metric_column: str, roles: Roles) -> Row
             f"{shown(value_column)}. Expected at least one; the metrics are {listed(metrics)}."
         )
     is_used = np.array([metric in known for metric in metrics])[codes]
-    check_text(numbers.is_text & is_used, columns, value_column)
+    fitting = roles.channels is None
+    check_text(numbers.is_text & is_used, columns, value_column, fitting=fitting)
     channels = tuple(sorted(known)) if roles.channels is None else tuple(roles.channels)
     place = {name: i for i, name in enumerate(channels)}
     statuses = [
@@ -367,8 +368,10 @@ def _long(rows: Rows, columns: Columns, metric_column: str, roles: Roles) -> Row
     return _without_infinite(rows)
 
 
-def check_text(is_text: NDArray[np.bool_], columns: Columns, name: str) -> None:
-    """Raise for the first text in a column of numbers.
+def check_text(
+    is_text: NDArray[np.bool_], columns: Columns, name: str, *, fitting: bool = True
+) -> None:
+    """Raise for the first text in a column of numbers, which only a fit may leave out.
 
     Raises
     ------
@@ -378,8 +381,9 @@ def check_text(is_text: NDArray[np.bool_], columns: Columns, name: str) -> None:
         row = int(np.argmax(is_text))
         raise DataError(
             f"{columns.place(row)}, column {shown(name)}: expected a number, got "
-            f"{shown(columns.cells[name][row].as_py())}. Correct the cell, leave the column out "
-            f"with ignore, or give the text in missing if it stands for a missing value."
+            f"{shown(columns.cells[name][row].as_py())}. Correct the cell,"
+            f"{' leave the column out with ignore,' if fitting else ''} or give the text in "
+            f"missing if it stands for a missing value."
         )
 
 

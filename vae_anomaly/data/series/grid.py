@@ -83,6 +83,7 @@ def on_grid(
         If a parameter is out of its range.
     """
     check_timezone(timezone)
+    rows = replace(rows, timezone=timezone)
     if rows.stamps is None:
         ns = _positions(rows)
     else:
@@ -244,6 +245,7 @@ def gridded(
         gaps=gaps,
         notes=rows.notes,
         goes_on=points.goes_on,
+        zone=rows.zone,
     )
 
 

@@ -257,7 +257,7 @@ def _with_time_column(columns: Columns, roles: Roles) -> tuple[Roles, tuple[str,
 
 def _rows(columns: Columns, roles: Roles, grid: _Gridding, n_before: int) -> tuple[Rows, Integers]:
     """Return rows and their times, or positions."""
-    rows = replace(rows_of(columns, roles), n_before=n_before)
+    rows = replace(rows_of(columns, roles), n_before=n_before, timezone=grid.timezone)
     if rows.holds or rows.sources is not None or rows.channel is not None:
         raise WholeNeeded("its rows depend on each other")
     if rows.stamps is None:

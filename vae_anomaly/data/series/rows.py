@@ -53,6 +53,8 @@ class Rows:
         Whether only changes are recorded: a value holds until the next row of its channel.
     n_before : int
         Rows of the input before these.
+    timezone : str, optional
+        Zone of naive times.
     """
 
     place: Place
@@ -67,6 +69,14 @@ class Rows:
     notes: tuple[str, ...] = ()
     holds: bool = False
     n_before: int = 0
+    timezone: str | None = None
+
+    @property
+    def zone(self) -> str | None:
+        """Zone in which times are shown: "UTC" of those with an offset; None if not known."""
+        if self.stamps is None:
+            return None
+        return self.timezone if self.stamps.is_naive else "UTC"
 
     @property
     def groups(self) -> Integers:
@@ -91,6 +101,8 @@ class Rows:
 
 def without_duplicates(rows: Rows, ns: Integers, choice: str | None) -> Rows:
     """Return rows of which no two are of one series and time, in long format of one channel.
+
+    Rows of one time that differ in nothing but what they lack complete each other.
 
     Parameters
     ----------
@@ -123,36 +135,51 @@ def without_duplicates(rows: Rows, ns: Integers, choice: str | None) -> Rows:
     run = np.cumsum(np.r_[True, ~again]) - 1
     firsts = order[starts][run]
     differs = ~_equal(rows.values[order], rows.values[firsts]).all(axis=1)
-    run_differs = np.bincount(run, differs, len(starts)) > 0
+    all_known = np.fmax.reduceat(rows.values[order], starts, axis=0)
+    smallest = np.fmin.reduceat(rows.values[order], starts, axis=0)
+    clash: Booleans = np.any(smallest < all_known, axis=1)
+    completes = (np.bincount(run, differs, len(starts)) > 0) & ~clash
     later = np.r_[False, again]
-    equal_rows, other_rows = later & ~run_differs[run], later & run_differs[run]
+    equal_rows, other_rows = later & ~(clash | completes)[run], later & clash[run]
     status, values = rows.status.copy(), rows.values
     notes: list[str] = []
+    if completes.any():
+        values = values.copy()
+        values[order[starts[completes]]] = all_known[completes]
+        parts = later & completes[run]
+        _mark(status, order[parts], firsts[parts] + rows.n_before, "same time as row {}")
+        notes.append(Tally(_complete_words, int(completes.sum())))
     if equal_rows.any():
         others = firsts[equal_rows] + rows.n_before
         _mark(status, order[equal_rows], others, "duplicate of row {}")
         notes.append(Tally(_repeat_words, int(np.count_nonzero(equal_rows))))
     if other_rows.any():
         if choice is None:
-            i = int(np.argmax(other_rows & differs))
+            opposed = _opposed(rows.values[order], rows.values[firsts])
+            i = int(np.argmax(2 * (other_rows & opposed) + (other_rows & differs)))
             raise _conflict(rows, int(order[i]), int(firsts[i]), other_rows)
         kept = firsts
         if choice == "last":
             lasts = np.r_[starts[1:], len(order)] - 1
             kept = order[lasts][run]
-        conflicting = run_differs[run]
+        conflicting = clash[run]
         if choice == "mean":
             values = values.copy()
             at = conflicting.nonzero()[0]
-            values[order[starts[run_differs]]] = _means(values[order[at]], run[at])
+            values[order[starts[clash]]] = _means(values[order[at]], run[at])
         dropped = conflicting & (order != kept)
         _mark(status, order[dropped], kept[dropped] + rows.n_before, "same time as row {}")
-        notes.append(Tally(CONFLICT_WORDS[choice], int(run_differs.sum())))
+        notes.append(Tally(CONFLICT_WORDS[choice], int(clash.sum())))
     return replace(rows, status=status, values=values).noting(*notes)
 
 
 def _repeat_words(count: int) -> str:
     return f"{count:,} {'row repeats' if count == 1 else 'rows repeat'} an earlier one."
+
+
+def _complete_words(count: int) -> str:
+    times = "1 time" if count == 1 else f"{count:,} times"
+    return f"Rows that complete each other have {times} in common: they count as one."
 
 
 def _conflict_words(which: str, count: int) -> str:
@@ -170,6 +197,11 @@ CONFLICT_WORDS = {
 
 def _equal(a: Array, b: Array) -> Booleans:
     return (a == b) | (np.isnan(a) & np.isnan(b))
+
+
+def _opposed(a: Array, b: Array) -> Booleans:
+    """Return which rows have other known values: (n,)."""
+    return np.asarray(((a < b) | (a > b)).any(axis=1))
 
 
 def _means(values: Array, run: Integers) -> Array:

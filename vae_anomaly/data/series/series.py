@@ -162,6 +162,8 @@ class SeriesSet:
         What is to be reported about the input: sentences.
     goes_on : bool
         Whether the first segment goes on with the last one of a part of the input before.
+    zone : str or None
+        Zone in which times are shown; None if they are those of a clock of an unknown zone.
     """
 
     series: tuple[Series, ...]
@@ -174,6 +176,7 @@ class SeriesSet:
     gaps: tuple[Gap, ...] = ()
     notes: tuple[str, ...] = ()
     goes_on: bool = False
+    zone: str | None = None
 
     def by_row(self, parts: Sequence[Array]) -> Array:
         """Return numbers of grid points as numbers of input rows, NaN for rows without a point.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -42,17 +44,29 @@ FIRST_YEAR, LAST_YEAR = "1678", "2261"
 MISSING_TIMES = MISSING | WEAKLY_MISSING | {"NaT"}
 
 
-def time_text(ns: int) -> str:
-    """Return a time as ISO 8601 with as many decimals as it needs, without an offset.
+def time_text(ns: int, zone: str | None = None) -> str:
+    """Return a time as ISO 8601 with as many decimals as it needs.
+
+    Parameters
+    ----------
+    ns : int
+        Nanoseconds since 1970.
+    zone : str, optional
+        Zone whose clocks show the text, with their offset from UTC, or Z for UTC itself. Without
+        one the text has none.
 
     Examples
     --------
-    >>> time_text(1_709_287_200_500_000_000)
-    '2024-03-01 10:00:00.5'
+    >>> time_text(1_709_287_200_500_000_000), time_text(1_709_287_200_000_000_000, "Asia/Tokyo")
+    ('2024-03-01 10:00:00.5', '2024-03-01 19:00:00+09:00')
     """
     seconds, fraction = divmod(int(ns), 10**9)
-    text = str(np.datetime64(seconds, "s")).replace("T", " ")
-    return f"{text}.{fraction:09d}".rstrip("0") if fraction else text
+    decimals = f".{fraction:09d}".rstrip("0") if fraction else ""
+    if zone in (None, "UTC"):
+        text = str(np.datetime64(seconds, "s")).replace("T", " ")
+        return f"{text}{decimals}{'Z' if zone else ''}"
+    local = datetime.fromtimestamp(seconds, ZoneInfo(zone))
+    return f"{local:%Y-%m-%d %H:%M:%S}{decimals}{str(local)[19:]}"
 
 
 def read_times(

@@ -23,6 +23,9 @@ MIN_CORRELATION = 0.1
 ROUNDING = 1e-9
 """Deviation from a line, as a share of that from the mean, that is rounding."""
 
+MIN_OF_SHORT = 4
+"""Shortest window, also of series that are too short for it: a fit refuses these."""
+
 MAX_SHARE = 4
 """A window is at most this part of a series: a quarter."""
 
@@ -46,7 +49,7 @@ def window_length(values: Array) -> int:
     0.1 at lags from 32 to 400 and to half the series. The autocorrelation is the mean over the
     channels that vary, each without its linear trend; missing values lie on lines between
     others. Longer periods are cut to 128; without a peak the length is 64. It is at most a
-    quarter of the series.
+    quarter of the series, and at least 4.
 
     Parameters
     ----------
@@ -72,7 +75,7 @@ def window_length(values: Array) -> int:
     length = DEFAULT_WINDOW
     if len(peaks):
         length = min(int(peaks[np.argmax(correlation[peaks])]), MAX_WINDOW)
-    return max(1, min(length, len(values) // MAX_SHARE))
+    return max(MIN_OF_SHORT, min(length, len(values) // MAX_SHARE))
 
 
 def _autocorrelation(values: Array) -> Array:

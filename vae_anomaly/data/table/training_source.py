@@ -22,6 +22,7 @@ from vae_anomaly.data.table.missing import MissingValues
 from vae_anomaly.data.table.reader import CellError, TableReader
 from vae_anomaly.data.table.source import Coding, TableSource
 from vae_anomaly.data.table.strays import advice, infinite_cells, refuse_cells
+from vae_anomaly.data.table.time_steps import time_step_notes
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.names import may_be_labels
 
@@ -173,8 +174,9 @@ class TrainingTable(TableSource):
         refuse_cells(errors, n_cells)
 
     def training_notes(self, records: Records) -> Sequence[str]:
-        """Return lines about the labels, and about columns that may be labels."""
-        notes = [
+        """Return lines about the labels, and about columns that may be labels or times."""
+        notes = time_step_notes(self._reader, self.columns.features)
+        notes += [
             f"warning: {shown(name)} numbers the rows in another order than theirs. If it "
             f"identifies them, --ignore {shlex.quote(name)}"
             for name in self._coding.numbers

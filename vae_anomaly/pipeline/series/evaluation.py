@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
-from vae_anomaly._types import Json
+from vae_anomaly._types import Json, Parameter
 from vae_anomaly.data.series.blocks import BLOCK_BYTES
 from vae_anomaly.data.series.parts import joined
 from vae_anomaly.data.series.segments import Segment
@@ -24,7 +24,7 @@ from vae_anomaly.metrics.events import EventMetrics, event_metrics, runs
 from vae_anomaly.metrics.vus import RangeArea, vus_pr
 from vae_anomaly.pipeline.options import check_labels
 from vae_anomaly.pipeline.series.labels import StepLabels, labels_of_column, labels_of_windows
-from vae_anomaly.pipeline.series.reading import SeriesFile
+from vae_anomaly.pipeline.series.reading import SeriesFile, reading_of
 from vae_anomaly.pipeline.series.rows import TOO_SHORT
 from vae_anomaly.pipeline.series.score import series_warnings
 from vae_anomaly.series.calibration import SeriesDriftWatch
@@ -178,6 +178,7 @@ def evaluate_series_file(
     normal_label: Sequence[str] = (),
     labels: str | None = None,
     block_bytes: int = BLOCK_BYTES,
+    **given: Parameter,
 ) -> SeriesEvaluation:
     """Score the series in a file, and compare them with labels where there are some.
 
@@ -193,6 +194,8 @@ def evaluate_series_file(
         File of labelled windows.
     block_bytes : int, optional
         Bytes of the file that are read at a time, about.
+    **given
+        Those of `DATA_OPTIONS` that are other ones than in the fit.
 
     Returns
     -------
@@ -210,7 +213,8 @@ def evaluate_series_file(
     if label_column is not None and labels is not None:
         raise ParameterError("--label-column and --labels are both labels. Give one of them.")
     check_labels(label_column, normal_label)
-    detector, reading = load_series(file)
+    detector, fitted = load_series(file)
+    reading = reading_of(fitted, given)
     options = {**reading, "channels": detector.channels_, "step": detector.step_}
     data, reason = SeriesFile(path, options, block_bytes).read(joined)
     data = replace(data, notes=(*reason, *data.notes))

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-from vae_anomaly._types import JsonObject
+from vae_anomaly._types import Json, JsonObject
 from vae_anomaly.data.series.blocks import BLOCK_BYTES
 from vae_anomaly.data.series.forms import read_series
 from vae_anomaly.data.series.parts import Part, WholeNeeded, parts_of_file
 from vae_anomaly.exceptions import ParameterError
+from vae_anomaly.pipeline.options import Options, given_options
 
-__all__ = ["SeriesFile", "check_file"]
+__all__ = ["DATA_OPTIONS", "SeriesFile", "check_file", "reading_of"]
 
 T = TypeVar("T")
+
+DATA_OPTIONS = ("time_format", "timezone", "duplicates", "missing")
+"""Options of all commands on how a file is read, which may be another one than that of the fit."""
 
 
 def check_file(path: str) -> None:
@@ -23,6 +27,22 @@ def check_file(path: str) -> None:
         raise ParameterError(
             "Time series are not read from standard input. Write them to a file, and name it."
         )
+
+
+def reading_of(fitted: Mapping[str, Json], given: Options) -> JsonObject:
+    """Return the options of `read_series` of a fit, with those in `DATA_OPTIONS` that are given.
+
+    Cells that were missing in the fit still are.
+
+    Examples
+    --------
+    >>> reading_of({"timezone": "UTC", "missing": ["off"]}, {"missing": ("bad",)})
+    {'timezone': 'UTC', 'missing': ['off', 'bad']}
+    """
+    asked = given_options(given, DATA_OPTIONS)
+    if "missing" in asked:
+        asked["missing"] = [*fitted.get("missing", ()), *asked["missing"]]
+    return {**fitted, **asked}
 
 
 class SeriesFile(NamedTuple):

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vae_anomaly._text import counted, listed
-from vae_anomaly._types import JsonObject
+from vae_anomaly._types import JsonObject, Parameter
 from vae_anomaly.data.series.blocks import BLOCK_BYTES
 from vae_anomaly.data.series.notes import merged
 from vae_anomaly.data.series.parts import Part
@@ -23,7 +23,7 @@ from vae_anomaly.pipeline.conditions import failures
 from vae_anomaly.pipeline.messages import movement_words, p_value_words
 from vae_anomaly.pipeline.options import Options, given_options, refuse_foreign
 from vae_anomaly.pipeline.paths import check_result
-from vae_anomaly.pipeline.series.reading import SeriesFile
+from vae_anomaly.pipeline.series.reading import DATA_OPTIONS, SeriesFile, reading_of
 from vae_anomaly.pipeline.series.rows import RowLayout, RowStream
 from vae_anomaly.pipeline.sorting import most_anomalous_first
 from vae_anomaly.pipeline.work import Done, Work
@@ -50,6 +50,8 @@ T = TypeVar("T")
 
 SERIES_OUTPUTS = ("explain", "events", "only_flagged", "sort")
 """Options of `score_series_file`."""
+
+ASKED = (*SERIES_OUTPUTS, *DATA_OPTIONS)
 
 
 class SeriesSummary(NamedTuple):
@@ -94,6 +96,7 @@ def score_series_file(
     only_flagged: bool = False,
     sort: bool = False,
     block_bytes: int = BLOCK_BYTES,
+    **given: Parameter,
 ) -> SeriesSummary:
     """Score the series in a file, and write a row for each input row.
 
@@ -118,6 +121,8 @@ def score_series_file(
         Write the most anomalous rows first; they wait in a temporary file.
     block_bytes : int, optional
         Bytes of a part, about.
+    **given
+        Those of `DATA_OPTIONS` that are other ones than in the fit.
 
     Returns
     -------
@@ -133,6 +138,7 @@ def score_series_file(
         If a result cannot be written.
     """
     detector, reading = load_series(file)
+    reading = reading_of(reading, given)
     series = SeriesFile(path, {**reading, **_of_training(detector)}, block_bytes)
     # What is written to a pipe cannot be taken back: all is read before.
     scored, reason = series.read(
@@ -164,15 +170,13 @@ def score(file: UnopenedFile, path: str, output: str, options: Options, work: Wo
     ModelFileError, DataError, OutputError
         As `score_series_file`.
     """
-    refuse_foreign(
-        options, (*SERIES_OUTPUTS, "fail_if"), f"is not for time series, as in {file.name}"
-    )
+    refuse_foreign(options, (*ASKED, "fail_if"), f"is not for time series, as in {file.name}")
     events = options["events"]
     if events is not None:
         check_result(events, path, file.name, output)
     if needs_tensorflow(file):
         work.start()
-    summary = score_series_file(file, path, output, **given_options(options, SERIES_OUTPUTS))
+    summary = score_series_file(file, path, output, **given_options(options, ASKED))
     drift = summary.drift is not None
     failed = failures(
         options["fail_if"], summary.n_flagged, summary.n_scored, "time step", drift=drift
@@ -209,12 +213,15 @@ def recalibrate(
     ModelFileError, DataError, OutputError
         As `score_series_file`; and if the series are too short for what is promised.
     """
-    refuse_foreign(options, ("false_alarms_per",), f"is not for time series, as in {file.name}")
+    refuse_foreign(
+        options, ("false_alarms_per", *DATA_OPTIONS), f"is not for time series, as in {file.name}"
+    )
     if path is None:
         raise ParameterError("Expected DATA, normal time series to calibrate by.")
     if needs_tensorflow(file):
         work.start()
-    detector, reading = load_series(file)
+    detector, fitted = load_series(file)
+    reading = reading_of(fitted, options)
     series = SeriesFile(path, {**reading, **_of_training(detector)})
 
     def watched(parts: Iterable[Part]) -> tuple[RowStream, tuple[str, ...]]:
@@ -302,6 +309,7 @@ class _Scored(NamedTuple):
     notes: Sequence[str]
     warnings: Sequence[str]
     has_times: bool
+    zone: str | None
 
 
 def _of_training(detector: SeriesDetector) -> JsonObject:
@@ -342,20 +350,25 @@ def _write_scores(
     counts = stream.n_scored, stream.n_flagged
     drift = stream.watch.result()
     warnings = series_warnings(detector, stream.watch, stream.n_scored)
-    return _Scored(n_rows, *counts, stream.events, drift, gaps, notes, warnings, layout.has_times)
+    times = layout.has_times, first.data.zone
+    return _Scored(n_rows, *counts, stream.events, drift, gaps, notes, warnings, *times)
 
 
 def _write_events(path: str, scored: _Scored) -> None:
     """Write events, and after them the gaps in the data."""
+
+    def text(moment: pd.Timestamp | int) -> str:
+        if not scored.has_times:
+            return str(moment)
+        return time_text(moment if isinstance(moment, int) else moment.value, scored.zone)
+
     events = events_frame(scored.events, have_times=scored.has_times)
-    texts = events.assign(
-        **{name: events[name].map(_time_text) for name in ("start", "end", "peak")}
-    )
+    texts = events.assign(**{name: events[name].map(text) for name in ("start", "end", "peak")})
     gaps: list[JsonObject] = [
         {
             "series": gap.series,
-            "start": time_text(gap.start) if scored.has_times else str(gap.start),
-            "end": time_text(gap.end) if scored.has_times else str(gap.end),
+            "start": text(gap.start),
+            "end": text(gap.end),
             "cause": "gap",
         }
         for gap in scored.gaps
@@ -372,11 +385,6 @@ def _write_events(path: str, scored: _Scored) -> None:
     batch = pa.record_batch(columns)
     with result_writer(path, batch.schema) as write:
         write(batch)
-
-
-def _time_text(time: pd.Timestamp | int) -> str:
-    """Return a time, or the number of a row, as text."""
-    return str(time) if isinstance(time, int) else time_text(time.value)
 
 
 def _gap_notes(gaps: Sequence[Gap]) -> Sequence[str]:

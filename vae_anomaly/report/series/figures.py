@@ -156,4 +156,5 @@ def _plot(
         labelled=tuple((int(a), int(b)) for a, b in zip(*runs(flags), strict=True)),
         has_labels=found.labels is not None,
         expected=expected,
+        in_utc=found.data.zone is not None,
     )

@@ -14,6 +14,7 @@ from vae_anomaly.data.series.times import time_text
 from vae_anomaly.pipeline.options import Options, divide, refuse_foreign
 from vae_anomaly.pipeline.paths import check_report_folder
 from vae_anomaly.pipeline.series.evaluation import SeriesEvaluation, evaluate_series_file
+from vae_anomaly.pipeline.series.reading import DATA_OPTIONS
 from vae_anomaly.pipeline.work import Done, Work
 from vae_anomaly.report.command import command_line
 from vae_anomaly.report.data import UNKNOWN, Provenance, Summary, Tile
@@ -40,7 +41,7 @@ __all__ = [
     "write_series_report",
 ]
 
-OPTIONS = ("title", "top", "label_column", "normal_label", "labels")
+OPTIONS = ("title", "top", "label_column", "normal_label", "labels", *DATA_OPTIONS)
 """Options of `evaluate`."""
 
 MAX_ROWS = 200
@@ -261,7 +262,7 @@ def _caption(what: str, count: int) -> str:
 def _gap_times(found: SeriesEvaluation, start: int, end: int) -> tuple[str, str]:
     if found.data.step is None:
         return f"row {start}", f"row {end}"
-    return time_text(start), time_text(end)
+    return time_text(start, found.data.zone), time_text(end, found.data.zone)
 
 
 def _event_row(found: SeriesEvaluation, at: int) -> EventRow:

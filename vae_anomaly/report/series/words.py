@@ -34,6 +34,9 @@ CAUSES = {
 }
 """Cause of an event -> the same in words."""
 
+CHANGED = "another value than the only one in training"
+"""The same of runs in channels that were constant."""
+
 WEEK = SPANS["week"] * 10**9
 """Nanoseconds."""
 
@@ -91,9 +94,12 @@ def _about_first(found: SeriesEvaluation) -> str:
     times = [step_time(found, one.series, step) for step in (event.start, event.stop - 1)]
     when = f"from {times[0]} to {times[1]}" if times[0] != times[1] else f"at {times[0]}"
     where = f" in {legible(name, 40)}" if name else ""
+    cause = CAUSES.get(event.cause, event.cause)
+    if event.cause == "run" and _was_constant(found, event.channels[0]):
+        cause = CHANGED
     text = (
         f"The most anomalous is event {at + 1}{where}, {when}, {multiple(event.score)} times the "
-        f"threshold: {CAUSES.get(event.cause, event.cause)}"
+        f"threshold: {cause}"
     )
     if not event.channels:
         return f"{text}."
@@ -104,6 +110,12 @@ def _about_first(found: SeriesEvaluation) -> str:
         f"{text}, above all in {channel}, {number(one.value, 4)} at the peak where "
         f"{number(one.expected, 4)} was expected."
     )
+
+
+def _was_constant(found: SeriesEvaluation, channel: str) -> bool:
+    """Return whether a channel had one value in training."""
+    model = found.detector.model_
+    return model.channels.index(channel) not in model.scaler.varying
 
 
 def _label_sentences(found: SeriesEvaluation, metrics: SeriesMetrics) -> list[str]:
@@ -185,7 +197,7 @@ def step_time(found: SeriesEvaluation, series: int, step: int) -> str:
     """Return the time of a time step, or the number of its row."""
     one = found.data.series[series]
     moment = one.moments([step])[0]
-    return f"row {moment}" if one.times is None else time_text(moment)
+    return f"row {moment}" if one.times is None else time_text(moment, found.data.zone)
 
 
 def metric_facts(found: SeriesEvaluation, metrics: SeriesMetrics) -> list[Fact]:
