@@ -84,8 +84,8 @@ print(f"AUROC: {auroc:.3f}")
 # %%
 # Where an image differs
 # ----------------------
-# The score of an image is the sum of the contributions of its pixels and of its code. The map
-# shows the pixels.
+# The map shows where pixels and their gradients differ from those of training images around the
+# same place.
 
 detector = VAEDetector.from_model(model)
 names = scores.sort_values("anomaly_score")["file"].tolist()

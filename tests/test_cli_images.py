@@ -197,6 +197,10 @@ def test_maps_of_flagged_images_alone(place, vae_lines):
     assert 0 < len(names) < 17
     for path in written:
         assert (place / "some" / path).read_bytes() == (place / "maps" / path).read_bytes()
+    code, _, err = vae_lines(f"{command} none --only-flagged --threshold 1e9")
+    assert code == 0
+    assert "maps: none, as no image is flagged" in err
+    assert not (place / "none").exists()
 
 
 def test_evaluate_takes_labels_and_masks_from_the_folders(place, vae_lines):
@@ -386,7 +390,7 @@ def test_animations_are_noted(place, vae_lines):
     frames[0].save(place / "plate/test/good/9.gif", save_all=True, append_images=frames[1:])
     code, _, lines = vae_lines("score plate.vae plate/test -o s.csv")
     assert code == 0
-    assert lines[-1] == "note: of 1 animated, the first frame was taken: good/9.gif ..."
+    assert lines[-1] == "note: only the first frame of 1 image was read: good/9.gif ..."
 
 
 def test_a_broken_mask_is_noted(place, vae_lines):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -144,6 +145,16 @@ def test_an_anomalous_image_scores_higher_and_the_map_shows_where(fitted: VAEDet
     np.testing.assert_allclose(maps.sum(axis=(1, 2)) + kl, -fitted.score_samples(broken), rtol=1e-6)
     gain = (maps - fitted.contribution_maps(normal)[0]).mean(axis=0)
     assert gain[5:8, 2:4].mean() > 3 * np.abs(gain).mean()
+
+
+def test_a_path_is_no_array_of_images(fitted: VAEDetector) -> None:
+    said = re.escape(
+        "Expected an array of records, got the path 'photos/test'. Read files first, such as with "
+        "pandas or Pillow."
+    )
+    for path in ("photos/test", Path("photos/test")):
+        with pytest.raises(DataError, match=said):
+            fitted.predict(path)
 
 
 def test_maps_show_where_images_differ_from_training(fitted: VAEDetector) -> None:

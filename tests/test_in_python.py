@@ -156,7 +156,8 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a series": (frame()["flow"], f"{SHAPE}Series of shape (80,). Reshape your data:"),
     "a number": (3.0, f"{SHAPE}3.0. Give an array or a data frame."),
     "None": (None, f"{SHAPE}None. Give an array or a data frame."),
-    "a path": ("rows.csv", f"{SHAPE}the text 'rows.csv'. Read the file first, such as with pandas"),
+    "a path": ("rows.csv", f"{SHAPE}the path 'rows.csv'. Read files first, such as with pa"),
+    "a Path": (Path("rows.csv"), f"{SHAPE}the path 'rows.csv'. Read files first, such as with pa"),
     "ragged lists": ([[1, 2], [3]], f"{SHAPE}rows of different lengths"),
     "no rows": (ROWS[:0], "got 0 samples, an array of shape (0, 3). Give more rows."),
     "infinity": (

@@ -465,7 +465,7 @@ def test_animated_images_are_reported_after_a_reading(plates):
     assert source.reading_notes() == ()
     list(source.batches())
     assert source.reading_notes() == (
-        "note: of 2 animated, the first frame was taken: good/a.png ...",
+        "note: only the first frame of 2 images was read: good/a.png ...",
     )
 
 

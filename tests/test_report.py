@@ -354,6 +354,26 @@ def test_labels_of_one_class_leave_the_curves_out(
     assert "not defined" in render_page(report)
 
 
+def test_few_calibration_rows_explain_more_false_alarms_than_nominal(
+    fitted: VAEDetector, mixed: tuple[pd.DataFrame, np.ndarray]
+) -> None:
+    """Of 40 normal rows 5 are flagged: of 36 calibration rows that is no rare draw."""
+    report = build_report(fitted, *mixed)
+    flagged = confusion(found=3, alarms=5, n_anomalies=3, n_normal=40)
+    given = replace(report, confusion=flagged)
+
+    def said(n_calibration: int) -> str:
+        threshold = replace(report.threshold, requested=0.027, n_calibration=n_calibration)
+        lines = summarize(replace(given, threshold=threshold)).quality
+        return next(line for line in lines if line.startswith("Of 40 normal rows"))
+
+    assert said(36).endswith(
+        "consistent with the nominal 2.7 %: a threshold from 36 calibration rows gives 0.1 % to "
+        "9.7 % in 95 of 100 cases."
+    )
+    assert said(3600).endswith("seem to differ from the training rows.")
+
+
 def test_more_false_alarms_than_nominal_are_reported(
     fitted: VAEDetector, mixed: tuple[pd.DataFrame, np.ndarray]
 ) -> None:
@@ -369,9 +389,9 @@ def test_more_false_alarms_than_nominal_are_reported(
     ("hits", "said"),
     [
         (500, "That is more than the nominal 1 %: these normal rows seem to differ from the"),
-        (300, "consistent with the nominal 1 %: 499 calibration rows give {} to {} in 95 of 100"),
+        (300, "the nominal 1 %: a threshold from 499 calibration rows gives {} to {} in 95 of 100"),
         (200, "consistent with the nominal 1 %."),
-        (100, "consistent with the nominal 1 %: 499 calibration rows give {} to {} in 95 of 100"),
+        (100, "the nominal 1 %: a threshold from 499 calibration rows gives {} to {} in 95 of 100"),
         (20, "That is less than the nominal 1 %: anomalies among the training rows may have"),
     ],
 )

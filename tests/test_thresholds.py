@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import integrate, stats
 
 from vae_anomaly.stats.thresholds import (
     TooFewCalibrationRowsWarning,
@@ -15,6 +15,7 @@ from vae_anomaly.stats.thresholds import (
     conformal_p_values,
     contamination_threshold,
     false_alarm_interval,
+    false_alarm_tail,
     false_alarm_threshold,
     false_discovery_threshold,
     ranks_among,
@@ -61,6 +62,21 @@ def test_false_alarm_rate_of_new_rows_averaged_over_calibration_sets(rate: float
 def test_the_interval_with_too_few_rows_is_that_of_the_largest_score() -> None:
     low, high = false_alarm_interval(49, 0.01)
     assert (low, high) == pytest.approx(stats.beta(1, 49).interval(0.95))
+
+
+@pytest.mark.parametrize(("n", "rate", "exceeding"), [(36, 0.01, 1), (199, 0.05, 10)])
+def test_the_tail_of_false_alarms_is_the_binomial_one_over_the_drawn_rates(
+    n: int, rate: float, exceeding: int
+) -> None:
+    drawn = stats.beta(exceeding, n + 1 - exceeding)
+    for n_flagged, n_normal in ((0, 40), (5, 40), (40, 40), (90, 1000)):
+
+        def joint(p: float, n_flagged: int = n_flagged, n_normal: int = n_normal) -> float:
+            return float(stats.binom.sf(n_flagged - 1, n_normal, p) * drawn.pdf(p))
+
+        expected, _ = integrate.quad(joint, 0, 1, points=[0.05, 0.1, 0.2], limit=200)
+        found = false_alarm_tail(n, rate, n_flagged, n_normal)
+        assert found == pytest.approx(expected, abs=1e-7)
 
 
 def test_too_few_calibration_rows_warn() -> None:

@@ -134,7 +134,7 @@ def test_image_modes_are_equivalent_cases_65_to_70(photos, vae):
     frames[0].save(photos / "moving.gif", save_all=True, append_images=frames[1:])
     outcome = vae(SCORE)
     assert outcome.code == 0
-    assert outcome.lines[-1] == "note: of 1 animated, the first frame was taken: moving.gif ..."
+    assert outcome.lines[-1] == "note: only the first frame of 1 image was read: moving.gif ..."
     scores = {row["file"]: float(row["anomaly_score"]) for row in rows()}
     assert len(scores) == 10
     moving = scores.pop("moving.gif")

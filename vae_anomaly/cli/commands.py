@@ -13,11 +13,11 @@ __all__ = ["cli"]
 
 
 cli = click.Group(
-    help="""Find anomalies in tables and images with a variational autoencoder.
+    help="""Find anomalies in tables, images and time series with variational autoencoders.
 
-    Fit it on rows or images that are (almost) all normal, then score new
-    ones. Tables are CSV files with a line of column names, JSON Lines or
-    Parquet; images are files in a folder. To see it work:
+    Fit a model on rows or images that are (almost) all normal, then score new
+    ones. Tables and time series are CSV files with a line of column names,
+    JSON Lines or Parquet; images are files in a folder. To see it work:
 
     \b
       vae-anomaly demo
@@ -64,10 +64,13 @@ def command(short_help: str, *examples: str) -> Callable[[Declared], click.Comma
 def fit() -> None:
     """Learn from DATA what is normal, and write a MODEL.
 
-    DATA is a table in CSV, JSON Lines or Parquet, or - for one on standard input,
-    or a folder of images. A few anomalies in it do little harm. Columns of a table
-    are numbers, categories or dates; identifiers and free text are left out.
-    Of a folder with a subfolder called good, normal or ok, only that is used.
+    DATA is a table in CSV, JSON Lines or Parquet, a folder, pattern or URL of
+    such files, or - for standard input; or a folder or pattern of images, or an
+    array of them (npz, npy or idx); or with --time-column a time series. A few
+    anomalies in it do little harm. Columns of a table are numbers, categories or
+    dates; identifiers and free text are left out. Of a folder with a subfolder
+    called good, normal or ok, only that is used; of one with a file labels.csv,
+    the images that it calls normal.
     """
 
 
@@ -97,8 +100,8 @@ def score() -> None:
     With --repair also repair, such as "normal if flow were 3.1 (it is 80)".
     A warning says if the rows differ as a whole.
 
-    Or DATA is a folder of images. OUT then has a row for each: file,
-    anomaly_score, is_anomaly, and status.
+    Or DATA is a folder or pattern of images, or an array. OUT then has a row for
+    each: file (in an array, its number), anomaly_score, is_anomaly, and status.
     """
 
 

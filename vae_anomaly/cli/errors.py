@@ -50,6 +50,10 @@ CODES: dict[Exit, tuple[type[BaseException], ...]] = {
 }
 
 
+EXTRA_ARGUMENTS = "Got unexpected extra argument"
+"""Start of click's message."""
+
+
 def code_after(error: BaseException) -> Exit:
     """Return the exit code for the error that ended a command.
 
@@ -91,7 +95,9 @@ def say(text: str) -> None:
 def _sentence(error: BaseException, code: Exit) -> str:
     if isinstance(error, click.UsageError):
         place = "" if error.ctx is None else f" Try '{error.ctx.command_path} --help'."
-        return f"{error.format_message()}{place}"
+        words = error.format_message()
+        is_expanded = words.startswith(EXTRA_ARGUMENTS)  # perhaps by the shell
+        return f"{words}{'. Put a pattern of files in quotes.' if is_expanded else ''}{place}"
     if code is Exit.BUG:
         return (
             f"{type(error).__name__}: {error}. This is a bug of vae-anomaly. "

@@ -243,8 +243,8 @@ SCORE = [
     *(ID_COLUMN, SQL),
     option(
         "--maps DIR",
-        "Also write for each image, at its size, a PNG with the map over it and a TIFF: the nats "
-        "of every pixel.",
+        "Also write for each image, or each flagged one with --only-flagged, at its size, a PNG "
+        "with the map over it and a TIFF: the nats of every pixel.",
     ),
     option(
         "--explain K",

@@ -11,6 +11,7 @@ from vae_anomaly._text import display_name
 from vae_anomaly._types import Json
 from vae_anomaly.data.base import Encoder, Modality, Records, Source
 from vae_anomaly.data.columnar import Columnar
+from vae_anomaly.data.patterns import is_pattern
 from vae_anomaly.exceptions import DataError, ParameterError
 from vae_anomaly.storage.atomic import check_path
 
@@ -125,7 +126,8 @@ def columnar(encoder: Encoder) -> Columnar:
 def _check_modality(path: str, fitted: Modality) -> None:
     """Raise if a path holds data of another modality than the one that a model was fitted on."""
     found = modality_of(path)
-    if found is fitted or not (path == "-" or Path(path).exists()):
+    holds_other = found is not modality(DEFAULT) and is_pattern(path)
+    if found is fitted or not (path == "-" or Path(path).exists() or holds_other):
         return
     name = "standard input" if path == "-" else display_name(Path(path))
     raise DataError(

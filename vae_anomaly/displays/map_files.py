@@ -99,7 +99,7 @@ def write_maps(
             _write(_target(folder, one.name, OVERLAY), overlay_of(pixels, nats, top))
             update(count)
     if not mapped:
-        return ()
+        return (f"maps: none, as no {source.unit} is flagged",) if only_flagged else ()
     scale = f"brightest from {top:.3g} nats on"
     return (f"maps: {counted(len(mapped), source.unit)} in {folder}, as TIFF and PNG ({scale})",)
 

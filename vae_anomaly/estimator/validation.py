@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
@@ -32,20 +34,21 @@ ADVICE = {
 
 
 def check_form(X: Records, modality: str) -> None:
-    """Raise if array-like data of the default modality are no rows.
+    """Raise if data are a path, or array-like data of the default modality no rows.
 
     Raises
     ------
     DataError
         If they are a path, a single row, or rows of different lengths.
     """
+    if isinstance(X, str | bytes | os.PathLike):
+        expected = ROWS if modality == DEFAULT else "an array of records"
+        raise DataError(
+            f"Expected {expected}, got the path {shown(os.fspath(X))}. Read files first, "
+            f"such as with pandas or Pillow."
+        )
     if modality != DEFAULT:
         return
-    if isinstance(X, str | bytes):
-        raise DataError(
-            f"Expected {ROWS}, got the text {shown(X)}. Read the file first, such as with "
-            f"pandas.read_csv."
-        )
     shape = getattr(X, "shape", None)
     if isinstance(X, list | tuple):
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 from pathlib import Path
 
+from vae_anomaly.data.patterns import is_pattern, matches_within
 from vae_anomaly.exceptions import ParameterError
 from vae_anomaly.names import JSON_SUFFIXES, PARQUET_SUFFIXES, REPORT_FILES
 from vae_anomaly.storage.atomic import check_name, check_path, check_writable
@@ -74,7 +75,7 @@ def check_report_folder(output: str, unit: str, model: str, *sources: str | None
     check_writable(existing / REPORT_FILES[0])
     for path in inputs[1:]:
         check_path(path)
-        if folder.resolve().is_relative_to(Path(path).resolve()):
+        if _is_among(folder, path):
             raise ParameterError(
                 f"The report would lie among the {unit}s in {path}. Choose another output."
             )
@@ -95,12 +96,18 @@ def check_outside(folder: str, source: str, what: str) -> None:
     ------
     ParameterError
     """
-    records = Path(source)
-    if records.is_dir() and Path(folder).resolve().is_relative_to(records.resolve()):
+    if (Path(source).is_dir() or is_pattern(source)) and _is_among(Path(folder), source):
         raise ParameterError(
             f"The {what} would lie in {source}, and be read as data the next time. Choose another "
             f"folder."
         )
+
+
+def _is_among(folder: Path, path: str) -> bool:
+    """Return whether a folder lies in that of a path, or its files may match a pattern."""
+    if is_pattern(path):
+        return matches_within(path, folder)
+    return folder.resolve().is_relative_to(Path(path).resolve())
 
 
 def _is_same(target: Path, path: str) -> bool:

@@ -12,9 +12,12 @@ from vae_anomaly.model.model import Model
 from vae_anomaly.pipeline.messages import drift_warning, p_value_words
 from vae_anomaly.report.data import RankedRecord, ReportData, Summary, Tile
 from vae_anomaly.report.formatting import area, legible, multiple, nats, number, percent, within
-from vae_anomaly.stats.thresholds import false_alarm_interval
+from vae_anomaly.stats.thresholds import false_alarm_interval, false_alarm_tail
 
 __all__ = ["latent_sentence", "model_settings", "multiple_words", "summarize", "tiles"]
+
+MAX_TAIL = 0.025
+"""Numbers of false alarms, as large or as small, that are less probable are no chance."""
 
 
 def summarize(report: ReportData) -> Summary:
@@ -181,28 +184,28 @@ def _about_false_alarms(report: ReportData, observed: Estimate) -> str:
         f"Of {counted(confusion.n_normal, f'normal {unit}')}, {alarms:,} {are(alarms)} flagged: a "
         f"false-alarm rate of {percent(observed.value)} ({within(observed)})"
     )
-    if nominal is None or report.threshold.requested is None:
+    rate, n = report.threshold.requested, report.threshold.n_calibration
+    if nominal is None or rate is None:
         return f"{text}."
-    # The rate of new rows also depends on the calibration rows, which are few.
-    count = report.threshold.n_calibration
-    low, high = false_alarm_interval(count, report.threshold.requested)
-    if observed.low > high:
+    # The rate of new records depends on the calibration records as well, which are few.
+    if false_alarm_tail(n, rate, alarms, confusion.n_normal) < MAX_TAIL:
         return (
             f"{text}. That is more than the nominal {percent(nominal)}: these normal {unit}s "
             f"seem to differ from the training {unit}s."
         )
-    if observed.high < low:
+    if false_alarm_tail(n, rate, alarms + 1, confusion.n_normal) > 1.0 - MAX_TAIL:
         return (
             f"{text}. That is less than the nominal {percent(nominal)}: anomalies among the "
             f"training {unit}s may have raised the threshold."
         )
-    if observed.low <= nominal <= observed.high:
-        return f"{text}, consistent with the nominal {percent(nominal)}."
-    return (
-        f"{text}, consistent with the nominal {percent(nominal)}: "
-        f"{counted(count, f'calibration {unit}')} give {percent(low)} to {percent(high)} in 95 of "
-        f"100 cases."
-    )
+    text += f", consistent with the nominal {percent(nominal)}"
+    if not observed.low <= nominal <= observed.high:
+        low, high = false_alarm_interval(n, rate)
+        text += (
+            f": a threshold from {counted(n, f'calibration {unit}')} gives {percent(low)} to "
+            f"{percent(high)} in 95 of 100 cases"
+        )
+    return f"{text}."
 
 
 def _about_curves(report: ReportData) -> str:

@@ -40,6 +40,7 @@ __all__ = [
     "conformal_p_values",
     "contamination_threshold",
     "false_alarm_interval",
+    "false_alarm_tail",
     "false_alarm_threshold",
     "false_discovery_threshold",
     "max_exceeding",
@@ -217,6 +218,37 @@ def false_alarm_interval(n: int, rate: float, level: float = 0.95) -> tuple[floa
     tails = [(1 - level) / 2, (1 + level) / 2]
     low, high = betaincinv(exceeding, n + 1 - exceeding, tails)
     return float(low), float(high)
+
+
+def false_alarm_tail(n: int, rate: float, n_flagged: int, n_normal: int) -> float:
+    """Compute the probability that so many of fresh normal rows are flagged, or more.
+
+    The number is binomial with a rate that varies with the draw of the calibration rows, see
+    `false_alarm_interval`, and so has a beta-binomial distribution.
+
+    Parameters
+    ----------
+    n : int
+        Number of calibration rows.
+    rate : float in (0, 1)
+    n_flagged, n_normal : int
+        Number of fresh normal rows that are flagged, and of all.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    Of 40 rows 5 are flagged by a threshold that is the largest of 36 calibration scores:
+
+    >>> round(false_alarm_tail(36, 0.01, 5, 40), 4)
+    0.0356
+    """
+    from scipy.stats import betabinom
+
+    exceeding = max(1, max_exceeding(n, rate))
+    return float(betabinom(n_normal, exceeding, n + 1 - exceeding).sf(n_flagged - 1))
 
 
 def ranks_among(calibration_scores: Array, scores: Array) -> NDArray[np.intp]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,7 +114,12 @@ class Listing:
         return replace(self, files=files).noted(note)
 
 
-def list_images(folder: Path, part: str = "", follow: Path | None = None) -> Listing:
+def list_images(
+    folder: Path,
+    part: str = "",
+    follow: Path | None = None,
+    wanted: Collection[str] | None = None,
+) -> Listing:
     """List the images of a folder and its subfolders.
 
     Parameters
@@ -124,6 +129,8 @@ def list_images(folder: Path, part: str = "", follow: Path | None = None) -> Lis
         Part to list of a data set that has parts.
     follow : Path, optional
         Folder; links that lead into it are followed. Links to images in `folder` always are.
+    wanted : collection of str, optional
+        Paths inside the folder; other files are passed over without a note.
 
     Returns
     -------
@@ -133,7 +140,7 @@ def list_images(folder: Path, part: str = "", follow: Path | None = None) -> Lis
     in_parts = (folder / "train").is_dir() and (folder / "test").is_dir()
     part = part if in_parts else ""
     masks = (root if in_parts else root.parent) / MASKS
-    walk = _Walk(root, None if follow is None else follow.resolve())
+    walk = _Walk(root, None if follow is None else follow.resolve(), wanted)
     files, faults, passed_over = [], {}, Counter[str]()
     for file, verdict in walk.verdicts(folder / part, f"{part}/" if part else ""):
         if file == LABEL_FILE:
@@ -175,10 +182,15 @@ class _Walk:
         The folder, resolved.
     follow : Path or None
         Folder, resolved, into which links are followed.
+    wanted : collection of str, optional
+        Files to list; all without it.
     """
 
-    def __init__(self, root: Path, follow: Path | None) -> None:
+    def __init__(
+        self, root: Path, follow: Path | None, wanted: Collection[str] | None = None
+    ) -> None:
         self.root, self.follow = root, follow
+        self._wanted = None if wanted is None else _with_folders(wanted)
         self._followed: set[Path] = set()
 
     def verdicts(self, folder: Path, prefix: str) -> Iterator[tuple[str, str]]:
@@ -190,6 +202,8 @@ class _Walk:
         pending = _entries(folder, prefix)
         while pending:
             path, entry = pending.pop()
+            if self._wanted is not None and path not in self._wanted:
+                continue
             if entry.name.startswith("."):
                 yield from ((path, "hidden") for _ in range(_count_images(entry)))
             elif entry.is_symlink():
@@ -223,6 +237,12 @@ class _Walk:
         if allowed or not target.is_file():
             return _verdict(Path(entry.path))
         return OUTSIDE if expected or target.suffix.lower() in ALL_SUFFIXES else "outside"
+
+
+def _with_folders(files: Collection[str]) -> set[str]:
+    """Return paths, and those of all folders that they are in."""
+    folders = {str(folder) for file in files for folder in PurePosixPath(file).parents}
+    return folders.union(files)
 
 
 def _entries(folder: Path, prefix: str) -> list[tuple[str, os.DirEntry[str]]]:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from vae_anomaly._text import counted
 from vae_anomaly._types import Json
 from vae_anomaly.data.base import Batch, DataParameters, Encoder, Masks, Records, Source
 from vae_anomaly.data.image.decoder import ImageError
@@ -181,8 +182,8 @@ class ImageSource(Source):
         """Return lines about images that leave the range, and of which one frame was read."""
         lines = [f"warning: {note}" for note in self._units.check_notes()]
         if self.animated:
-            count, first = len(self.animated), _printable(self.animated[0])
-            lines.append(f"note: of {count:,} animated, the first frame was taken: {first} ...")
+            several, first = counted(len(self.animated), "image"), _printable(self.animated[0])
+            lines.append(f"note: only the first frame of {several} was read: {first} ...")
         return tuple(lines)
 
     def parameters(self, given: DataParameters) -> Mapping[str, Json]:

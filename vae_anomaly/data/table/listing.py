@@ -16,6 +16,12 @@ from urllib.parse import unquote
 
 from vae_anomaly._text import display_name
 from vae_anomaly.data.image.listing import IMAGE_SUFFIXES
+from vae_anomaly.data.patterns import (
+    before_wildcards,
+    folder_of_pattern,
+    is_pattern,
+    matching_files,
+)
 from vae_anomaly.exceptions import DataError
 from vae_anomaly.names import PARQUET_SUFFIXES, ROW_SUFFIXES, TEXT_SUFFIXES
 from vae_anomaly.storage.remote import RemoteFile, is_url, remote_files
@@ -72,12 +78,14 @@ class PartFile(NamedTuple):
 
 
 def has_parts(path: str) -> bool:
-    """Return whether a path is a URL, a pattern, or a folder of Parquet or text files."""
+    """Return whether a path is a URL, a pattern of no images, or a folder of tables."""
     if is_url(path):
         return True
     place = Path(path)
+    if is_pattern(path):
+        return not any(name.lower().endswith(IMAGE_SUFFIXES) for name in matching_files(path))
     if not place.is_dir():
-        return glob.has_magic(path) and not place.exists()
+        return False
     names = (place.name, *_names_within(place))
     return any(name.lower().endswith(ROW_SUFFIXES) for name in names)
 
@@ -136,11 +144,14 @@ def part_files(path: str) -> list[PartFile]:
 
 def _local_parts(path: str) -> list[PartFile]:
     """Return all files of a folder, or those that match a pattern."""
-    base = _without_wildcards(path)
-    pattern = "**/*" if Path(path).is_dir() else path.removeprefix(base).lstrip("/")
-    folder = Path(base or ("/" if path.startswith("/") else "."))
-    files = sorted(file for file in folder.glob(pattern) if file.is_file())
-    return [PartFile(file, file.relative_to(folder).as_posix()) for file in files]
+    folder = Path(path)
+    if folder.is_dir():
+        files = sorted(file for file in folder.glob("**/*") if file.is_file())
+        places = [file.relative_to(folder).as_posix() for file in files]
+    else:
+        folder = folder_of_pattern(path) if glob.has_magic(path) else folder
+        places = matching_files(path) if glob.has_magic(path) else []
+    return [PartFile(folder / place, place) for place in places]
 
 
 def _without_wildcards(path: str) -> str:
@@ -148,5 +159,4 @@ def _without_wildcards(path: str) -> str:
     address = path.partition("?")[0] if is_url(path) else path
     if not glob.has_magic(address) or Path(path).exists():
         return address.rstrip("/")
-    first = min(address.find(sign) for sign in "*?[" if sign in address)
-    return address[: address.rfind("/", 0, first) + 1].rstrip("/")
+    return before_wildcards(address)

@@ -151,16 +151,16 @@ class ImageResults:
 
 
 def image_size(shape: ImageShape) -> str:
-    """Return the size of an image: width, height and colour.
+    """Return the size of an image: height, width and colour.
 
     Examples
     --------
     >>> image_size((28, 32, 1)), image_size((64, 64, 3))
-    ('32 × 28 pixels, grey', '64 × 64 pixels, colour')
+    ('28 × 32 pixels, grey', '64 × 64 pixels, colour')
     """
     height, width, channels = shape
     colour = {1: "grey", 3: "colour"}.get(channels, f"{channels:,} channels")
-    return f"{width:,} × {height:,} pixels, {colour}"
+    return f"{height:,} × {width:,} pixels, {colour}"
 
 
 def _about_pixels(pixels: PixelArea, regions: RegionOverlap | None) -> str:
