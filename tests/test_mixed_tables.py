@@ -392,6 +392,16 @@ def test_texts_that_look_like_numbers_are_pointed_out() -> None:
     assert room.endswith("different texts")
 
 
+def test_dates_in_several_formats_are_pointed_out() -> None:
+    days = pd.Series(pd.date_range("2024-01-20", periods=120))
+    by_month = days.dt.strftime("%d.%m.%Y").where(days.dt.month % 2 == 0, days.astype(str))
+    frame = pd.DataFrame({"day": by_month, "part": [f"{i}.13.{i % 7}" for i in range(120)]})
+    day, part = (one.reason for one in TableSchema.of(frame).columns)
+    fact = "120 different texts in 120 cells"
+    assert day == f"{fact}; if '2024-01-20' is a date, write all such cells in one format"
+    assert part == fact
+
+
 def test_a_memory_limit_counts_the_levels_of_texts(tmp_path) -> None:
     NORMAL.to_csv(tmp_path / "normal.csv", index=False)
     with open_source(str(tmp_path / "normal.csv"), fitting=True) as source:

@@ -31,6 +31,7 @@ from vae_anomaly.data.table.column import (
     text_of,
 )
 from vae_anomaly.data.table.dates import (
+    FORMATS,
     best_formats,
     covered_cycles,
     covered_span,
@@ -63,7 +64,10 @@ MAX_WHOLE = 2.0**53
 """Magnitude below which floats are whole numbers because they are meant to be."""
 
 MIN_AMOUNT_SHARE = 0.9
-"""Share of cells that look like numbers or times, from which on this is said."""
+"""Share of cells that look like numbers, times or dates, from which on this is said."""
+
+N_COMPARED = 200
+"""Most frequent texts that are compared with all formats of dates, to say so."""
 
 TEXT_WORDS = 4
 """Mean number of words from which on a cell is free text."""
@@ -291,7 +295,7 @@ def _column_of_texts(cells: pd.Series, dtype: str) -> Column:
         choice = shlex.quote(f"{cells.name}=date:{formats[0]}")
         reason = f"dates as {' and as '.join(formats)} alike; choose one, as in --type {choice}"
         return Column("ambiguous", reason, dtype=dtype)
-    hint = _hint_at_amounts(counts)
+    hint = _hint_at_amounts(counts) or _hint_at_dates(counts)
     if distinct > MIN_IDENTIFIER_LEVELS and distinct > n / 2:
         reason = f"{distinct:,} different texts in {n:,} cells{hint}"
         return Column("identifier", reason, dtype=dtype)
@@ -309,6 +313,19 @@ def _hint_at_amounts(counts: Counter[str]) -> str:
     if not amounts or n_amounts + n_numbers < MIN_AMOUNT_SHARE * counts.total():
         return ""
     return f"; if {shown(amounts[0])} is a number or a time, write such cells as plain numbers"
+
+
+def _hint_at_dates(counts: Counter[str]) -> str:
+    """Return what to do about texts most of which are dates, but in several formats, or ""."""
+    common = counts.most_common(N_COMPARED)
+    allowed = (1.0 - MIN_AMOUNT_SHARE) * sum(count for _, count in common)
+    dates: list[str] = []
+    for text, count in common:
+        if any(parsed(text, form) is not None for form in FORMATS):
+            dates.append(text)
+        elif (allowed := allowed - count) < 0:
+            return ""
+    return f"; if {shown(dates[0])} is a date, write all such cells in one format" if dates else ""
 
 
 def _date(cells: pd.Series, form: str, dtype: str) -> Column:

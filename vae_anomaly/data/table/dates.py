@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EPOCH",
+    "FORMATS",
     "MAX_PARTS",
     "MAX_SECONDS",
     "MIN_SECONDS",
