@@ -8,6 +8,7 @@ from pathlib import Path
 
 __all__ = [
     "before_wildcards",
+    "files_within",
     "folder_of_pattern",
     "is_pattern",
     "matches_within",
@@ -38,11 +39,15 @@ def before_wildcards(pattern: str) -> str:
     return pattern[: pattern.rfind("/", 0, first) + 1].rstrip("/")
 
 
+def files_within(folder: Path, pattern: str = "**/*") -> list[str]:
+    """Return the files in a folder that match a pattern, in order, without its own path."""
+    files = sorted(file for file in folder.glob(pattern) if file.is_file())
+    return [file.relative_to(folder).as_posix() for file in files]
+
+
 def matching_files(pattern: str) -> list[str]:
     """Return the files that match a pattern, in order, inside the folder above its wildcards."""
-    folder = folder_of_pattern(pattern)
-    files = sorted(file for file in folder.glob(_inside(pattern)) if file.is_file())
-    return [file.relative_to(folder).as_posix() for file in files]
+    return files_within(folder_of_pattern(pattern), _inside(pattern))
 
 
 def matches_within(pattern: str, folder: Path) -> bool:

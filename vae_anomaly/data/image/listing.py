@@ -14,9 +14,16 @@ from numpy.typing import NDArray
 from vae_anomaly._text import counted, listed
 from vae_anomaly.data.image.label_file import LABEL_FILE
 from vae_anomaly.data.image.signatures import SIGNATURE_BYTES, foreign_image, is_image
+from vae_anomaly.data.patterns import matching_files
 from vae_anomaly.names import ROW_SUFFIXES
 
-__all__ = ["IMAGE_SUFFIXES", "Listing", "is_folder_of_tables", "list_images"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "Listing",
+    "is_folder_of_tables",
+    "is_pattern_of_images",
+    "list_images",
+]
 
 IMAGE_SUFFIXES = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".bmp", ".dib"),
@@ -171,6 +178,11 @@ def is_folder_of_tables(folder: Path) -> bool:
             return False
         tables = tables or (verdict == "other" and file.lower().endswith(ROW_SUFFIXES))
     return tables
+
+
+def is_pattern_of_images(pattern: str) -> bool:
+    """Return whether images are among the files that match a pattern, by their suffixes."""
+    return any(file.lower().endswith(IMAGE_SUFFIXES) for file in matching_files(pattern))
 
 
 class _Walk:

@@ -22,11 +22,11 @@ from vae_anomaly.data.base import (
 from vae_anomaly.data.image.array_file import holds_array
 from vae_anomaly.data.image.encoder import ImageEncoder, shift_for
 from vae_anomaly.data.image.layout import Layout
-from vae_anomaly.data.image.listing import IMAGE_SUFFIXES, is_folder_of_tables
+from vae_anomaly.data.image.listing import is_folder_of_tables, is_pattern_of_images
 from vae_anomaly.data.image.pixels import ImageSchema
 from vae_anomaly.data.image.signatures import SIGNATURE_BYTES, is_image
 from vae_anomaly.data.image.units import PixelRange
-from vae_anomaly.data.patterns import is_pattern, matching_files
+from vae_anomaly.data.patterns import is_pattern
 
 if TYPE_CHECKING:
     from vae_anomaly.data.image.source import ImageSource
@@ -60,7 +60,7 @@ class Images(Modality):
         """Return whether a path is a folder or pattern of images, an image or an array of them."""
         place = Path(path)
         if is_pattern(path):
-            return any(file.lower().endswith(IMAGE_SUFFIXES) for file in matching_files(str(path)))
+            return is_pattern_of_images(path)
         if place.is_dir():
             return not is_folder_of_tables(place)
         if not place.is_file():

@@ -15,9 +15,10 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from vae_anomaly._text import display_name
-from vae_anomaly.data.image.listing import IMAGE_SUFFIXES
+from vae_anomaly.data.image.listing import IMAGE_SUFFIXES, is_pattern_of_images
 from vae_anomaly.data.patterns import (
     before_wildcards,
+    files_within,
     folder_of_pattern,
     is_pattern,
     matching_files,
@@ -83,7 +84,7 @@ def has_parts(path: str) -> bool:
         return True
     place = Path(path)
     if is_pattern(path):
-        return not any(name.lower().endswith(IMAGE_SUFFIXES) for name in matching_files(path))
+        return not is_pattern_of_images(path)
     if not place.is_dir():
         return False
     names = (place.name, *_names_within(place))
@@ -146,11 +147,11 @@ def _local_parts(path: str) -> list[PartFile]:
     """Return all files of a folder, or those that match a pattern."""
     folder = Path(path)
     if folder.is_dir():
-        files = sorted(file for file in folder.glob("**/*") if file.is_file())
-        places = [file.relative_to(folder).as_posix() for file in files]
+        places = files_within(folder)
+    elif glob.has_magic(path):
+        folder, places = folder_of_pattern(path), matching_files(path)
     else:
-        folder = folder_of_pattern(path) if glob.has_magic(path) else folder
-        places = matching_files(path) if glob.has_magic(path) else []
+        places = []
     return [PartFile(folder / place, place) for place in places]
 
 
